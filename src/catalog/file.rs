@@ -1,0 +1,151 @@
+//! One `.sql` file: its settings, which stand as TOML in its leading comment, and its statement.
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::filter::FilterSettings;
+use super::{Export, Fault, Filter, SqlDialect, Statement, Variable};
+use crate::format::CsvOptions;
+
+const OPEN: &str = "/*---";
+const CLOSE: &str = "---*/";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    title: Option<String>,
+    description: Option<String>,
+    scope: Option<String>,
+    #[serde(default)]
+    unscoped: bool,
+    #[serde(default)]
+    filters: IndexMap<Spanned<String>, FilterSettings>,
+    #[serde(default)]
+    columns: IndexMap<String, ColumnSettings>,
+    #[serde(default)]
+    csv: IndexMap<Spanned<String>, toml::Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ColumnSettings {
+    label: String,
+}
+
+/// Reads the export `name` from the text of its file.
+///
+/// # Errors
+/// Every fault of the file.
+pub(super) fn parse(name: &str, text: &str, dialect: SqlDialect) -> Result<Export, Vec<Fault>> {
+    let (settings_text, first_line) = split_settings(text).map_err(|fault| vec![fault])?;
+    let line_at = |offset: usize| first_line + settings_text[..offset].matches('\n').count();
+    let settings: Settings = toml::from_str(settings_text).map_err(|error| {
+        let line = error.span().map_or(first_line, |span| line_at(span.start));
+        vec![Fault::at(line, error.message())]
+    })?;
+
+    let mut faults = Vec::new();
+    let mut filters = Vec::new();
+    for (name, declaration) in settings.filters {
+        let line = line_at(name.span().start);
+        match Filter::declare(name.get_ref(), declaration) {
+            Ok(filter) => filters.push((line, filter)),
+            Err(texts) => faults.extend(texts.into_iter().map(|text| Fault::at(line, text))),
+        }
+    }
+    let mut csv = CsvOptions::default();
+    for (option, value) in &settings.csv {
+        let text = match value {
+            toml::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        if let Err(fault) = csv.set(option.get_ref(), &text) {
+            let message = format!("`{}` under [csv]: {fault}", option.get_ref());
+            faults.push(Fault::at(line_at(option.span().start), message));
+        }
+    }
+    match Statement::parse(text, dialect) {
+        Ok(statement) if faults.is_empty() => {
+            check_variables(&statement, &filters, settings.unscoped, &mut faults);
+            let labels = settings.columns.into_iter();
+            let export = Export {
+                name: name.to_owned(),
+                title: settings.title.unwrap_or_else(|| title_of(name)),
+                description: settings.description,
+                scope: settings.scope,
+                filters: filters.into_iter().map(|(_, filter)| filter).collect(),
+                labels: labels.map(|(name, column)| (name, column.label)).collect(),
+                csv,
+                statement,
+            };
+            if faults.is_empty() {
+                return Ok(export);
+            }
+        }
+        Ok(_) => {}
+        Err(fault) => faults.push(fault),
+    }
+    Err(faults)
+}
+
+/// The TOML of the leading comment and the line on which it starts; empty where there is none.
+fn split_settings(text: &str) -> Result<(&str, usize), Fault> {
+    let start = text.trim_start_matches('\u{feff}').trim_start();
+    let Some(rest) = start.strip_prefix(OPEN) else {
+        return Ok(("", 1));
+    };
+    let offset = text.len() - rest.len();
+    let line = 1 + text[..offset].matches('\n').count();
+    match rest.split_once(CLOSE) {
+        Some((settings, _)) => Ok((settings, line)),
+        None => Err(Fault::at(line, format!("`{OPEN}` is never closed by `{CLOSE}`"))),
+    }
+}
+
+fn check_variables(
+    statement: &Statement,
+    filters: &[(usize, Filter)],
+    unscoped: bool,
+    faults: &mut Vec<Fault>,
+) {
+    let mut pinned = false;
+    for variable in &statement.variables {
+        match variable {
+            Variable::User | Variable::Claim(_) => pinned = true,
+            Variable::Filter(name) if filters.iter().any(|(_, filter)| filter.name == *name) => {}
+            Variable::Filter(name) => {
+                let line = statement.line_of(variable);
+                let message = format!("`:{name}` is not declared; add [filters.{name}]");
+                faults.push(Fault::at(line, message));
+            }
+        }
+    }
+    for (line, filter) in filters {
+        let used = |variable: &Variable| matches!(variable, Variable::Filter(name) if *name == filter.name);
+        if !statement.variables.iter().any(used) {
+            let message = format!("filter `{0}` is declared, but the SQL has no `:{0}`", filter.name);
+            faults.push(Fault::at(*line, message));
+        }
+    }
+    if !pinned && !unscoped {
+        faults.push(Fault::at(
+            statement.line,
+            "every caller would get every row: use `:user` or `:claim.NAME`, or say `unscoped = true`",
+        ));
+    }
+    if pinned && unscoped {
+        faults.push(Fault::at(
+            statement.line,
+            "`unscoped = true`, but the SQL uses `:user` or `:claim.NAME`: remove one of them",
+        ));
+    }
+}
+
+/// `daily_orders` → `Daily orders`.
+fn title_of(name: &str) -> String {
+    let words = name.replace(['_', '-'], " ");
+    let mut letters = words.chars();
+    let first = letters.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(letters).collect()
+}

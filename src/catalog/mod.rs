@@ -1,0 +1,322 @@
+//! What may be exported: one `.sql` file, one export. Pure: no I/O, no clock, no driver.
+//!
+//! A [`Catalog`] is read from the texts of its files with every fault at once. A request's filters
+//! are checked by [`Export::resolve`] when a link is issued, and those of the link again by
+//! [`Export::bind`], whose [`BoundQuery`] is the only thing a source runs.
+
+mod file;
+mod filter;
+mod placeholder;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use indexmap::IndexMap;
+
+use crate::format::CsvOptions;
+use crate::link::VerifiedLink;
+
+pub use filter::{Filter, FilterType, LIST_VALUES_MAX, Value};
+pub use placeholder::{SqlDialect, Statement, Variable};
+
+/// All exports, by name.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    exports: BTreeMap<String, Export>,
+}
+
+/// One export.
+#[derive(Debug)]
+pub struct Export {
+    /// Its name: that of its file, without `.sql`.
+    pub name: String,
+    /// Its name for people.
+    pub title: String,
+    /// What it holds, for people.
+    pub description: Option<String>,
+    /// What a caller's credential must hold.
+    pub scope: Option<String>,
+    /// What a caller may filter by, in the order of the file.
+    pub filters: Vec<Filter>,
+    /// What the header calls a column, by column name; other columns keep their name.
+    pub labels: IndexMap<String, String>,
+    /// How CSV is written unless a link says otherwise.
+    pub csv: CsvOptions,
+    /// The SQL.
+    pub statement: Statement,
+}
+
+/// Something wrong in a file, with its line from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The line.
+    pub line: usize,
+    /// What is wrong and, where it helps, what to do.
+    pub message: String,
+}
+
+impl Fault {
+    pub(crate) fn at(line: usize, message: impl Into<String>) -> Fault {
+        Fault {
+            line,
+            message: message.into(),
+        }
+    }
+}
+
+/// A fault with its file: `orders.sql:12: …`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct FileFault {
+    /// The file's name.
+    pub file: String,
+    /// What is wrong there.
+    pub fault: Fault,
+}
+
+impl fmt::Display for FileFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file, self.fault.line, self.fault.message)
+    }
+}
+
+/// A value that a caller gave and that does not fit, by the name it has in the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldFault {
+    /// `filters.from`, `csv.delimiter`, `expires_in`, ….
+    pub field: String,
+    /// What was expected.
+    pub message: String,
+}
+
+impl FieldFault {
+    pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> FieldFault {
+        FieldFault {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+}
+
+impl Catalog {
+    /// Reads the exports from `(file name, text)` pairs.
+    ///
+    /// # Errors
+    /// Every fault of every file.
+    pub fn parse<'f>(
+        files: impl IntoIterator<Item = (&'f str, &'f str)>,
+        dialect: SqlDialect,
+    ) -> Result<Catalog, Vec<FileFault>> {
+        let mut catalog = Catalog::default();
+        let mut faults = Vec::new();
+        for (file, text) in files {
+            let name = file.strip_suffix(".sql").unwrap_or(file);
+            let parsed = check_name(name).and_then(|()| file::parse(name, text, dialect));
+            match parsed {
+                Ok(export) => {
+                    catalog.exports.insert(name.to_owned(), export);
+                }
+                Err(found) => faults.extend(found.into_iter().map(|fault| FileFault {
+                    file: file.to_owned(),
+                    fault,
+                })),
+            }
+        }
+        if faults.is_empty() { Ok(catalog) } else { Err(faults) }
+    }
+
+    /// The export of that name.
+    pub fn get(&self, name: &str) -> Option<&Export> {
+        self.exports.get(name)
+    }
+
+    /// All exports, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Export> {
+        self.exports.values()
+    }
+}
+
+/// Whether `name` can stand in a path as it is: `[A-Za-z0-9_-]{1,64}`.
+pub fn is_export_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+}
+
+fn check_name(name: &str) -> Result<(), Vec<Fault>> {
+    if is_export_name(name) {
+        Ok(())
+    } else {
+        let message = "an export's file name is 1 to 64 letters, digits, `_` and `-`, then `.sql`";
+        Err(vec![Fault::at(1, message)])
+    }
+}
+
+/// A statement with its values: what a source runs. Only [`Export::bind`] makes one.
+#[derive(Debug, Clone)]
+pub struct BoundQuery {
+    sql: String,
+    parameters: Vec<Parameter>,
+    columns: Option<Vec<String>>,
+}
+
+/// The value of one parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Parameter {
+    /// A filter that was left out.
+    Null,
+    /// One value.
+    One(Value),
+    /// The values of a list filter.
+    List(Vec<Value>),
+}
+
+impl BoundQuery {
+    /// The SQL with numbered parameters.
+    pub fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    /// The parameters' values; the first is number 1.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// The columns to read, in that order; all of them without.
+    pub fn columns(&self) -> Option<&[String]> {
+        self.columns.as_deref()
+    }
+}
+
+impl Export {
+    /// The claims that its SQL pins, which a link must carry.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        self.statement.variables.iter().filter_map(|it| match it {
+            Variable::Claim(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Checks a request's filters and spells them as a link carries them, with the defaults of
+    /// those that were left out: what is authorised is what runs, even if the default changes.
+    ///
+    /// # Errors
+    /// Every filter that is unknown, missing or does not fit.
+    pub fn resolve(
+        &self,
+        given: &IndexMap<String, Vec<String>>,
+    ) -> Result<Vec<(String, String)>, Vec<FieldFault>> {
+        let values = self.check(given)?;
+        let pairs = values.iter().flat_map(|(filter, values)| {
+            values
+                .iter()
+                .map(|value| (filter.name.clone(), value.to_string()))
+        });
+        Ok(pairs.collect())
+    }
+
+    /// Binds the values of a verified link to the parameters of the statement, for the `columns`
+    /// named or all.
+    ///
+    /// # Errors
+    /// Every filter or claim of the link that this catalog, which may be newer, does not accept.
+    pub fn bind(
+        &self,
+        verified: &VerifiedLink,
+        columns: Option<Vec<String>>,
+    ) -> Result<BoundQuery, Vec<FieldFault>> {
+        let link = verified.link();
+        let mut given: IndexMap<String, Vec<String>> = IndexMap::new();
+        for (name, value) in &link.filters {
+            given.entry(name.clone()).or_default().push(value.clone());
+        }
+        let checked = self.check(&given)?;
+        let text = |text: &str| Parameter::One(Value::Text(text.to_owned()));
+        let bind = |variable: &Variable| match variable {
+            Variable::User => Ok(text(link.user.as_str())),
+            Variable::Claim(name) => match link.claims.get(name) {
+                Some(claim) => Ok(text(claim)),
+                None => Err(FieldFault::new(format!("claims.{name}"), "is missing")),
+            },
+            Variable::Filter(name) => {
+                let found = checked.iter().find(|(filter, _)| filter.name == *name);
+                Ok(found.map_or(Parameter::Null, |(filter, values)| {
+                    Parameter::of(filter, values.clone())
+                }))
+            }
+        };
+        let (parameters, faults) = partition(self.statement.variables.iter().map(bind));
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(BoundQuery {
+            sql: self.statement.sql.clone(),
+            parameters,
+            columns,
+        })
+    }
+
+    /// The filters in the order of the file, each with its values; those without any left out.
+    fn check(
+        &self,
+        given: &IndexMap<String, Vec<String>>,
+    ) -> Result<Vec<(&Filter, Vec<Value>)>, Vec<FieldFault>> {
+        let unknown = given.keys().filter(|name| self.filter(name).is_none());
+        let mut faults: Vec<FieldFault> = unknown.map(|name| self.unknown_filter(name)).collect();
+        let checked = self.filters.iter().filter_map(|filter| {
+            let values = match given.get(&filter.name) {
+                Some(texts) => filter.check(texts),
+                None if filter.required => Err("is required".to_owned()),
+                None => Ok(filter.default.clone()),
+            };
+            match values {
+                Ok(values) if values.is_empty() => None,
+                Ok(values) => Some(Ok((filter, values))),
+                Err(message) => {
+                    let field = format!("filters.{}", filter.name);
+                    Some(Err(FieldFault::new(field, message)))
+                }
+            }
+        });
+        let (checked, misfits) = partition(checked);
+        faults.extend(misfits);
+        if faults.is_empty() { Ok(checked) } else { Err(faults) }
+    }
+
+    fn filter(&self, name: &str) -> Option<&Filter> {
+        self.filters.iter().find(|filter| filter.name == name)
+    }
+
+    fn unknown_filter(&self, name: &str) -> FieldFault {
+        let names: Vec<&str> = self.filters.iter().map(|it| it.name.as_str()).collect();
+        let message = if names.is_empty() {
+            "unknown filter; this export has none".to_owned()
+        } else {
+            format!("unknown filter; this export has {}", names.join(", "))
+        };
+        FieldFault::new(format!("filters.{name}"), message)
+    }
+}
+
+impl Parameter {
+    fn of(filter: &Filter, mut values: Vec<Value>) -> Parameter {
+        match values.pop() {
+            Some(value) if !filter.list => Parameter::One(value),
+            last => {
+                values.extend(last);
+                Parameter::List(values)
+            }
+        }
+    }
+}
+
+fn partition<T, E>(results: impl Iterator<Item = Result<T, E>>) -> (Vec<T>, Vec<E>) {
+    let (mut values, mut faults) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(value) => values.push(value),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    (values, faults)
+}

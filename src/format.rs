@@ -1,0 +1,153 @@
+//! The file formats an export can be downloaded in, and the options of each.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A file format: the extension in the path and the media type in the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated values, RFC 4180.
+    Csv,
+}
+
+impl Format {
+    /// Every format, in the order in which they are listed to callers.
+    pub const ALL: [Format; 1] = [Format::Csv];
+
+    /// The extension, without a dot: `csv`.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Format::Csv => "csv",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.extension())
+    }
+}
+
+/// The extension names no format.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("unknown format")]
+pub struct UnknownFormat;
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(extension: &str) -> Result<Self, UnknownFormat> {
+        Format::ALL
+            .into_iter()
+            .find(|format| format.extension() == extension)
+            .ok_or(UnknownFormat)
+    }
+}
+
+/// How a CSV file is written. An export sets them under `[csv]`, a link overrides them by `rl_csv.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CsvOptions {
+    /// Between fields: `,` `;` `|` or TAB.
+    pub delimiter: u8,
+    /// Start the file with a UTF-8 byte order mark, which Excel needs to recognise UTF-8.
+    pub bom: bool,
+    /// Start with a row of column labels.
+    pub header: bool,
+    /// What stands for NULL. A text that equals it is quoted, so that the two stay apart.
+    pub null: String,
+    /// Write `1,5` for 1.5.
+    pub decimal_comma: bool,
+    /// Put `'` before a text that a spreadsheet would run as a formula.
+    pub formula_guard: bool,
+}
+
+impl Default for CsvOptions {
+    fn default() -> Self {
+        CsvOptions {
+            delimiter: b',',
+            bom: false,
+            header: true,
+            null: String::new(),
+            decimal_comma: false,
+            formula_guard: true,
+        }
+    }
+}
+
+/// Why an option was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OptionFault {
+    /// There is no option of that name.
+    #[error("unknown option; the options are {}", CsvOptions::NAMES.join(", "))]
+    Unknown,
+    /// The value does not fit; what would.
+    #[error("expected {0}")]
+    Expected(&'static str),
+}
+
+impl CsvOptions {
+    /// The names of the options.
+    pub const NAMES: [&'static str; 6] = [
+        "delimiter",
+        "bom",
+        "header",
+        "null",
+        "decimal_comma",
+        "formula_guard",
+    ];
+
+    /// Sets one option from its text, the one form it has in a catalog, a request and a link.
+    ///
+    /// # Errors
+    /// The name is unknown, or the value does not fit it.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionFault> {
+        match name {
+            "delimiter" => self.delimiter = parse_delimiter(value)?,
+            "bom" => self.bom = parse_bool(value)?,
+            "header" => self.header = parse_bool(value)?,
+            "null" => self.null = parse_null(value)?,
+            "decimal_comma" => self.decimal_comma = parse_bool(value)?,
+            "formula_guard" => self.formula_guard = parse_bool(value)?,
+            _ => return Err(OptionFault::Unknown),
+        }
+        Ok(())
+    }
+
+    /// `text/csv` with the parameters of RFC 7111 and RFC 4180.
+    pub fn media_type(&self) -> &'static str {
+        if self.header {
+            "text/csv; charset=utf-8; header=present"
+        } else {
+            "text/csv; charset=utf-8; header=absent"
+        }
+    }
+}
+
+fn parse_bool(value: &str) -> Result<bool, OptionFault> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(OptionFault::Expected("true or false")),
+    }
+}
+
+fn parse_delimiter(value: &str) -> Result<u8, OptionFault> {
+    match value.as_bytes() {
+        [delimiter @ (b',' | b';' | b'|' | b'\t')] => Ok(*delimiter),
+        _ => Err(OptionFault::Expected(
+            "one of \",\", \";\", \"|\" or a tab",
+        )),
+    }
+}
+
+/// The marker is written bare, so it must never need quotes, whatever the delimiter.
+fn parse_null(value: &str) -> Result<String, OptionFault> {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b",;|\"'=+@".contains(&byte);
+    if value.len() <= 16 && value.bytes().all(plain) {
+        Ok(value.to_owned())
+    } else {
+        Err(OptionFault::Expected(
+            "at most 16 visible ASCII characters, none of , ; | \" ' = + @",
+        ))
+    }
+}

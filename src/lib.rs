@@ -1,0 +1,5 @@
+//! lib
+pub mod catalog;
+pub mod format;
+pub mod link;
+pub mod row;

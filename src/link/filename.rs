@@ -1,0 +1,118 @@
+//! The name a browser saves a download under.
+
+use std::fmt;
+
+/// A file name as callers may choose it: 1 to 150 characters of any script, without a path,
+/// control characters or characters that turn the direction of text, and not a name of Windows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileName(String);
+
+/// Why a file name was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct FileNameFault(&'static str);
+
+impl FileName {
+    /// Checks a file name.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(name: impl Into<String>) -> Result<FileName, FileNameFault> {
+        let name = name.into();
+        if !(1..=150).contains(&name.chars().count()) {
+            return Err(FileNameFault("expected 1 to 150 characters"));
+        }
+        if name.contains(['/', '\\']) || name.chars().all(|c| c == '.') {
+            return Err(FileNameFault("expected a name without a path"));
+        }
+        if name.chars().any(char::is_control) {
+            return Err(FileNameFault("expected no control characters"));
+        }
+        if name.chars().any(is_bidi_control) {
+            return Err(FileNameFault("expected no direction-changing characters"));
+        }
+        if name.trim() != name || name.ends_with('.') {
+            return Err(FileNameFault("expected no space or dot at the edges"));
+        }
+        if is_reserved_on_windows(&name) {
+            return Err(FileNameFault("expected another name: Windows reserves it"));
+        }
+        Ok(FileName(name))
+    }
+
+    /// The name as it was chosen.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name with `.extension` at its end, once.
+    pub fn with_extension(&self, extension: &str) -> String {
+        let has_it = self
+            .0
+            .rsplit_once('.')
+            .is_some_and(|(stem, last)| !stem.is_empty() && last.eq_ignore_ascii_case(extension));
+        if has_it {
+            self.0.clone()
+        } else {
+            format!("{}.{extension}", self.0)
+        }
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Unicode's `Bidi_Control` characters, with which `gpj.exe` can be shown as `exe.jpg`
+/// (Unicode Technical Report 36, section 3.2).
+fn is_bidi_control(c: char) -> bool {
+    matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Device names, with any extension ("Naming Files, Paths, and Namespaces", Microsoft).
+fn is_reserved_on_windows(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or(name).trim_end();
+    let upper = stem.to_ascii_uppercase();
+    match upper.as_str() {
+        "CON" | "PRN" | "AUX" | "NUL" => true,
+        _ => ["COM", "LPT"].iter().any(|device| {
+            upper
+                .strip_prefix(device)
+                .is_some_and(|rest| matches!(rest.as_bytes(), [b'0'..=b'9']))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_every_script_are_kept_and_get_one_extension() {
+        for (name, saved) in [
+            ("Bestellungen März", "Bestellungen März.csv"),
+            ("注文.csv", "注文.csv"),
+            ("Q1.CSV", "Q1.CSV"),
+            ("v1.2", "v1.2.csv"),
+            (".csv", ".csv.csv"),
+            ("COMPANY", "COMPANY.csv"),
+            ("COM10", "COM10.csv"),
+        ] {
+            let parsed = FileName::parse(name).expect(name);
+            assert_eq!(parsed.with_extension("csv"), saved);
+        }
+    }
+
+    #[test]
+    fn names_that_could_hurt_are_refused() {
+        let long = "x".repeat(151);
+        for name in [
+            "", "..", "a/b", "a\\b", "/etc/passwd", "a\nb", "a\0", "exe.\u{202e}gpj", " a", "a.",
+            "con", "NUL.csv", "lpt1", &long,
+        ] {
+            assert!(FileName::parse(name).is_err(), "{name:?} was accepted");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The signing keys: a list of which the first signs and all verify.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+type HmacSha256 = Hmac<Sha256>;
+
+/// Decoded keys are at least this long: the output size of the hash (RFC 2104, section 3).
+pub const KEY_BYTES_MIN: usize = 32;
+/// A key id is at most this long.
+pub const KEY_ID_BYTES_MAX: usize = 16;
+
+/// With or without `=` at the end: key generators differ.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The keys that sign and verify links. Never empty.
+///
+/// It holds keyed hash states, not keys, cannot print them, and wipes them when it is dropped.
+pub struct Keyring {
+    keys: Vec<Key>,
+    /// What an unknown key id is checked against, so that it costs what a known one costs.
+    decoy: HmacSha256,
+}
+
+struct Key {
+    id: String,
+    mac: HmacSha256,
+}
+
+/// Why a key was refused. Names its place and id, never its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyringError {
+    /// There is not one key.
+    #[error("no signing key; make one with `rowlink keygen`")]
+    Empty,
+    /// Not `id:base64`.
+    #[error("key {0} is not `id:base64`")]
+    NotAPair(usize),
+    /// The id has another form.
+    #[error("key {0}: its id must be 1 to {KEY_ID_BYTES_MAX} of A-Z a-z 0-9 _ -")]
+    Id(usize),
+    /// The id stands twice.
+    #[error("key id `{0}` stands twice")]
+    Twice(String),
+    /// The secret is not base64.
+    #[error("key `{0}` is not base64")]
+    Base64(String),
+    /// The secret is too short.
+    #[error("key `{0}` is shorter than {KEY_BYTES_MIN} bytes")]
+    Short(String),
+    /// Every byte is the same, which no generator makes.
+    #[error("key `{0}` repeats one byte")]
+    Repeated(String),
+}
+
+impl Keyring {
+    /// Reads keys as `id:base64`, separated by commas or line ends; `#` starts a comment line.
+    ///
+    /// # Errors
+    /// Every fault at once. No key at all is a fault.
+    pub fn parse(text: &str) -> Result<Keyring, Vec<KeyringError>> {
+        let mut keys: Vec<Key> = Vec::new();
+        let mut faults = Vec::new();
+        let entries = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with('#'))
+            .flat_map(|line| line.split(','))
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty());
+        for (place, entry) in entries.enumerate() {
+            match Key::parse(entry, place + 1) {
+                Ok(key) if keys.iter().any(|other| other.id == key.id) => {
+                    faults.push(KeyringError::Twice(key.id));
+                }
+                Ok(key) => keys.push(key),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if keys.is_empty() && faults.is_empty() {
+            faults.push(KeyringError::Empty);
+        }
+        if faults.is_empty() {
+            let decoy = keyed(&[0; KEY_BYTES_MIN]);
+            Ok(Keyring { keys, decoy })
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// The id of the key that signs.
+    pub fn signing_key_id(&self) -> &str {
+        &self.keys[0].id
+    }
+
+    /// Signs with the first key; 64 lower-case hex digits.
+    pub(super) fn sign(&self, string_to_sign: &[&str]) -> String {
+        hex::encode(
+            feed(&self.keys[0].mac, string_to_sign)
+                .finalize()
+                .into_bytes(),
+        )
+    }
+
+    /// Whether `signature` is that of the key `id`, in constant time.
+    ///
+    /// An unknown id costs the same MAC as a known one and gives the same answer as a bad
+    /// signature, so that ids cannot be guessed.
+    pub(super) fn verify(&self, id: &str, string_to_sign: &[&str], signature: &[u8]) -> bool {
+        let key = self.keys.iter().find(|key| key.id == id);
+        let mac = feed(key.map_or(&self.decoy, |key| &key.mac), string_to_sign);
+        mac.verify_slice(signature).is_ok() && key.is_some()
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids = self.keys.iter().map(|key| &key.id);
+        f.debug_list().entries(ids).finish()
+    }
+}
+
+impl Key {
+    fn parse(entry: &str, place: usize) -> Result<Key, KeyringError> {
+        let (id, secret) = entry
+            .split_once(':')
+            .ok_or(KeyringError::NotAPair(place))?;
+        if !is_key_id(id) {
+            return Err(KeyringError::Id(place));
+        }
+        let id = id.to_owned();
+        let Ok(secret) = BASE64.decode(secret).map(Zeroizing::new) else {
+            return Err(KeyringError::Base64(id));
+        };
+        if secret.len() < KEY_BYTES_MIN {
+            return Err(KeyringError::Short(id));
+        }
+        if secret.iter().all(|byte| *byte == secret[0]) {
+            return Err(KeyringError::Repeated(id));
+        }
+        let mac = keyed(&secret);
+        Ok(Key { id, mac })
+    }
+}
+
+/// A fresh line `id:base64` of 32 bytes from the operating system, as [`Keyring::parse`] reads it.
+///
+/// # Errors
+/// The operating system has no randomness to give.
+pub fn generate(id: &str) -> Result<Zeroizing<String>, getrandom::Error> {
+    let mut secret = Zeroizing::new([0; KEY_BYTES_MIN]);
+    getrandom::fill(secret.as_mut())?;
+    let encoded = Zeroizing::new(BASE64.encode(secret.as_ref()));
+    Ok(Zeroizing::new(format!("{id}:{}", encoded.as_str())))
+}
+
+/// Whether `id` is 1 to 16 of `A-Z a-z 0-9 _ -`.
+pub fn is_key_id(id: &str) -> bool {
+    (1..=KEY_ID_BYTES_MAX).contains(&id.len())
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+}
+
+fn keyed(secret: &[u8]) -> HmacSha256 {
+    HmacSha256::new_from_slice(secret).expect("HMAC takes a key of any length (RFC 2104)")
+}
+
+fn feed(keyed: &HmacSha256, parts: &[&str]) -> HmacSha256 {
+    let mut mac = keyed.clone();
+    parts.iter().for_each(|part| mac.update(part.as_bytes()));
+    mac
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "a:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    const B: &str = "b:ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
+
+    fn faults(text: &str) -> Vec<KeyringError> {
+        Keyring::parse(text).expect_err("refused")
+    }
+
+    #[test]
+    fn the_first_key_signs_and_all_verify() {
+        let old = Keyring::parse(A).expect("a key");
+        let both = Keyring::parse(&format!("# rotated today\n{B}\n{A}\n")).expect("two keys");
+        assert_eq!(both.signing_key_id(), "b");
+        let signature = hex::decode(old.sign(&["text"])).expect("hex");
+        assert!(both.verify("a", &["text"], &signature));
+        assert!(!both.verify("b", &["text"], &signature));
+        assert!(!old.verify("b", &["text"], &signature));
+    }
+
+    #[test]
+    fn the_decoy_verifies_nothing() {
+        let ring = Keyring::parse(A).expect("a key");
+        let forged = feed(&ring.decoy, &["text"]).finalize().into_bytes();
+        assert!(!ring.verify("unknown", &["text"], &forged));
+    }
+
+    #[test]
+    fn weak_and_broken_keys_are_refused_all_at_once() {
+        use KeyringError::*;
+        assert_eq!(faults(" \n# none\n"), [Empty]);
+        let zeros = format!("zeros:{}", BASE64.encode([0; 32]));
+        let short = format!("short:{}", BASE64.encode([1; 31]));
+        let text = format!("{A},nothing,b?:xx,c:!!,{short},{zeros},{A}");
+        let expected = [
+            NotAPair(2),
+            Id(3),
+            Base64("c".into()),
+            Short("short".into()),
+            Repeated("zeros".into()),
+            Twice("a".into()),
+        ];
+        assert_eq!(faults(&text), expected);
+    }
+
+    #[test]
+    fn a_generated_key_is_accepted_and_differs_from_the_next() {
+        let first = generate("k1").expect("randomness");
+        assert!(Keyring::parse(&first).is_ok());
+        assert_ne!(*first, *generate("k1").expect("randomness"));
+    }
+
+    #[test]
+    fn debug_shows_ids_only() {
+        let ring = Keyring::parse(A).expect("a key");
+        assert_eq!(format!("{ring:?}"), "[\"a\"]");
+    }
+}

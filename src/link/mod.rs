@@ -1,0 +1,164 @@
+//! What a link says, and its signature. Pure: no I/O, no clock, no HTTP.
+//!
+//! A link is a URL whose query carries the user, the filters, the options and the times, all under
+//! one HMAC-SHA256, made in three steps:
+//!
+//! 1. the **canonical request**: the path and the query, parsed once, re-encoded and sorted
+//!    ([`canonical`](self));
+//! 2. the **string to sign**: a label for version and algorithm, the path, the canonical query;
+//! 3. the **signature**: lower-case hex of the MAC under the first key of the [`Keyring`].
+//!
+//! [`verify`] goes the same way and is the only source of a [`VerifiedLink`], which is the only
+//! thing that can be bound to a query. `docs/signed-link.md` is the specification.
+
+mod canonical;
+mod filename;
+mod keyring;
+mod signer;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::format::Format;
+
+pub use filename::{FileName, FileNameFault};
+pub use keyring::{KEY_BYTES_MIN, KEY_ID_BYTES_MAX, Keyring, KeyringError, generate, is_key_id};
+pub use signer::{VerifiedLink, sign, verify};
+
+/// Reserved parameters start with this; filters may not.
+pub const RESERVED_PREFIX: &str = "rl_";
+
+/// A URL is at most this long: what every proxy and browser still accepts.
+pub const URL_BYTES_MAX: usize = 4096;
+
+/// `rl_issued` may be this far ahead of the replica's clock.
+pub const CLOCK_SKEW_SECONDS_MAX: u64 = 30;
+
+/// What a link says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The export's name.
+    pub export: String,
+    /// The file's format.
+    pub format: Format,
+    /// Whose rows.
+    pub user: UserId,
+    /// Joins the audit line of the issue with that of the download.
+    pub id: Uuid,
+    /// When it was issued, in Unix seconds.
+    pub issued: u64,
+    /// The first second in which it is no longer valid, in Unix seconds.
+    pub expires: u64,
+    /// The first second in which it is valid, in Unix seconds.
+    pub not_before: Option<u64>,
+    /// What the browser shall call the file.
+    pub filename: Option<FileName>,
+    /// Further pinned claims of the caller, by name.
+    pub claims: BTreeMap<String, String>,
+    /// Output options as they stand in the link, without `rl_`: `columns`, `csv.delimiter`, ….
+    pub options: BTreeMap<String, String>,
+    /// Filters in the order in which they were given; a list repeats its name.
+    pub filters: Vec<(String, String)>,
+}
+
+/// A user id: 1 to 256 bytes without control characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UserId(String);
+
+impl UserId {
+    /// Checks a user id.
+    ///
+    /// # Errors
+    /// It is empty, too long, or has a control character.
+    pub fn parse(text: impl Into<String>) -> Result<UserId, TextFault> {
+        let text = text.into();
+        check_text(&text)?;
+        Ok(UserId(text))
+    }
+
+    /// The id as it is bound to `:user`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A user id or a claim has a form that no link may carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected 1 to 256 bytes without control characters")]
+pub struct TextFault;
+
+/// The rule for user ids and claims' values.
+///
+/// # Errors
+/// It is empty, longer than 256 bytes, or has a control character.
+pub fn check_text(text: &str) -> Result<(), TextFault> {
+    let fits = (1..=256).contains(&text.len()) && !text.chars().any(char::is_control);
+    fits.then_some(()).ok_or(TextFault)
+}
+
+/// Why a link was refused, sorted by what its holder can do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// It was cut, doubled or mistyped on its way: copy it again.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// It was changed, or no key here made it. An unknown key id answers exactly like this.
+    #[error("the signature does not match the link")]
+    BadSignature,
+    /// Genuine, but the minter's clock or policy says later.
+    #[error("the link becomes valid in {seconds} s")]
+    NotYetValid {
+        /// Until then.
+        seconds: u64,
+    },
+    /// Genuine, but it lives longer than this deployment allows.
+    #[error("the link lives {seconds} s, more than the {seconds_max} s allowed here")]
+    LivesTooLong {
+        /// Its life from issue to expiry.
+        seconds: u64,
+        /// The maximum here.
+        seconds_max: u64,
+    },
+    /// Genuine, but over: ask for a new one.
+    #[error("the link expired {seconds} s ago")]
+    Expired {
+        /// Since then.
+        seconds: u64,
+    },
+}
+
+/// A link that does not follow the grammar: which parameter, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    parameter: String,
+    reason: &'static str,
+}
+
+impl Malformed {
+    fn new(parameter: &str, reason: &'static str) -> Malformed {
+        Malformed {
+            parameter: parameter.to_owned(),
+            reason,
+        }
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.parameter.is_empty() {
+            f.write_str(self.reason)
+        } else {
+            write!(f, "{}: {}", self.parameter, self.reason)
+        }
+    }
+}
+
+impl std::error::Error for Malformed {}

@@ -1,0 +1,284 @@
+//! Signing a link and verifying one.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::canonical::{Pair, canonical_query, parse_query, signed_path};
+use super::keyring::is_key_id;
+use super::{
+    CLOCK_SKEW_SECONDS_MAX, FileName, Keyring, Link, LinkError, Malformed, RESERVED_PREFIX, UserId,
+    check_text,
+};
+use crate::format::Format;
+
+/// The first line of the string to sign: version and algorithm, so that no other protocol's
+/// string can ever equal one of ours.
+const LABEL: &str = "ROWLINK1-HMAC-SHA256\n";
+
+/// Signs a link with the first key.
+///
+/// Returns its path and query in canonical order, ready to follow the public origin.
+pub fn sign(link: &Link, keyring: &Keyring) -> String {
+    let path = signed_path(&link.export, link.format);
+    let parameters = parameters(link, keyring.signing_key_id());
+    let query = canonical_query(parameters.iter().map(|(n, v)| (n.as_ref(), v.as_ref())));
+    let signature = keyring.sign(&string_to_sign(&path, &query));
+    format!("{path}?{query}&rl_signature={signature}")
+}
+
+fn string_to_sign<'a>(path: &'a str, canonical_query: &'a str) -> [&'a str; 4] {
+    [LABEL, path, "\n", canonical_query]
+}
+
+fn parameters<'l>(link: &'l Link, key_id: &'l str) -> Vec<Pair<'l>> {
+    let mut parameters: Vec<Pair<'l>> = vec![
+        ("rl_user".into(), link.user.as_str().into()),
+        ("rl_link".into(), link.id.to_string().into()),
+        ("rl_issued".into(), link.issued.to_string().into()),
+        ("rl_expires".into(), link.expires.to_string().into()),
+        ("rl_key".into(), key_id.into()),
+    ];
+    if let Some(second) = link.not_before {
+        parameters.push(("rl_not_before".into(), second.to_string().into()));
+    }
+    if let Some(filename) = &link.filename {
+        parameters.push(("rl_filename".into(), filename.as_str().into()));
+    }
+    for (name, value) in &link.claims {
+        parameters.push((format!("rl_claim.{name}").into(), value.into()));
+    }
+    for (name, value) in &link.options {
+        parameters.push((format!("rl_{name}").into(), value.into()));
+    }
+    for (name, value) in &link.filters {
+        parameters.push((name.into(), value.into()));
+    }
+    parameters
+}
+
+/// A link whose signature and times were verified. Only [`verify`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedLink(Link);
+
+impl VerifiedLink {
+    /// What the link says.
+    pub fn link(&self) -> &Link {
+        &self.0
+    }
+}
+
+/// Verifies a link in the order syntax, key id, MAC, times, so that whoever holds no key learns
+/// nothing but that the signature is bad.
+///
+/// `now` is in Unix seconds; `ttl_seconds_max` is checked again here so that a link minted
+/// elsewhere cannot outlive this deployment's policy.
+///
+/// # Errors
+/// Why the link was refused.
+pub fn verify(
+    keyring: &Keyring,
+    ttl_seconds_max: u64,
+    export: &str,
+    format: Format,
+    raw_query: &str,
+    now: u64,
+) -> Result<VerifiedLink, LinkError> {
+    let pairs = parse_query(raw_query)?;
+    let signed = SignedLink::parse(export, format, &pairs)?;
+
+    let path = signed_path(export, format);
+    let covered = pairs.iter().filter(|(name, _)| name != "rl_signature");
+    let query = canonical_query(covered.map(|(n, v)| (n.as_ref(), v.as_ref())));
+    if !keyring.verify(
+        signed.key_id,
+        &string_to_sign(&path, &query),
+        &signed.signature,
+    ) {
+        return Err(LinkError::BadSignature);
+    }
+
+    check_times(&signed.link, ttl_seconds_max, now)?;
+    Ok(VerifiedLink(signed.link))
+}
+
+fn check_times(link: &Link, seconds_max: u64, now: u64) -> Result<(), LinkError> {
+    let seconds = link.expires - link.issued;
+    if seconds > seconds_max {
+        return Err(LinkError::LivesTooLong {
+            seconds,
+            seconds_max,
+        });
+    }
+    let from_issue = link.issued.saturating_sub(CLOCK_SKEW_SECONDS_MAX);
+    let valid_from = from_issue.max(link.not_before.unwrap_or(0));
+    if now < valid_from {
+        let seconds = valid_from - now;
+        return Err(LinkError::NotYetValid { seconds });
+    }
+    if now >= link.expires {
+        let seconds = now - link.expires;
+        return Err(LinkError::Expired { seconds });
+    }
+    Ok(())
+}
+
+/// A link that follows the grammar. Nothing in it is trusted yet.
+struct SignedLink<'q> {
+    link: Link,
+    key_id: &'q str,
+    signature: [u8; 32],
+}
+
+impl<'q> SignedLink<'q> {
+    fn parse(
+        export: &str,
+        format: Format,
+        pairs: &'q [Pair<'_>],
+    ) -> Result<SignedLink<'q>, Malformed> {
+        let mut reserved: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut filters = Vec::new();
+        for (name, value) in pairs {
+            match name.strip_prefix(RESERVED_PREFIX) {
+                None => filters.push((name.to_string(), value.to_string())),
+                Some(short) => {
+                    if reserved.insert(short, value).is_some() {
+                        return Err(Malformed::new(name, "stands twice"));
+                    }
+                }
+            }
+        }
+
+        let mut reserved = Reserved(reserved);
+        let signature = reserved.require("signature", parse_signature)?;
+        let key_id = reserved.require("key", |value| {
+            is_key_id(value).then_some(value).ok_or("not a key id")
+        })?;
+        let issued = reserved.require("issued", parse_seconds)?;
+        let expires = reserved.require("expires", parse_seconds)?;
+        if expires <= issued {
+            return Err(Malformed::new("rl_expires", "not after rl_issued"));
+        }
+        let link = Link {
+            export: export.to_owned(),
+            format,
+            user: reserved.require("user", |value| {
+                UserId::parse(value).map_err(|_| "not a user id")
+            })?,
+            id: reserved.require("link", parse_link_id)?,
+            issued,
+            expires,
+            not_before: reserved.take("not_before", parse_seconds)?,
+            filename: reserved.take("filename", |value| {
+                FileName::parse(value).map_err(|_| "not a plain file name")
+            })?,
+            claims: reserved.take_claims()?,
+            options: reserved.take_options(),
+            filters,
+        };
+        reserved.expect_empty()?;
+        Ok(SignedLink {
+            link,
+            key_id,
+            signature,
+        })
+    }
+}
+
+/// The reserved parameters that have not been read yet, without `rl_`.
+struct Reserved<'q>(BTreeMap<&'q str, &'q str>);
+
+impl<'q> Reserved<'q> {
+    fn take<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&'q str) -> Result<T, &'static str>,
+    ) -> Result<Option<T>, Malformed> {
+        let parsed = self.0.remove(name).map(parse).transpose();
+        parsed.map_err(|reason| Malformed::new(&format!("{RESERVED_PREFIX}{name}"), reason))
+    }
+
+    fn require<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&'q str) -> Result<T, &'static str>,
+    ) -> Result<T, Malformed> {
+        self.take(name, parse)?
+            .ok_or_else(|| Malformed::new(&format!("{RESERVED_PREFIX}{name}"), "is missing"))
+    }
+
+    fn take_claims(&mut self) -> Result<BTreeMap<String, String>, Malformed> {
+        let mut claims = BTreeMap::new();
+        for (name, value) in self.split_off(|name| name.starts_with("claim.")) {
+            let claim = &name["claim.".len()..];
+            if !is_claim_name(claim) || check_text(value).is_err() {
+                let parameter = format!("{RESERVED_PREFIX}{name}");
+                return Err(Malformed::new(&parameter, "not a claim"));
+            }
+            claims.insert(claim.to_owned(), value.to_owned());
+        }
+        Ok(claims)
+    }
+
+    fn take_options(&mut self) -> BTreeMap<String, String> {
+        self.split_off(|name| name == "columns" || name.starts_with("csv."))
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    fn split_off(&mut self, belongs: impl Fn(&str) -> bool) -> BTreeMap<&'q str, &'q str> {
+        let (taken, left) = std::mem::take(&mut self.0)
+            .into_iter()
+            .partition(|(name, _)| belongs(name));
+        self.0 = left;
+        taken
+    }
+
+    /// A condition this version does not know must not be ignored: it may narrow the link.
+    fn expect_empty(&self) -> Result<(), Malformed> {
+        match self.0.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(Malformed::new(
+                &format!("{RESERVED_PREFIX}{name}"),
+                "unknown reserved parameter",
+            )),
+        }
+    }
+}
+
+/// The names of claims: `[A-Za-z0-9_]{1,64}`.
+fn is_claim_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Canonical decimal of at most 10 digits.
+fn parse_seconds(text: &str) -> Result<u64, &'static str> {
+    let canonical = (1..=10).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+        && (text == "0" || !text.starts_with('0'));
+    canonical
+        .then(|| text.parse().ok())
+        .flatten()
+        .ok_or("not Unix seconds in canonical decimal")
+}
+
+fn parse_link_id(text: &str) -> Result<Uuid, &'static str> {
+    let id = Uuid::try_parse(text).map_err(|_| "not a UUID")?;
+    // Upper case, braces and missing hyphens parse too, but one id has one spelling.
+    let canonical = id.to_string() == text;
+    canonical.then_some(id).ok_or("not a canonical UUID")
+}
+
+/// 64 lower-case hex digits, never truncated.
+fn parse_signature(text: &str) -> Result<[u8; 32], &'static str> {
+    let mut signature = [0; 32];
+    let lower_case = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    match hex::decode_to_slice(text, &mut signature) {
+        Ok(()) if lower_case => Ok(signature),
+        _ => Err("not 64 lower-case hex digits"),
+    }
+}
