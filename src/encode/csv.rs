@@ -1,0 +1,267 @@
+//! CSV as RFC 4180 has it: CRLF, a header row, quotes only where they are needed.
+
+use indexmap::IndexMap;
+
+use super::Encoder;
+use crate::format::CsvOptions;
+use crate::row::{Cell, Column, RowBatch};
+
+/// Writes CSV.
+pub struct CsvEncoder {
+    options: CsvOptions,
+    labels: IndexMap<String, String>,
+    /// Whether a byte makes quotes necessary.
+    special: [bool; 256],
+    /// What stands for NULL, quotes included where it needs them.
+    null: Vec<u8>,
+}
+
+impl CsvEncoder {
+    /// Writes with these options; `labels` names columns in the header, by column name.
+    pub fn new(options: CsvOptions, labels: IndexMap<String, String>) -> CsvEncoder {
+        let mut special = [false; 256];
+        for byte in [options.delimiter, b'"', b'\r', b'\n'] {
+            special[usize::from(byte)] = true;
+        }
+        let null = options.null.clone().into_bytes();
+        CsvEncoder {
+            options,
+            labels,
+            special,
+            null,
+        }
+    }
+
+    fn cell(&self, cell: Cell<'_>, out: &mut Vec<u8>) {
+        match cell {
+            Cell::Null => out.extend_from_slice(&self.null),
+            Cell::Integer(value) => {
+                out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+            }
+            Cell::Float(value) => self.float(value, out),
+            Cell::Text(value) => self.text(value, out),
+            Cell::Bytes(value) => out.extend_from_slice(hex::encode(value).as_bytes()),
+        }
+    }
+
+    fn text(&self, text: &str, out: &mut Vec<u8>) {
+        let guarded = self.options.formula_guard && starts_a_formula(text);
+        let special = text.bytes().any(|byte| self.special[usize::from(byte)]);
+        // An empty text, or one that equals the NULL marker, would read back as NULL without quotes.
+        if special || text.is_empty() || (text == self.options.null && !guarded) {
+            quoted(text, guarded, out);
+        } else {
+            if guarded {
+                out.push(b'\'');
+            }
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    fn float(&self, value: f64, out: &mut Vec<u8>) {
+        let mut buffer = zmij::Buffer::new();
+        let text = match value {
+            value if value.is_nan() => "NaN",
+            f64::INFINITY => "Infinity",
+            f64::NEG_INFINITY => "-Infinity",
+            value => buffer.format_finite(value),
+        };
+        if !self.options.decimal_comma {
+            out.extend_from_slice(text.as_bytes());
+        } else if self.options.delimiter == b',' && text.contains('.') {
+            quoted(&text.replace('.', ","), false, out);
+        } else {
+            out.extend_from_slice(text.replace('.', ",").as_bytes());
+        }
+    }
+}
+
+impl Encoder for CsvEncoder {
+    fn begin(&mut self, columns: &[Column], out: &mut Vec<u8>) {
+        // In a file of one column a bare NULL is an empty line, which readers skip: a row less.
+        if columns.len() == 1 && self.null.is_empty() {
+            self.null = b"\"\"".to_vec();
+        }
+        if self.options.bom {
+            out.extend_from_slice("\u{feff}".as_bytes());
+        }
+        if !self.options.header {
+            return;
+        }
+        for (index, column) in columns.iter().enumerate() {
+            if index > 0 {
+                out.push(self.options.delimiter);
+            }
+            let label = self.labels.get(&column.name).unwrap_or(&column.name);
+            let special = label.bytes().any(|byte| self.special[usize::from(byte)]);
+            // Excel takes a file that starts with a bare `ID` for SYLK and refuses it.
+            if special || label.is_empty() || (index == 0 && label.starts_with("ID")) {
+                quoted(label, false, out);
+            } else {
+                out.extend_from_slice(label.as_bytes());
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn rows(&mut self, batch: &RowBatch, out: &mut Vec<u8>) {
+        for row in batch.iter() {
+            for (index, cell) in row.enumerate() {
+                if index > 0 {
+                    out.push(self.options.delimiter);
+                }
+                self.cell(cell, out);
+            }
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// OWASP, "CSV Injection": what makes a spreadsheet run a cell.
+fn starts_a_formula(text: &str) -> bool {
+    matches!(
+        text.as_bytes().first(),
+        Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r')
+    )
+}
+
+fn quoted(text: &str, guarded: bool, out: &mut Vec<u8>) {
+    out.push(b'"');
+    if guarded {
+        out.push(b'\'');
+    }
+    for (index, part) in text.split('"').enumerate() {
+        if index > 0 {
+            out.extend_from_slice(b"\"\"");
+        }
+        out.extend_from_slice(part.as_bytes());
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn encode(options: &[(&str, &str)], columns: &[&str], rows: &[&[Cell<'_>]]) -> String {
+        let mut csv = CsvOptions::default();
+        for (name, value) in options {
+            csv.set(name, value).expect("an option");
+        }
+        let columns: Vec<Column> = columns
+            .iter()
+            .map(|name| Column {
+                name: name.to_string(),
+            })
+            .collect();
+        let mut batch = RowBatch::default();
+        batch.reset(columns.len());
+        rows.concat().iter().for_each(|cell| batch.push(*cell));
+        let mut encoder = CsvEncoder::new(csv, IndexMap::from([("total".into(), "Total, €".into())]));
+        let mut out = Vec::new();
+        encoder.begin(&columns, &mut out);
+        encoder.rows(&batch, &mut out);
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn each_type_has_its_form() {
+        let row = [
+            Cell::Null,
+            Cell::Integer(i64::MIN),
+            Cell::Float(0.1),
+            Cell::Float(1e300),
+            Cell::Float(f64::NEG_INFINITY),
+            Cell::Text("plain"),
+            Cell::Bytes(b"\x00\xff"),
+        ];
+        assert_eq!(
+            encode(&[], &["a", "b", "c", "d", "e", "f", "g"], &[&row]),
+            "a,b,c,d,e,f,g\r\n,-9223372036854775808,0.1,1e+300,-Infinity,plain,00ff\r\n"
+        );
+    }
+
+    #[test]
+    fn null_and_an_empty_text_stay_apart() {
+        let row: &[Cell] = &[Cell::Null, Cell::Text("")];
+        assert_eq!(encode(&[], &["a", "b"], &[row]), "a,b\r\n,\"\"\r\n");
+        let row: &[Cell] = &[Cell::Null, Cell::Text("NULL")];
+        assert_eq!(
+            encode(&[("null", "NULL")], &["a", "b"], &[row]),
+            "a,b\r\nNULL,\"NULL\"\r\n"
+        );
+    }
+
+    #[test]
+    fn a_null_alone_on_its_line_is_still_a_row() {
+        assert_eq!(encode(&[], &["a"], &[&[Cell::Null]]), "a\r\n\"\"\r\n");
+        assert_eq!(
+            encode(&[("null", "\\N")], &["a"], &[&[Cell::Null]]),
+            "a\r\n\\N\r\n"
+        );
+    }
+
+    #[test]
+    fn only_texts_are_guarded_and_only_while_asked() {
+        let row = [
+            Cell::Text("=1+1"),
+            Cell::Text("@x,y"),
+            Cell::Text("\tx"),
+            Cell::Text("a=b"),
+            Cell::Integer(-1),
+        ];
+        let columns = ["a", "b", "c", "d", "e"];
+        assert_eq!(
+            encode(&[("header", "false")], &columns, &[&row]),
+            "'=1+1,\"'@x,y\",'\tx,a=b,-1\r\n"
+        );
+        assert_eq!(
+            encode(&[("header", "false"), ("formula_guard", "false")], &columns, &[&row]),
+            "=1+1,\"@x,y\",\tx,a=b,-1\r\n"
+        );
+    }
+
+    #[test]
+    fn delimiter_mark_header_and_decimal_comma_are_options() {
+        let rows: &[&[Cell]] = &[&[Cell::Float(1.5), Cell::Text("a;b")]];
+        assert_eq!(
+            encode(&[("delimiter", ";"), ("bom", "true"), ("decimal_comma", "true")], &["total", "x"], rows),
+            "\u{feff}Total, €;x\r\n1,5;\"a;b\"\r\n"
+        );
+        assert_eq!(
+            encode(&[("header", "false"), ("decimal_comma", "true")], &["a", "b"], rows),
+            "\"1,5\",a;b\r\n"
+        );
+    }
+
+    #[test]
+    fn a_header_is_quoted_where_readers_would_stumble() {
+        assert_eq!(encode(&[], &["ID", "total"], &[]), "\"ID\",\"Total, €\"\r\n");
+    }
+
+    proptest! {
+        #[test]
+        fn another_reader_gets_every_text_back(
+            rows in prop::collection::vec(prop::collection::vec("[ -~\r\n\t\"é€😀]{0,12}", 3), 0..20),
+            delimiter in prop::sample::select(vec![",", ";", "\t", "|"]),
+        ) {
+            let cells: Vec<Vec<Cell>> =
+                rows.iter().map(|row| row.iter().map(|text| Cell::Text(text)).collect()).collect();
+            let cells: Vec<&[Cell]> = cells.iter().map(Vec::as_slice).collect();
+            let file = encode(
+                &[("delimiter", delimiter), ("formula_guard", "false")],
+                &["a", "b", "c"],
+                &cells,
+            );
+            let mut reader = csv::ReaderBuilder::new()
+                .delimiter(delimiter.as_bytes()[0])
+                .from_reader(file.as_bytes());
+            let back: Vec<Vec<String>> = reader
+                .records()
+                .map(|record| record.expect("a record").iter().map(str::to_owned).collect())
+                .collect();
+            prop_assert_eq!(back, rows);
+        }
+    }
+}

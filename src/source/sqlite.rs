@@ -1,0 +1,261 @@
+//! SQLite: one blocking thread and one read-only connection a query.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use futures_core::future::BoxFuture;
+use rusqlite::types::{ToSqlOutput, Value as SqliteValue, ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
+use rust_decimal::prelude::ToPrimitive as _;
+
+use super::stream::{ReaderGone, RowSink, hand_over};
+use super::{RowStream, Source, SourceError};
+use crate::catalog::{BoundQuery, Parameter, Statement, Value};
+use crate::row::{Cell, Column};
+
+/// How long a lock of another process is waited for.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Instructions of SQLite's virtual machine between two looks at whether the reader has left: well
+/// under a millisecond, and too rare to cost anything.
+const PROGRESS_INSTRUCTIONS: i32 = 10_000;
+
+/// A SQLite database file, only ever read.
+#[derive(Debug, Clone)]
+pub struct SqliteSource {
+    path: PathBuf,
+}
+
+impl SqliteSource {
+    /// The database in that file. Nothing is opened yet.
+    pub fn new(path: impl AsRef<Path>) -> SqliteSource {
+        SqliteSource {
+            path: path.as_ref().to_owned(),
+        }
+    }
+
+    fn connect(&self) -> Result<Connection, SourceError> {
+        // One thread uses the connection, so SQLite's own mutex would only cost.
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags).map_err(failure)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)?;
+        Ok(connection)
+    }
+
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Connection) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        let source = self.clone();
+        tokio::task::spawn_blocking(move || work(source.connect()?))
+            .await
+            .unwrap_or(Err(SourceError::Cut))
+    }
+}
+
+impl Source for SqliteSource {
+    fn describe<'a>(
+        &'a self,
+        statement: &'a Statement,
+    ) -> BoxFuture<'a, Result<Vec<Column>, SourceError>> {
+        let statement = statement.clone();
+        Box::pin(self.on_thread(move |connection| describe(&connection, &statement)))
+    }
+
+    fn open(&self, query: BoundQuery) -> BoxFuture<'_, Result<RowStream, SourceError>> {
+        Box::pin(async move {
+            let (sink, pending) = hand_over();
+            let source = self.clone();
+            // A thread of its own, not the runtime's pool: a slow reader keeps it for minutes.
+            thread::Builder::new()
+                .name("rowlink-sqlite".into())
+                .spawn(move || run(&source, &query, sink))
+                .map_err(|error| SourceError::Unavailable(error.into()))?;
+            pending.open().await
+        })
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(self.on_thread(|connection| {
+            let count = "select count(*) from sqlite_schema";
+            connection
+                .query_row(count, [], |_| Ok(()))
+                .map_err(failure)
+        }))
+    }
+}
+
+fn describe(connection: &Connection, statement: &Statement) -> Result<Vec<Column>, SourceError> {
+    let prepared = connection.prepare(&statement.sql).map_err(failure)?;
+    if prepared.column_count() == 0 || !prepared.readonly() {
+        return Err(refusal("the statement must be a query that only reads"));
+    }
+    if prepared.parameter_count() != statement.variables.len() {
+        return Err(refusal("parameters are written `:name`, not `?`, `$1` or `@name`"));
+    }
+    Ok(columns(&prepared))
+}
+
+fn columns(prepared: &rusqlite::Statement<'_>) -> Vec<Column> {
+    let names = prepared.column_names();
+    names.map(|name| Column { name: name.to_owned() }).collect()
+}
+
+fn run(source: &SqliteSource, query: &BoundQuery, mut sink: RowSink) {
+    match stream(source, query, &mut sink) {
+        Ok(()) => {
+            // A reader that left wants no end.
+            let _ = sink.finish();
+        }
+        Err(Stop::ReaderGone) => {}
+        Err(Stop::Failed(error)) => sink.fail(error),
+    }
+}
+
+enum Stop {
+    ReaderGone,
+    Failed(SourceError),
+}
+
+impl From<ReaderGone> for Stop {
+    fn from(_: ReaderGone) -> Stop {
+        Stop::ReaderGone
+    }
+}
+
+impl From<SourceError> for Stop {
+    fn from(error: SourceError) -> Stop {
+        Stop::Failed(error)
+    }
+}
+
+impl From<rusqlite::Error> for Stop {
+    fn from(error: rusqlite::Error) -> Stop {
+        Stop::Failed(failure(error))
+    }
+}
+
+fn stream(source: &SqliteSource, query: &BoundQuery, sink: &mut RowSink) -> Result<(), Stop> {
+    let mut connection = source.connect()?;
+    // The hook, and not an interrupt from outside, which is lost when it comes between two steps.
+    connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(sink.cancel_check()))?;
+    let mut prepared = connection.prepare(query.sql())?;
+    for (index, parameter) in query.parameters().iter().enumerate() {
+        prepared.raw_bind_parameter(index + 1, bind(parameter))?;
+    }
+    let (columns, indices) = project(columns(&prepared), query.columns())?;
+    sink.start(columns.clone())?;
+
+    let mut rows = prepared.raw_query();
+    let mut row_number = 0;
+    while let Some(row) = rows.next()? {
+        row_number += 1;
+        for (column, index) in columns.iter().zip(&indices) {
+            let cell = read(row, *index)?.ok_or_else(|| SourceError::NotUtf8 {
+                row: row_number,
+                column: column.name.clone(),
+            })?;
+            sink.push(cell);
+        }
+        sink.end_row()?;
+    }
+    Ok(())
+}
+
+/// The columns to read and where they stand in a row.
+fn project(
+    columns: Vec<Column>,
+    chosen: Option<&[String]>,
+) -> Result<(Vec<Column>, Vec<usize>), SourceError> {
+    let Some(names) = chosen else {
+        let indices = (0..columns.len()).collect();
+        return Ok((columns, indices));
+    };
+    let find = |name: &String| {
+        let index = columns.iter().position(|column| column.name == *name);
+        let index = index.ok_or_else(|| refusal(format!("no column `{name}` any more")))?;
+        Ok((columns[index].clone(), index))
+    };
+    let found: Result<Vec<(Column, usize)>, SourceError> = names.iter().map(find).collect();
+    Ok(found?.into_iter().unzip())
+}
+
+/// A cell, or `None` where a text is not UTF-8.
+fn read<'r>(row: &'r Row<'_>, index: usize) -> Result<Option<Cell<'r>>, rusqlite::Error> {
+    Ok(Some(match row.get_ref(index)? {
+        ValueRef::Null => Cell::Null,
+        ValueRef::Integer(value) => Cell::Integer(value),
+        ValueRef::Real(value) => Cell::Float(value),
+        ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Cell::Text(text),
+            Err(_) => return Ok(None),
+        },
+        ValueRef::Blob(bytes) => Cell::Bytes(bytes),
+    }))
+}
+
+/// SQLite has neither lists nor dates: a list is a JSON array for `json_each`, a date is ISO 8601.
+fn bind(parameter: &Parameter) -> ToSqlOutput<'static> {
+    let value = match parameter {
+        Parameter::Null => SqliteValue::Null,
+        Parameter::One(value) => sqlite_value(value),
+        Parameter::List(values) => {
+            let items: Vec<serde_json::Value> = values.iter().map(json).collect();
+            SqliteValue::Text(serde_json::Value::from(items).to_string())
+        }
+    };
+    ToSqlOutput::Owned(value)
+}
+
+fn sqlite_value(value: &Value) -> SqliteValue {
+    match value {
+        Value::Integer(number) => SqliteValue::Integer(*number),
+        Value::Boolean(truth) => SqliteValue::Integer(i64::from(*truth)),
+        Value::Decimal(number) => match number.to_i64() {
+            Some(whole) if number.is_integer() => SqliteValue::Integer(whole),
+            _ => SqliteValue::Real(number.to_f64().unwrap_or(f64::NAN)),
+        },
+        text => SqliteValue::Text(text.to_string()),
+    }
+}
+
+fn json(value: &Value) -> serde_json::Value {
+    match sqlite_value(value) {
+        SqliteValue::Integer(number) => number.into(),
+        SqliteValue::Real(number) => number.into(),
+        SqliteValue::Text(text) => text.into(),
+        SqliteValue::Null | SqliteValue::Blob(_) => serde_json::Value::Null,
+    }
+}
+
+fn refusal(message: impl Into<String>) -> SourceError {
+    SourceError::Query {
+        offset: None,
+        cause: message.into().into(),
+    }
+}
+
+fn failure(error: rusqlite::Error) -> SourceError {
+    if let rusqlite::Error::SqlInputError { offset, .. } = &error {
+        let offset = usize::try_from(*offset).ok();
+        return SourceError::Query {
+            offset,
+            cause: error.into(),
+        };
+    }
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::CannotOpen
+            | ErrorCode::NotADatabase
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::DatabaseCorrupt
+            | ErrorCode::PermissionDenied,
+        ) => SourceError::Unavailable(error.into()),
+        Some(ErrorCode::OperationInterrupted) => SourceError::Cut,
+        _ => SourceError::Query {
+            offset: None,
+            cause: error.into(),
+        },
+    }
+}
