@@ -134,9 +134,7 @@ fn parse_bool(value: &str) -> Result<bool, OptionFault> {
 fn parse_delimiter(value: &str) -> Result<u8, OptionFault> {
     match value.as_bytes() {
         [delimiter @ (b',' | b';' | b'|' | b'\t')] => Ok(*delimiter),
-        _ => Err(OptionFault::Expected(
-            "one of \",\", \";\", \"|\" or a tab",
-        )),
+        _ => Err(OptionFault::Expected("one of \",\", \";\", \"|\" or a tab")),
     }
 }
 

@@ -99,7 +99,10 @@ fn split_settings(text: &str) -> Result<(&str, usize), Fault> {
     let line = 1 + text[..offset].matches('\n').count();
     match rest.split_once(CLOSE) {
         Some((settings, _)) => Ok((settings, line)),
-        None => Err(Fault::at(line, format!("`{OPEN}` is never closed by `{CLOSE}`"))),
+        None => Err(Fault::at(
+            line,
+            format!("`{OPEN}` is never closed by `{CLOSE}`"),
+        )),
     }
 }
 
@@ -124,7 +127,10 @@ fn check_variables(
     for (line, filter) in filters {
         let used = |variable: &Variable| matches!(variable, Variable::Filter(name) if *name == filter.name);
         if !statement.variables.iter().any(used) {
-            let message = format!("filter `{0}` is declared, but the SQL has no `:{0}`", filter.name);
+            let message = format!(
+                "filter `{0}` is declared, but the SQL has no `:{0}`",
+                filter.name
+            );
             faults.push(Fault::at(*line, message));
         }
     }

@@ -343,8 +343,16 @@ mod tests {
             ("decimal", "-0.1", "-0.1"),
             ("boolean", "true", "true"),
             ("date", "2024-02-29", "2024-02-29"),
-            ("timestamp", "2026-01-01T01:00:00+01:00", "2026-01-01T00:00:00Z"),
-            ("timestamp", "2026-01-01T00:00:00.250Z", "2026-01-01T00:00:00.250Z"),
+            (
+                "timestamp",
+                "2026-01-01T01:00:00+01:00",
+                "2026-01-01T00:00:00Z",
+            ),
+            (
+                "timestamp",
+                "2026-01-01T00:00:00.250Z",
+                "2026-01-01T00:00:00.250Z",
+            ),
             (
                 "uuid",
                 "0198C2F4-6F3A-7CC1-9B2E-0242AC120002",
@@ -423,7 +431,10 @@ mod tests {
         assert_eq!(faults.expect_err("refused").len(), 4);
         for name in ["rl_user", "user", "claim", "1st", "a-b", ""] {
             let settings = toml::from_str("type='text'").expect("TOML");
-            assert!(Filter::declare(name, settings).is_err(), "{name:?} was accepted");
+            assert!(
+                Filter::declare(name, settings).is_err(),
+                "{name:?} was accepted"
+            );
         }
     }
 }

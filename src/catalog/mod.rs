@@ -75,7 +75,11 @@ pub struct FileFault {
 
 impl fmt::Display for FileFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.fault.line, self.fault.message)
+        write!(
+            f,
+            "{}:{}: {}",
+            self.file, self.fault.line, self.fault.message
+        )
     }
 }
 
@@ -121,7 +125,11 @@ impl Catalog {
                 })),
             }
         }
-        if faults.is_empty() { Ok(catalog) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(catalog)
+        } else {
+            Err(faults)
+        }
     }
 
     /// The export of that name.
@@ -280,7 +288,11 @@ impl Export {
         });
         let (checked, misfits) = partition(checked);
         faults.extend(misfits);
-        if faults.is_empty() { Ok(checked) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(checked)
+        } else {
+            Err(faults)
+        }
     }
 
     fn filter(&self, name: &str) -> Option<&Filter> {

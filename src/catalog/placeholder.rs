@@ -138,7 +138,10 @@ fn one_statement<'t>(code: &'t [&'t TokenWithSpan]) -> Result<&'t [&'t TokenWith
     let end = code.iter().position(is_semicolon).unwrap_or(code.len());
     if let Some(extra) = code[end..].iter().find(|token| !is_semicolon(token)) {
         let line = line_of(extra.span.start);
-        return Err(Fault::at(line, "an export is one statement; here starts another"));
+        return Err(Fault::at(
+            line,
+            "an export is one statement; here starts another",
+        ));
     }
     if end == 0 {
         return Err(Fault::at(1, "no statement"));
@@ -198,7 +201,9 @@ impl<'t> Offsets<'t> {
 
     fn byte(&self, location: Location) -> usize {
         let start = self.line_starts[line_of(location) - 1];
-        let column = usize::try_from(location.column).unwrap_or(usize::MAX).max(1);
+        let column = usize::try_from(location.column)
+            .unwrap_or(usize::MAX)
+            .max(1);
         self.text[start..]
             .char_indices()
             .nth(column - 1)
@@ -225,15 +230,27 @@ mod tests {
             "select a::text, ':no' -- :no\nfrom \"t:no\" -- é:no\n\
              where u = ?1 and é=?2 and o = ?3\n  and (?2 is null or x<?2)"
         );
-        let variables: Vec<String> = statement.variables.iter().map(ToString::to_string).collect();
+        let variables: Vec<String> = statement
+            .variables
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(variables, [":user", ":from", ":claim.org_id"]);
         assert_eq!(statement.line, 3);
-        assert_eq!(statement.line_at(statement.sql.find("?1").expect("there")), 5);
+        assert_eq!(
+            statement.line_at(statement.sql.find("?1").expect("there")),
+            5
+        );
     }
 
     #[test]
     fn a_colon_that_touches_no_name_is_left_alone() {
-        for sql in ["select a[1:2]", "select a[1 : n]", "select 'it''s :x'", "select [:x]"] {
+        for sql in [
+            "select a[1:2]",
+            "select a[1 : n]",
+            "select 'it''s :x'",
+            "select [:x]",
+        ] {
             assert_eq!(parse(sql).variables, [], "{sql}");
         }
     }

@@ -158,7 +158,8 @@ mod tests {
         let mut batch = RowBatch::default();
         batch.reset(columns.len());
         rows.concat().iter().for_each(|cell| batch.push(*cell));
-        let mut encoder = CsvEncoder::new(csv, IndexMap::from([("total".into(), "Total, €".into())]));
+        let mut encoder =
+            CsvEncoder::new(csv, IndexMap::from([("total".into(), "Total, €".into())]));
         let mut out = Vec::new();
         encoder.begin(&columns, &mut out);
         encoder.rows(&batch, &mut out);
@@ -217,7 +218,11 @@ mod tests {
             "'=1+1,\"'@x,y\",'\tx,a=b,-1\r\n"
         );
         assert_eq!(
-            encode(&[("header", "false"), ("formula_guard", "false")], &columns, &[&row]),
+            encode(
+                &[("header", "false"), ("formula_guard", "false")],
+                &columns,
+                &[&row]
+            ),
             "=1+1,\"@x,y\",\tx,a=b,-1\r\n"
         );
     }
@@ -226,18 +231,33 @@ mod tests {
     fn delimiter_mark_header_and_decimal_comma_are_options() {
         let rows: &[&[Cell]] = &[&[Cell::Float(1.5), Cell::Text("a;b")]];
         assert_eq!(
-            encode(&[("delimiter", ";"), ("bom", "true"), ("decimal_comma", "true")], &["total", "x"], rows),
+            encode(
+                &[
+                    ("delimiter", ";"),
+                    ("bom", "true"),
+                    ("decimal_comma", "true")
+                ],
+                &["total", "x"],
+                rows
+            ),
             "\u{feff}Total, €;x\r\n1,5;\"a;b\"\r\n"
         );
         assert_eq!(
-            encode(&[("header", "false"), ("decimal_comma", "true")], &["a", "b"], rows),
+            encode(
+                &[("header", "false"), ("decimal_comma", "true")],
+                &["a", "b"],
+                rows
+            ),
             "\"1,5\",a;b\r\n"
         );
     }
 
     #[test]
     fn a_header_is_quoted_where_readers_would_stumble() {
-        assert_eq!(encode(&[], &["ID", "total"], &[]), "\"ID\",\"Total, €\"\r\n");
+        assert_eq!(
+            encode(&[], &["ID", "total"], &[]),
+            "\"ID\",\"Total, €\"\r\n"
+        );
     }
 
     proptest! {

@@ -109,8 +109,20 @@ mod tests {
     fn names_that_could_hurt_are_refused() {
         let long = "x".repeat(151);
         for name in [
-            "", "..", "a/b", "a\\b", "/etc/passwd", "a\nb", "a\0", "exe.\u{202e}gpj", " a", "a.",
-            "con", "NUL.csv", "lpt1", &long,
+            "",
+            "..",
+            "a/b",
+            "a\\b",
+            "/etc/passwd",
+            "a\nb",
+            "a\0",
+            "exe.\u{202e}gpj",
+            " a",
+            "a.",
+            "con",
+            "NUL.csv",
+            "lpt1",
+            &long,
         ] {
             assert!(FileName::parse(name).is_err(), "{name:?} was accepted");
         }

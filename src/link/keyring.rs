@@ -130,9 +130,7 @@ impl fmt::Debug for Keyring {
 
 impl Key {
     fn parse(entry: &str, place: usize) -> Result<Key, KeyringError> {
-        let (id, secret) = entry
-            .split_once(':')
-            .ok_or(KeyringError::NotAPair(place))?;
+        let (id, secret) = entry.split_once(':').ok_or(KeyringError::NotAPair(place))?;
         if !is_key_id(id) {
             return Err(KeyringError::Id(place));
         }

@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::format::Format;
 
+pub use canonical::percent_encode;
 pub use filename::{FileName, FileNameFault};
 pub use keyring::{KEY_BYTES_MIN, KEY_ID_BYTES_MAX, Keyring, KeyringError, generate, is_key_id};
 pub use signer::{VerifiedLink, sign, verify};

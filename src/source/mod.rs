@@ -9,7 +9,7 @@ mod stream;
 
 use std::error::Error;
 
-use futures_core::future::BoxFuture;
+use futures_util::future::BoxFuture;
 
 use crate::catalog::{BoundQuery, Statement};
 use crate::row::Column;

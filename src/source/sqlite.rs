@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use futures_core::future::BoxFuture;
+use futures_util::future::BoxFuture;
 use rusqlite::types::{ToSqlOutput, Value as SqliteValue, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 use rust_decimal::prelude::ToPrimitive as _;
@@ -78,9 +78,7 @@ impl Source for SqliteSource {
     fn ping(&self) -> BoxFuture<'_, Result<(), SourceError>> {
         Box::pin(self.on_thread(|connection| {
             let count = "select count(*) from sqlite_schema";
-            connection
-                .query_row(count, [], |_| Ok(()))
-                .map_err(failure)
+            connection.query_row(count, [], |_| Ok(())).map_err(failure)
         }))
     }
 }
@@ -91,14 +89,20 @@ fn describe(connection: &Connection, statement: &Statement) -> Result<Vec<Column
         return Err(refusal("the statement must be a query that only reads"));
     }
     if prepared.parameter_count() != statement.variables.len() {
-        return Err(refusal("parameters are written `:name`, not `?`, `$1` or `@name`"));
+        return Err(refusal(
+            "parameters are written `:name`, not `?`, `$1` or `@name`",
+        ));
     }
     Ok(columns(&prepared))
 }
 
 fn columns(prepared: &rusqlite::Statement<'_>) -> Vec<Column> {
     let names = prepared.column_names();
-    names.map(|name| Column { name: name.to_owned() }).collect()
+    names
+        .map(|name| Column {
+            name: name.to_owned(),
+        })
+        .collect()
 }
 
 fn run(source: &SqliteSource, query: &BoundQuery, mut sink: RowSink) {

@@ -259,7 +259,10 @@ mod tests {
         });
         let mut stream = opened.await.expect("a stream");
         assert!(stream.is_complete());
-        assert_eq!(stream.next().await.expect("rows").map(|it| it.rows()), Some(1));
+        assert_eq!(
+            stream.next().await.expect("rows").map(|it| it.rows()),
+            Some(1)
+        );
         assert!(stream.next().await.expect("the end").is_none());
     }
 

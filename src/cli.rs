@@ -1,0 +1,238 @@
+//! The commands.
+
+use std::fmt::Display;
+use std::fs;
+use std::io::{self, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::auth::NewApiKey;
+use crate::catalog::{Catalog, Fault, FileFault, SqlDialect};
+use crate::config::{Config, DatabaseUrl, unknown_variables};
+use crate::demo::{self, Demo};
+use crate::export::Exporter;
+use crate::http::{self, Clock, Service};
+use crate::link::{self, is_key_id};
+use crate::source::SqliteSource;
+
+/// A wrong configuration, catalog or database, as for every wrong use of a command.
+const EXIT_MISCONFIGURED: u8 = 2;
+
+/// Signed download links for database rows.
+#[derive(Parser)]
+#[command(version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve links and downloads, as the ROWLINK_* variables say
+    Serve,
+    /// Serve half a million sample orders, with nothing to configure
+    Demo(DemoArgs),
+    /// Check configuration, catalog and database, and name every fault
+    Check,
+    /// Print a fresh signing key, or a fresh API key
+    Keygen(KeygenArgs),
+}
+
+#[derive(Args)]
+struct DemoArgs {
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    bind: std::net::SocketAddr,
+}
+
+#[derive(Args)]
+struct KeygenArgs {
+    /// The key's id: up to 16 of A-Z a-z 0-9 _ -
+    #[arg(long, default_value = "k1", value_parser = key_id)]
+    id: String,
+    /// Make an API key of this name instead: the token for its holder, and what the file stores
+    #[arg(long, value_name = "NAME", conflicts_with = "id", value_parser = api_key_name)]
+    api_key: Option<String>,
+}
+
+impl Cli {
+    /// Runs the command; returns what the process exits with.
+    pub async fn run(self) -> ExitCode {
+        let done = match self.command {
+            Command::Serve => serve().await,
+            Command::Demo(args) => demo(args).await,
+            Command::Check => check().await,
+            Command::Keygen(args) => keygen(args),
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(faults) => {
+                faults
+                    .iter()
+                    .for_each(|fault| eprintln!("rowlink: {fault}"));
+                ExitCode::from(EXIT_MISCONFIGURED)
+            }
+        }
+    }
+}
+
+/// What stops a command, a line each.
+type Faults = Vec<String>;
+
+async fn serve() -> Result<(), Faults> {
+    start_log();
+    for name in unknown_variables(std::env::vars()) {
+        tracing::warn!(name, "unknown variable");
+    }
+    let (bind, service) = load().await?;
+    let listener = listen(bind)?;
+    tracing::info!(address = %bind, "listening");
+    run(listener, service).await
+}
+
+async fn check() -> Result<(), Faults> {
+    let (_, service) = load().await?;
+    let exports = service.exporter.count();
+    println!("configuration, {exports} exports and their database are in order");
+    Ok(())
+}
+
+async fn demo(args: DemoArgs) -> Result<(), Faults> {
+    start_log();
+    let listener = listen(args.bind)?;
+    let address = listener.local_addr().map_err(one)?;
+    eprintln!("rowlink: making {} sample orders …", demo::ORDERS);
+    let Demo {
+        service,
+        welcome,
+        folder,
+    } = Demo::build(address, system_clock()).await?;
+    println!("{welcome}");
+    run(listener, service).await?;
+    folder.close().map_err(one)
+}
+
+async fn run(listener: TcpListener, service: Service) -> Result<(), Faults> {
+    let server = http::server(listener, Arc::new(service)).map_err(one)?;
+    server.await.map_err(one)
+}
+
+fn listen(bind: std::net::SocketAddr) -> Result<TcpListener, Faults> {
+    TcpListener::bind(bind).map_err(|error| vec![format!("cannot listen on {bind}: {error}")])
+}
+
+/// Configuration, then catalog, then database: a fault of one says nothing about the next.
+async fn load() -> Result<(std::net::SocketAddr, Service), Faults> {
+    let config = Config::from_vars(std::env::vars()).map_err(lines)?;
+    let (source, dialect) = match &config.database {
+        DatabaseUrl::Sqlite(path) => (SqliteSource::new(path), SqlDialect::Sqlite),
+    };
+    let catalog = read_catalog(&config.exports_dir, dialect)?;
+    let exporter = Exporter::start(catalog, Arc::new(source), config.keyring, config.policy);
+    let service = Service {
+        exporter: exporter.await.map_err(lines)?,
+        door: config.door,
+        clock: system_clock(),
+    };
+    Ok((config.bind, service))
+}
+
+fn read_catalog(folder: &Path, dialect: SqlDialect) -> Result<Catalog, Faults> {
+    let unreadable = |error: io::Error| vec![format!("cannot read {}: {error}", folder.display())];
+    let (mut files, mut faults) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        let Some(name) = name.filter(|name| name.ends_with(".sql")) else {
+            continue;
+        };
+        match fs::read_to_string(&path) {
+            Ok(text) => files.push((name, text)),
+            Err(error) => faults.push(FileFault {
+                file: name,
+                fault: Fault::at(1, error.to_string()),
+            }),
+        }
+    }
+    files.sort();
+    if files.is_empty() && faults.is_empty() {
+        return Err(vec![format!("no .sql file in {}", folder.display())]);
+    }
+    let texts = files
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()));
+    match Catalog::parse(texts, dialect) {
+        Ok(catalog) if faults.is_empty() => Ok(catalog),
+        Ok(_) => Err(lines(faults)),
+        Err(more) => {
+            faults.extend(more);
+            Err(lines(faults))
+        }
+    }
+}
+
+fn keygen(args: KeygenArgs) -> Result<(), Faults> {
+    let mut out = io::stdout().lock();
+    match args.api_key {
+        None => {
+            let key = link::generate(&args.id).map_err(one)?;
+            writeln!(out, "{}", key.as_str()).map_err(one)
+        }
+        Some(name) => {
+            let key = NewApiKey::generate().map_err(one)?;
+            let entry = format!(
+                "[keys.{name}]\nsha256 = \"{}\"\nuser = \"{name}\"",
+                key.sha256
+            );
+            let token = key.token.as_str();
+            writeln!(out, "# for its holder, shown once: {token}\n{entry}").map_err(one)
+        }
+    }
+}
+
+fn key_id(text: &str) -> Result<String, &'static str> {
+    is_key_id(text)
+        .then(|| text.to_owned())
+        .ok_or("expected 1 to 16 of A-Z a-z 0-9 _ -")
+}
+
+/// The names that TOML takes without quotes.
+fn api_key_name(text: &str) -> Result<String, &'static str> {
+    let bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    let fits = (1..=64).contains(&text.len()) && text.bytes().all(bare);
+    fits.then(|| text.to_owned())
+        .ok_or("expected 1 to 64 of A-Z a-z 0-9 _ -")
+}
+
+fn start_log() {
+    let filter = EnvFilter::try_from_env("ROWLINK_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,actix_http=off"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+}
+
+fn system_clock() -> Clock {
+    Arc::new(|| {
+        // A clock before 1970 makes every link a link of the future, which is refused.
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+        since_epoch.map_or(0, |elapsed| elapsed.as_secs())
+    })
+}
+
+fn one(fault: impl Display) -> Faults {
+    vec![fault.to_string()]
+}
+
+fn lines<T: Display>(faults: Vec<T>) -> Faults {
+    faults.iter().map(ToString::to_string).collect()
+}

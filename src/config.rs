@@ -1,0 +1,418 @@
+//! The environment → [`Config`]. Every bad variable is reported at once.
+
+use std::fmt;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::auth::{ApiKeys, Door, JWT_SECRET_BYTES_MIN, JwtVerifier};
+use crate::export::LinkPolicy;
+use crate::link::Keyring;
+
+/// Every variable starts with this.
+pub const PREFIX: &str = "ROWLINK_";
+
+/// What a deployment is configured to do.
+pub struct Config {
+    /// Where to listen.
+    pub bind: SocketAddr,
+    /// Where the rows are.
+    pub database: DatabaseUrl,
+    /// The folder of `.sql` files.
+    pub exports_dir: PathBuf,
+    /// What signs and verifies links.
+    pub keyring: Keyring,
+    /// What links may be.
+    pub policy: LinkPolicy,
+    /// Who may ask for links.
+    pub door: Door,
+}
+
+/// Where the rows are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// `sqlite:PATH`.
+    Sqlite(PathBuf),
+}
+
+/// A variable that does not fit: its name, and what was expected. Never its value, which may be
+/// a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: {message}")]
+pub struct ConfigFault {
+    /// The variable's name.
+    pub variable: String,
+    /// What was expected.
+    pub message: String,
+}
+
+/// The variables as they stand in the environment.
+#[derive(Default, Deserialize)]
+struct Variables {
+    bind: Option<String>,
+    public_url: Option<String>,
+    database_url: Option<Zeroizing<String>>,
+    database_url_file: Option<PathBuf>,
+    exports_dir: Option<PathBuf>,
+    signing_keys: Option<Zeroizing<String>>,
+    signing_keys_file: Option<PathBuf>,
+    default_ttl_seconds: Option<String>,
+    max_ttl_seconds: Option<String>,
+    jwt_hs256_secret: Option<Zeroizing<String>>,
+    jwt_hs256_secret_file: Option<PathBuf>,
+    jwt_issuer: Option<String>,
+    jwt_audience: Option<String>,
+    api_keys_file: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads the configuration from variables such as [`std::env::vars`] gives.
+    ///
+    /// # Errors
+    /// Every variable that is missing or does not fit.
+    pub fn from_vars(
+        vars: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Config, Vec<ConfigFault>> {
+        // An empty variable is one that a template left unset.
+        let set = vars.into_iter().filter(|(_, value)| !value.is_empty());
+        let variables: Variables = match envy::prefixed(PREFIX).from_iter(set) {
+            Ok(variables) => variables,
+            Err(error) => {
+                let mut faults = Faults::default();
+                faults.add("", error.to_string());
+                return Err(faults.0);
+            }
+        };
+        Config::from_variables(variables)
+    }
+
+    fn from_variables(variables: Variables) -> Result<Config, Vec<ConfigFault>> {
+        let mut faults = Faults::default();
+        let bind = variables.bind.as_deref().unwrap_or("127.0.0.1:8080");
+        let bind: Option<SocketAddr> = bind
+            .parse()
+            .map_err(|_| faults.add("BIND", "expected an address and port like 0.0.0.0:8080"))
+            .ok();
+        let public_url = faults.required("PUBLIC_URL", variables.public_url);
+        let public_url =
+            public_url.and_then(|text| faults.check("PUBLIC_URL", public_url_of(&text)));
+        let database = faults.secret(
+            "DATABASE_URL",
+            variables.database_url,
+            variables.database_url_file,
+        );
+        let database = faults.required("DATABASE_URL", database);
+        let database = database.and_then(|text| faults.check("DATABASE_URL", database_of(&text)));
+        let keys = faults.secret(
+            "SIGNING_KEYS",
+            variables.signing_keys,
+            variables.signing_keys_file,
+        );
+        let keys = faults.required("SIGNING_KEYS", keys);
+        let keyring = keys.and_then(|text| faults.check_all("SIGNING_KEYS", Keyring::parse(&text)));
+        let ttl_seconds_max = faults.seconds("MAX_TTL_SECONDS", variables.max_ttl_seconds, 3600);
+        let ttl_seconds_default =
+            faults.seconds("DEFAULT_TTL_SECONDS", variables.default_ttl_seconds, 60);
+        if ttl_seconds_default > ttl_seconds_max {
+            faults.add(
+                "DEFAULT_TTL_SECONDS",
+                "expected no more than ROWLINK_MAX_TTL_SECONDS",
+            );
+        }
+
+        let secret = faults.secret(
+            "JWT_HS256_SECRET",
+            variables.jwt_hs256_secret,
+            variables.jwt_hs256_secret_file,
+        );
+        let (issuer, audience) = (variables.jwt_issuer, variables.jwt_audience);
+        let jwt = secret.and_then(|secret| {
+            faults.check(
+                "JWT_HS256_SECRET",
+                jwt_of(&secret, issuer.as_deref(), audience.as_deref()),
+            )
+        });
+        let api_keys = variables.api_keys_file.and_then(|path| {
+            let text = faults.check("API_KEYS_FILE", read(&path))?;
+            faults.check_all("API_KEYS_FILE", ApiKeys::parse(&text))
+        });
+        if jwt.is_none() && api_keys.is_none() && faults.0.is_empty() {
+            faults.add(
+                "JWT_HS256_SECRET",
+                "set this, ROWLINK_API_KEYS_FILE or both: without them nobody could ask for a link",
+            );
+        }
+
+        match (bind, public_url, database, keyring) {
+            (Some(bind), Some(public_url), Some(database), Some(keyring))
+                if faults.0.is_empty() =>
+            {
+                Ok(Config {
+                    bind,
+                    database,
+                    exports_dir: variables.exports_dir.unwrap_or_else(|| "exports".into()),
+                    keyring,
+                    policy: LinkPolicy {
+                        public_url,
+                        ttl_seconds_default,
+                        ttl_seconds_max,
+                    },
+                    door: Door { jwt, api_keys },
+                })
+            }
+            _ => Err(faults.0),
+        }
+    }
+}
+
+/// Variables in our prefix that nothing reads: most likely a typing error. Not a fault, because
+/// Kubernetes adds such variables for a service named `rowlink`.
+pub fn unknown_variables(vars: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
+    let names = vars.into_iter().map(|(name, _)| name);
+    names
+        .filter(|name| name.starts_with(PREFIX) && !KNOWN.contains(&&name[PREFIX.len()..]))
+        .collect()
+}
+
+const KNOWN: [&str; 15] = [
+    "BIND",
+    "PUBLIC_URL",
+    "DATABASE_URL",
+    "DATABASE_URL_FILE",
+    "EXPORTS_DIR",
+    "SIGNING_KEYS",
+    "SIGNING_KEYS_FILE",
+    "DEFAULT_TTL_SECONDS",
+    "MAX_TTL_SECONDS",
+    "JWT_HS256_SECRET",
+    "JWT_HS256_SECRET_FILE",
+    "JWT_ISSUER",
+    "JWT_AUDIENCE",
+    "API_KEYS_FILE",
+    "LOG",
+];
+
+#[derive(Default)]
+struct Faults(Vec<ConfigFault>);
+
+impl Faults {
+    fn add(&mut self, variable: &str, message: impl fmt::Display) {
+        self.0.push(ConfigFault {
+            variable: format!("{PREFIX}{variable}"),
+            message: message.to_string(),
+        });
+    }
+
+    fn check<T, E: fmt::Display>(&mut self, variable: &str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|fault| self.add(variable, fault)).ok()
+    }
+
+    fn check_all<T, E: fmt::Display>(
+        &mut self,
+        variable: &str,
+        result: Result<T, Vec<E>>,
+    ) -> Option<T> {
+        let add_all = |found: Vec<E>| found.iter().for_each(|fault| self.add(variable, fault));
+        result.map_err(add_all).ok()
+    }
+
+    fn required<T>(&mut self, variable: &str, value: Option<T>) -> Option<T> {
+        let reported =
+            |fault: &ConfigFault| fault.variable.starts_with(&format!("{PREFIX}{variable}"));
+        if value.is_none() && !self.0.iter().any(reported) {
+            self.add(variable, "is required");
+        }
+        value
+    }
+
+    /// A secret from its variable, or from the file that `X_FILE` names.
+    fn secret(
+        &mut self,
+        variable: &str,
+        value: Option<Zeroizing<String>>,
+        file: Option<PathBuf>,
+    ) -> Option<Zeroizing<String>> {
+        let file_variable = format!("{variable}_FILE");
+        match (value, file) {
+            (Some(_), Some(_)) => {
+                self.add(
+                    &file_variable,
+                    format!("set this or {PREFIX}{variable}, not both"),
+                );
+                None
+            }
+            (None, Some(path)) => self.check(&file_variable, read(&path)),
+            (value, None) => value,
+        }
+    }
+
+    fn seconds(&mut self, variable: &str, text: Option<String>, default: u64) -> u64 {
+        let Some(text) = text else {
+            return default;
+        };
+        match text.parse() {
+            Ok(seconds @ 1..=604_800) => seconds,
+            _ => {
+                self.add(variable, "expected whole seconds from 1 to 604800 (7 days)");
+                default
+            }
+        }
+    }
+}
+
+/// The text of a file without the line end that editors add.
+fn read(path: &PathBuf) -> Result<Zeroizing<String>, String> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text = Zeroizing::new(text);
+    Ok(Zeroizing::new(
+        text.trim_end_matches(['\r', '\n']).to_owned(),
+    ))
+}
+
+fn public_url_of(text: &str) -> Result<String, &'static str> {
+    let expected =
+        "expected http:// or https://, a host and perhaps a path: https://example.com/data";
+    let url = Url::parse(text).map_err(|_| expected)?;
+    let plain = ["http", "https"].contains(&url.scheme())
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    plain
+        .then(|| url.as_str().trim_end_matches('/').to_owned())
+        .ok_or(expected)
+}
+
+fn database_of(text: &str) -> Result<DatabaseUrl, &'static str> {
+    let path = text.strip_prefix("sqlite:").unwrap_or_default();
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.is_empty() {
+        return Err("expected sqlite:PATH");
+    }
+    Ok(DatabaseUrl::Sqlite(path.into()))
+}
+
+fn jwt_of(
+    secret: &str,
+    issuer: Option<&str>,
+    audience: Option<&str>,
+) -> Result<JwtVerifier, String> {
+    if secret.len() < JWT_SECRET_BYTES_MIN {
+        return Err(format!("expected at least {JWT_SECRET_BYTES_MIN} bytes"));
+    }
+    Ok(JwtVerifier::hs256(secret.as_bytes(), issuer, audience))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+    fn config(changes: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+        let mut vars = vec![
+            ("PUBLIC_URL", "https://example.com/data/"),
+            ("DATABASE_URL", "sqlite:/var/lib/shop.db"),
+            ("SIGNING_KEYS", KEY),
+            ("JWT_HS256_SECRET", "0123456789abcdef0123456789abcdef"),
+        ];
+        vars.retain(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
+        vars.extend(changes);
+        let vars = vars
+            .iter()
+            .map(|(name, value)| (format!("{PREFIX}{name}"), value.to_string()));
+        Config::from_vars(vars)
+            .map_err(|faults| faults.iter().map(|fault| fault.variable.clone()).collect())
+    }
+
+    fn faults(changes: &[(&str, &str)]) -> Vec<String> {
+        config(changes).err().expect("refused")
+    }
+
+    #[test]
+    fn four_variables_are_enough() {
+        let config = config(&[]).expect("a configuration");
+        assert_eq!(config.policy.public_url, "https://example.com/data");
+        assert_eq!(config.policy.ttl_seconds_default, 60);
+        assert_eq!(
+            config.database,
+            DatabaseUrl::Sqlite("/var/lib/shop.db".into())
+        );
+        assert_eq!(config.exports_dir, PathBuf::from("exports"));
+    }
+
+    #[test]
+    fn every_bad_variable_is_named_at_once() {
+        let found = faults(&[
+            ("BIND", "8080"),
+            ("PUBLIC_URL", "example.com"),
+            ("DATABASE_URL", "oracle:x"),
+            ("SIGNING_KEYS", "k1:short"),
+            ("MAX_TTL_SECONDS", "0"),
+            ("DEFAULT_TTL_SECONDS", "one"),
+            ("JWT_HS256_SECRET", "short"),
+            ("API_KEYS_FILE", "/nonexistent"),
+        ]);
+        let expected = [
+            "BIND",
+            "PUBLIC_URL",
+            "DATABASE_URL",
+            "SIGNING_KEYS",
+            "MAX_TTL_SECONDS",
+            "DEFAULT_TTL_SECONDS",
+            "JWT_HS256_SECRET",
+            "API_KEYS_FILE",
+        ];
+        assert_eq!(found, expected.map(|name| format!("{PREFIX}{name}")));
+    }
+
+    #[test]
+    fn what_is_required_must_be_there_and_nothing_fails_open() {
+        for name in [
+            "PUBLIC_URL",
+            "DATABASE_URL",
+            "SIGNING_KEYS",
+            "JWT_HS256_SECRET",
+        ] {
+            assert_eq!(faults(&[(name, "")]), [format!("{PREFIX}{name}")]);
+        }
+    }
+
+    #[test]
+    fn a_secret_comes_from_a_variable_or_a_file_but_not_both() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("keys");
+        fs::write(&path, format!("# first signs\n{KEY}\n")).expect("a file");
+        let path = path.to_str().expect("UTF-8");
+        assert!(config(&[("SIGNING_KEYS", ""), ("SIGNING_KEYS_FILE", path)]).is_ok());
+        assert_eq!(
+            faults(&[("SIGNING_KEYS_FILE", path)]),
+            ["ROWLINK_SIGNING_KEYS_FILE"]
+        );
+        assert_eq!(
+            faults(&[("SIGNING_KEYS", ""), ("SIGNING_KEYS_FILE", "/nonexistent")]),
+            ["ROWLINK_SIGNING_KEYS_FILE"]
+        );
+    }
+
+    #[test]
+    fn the_default_life_is_not_longer_than_the_longest() {
+        assert_eq!(
+            faults(&[("MAX_TTL_SECONDS", "30")]),
+            ["ROWLINK_DEFAULT_TTL_SECONDS"]
+        );
+    }
+
+    #[test]
+    fn a_mistyped_name_is_noticed() {
+        let vars = ["ROWLINK_MAX_TLL_SECONDS", "ROWLINK_BIND", "HOME"];
+        let vars = vars.map(|name| (name.to_owned(), String::new()));
+        assert_eq!(unknown_variables(vars), ["ROWLINK_MAX_TLL_SECONDS"]);
+    }
+}

@@ -1,0 +1,130 @@
+//! `rowlink demo`: everything a first try needs, made afresh at each start.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jsonwebtoken::{EncodingKey, Header, encode};
+use rusqlite::Connection;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::auth::{Door, JwtVerifier, NewApiKey};
+use crate::catalog::{Catalog, SqlDialect};
+use crate::export::{Exporter, LinkPolicy};
+use crate::http::{Clock, Service};
+use crate::link::{self, Keyring};
+use crate::source::SqliteSource;
+
+/// How many orders `orders.sql` makes.
+pub const ORDERS: u32 = 500_000;
+const USERS: [&str; 2] = ["alice", "bob"];
+const TOKEN_SECONDS: u64 = 24 * 3600;
+
+const EXPORTS: [(&str, &str); 2] = [
+    ("customers.sql", include_str!("../../exports/customers.sql")),
+    ("orders.sql", include_str!("../../exports/orders.sql")),
+];
+
+/// A demo that is ready to serve.
+pub struct Demo {
+    /// What to serve.
+    pub service: Service,
+    /// What to tell the person who started it.
+    pub welcome: String,
+    /// Holds the database; removed with this value.
+    pub folder: TempDir,
+}
+
+impl Demo {
+    /// Makes the database, a signing key and a token for each demo user.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub async fn build(address: SocketAddr, clock: Clock) -> Result<Demo, Vec<String>> {
+        let fail = |error: &dyn std::error::Error| vec![format!("demo: {error}")];
+        let folder = tempfile::Builder::new()
+            .prefix("rowlink-demo-")
+            .tempdir()
+            .map_err(|error| fail(&error))?;
+        let path = folder.path().join("orders.db");
+        make_database(&path).map_err(|error| fail(&error))?;
+
+        let key = link::generate("demo").map_err(|error| fail(&error))?;
+        let keyring = Keyring::parse(&key).expect("a generated key is a good key");
+        let secret = NewApiKey::generate().map_err(|error| fail(&error))?.token;
+        let policy = LinkPolicy {
+            public_url: format!("http://{address}"),
+            ttl_seconds_default: 60,
+            ttl_seconds_max: 3600,
+        };
+        let catalog = Catalog::parse(EXPORTS, SqlDialect::Sqlite);
+        let catalog = catalog.expect("the sample exports are in order");
+        let source = Arc::new(SqliteSource::new(&path));
+        let exporter = Exporter::start(catalog, source, keyring, policy);
+        let exporter = exporter
+            .await
+            .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+
+        let expires = clock() + TOKEN_SECONDS;
+        let tokens = USERS.map(|user| (user, token(user, expires, secret.as_bytes())));
+        let jwt = Some(JwtVerifier::hs256(secret.as_bytes(), None, None));
+        let door = Door {
+            jwt,
+            api_keys: None,
+        };
+        Ok(Demo {
+            service: Service {
+                exporter,
+                door,
+                clock,
+            },
+            welcome: welcome(address, &tokens),
+            folder,
+        })
+    }
+}
+
+fn make_database(path: &std::path::Path) -> Result<(), rusqlite::Error> {
+    let connection = Connection::open(path)?;
+    // Nothing is lost if this file is: the next start makes it again.
+    connection.execute_batch("pragma journal_mode = off; pragma synchronous = off; begin;")?;
+    connection.execute_batch(include_str!("orders.sql"))?;
+    connection.execute_batch("commit;")
+}
+
+fn token(user: &str, expires: u64, secret: &[u8]) -> String {
+    let claims = json!({"sub": user, "exp": expires, "scope": "orders:read"});
+    encode(
+        &Header::default(),
+        &claims,
+        &EncodingKey::from_secret(secret),
+    )
+    .expect("HS256 signs any JSON with any secret")
+}
+
+fn welcome(address: SocketAddr, tokens: &[(&str, String)]) -> String {
+    let mut text = format!("\nRowlink serves {ORDERS} sample orders at http://{address}\n");
+    for (user, token) in tokens {
+        text.push_str(&format!(
+            "\nThe token of {user}, good for a day:\n{token}\n"
+        ));
+    }
+    let token = &tokens[0].1;
+    text.push_str(&format!(
+        r#"
+Issue a link as alice:
+
+  URL=$(curl -s http://{address}/v1/links \
+    -H 'Authorization: Bearer {token}' \
+    -d '{{"export": "orders", "format": "csv", "filters": {{"from": "2026-01-01", "status": ["paid"]}}}}' \
+    | sed -E 's/.*"url":"([^"]+)".*/\1/'); echo "$URL"
+
+Download it, with no header at all, within 60 seconds:
+
+  curl -OJ "$URL"
+
+Stop with Ctrl-C.
+"#
+    ));
+    text
+}

@@ -1,0 +1,73 @@
+//! A running download: rows in, chunks of the file out.
+
+use indexmap::IndexMap;
+
+use crate::encode::{CsvEncoder, Encoder};
+use crate::format::CsvOptions;
+use crate::source::{RowStream, SourceError};
+
+/// A file on its way. Dropping it cancels the query.
+pub struct Download {
+    rows: RowStream,
+    encoder: Box<dyn Encoder>,
+    begun: bool,
+    /// The size of the largest chunk so far: what the next one will need.
+    chunk_bytes: usize,
+    rows_written: u64,
+    bytes_written: u64,
+}
+
+impl Download {
+    pub(super) fn csv(
+        rows: RowStream,
+        options: CsvOptions,
+        labels: IndexMap<String, String>,
+    ) -> Download {
+        Download {
+            rows,
+            encoder: Box::new(CsvEncoder::new(options, labels)),
+            begun: false,
+            chunk_bytes: 0,
+            rows_written: 0,
+            bytes_written: 0,
+        }
+    }
+
+    /// Whether every row is here already: the whole file is then in the chunks to come, and small.
+    pub fn is_complete(&self) -> bool {
+        self.rows.is_complete()
+    }
+
+    /// How many rows the chunks so far hold.
+    pub fn rows_written(&self) -> u64 {
+        self.rows_written
+    }
+
+    /// How many bytes the chunks so far hold.
+    pub fn bytes_written(&self) -> u64 {
+        self.bytes_written
+    }
+
+    /// The next piece of the file, never empty, or `None` once the file is whole.
+    ///
+    /// # Errors
+    /// The rows ended early. What was sent so far must not look like a whole file.
+    pub async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, SourceError> {
+        let mut chunk = Vec::with_capacity(self.chunk_bytes);
+        while chunk.is_empty() {
+            if !self.begun {
+                self.encoder.begin(self.rows.columns(), &mut chunk);
+                self.begun = true;
+            }
+            let Some(batch) = self.rows.next().await? else {
+                break;
+            };
+            self.encoder.rows(&batch, &mut chunk);
+            self.rows_written += batch.rows() as u64;
+            self.rows.recycle(batch);
+        }
+        self.chunk_bytes = self.chunk_bytes.max(chunk.len());
+        self.bytes_written += chunk.len() as u64;
+        Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
+    }
+}

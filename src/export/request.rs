@@ -1,0 +1,138 @@
+//! A request for a link, read from JSON with every misfit at once.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+
+use crate::catalog::FieldFault;
+use crate::link::{FileName, UserId};
+
+/// What a caller asks for. Texts are not checked against the catalog yet.
+#[derive(Debug, Clone, Default)]
+pub struct LinkRequest {
+    /// The export's name.
+    pub export: String,
+    /// The format's extension.
+    pub format: String,
+    /// The filters' values by name.
+    pub filters: IndexMap<String, Vec<String>>,
+    /// How long the link shall live.
+    pub ttl_seconds: Option<u64>,
+    /// What the browser shall call the file.
+    pub filename: Option<FileName>,
+    /// Output options as they stand in a link: `columns`, `csv.delimiter`, ….
+    pub options: BTreeMap<String, String>,
+    /// Whose rows, where the credential may act for others.
+    pub user: Option<UserId>,
+    /// Fields that did not even have their type.
+    pub(super) misfits: Vec<FieldFault>,
+}
+
+const FIELDS: &str = "export, format, filters, expires_in, filename, columns, csv, user";
+
+impl LinkRequest {
+    /// Reads the JSON object of a request. What does not fit is reported when the link is issued,
+    /// together with what the catalog refuses.
+    pub fn from_json(body: Value) -> LinkRequest {
+        let mut request = LinkRequest::default();
+        let Value::Object(fields) = body else {
+            request.misfit("", "expected a JSON object");
+            return request;
+        };
+        for (name, value) in fields {
+            request.read(&name, value);
+        }
+        for (name, value) in [("export", &request.export), ("format", &request.format)] {
+            let reported = request.misfits.iter().any(|misfit| misfit.field == name);
+            if value.is_empty() && !reported {
+                request.misfits.push(FieldFault::new(name, "is required"));
+            }
+        }
+        request
+    }
+
+    fn read(&mut self, name: &str, value: Value) {
+        match (name, value) {
+            // As if it were not there: what a form sends for a field that is empty.
+            (_, Value::Null) => {}
+            ("export", Value::String(text)) => self.export = text,
+            ("format", Value::String(text)) => self.format = text,
+            ("filters", Value::Object(filters)) => self.read_filters(filters),
+            ("expires_in", value) => match value.as_u64() {
+                Some(seconds) => self.ttl_seconds = Some(seconds),
+                None => self.misfit(name, "expected a whole number of seconds"),
+            },
+            ("filename", Value::String(text)) => match FileName::parse(text) {
+                Ok(filename) => self.filename = Some(filename),
+                Err(fault) => self.misfit(name, &fault.to_string()),
+            },
+            ("columns", Value::Array(columns)) => match texts(columns) {
+                Some(columns) if !columns.is_empty() => {
+                    self.options.insert("columns".into(), columns.join(","));
+                }
+                _ => self.misfit(name, "expected an array of column names"),
+            },
+            ("csv", Value::Object(options)) => self.read_csv(options),
+            ("user", Value::String(text)) => match UserId::parse(text) {
+                Ok(user) => self.user = Some(user),
+                Err(fault) => self.misfit(name, &fault.to_string()),
+            },
+            ("export" | "format" | "filename" | "user", _) => {
+                self.misfit(name, "expected a text");
+            }
+            ("filters" | "csv", _) => self.misfit(name, "expected a JSON object"),
+            ("columns", _) => self.misfit(name, "expected an array of column names"),
+            _ => self.misfit(name, &format!("unknown field; the fields are {FIELDS}")),
+        }
+    }
+
+    fn read_filters(&mut self, filters: Map<String, Value>) {
+        for (name, value) in filters {
+            let values = match value {
+                Value::Null => continue,
+                Value::Array(values) => texts(values),
+                single => texts(vec![single]),
+            };
+            match values {
+                Some(values) => {
+                    self.filters.insert(name, values);
+                }
+                None => self.misfit(
+                    &format!("filters.{name}"),
+                    "expected a text, a number, true, false, or an array of these",
+                ),
+            }
+        }
+    }
+
+    fn read_csv(&mut self, options: Map<String, Value>) {
+        for (name, value) in options {
+            let option = format!("csv.{name}");
+            match text(value) {
+                Some(text) => {
+                    self.options.insert(option, text);
+                }
+                None => self.misfit(&option, "expected a text, true or false"),
+            }
+        }
+    }
+
+    fn misfit(&mut self, field: &str, message: &str) {
+        self.misfits.push(FieldFault::new(field, message));
+    }
+}
+
+fn texts(values: Vec<Value>) -> Option<Vec<String>> {
+    values.into_iter().map(text).collect()
+}
+
+/// A scalar as the text that a link carries for it.
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}

@@ -1,0 +1,107 @@
+//! `GET /v1/exports`: what this caller may export.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Map, Value, json};
+
+use super::problem::Problem;
+use super::{Service, caller};
+use crate::catalog::{self, Export, Filter};
+use crate::format::Format;
+use crate::row::Column;
+
+/// All of them.
+pub async fn list(request: HttpRequest, service: Data<Service>) -> Result<HttpResponse, Problem> {
+    let caller = caller(&request, &service)?;
+    let exports = service.exporter.exports_for(&caller);
+    let exports: Vec<Value> = exports
+        .map(|(export, columns)| describe(export, columns))
+        .collect();
+    Ok(answer(&json!({ "exports": exports })))
+}
+
+/// One of them. An export that the caller may not have is as unknown as one that is not there.
+pub async fn show(
+    request: HttpRequest,
+    service: Data<Service>,
+    name: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let caller = caller(&request, &service)?;
+    let mut exports = service.exporter.exports_for(&caller);
+    let found = exports.find(|(export, _)| export.name == *name);
+    let (export, columns) = found.ok_or_else(|| {
+        let title = "There is no such export";
+        let detail = format!("there is no export `{name}` for this credential");
+        Problem::new(StatusCode::NOT_FOUND, "unknown-export", title, detail)
+    })?;
+    Ok(answer(&describe(export, columns)))
+}
+
+fn answer(body: &Value) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "private, no-store"))
+        .json(body)
+}
+
+fn describe(export: &Export, columns: &[Column]) -> Value {
+    let label = |column: &Column| {
+        export
+            .labels
+            .get(&column.name)
+            .unwrap_or(&column.name)
+            .clone()
+    };
+    let columns: Vec<Value> = columns
+        .iter()
+        .map(|column| json!({"name": column.name, "label": label(column)}))
+        .collect();
+    json!({
+        "name": export.name,
+        "title": export.title,
+        "description": export.description,
+        "formats": Format::ALL.map(Format::extension),
+        "filters": export.filters.iter().map(describe_filter).collect::<Vec<_>>(),
+        "columns": columns,
+    })
+}
+
+fn describe_filter(filter: &Filter) -> Value {
+    let texts = |values: &[catalog::Value]| -> Value {
+        values.iter().map(|value| value.to_string()).collect()
+    };
+    let mut fields = Map::new();
+    fields.insert("name".into(), json!(filter.name));
+    fields.insert("type".into(), json!(filter.kind));
+    fields.insert("required".into(), json!(filter.required));
+    fields.insert("list".into(), json!(filter.list));
+    let optional = [
+        (
+            "description",
+            filter.description.as_ref().map(|text| json!(text)),
+        ),
+        (
+            "values",
+            (!filter.values.is_empty()).then(|| texts(&filter.values)),
+        ),
+        ("min", filter.min.as_ref().map(|min| json!(min.to_string()))),
+        ("max", filter.max.as_ref().map(|max| json!(max.to_string()))),
+        ("max_length", filter.max_length.map(|length| json!(length))),
+        (
+            "pattern",
+            filter
+                .pattern
+                .as_ref()
+                .map(|pattern| json!(pattern.as_str())),
+        ),
+        (
+            "default",
+            (!filter.default.is_empty()).then(|| texts(&filter.default)),
+        ),
+    ];
+    for (name, value) in optional {
+        fields.extend(value.map(|value| (name.to_owned(), value)));
+    }
+    fields.into()
+}

@@ -1,0 +1,253 @@
+//! The only place where errors become statuses: RFC 9457, `application/problem+json`.
+//!
+//! A problem says what the client can do. What it must not say (SQL, a driver's words, a key) goes
+//! to the log under the request id that the answer shows.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::auth::AuthError;
+use crate::catalog::FieldFault;
+use crate::export::{IssueError, OpenError, causes};
+use crate::link::LinkError;
+use crate::source::SourceError;
+
+/// How long a client shall wait when the database is not available.
+const RETRY_AFTER_SECONDS: u64 = 2;
+
+/// An answer that is not what was asked for.
+#[derive(Debug, Clone)]
+pub struct Problem(Box<Parts>);
+
+#[derive(Debug, Clone)]
+struct Parts {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+    errors: Vec<FieldFault>,
+    header: Option<(header::HeaderName, HeaderValue)>,
+    /// For the log alone.
+    cause: Option<String>,
+}
+
+impl Problem {
+    /// A problem with a stable code, a title that is the same for all of its kind, and the detail
+    /// of this one.
+    pub fn new(
+        status: StatusCode,
+        code: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Problem {
+        Problem(Box::new(Parts {
+            status,
+            code,
+            title,
+            detail: detail.into(),
+            errors: Vec::new(),
+            header: None,
+            cause: None,
+        }))
+    }
+
+    fn with_errors(mut self, errors: Vec<FieldFault>) -> Problem {
+        self.0.errors = errors;
+        self
+    }
+
+    /// Adds a header to the answer.
+    pub fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Problem {
+        self.0.header = Some((name, value));
+        self
+    }
+
+    /// The answer, and a line in the log where an operator has something to do.
+    pub fn answer(&self, request_id: Uuid) -> HttpResponse {
+        let Parts {
+            status,
+            code,
+            title,
+            detail,
+            errors,
+            header,
+            cause,
+        } = self.0.as_ref();
+        if let Some(cause) = cause {
+            tracing::error!(%request_id, code, cause, "request failed");
+        }
+        let mut body = json!({
+            "type": format!("urn:rowlink:problem:{code}"),
+            "title": title,
+            "status": status.as_u16(),
+            "code": code,
+            "detail": detail,
+            "request_id": request_id,
+        });
+        if !errors.is_empty() {
+            body["errors"] = errors.iter().map(field_error).collect();
+        }
+        let mut answer = HttpResponseBuilder::new(*status);
+        answer.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+        answer.insert_header((header::CACHE_CONTROL, "no-store"));
+        if let Some(header) = header {
+            answer.insert_header(header.clone());
+        }
+        answer.body(body.to_string())
+    }
+}
+
+fn field_error(fault: &FieldFault) -> serde_json::Value {
+    json!({"field": fault.field, "message": fault.message})
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.code)
+    }
+}
+
+/// Lets handlers return problems with `?`. The middleware renders them, because only there is the
+/// request id known.
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.0.status
+    }
+}
+
+impl From<LinkError> for Problem {
+    fn from(error: LinkError) -> Problem {
+        let (status, code, title) = match &error {
+            LinkError::Malformed(_) => (
+                StatusCode::BAD_REQUEST,
+                "malformed-link",
+                "The link is damaged",
+            ),
+            LinkError::BadSignature => (
+                StatusCode::FORBIDDEN,
+                "bad-signature",
+                "The link was changed, or was not issued here",
+            ),
+            LinkError::NotYetValid { .. } => (
+                StatusCode::FORBIDDEN,
+                "link-not-yet-valid",
+                "The link is not valid yet",
+            ),
+            LinkError::LivesTooLong { .. } => (
+                StatusCode::FORBIDDEN,
+                "link-lives-too-long",
+                "The link lives longer than is allowed here",
+            ),
+            LinkError::Expired { .. } => (
+                StatusCode::GONE,
+                "link-expired",
+                "The link expired; ask for a new one",
+            ),
+        };
+        Problem::new(status, code, title, error.to_string())
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Problem {
+        // RFC 6750, section 3: no error code for a request that brought no credential.
+        let (code, challenge) = match error {
+            AuthError::Missing => ("credential-missing", "Bearer"),
+            AuthError::Refused(_) => ("credential-refused", "Bearer error=\"invalid_token\""),
+        };
+        let title = "A valid credential is required";
+        Problem::new(StatusCode::UNAUTHORIZED, code, title, error.to_string()).with_header(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static(challenge),
+        )
+    }
+}
+
+impl From<IssueError> for Problem {
+    fn from(error: IssueError) -> Problem {
+        let detail = error.to_string();
+        match error {
+            IssueError::UnknownExport(_) => unknown_export(detail),
+            IssueError::UnknownFormat(_) => unknown_format(detail),
+            IssueError::NotAllowed(_) => forbidden("export-not-allowed", detail),
+            IssueError::MayNotActForOthers => forbidden("may-not-act-for-others", detail),
+            IssueError::MissingClaim(_) => forbidden("claim-missing", detail),
+            IssueError::Invalid(faults) => invalid(detail, faults),
+            IssueError::TooLong { .. } => Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "link-too-long",
+                "The link would be too long",
+                detail,
+            ),
+        }
+    }
+}
+
+impl From<OpenError> for Problem {
+    fn from(error: OpenError) -> Problem {
+        let detail = error.to_string();
+        match error {
+            OpenError::Link(error) => error.into(),
+            OpenError::UnknownExport(_) => unknown_export(detail),
+            OpenError::Invalid(faults) => invalid(detail, faults),
+            OpenError::Source(error) => error.into(),
+        }
+    }
+}
+
+impl From<SourceError> for Problem {
+    fn from(error: SourceError) -> Problem {
+        let mut problem = match &error {
+            SourceError::Unavailable(_) => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "database-unavailable",
+                "The database is not available",
+                "try again in a moment",
+            )
+            .with_header(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS)),
+            SourceError::Query { .. } | SourceError::NotUtf8 { .. } | SourceError::Cut => {
+                Problem::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "export-failed",
+                    "The export failed",
+                    "the rows could not be read; the operator finds the reason by the request id",
+                )
+            }
+        };
+        problem.0.cause = Some(causes(&error));
+        problem
+    }
+}
+
+/// No export of that name, in the path or in a request.
+fn unknown_export(detail: String) -> Problem {
+    let title = "There is no such export";
+    Problem::new(StatusCode::NOT_FOUND, "unknown-export", title, detail)
+}
+
+/// No format of that extension, in the path or in a request.
+pub(super) fn unknown_format(detail: String) -> Problem {
+    let title = "There is no such format";
+    Problem::new(StatusCode::NOT_FOUND, "unknown-format", title, detail)
+}
+
+fn forbidden(code: &'static str, detail: String) -> Problem {
+    let title = "The credential does not allow this";
+    Problem::new(StatusCode::FORBIDDEN, code, title, detail)
+}
+
+fn invalid(detail: String, faults: Vec<FieldFault>) -> Problem {
+    let title = "Some values do not fit";
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "invalid-values",
+        title,
+        detail,
+    )
+    .with_errors(faults)
+}
