@@ -105,8 +105,8 @@ fn columns(prepared: &rusqlite::Statement<'_>) -> Vec<Column> {
         .collect()
 }
 
-fn run(source: &SqliteSource, query: &BoundQuery, mut sink: RowSink) {
-    match stream(source, query, &mut sink) {
+fn run(source: &SqliteSource, query: &BoundQuery, sink: RowSink) {
+    match stream(source, query, &sink) {
         Ok(()) => {
             // A reader that left wants no end.
             let _ = sink.finish();
@@ -139,10 +139,10 @@ impl From<rusqlite::Error> for Stop {
     }
 }
 
-fn stream(source: &SqliteSource, query: &BoundQuery, sink: &mut RowSink) -> Result<(), Stop> {
+fn stream(source: &SqliteSource, query: &BoundQuery, sink: &RowSink) -> Result<(), Stop> {
     let mut connection = source.connect()?;
     // The hook, and not an interrupt from outside, which is lost when it comes between two steps.
-    connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(sink.cancel_check()))?;
+    connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(sink.progress_hook()))?;
     let mut prepared = connection.prepare(query.sql())?;
     for (index, parameter) in query.parameters().iter().enumerate() {
         prepared.raw_bind_parameter(index + 1, bind(parameter))?;
@@ -154,14 +154,15 @@ fn stream(source: &SqliteSource, query: &BoundQuery, sink: &mut RowSink) -> Resu
     let mut row_number = 0;
     while let Some(row) = rows.next()? {
         row_number += 1;
+        let mut cells = sink.row();
         for (column, index) in columns.iter().zip(&indices) {
             let cell = read(row, *index)?.ok_or_else(|| SourceError::NotUtf8 {
                 row: row_number,
                 column: column.name.clone(),
             })?;
-            sink.push(cell);
+            cells.push(cell);
         }
-        sink.end_row()?;
+        cells.end_row()?;
     }
     Ok(())
 }

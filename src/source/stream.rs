@@ -1,9 +1,9 @@
 //! The bounded hand-over of batches from the thread that runs a query to the task that encodes.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -44,12 +44,15 @@ pub(super) fn hand_over() -> (RowSink, PendingStream) {
     let (events_in, events) = mpsc::channel(BATCHES_IN_FLIGHT);
     let (spares, spares_out) = std_mpsc::sync_channel(BATCHES_IN_FLIGHT + 1);
     let flow = Arc::new(Flow::default());
-    let sink = RowSink {
-        events: events_in,
-        spares: spares_out,
-        flow: flow.clone(),
+    let filling = Filling {
         batch: RowBatch::default(),
         width: 0,
+        spares: spares_out,
+        events: events_in,
+    };
+    let sink = RowSink {
+        filling: Arc::new(Mutex::new(filling)),
+        flow: flow.clone(),
     };
     let reader = Reader {
         events,
@@ -60,56 +63,82 @@ pub(super) fn hand_over() -> (RowSink, PendingStream) {
 }
 
 /// The end that a source writes to, from a blocking thread.
+///
+/// The batch being filled is shared with the [hook](RowSink::progress_hook), which hands it on
+/// when the next row takes long. Both run on one thread, so the lock is never waited for.
 pub(super) struct RowSink {
-    events: mpsc::Sender<Event>,
-    spares: std_mpsc::Receiver<RowBatch>,
+    filling: Arc<Mutex<Filling>>,
     flow: Arc<Flow>,
+}
+
+/// The batch being filled. Between two rows it holds whole rows only.
+pub(super) struct Filling {
     batch: RowBatch,
     width: usize,
+    spares: std_mpsc::Receiver<RowBatch>,
+    events: mpsc::Sender<Event>,
 }
 
 impl RowSink {
-    /// A check, cheap enough for a database's progress hook, of whether the reader has left.
-    pub(super) fn cancel_check(&self) -> impl Fn() -> bool + Send + 'static {
-        let flow = self.flow.clone();
-        move || flow.cancelled.load(Ordering::Relaxed)
+    /// What a database shall call while it works: serves a reader that waits, and says whether
+    /// the reader has left, so that the query must end.
+    pub(super) fn progress_hook(&self) -> impl Fn() -> bool + Send + 'static {
+        let (filling, flow) = (self.filling.clone(), self.flow.clone());
+        move || {
+            if flow.hurried.swap(false, Ordering::Relaxed) {
+                // That the reader left is also said by the other flag.
+                let _ = lock(&filling).hand_on();
+            }
+            flow.cancelled.load(Ordering::Relaxed)
+        }
     }
 
     /// Says which columns follow. Comes first.
-    pub(super) fn start(&mut self, columns: Vec<Column>) -> Result<(), ReaderGone> {
-        self.width = columns.len();
-        self.batch.reset(self.width);
-        self.send(Event::Columns(columns))
+    pub(super) fn start(&self, columns: Vec<Column>) -> Result<(), ReaderGone> {
+        let mut filling = lock(&self.filling);
+        filling.width = columns.len();
+        filling.batch.reset(columns.len());
+        filling.send(Event::Columns(columns))
     }
 
-    /// Appends the next cell of the row.
-    pub(super) fn push(&mut self, cell: Cell<'_>) {
-        self.batch.push(cell);
-    }
-
-    /// Ends a row; hands the batch on when it is full or the reader waits. Blocks while the
-    /// reader is behind.
-    pub(super) fn end_row(&mut self) -> Result<(), ReaderGone> {
-        let full = self.batch.rows() >= BATCH_ROWS_MAX
-            || self.batch.payload_bytes() >= BATCH_PAYLOAD_BYTES;
-        if full || self.flow.hurried.load(Ordering::Relaxed) {
-            self.flow.hurried.store(false, Ordering::Relaxed);
-            let batch = self.take_batch();
-            self.send(Event::Rows(batch))?;
-        }
-        Ok(())
+    /// Where the next row goes.
+    pub(super) fn row(&self) -> MutexGuard<'_, Filling> {
+        lock(&self.filling)
     }
 
     /// Says that every row was given.
-    pub(super) fn finish(mut self) -> Result<(), ReaderGone> {
-        let batch = self.take_batch();
-        self.send(Event::LastRows(batch))
+    pub(super) fn finish(self) -> Result<(), ReaderGone> {
+        let mut filling = lock(&self.filling);
+        let batch = filling.take_batch();
+        filling.send(Event::LastRows(batch))
     }
 
     /// Says that no further row comes, and why.
     pub(super) fn fail(self, error: SourceError) {
         // A reader that left has no use for the error.
-        let _ = self.send(Event::Failed(error));
+        let _ = lock(&self.filling).send(Event::Failed(error));
+    }
+}
+
+impl Filling {
+    /// Appends the next cell of the row.
+    pub(super) fn push(&mut self, cell: Cell<'_>) {
+        self.batch.push(cell);
+    }
+
+    /// Ends a row; hands the batch on when it is full. Blocks while the reader is behind.
+    pub(super) fn end_row(&mut self) -> Result<(), ReaderGone> {
+        let full = self.batch.rows() >= BATCH_ROWS_MAX
+            || self.batch.payload_bytes() >= BATCH_PAYLOAD_BYTES;
+        if full { self.hand_on() } else { Ok(()) }
+    }
+
+    fn hand_on(&mut self) -> Result<(), ReaderGone> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let batch = self.take_batch();
+        self.send(Event::Rows(batch))
     }
 
     fn take_batch(&mut self) -> RowBatch {
@@ -121,6 +150,11 @@ impl RowSink {
     fn send(&self, event: Event) -> Result<(), ReaderGone> {
         self.events.blocking_send(event).map_err(|_| ReaderGone)
     }
+}
+
+fn lock(filling: &Mutex<Filling>) -> MutexGuard<'_, Filling> {
+    // A panic between two cells ends the thread, and with it the stream: nobody reads half a row.
+    filling.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Reader {
@@ -249,31 +283,31 @@ mod tests {
         pending.open()
     }
 
+    fn push_row(sink: &RowSink, n: i64) -> Result<(), ReaderGone> {
+        let mut row = sink.row();
+        row.push(Cell::Integer(n));
+        row.end_row()
+    }
+
     #[tokio::test]
     async fn a_small_result_is_complete_at_once() {
-        let opened = stream_from(|mut sink| {
+        let opened = stream_from(|sink| {
             sink.start(column()).expect("a reader");
-            sink.push(Cell::Integer(1));
-            sink.end_row().expect("a reader");
+            push_row(&sink, 1).expect("a reader");
             sink.finish().expect("a reader");
         });
         let mut stream = opened.await.expect("a stream");
         assert!(stream.is_complete());
-        assert_eq!(
-            stream.next().await.expect("rows").map(|it| it.rows()),
-            Some(1)
-        );
+        let rows = stream.next().await.expect("rows").map(|batch| batch.rows());
+        assert_eq!(rows, Some(1));
         assert!(stream.next().await.expect("the end").is_none());
     }
 
     #[tokio::test]
     async fn a_writer_that_dies_is_an_error_and_never_an_end() {
-        let opened = stream_from(|mut sink| {
+        let opened = stream_from(|sink| {
             sink.start(column()).expect("a reader");
-            for n in 0..5000 {
-                sink.push(Cell::Integer(n));
-                sink.end_row().expect("a reader");
-            }
+            (0..5000).for_each(|n| push_row(&sink, n).expect("a reader"));
         });
         let mut stream = opened.await.expect("a stream");
         let outcome = loop {
@@ -288,19 +322,20 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_waits_gets_the_rows_there_are() {
         let (release, released) = std_mpsc::channel::<()>();
-        let opened = stream_from(move |mut sink| {
+        let opened = stream_from(move |sink| {
+            let working = sink.progress_hook();
             sink.start(column()).expect("a reader");
-            let mut n = 0;
+            push_row(&sink, 1).expect("a reader");
+            // The next row takes as long as it takes the reader to get the first one.
             while released.try_recv().is_err() {
-                sink.push(Cell::Integer(n));
-                sink.end_row().expect("a reader");
-                n += 1;
-                std::thread::sleep(Duration::from_millis(5));
+                assert!(!working());
             }
             sink.finish().expect("a reader");
         });
-        let stream = opened.await.expect("a stream before the query has ended");
+        let mut stream = opened.await.expect("a stream before the query has ended");
         assert!(!stream.is_complete());
+        let rows = stream.next().await.expect("rows").map(|batch| batch.rows());
+        assert_eq!(rows, Some(1));
         release.send(()).expect("a writer");
     }
 
@@ -310,13 +345,8 @@ mod tests {
         let written = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let count = written.clone();
         let writer = std::thread::spawn(move || {
-            let mut sink = sink;
             sink.start(column()).expect("a reader");
-            loop {
-                sink.push(Cell::Integer(1));
-                if sink.end_row().is_err() {
-                    break;
-                }
+            while push_row(&sink, 1).is_ok() {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         });

@@ -1,0 +1,30 @@
+# Rowlink. `make help` lists what can be made.
+.DEFAULT_GOAL := help
+.PHONY: help run build test check fmt lint bench setup
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1	\2/' | expand -t 10
+
+run: ## Build in release mode and serve the demo
+	cargo run --release -- demo
+
+build: ## Build the release binary, target/release/rowlink
+	cargo build --release
+
+test: setup lint ## Install what the tests need, check style, run every test
+	cargo test
+
+check: test ## The same as `make test`: exactly what CI runs
+
+fmt: ## Format the code
+	cargo fmt
+
+lint: ## Check format and lints
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+bench: build setup ## Measure speed and memory against sqlite3, in one run
+	benches/run.py
+
+setup: ## Install what tests and benchmarks need, once
+	tests/setup.sh

@@ -1,0 +1,143 @@
+//! Each kind of fault a catalog can have.
+
+use rowlink::catalog::{Catalog, SqlDialect};
+
+fn faults(files: &[(&str, &str)]) -> Vec<String> {
+    let parsed = Catalog::parse(files.iter().copied(), SqlDialect::Sqlite);
+    parsed
+        .expect_err("refused")
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+fn fault(text: &str) -> String {
+    let found = faults(&[("x.sql", text)]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0].clone()
+}
+
+#[test]
+fn each_fault_of_a_file_is_named_with_its_line() {
+    for (text, expected) in [
+        ("", "x.sql:1: no statement"),
+        ("-- nothing\n", "x.sql:1: no statement"),
+        (
+            "select 1\nfrom t",
+            "x.sql:1: every caller would get every row",
+        ),
+        (
+            "/*---\nunscoped = true\n---*/\nselect :user",
+            "x.sql:4: `unscoped = true`, but the SQL uses",
+        ),
+        (
+            "select :user;\nselect 2",
+            "x.sql:2: an export is one statement",
+        ),
+        (
+            "select :user,\n 'never closed",
+            "x.sql:2: Unterminated string literal",
+        ),
+        (
+            "select :user,\n :status",
+            "x.sql:2: `:status` is not declared; add [filters.status]",
+        ),
+        (
+            "\n/*---\ntitle = 'never closed'\nselect :user",
+            "x.sql:2: `/*---` is never closed",
+        ),
+        ("/*---\ntitle = \n---*/\nselect :user", "x.sql:2: "),
+        (
+            "/*---\n\ncolour = 'red'\n---*/\nselect :user",
+            "x.sql:3: unknown field `colour`",
+        ),
+        (
+            "/*---\n[filters.a]\ntype = 'money'\n---*/\nselect :user, :a",
+            "x.sql:3: unknown variant `money`",
+        ),
+        (
+            "/*---\n[filters.a]\nrequired = true\n---*/\nselect :user, :a",
+            "x.sql:2: missing field `type`",
+        ),
+        (
+            "/*---\n[filters.a]\ntype = 'text'\n---*/\nselect :user",
+            "x.sql:2: filter `a` is declared, but the SQL has no `:a`",
+        ),
+        (
+            "/*---\n[filters.rl_a]\ntype = 'text'\n---*/\nselect :user, :rl_a",
+            "x.sql:2: filter `rl_a`: names in `rl_` are reserved",
+        ),
+        (
+            "/*---\n[filters.a]\ntype = 'date'\nmin = 'soon'\n---*/\nselect :user, :a",
+            "x.sql:2: `min` of filter `a`: expected a date",
+        ),
+        (
+            "/*---\n[filters.a]\ntype = 'text'\nvalues = ['x']\ndefault = 'y'\n---*/\nselect :user, :a",
+            "x.sql:2: filter `a`: `default`: expected one of x",
+        ),
+        (
+            "/*---\n[csv]\ndelimiter = '-'\n---*/\nselect :user",
+            "x.sql:3: `delimiter` under [csv]: expected one of",
+        ),
+        (
+            "/*---\n[csv]\nquote = '-'\n---*/\nselect :user",
+            "x.sql:3: `quote` under [csv]: unknown option",
+        ),
+        (
+            "/*---\n[columns.a]\nlabel = 1\n---*/\nselect :user as a",
+            "x.sql:3: invalid type: integer",
+        ),
+    ] {
+        let found = fault(text);
+        assert!(found.starts_with(expected), "{found}\nfor {text}");
+    }
+}
+
+#[test]
+fn all_faults_of_all_files_come_at_once() {
+    let found = faults(&[
+        ("a.sql", "select 1"),
+        (
+            "b.sql",
+            "/*---\n[filters.x]\ntype='text'\nmin=1\n[filters.y]\ntype='boolean'\npattern='x'\n---*/\nselect 'open",
+        ),
+        ("c.sql", "select :user, :p, :q"),
+        ("good.sql", "select :user"),
+        ("bad name.sql", "select :user"),
+    ]);
+    let places: Vec<&str> = found
+        .iter()
+        .map(|fault| fault.split(": ").next().unwrap())
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "a.sql:1",
+            "b.sql:2",
+            "b.sql:5",
+            "b.sql:9",
+            "c.sql:1",
+            "c.sql:1",
+            "bad name.sql:1"
+        ]
+    );
+}
+
+#[test]
+fn the_sample_exports_need_no_change_to_run_in_an_editor() {
+    // SQLite itself knows `:name`, so the file as it stands is a statement.
+    for text in [
+        include_str!("../../exports/orders.sql"),
+        include_str!("../../exports/customers.sql"),
+    ] {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        let schema = include_str!("../../src/demo/orders.sql");
+        let tables: String = schema
+            .split_inclusive(";")
+            .filter(|part| part.contains("create "))
+            .collect();
+        connection.execute_batch(&tables).unwrap();
+        let prepared = connection.prepare(text).unwrap();
+        assert!(prepared.parameter_index(":user").unwrap().is_some());
+    }
+}

@@ -1,0 +1,374 @@
+//! The commands, as processes.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rowlink::auth::ApiKeys;
+use rowlink::link::Keyring;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{Call, JWT_SECRET, SIGNING_KEY, sample_database, token_for};
+
+const FAR_FUTURE: u64 = 4_000_000_000;
+
+/// `rowlink serve` as a process of its own.
+pub struct Rowlink {
+    child: Child,
+    origin: String,
+    _folder: TempDir,
+}
+
+impl Rowlink {
+    pub fn serve(exports: &[(&str, &str)]) -> Rowlink {
+        let folder = configured_folder(exports);
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let origin = format!("http://127.0.0.1:{port}");
+        let child = command(folder.path())
+            .arg("serve")
+            .env("ROWLINK_BIND", format!("127.0.0.1:{port}"))
+            .env("ROWLINK_PUBLIC_URL", &origin)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let rowlink = Rowlink {
+            child,
+            origin,
+            _folder: folder,
+        };
+        let start = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "rowlink serve does not listen"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        rowlink
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    pub fn link(&self, request: Value) -> String {
+        let token = token_for(&json!({"sub": "alice", "exp": FAR_FUTURE, "scope": "orders:read"}));
+        let url = format!("{}/v1/links", self.origin);
+        let answer = Call::new("POST", url).bearer(&token).json(&request).send();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["url"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Rowlink {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn configured_folder(exports: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    sample_database(folder.path());
+    let exports_dir = folder.path().join("exports");
+    std::fs::create_dir(&exports_dir).unwrap();
+    for (name, text) in exports {
+        std::fs::write(exports_dir.join(name), text).unwrap();
+    }
+    folder
+}
+
+/// `rowlink` with a configuration that is in order, and nothing else in its environment.
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rowlink"));
+    command
+        .env_clear()
+        .env("ROWLINK_PUBLIC_URL", "http://127.0.0.1:8080")
+        .env(
+            "ROWLINK_DATABASE_URL",
+            format!("sqlite:{}", folder.join("sample.db").display()),
+        )
+        .env("ROWLINK_EXPORTS_DIR", folder.join("exports"))
+        .env("ROWLINK_SIGNING_KEYS", SIGNING_KEY)
+        .env(
+            "ROWLINK_JWT_HS256_SECRET",
+            String::from_utf8(JWT_SECRET.to_vec()).unwrap(),
+        );
+    command
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn every_command_explains_itself() {
+    for arguments in [
+        &["--help"][..],
+        &["serve", "--help"],
+        &["demo", "--help"],
+        &["check", "--help"],
+        &["keygen", "--help"],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_rowlink"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success() && stdout(&output).contains("Usage: rowlink"));
+    }
+}
+
+#[test]
+fn keygen_prints_a_key_line_that_is_accepted() {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_rowlink"))
+            .arg("keygen")
+            .args(arguments)
+            .output()
+            .unwrap();
+        (output.status.code(), stdout(&output))
+    };
+    let (status, line) = run(&["--id", "2026a"]);
+    assert_eq!(status, Some(0));
+    assert_eq!(Keyring::parse(&line).unwrap().signing_key_id(), "2026a");
+    assert_ne!(run(&[]).1, run(&[]).1);
+    assert_eq!(run(&["--id", "not an id"]).0, Some(2));
+
+    let (status, file) = run(&["--api-key", "cron"]);
+    assert_eq!(status, Some(0));
+    assert!(
+        file.contains("rlk_") && ApiKeys::parse(&file).is_ok(),
+        "{file}"
+    );
+}
+
+#[test]
+fn check_says_that_everything_is_in_order() {
+    let folder = configured_folder(&crate::harness::exports());
+    let output = command(folder.path()).arg("check").output().unwrap();
+    assert_eq!(
+        stdout(&output),
+        "configuration, 5 exports and their database are in order\n",
+        "{}",
+        stderr(&output)
+    );
+    assert!(output.status.success());
+}
+
+#[test]
+fn check_names_file_and_line_of_each_fault() {
+    let folder = configured_folder(&[
+        ("good.sql", "select 1 as n, :user as u"),
+        ("everyone.sql", "-- all of it\nselect * from orders"),
+        ("typo.sql", "/*---\ntitel = 'x'\n---*/\nselect :user"),
+    ]);
+    let output = command(folder.path()).arg("check").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(
+        text.contains("rowlink: everyone.sql:2: every caller would get every row"),
+        "{text}"
+    );
+    assert!(
+        text.contains("rowlink: typo.sql:2: unknown field `titel`"),
+        "{text}"
+    );
+    assert!(!text.contains("good.sql"), "{text}");
+}
+
+#[test]
+fn check_finds_what_only_the_database_knows() {
+    let folder = configured_folder(&[
+        ("table.sql", "select 1 as n,\n :user as u\nfrom nowhere"),
+        (
+            "twice.sql",
+            "select id, id from orders where user_id = :user",
+        ),
+        (
+            "label.sql",
+            "/*---\n[columns.x]\nlabel = 'X'\n---*/\nselect id from orders where user_id = :user",
+        ),
+        (
+            "write.sql",
+            "delete from orders where user_id = :user returning id",
+        ),
+        (
+            "bare.sql",
+            "select id from orders where user_id = :user and status = ?",
+        ),
+    ]);
+    let output = command(folder.path()).arg("check").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    for fault in [
+        "table.sql:3: no such table: nowhere",
+        "twice.sql:1: two columns are named `id`",
+        "label.sql:5: [columns.x], but the query has no such column",
+        "write.sql:1: the statement must be a query that only reads",
+        "bare.sql:1: parameters are written `:name`",
+    ] {
+        assert!(text.contains(fault), "{fault} is not in {text}");
+    }
+}
+
+#[test]
+fn a_bad_configuration_names_every_variable_and_exits_with_2() {
+    let folder = configured_folder(&[("a.sql", "select :user as u")]);
+    let output = command(folder.path())
+        .arg("serve")
+        .env("ROWLINK_BIND", "nowhere")
+        .env("ROWLINK_SIGNING_KEYS", "k1:c2VjcmV0LXZhbHVl")
+        .env("ROWLINK_DEFAULT_TTL_SECONDS", "soon")
+        .env_remove("ROWLINK_PUBLIC_URL")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    for variable in [
+        "ROWLINK_BIND",
+        "ROWLINK_PUBLIC_URL",
+        "ROWLINK_SIGNING_KEYS",
+        "ROWLINK_DEFAULT_TTL_SECONDS",
+    ] {
+        assert!(
+            text.contains(&format!("rowlink: {variable}: ")),
+            "{variable} is not in {text}"
+        );
+    }
+    assert!(!text.contains("c2VjcmV0"), "a secret is in {text}");
+}
+
+#[test]
+fn a_folder_without_exports_is_a_fault() {
+    let folder = configured_folder(&[]);
+    let output = command(folder.path()).arg("check").output().unwrap();
+    assert!(stderr(&output).contains("no .sql file in"));
+    let output = command(folder.path())
+        .arg("check")
+        .env("ROWLINK_EXPORTS_DIR", "/nonexistent")
+        .output()
+        .unwrap();
+    assert!(stderr(&output).contains("cannot read /nonexistent"));
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn the_log_of_a_server_holds_no_signature_token_or_filter_value() {
+    let folder = configured_folder(&crate::harness::exports());
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let origin = format!("http://127.0.0.1:{port}");
+    let mut child = command(folder.path())
+        .arg("serve")
+        .env("ROWLINK_BIND", format!("127.0.0.1:{port}"))
+        .env("ROWLINK_PUBLIC_URL", &origin)
+        .env("ROWLINK_LOG", "trace")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("listening") {
+        assert!(log.read_line(&mut text).unwrap() > 0, "{text}");
+    }
+    let rowlink = Rowlink {
+        child,
+        origin,
+        _folder: folder,
+    };
+    let reader = std::thread::spawn(move || {
+        log.lines()
+            .map_while(Result::ok)
+            .collect::<Vec<_>>()
+            .join("\n")
+    });
+    let url = rowlink
+        .link(json!({"export": "echo", "format": "csv", "filters": {"text": "a-private-value"}}));
+    let signature = url.rsplit('=').next().unwrap().to_owned();
+    assert_eq!(Call::new("GET", url.clone()).send().status, 200);
+    assert_eq!(
+        Call::new("GET", url.replace("private", "changed"))
+            .send()
+            .status,
+        403
+    );
+    drop(rowlink);
+    let log = reader.join().unwrap();
+    assert!(
+        log.contains("link issued") && log.contains("download ended"),
+        "{log}"
+    );
+    for secret in [
+        signature.as_str(),
+        "a-private-value",
+        "eyJ",
+        "0123456789abcdef",
+    ] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}
+
+#[test]
+fn the_commands_that_the_demo_prints_work_when_pasted() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rowlink"))
+        .args(["demo", "--bind", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut welcome = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    while !welcome.contains("Ctrl-C") {
+        assert!(out.read_line(&mut welcome).unwrap() > 0, "{welcome}");
+    }
+    let script: Vec<&str> = welcome
+        .lines()
+        .filter(|line| line.starts_with("  "))
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let run = Command::new("bash")
+        .args(["-ec", &script.join("\n")])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    // Ctrl-C, so that the demo cleans up after itself.
+    let interrupted = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(interrupted.success() && child.wait().unwrap().success());
+
+    assert!(run.status.success(), "{}", stderr(&run));
+    assert!(
+        stdout(&run).starts_with("http://127.0.0.1:"),
+        "{}",
+        stdout(&run)
+    );
+    let mut reader = csv::Reader::from_path(folder.path().join("orders.csv")).unwrap();
+    assert_eq!(reader.headers().unwrap().get(5), Some("Amount (EUR)"));
+    let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(records.len(), 135_543);
+    assert!(
+        records
+            .iter()
+            .all(|record| &record[4] == "paid" && &record[1] >= "2026-01-01")
+    );
+}

@@ -1,0 +1,242 @@
+//! The contract in `openapi.yaml`: nothing undocumented, nothing that cannot happen.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::cli::Rowlink;
+use crate::harness::{API_KEY, Call, Contract, TestServer, sample_database, token, token_for};
+
+/// Statuses of every route for requests that are too long, wherever they go.
+const EVERYWHERE: [u16; 2] = [414, 431];
+
+#[test]
+fn every_documented_status_and_code_really_occurs() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = sample_database(folder.path());
+    let server = TestServer::over(&database, crate::harness::exports());
+    let token = token(server.now());
+    let orders = json!({"export": "orders", "format": "csv", "filters": {"from": "2026-01-01"}});
+    let good = server.link(orders.clone());
+    let failing = server
+        .link(json!({"export": "numbers", "format": "csv", "filters": {"n": 1, "fail_at": 1}}));
+    let no_scope = token_for(&json!({"sub": "alice", "exp": server.now() + 60}));
+
+    let mut seen = BTreeSet::new();
+    let mut codes = BTreeSet::new();
+    let mut call = |method: &'static str, path: &str, call: Call| {
+        let answer = call.send();
+        seen.insert((method.to_owned(), path.to_owned(), answer.status));
+        if answer.status >= 400 && method != "HEAD" {
+            codes.insert(answer.problem().1);
+        }
+        answer.status
+    };
+
+    let links = "/v1/links";
+    let post = || server.call("POST", links).bearer(&token);
+    call("POST", links, post().json(&orders));
+    call("POST", links, post().body("{"));
+    call("POST", links, server.call("POST", links));
+    call("POST", links, server.call("POST", links).bearer("wrong"));
+    call(
+        "POST",
+        links,
+        server.call("POST", links).bearer(&no_scope).json(&orders),
+    );
+    call(
+        "POST",
+        links,
+        post().json(&json!({"export": "by_org", "format": "csv"})),
+    );
+    let mut for_bob = orders.clone();
+    for_bob["user"] = json!("bob");
+    call("POST", links, post().json(&for_bob));
+    call(
+        "POST",
+        links,
+        server.call("POST", links).bearer(API_KEY).json(&for_bob),
+    );
+    call(
+        "POST",
+        links,
+        post().json(&json!({"export": "none", "format": "csv"})),
+    );
+    call(
+        "POST",
+        links,
+        post().json(&json!({"export": "orders", "format": "none"})),
+    );
+    call(
+        "POST",
+        links,
+        post().json(&json!({"export": "orders", "format": "csv"})),
+    );
+    call(
+        "POST",
+        links,
+        post().json(
+            &json!({"export": "echo", "format": "csv", "filters": {"text": "x".repeat(5000)}}),
+        ),
+    );
+    call("POST", links, post().body(vec![b' '; 70_000]));
+    call("POST", links, server.call("PUT", links));
+
+    let (list, one) = ("/v1/exports", "/v1/exports/{export}");
+    call("GET", list, server.call("GET", list).bearer(&token));
+    call("GET", list, server.call("GET", list));
+    call("GET", list, server.call("POST", list));
+    call(
+        "GET",
+        one,
+        server.call("GET", "/v1/exports/orders").bearer(&token),
+    );
+    call(
+        "GET",
+        one,
+        server.call("GET", "/v1/exports/none").bearer(&token),
+    );
+    call("GET", one, server.call("GET", "/v1/exports/orders"));
+    call("GET", one, server.call("POST", "/v1/exports/orders"));
+
+    // A catalog that changed since the link was issued.
+    let changed = vec![("orders.sql", "select id from orders where user_id = :user")];
+    let changed = TestServer::over(&database, changed);
+    let on_changed = good.replace(&server.origin, &changed.origin);
+    let gone = failing.replace(&server.origin, &changed.origin);
+    let file = "/v1/exports/{export}.{format}";
+    let other_policy = good.replace("rl_key=t1", "rl_key=t2");
+    for method in ["GET", "HEAD"] {
+        let open = |url: &str| Call::new(method, url);
+        call(method, file, open(&good));
+        call(method, file, open(&good[..good.len() - 1]));
+        call(method, file, open(&other_policy));
+        call(
+            method,
+            file,
+            open(&good.replace("orders.csv", "orders.pdf")),
+        );
+        call(method, file, open(&gone));
+        call(method, file, open(&on_changed));
+        call(
+            method,
+            file,
+            server.call("DELETE", "/v1/exports/orders.csv"),
+        );
+        server.set_clock(server.now() + 60);
+        call(method, file, open(&good));
+        server.set_clock(server.now() - 60 - 31);
+        call(method, file, open(&good));
+        server.set_clock(server.now() + 31);
+    }
+    call("GET", file, Call::new("GET", failing.clone()));
+    call(
+        "GET",
+        file,
+        Call::new("GET", good.clone()).header("range", "bytes=5-"),
+    );
+    call(
+        "GET",
+        file,
+        Call::new("GET", good.clone()).header("sec-purpose", "prefetch"),
+    );
+
+    for path in ["/healthz", "/readyz", "/openapi.yaml"] {
+        assert_eq!(call("GET", path, server.call("GET", path)), 200);
+        call("GET", path, server.call("DELETE", path));
+    }
+    fs::rename(&database, folder.path().join("away")).unwrap();
+    call("GET", "/readyz", server.call("GET", "/readyz"));
+    call("GET", file, Call::new("GET", good));
+
+    for (method, path, status) in Contract::shared().documented() {
+        if !EVERYWHERE.contains(&status) {
+            continue;
+        }
+        let method: &'static str = ["GET", "HEAD", "POST"]
+            .into_iter()
+            .find(|it| *it == method)
+            .unwrap();
+        let target = path
+            .replace("{export}", "orders")
+            .replace("{format}", "csv");
+        let request = match status {
+            414 => server.call(method, &format!("{target}?{}", "x".repeat(5000))),
+            _ => server
+                .call(method, &target)
+                .header("x-long", "x".repeat(20_000)),
+        };
+        assert_eq!(call(method, &path, request), status);
+    }
+    call("GET", "/", server.call("GET", "/"));
+    seen.retain(|(_, path, _)| path != "/");
+
+    // Raw sockets show these two elsewhere: HTTP/1.0, and a link whose minter knows no limit.
+    let elsewhere = [("GET", 505), ("HEAD", 505)];
+    let mut missing: Vec<_> = Contract::shared()
+        .documented()
+        .difference(&seen)
+        .cloned()
+        .collect();
+    missing.retain(|(method, _, status)| !elsewhere.contains(&(method.as_str(), *status)));
+    assert_eq!(missing, [], "documented, but never seen");
+    let elsewhere = [
+        "http-version-not-supported",
+        "link-lives-too-long",
+        "malformed-request",
+    ];
+    let mut missing: Vec<_> = Contract::shared()
+        .codes()
+        .difference(&codes)
+        .cloned()
+        .collect();
+    missing.retain(|code| !elsewhere.contains(&code.as_str()));
+    assert_eq!(missing, [] as [&str; 0], "documented, but never seen");
+}
+
+#[test]
+fn the_server_serves_its_own_contract() {
+    let server = TestServer::start();
+    let answer = server.call("GET", "/openapi.yaml").send();
+    assert_eq!(answer.header("content-type"), "application/yaml");
+    assert_eq!(answer.text(), include_str!("../../openapi.yaml"));
+}
+
+#[test]
+fn schemathesis_finds_nothing_in_a_live_server() {
+    let tool =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools/venv/bin/schemathesis");
+    assert!(
+        tool.exists(),
+        "run `make setup` first: {} is missing",
+        tool.display()
+    );
+    let rowlink = Rowlink::serve(&crate::harness::exports());
+    let token =
+        token_for(&json!({"sub": "alice", "exp": 4_000_000_000u64, "scope": "orders:read"}));
+    let run = Command::new(tool)
+        .args(["run", &format!("{}/openapi.yaml", rowlink.origin())])
+        .args(["--header", &format!("Authorization: Bearer {token}")])
+        .args([
+            "--checks",
+            "all",
+            "--max-examples",
+            "40",
+            "--seed",
+            "1",
+            "--no-color",
+        ])
+        .current_dir(tempfile::tempdir().unwrap().path())
+        .output()
+        .unwrap();
+    let report = String::from_utf8_lossy(&run.stdout);
+    assert!(
+        run.status.success(),
+        "{report}\n{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
+    println!("{report}");
+}

@@ -1,0 +1,159 @@
+//! `openapi.yaml` as a test: every answer must be one that it documents.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+
+use super::Answer;
+
+/// The contract at the top of the repository.
+pub struct Contract {
+    document: Value,
+}
+
+impl Contract {
+    pub fn shared() -> &'static Contract {
+        static CONTRACT: OnceLock<Contract> = OnceLock::new();
+        CONTRACT.get_or_init(|| {
+            let text = include_str!("../../../openapi.yaml");
+            Contract {
+                document: serde_saphyr::from_str(text).expect("openapi.yaml is YAML"),
+            }
+        })
+    }
+
+    /// Panics unless the answer's status, type, headers and body are as documented. Paths that
+    /// the contract does not have must be unknown to the server too.
+    pub fn check(&self, method: &str, path: &str, answer: &Answer) {
+        let context = format!(
+            "{method} {path} → {}: {}",
+            answer.status,
+            String::from_utf8_lossy(&answer.body[..answer.body.len().min(500)])
+        );
+        let Some(template) = template(path) else {
+            assert_eq!(answer.problem(), (404, "unknown-path".into()), "{context}");
+            return;
+        };
+        let operation = &self.document["paths"][template][method.to_lowercase()];
+        if operation.is_null() {
+            assert_eq!(answer.status, 405, "{context}");
+            assert!(answer.headers.contains_key("allow"), "{context}");
+            return;
+        }
+        let response = self.resolve(&operation["responses"][answer.status.to_string()]);
+        assert!(!response.is_null(), "not documented: {context}");
+        for (name, header) in response["headers"].as_object().into_iter().flatten() {
+            let present = answer.headers.contains_key(name.to_lowercase());
+            assert!(
+                present || header["required"] != true,
+                "no {name}: {context}"
+            );
+        }
+        if method == "HEAD" {
+            assert!(answer.body.is_empty(), "{context}");
+            return;
+        }
+        let content_type = answer.header("content-type");
+        let media_type = content_type.split(';').next().unwrap();
+        let content = &response["content"][media_type];
+        assert!(
+            !content.is_null(),
+            "type {media_type} is not documented: {context}"
+        );
+        if media_type.ends_with("json") {
+            self.check_schema(&content["schema"], &answer.json(), &context);
+        }
+    }
+
+    fn check_schema(&self, schema: &Value, body: &Value, context: &str) {
+        let mut root = schema.clone();
+        root["components"] = self.document["components"].clone();
+        let validator = jsonschema::draft202012::options()
+            .should_validate_formats(true)
+            .build(&root)
+            .expect("a schema");
+        if let Err(error) = validator.validate(body) {
+            panic!("{error} at {}: {context}", error.instance_path());
+        }
+    }
+
+    fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
+        match value["$ref"].as_str() {
+            Some(pointer) => self.document.pointer(&pointer[1..]).expect("a definition"),
+            None => value,
+        }
+    }
+
+    /// Every documented (method, path template, status).
+    pub fn documented(&self) -> BTreeSet<(String, String, u16)> {
+        let mut all = BTreeSet::new();
+        for (path, operations) in self.document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                for status in operation["responses"]
+                    .as_object()
+                    .into_iter()
+                    .flat_map(|it| it.keys())
+                {
+                    all.insert((method.to_uppercase(), path.clone(), status.parse().unwrap()));
+                }
+            }
+        }
+        all
+    }
+
+    /// Every documented problem code.
+    pub fn codes(&self) -> BTreeSet<String> {
+        let codes =
+            &self.document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"];
+        codes
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|code| code.as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+/// The path template that a path belongs to.
+pub fn template(path: &str) -> Option<&'static str> {
+    match path {
+        "/v1/links" => Some("/v1/links"),
+        "/v1/exports" => Some("/v1/exports"),
+        "/healthz" => Some("/healthz"),
+        "/readyz" => Some("/readyz"),
+        "/openapi.yaml" => Some("/openapi.yaml"),
+        _ => {
+            let name = path.strip_prefix("/v1/exports/")?;
+            match name {
+                name if name.contains('/') => None,
+                name if name.contains('.') => Some("/v1/exports/{export}.{format}"),
+                _ => Some("/v1/exports/{export}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_schema_check_can_fail() {
+    let answer = |body: Value| Answer {
+        status: 200,
+        headers: [(
+            "content-type".parse().unwrap(),
+            "application/json".parse().unwrap(),
+        )]
+        .into_iter()
+        .collect(),
+        body: body.to_string().into_bytes(),
+    };
+    let contract = Contract::shared();
+    contract.check("GET", "/healthz", &answer(json!({"status": "ok"})));
+    let wrong = std::panic::catch_unwind(|| {
+        contract.check(
+            "GET",
+            "/healthz",
+            &answer(json!({"status": "ok", "more": 1})),
+        );
+    });
+    assert!(wrong.is_err());
+}

@@ -1,0 +1,2 @@
+-- No settings: the claim pins it.
+select id, user_id from orders where org_id = :claim.org_id order by id;

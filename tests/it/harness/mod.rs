@@ -1,0 +1,155 @@
+//! A server to test against, and a client that holds every answer against `openapi.yaml`.
+
+mod contract;
+mod server;
+
+pub use contract::Contract;
+pub use server::{
+    API_KEY, JWT_SECRET, SIGNING_KEY, TestServer, exports, sample_database, token, token_for,
+};
+
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: ureq::http::HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value
+            .unwrap_or_else(|| panic!("no header {name}"))
+            .to_str()
+            .unwrap()
+    }
+
+    /// The problem's code, after its status.
+    pub fn problem(&self) -> (u16, String) {
+        (
+            self.status,
+            self.json()["code"].as_str().unwrap_or("none").to_owned(),
+        )
+    }
+
+    /// The fields that a 422 names.
+    pub fn fields(&self) -> Vec<String> {
+        let errors = self.json()["errors"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        errors
+            .iter()
+            .map(|error| error["field"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// The rows of a CSV file, header included, as an independent reader sees them.
+    pub fn rows(&self) -> Vec<Vec<String>> {
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .from_reader(self.body.as_slice());
+        let records = reader.records().map(Result::unwrap);
+        records
+            .map(|record| record.iter().map(str::to_owned).collect())
+            .collect()
+    }
+}
+
+/// A request in the making.
+pub struct Call {
+    method: &'static str,
+    url: String,
+    headers: Vec<(&'static str, String)>,
+    body: Option<Vec<u8>>,
+}
+
+impl Call {
+    pub fn new(method: &'static str, url: impl Into<String>) -> Call {
+        let url = url.into();
+        Call {
+            method,
+            url,
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Call {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub fn bearer(self, token: &str) -> Call {
+        self.header("authorization", format!("Bearer {token}"))
+    }
+
+    pub fn json(self, body: &Value) -> Call {
+        self.body(body.to_string())
+    }
+
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Call {
+        self.body = Some(body.into());
+        self
+    }
+
+    /// Sends it; checks the answer against the contract.
+    pub fn send(self) -> Answer {
+        let mut request = ureq::http::Request::builder()
+            .method(self.method)
+            .uri(&self.url);
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
+        let sent = match self.body {
+            Some(body) => agent().run(request.body(body).unwrap()),
+            None => agent().run(request.body(()).unwrap()),
+        };
+        let mut response = sent.unwrap_or_else(|error| panic!("{}: {error}", self.url));
+        let body = response
+            .body_mut()
+            .with_config()
+            .limit(1 << 30)
+            .read_to_vec();
+        let answer = Answer {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body: body.unwrap_or_else(|error| panic!("{}: {error}", self.url)),
+        };
+        let path = response_path(&self.url);
+        Contract::shared().check(self.method, &path, &answer);
+        answer
+    }
+}
+
+fn response_path(url: &str) -> String {
+    let after_scheme = url.split_once("://").unwrap().1;
+    let target = &after_scheme[after_scheme.find('/').unwrap_or(after_scheme.len())..];
+    target.split('?').next().unwrap().to_owned()
+}
+
+fn agent() -> &'static ureq::Agent {
+    static AGENT: OnceLock<ureq::Agent> = OnceLock::new();
+    AGENT.get_or_init(|| {
+        ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .allow_non_standard_methods(true)
+            .max_redirects(0)
+            .proxy(None)
+            .build()
+            .into()
+    })
+}

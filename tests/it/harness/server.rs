@@ -1,0 +1,195 @@
+//! The real server on a free port, over a small SQLite file.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use actix_web::dev::ServerHandle;
+use jsonwebtoken::{EncodingKey, Header, encode};
+use rowlink::auth::{ApiKeys, Door, JwtVerifier};
+use rowlink::catalog::{Catalog, SqlDialect};
+use rowlink::export::{Exporter, LinkPolicy};
+use rowlink::http::{self, Service};
+use rowlink::link::Keyring;
+use rowlink::source::SqliteSource;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+
+use super::{Answer, Call};
+
+pub const JWT_SECRET: &[u8] = b"a test secret of at least 32 bytes!";
+pub const SIGNING_KEY: &str = "t1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+pub const API_KEY: &str = "rlk_test";
+/// 2026-01-31T10:00:00Z.
+const NOW: u64 = 1_769_853_600;
+
+pub struct TestServer {
+    pub origin: String,
+    clock: Arc<AtomicU64>,
+    handle: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+    _folder: Option<TempDir>,
+}
+
+impl TestServer {
+    /// Serves the sample exports over the sample rows.
+    pub fn start() -> TestServer {
+        let folder = tempfile::tempdir().unwrap();
+        let path = sample_database(folder.path());
+        let mut server = TestServer::over(&path, exports());
+        server._folder = Some(folder);
+        server
+    }
+
+    /// Serves other exports over the sample rows.
+    pub fn with_exports(exports: Vec<(&str, &str)>) -> TestServer {
+        let folder = tempfile::tempdir().unwrap();
+        let path = sample_database(folder.path());
+        let mut server = TestServer::over(&path, exports);
+        server._folder = Some(folder);
+        server
+    }
+
+    /// Serves exports over a database that is already there.
+    pub fn over(database: &Path, exports: Vec<(&str, &str)>) -> TestServer {
+        TestServer::over_with_keys(database, exports, SIGNING_KEY)
+    }
+
+    pub fn over_with_keys(database: &Path, exports: Vec<(&str, &str)>, keys: &str) -> TestServer {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let policy = LinkPolicy {
+            public_url: origin.clone(),
+            ttl_seconds_default: 60,
+            ttl_seconds_max: 3600,
+        };
+        let catalog = Catalog::parse(exports, SqlDialect::Sqlite).unwrap();
+        let keyring = Keyring::parse(keys).unwrap();
+        let source = Arc::new(SqliteSource::new(database));
+        let clock = Arc::new(AtomicU64::new(NOW));
+        let time = clock.clone();
+        let (ready, started) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let exporter = Exporter::start(catalog, source, keyring, policy).await;
+                let service = Service {
+                    exporter: exporter.unwrap(),
+                    door: door(),
+                    clock: Arc::new(move || time.load(Ordering::SeqCst)),
+                };
+                let server = http::server(listener, Arc::new(service)).unwrap();
+                ready.send(server.handle()).unwrap();
+                server.await.unwrap();
+            });
+        });
+        let handle = started.recv().expect("the server starts");
+        TestServer {
+            origin,
+            clock,
+            handle,
+            thread: Some(thread),
+            _folder: None,
+        }
+    }
+
+    pub fn now(&self) -> u64 {
+        self.clock.load(Ordering::SeqCst)
+    }
+
+    pub fn set_clock(&self, now: u64) {
+        self.clock.store(now, Ordering::SeqCst);
+    }
+
+    pub fn call(&self, method: &'static str, target: &str) -> Call {
+        Call::new(method, format!("{}{target}", self.origin))
+    }
+
+    /// Asks for a link as alice.
+    pub fn issue(&self, request: Value) -> Answer {
+        self.issue_with(&token(self.now()), request)
+    }
+
+    pub fn issue_with(&self, token: &str, request: Value) -> Answer {
+        self.call("POST", "/v1/links")
+            .bearer(token)
+            .json(&request)
+            .send()
+    }
+
+    /// The URL of a link issued to alice.
+    pub fn link(&self, request: Value) -> String {
+        let answer = self.issue(request);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["url"].as_str().unwrap().to_owned()
+    }
+
+    /// A file downloaded by alice.
+    pub fn download(&self, request: Value) -> Answer {
+        let answer = Call::new("GET", self.link(request)).send();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        // Only asks: the future resolves when the server's thread has ended.
+        drop(self.handle.stop(false));
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || thread::panicking(), "the server panicked");
+        }
+    }
+}
+
+fn door() -> Door {
+    let hash = hex::encode(Sha256::digest(API_KEY));
+    let keys = format!(
+        "[keys.backend]\nsha256 = '{hash}'\nact_for_others = true\nexports = ['orders', 'by_org']\n\
+         scopes = ['orders:read']\nclaims = {{ org_id = '7' }}\n"
+    );
+    Door {
+        jwt: Some(JwtVerifier::hs256(JWT_SECRET, None, None)),
+        api_keys: Some(ApiKeys::parse(&keys).unwrap()),
+    }
+}
+
+/// Alice's token, good for an hour.
+pub fn token(now: u64) -> String {
+    token_for(&json!({"sub": "alice", "exp": now + 3600, "scope": "orders:read other"}))
+}
+
+pub fn token_for(claims: &Value) -> String {
+    encode(
+        &Header::default(),
+        claims,
+        &EncodingKey::from_secret(JWT_SECRET),
+    )
+    .unwrap()
+}
+
+/// Exports that between them use everything a catalog has.
+pub fn exports() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("orders.sql", include_str!("exports/orders.sql")),
+        ("by_org.sql", include_str!("exports/by_org.sql")),
+        ("numbers.sql", include_str!("exports/numbers.sql")),
+        ("types.sql", include_str!("exports/types.sql")),
+        ("echo.sql", include_str!("exports/echo.sql")),
+    ]
+}
+
+/// Rows with NULLs, awkward text and several owners.
+pub fn sample_database(folder: &Path) -> PathBuf {
+    let path = folder.join("sample.db");
+    let connection = Connection::open(&path).unwrap();
+    connection
+        .execute_batch(include_str!("exports/schema.sql"))
+        .unwrap();
+    path
+}

@@ -1,0 +1,18 @@
+//! The integration tests: the real router on a free port, a real SQLite file, a clock that only
+//! moves when a test moves it.
+
+#![allow(clippy::unwrap_used)]
+
+mod auth;
+mod bad_input;
+mod catalog;
+mod cli;
+mod contract;
+mod downloads;
+mod harness;
+mod issue;
+mod mutation;
+mod real_data;
+mod sqlite;
+mod streaming;
+mod vectors;

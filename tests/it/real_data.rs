@@ -1,0 +1,220 @@
+//! Real flight records and the Big List of Naughty Strings, through a real server.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use rusqlite::Connection;
+use rusqlite::types::{Type, Value as Sql};
+use serde_json::json;
+
+use crate::harness::{API_KEY, Call, TestServer, token_for};
+
+fn tool(name: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("target/test-tools")
+        .join(name);
+    assert!(
+        path.exists(),
+        "run `make setup` first: {} is missing",
+        path.display()
+    );
+    path
+}
+
+const FLIGHTS: &str = "/*---
+[filters.carrier]
+type = \"text\"
+[filters.month]
+type = \"integer\"
+---*/
+select year, month, day, dep_time, sched_dep_time, dep_delay, arr_time, sched_arr_time, arr_delay,
+       carrier, flight, tailnum, origin, dest, air_time, distance, hour, minute, time_hour
+from flights
+where :user = 'alice'
+  and (:carrier is null or carrier = :carrier)
+  and (:month is null or month = :month)
+order by rowid";
+
+/// Loads flights.csv into SQLite: empty fields are NULL, as in the data set's documentation.
+fn load_flights(path: &std::path::Path) {
+    let mut connection = Connection::open(path).unwrap();
+    let mut reader = csv::Reader::from_path(tool("flights.csv")).unwrap();
+    let names: Vec<String> = reader
+        .headers()
+        .unwrap()
+        .iter()
+        .map(str::to_owned)
+        .collect();
+    let transaction = connection.transaction().unwrap();
+    transaction
+        .execute_batch(&format!("create table flights ({})", names.join(", ")))
+        .unwrap();
+    let marks = vec!["?"; names.len()].join(", ");
+    let mut insert = transaction
+        .prepare(&format!("insert into flights values ({marks})"))
+        .unwrap();
+    for record in reader.records() {
+        let record = record.unwrap();
+        let values = record.iter().map(|field| match field.parse::<i64>() {
+            _ if field.is_empty() => Sql::Null,
+            Ok(number) => Sql::Integer(number),
+            Err(_) => Sql::Text(field.to_owned()),
+        });
+        insert.execute(rusqlite::params_from_iter(values)).unwrap();
+    }
+    drop(insert);
+    transaction.commit().unwrap();
+}
+
+#[test]
+fn flights_come_back_row_for_row_in_another_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("flights.db");
+    load_flights(&database);
+    let server = TestServer::over(&database, vec![("flights.sql", FLIGHTS)]);
+    for (filters, rows) in [
+        (json!({"carrier": "UA"}), 58_665),
+        (json!({"month": 2}), 24_951),
+        (json!({"carrier": "AA", "month": 12}), 2_705),
+        (json!({}), 336_776),
+    ] {
+        let file = folder.path().join("export.csv");
+        let answer =
+            server.download(json!({"export": "flights", "format": "csv", "filters": filters}));
+        fs::write(&file, &answer.body).unwrap();
+        let compared = Command::new("python3")
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/it/compare_flights.py"
+            ))
+            .args([&tool("flights.csv"), &file])
+            .arg(filters.to_string())
+            .output()
+            .unwrap();
+        assert!(
+            compared.status.success(),
+            "{filters}: {}",
+            String::from_utf8_lossy(&compared.stderr)
+        );
+        let count: usize = String::from_utf8_lossy(&compared.stdout)
+            .trim()
+            .parse()
+            .unwrap();
+        assert_eq!(count, rows, "{filters}");
+    }
+}
+
+fn naughty_strings() -> Vec<String> {
+    serde_json::from_str(&fs::read_to_string(tool("blns.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn naughty_strings_as_cells_come_back_equal() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("naughty.db");
+    let strings = naughty_strings();
+    let connection = Connection::open(&database).unwrap();
+    connection
+        .execute_batch("create table naughty (text)")
+        .unwrap();
+    for string in &strings {
+        connection
+            .execute("insert into naughty values (?)", [string])
+            .unwrap();
+    }
+    let sql = "select text, :user as user from naughty order by rowid";
+    let server = TestServer::over(&database, vec![("naughty.sql", sql)]);
+    let download = |guard: bool| {
+        let request =
+            json!({"export": "naughty", "format": "csv", "csv": {"formula_guard": guard}});
+        server
+            .download(request)
+            .rows()
+            .into_iter()
+            .skip(1)
+            .map(|row| row[0].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(download(false), strings);
+    let guarded = strings.iter().map(|text| match text.chars().next() {
+        Some('=' | '+' | '-' | '@' | '\t' | '\r') => format!("'{text}"),
+        _ => text.clone(),
+    });
+    assert_eq!(download(true), guarded.collect::<Vec<_>>());
+}
+
+#[test]
+fn naughty_strings_as_filters_users_and_file_names_let_nothing_in() {
+    let server = TestServer::start();
+    let (mut filters, mut users, mut names) = (0, 0, 0);
+    for string in naughty_strings() {
+        let request = json!({"export": "echo", "format": "csv", "filters": {"text": string}});
+        let row = server.download(request).rows().remove(1);
+        assert_eq!(row[..2], ["alice".to_owned(), string.clone()]);
+        assert_eq!(row[2], string.len().to_string());
+        filters += 1;
+
+        let request = json!({"export": "orders", "format": "csv", "user": string, "filters": {"from": "2026-01-01"}});
+        let answer = server.issue_with(API_KEY, request);
+        if answer.status == 200 {
+            let file = Call::new("GET", answer.json()["url"].as_str().unwrap()).send();
+            assert_eq!(file.rows().len(), 1, "{string:?} got rows of another user");
+            users += 1;
+        } else {
+            assert_eq!(
+                (answer.status, answer.fields()),
+                (422, vec!["user".to_owned()]),
+                "{string:?}"
+            );
+        }
+        let token = token_for(&json!({"sub": string, "exp": server.now() + 60}));
+        let answer = server.issue_with(&token, json!({"export": "echo", "format": "csv"}));
+        assert!(
+            [200, 401].contains(&answer.status),
+            "{string:?}: {}",
+            answer.status
+        );
+
+        let answer = server.issue(json!({"export": "echo", "format": "csv", "filename": string}));
+        if answer.status == 200 {
+            let issued = answer.json();
+            let file = Call::new("GET", issued["url"].as_str().unwrap()).send();
+            let disposition = file.header("content-disposition").to_owned();
+            let encoded = disposition.split("filename*=UTF-8''").nth(1).unwrap();
+            let pairs: Vec<(String, String)> =
+                serde_urlencoded::from_str(&format!("f={encoded}")).unwrap();
+            assert_eq!(pairs[0].1, issued["filename"].as_str().unwrap());
+            assert!(pairs[0].1.starts_with(&string));
+            names += 1;
+        } else {
+            assert_eq!(
+                (answer.status, answer.fields()),
+                (422, vec!["filename".to_owned()]),
+                "{string:?}"
+            );
+        }
+    }
+    println!("{filters} filter values, {users} user ids and {names} file names round trip");
+    assert!(filters > 500 && users > 400 && names > 300);
+}
+
+#[test]
+fn the_loaded_flights_have_nulls_numbers_and_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("flights.db");
+    load_flights(&database);
+    let connection = Connection::open(&database).unwrap();
+    let types = connection.query_row(
+        "select dep_time, carrier, flight from flights where dep_time is null limit 1",
+        [],
+        |row| {
+            Ok([
+                row.get_ref(0)?.data_type(),
+                row.get_ref(1)?.data_type(),
+                row.get_ref(2)?.data_type(),
+            ])
+        },
+    );
+    assert_eq!(types.unwrap(), [Type::Null, Type::Text, Type::Integer]);
+}

