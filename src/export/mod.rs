@@ -200,9 +200,9 @@ impl Exporter {
         now: u64,
         link_id: Uuid,
     ) -> Result<IssuedLink, IssueError> {
-        let mut faults = request.misfits;
+        let misfits = request.misfits;
         if request.export.is_empty() || request.format.is_empty() {
-            return Err(IssueError::Invalid(faults));
+            return Err(IssueError::Invalid(misfits));
         }
         let export = self.catalog.get(&request.export);
         let export = export.ok_or(IssueError::UnknownExport(request.export))?;
@@ -215,10 +215,14 @@ impl Exporter {
             return Err(IssueError::MayNotActForOthers);
         }
 
+        let mut faults = Vec::new();
         let filters = collect(&mut faults, export.resolve(&request.filters));
         let output = collect(&mut faults, self.output(export, &request.options));
         let ttl_seconds = collect(&mut faults, self.ttl_seconds(request.ttl_seconds));
         let user = collect(&mut faults, user_of(caller, request.user));
+        // A field that did not even have its type was left out, so it seems to be missing too.
+        faults.retain(|fault| !misfits.iter().any(|misfit| misfit.field == fault.field));
+        faults.extend(misfits);
         let (Some(filters), Some(output), Some(ttl_seconds), Some(user), true) =
             (filters, output, ttl_seconds, user, faults.is_empty())
         else {

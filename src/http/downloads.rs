@@ -85,6 +85,8 @@ fn chunks(download: Download, audit: Audit) -> impl Stream<Item = Result<Bytes, 
                 let (link_id, cause) = (&audit.link_id, causes(&error));
                 tracing::error!(link_id, cause, "download aborted");
                 audit.outcome = "database_failed";
+                // Lets the server send the chunks it still holds: they would go with the error.
+                tokio::task::yield_now().await;
                 Some((Err(Aborted), None))
             }
         }

@@ -194,7 +194,10 @@ fn check_names_file_and_line_of_each_fault() {
 #[test]
 fn check_finds_what_only_the_database_knows() {
     let folder = configured_folder(&[
-        ("table.sql", "select 1 as n,\n :user as u\nfrom nowhere"),
+        (
+            "column.sql",
+            "select 1 as n,\n :user as u,\n missing\nfrom orders",
+        ),
         (
             "twice.sql",
             "select id, id from orders where user_id = :user",
@@ -216,7 +219,7 @@ fn check_finds_what_only_the_database_knows() {
     assert_eq!(output.status.code(), Some(2));
     let text = stderr(&output);
     for fault in [
-        "table.sql:3: no such table: nowhere",
+        "column.sql:3: no such column: missing",
         "twice.sql:1: two columns are named `id`",
         "label.sql:5: [columns.x], but the query has no such column",
         "write.sql:1: the statement must be a query that only reads",

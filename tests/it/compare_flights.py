@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Compares an export of flights with its source, read by Python's csv. Prints how many rows matched.
 
+The source writes NA for NULL, the export writes nothing.
+
     compare_flights.py SOURCE.csv EXPORT.csv '{"carrier": "UA", "month": 2}'
 """
 
@@ -15,7 +17,11 @@ with open(source, newline="") as source, open(export, newline="", encoding="utf-
     header = next(expected)
     assert next(found) == header, "the header differs"
     wanted = {header.index(name): str(value) for name, value in filters.items()}
-    matching = (row for row in expected if all(row[i] == value for i, value in wanted.items()))
+    matching = (
+        ["" if field == "NA" else field for field in row]
+        for row in expected
+        if all(row[i] == value for i, value in wanted.items())
+    )
     count = 0
     for left, right in itertools.zip_longest(matching, found):
         assert left == right, f"row {count + 1}: {left} became {right}"

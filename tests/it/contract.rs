@@ -220,15 +220,11 @@ fn schemathesis_finds_nothing_in_a_live_server() {
     let run = Command::new(tool)
         .args(["run", &format!("{}/openapi.yaml", rowlink.origin())])
         .args(["--header", &format!("Authorization: Bearer {token}")])
-        .args([
-            "--checks",
-            "all",
-            "--max-examples",
-            "40",
-            "--seed",
-            "1",
-            "--no-color",
-        ])
+        .args(["--checks", "all"])
+        // What the catalog and the signature decide, no schema can: a request may follow the
+        // schema and still name a column that this export does not have.
+        .args(["--exclude-checks", "positive_data_acceptance"])
+        .args(["--max-examples", "40", "--seed", "1", "--no-color"])
         .current_dir(tempfile::tempdir().unwrap().path())
         .output()
         .unwrap();
