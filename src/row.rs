@@ -59,6 +59,7 @@ impl RowBatch {
     }
 
     /// Appends the next cell of the row, from left to right.
+    #[inline]
     pub fn push(&mut self, cell: Cell<'_>) {
         let slot = match cell {
             Cell::Null => Slot::Null,

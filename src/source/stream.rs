@@ -122,6 +122,7 @@ impl RowSink {
 
 impl Filling {
     /// Appends the next cell of the row.
+    #[inline]
     pub(super) fn push(&mut self, cell: Cell<'_>) {
         self.batch.push(cell);
     }
