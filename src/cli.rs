@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::auth::NewApiKey;
 use crate::catalog::{Catalog, Fault, FileFault, SqlDialect};
-use crate::config::{Config, DatabaseUrl, unknown_variables};
+use crate::config::{Config, DatabaseUrl, log_filter, unknown_variables};
 use crate::demo::{self, Demo};
 use crate::export::Exporter;
 use crate::http::{self, Clock, Service};
@@ -86,25 +86,27 @@ impl Cli {
 type Faults = Vec<String>;
 
 async fn serve() -> Result<(), Faults> {
-    start_log();
+    let config = read_config()?;
+    start_log(config.log.clone());
     for name in unknown_variables(std::env::vars()) {
         tracing::warn!(name, "unknown variable");
     }
-    let (bind, service) = load().await?;
+    let bind = config.bind;
+    let service = load(config).await?;
     let listener = listen(bind)?;
     tracing::info!(address = %bind, "listening");
     run(listener, service).await
 }
 
 async fn check() -> Result<(), Faults> {
-    let (_, service) = load().await?;
+    let service = load(read_config()?).await?;
     let exports = service.exporter.count();
     println!("configuration, {exports} exports and their database are in order");
     Ok(())
 }
 
 async fn demo(args: DemoArgs) -> Result<(), Faults> {
-    start_log();
+    start_log(log_filter(None).map_err(one)?);
     let listener = listen(args.bind)?;
     let address = listener.local_addr().map_err(one)?;
     eprintln!("rowlink: making {} sample orders …", demo::ORDERS);
@@ -127,20 +129,22 @@ fn listen(bind: std::net::SocketAddr) -> Result<TcpListener, Faults> {
     TcpListener::bind(bind).map_err(|error| vec![format!("cannot listen on {bind}: {error}")])
 }
 
-/// Configuration, then catalog, then database: a fault of one says nothing about the next.
-async fn load() -> Result<(std::net::SocketAddr, Service), Faults> {
-    let config = Config::from_vars(std::env::vars()).map_err(lines)?;
+fn read_config() -> Result<Config, Faults> {
+    Config::from_vars(std::env::vars()).map_err(lines)
+}
+
+/// The catalog, then the database that it is prepared against.
+async fn load(config: Config) -> Result<Service, Faults> {
     let (source, dialect) = match &config.database {
         DatabaseUrl::Sqlite(path) => (SqliteSource::new(path), SqlDialect::Sqlite),
     };
     let catalog = read_catalog(&config.exports_dir, dialect)?;
     let exporter = Exporter::start(catalog, Arc::new(source), config.keyring, config.policy);
-    let service = Service {
+    Ok(Service {
         exporter: exporter.await.map_err(lines)?,
         door: config.door,
         clock: system_clock(),
-    };
-    Ok((config.bind, service))
+    })
 }
 
 fn read_catalog(folder: &Path, dialect: SqlDialect) -> Result<Catalog, Faults> {
@@ -212,12 +216,11 @@ fn api_key_name(text: &str) -> Result<String, &'static str> {
         .ok_or("expected 1 to 64 of A-Z a-z 0-9 _ -")
 }
 
-fn start_log() {
-    let filter = EnvFilter::try_from_env("ROWLINK_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,actix_http=off"));
+fn start_log(filter: EnvFilter) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .init();
 }
 

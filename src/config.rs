@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -30,6 +31,8 @@ pub struct Config {
     pub policy: LinkPolicy,
     /// Who may ask for links.
     pub door: Door,
+    /// What to log.
+    pub log: EnvFilter,
 }
 
 /// Where the rows are.
@@ -67,6 +70,7 @@ struct Variables {
     jwt_issuer: Option<String>,
     jwt_audience: Option<String>,
     api_keys_file: Option<PathBuf>,
+    log: Option<String>,
 }
 
 impl Config {
@@ -147,8 +151,10 @@ impl Config {
             );
         }
 
-        match (bind, public_url, database, keyring) {
-            (Some(bind), Some(public_url), Some(database), Some(keyring))
+        let log = faults.check("LOG", log_filter(variables.log.as_deref()));
+
+        match (bind, public_url, database, keyring, log) {
+            (Some(bind), Some(public_url), Some(database), Some(keyring), Some(log))
                 if faults.0.is_empty() =>
             {
                 Ok(Config {
@@ -162,6 +168,7 @@ impl Config {
                         ttl_seconds_max,
                     },
                     door: Door { jwt, api_keys },
+                    log,
                 })
             }
             _ => Err(faults.0),
@@ -178,7 +185,8 @@ pub fn unknown_variables(vars: impl IntoIterator<Item = (String, String)>) -> Ve
         .collect()
 }
 
-const KNOWN: [&str; 15] = [
+/// Every variable, without the prefix.
+pub const KNOWN: [&str; 15] = [
     "BIND",
     "PUBLIC_URL",
     "DATABASE_URL",
@@ -262,6 +270,16 @@ impl Faults {
             }
         }
     }
+}
+
+/// What to log: a level, or directives as `tracing` has them.
+///
+/// # Errors
+/// It is neither.
+pub fn log_filter(text: Option<&str>) -> Result<EnvFilter, &'static str> {
+    // The framework's own line for a broken body repeats ours without saying which download.
+    EnvFilter::try_new(text.unwrap_or("info,actix_server=warn,actix_http=off"))
+        .map_err(|_| "expected error, warn, info, debug, trace, or a filter like rowlink=debug")
 }
 
 /// The text of a file without the line end that editors add.
@@ -358,6 +376,7 @@ mod tests {
             ("DEFAULT_TTL_SECONDS", "one"),
             ("JWT_HS256_SECRET", "short"),
             ("API_KEYS_FILE", "/nonexistent"),
+            ("LOG", "a=b=c"),
         ]);
         let expected = [
             "BIND",
@@ -368,6 +387,7 @@ mod tests {
             "DEFAULT_TTL_SECONDS",
             "JWT_HS256_SECRET",
             "API_KEYS_FILE",
+            "LOG",
         ];
         assert_eq!(found, expected.map(|name| format!("{PREFIX}{name}")));
     }

@@ -8,6 +8,7 @@ mod bad_input;
 mod catalog;
 mod cli;
 mod contract;
+mod documents;
 mod downloads;
 mod harness;
 mod issue;

@@ -149,6 +149,33 @@ fn no_parameter_can_be_duplicated_dropped_or_renamed() {
 }
 
 #[test]
+fn no_byte_of_the_path_can_be_changed() {
+    let keyring = Keyring::parse(SIGNING_KEY).unwrap();
+    let mut tried = 0;
+    for link in links() {
+        let url = sign(&link, &keyring);
+        let query = url.split_once('?').unwrap().1;
+        let accepts =
+            |export: &str| verify(&keyring, 3600, export, Format::Csv, query, NOW).is_ok();
+        assert!(accepts("orders"));
+        for index in 0.."orders".len() {
+            for byte in 0..=127u8 {
+                let mut export = b"orders".to_vec();
+                export[index] = byte;
+                let export = String::from_utf8(export).unwrap();
+                assert!(
+                    !accepts(&export) || export == "orders",
+                    "{export:?} was accepted"
+                );
+                tried += 1;
+            }
+        }
+        assert!(!accepts("order") && !accepts("orderss") && !accepts("") && !accepts("x/orders"));
+    }
+    println!("{tried} other paths, 0 accepted");
+}
+
+#[test]
 fn any_order_of_the_same_parameters_is_the_same_link() {
     let keyring = Keyring::parse(SIGNING_KEY).unwrap();
     for link in links() {
