@@ -7,6 +7,7 @@ use toml::Spanned;
 use super::filter::FilterSettings;
 use super::{Export, Fault, Filter, SqlDialect, Statement, Variable};
 use crate::format::CsvOptions;
+use crate::link::is_claim_name;
 
 const OPEN: &str = "/*---";
 const CLOSE: &str = "---*/";
@@ -115,6 +116,12 @@ fn check_variables(
     let mut pinned = false;
     for variable in &statement.variables {
         match variable {
+            Variable::Claim(name) if !is_claim_name(name) => {
+                let line = statement.line_of(variable);
+                let message = format!("`{variable}`: a claim's name is 1 to 64 of A-Z a-z 0-9 _");
+                faults.push(Fault::at(line, message));
+                pinned = true;
+            }
             Variable::User | Variable::Claim(_) => pinned = true,
             Variable::Filter(name) if filters.iter().any(|(_, filter)| filter.name == *name) => {}
             Variable::Filter(name) => {

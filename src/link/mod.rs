@@ -26,7 +26,7 @@ use crate::format::Format;
 pub use canonical::percent_encode;
 pub use filename::{FileName, FileNameFault};
 pub use keyring::{KEY_BYTES_MIN, KEY_ID_BYTES_MAX, Keyring, KeyringError, generate, is_key_id};
-pub use signer::{VerifiedLink, sign, verify};
+pub use signer::{VerifiedLink, is_claim_name, sign, verify};
 
 /// Reserved parameters start with this; filters may not.
 pub const RESERVED_PREFIX: &str = "rl_";

@@ -247,8 +247,8 @@ impl<'q> Reserved<'q> {
     }
 }
 
-/// The names of claims: `[A-Za-z0-9_]{1,64}`.
-fn is_claim_name(name: &str) -> bool {
+/// Whether a link can carry a claim of that name: `[A-Za-z0-9_]{1,64}`.
+pub fn is_claim_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name
             .bytes()
@@ -280,5 +280,66 @@ fn parse_signature(text: &str) -> Result<[u8; 32], &'static str> {
     match hex::decode_to_slice(text, &mut signature) {
         Ok(()) if lower_case => Ok(signature),
         _ => Err("not 64 lower-case hex digits"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::{btree_map, vec};
+    use proptest::option;
+    use proptest::prelude::*;
+
+    const NOW: u64 = 1_769_853_600;
+
+    prop_compose! {
+        fn any_link()(
+            user in "[^\\p{Cc}]{1,30}",
+            id in any::<u128>(),
+            ttl_seconds in 1..3600u64,
+            not_before in option::of(0..NOW),
+            filename in option::of("[a-zäöü][a-zäöü 1-9]{0,20}[a-zäöü]"),
+            claims in btree_map("[A-Za-z0-9_]{1,9}", "[^\\p{Cc}]{1,9}", 0..3),
+            options in btree_map("columns|csv\\.[a-z]{1,9}", "[^\0]{0,9}", 0..3),
+            mut filters in vec(("[^\0r][^\0]{0,9}", "[^\0]{0,9}"), 0..5),
+        ) -> Link {
+            // The canonical query is sorted as it is encoded.
+            filters.sort_by_key(|(name, value)| {
+                let encode = super::super::percent_encode;
+                (encode(name).into_owned(), encode(value).into_owned())
+            });
+            Link {
+                export: "orders".into(),
+                format: Format::Csv,
+                user: UserId::parse(user).expect("a user id"),
+                id: Uuid::from_u128(id),
+                issued: NOW,
+                expires: NOW + ttl_seconds,
+                not_before,
+                filename: filename.map(|name| FileName::parse(name).expect("a file name")),
+                claims,
+                options,
+                filters,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_link_comes_back_as_it_was_signed(link in any_link()) {
+            let key = "k:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+            let keyring = Keyring::parse(key).expect("a key");
+            let url = sign(&link, &keyring);
+            let (_, query) = url.split_once('?').expect("a query");
+            let verified = verify(&keyring, 3600, "orders", Format::Csv, query, NOW);
+            prop_assert_eq!(verified.map(|verified| verified.link().clone()), Ok(link));
+        }
+
+        #[test]
+        fn no_query_makes_the_verifier_panic(query in "(rl_[a-z.]{0,9}=|[a-z&=%+0-9-]){0,20}[^a]{0,9}") {
+            let key = "k:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+            let keyring = Keyring::parse(key).expect("a key");
+            prop_assert!(verify(&keyring, 3600, "orders", Format::Csv, &query, NOW).is_err());
+        }
     }
 }

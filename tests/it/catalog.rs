@@ -43,6 +43,10 @@ fn each_fault_of_a_file_is_named_with_its_line() {
             "x.sql:2: `:status` is not declared; add [filters.status]",
         ),
         (
+            "select 1,\n:claim.größe",
+            "x.sql:2: `:claim.größe`: a claim's name",
+        ),
+        (
             "\n/*---\ntitle = 'never closed'\nselect :user",
             "x.sql:2: `/*---` is never closed",
         ),

@@ -1,0 +1,81 @@
+//! The second use case: open a download.
+
+use super::options::Output;
+use super::{Download, Exporter, filename};
+use crate::catalog::{BoundQuery, FieldFault};
+use crate::format::Format;
+use crate::link::{self, Link, LinkError};
+use crate::source::SourceError;
+
+/// Why a download was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The link is not good.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// A genuine link to an export that is gone.
+    #[error("there is no export `{0}`")]
+    UnknownExport(String),
+    /// A genuine link whose values this catalog does not accept.
+    #[error("some values of the link do not fit this export any more")]
+    Invalid(Vec<FieldFault>),
+    /// The database failed before the first row.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+/// A verified link whose query is bound but not run.
+#[derive(Debug)]
+pub struct Accepted {
+    /// What the link says.
+    pub link: Link,
+    /// The name the browser will save the file under.
+    pub filename: String,
+    /// The file's media type.
+    pub content_type: &'static str,
+    query: BoundQuery,
+    output: Output,
+}
+
+impl Exporter {
+    /// Verifies a link at `now`, in Unix seconds, and binds its query without running it.
+    ///
+    /// # Errors
+    /// Why it was refused.
+    pub fn accept(
+        &self,
+        export: &str,
+        format: Format,
+        raw_query: &str,
+        now: u64,
+    ) -> Result<Accepted, OpenError> {
+        let seconds_max = self.policy.ttl_seconds_max;
+        let verified = link::verify(&self.keyring, seconds_max, export, format, raw_query, now)?;
+        let link = verified.link();
+        let export = self.catalog.get(&link.export);
+        let export = export.ok_or_else(|| OpenError::UnknownExport(link.export.clone()))?;
+
+        let output = Output::parse(export, self.columns_of(export), &link.options)
+            .map_err(OpenError::Invalid)?;
+        let query = export
+            .bind(&verified, output.columns.clone())
+            .map_err(OpenError::Invalid)?;
+        Ok(Accepted {
+            filename: filename(link),
+            content_type: output.csv.media_type(),
+            query,
+            output,
+            link: link.clone(),
+        })
+    }
+
+    /// Runs the query of an accepted link; returns once its first rows are here.
+    ///
+    /// # Errors
+    /// The database failed before that.
+    pub async fn open(&self, accepted: Accepted) -> Result<Download, OpenError> {
+        let Output { csv, labels, .. } = accepted.output;
+        let rows = self.source.open(accepted.query).await?;
+        Ok(Download::csv(rows, csv, labels))
+    }
+}
