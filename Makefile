@@ -12,7 +12,8 @@ build: ## Build the release binary, target/release/rowlink
 	cargo build --release
 
 test: setup lint ## Install what the tests need, check style, run every test
-	cargo test
+	cargo test --doc
+	cargo test --all-targets
 
 check: test ## The same as `make test`: exactly what CI runs
 

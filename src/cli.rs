@@ -94,7 +94,8 @@ async fn serve() -> Result<(), Faults> {
     let bind = config.bind;
     let service = load(config).await?;
     let listener = listen(bind)?;
-    tracing::info!(address = %bind, "listening");
+    let address = listener.local_addr().map_err(one)?;
+    tracing::info!(%address, "listening");
     run(listener, service).await
 }
 

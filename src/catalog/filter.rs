@@ -224,7 +224,8 @@ impl Filter {
         }
         if let Some(pattern) = settings.pattern {
             // Anchored, as the pattern of an HTML input is: a caller must not smuggle text around it.
-            match Regex::new(&format!("^(?:{pattern})$")) {
+            // Alone first: `a)|(?:b` would escape the anchors and still compile with them.
+            match Regex::new(&pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$"))) {
                 Ok(pattern) => filter.pattern = Some(pattern),
                 Err(error) => fault(format!("`pattern`: {error}")),
             }
@@ -427,7 +428,7 @@ mod tests {
 
     #[test]
     fn declarations_that_make_no_sense_are_refused_all_at_once() {
-        let faults = declare("type='boolean'\nmin=true\npattern='('\nvalues=['maybe']");
+        let faults = declare("type='boolean'\nmin=true\npattern='a)|(?:b'\nvalues=['maybe']");
         assert_eq!(faults.expect_err("refused").len(), 4);
         for name in ["rl_user", "user", "claim", "1st", "a-b", ""] {
             let settings = toml::from_str("type='text'").expect("TOML");

@@ -61,10 +61,15 @@ fn accept(request: &HttpRequest, service: &Service) -> Result<Accepted, Problem>
         .ok_or_else(|| unknown_format(format!("there is no file `{file}`")))?;
     let query = request.uri().query().unwrap_or_default();
     let now = (service.clock)();
-    service.exporter.accept(export, format, query, now).map_err(|error| {
-        tracing::info!(request_id = %request_id(request), export, reason = %error, "link refused");
-        error.into()
-    })
+    service
+        .exporter
+        .accept(export, format, query, now)
+        .map_err(|error| {
+            // As a string, which the log escapes: the reason quotes a parameter's name.
+            let reason = error.to_string();
+            tracing::info!(request_id = %request_id(request), export, reason, "link refused");
+            error.into()
+        })
 }
 
 /// The file's chunks. An error aborts the connection, so that no client takes what it got for a

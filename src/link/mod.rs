@@ -10,6 +10,37 @@
 //!
 //! [`verify`] goes the same way and is the only source of a [`VerifiedLink`], which is the only
 //! thing that can be bound to a query. `docs/signed-link.md` is the specification.
+//!
+//! ```
+//! use rowlink::format::Format;
+//! use rowlink::link::{Keyring, Link, LinkError, UserId, generate, sign, verify};
+//!
+//! let keyring = Keyring::parse(&generate("2026a")?).expect("a fresh key");
+//! let now = 1_769_853_600;
+//! let link = Link {
+//!     export: "orders".into(),
+//!     format: Format::Csv,
+//!     user: UserId::parse("42")?,
+//!     id: uuid::Uuid::nil(),
+//!     issued: now,
+//!     expires: now + 60,
+//!     not_before: None,
+//!     filename: None,
+//!     claims: Default::default(),
+//!     options: Default::default(),
+//!     filters: vec![("from".into(), "2026-01-01".into())],
+//! };
+//! let url = sign(&link, &keyring);
+//! let (path, query) = url.split_once('?').expect("a query");
+//! assert_eq!(path, "/v1/exports/orders.csv");
+//!
+//! let verified = verify(&keyring, 3600, "orders", Format::Csv, query, now + 59)?;
+//! assert_eq!(verified.link(), &link);
+//!
+//! let late = verify(&keyring, 3600, "orders", Format::Csv, query, now + 60);
+//! assert_eq!(late, Err(LinkError::Expired { seconds: 0 }));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod canonical;
 mod filename;

@@ -1,10 +1,9 @@
 //! The commands, as processes.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::thread::{self, JoinHandle};
 
 use rowlink::auth::ApiKeys;
 use rowlink::link::Keyring;
@@ -15,43 +14,46 @@ use crate::harness::{Call, JWT_SECRET, SIGNING_KEY, sample_database, token_for};
 
 const FAR_FUTURE: u64 = 4_000_000_000;
 
+/// What links are issued under; the tests reach it at another address, as behind a load balancer.
+const PUBLIC_URL: &str = "https://shop.example.com/data";
+
 /// `rowlink serve` as a process of its own.
 pub struct Rowlink {
     child: Child,
     origin: String,
+    log: Option<JoinHandle<String>>,
     _folder: TempDir,
 }
 
 impl Rowlink {
     pub fn serve(exports: &[(&str, &str)]) -> Rowlink {
+        Rowlink::serve_with_log(exports, "info")
+    }
+
+    fn serve_with_log(exports: &[(&str, &str)], level: &str) -> Rowlink {
         let folder = configured_folder(exports);
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let origin = format!("http://127.0.0.1:{port}");
-        let child = command(folder.path())
+        let mut child = command(folder.path())
             .arg("serve")
-            .env("ROWLINK_BIND", format!("127.0.0.1:{port}"))
-            .env("ROWLINK_PUBLIC_URL", &origin)
-            .stderr(Stdio::null())
+            .env("ROWLINK_BIND", "127.0.0.1:0")
+            .env("ROWLINK_LOG", level)
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let rowlink = Rowlink {
-            child,
-            origin,
-            _folder: folder,
-        };
-        let start = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(
-                start.elapsed() < Duration::from_secs(20),
-                "rowlink serve does not listen"
-            );
-            std::thread::sleep(Duration::from_millis(10));
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut text = String::new();
+        while !text.contains("listening") {
+            assert!(log.read_line(&mut text).unwrap() > 0, "{text}");
         }
-        rowlink
+        let address = text.rsplit("address=").next().unwrap().trim();
+        Rowlink {
+            origin: format!("http://{address}"),
+            child,
+            log: Some(thread::spawn(move || {
+                let lines: Vec<String> = log.lines().map_while(Result::ok).collect();
+                lines.join("\n")
+            })),
+            _folder: folder,
+        }
     }
 
     pub fn pid(&self) -> u32 {
@@ -67,8 +69,23 @@ impl Rowlink {
         let url = format!("{}/v1/links", self.origin);
         let answer = Call::new("POST", url).bearer(&token).json(&request).send();
         assert_eq!(answer.status, 200, "{}", answer.text());
-        answer.json()["url"].as_str().unwrap().to_owned()
+        let url = answer.json()["url"].as_str().unwrap().to_owned();
+        url.replacen(PUBLIC_URL, &self.origin, 1)
     }
+
+    /// Stops the server as an operator does; returns what it logged.
+    fn stop(mut self) -> String {
+        interrupt(&self.child, "-TERM");
+        assert!(self.child.wait().unwrap().success());
+        self.log.take().unwrap().join().unwrap()
+    }
+}
+
+fn interrupt(child: &Child, signal: &str) {
+    let sent = Command::new("kill")
+        .args([signal, &child.id().to_string()])
+        .status();
+    assert!(sent.unwrap().success());
 }
 
 impl Drop for Rowlink {
@@ -94,7 +111,7 @@ fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rowlink"));
     command
         .env_clear()
-        .env("ROWLINK_PUBLIC_URL", "http://127.0.0.1:8080")
+        .env("ROWLINK_PUBLIC_URL", PUBLIC_URL)
         .env(
             "ROWLINK_DATABASE_URL",
             format!("sqlite:{}", folder.join("sample.db").display()),
@@ -272,37 +289,7 @@ fn a_folder_without_exports_is_a_fault() {
 
 #[test]
 fn the_log_of_a_server_holds_no_signature_token_or_filter_value() {
-    let folder = configured_folder(&crate::harness::exports());
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let origin = format!("http://127.0.0.1:{port}");
-    let mut child = command(folder.path())
-        .arg("serve")
-        .env("ROWLINK_BIND", format!("127.0.0.1:{port}"))
-        .env("ROWLINK_PUBLIC_URL", &origin)
-        .env("ROWLINK_LOG", "trace")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut log = BufReader::new(child.stderr.take().unwrap());
-    let mut text = String::new();
-    while !text.contains("listening") {
-        assert!(log.read_line(&mut text).unwrap() > 0, "{text}");
-    }
-    let rowlink = Rowlink {
-        child,
-        origin,
-        _folder: folder,
-    };
-    let reader = std::thread::spawn(move || {
-        log.lines()
-            .map_while(Result::ok)
-            .collect::<Vec<_>>()
-            .join("\n")
-    });
+    let rowlink = Rowlink::serve_with_log(&crate::harness::exports(), "trace");
     let url = rowlink
         .link(json!({"export": "echo", "format": "csv", "filters": {"text": "a-private-value"}}));
     let signature = url.rsplit('=').next().unwrap().to_owned();
@@ -313,8 +300,7 @@ fn the_log_of_a_server_holds_no_signature_token_or_filter_value() {
             .status,
         403
     );
-    drop(rowlink);
-    let log = reader.join().unwrap();
+    let log = rowlink.stop();
     assert!(
         log.contains("link issued") && log.contains("download ended"),
         "{log}"
@@ -353,11 +339,8 @@ fn the_commands_that_the_demo_prints_work_when_pasted() {
         .output()
         .unwrap();
     // Ctrl-C, so that the demo cleans up after itself.
-    let interrupted = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(interrupted.success() && child.wait().unwrap().success());
+    interrupt(&child, "-INT");
+    assert!(child.wait().unwrap().success());
 
     assert!(run.status.success(), "{}", stderr(&run));
     assert!(

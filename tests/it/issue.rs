@@ -119,6 +119,29 @@ fn a_missing_required_filter_export_or_format_is_named() {
 }
 
 #[test]
+fn a_number_keeps_every_digit_and_one_with_too_many_is_refused() {
+    let server = TestServer::start();
+    let issue = |number: &str| {
+        let body =
+            format!(r#"{{"export":"types","format":"csv","filters":{{"a_decimal":{number}}}}}"#);
+        let call = server
+            .call("POST", "/v1/links")
+            .bearer(&token(server.now()));
+        call.body(body).send()
+    };
+    let url = issue("-0.1234567890123456789012345").json()["url"].to_string();
+    assert!(
+        url.contains("a_decimal=-0.1234567890123456789012345&"),
+        "{url}"
+    );
+    assert_eq!(
+        issue("-0.12345678901234567890123456789").fields(),
+        ["filters.a_decimal"]
+    );
+    assert_eq!(issue("1e400").fields(), ["filters.a_decimal"]);
+}
+
+#[test]
 fn an_unknown_export_or_format_is_not_found() {
     let server = TestServer::start();
     let answer = server.issue(json!({"export": "salaries", "format": "csv"}));
