@@ -13,8 +13,8 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::auth::NewApiKey;
-use crate::catalog::{Catalog, Fault, FileFault, SqlDialect};
-use crate::config::{Config, DatabaseUrl, log_filter, unknown_variables};
+use crate::catalog::{Catalog, Fault, SqlDialect};
+use crate::config::{Config, DatabaseUrl, log_filter};
 use crate::demo::{self, Demo};
 use crate::export::Exporter;
 use crate::http::{self, Clock, Service};
@@ -88,7 +88,7 @@ type Faults = Vec<String>;
 async fn serve() -> Result<(), Faults> {
     let config = read_config()?;
     start_log(config.log.clone());
-    for name in unknown_variables(std::env::vars()) {
+    for name in &config.unknown {
         tracing::warn!(name, "unknown variable");
     }
     let bind = config.bind;
@@ -131,7 +131,7 @@ fn listen(bind: std::net::SocketAddr) -> Result<TcpListener, Faults> {
 }
 
 fn read_config() -> Result<Config, Faults> {
-    Config::from_vars(std::env::vars()).map_err(lines)
+    Config::from_env(std::env::vars_os()).map_err(lines)
 }
 
 /// The catalog, then the database that it is prepared against.
@@ -150,38 +150,34 @@ async fn load(config: Config) -> Result<Service, Faults> {
 
 fn read_catalog(folder: &Path, dialect: SqlDialect) -> Result<Catalog, Faults> {
     let unreadable = |error: io::Error| vec![format!("cannot read {}: {error}", folder.display())];
-    let (mut files, mut faults) = (Vec::new(), Vec::new());
+    let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
-        let Some(name) = name.filter(|name| name.ends_with(".sql")) else {
-            continue;
-        };
-        match fs::read_to_string(&path) {
-            Ok(text) => files.push((name, text)),
-            Err(error) => faults.push(FileFault {
-                file: name,
-                fault: Fault::at(1, error.to_string()),
-            }),
+        if path.extension().is_some_and(|extension| extension == "sql") {
+            paths.push(path);
         }
     }
-    files.sort();
-    if files.is_empty() && faults.is_empty() {
+    if paths.is_empty() {
         return Err(vec![format!("no .sql file in {}", folder.display())]);
+    }
+    paths.sort();
+    let (mut files, mut unreadable) = (Vec::new(), Vec::new());
+    for path in paths {
+        let name = path.file_name().unwrap_or_default();
+        let name = name.to_string_lossy().into_owned();
+        match fs::read_to_string(&path) {
+            Ok(text) => files.push((name, text)),
+            Err(error) => unreadable.push((name, error)),
+        }
     }
     let texts = files
         .iter()
         .map(|(name, text)| (name.as_str(), text.as_str()));
-    match Catalog::parse(texts, dialect) {
-        Ok(catalog) if faults.is_empty() => Ok(catalog),
-        Ok(_) => Err(lines(faults)),
-        Err(more) => {
-            faults.extend(more);
-            Err(lines(faults))
-        }
+    let mut catalog = Catalog::parse(texts, dialect);
+    for (name, error) in unreadable {
+        catalog.fail(&name, Fault::at(1, error.to_string()));
     }
+    Ok(catalog)
 }
 
 fn keygen(args: KeygenArgs) -> Result<(), Faults> {
@@ -197,8 +193,12 @@ fn keygen(args: KeygenArgs) -> Result<(), Faults> {
                 "[keys.{name}]\nsha256 = \"{}\"\nuser = \"{name}\"",
                 key.sha256
             );
-            let token = key.token.as_str();
-            writeln!(out, "# for its holder, shown once: {token}\n{entry}").map_err(one)
+            // Apart, so that a redirect puts the hash into the file and not the token.
+            eprintln!(
+                "The token for its holder, shown once: {}",
+                key.token.as_str()
+            );
+            writeln!(out, "{entry}").map_err(one)
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The environment → [`Config`]. Every bad variable is reported at once.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
@@ -33,6 +35,9 @@ pub struct Config {
     pub door: Door,
     /// What to log.
     pub log: EnvFilter,
+    /// Variables in our prefix that nothing reads: most likely typing errors. Not faults, because
+    /// Kubernetes adds such variables for a service named `rowlink`.
+    pub unknown: Vec<String>,
 }
 
 /// Where the rows are.
@@ -71,31 +76,44 @@ struct Variables {
     jwt_audience: Option<String>,
     api_keys_file: Option<PathBuf>,
     log: Option<String>,
+    #[serde(flatten)]
+    unknown: BTreeMap<String, String>,
 }
 
 impl Config {
-    /// Reads the configuration from variables such as [`std::env::vars`] gives.
+    /// Reads the configuration from variables such as [`std::env::vars_os`] gives.
     ///
     /// # Errors
     /// Every variable that is missing or does not fit.
-    pub fn from_vars(
-        vars: impl IntoIterator<Item = (String, String)>,
+    pub fn from_env(
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Config, Vec<ConfigFault>> {
-        // An empty variable is one that a template left unset.
-        let set = vars.into_iter().filter(|(_, value)| !value.is_empty());
-        let variables: Variables = match envy::prefixed(PREFIX).from_iter(set) {
-            Ok(variables) => variables,
-            Err(error) => {
-                let mut faults = Faults::default();
-                faults.add("", error.to_string());
-                return Err(faults.0);
+        let mut faults = Faults::default();
+        let mut set = Vec::new();
+        for (name, value) in environment {
+            let Some(name) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else {
+                continue;
+            };
+            match value.into_string() {
+                // An empty variable is one that a template left unset.
+                Ok(value) if value.is_empty() => {}
+                Ok(value) => set.push((format!("{PREFIX}{name}"), value)),
+                Err(_) => faults.add(name, "expected UTF-8"),
             }
-        };
-        Config::from_variables(variables)
+        }
+        match envy::prefixed(PREFIX).from_iter(set) {
+            Ok(variables) => Config::from_variables(variables, faults),
+            Err(error) => {
+                faults.add("", error);
+                Err(faults.0)
+            }
+        }
     }
 
-    fn from_variables(variables: Variables) -> Result<Config, Vec<ConfigFault>> {
-        let mut faults = Faults::default();
+    fn from_variables(
+        variables: Variables,
+        mut faults: Faults,
+    ) -> Result<Config, Vec<ConfigFault>> {
         let bind = variables.bind.as_deref().unwrap_or("127.0.0.1:8080");
         let bind: Option<SocketAddr> = bind
             .parse()
@@ -128,6 +146,9 @@ impl Config {
             );
         }
 
+        let nobody = variables.jwt_hs256_secret.is_none()
+            && variables.jwt_hs256_secret_file.is_none()
+            && variables.api_keys_file.is_none();
         let secret = faults.secret(
             "JWT_HS256_SECRET",
             variables.jwt_hs256_secret,
@@ -144,13 +165,14 @@ impl Config {
             let text = faults.check("API_KEYS_FILE", read(&path))?;
             faults.check_all("API_KEYS_FILE", ApiKeys::parse(&text))
         });
-        if jwt.is_none() && api_keys.is_none() && faults.0.is_empty() {
+        if nobody {
             faults.add(
                 "JWT_HS256_SECRET",
                 "set this, ROWLINK_API_KEYS_FILE or both: without them nobody could ask for a link",
             );
         }
 
+        let unknown = variables.unknown.into_keys();
         let log = faults.check("LOG", log_filter(variables.log.as_deref()));
 
         match (bind, public_url, database, keyring, log) {
@@ -169,40 +191,15 @@ impl Config {
                     },
                     door: Door { jwt, api_keys },
                     log,
+                    unknown: unknown
+                        .map(|name| format!("{PREFIX}{}", name.to_uppercase()))
+                        .collect(),
                 })
             }
             _ => Err(faults.0),
         }
     }
 }
-
-/// Variables in our prefix that nothing reads: most likely a typing error. Not a fault, because
-/// Kubernetes adds such variables for a service named `rowlink`.
-pub fn unknown_variables(vars: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
-    let names = vars.into_iter().map(|(name, _)| name);
-    names
-        .filter(|name| name.starts_with(PREFIX) && !KNOWN.contains(&&name[PREFIX.len()..]))
-        .collect()
-}
-
-/// Every variable, without the prefix.
-pub const KNOWN: [&str; 15] = [
-    "BIND",
-    "PUBLIC_URL",
-    "DATABASE_URL",
-    "DATABASE_URL_FILE",
-    "EXPORTS_DIR",
-    "SIGNING_KEYS",
-    "SIGNING_KEYS_FILE",
-    "DEFAULT_TTL_SECONDS",
-    "MAX_TTL_SECONDS",
-    "JWT_HS256_SECRET",
-    "JWT_HS256_SECRET_FILE",
-    "JWT_ISSUER",
-    "JWT_AUDIENCE",
-    "API_KEYS_FILE",
-    "LOG",
-];
 
 #[derive(Default)]
 struct Faults(Vec<ConfigFault>);
@@ -344,8 +341,8 @@ mod tests {
         vars.extend(changes);
         let vars = vars
             .iter()
-            .map(|(name, value)| (format!("{PREFIX}{name}"), value.to_string()));
-        Config::from_vars(vars)
+            .map(|(name, value)| (format!("{PREFIX}{name}").into(), value.into()));
+        Config::from_env(vars)
             .map_err(|faults| faults.iter().map(|fault| fault.variable.clone()).collect())
     }
 
@@ -431,8 +428,29 @@ mod tests {
 
     #[test]
     fn a_mistyped_name_is_noticed() {
-        let vars = ["ROWLINK_MAX_TLL_SECONDS", "ROWLINK_BIND", "HOME"];
-        let vars = vars.map(|name| (name.to_owned(), String::new()));
-        assert_eq!(unknown_variables(vars), ["ROWLINK_MAX_TLL_SECONDS"]);
+        let config = config(&[("MAX_TLL_SECONDS", "5"), ("LOG", "debug")]);
+        assert_eq!(
+            config.expect("a configuration").unknown,
+            ["ROWLINK_MAX_TLL_SECONDS"]
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_our_own_variables_must_be_utf_8() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let bytes = || OsString::from_vec(vec![0xff]);
+        let faults = Config::from_env([
+            (OsString::from("HOME"), bytes()),
+            (bytes(), bytes()),
+            (OsString::from("ROWLINK_LOG"), bytes()),
+        ]);
+        let faults = faults.err().expect("refused");
+        assert_eq!(faults[0].to_string(), "ROWLINK_LOG: expected UTF-8");
+        assert!(
+            faults
+                .iter()
+                .any(|fault| fault.variable == "ROWLINK_JWT_HS256_SECRET")
+        );
     }
 }

@@ -53,7 +53,7 @@ pub struct CsvOptions {
     pub bom: bool,
     /// Start with a row of column labels.
     pub header: bool,
-    /// What stands for NULL. A text that equals it is quoted, so that the two stay apart.
+    /// What stands for NULL. A value that reads like it is quoted, so that the two stay apart.
     pub null: String,
     /// Write `1,5` for 1.5.
     pub decimal_comma: bool,

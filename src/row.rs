@@ -91,9 +91,10 @@ impl RowBatch {
         self.slots.is_empty()
     }
 
-    /// How many bytes of text and blobs its cells hold.
-    pub fn payload_bytes(&self) -> usize {
-        self.text.len() + self.bytes.len()
+    /// How many bytes its rows take in memory.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.slots.len() * size_of::<Slot>() + self.text.len() + self.bytes.len()
     }
 
     /// The rows in order, each as its cells from left to right.

@@ -22,6 +22,12 @@ install_packages() {
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
+# rustup's minimal profile leaves these out.
+install_rust_components() {
+  cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+  cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+}
+
 install_schemathesis() {
   [ -x "$tools/venv/bin/schemathesis" ] && return
   echo "setup: installing schemathesis"
@@ -56,6 +62,7 @@ fetch_naughty_strings() {
 }
 
 install_packages
+install_rust_components
 install_schemathesis
 fetch_flights
 fetch_naughty_strings

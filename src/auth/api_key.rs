@@ -72,7 +72,17 @@ impl ApiKeys {
         let (mut keys, mut faults) = (Vec::new(), Vec::new());
         for (name, entry) in file.keys {
             match entry.into_key(name.get_ref()) {
-                Ok(key) => keys.push(key),
+                Ok(key) => match keys
+                    .iter()
+                    .find(|other: &&ApiKey| other.sha256 == key.sha256)
+                {
+                    None => keys.push(key),
+                    Some(other) => {
+                        let names = (name.get_ref(), &other.caller.credential);
+                        let message = format!("key `{}` is the same as `{}`", names.0, names.1);
+                        faults.push(fault(name.span().start, message));
+                    }
+                },
                 Err(message) => {
                     let message = format!("key `{}`: {message}", name.get_ref());
                     faults.push(fault(name.span().start, message));
@@ -184,6 +194,11 @@ mod tests {
         };
         let hash = "0".repeat(64);
         assert_eq!(lines(""), [1]);
+        let twice = format!("[keys.a]\nsha256 = '{hash}'\nuser = 'u'\n");
+        assert_eq!(
+            lines(&format!("{twice}{}", twice.replace("keys.a", "keys.b"))),
+            [4]
+        );
         assert_eq!(
             lines("[keys.a]\nsha256 = 'x'\nuser = 'u'\n[keys.b]\nsha256 = 'y'\n"),
             [1, 4]

@@ -47,13 +47,15 @@ pub(super) fn parse(name: &str, text: &str, dialect: SqlDialect) -> Result<Expor
     })?;
 
     let mut faults = Vec::new();
+    let mut declared = Vec::new();
     let mut filters = Vec::new();
     for (name, declaration) in settings.filters {
         let line = line_at(name.span().start);
         match Filter::declare(name.get_ref(), declaration) {
-            Ok(filter) => filters.push((line, filter)),
+            Ok(filter) => filters.push(filter),
             Err(texts) => faults.extend(texts.into_iter().map(|text| Fault::at(line, text))),
         }
+        declared.push((line, name.into_inner()));
     }
     let mut csv = CsvOptions::default();
     for (option, value) in &settings.csv {
@@ -66,50 +68,67 @@ pub(super) fn parse(name: &str, text: &str, dialect: SqlDialect) -> Result<Expor
             faults.push(Fault::at(line_at(option.span().start), message));
         }
     }
-    match Statement::parse(text, dialect) {
-        Ok(statement) if faults.is_empty() => {
-            check_variables(&statement, &filters, settings.unscoped, &mut faults);
-            let labels = settings.columns.into_iter();
-            let export = Export {
-                name: name.to_owned(),
-                title: settings.title.unwrap_or_else(|| title_of(name)),
-                description: settings.description,
-                scope: settings.scope,
-                filters: filters.into_iter().map(|(_, filter)| filter).collect(),
-                labels: labels.map(|(name, column)| (name, column.label)).collect(),
-                csv,
-                statement,
-            };
-            if faults.is_empty() {
-                return Ok(export);
-            }
+    let statement = match Statement::parse(text, dialect) {
+        Ok(statement) => statement,
+        Err(fault) => {
+            faults.push(fault);
+            return Err(faults);
         }
-        Ok(_) => {}
-        Err(fault) => faults.push(fault),
+    };
+    check_variables(&statement, &declared, settings.unscoped, &mut faults);
+    if !faults.is_empty() {
+        return Err(faults);
     }
-    Err(faults)
+    let labels = settings.columns.into_iter();
+    Ok(Export {
+        name: name.to_owned(),
+        title: settings.title.unwrap_or_else(|| title_of(name)),
+        description: settings.description,
+        scope: settings.scope,
+        filters,
+        labels: labels.map(|(name, column)| (name, column.label)).collect(),
+        csv,
+        statement,
+    })
 }
 
 /// The TOML of the leading comment and the line on which it starts; empty where there is none.
+///
+/// Settings that would be overlooked are a fault: without its `scope` an export is open to all.
 fn split_settings(text: &str) -> Result<(&str, usize), Fault> {
+    let line_at = |offset: usize| 1 + text[..offset].matches('\n').count();
     let start = text.trim_start_matches('\u{feff}').trim_start();
-    let Some(rest) = start.strip_prefix(OPEN) else {
-        return Ok(("", 1));
+    let (settings, end) = match start.strip_prefix(OPEN) {
+        None => ("", 0),
+        Some(rest) => {
+            let offset = text.len() - rest.len();
+            let Some(length) = rest.find(CLOSE) else {
+                let message = format!("`{OPEN}` is never closed by `{CLOSE}`");
+                return Err(Fault::at(line_at(offset), message));
+            };
+            (&rest[..length], offset + length + CLOSE.len())
+        }
     };
-    let offset = text.len() - rest.len();
-    let line = 1 + text[..offset].matches('\n').count();
-    match rest.split_once(CLOSE) {
-        Some((settings, _)) => Ok((settings, line)),
-        None => Err(Fault::at(
-            line,
-            format!("`{OPEN}` is never closed by `{CLOSE}`"),
-        )),
+    let first = end.saturating_sub(CLOSE.len() + settings.len());
+    if let Some(offset) = settings.find("*/") {
+        let message = "`*/` ends the comment for the database: write it otherwise";
+        return Err(Fault::at(line_at(first + offset), message));
     }
+    let stray = [OPEN, CLOSE]
+        .iter()
+        .filter_map(|mark| text[end..].find(mark))
+        .min();
+    if let Some(offset) = stray {
+        let message =
+            format!("settings stand at the start of the file, between `{OPEN}` and `{CLOSE}`");
+        return Err(Fault::at(line_at(end + offset), message));
+    }
+    Ok((settings, line_at(first)))
 }
 
 fn check_variables(
     statement: &Statement,
-    filters: &[(usize, Filter)],
+    declared: &[(usize, String)],
     unscoped: bool,
     faults: &mut Vec<Fault>,
 ) {
@@ -123,7 +142,7 @@ fn check_variables(
                 pinned = true;
             }
             Variable::User | Variable::Claim(_) => pinned = true,
-            Variable::Filter(name) if filters.iter().any(|(_, filter)| filter.name == *name) => {}
+            Variable::Filter(name) if declared.iter().any(|(_, other)| other == name) => {}
             Variable::Filter(name) => {
                 let line = statement.line_of(variable);
                 let message = format!("`:{name}` is not declared; add [filters.{name}]");
@@ -131,13 +150,10 @@ fn check_variables(
             }
         }
     }
-    for (line, filter) in filters {
-        let used = |variable: &Variable| matches!(variable, Variable::Filter(name) if *name == filter.name);
+    for (line, name) in declared {
+        let used = |variable: &Variable| matches!(variable, Variable::Filter(it) if it == name);
         if !statement.variables.iter().any(used) {
-            let message = format!(
-                "filter `{0}` is declared, but the SQL has no `:{0}`",
-                filter.name
-            );
+            let message = format!("filter `{name}` is declared, but the SQL has no `:{name}`");
             faults.push(Fault::at(*line, message));
         }
     }

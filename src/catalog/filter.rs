@@ -1,5 +1,6 @@
 //! A filter: what values a caller may give for it.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use chrono::{DateTime, Datelike as _, NaiveDate, SecondsFormat, Utc};
@@ -165,8 +166,7 @@ pub(super) struct FilterSettings {
     required: bool,
     #[serde(default)]
     list: bool,
-    #[serde(default)]
-    values: Vec<toml::Value>,
+    values: Option<Vec<toml::Value>>,
     min: Option<toml::Value>,
     max: Option<toml::Value>,
     max_length: Option<usize>,
@@ -188,7 +188,8 @@ impl Filter {
                 .map_err(|fault| faults.push(format!("`{setting}` of filter `{name}`: {fault}")))
                 .ok()
         };
-        let values = settings.values.iter();
+        let no_values = settings.values.as_ref().is_some_and(Vec::is_empty);
+        let values = settings.values.iter().flatten();
         let mut filter = Filter {
             name: name.to_owned(),
             kind,
@@ -215,6 +216,14 @@ impl Filter {
         let mut fault = |text: String| faults.push(format!("filter `{name}`: {text}"));
         if !kind.is_ordered() && (filter.min.is_some() || filter.max.is_some()) {
             fault("`min` and `max` need a number, a date or a timestamp".into());
+        }
+        if no_values {
+            fault("`values` is empty: no value would be accepted".into());
+        }
+        if let (Some(min), Some(max)) = (&filter.min, &filter.max)
+            && min > max
+        {
+            fault("`min` is more than `max`".into());
         }
         if kind != FilterType::Text && (filter.max_length.is_some() || settings.pattern.is_some()) {
             fault("`max_length` and `pattern` need the type text".into());
@@ -257,7 +266,12 @@ impl Filter {
             }
             _ => {}
         }
-        texts.iter().map(|text| self.check_one(text)).collect()
+        let checked: Result<Vec<Value>, String> =
+            texts.iter().map(|text| self.check_one(text)).collect();
+        let mut values = checked?;
+        // The signature does not cover their order, so it must not matter.
+        values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
+        Ok(values)
     }
 
     fn check_one(&self, text: &str) -> Result<Value, String> {
@@ -430,6 +444,9 @@ mod tests {
     fn declarations_that_make_no_sense_are_refused_all_at_once() {
         let faults = declare("type='boolean'\nmin=true\npattern='a)|(?:b'\nvalues=['maybe']");
         assert_eq!(faults.expect_err("refused").len(), 4);
+        for nonsense in ["type='integer'\nmin=9\nmax=1", "type='text'\nvalues=[]"] {
+            assert!(declare(nonsense).is_err(), "{nonsense} was accepted");
+        }
         for name in ["rl_user", "user", "claim", "1st", "a-b", ""] {
             let settings = toml::from_str("type='text'").expect("TOML");
             assert!(

@@ -1,6 +1,6 @@
 //! What may be exported: one `.sql` file, one export. Pure: no I/O, no clock, no driver.
 //!
-//! A [`Catalog`] is read from the texts of its files with every fault at once. A request's filters
+//! A [`Catalog`] is read from the texts of its files, and keeps their faults. A request's filters
 //! are checked by [`Export::resolve`] when a link is issued, and those of the link again by
 //! [`Export::bind`], whose [`BoundQuery`] is the only thing a source runs.
 
@@ -19,10 +19,11 @@ use crate::link::VerifiedLink;
 pub use filter::{Filter, FilterType, LIST_VALUES_MAX, Value};
 pub use placeholder::{SqlDialect, Statement, Variable};
 
-/// All exports, by name.
+/// All exports, by name, and what is wrong with the files that gave none.
 #[derive(Debug, Default)]
 pub struct Catalog {
     exports: BTreeMap<String, Export>,
+    faults: Vec<FileFault>,
 }
 
 /// One export.
@@ -102,16 +103,13 @@ impl FieldFault {
 }
 
 impl Catalog {
-    /// Reads the exports from `(file name, text)` pairs.
-    ///
-    /// # Errors
-    /// Every fault of every file.
+    /// Reads the exports from `(file name, text)` pairs. What is wrong with them is kept, so that it
+    /// can be reported together with what only the database finds.
     pub fn parse<'f>(
         files: impl IntoIterator<Item = (&'f str, &'f str)>,
         dialect: SqlDialect,
-    ) -> Result<Catalog, Vec<FileFault>> {
+    ) -> Catalog {
         let mut catalog = Catalog::default();
-        let mut faults = Vec::new();
         for (file, text) in files {
             let name = file.strip_suffix(".sql").unwrap_or(file);
             let parsed = check_name(name).and_then(|()| file::parse(name, text, dialect));
@@ -119,17 +117,25 @@ impl Catalog {
                 Ok(export) => {
                     catalog.exports.insert(name.to_owned(), export);
                 }
-                Err(found) => faults.extend(found.into_iter().map(|fault| FileFault {
-                    file: file.to_owned(),
-                    fault,
-                })),
+                Err(found) => found
+                    .into_iter()
+                    .for_each(|fault| catalog.fail(file, fault)),
             }
         }
-        if faults.is_empty() {
-            Ok(catalog)
-        } else {
-            Err(faults)
-        }
+        catalog
+    }
+
+    /// Adds the fault of a file that gives no export.
+    pub fn fail(&mut self, file: &str, fault: Fault) {
+        self.faults.push(FileFault {
+            file: file.to_owned(),
+            fault,
+        });
+    }
+
+    /// Every fault of every file. A catalog that has any is not served.
+    pub fn faults(&self) -> &[FileFault] {
+        &self.faults
     }
 
     /// The export of that name.
@@ -206,7 +212,7 @@ impl Export {
     }
 
     /// Checks a request's filters and spells them as a link carries them, with the defaults of
-    /// those that were left out: what is authorised is what runs, even if the default changes.
+    /// those that were left out, so that a default that changes later changes no link.
     ///
     /// # Errors
     /// Every filter that is unknown, missing or does not fit.
@@ -239,6 +245,22 @@ impl Export {
             given.entry(name.clone()).or_default().push(value.clone());
         }
         let checked = self.check(&given)?;
+        // A claim narrows the link. An export that does not know it, perhaps an older version on
+        // this replica, would give more rows than were authorised.
+        let unknown = link
+            .claims
+            .keys()
+            .filter(|name| !self.claims().any(|it| it == *name));
+        let unknown = unknown.map(|name| {
+            FieldFault::new(
+                format!("claims.{name}"),
+                "this export does not pin this claim",
+            )
+        });
+        let unknown: Vec<FieldFault> = unknown.collect();
+        if !unknown.is_empty() {
+            return Err(unknown);
+        }
         let text = |text: &str| Parameter::One(Value::Text(text.to_owned()));
         let bind = |variable: &Variable| match variable {
             Variable::User => Ok(text(link.user.as_str())),

@@ -58,7 +58,6 @@ impl Demo {
             ttl_seconds_max: 3600,
         };
         let catalog = Catalog::parse(EXPORTS, SqlDialect::Sqlite);
-        let catalog = catalog.expect("the sample exports are in order");
         let source = Arc::new(SqliteSource::new(&path));
         let exporter = Exporter::start(catalog, source, keyring, policy);
         let exporter = exporter

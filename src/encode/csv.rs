@@ -33,8 +33,9 @@ impl CsvEncoder {
     }
 
     fn cell(&self, cell: Cell<'_>, out: &mut Vec<u8>) {
+        let start = out.len();
         match cell {
-            Cell::Null => out.extend_from_slice(&self.null),
+            Cell::Null => return out.extend_from_slice(&self.null),
             Cell::Integer(value) => {
                 out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
             }
@@ -42,13 +43,20 @@ impl CsvEncoder {
             Cell::Text(value) => self.text(value, out),
             Cell::Bytes(value) => out.extend_from_slice(hex::encode(value).as_bytes()),
         }
+        // A value that reads like the marker would read back as NULL. One that is empty would too,
+        // by default, and alone on its line it would be no row at all.
+        if out.len() == start {
+            out.extend_from_slice(b"\"\"");
+        } else if out[start..] == *self.options.null.as_bytes() {
+            out.truncate(start);
+            quoted(&self.options.null, false, out);
+        }
     }
 
     fn text(&self, text: &str, out: &mut Vec<u8>) {
         let guarded = self.options.formula_guard && starts_a_formula(text);
         let special = text.bytes().any(|byte| self.special[usize::from(byte)]);
-        // An empty text, or one that equals the NULL marker, would read back as NULL without quotes.
-        if special || text.is_empty() || (text == self.options.null && !guarded) {
+        if special {
             quoted(text, guarded, out);
         } else {
             if guarded {
@@ -191,6 +199,22 @@ mod tests {
         assert_eq!(
             encode(&[("null", "NULL")], &["a", "b"], &[row]),
             "a,b\r\nNULL,\"NULL\"\r\n"
+        );
+    }
+
+    #[test]
+    fn no_value_of_any_type_reads_like_null() {
+        let row: &[Cell] = &[
+            Cell::Null,
+            Cell::Bytes(b""),
+            Cell::Integer(0),
+            Cell::Float(0.0),
+        ];
+        let columns = ["a", "b", "c", "d"];
+        assert_eq!(encode(&[], &columns, &[row]), "a,b,c,d\r\n,\"\",0,0.0\r\n");
+        assert_eq!(
+            encode(&[("null", "0")], &columns, &[row]),
+            "a,b,c,d\r\n0,\"\",\"0\",0.0\r\n"
         );
     }
 

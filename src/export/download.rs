@@ -6,12 +6,16 @@ use crate::encode::{CsvEncoder, Encoder};
 use crate::format::CsvOptions;
 use crate::source::{RowStream, SourceError};
 
+/// A chunk that is longer than this is no reason to make the next one as long: one huge cell must
+/// not keep its memory for the rest of the download.
+const CHUNK_BYTES_FORESEEN: usize = 256 * 1024;
+
 /// A file on its way. Dropping it cancels the query.
 pub struct Download {
     rows: RowStream,
     encoder: Box<dyn Encoder>,
     begun: bool,
-    /// The size of the largest chunk so far: what the next one will need.
+    /// What the next chunk will need, as far as the last one tells.
     chunk_bytes: usize,
     rows_written: u64,
     bytes_written: u64,
@@ -66,7 +70,7 @@ impl Download {
             self.rows_written += batch.rows() as u64;
             self.rows.recycle(batch);
         }
-        self.chunk_bytes = self.chunk_bytes.max(chunk.len());
+        self.chunk_bytes = chunk.len().min(CHUNK_BYTES_FORESEEN);
         self.bytes_written += chunk.len() as u64;
         Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
     }

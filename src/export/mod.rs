@@ -62,7 +62,9 @@ impl Exporter {
         keyring: Keyring,
         policy: LinkPolicy,
     ) -> Result<Exporter, Vec<StartFault>> {
-        let (mut columns, mut faults) = (BTreeMap::new(), Vec::new());
+        let mut columns = BTreeMap::new();
+        let found = catalog.faults().iter().cloned();
+        let mut faults: Vec<StartFault> = found.map(StartFault::File).collect();
         for export in catalog.iter() {
             match source.describe(&export.statement).await {
                 Ok(found) => {
@@ -76,7 +78,11 @@ impl Exporter {
                     let message = cause.to_string().replace(&statement.sql, "the SQL");
                     faults.push(file_fault(export, Fault::at(line, message)));
                 }
-                Err(error) => return Err(vec![StartFault::Database(error)]),
+                Err(error) => {
+                    // The other exports would only say so again.
+                    faults.push(StartFault::Database(error));
+                    break;
+                }
             }
         }
         if faults.is_empty() {
@@ -155,7 +161,12 @@ fn check_columns<'a>(
         let message = format!("[columns.{label}], but the query has no such column");
         (!known).then(|| Fault::at(line, message))
     });
-    twice.chain(unknown)
+    let commas = columns.iter().filter(|column| column.name.contains(','));
+    let commas = commas.map(move |column| {
+        let message = format!("the column `{}` needs a plain name: add `as`", column.name);
+        Fault::at(line, message)
+    });
+    twice.chain(unknown).chain(commas)
 }
 
 fn file_fault(export: &Export, fault: Fault) -> StartFault {

@@ -29,7 +29,16 @@ pub struct LinkRequest {
     pub(super) misfits: Vec<FieldFault>,
 }
 
-const FIELDS: &str = "export, format, filters, expires_in, filename, columns, csv, user";
+const FIELDS: [&str; 8] = [
+    "export",
+    "format",
+    "filters",
+    "expires_in",
+    "filename",
+    "columns",
+    "csv",
+    "user",
+];
 
 impl LinkRequest {
     /// Reads the JSON object of a request. What does not fit is reported when the link is issued,
@@ -54,6 +63,10 @@ impl LinkRequest {
 
     fn read(&mut self, name: &str, value: Value) {
         match (name, value) {
+            (unknown, _) if !FIELDS.contains(&unknown) => {
+                let message = format!("unknown field; the fields are {}", FIELDS.join(", "));
+                self.misfit(name, &message);
+            }
             // As if it were not there: what a form sends for a field that is empty.
             (_, Value::Null) => {}
             ("export", Value::String(text)) => self.export = text,
@@ -68,7 +81,8 @@ impl LinkRequest {
                 Err(fault) => self.misfit(name, &fault.to_string()),
             },
             ("columns", Value::Array(columns)) => match texts(columns) {
-                Some(columns) if !columns.is_empty() => {
+                // In a link they are separated by commas, so no name has one.
+                Some(columns) if !columns.is_empty() && !columns.concat().contains(',') => {
                     self.options.insert("columns".into(), columns.join(","));
                 }
                 _ => self.misfit(name, "expected an array of column names"),
@@ -82,8 +96,7 @@ impl LinkRequest {
                 self.misfit(name, "expected a text");
             }
             ("filters" | "csv", _) => self.misfit(name, "expected a JSON object"),
-            ("columns", _) => self.misfit(name, "expected an array of column names"),
-            _ => self.misfit(name, &format!("unknown field; the fields are {FIELDS}")),
+            _ => self.misfit(name, "expected an array of column names"),
         }
     }
 

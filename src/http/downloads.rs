@@ -9,7 +9,7 @@ use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::stream::{self, Stream};
 
-use super::problem::{Problem, unknown_format};
+use super::problem::{Problem, unknown_format, unknown_path};
 use super::{Service, request_id};
 use crate::catalog::is_export_name;
 use crate::export::{Accepted, Download, causes};
@@ -48,11 +48,12 @@ pub async fn head(request: HttpRequest, service: Data<Service>) -> Result<HttpRe
     Ok(response_to(&accepted).body(BodyStream::new(no_chunks)))
 }
 
-/// Verifies the link of a request. The path is taken as it was sent: decoding it twice, once by
-/// the router and once here, is how two parsers come to disagree.
+/// Verifies the link of a request. The path is taken as it was sent: decoding it here too, after
+/// the router, is how two parsers come to disagree.
 fn accept(request: &HttpRequest, service: &Service) -> Result<Accepted, Problem> {
     refuse_http_1_0(request.version())?;
-    let file = request.uri().path().rsplit('/').next().unwrap_or_default();
+    let path = request.uri().path();
+    let file = path.strip_prefix("/v1/exports/").ok_or_else(unknown_path)?;
     let (export, extension) = file.rsplit_once('.').unwrap_or((file, ""));
     let format: Format = extension
         .parse()
@@ -61,15 +62,7 @@ fn accept(request: &HttpRequest, service: &Service) -> Result<Accepted, Problem>
         .ok_or_else(|| unknown_format(format!("there is no file `{file}`")))?;
     let query = request.uri().query().unwrap_or_default();
     let now = (service.clock)();
-    service
-        .exporter
-        .accept(export, format, query, now)
-        .map_err(|error| {
-            // As a string, which the log escapes: the reason quotes a parameter's name.
-            let reason = error.to_string();
-            tracing::info!(request_id = %request_id(request), export, reason, "link refused");
-            error.into()
-        })
+    Ok(service.exporter.accept(export, format, query, now)?)
 }
 
 /// The file's chunks. An error aborts the connection, so that no client takes what it got for a
@@ -87,8 +80,13 @@ fn chunks(download: Download, audit: Audit) -> impl Stream<Item = Result<Bytes, 
                 None
             }
             Err(error) => {
-                let (link_id, cause) = (&audit.link_id, causes(&error));
-                tracing::error!(link_id, cause, "download aborted");
+                let (request_id, link_id) = (&audit.request_id, &audit.link_id);
+                tracing::error!(
+                    request_id,
+                    link_id,
+                    cause = causes(&error),
+                    "download aborted"
+                );
                 audit.outcome = "database_failed";
                 // Lets the server send the chunks it still holds: they would go with the error.
                 tokio::task::yield_now().await;

@@ -1,12 +1,11 @@
 //! `GET /v1/exports`: what this caller may export.
 
-use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 
-use super::problem::Problem;
+use super::problem::{Problem, unknown_export};
 use super::{Service, caller};
 use crate::catalog::{self, Export, Filter};
 use crate::format::Format;
@@ -22,7 +21,7 @@ pub async fn list(request: HttpRequest, service: Data<Service>) -> Result<HttpRe
     Ok(answer(&json!({ "exports": exports })))
 }
 
-/// One of them. An export that the caller may not have is as unknown as one that is not there.
+/// One of them. What the list does not show, this does not show either.
 pub async fn show(
     request: HttpRequest,
     service: Data<Service>,
@@ -32,9 +31,7 @@ pub async fn show(
     let mut exports = service.exporter.exports_for(&caller);
     let found = exports.find(|(export, _)| export.name == *name);
     let (export, columns) = found.ok_or_else(|| {
-        let title = "There is no such export";
-        let detail = format!("there is no export `{name}` for this credential");
-        Problem::new(StatusCode::NOT_FOUND, "unknown-export", title, detail)
+        unknown_export(format!("there is no export `{name}` for this credential"))
     })?;
     Ok(answer(&describe(export, columns)))
 }

@@ -1,4 +1,4 @@
-//! The edge: the only place that names actix and that reads the clock.
+//! The edge: nothing below it knows HTTP.
 
 mod downloads;
 mod exports;
@@ -104,14 +104,7 @@ fn resource(path: &str, allowed: &'static str) -> Resource {
 }
 
 async fn no_such_path() -> Result<HttpResponse, Problem> {
-    let title = "There is nothing at this path";
-    let detail = "the paths are listed in /openapi.yaml";
-    Err(Problem::new(
-        StatusCode::NOT_FOUND,
-        "unknown-path",
-        title,
-        detail,
-    ))
+    Err(problem::unknown_path())
 }
 
 /// Gives every request an id, refuses oversized heads, and renders every problem.
@@ -174,7 +167,7 @@ fn check_head(request: &ServiceRequest) -> Result<(), Problem> {
     Ok(())
 }
 
-/// An error of the framework's own, such as a path it cannot decode.
+/// An error of the framework's own, such as a body that breaks off.
 fn unexpected(error: &Error) -> Problem {
     match error.as_response_error().status_code() {
         StatusCode::PAYLOAD_TOO_LARGE => {
@@ -196,17 +189,7 @@ fn unexpected(error: &Error) -> Problem {
                 error.to_string(),
             )
         }
-        _ => {
-            tracing::error!(%error, "unexpected error");
-            let status = StatusCode::INTERNAL_SERVER_ERROR;
-            let title = "Something went wrong here";
-            Problem::new(
-                status,
-                "internal",
-                title,
-                "the operator finds the reason in the log",
-            )
-        }
+        _ => problem::internal(error.to_string()),
     }
 }
 

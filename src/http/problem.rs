@@ -1,4 +1,4 @@
-//! The only place where errors become statuses: RFC 9457, `application/problem+json`.
+//! The only place where the core's errors become statuses: RFC 9457, `application/problem+json`.
 //!
 //! A problem says what the client can do. What it must not say (SQL, a driver's words, a key) goes
 //! to the log under the request id that the answer shows.
@@ -67,7 +67,8 @@ impl Problem {
         self
     }
 
-    /// The answer, and a line in the log where an operator has something to do.
+    /// The answer to the request `request_id`, and its line in the log. Of values that do not fit
+    /// the log names the fields alone.
     pub fn answer(&self, request_id: Uuid) -> HttpResponse {
         let Parts {
             status,
@@ -78,8 +79,12 @@ impl Problem {
             header,
             cause,
         } = self.0.as_ref();
-        if let Some(cause) = cause {
-            tracing::error!(%request_id, code, cause, "request failed");
+        match cause {
+            Some(cause) => tracing::error!(%request_id, code, cause, "request failed"),
+            None => {
+                let fields: Vec<&str> = errors.iter().map(|it| it.field.as_str()).collect();
+                tracing::info!(%request_id, code, detail, ?fields, "request refused");
+            }
         }
         let mut body = json!({
             "type": format!("urn:rowlink:problem:{code}"),
@@ -224,8 +229,25 @@ impl From<SourceError> for Problem {
     }
 }
 
+/// Nothing at that path.
+pub(super) fn unknown_path() -> Problem {
+    let title = "There is nothing at this path";
+    let detail = "the paths are listed in /openapi.yaml";
+    Problem::new(StatusCode::NOT_FOUND, "unknown-path", title, detail)
+}
+
+/// Something that only the operator can mend; the cause goes to the log.
+pub(super) fn internal(cause: String) -> Problem {
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    let title = "Something went wrong here";
+    let detail = "the operator finds the reason by the request id";
+    let mut problem = Problem::new(status, "internal", title, detail);
+    problem.0.cause = Some(cause);
+    problem
+}
+
 /// No export of that name, in the path or in a request.
-fn unknown_export(detail: String) -> Problem {
+pub(super) fn unknown_export(detail: String) -> Problem {
     let title = "There is no such export";
     Problem::new(StatusCode::NOT_FOUND, "unknown-export", title, detail)
 }

@@ -141,7 +141,10 @@ impl From<rusqlite::Error> for Stop {
 
 fn stream(source: &SqliteSource, query: &BoundQuery, sink: &RowSink) -> Result<(), Stop> {
     let mut connection = source.connect()?;
-    // The hook, and not an interrupt from outside, which is lost when it comes between two steps.
+    // The hook alone does not run inside one long instruction such as a count; an interrupt alone
+    // is lost when it comes between two steps.
+    let interrupt = connection.get_interrupt_handle();
+    sink.on_cancel(move || interrupt.interrupt());
     connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(sink.progress_hook()))?;
     let mut prepared = connection.prepare(query.sql())?;
     for (index, parameter) in query.parameters().iter().enumerate() {

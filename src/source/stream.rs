@@ -14,10 +14,9 @@ use crate::row::{Cell, Column, RowBatch};
 /// Batches on their way. With the one being filled and the one being encoded, this bounds the
 /// rows in memory.
 const BATCHES_IN_FLIGHT: usize = 2;
-/// A batch is handed on at this many rows …
-const BATCH_ROWS_MAX: usize = 1024;
-/// … or at this many bytes of text and blobs.
-const BATCH_PAYLOAD_BYTES: usize = 64 * 1024;
+/// A batch is handed on at this many bytes: enough to make a hand-over cheap, few enough for a
+/// processor's cache.
+const BATCH_BYTES: usize = 256 * 1024;
 /// A reader that waited this long gets the rows there are, so that a slow query shows progress.
 const HURRY_AFTER: Duration = Duration::from_millis(20);
 
@@ -33,6 +32,7 @@ enum Event {
 struct Flow {
     cancelled: AtomicBool,
     hurried: AtomicBool,
+    on_cancel: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 /// The reader left. The writer has nobody to tell.
@@ -85,12 +85,22 @@ impl RowSink {
     pub(super) fn progress_hook(&self) -> impl Fn() -> bool + Send + 'static {
         let (filling, flow) = (self.filling.clone(), self.flow.clone());
         move || {
-            if flow.hurried.swap(false, Ordering::Relaxed) {
-                // That the reader left is also said by the other flag.
-                let _ = lock(&filling).hand_on();
+            if flow.hurried.load(Ordering::Relaxed) {
+                let mut filling = lock(&filling);
+                // Without a row the reader goes on waiting, and must be served with the first.
+                if !filling.batch.is_empty() {
+                    flow.hurried.store(false, Ordering::Relaxed);
+                    // That the reader left is also said by the other flag.
+                    let _ = filling.hand_on();
+                }
             }
             flow.cancelled.load(Ordering::Relaxed)
         }
+    }
+
+    /// What to do, besides, when the reader leaves: for work that calls no hook.
+    pub(super) fn on_cancel(&self, action: impl FnOnce() + Send + 'static) {
+        *lock(&self.flow.on_cancel) = Some(Box::new(action));
     }
 
     /// Says which columns follow. Comes first.
@@ -129,15 +139,14 @@ impl Filling {
 
     /// Ends a row; hands the batch on when it is full. Blocks while the reader is behind.
     pub(super) fn end_row(&mut self) -> Result<(), ReaderGone> {
-        let full = self.batch.rows() >= BATCH_ROWS_MAX
-            || self.batch.payload_bytes() >= BATCH_PAYLOAD_BYTES;
-        if full { self.hand_on() } else { Ok(()) }
+        if self.batch.bytes() >= BATCH_BYTES {
+            self.hand_on()
+        } else {
+            Ok(())
+        }
     }
 
     fn hand_on(&mut self) -> Result<(), ReaderGone> {
-        if self.batch.is_empty() {
-            return Ok(());
-        }
         let batch = self.take_batch();
         self.send(Event::Rows(batch))
     }
@@ -153,9 +162,9 @@ impl Filling {
     }
 }
 
-fn lock(filling: &Mutex<Filling>) -> MutexGuard<'_, Filling> {
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic between two cells ends the thread, and with it the stream: nobody reads half a row.
-    filling.lock().unwrap_or_else(PoisonError::into_inner)
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Reader {
@@ -192,6 +201,9 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.flow.cancelled.store(true, Ordering::Relaxed);
+        if let Some(action) = lock(&self.flow.on_cancel).take() {
+            action();
+        }
     }
 }
 
@@ -308,7 +320,7 @@ mod tests {
     async fn a_writer_that_dies_is_an_error_and_never_an_end() {
         let opened = stream_from(|sink| {
             sink.start(column()).expect("a reader");
-            (0..5000).for_each(|n| push_row(&sink, n).expect("a reader"));
+            (0..50_000).for_each(|n| push_row(&sink, n).expect("a reader"));
         });
         let mut stream = opened.await.expect("a stream");
         let outcome = loop {
@@ -326,6 +338,11 @@ mod tests {
         let opened = stream_from(move |sink| {
             let working = sink.progress_hook();
             sink.start(column()).expect("a reader");
+            // The reader asks before there is a row, and is served with the first.
+            while !sink.flow.hurried.load(Ordering::Relaxed) {
+                assert!(!working());
+            }
+            assert!(!working());
             push_row(&sink, 1).expect("a reader");
             // The next row takes as long as it takes the reader to get the first one.
             while released.try_recv().is_err() {
@@ -338,6 +355,17 @@ mod tests {
         let rows = stream.next().await.expect("rows").map(|batch| batch.rows());
         assert_eq!(rows, Some(1));
         release.send(()).expect("a writer");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_leaves_calls_what_was_asked_for() {
+        let (sink, pending) = hand_over();
+        let (called, is_called) = std_mpsc::channel();
+        sink.on_cancel(move || called.send(()).expect("a test"));
+        assert!(is_called.try_recv().is_err());
+        drop(pending);
+        assert!(is_called.try_recv().is_ok());
+        assert!(sink.progress_hook()());
     }
 
     #[tokio::test]
@@ -355,7 +383,13 @@ mod tests {
         while stream.reader.events.len() < BATCHES_IN_FLIGHT {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let bound = (BATCHES_IN_FLIGHT + 2) * BATCH_ROWS_MAX;
+        let row_bytes = {
+            let mut batch = RowBatch::default();
+            batch.reset(1);
+            batch.push(Cell::Integer(1));
+            batch.bytes()
+        };
+        let bound = (BATCHES_IN_FLIGHT + 2) * (BATCH_BYTES / row_bytes + 1);
         assert!(written.load(Ordering::Relaxed) <= bound);
         drop(stream);
         writer.join().expect("it ends when the reader leaves");

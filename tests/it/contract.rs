@@ -1,14 +1,19 @@
 //! The contract in `openapi.yaml`: nothing undocumented, nothing that cannot happen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use rowlink::format::Format;
+use rowlink::link::{Keyring, Link, UserId, sign};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::cli::Rowlink;
-use crate::harness::{API_KEY, Call, Contract, TestServer, sample_database, token, token_for};
+use crate::harness::{
+    API_KEY, Call, Contract, SIGNING_KEY, TestServer, sample_database, token, token_for,
+};
 
 /// Statuses of every route for requests that are too long, wherever they go.
 const EVERYWHERE: [u16; 2] = [414, 431];
@@ -83,12 +88,10 @@ fn every_documented_status_and_code_really_occurs() {
         ),
     );
     call("POST", links, post().body(vec![b' '; 70_000]));
-    call("POST", links, server.call("PUT", links));
 
     let (list, one) = ("/v1/exports", "/v1/exports/{export}");
     call("GET", list, server.call("GET", list).bearer(&token));
     call("GET", list, server.call("GET", list));
-    call("GET", list, server.call("POST", list));
     call(
         "GET",
         one,
@@ -121,11 +124,6 @@ fn every_documented_status_and_code_really_occurs() {
         );
         call(method, file, open(&gone));
         call(method, file, open(&on_changed));
-        call(
-            method,
-            file,
-            server.call("DELETE", "/v1/exports/orders.csv"),
-        );
         server.set_clock(server.now() + 60);
         call(method, file, open(&good));
         server.set_clock(server.now() - 60 - 31);
@@ -146,7 +144,6 @@ fn every_documented_status_and_code_really_occurs() {
 
     for path in ["/healthz", "/readyz", "/openapi.yaml"] {
         assert_eq!(call("GET", path, server.call("GET", path)), 200);
-        call("GET", path, server.call("DELETE", path));
     }
     fs::rename(&database, folder.path().join("away")).unwrap();
     call("GET", "/readyz", server.call("GET", "/readyz"));
@@ -172,9 +169,11 @@ fn every_documented_status_and_code_really_occurs() {
         assert_eq!(call(method, &path, request), status);
     }
     call("GET", "/", server.call("GET", "/"));
-    seen.retain(|(_, path, _)| path != "/");
+    call("DELETE", links, server.call("DELETE", links));
+    let minted = minted_elsewhere(server.now(), server.now() + 3601);
+    call("GET", file, server.call("GET", &minted));
 
-    // Raw sockets show these two elsewhere: HTTP/1.0, and a link whose minter knows no limit.
+    // A raw socket shows these in another test.
     let elsewhere = [("GET", 505), ("HEAD", 505)];
     let mut missing: Vec<_> = Contract::shared()
         .documented()
@@ -183,10 +182,12 @@ fn every_documented_status_and_code_really_occurs() {
         .collect();
     missing.retain(|(method, _, status)| !elsewhere.contains(&(method.as_str(), *status)));
     assert_eq!(missing, [], "documented, but never seen");
+    // The first by a raw socket in another test; the second answers a body that breaks off, whose
+    // sender is gone; the third would be a bug.
     let elsewhere = [
         "http-version-not-supported",
-        "link-lives-too-long",
         "malformed-request",
+        "internal",
     ];
     let mut missing: Vec<_> = Contract::shared()
         .codes()
@@ -195,6 +196,24 @@ fn every_documented_status_and_code_really_occurs() {
         .collect();
     missing.retain(|code| !elsewhere.contains(&code.as_str()));
     assert_eq!(missing, [] as [&str; 0], "documented, but never seen");
+}
+
+/// The target of a link that another holder of the key made.
+fn minted_elsewhere(issued: u64, expires: u64) -> String {
+    let link = Link {
+        export: "echo".into(),
+        format: Format::Csv,
+        user: UserId::parse("alice").unwrap(),
+        id: Uuid::nil(),
+        issued,
+        expires,
+        not_before: None,
+        filename: None,
+        claims: BTreeMap::new(),
+        options: BTreeMap::new(),
+        filters: Vec::new(),
+    };
+    sign(&link, &Keyring::parse(SIGNING_KEY).unwrap())
 }
 
 #[test]

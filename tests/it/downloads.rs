@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Call, TestServer, token};
+use crate::harness::{Call, TestServer, token, token_for};
 
 fn orders() -> Value {
     json!({"export": "orders", "format": "csv", "filters": {"from": "2026-01-01"}})
@@ -280,6 +280,38 @@ fn any_replica_with_the_key_serves_the_link_also_after_a_rotation() {
 }
 
 #[test]
+fn a_claim_that_the_export_does_not_pin_is_refused_and_never_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = crate::harness::sample_database(folder.path());
+    let new = "select id from orders where user_id = :user and org_id = :claim.org_id";
+    let old = "select id from orders where user_id = :user";
+    let [new, old] = [new, old].map(|sql| TestServer::over(&database, vec![("mine.sql", sql)]));
+    let token = token_for(&json!({"sub": "alice", "exp": new.now() + 60, "org_id": "7"}));
+    let issued = new.issue_with(&token, json!({"export": "mine", "format": "csv"}));
+    let url = issued.json()["url"].as_str().unwrap().to_owned();
+    assert_eq!(
+        Call::new("GET", url.clone()).send().rows(),
+        [["id"], ["1"], ["2"]]
+    );
+    let answer = Call::new("GET", url.replace(&new.origin, &old.origin)).send();
+    assert_eq!(
+        (answer.status, answer.fields()),
+        (422, vec!["claims.org_id".to_owned()])
+    );
+}
+
+#[test]
+fn the_order_of_a_lists_values_in_the_url_changes_nothing() {
+    let server = TestServer::start();
+    let url =
+        server.link(json!({"export": "types", "format": "csv", "filters": {"integers": [1, 2]}}));
+    let swapped = url.replace("integers=1&integers=2", "integers=2&integers=1");
+    assert_ne!(url, swapped);
+    let body = |url: String| Call::new("GET", url).send().text();
+    assert_eq!(body(url), body(swapped));
+}
+
+#[test]
 fn the_path_is_taken_as_it_was_sent() {
     let server = TestServer::start();
     let url = server.link(orders());
@@ -295,6 +327,10 @@ fn the_path_is_taken_as_it_was_sent() {
             "{to}: {}",
             answer.status
         );
+    }
+    for path in ["/v%31/exports", "/v1/%65xports", "/v1/exports%2F"] {
+        let answer = Call::new("GET", url.replace("/v1/exports", path)).send();
+        assert_eq!(answer.status, 404, "{path}");
     }
     let other = Call::new("GET", url.replace("orders.csv", "echo.csv")).send();
     assert_eq!(other.problem(), (403, "bad-signature".into()));

@@ -16,7 +16,7 @@ use crate::harness::{Call, SIGNING_KEY, TestServer, sample_database};
 const ALL: (&str, &str) = ("all.sql", "select id from orders where user_id = :user");
 
 async fn start(database: &Path) -> String {
-    let catalog = Catalog::parse([ALL], SqlDialect::Sqlite).unwrap();
+    let catalog = Catalog::parse([ALL], SqlDialect::Sqlite);
     let policy = LinkPolicy {
         public_url: "http://x".into(),
         ttl_seconds_default: 60,
@@ -128,6 +128,22 @@ fn text_that_is_not_utf_8_breaks_the_download_and_is_never_changed() {
     );
     let blob = server.download(json!({"export": "blob", "format": "csv"}));
     assert_eq!(blob.text(), "user,bytes\r\nalice,00ff\r\n");
+}
+
+#[test]
+fn a_blob_that_is_empty_is_a_row_and_no_null() {
+    let sql = "select x'' as data where :user = 'alice' union all select null";
+    let server = TestServer::with_exports(vec![
+        ("blob.sql", sql),
+        ("two.sql", "select :user as user, x'' as a, null as b"),
+    ]);
+    let text = |export: &str| {
+        server
+            .download(json!({"export": export, "format": "csv"}))
+            .text()
+    };
+    assert_eq!(text("blob"), "data\r\n\"\"\r\n\"\"\r\n");
+    assert_eq!(text("two"), "user,a,b\r\nalice,\"\",\r\n");
 }
 
 #[test]

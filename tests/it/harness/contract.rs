@@ -37,7 +37,16 @@ impl Contract {
         };
         let operation = &self.document["paths"][template][method.to_lowercase()];
         if operation.is_null() {
-            assert_eq!(answer.status, 405, "{context}");
+            assert_eq!(
+                answer.problem(),
+                (405, "method-not-allowed".into()),
+                "{context}"
+            );
+            self.check_schema(
+                &json!({"$ref": "#/components/schemas/Problem"}),
+                &answer.json(),
+                &context,
+            );
             assert!(answer.headers.contains_key("allow"), "{context}");
             return;
         }

@@ -68,7 +68,7 @@ impl TestServer {
             ttl_seconds_default: 60,
             ttl_seconds_max: 3600,
         };
-        let catalog = Catalog::parse(exports, SqlDialect::Sqlite).unwrap();
+        let catalog = Catalog::parse(exports, SqlDialect::Sqlite);
         let keyring = Keyring::parse(keys).unwrap();
         let source = Arc::new(SqliteSource::new(database));
         let clock = Arc::new(AtomicU64::new(NOW));
