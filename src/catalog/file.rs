@@ -39,6 +39,8 @@ struct ColumnSettings {
 /// # Errors
 /// Every fault of the file.
 pub(super) fn parse(name: &str, text: &str, dialect: SqlDialect) -> Result<Export, Vec<Fault>> {
+    // Editors on Windows put a byte order mark there, which no database takes for a space.
+    let text = text.trim_start_matches('\u{feff}');
     let (settings_text, first_line) = split_settings(text).map_err(|fault| vec![fault])?;
     let line_at = |offset: usize| first_line + settings_text[..offset].matches('\n').count();
     let settings: Settings = toml::from_str(settings_text).map_err(|error| {
@@ -97,8 +99,7 @@ pub(super) fn parse(name: &str, text: &str, dialect: SqlDialect) -> Result<Expor
 /// Settings that would be overlooked are a fault: without its `scope` an export is open to all.
 fn split_settings(text: &str) -> Result<(&str, usize), Fault> {
     let line_at = |offset: usize| 1 + text[..offset].matches('\n').count();
-    let start = text.trim_start_matches('\u{feff}').trim_start();
-    let (settings, end) = match start.strip_prefix(OPEN) {
+    let (settings, end) = match text.trim_start().strip_prefix(OPEN) {
         None => ("", 0),
         Some(rest) => {
             let offset = text.len() - rest.len();

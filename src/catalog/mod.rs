@@ -14,7 +14,7 @@ use std::fmt;
 use indexmap::IndexMap;
 
 use crate::format::CsvOptions;
-use crate::link::VerifiedLink;
+use crate::link::{Link, VerifiedLink};
 
 pub use filter::{Filter, FilterType, LIST_VALUES_MAX, Value};
 pub use placeholder::{SqlDialect, Statement, Variable};
@@ -245,21 +245,9 @@ impl Export {
             given.entry(name.clone()).or_default().push(value.clone());
         }
         let checked = self.check(&given)?;
-        // A claim narrows the link. An export that does not know it, perhaps an older version on
-        // this replica, would give more rows than were authorised.
-        let unknown = link
-            .claims
-            .keys()
-            .filter(|name| !self.claims().any(|it| it == *name));
-        let unknown = unknown.map(|name| {
-            FieldFault::new(
-                format!("claims.{name}"),
-                "this export does not pin this claim",
-            )
-        });
-        let unknown: Vec<FieldFault> = unknown.collect();
-        if !unknown.is_empty() {
-            return Err(unknown);
+        let unpinned = self.unpinned_claims(link);
+        if !unpinned.is_empty() {
+            return Err(unpinned);
         }
         let text = |text: &str| Parameter::One(Value::Text(text.to_owned()));
         let bind = |variable: &Variable| match variable {
@@ -284,6 +272,16 @@ impl Export {
             parameters,
             columns,
         })
+    }
+
+    /// A claim narrows the link. An export that does not know it, perhaps an older version on this
+    /// replica, would give more rows than were authorised.
+    fn unpinned_claims(&self, link: &Link) -> Vec<FieldFault> {
+        let pinned = |name: &&String| self.claims().any(|claim| claim == *name);
+        let unpinned = link.claims.keys().filter(|name| !pinned(name));
+        unpinned
+            .map(|name| FieldFault::new(format!("claims.{name}"), "is not pinned by this export"))
+            .collect()
     }
 
     /// The filters in the order of the file, each with its values; those without any left out.

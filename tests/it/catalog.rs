@@ -124,6 +124,16 @@ fn all_faults_of_all_files_come_at_once() {
 }
 
 #[test]
+fn a_file_of_a_windows_editor_is_read_like_any_other() {
+    let text = "\u{feff}/*---\r\ntitle = 'T'\r\n---*/\r\nselect 'é' as a,\r\n  :user as b\r\n";
+    let catalog = Catalog::parse([("x.sql", text)], SqlDialect::Sqlite);
+    assert_eq!(catalog.faults(), []);
+    let export = catalog.get("x").unwrap();
+    assert_eq!(export.statement.sql, "select 'é' as a,\r\n  ?1 as b");
+    assert_eq!((export.title.as_str(), export.statement.line), ("T", 4));
+}
+
+#[test]
 fn the_sample_exports_need_no_change_to_run_in_an_editor() {
     // SQLite itself knows `:name`, so the file as it stands is a statement.
     for text in [
