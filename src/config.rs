@@ -275,8 +275,12 @@ impl Faults {
 /// It is neither.
 pub fn log_filter(text: Option<&str>) -> Result<EnvFilter, &'static str> {
     // The framework's own line for a broken body repeats ours without saying which download.
-    EnvFilter::try_new(text.unwrap_or("info,actix_server=warn,actix_http=off"))
-        .map_err(|_| "expected error, warn, info, debug, trace, or a filter like rowlink=debug")
+    let text = text.unwrap_or("info,actix_server=warn,actix_http=off");
+    // The filter's own parser panics on some text that is not ASCII.
+    let filter = text.is_ascii().then(|| EnvFilter::try_new(text).ok());
+    filter
+        .flatten()
+        .ok_or("expected error, warn, info, debug, trace, or a filter like rowlink=debug")
 }
 
 /// The text of a file without the line end that editors add.

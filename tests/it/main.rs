@@ -13,6 +13,7 @@ mod downloads;
 mod harness;
 mod issue;
 mod mutation;
+mod parsers;
 mod real_data;
 mod sqlite;
 mod streaming;

@@ -1,0 +1,87 @@
+//! No text makes a parser panic, whatever is in it.
+
+use proptest::prelude::*;
+use rowlink::auth::{ApiKeys, JwtVerifier};
+use rowlink::catalog::{Catalog, SqlDialect};
+use rowlink::config::Config;
+use rowlink::export::LinkRequest;
+use rowlink::link::{FileName, Keyring};
+
+use crate::harness::JWT_SECRET;
+
+/// Text in which the pieces that a catalog file is made of turn up in any order.
+fn catalog_text() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("/*---\n".to_owned()),
+        Just("---*/\n".to_owned()),
+        Just("[filters.a]\ntype = 'text'\n".to_owned()),
+        Just("title = 'ü'\n".to_owned()),
+        Just("select ".to_owned()),
+        Just(":user".to_owned()),
+        Just(":claim.org".to_owned()),
+        Just(":a, ::b, 'it''s :c' ".to_owned()),
+        Just("\u{feff}".to_owned()),
+        Just("\r\n".to_owned()),
+        "[ -~\n\téß€😀]{0,8}",
+        any::<String>(),
+    ];
+    prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn of_catalog_files(text in catalog_text()) {
+        let catalog = Catalog::parse([("x.sql", text.as_str())], SqlDialect::Sqlite);
+        let lines = text.matches('\n').count() + 1;
+        for found in catalog.faults() {
+            prop_assert!((1..=lines).contains(&found.fault.line), "{found} of {lines} lines");
+        }
+        prop_assert!(catalog.faults().is_empty() == catalog.get("x").is_some());
+    }
+
+    #[test]
+    fn of_statements(sql in "[a-z :.'\"é()?1-]{0,30}") {
+        let text = format!("select :user, {sql}");
+        let catalog = Catalog::parse([("x.sql", text.as_str())], SqlDialect::Sqlite);
+        if let Some(export) = catalog.get("x") {
+            // What is not a placeholder is left as it stands.
+            let mut back = export.statement.sql.clone();
+            for (index, variable) in export.statement.variables.iter().enumerate().rev() {
+                back = back.replace(&format!("?{}", index + 1), &variable.to_string());
+            }
+            prop_assert!(text.starts_with(&back) || text.contains('?'), "{back}");
+        }
+    }
+
+    #[test]
+    fn of_keys_and_callers(text in "([a-z0-9:,#=.\\[\\]\"' -]|\n|é){0,60}") {
+        let _ = Keyring::parse(&text);
+        let _ = ApiKeys::parse(&text);
+        let verifier = JwtVerifier::hs256(JWT_SECRET, None, None);
+        prop_assert!(verifier.verify(&text, 0).is_err());
+    }
+
+    #[test]
+    fn of_file_names(name in any::<String>()) {
+        if let Ok(parsed) = FileName::parse(name.clone()) {
+            prop_assert!(parsed.with_extension("csv").starts_with(&name));
+        }
+    }
+
+    #[test]
+    fn of_requests(text in "([a-z0-9:,{}\\[\\]\"e.+-]|\"filters\":|\"csv\":){0,60}") {
+        if let Ok(body) = serde_json::from_str(&text) {
+            let _ = LinkRequest::from_json(body);
+        }
+    }
+
+    #[test]
+    fn of_the_environment(value in any::<String>(), name in "[A-Z_]{0,20}") {
+        for name in [name.as_str(), "BIND", "PUBLIC_URL", "DATABASE_URL", "SIGNING_KEYS", "LOG"] {
+            let variable = (format!("ROWLINK_{name}").into(), value.clone().into());
+            prop_assert!(Config::from_env([variable]).is_err());
+        }
+    }
+}
