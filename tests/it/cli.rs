@@ -73,9 +73,14 @@ impl Rowlink {
         url.replacen(PUBLIC_URL, &self.origin, 1)
     }
 
-    /// Stops the server as an operator does; returns what it logged.
-    fn stop(mut self) -> String {
+    /// Asks the server to stop, as an operator does.
+    pub fn terminate(&self) {
         interrupt(&self.child, "-TERM");
+    }
+
+    /// Stops the server; returns what it logged.
+    pub fn stop(mut self) -> String {
+        self.terminate();
         assert!(self.child.wait().unwrap().success());
         self.log.take().unwrap().join().unwrap()
     }

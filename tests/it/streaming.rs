@@ -177,6 +177,29 @@ fn a_reader_that_stops_stops_the_query_and_fills_no_memory() {
 }
 
 #[test]
+fn a_server_that_is_asked_to_stop_finishes_its_downloads() {
+    let rowlink = Rowlink::serve(&crate::harness::exports());
+    let url = rowlink.link(json!({
+        "export": "numbers", "format": "csv", "filters": {"n": 1_000_000},
+    }));
+    let (address, target) = parts(&url);
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut received = vec![0; 100_000];
+    stream.read_exact(&mut received).unwrap();
+    rowlink.terminate();
+    wait_for("the closed door", Duration::from_secs(10), || {
+        TcpStream::connect(address).is_err()
+    });
+    stream.read_to_end(&mut received).unwrap();
+    let text = String::from_utf8_lossy(&received);
+    assert!(text.contains("\r\n1000000,,row 1000000 of alice\r\n"));
+    assert!(text.ends_with("\r\n0\r\n\r\n"), "no final chunk came");
+    let log = rowlink.stop();
+    assert!(log.contains("outcome=\"complete\""), "{log}");
+}
+
+#[test]
 fn http_1_0_is_refused_because_a_cut_could_not_be_seen() {
     let server = TestServer::start();
     let url = failing_link(&server, 2_000_000);
