@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::config::{Config, DatabaseUrl, log_filter};
 use crate::demo::{self, Demo};
 use crate::export::Exporter;
 use crate::http::{self, Clock, Service};
-use crate::link::{self, is_key_id};
+use crate::link::{self, is_bare_name, is_key_id};
 use crate::source::SqliteSource;
 
 /// A wrong configuration, catalog or database, as for every wrong use of a command.
@@ -48,7 +48,7 @@ enum Command {
 struct DemoArgs {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:8080")]
-    bind: std::net::SocketAddr,
+    bind: SocketAddr,
 }
 
 #[derive(Args)]
@@ -126,7 +126,7 @@ async fn run(listener: TcpListener, service: Service) -> Result<(), Faults> {
     server.await.map_err(one)
 }
 
-fn listen(bind: std::net::SocketAddr) -> Result<TcpListener, Faults> {
+fn listen(bind: SocketAddr) -> Result<TcpListener, Faults> {
     TcpListener::bind(bind).map_err(|error| vec![format!("cannot listen on {bind}: {error}")])
 }
 
@@ -211,9 +211,8 @@ fn key_id(text: &str) -> Result<String, &'static str> {
 
 /// The names that TOML takes without quotes.
 fn api_key_name(text: &str) -> Result<String, &'static str> {
-    let bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    let fits = (1..=64).contains(&text.len()) && text.bytes().all(bare);
-    fits.then(|| text.to_owned())
+    is_bare_name(text, 64)
+        .then(|| text.to_owned())
         .ok_or("expected 1 to 64 of A-Z a-z 0-9 _ -")
 }
 

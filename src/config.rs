@@ -277,9 +277,9 @@ pub fn log_filter(text: Option<&str>) -> Result<EnvFilter, &'static str> {
     // The framework's own line for a broken body repeats ours without saying which download.
     let text = text.unwrap_or("info,actix_server=warn,actix_http=off");
     // The filter's own parser panics on some text that is not ASCII.
-    let filter = text.is_ascii().then(|| EnvFilter::try_new(text).ok());
-    filter
-        .flatten()
+    Some(text)
+        .filter(|text| text.is_ascii())
+        .and_then(|text| EnvFilter::try_new(text).ok())
         .ok_or("expected error, warn, info, debug, trace, or a filter like rowlink=debug")
 }
 

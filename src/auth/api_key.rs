@@ -71,18 +71,9 @@ impl ApiKeys {
         })?;
         let (mut keys, mut faults) = (Vec::new(), Vec::new());
         for (name, entry) in file.keys {
-            match entry.into_key(name.get_ref()) {
-                Ok(key) => match keys
-                    .iter()
-                    .find(|other: &&ApiKey| other.sha256 == key.sha256)
-                {
-                    None => keys.push(key),
-                    Some(other) => {
-                        let names = (name.get_ref(), &other.caller.credential);
-                        let message = format!("key `{}` is the same as `{}`", names.0, names.1);
-                        faults.push(fault(name.span().start, message));
-                    }
-                },
+            let key = entry.into_key(name.get_ref());
+            match key.and_then(|key| unlike_others(key, &keys)) {
+                Ok(key) => keys.push(key),
                 Err(message) => {
                     let message = format!("key `{}`: {message}", name.get_ref());
                     faults.push(fault(name.span().start, message));
@@ -134,6 +125,14 @@ impl Entry {
             acts_for_others: self.act_for_others,
         };
         Ok(ApiKey { sha256, caller })
+    }
+}
+
+/// One token is one key: of two entries the wrong one would say what its holder may do.
+fn unlike_others(key: ApiKey, others: &[ApiKey]) -> Result<ApiKey, String> {
+    match others.iter().find(|other| other.sha256 == key.sha256) {
+        None => Ok(key),
+        Some(other) => Err(format!("is the same as `{}`", other.caller.credential)),
     }
 }
 

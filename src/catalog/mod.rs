@@ -14,7 +14,7 @@ use std::fmt;
 use indexmap::IndexMap;
 
 use crate::format::CsvOptions;
-use crate::link::{Link, VerifiedLink};
+use crate::link::{Link, VerifiedLink, is_bare_name};
 
 pub use filter::{Filter, FilterType, LIST_VALUES_MAX, Value};
 pub use placeholder::{SqlDialect, Statement, Variable};
@@ -151,10 +151,7 @@ impl Catalog {
 
 /// Whether `name` can stand in a path as it is: `[A-Za-z0-9_-]{1,64}`.
 pub fn is_export_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    is_bare_name(name, 64)
 }
 
 fn check_name(name: &str) -> Result<(), Vec<Fault>> {

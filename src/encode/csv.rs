@@ -53,10 +53,13 @@ impl CsvEncoder {
         }
     }
 
+    fn needs_quotes(&self, text: &str) -> bool {
+        text.bytes().any(|byte| self.special[usize::from(byte)])
+    }
+
     fn text(&self, text: &str, out: &mut Vec<u8>) {
         let guarded = self.options.formula_guard && starts_a_formula(text);
-        let special = text.bytes().any(|byte| self.special[usize::from(byte)]);
-        if special {
+        if self.needs_quotes(text) {
             quoted(text, guarded, out);
         } else {
             if guarded {
@@ -101,9 +104,9 @@ impl Encoder for CsvEncoder {
                 out.push(self.options.delimiter);
             }
             let label = self.labels.get(&column.name).unwrap_or(&column.name);
-            let special = label.bytes().any(|byte| self.special[usize::from(byte)]);
             // Excel takes a file that starts with a bare `ID` for SYLK and refuses it.
-            if special || label.is_empty() || (index == 0 && label.starts_with("ID")) {
+            let like_sylk = index == 0 && label.starts_with("ID");
+            if self.needs_quotes(label) || label.is_empty() || like_sylk {
                 quoted(label, false, out);
             } else {
                 out.extend_from_slice(label.as_bytes());

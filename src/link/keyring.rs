@@ -9,6 +9,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::is_bare_name;
+
 type HmacSha256 = Hmac<Sha256>;
 
 /// Decoded keys are at least this long: the output size of the hash (RFC 2104, section 3).
@@ -162,10 +164,7 @@ pub fn generate(id: &str) -> Result<Zeroizing<String>, getrandom::Error> {
 
 /// Whether `id` is 1 to 16 of `A-Z a-z 0-9 _ -`.
 pub fn is_key_id(id: &str) -> bool {
-    (1..=KEY_ID_BYTES_MAX).contains(&id.len())
-        && id
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    is_bare_name(id, KEY_ID_BYTES_MAX)
 }
 
 fn keyed(secret: &[u8]) -> HmacSha256 {

@@ -136,6 +136,15 @@ pub fn check_text(text: &str) -> Result<(), TextFault> {
     fits.then_some(()).ok_or(TextFault)
 }
 
+/// Whether `name` is 1 to `bytes_max` of `A-Z a-z 0-9 _ -`, and so stands in a path, a query and a
+/// TOML key as it is.
+pub fn is_bare_name(name: &str, bytes_max: usize) -> bool {
+    (1..=bytes_max).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+}
+
 /// Why a link was refused, sorted by what its holder can do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {

@@ -1,6 +1,5 @@
 //! The bounded hand-over of batches from the thread that runs a query to the task that encodes.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -220,7 +219,7 @@ impl PendingStream {
         let first = reader.next().await?;
         let mut stream = RowStream {
             columns,
-            ready: VecDeque::new(),
+            ready: None,
             complete: false,
             reader,
         };
@@ -232,7 +231,7 @@ impl PendingStream {
 /// The rows of a query, in order. Dropping it cancels the query.
 pub struct RowStream {
     columns: Vec<Column>,
-    ready: VecDeque<RowBatch>,
+    ready: Option<RowBatch>,
     complete: bool,
     reader: Reader,
 }
@@ -253,11 +252,11 @@ impl RowStream {
     /// # Errors
     /// The query failed; or it ended without saying that it was complete.
     pub async fn next(&mut self) -> Result<Option<RowBatch>, SourceError> {
-        if self.ready.is_empty() && !self.complete {
+        if self.ready.is_none() && !self.complete {
             let event = self.reader.next().await?;
             self.accept(event)?;
         }
-        Ok(self.ready.pop_front())
+        Ok(self.ready.take())
     }
 
     /// Gives a batch back, so that its memory serves again.
@@ -268,9 +267,9 @@ impl RowStream {
 
     fn accept(&mut self, event: Event) -> Result<(), SourceError> {
         match event {
-            Event::Rows(batch) => self.ready.push_back(batch),
+            Event::Rows(batch) => self.ready = Some(batch),
             Event::LastRows(batch) => {
-                self.ready.push_back(batch);
+                self.ready = Some(batch);
                 self.complete = true;
             }
             Event::Failed(error) => return Err(error),
