@@ -1,6 +1,7 @@
 //! CSV as RFC 4180 has it: CRLF, a header row, quotes only where they are needed.
 
 use indexmap::IndexMap;
+use uuid::Uuid;
 
 use super::Encoder;
 use crate::format::CsvOptions;
@@ -36,12 +37,23 @@ impl CsvEncoder {
         let start = out.len();
         match cell {
             Cell::Null => return out.extend_from_slice(&self.null),
+            Cell::Boolean(true) => out.extend_from_slice(b"true"),
+            Cell::Boolean(false) => out.extend_from_slice(b"false"),
             Cell::Integer(value) => {
                 out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
             }
             Cell::Float(value) => self.float(value, out),
+            Cell::Decimal(value) => self.number(value, out),
             Cell::Text(value) => self.text(value, out),
             Cell::Bytes(value) => out.extend_from_slice(hex::encode(value).as_bytes()),
+            Cell::Date(value) => value.write(out),
+            Cell::Time(value) => value.write(out),
+            Cell::Timestamp(value) => value.write(out),
+            Cell::Uuid(value) => {
+                let mut buffer = Uuid::encode_buffer();
+                out.extend_from_slice(value.hyphenated().encode_lower(&mut buffer).as_bytes());
+            }
+            Cell::Json(value) => self.plain(value, out),
         }
         // A value that reads like the marker would read back as NULL. One that is empty would too,
         // by default, and alone on its line it would be no row at all.
@@ -59,12 +71,21 @@ impl CsvEncoder {
 
     fn text(&self, text: &str, out: &mut Vec<u8>) {
         let guarded = self.options.formula_guard && starts_a_formula(text);
-        if self.needs_quotes(text) {
-            quoted(text, guarded, out);
+        if !guarded {
+            self.plain(text, out);
+        } else if self.needs_quotes(text) {
+            quoted(text, true, out);
         } else {
-            if guarded {
-                out.push(b'\'');
-            }
+            out.push(b'\'');
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    /// Text that is no formula, quoted where it must be.
+    fn plain(&self, text: &str, out: &mut Vec<u8>) {
+        if self.needs_quotes(text) {
+            quoted(text, false, out);
+        } else {
             out.extend_from_slice(text.as_bytes());
         }
     }
@@ -77,12 +98,14 @@ impl CsvEncoder {
             f64::NEG_INFINITY => "-Infinity",
             value => buffer.format_finite(value),
         };
-        if !self.options.decimal_comma {
-            out.extend_from_slice(text.as_bytes());
-        } else if self.options.delimiter == b',' && text.contains('.') {
-            quoted(&text.replace('.', ","), false, out);
+        self.number(text, out);
+    }
+
+    fn number(&self, text: &str, out: &mut Vec<u8>) {
+        if self.options.decimal_comma {
+            self.plain(&text.replace('.', ","), out);
         } else {
-            out.extend_from_slice(text.replace('.', ",").as_bytes());
+            out.extend_from_slice(text.as_bytes());
         }
     }
 }
@@ -106,10 +129,10 @@ impl Encoder for CsvEncoder {
             let label = self.labels.get(&column.name).unwrap_or(&column.name);
             // Excel takes a file that starts with a bare `ID` for SYLK and refuses it.
             let like_sylk = index == 0 && label.starts_with("ID");
-            if self.needs_quotes(label) || label.is_empty() || like_sylk {
+            if label.is_empty() || like_sylk {
                 quoted(label, false, out);
             } else {
-                out.extend_from_slice(label.as_bytes());
+                self.plain(label, out);
             }
         }
         out.extend_from_slice(b"\r\n");
@@ -153,6 +176,7 @@ fn quoted(text: &str, guarded: bool, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::{Date, Time, Timestamp};
     use proptest::prelude::*;
 
     fn encode(options: &[(&str, &str)], columns: &[&str], rows: &[&[Cell<'_>]]) -> String {
@@ -191,6 +215,28 @@ mod tests {
         assert_eq!(
             encode(&[], &["a", "b", "c", "d", "e", "f", "g"], &[&row]),
             "a,b,c,d,e,f,g\r\n,-9223372036854775808,0.1,1e+300,-Infinity,plain,00ff\r\n"
+        );
+        let row = [
+            Cell::Boolean(true),
+            Cell::Decimal("-0.10"),
+            Cell::Date(Date { days: 0 }),
+            Cell::Time(Time { micros: 1 }),
+            Cell::Timestamp(Timestamp {
+                micros: i64::MIN,
+                utc: true,
+            }),
+            Cell::Uuid(Uuid::nil()),
+            Cell::Json("-1"),
+            Cell::Json(r#"{"a": 1}"#),
+        ];
+        assert_eq!(
+            encode(
+                &[("header", "false")],
+                &["a", "b", "c", "d", "e", "f", "g", "h"],
+                &[&row]
+            ),
+            "true,-0.10,2000-01-01,00:00:00.000001,-infinity,\
+             00000000-0000-0000-0000-000000000000,-1,\"{\"\"a\"\": 1}\"\r\n"
         );
     }
 

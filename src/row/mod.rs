@@ -1,5 +1,11 @@
 //! Rows between a source and an encoder: the one form that both sides know.
 
+mod date_time;
+
+use uuid::Uuid;
+
+pub use date_time::{Date, Time, Timestamp};
+
 /// A column of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
@@ -13,24 +19,51 @@ pub struct Column {
 pub enum Cell<'a> {
     /// SQL NULL.
     Null,
+    /// True or false.
+    Boolean(bool),
     /// A whole number.
     Integer(i64),
     /// A binary floating-point number.
     Float(f64),
+    /// A decimal number, exact, as `-12.50`; or `NaN`, `Infinity`, `-Infinity`.
+    Decimal(&'a str),
     /// Text.
     Text(&'a str),
     /// Bytes without a meaning of their own.
     Bytes(&'a [u8]),
+    /// A day.
+    Date(Date),
+    /// A time of day.
+    Time(Time),
+    /// A date and time.
+    Timestamp(Timestamp),
+    /// A UUID.
+    Uuid(Uuid),
+    /// JSON, as its text.
+    Json(&'a str),
 }
 
 /// Where a cell's value is: here, or in one of the arenas.
 #[derive(Debug, Clone, Copy)]
 enum Slot {
     Null,
+    Boolean(bool),
     Integer(i64),
     Float(f64),
-    Text { start: usize, end: usize },
-    Bytes { start: usize, end: usize },
+    Decimal(Range),
+    Text(Range),
+    Bytes(Range),
+    Date(Date),
+    Time(Time),
+    Timestamp(Timestamp),
+    Uuid(Uuid),
+    Json(Range),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    start: usize,
+    end: usize,
 }
 
 /// Some rows, filled by a source, read by an encoder, and reused: two arenas instead of one
@@ -63,22 +96,31 @@ impl RowBatch {
     pub fn push(&mut self, cell: Cell<'_>) {
         let slot = match cell {
             Cell::Null => Slot::Null,
+            Cell::Boolean(value) => Slot::Boolean(value),
             Cell::Integer(value) => Slot::Integer(value),
             Cell::Float(value) => Slot::Float(value),
-            Cell::Text(value) => {
-                let start = self.text.len();
-                self.text.push_str(value);
-                let end = self.text.len();
-                Slot::Text { start, end }
-            }
+            Cell::Decimal(value) => Slot::Decimal(self.keep_text(value)),
+            Cell::Text(value) => Slot::Text(self.keep_text(value)),
             Cell::Bytes(value) => {
                 let start = self.bytes.len();
                 self.bytes.extend_from_slice(value);
                 let end = self.bytes.len();
-                Slot::Bytes { start, end }
+                Slot::Bytes(Range { start, end })
             }
+            Cell::Date(value) => Slot::Date(value),
+            Cell::Time(value) => Slot::Time(value),
+            Cell::Timestamp(value) => Slot::Timestamp(value),
+            Cell::Uuid(value) => Slot::Uuid(value),
+            Cell::Json(value) => Slot::Json(self.keep_text(value)),
         };
         self.slots.push(slot);
+    }
+
+    fn keep_text(&mut self, text: &str) -> Range {
+        let start = self.text.len();
+        self.text.push_str(text);
+        let end = self.text.len();
+        Range { start, end }
     }
 
     /// How many whole rows it holds.
@@ -107,11 +149,22 @@ impl RowBatch {
     fn cell(&self, slot: Slot) -> Cell<'_> {
         match slot {
             Slot::Null => Cell::Null,
+            Slot::Boolean(value) => Cell::Boolean(value),
             Slot::Integer(value) => Cell::Integer(value),
             Slot::Float(value) => Cell::Float(value),
-            Slot::Text { start, end } => Cell::Text(&self.text[start..end]),
-            Slot::Bytes { start, end } => Cell::Bytes(&self.bytes[start..end]),
+            Slot::Decimal(range) => Cell::Decimal(self.text(range)),
+            Slot::Text(range) => Cell::Text(self.text(range)),
+            Slot::Bytes(Range { start, end }) => Cell::Bytes(&self.bytes[start..end]),
+            Slot::Date(value) => Cell::Date(value),
+            Slot::Time(value) => Cell::Time(value),
+            Slot::Timestamp(value) => Cell::Timestamp(value),
+            Slot::Uuid(value) => Cell::Uuid(value),
+            Slot::Json(range) => Cell::Json(self.text(range)),
         }
+    }
+
+    fn text(&self, range: Range) -> &str {
+        &self.text[range.start..range.end]
     }
 }
 

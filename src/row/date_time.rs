@@ -1,0 +1,229 @@
+//! Dates and times as PostgreSQL counts them: exact to the microsecond, BC and infinities included.
+//!
+//! Written as RFC 3339 has it. What that cannot say is written as PostgreSQL does, so that it reads
+//! back there: ` BC` at the end, years of five digits and more, `infinity` and `-infinity`.
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+/// Days from 0000-03-01, from which leap days are easily counted, to 2000-01-01.
+const DAYS_TO_2000: i64 = 730_425;
+
+/// A day of the proleptic Gregorian calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Date {
+    /// Days since 2000-01-01. `i32::MAX` is infinity, `i32::MIN` minus infinity.
+    pub days: i32,
+}
+
+/// A time of day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time {
+    /// Microseconds since midnight; 24:00:00 is allowed.
+    pub micros: i64,
+}
+
+/// A date and time of day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timestamp {
+    /// Microseconds since 2000-01-01T00:00:00. `i64::MAX` is infinity, `i64::MIN` minus infinity.
+    pub micros: i64,
+    /// Whether it is an instant, counted in UTC, and not what some local clock showed.
+    pub utc: bool,
+}
+
+impl Date {
+    /// Appends `2026-01-31`.
+    pub fn write(self, out: &mut Vec<u8>) {
+        match self.days {
+            i32::MAX => out.extend_from_slice(b"infinity"),
+            i32::MIN => out.extend_from_slice(b"-infinity"),
+            days => {
+                if write_day(i64::from(days), out) {
+                    out.extend_from_slice(BEFORE_CHRIST);
+                }
+            }
+        }
+    }
+}
+
+impl Time {
+    /// Appends `10:00:00`, with up to six digits of a second's fraction where there is one.
+    pub fn write(self, out: &mut Vec<u8>) {
+        let seconds = self.micros / MICROS_PER_SECOND;
+        write_two(seconds / 3600, out);
+        out.push(b':');
+        write_two(seconds / 60 % 60, out);
+        out.push(b':');
+        write_two(seconds % 60, out);
+        write_fraction(self.micros % MICROS_PER_SECOND, out);
+    }
+}
+
+impl Timestamp {
+    /// Appends `2026-01-31T10:00:00Z`, without the `Z` where it is no instant.
+    pub fn write(self, out: &mut Vec<u8>) {
+        match self.micros {
+            i64::MAX => out.extend_from_slice(b"infinity"),
+            i64::MIN => out.extend_from_slice(b"-infinity"),
+            micros => {
+                let before_christ = write_day(micros.div_euclid(MICROS_PER_DAY), out);
+                out.push(b'T');
+                let micros = micros.rem_euclid(MICROS_PER_DAY);
+                Time { micros }.write(out);
+                if self.utc {
+                    out.push(b'Z');
+                }
+                if before_christ {
+                    out.extend_from_slice(BEFORE_CHRIST);
+                }
+            }
+        }
+    }
+}
+
+const BEFORE_CHRIST: &[u8] = b" BC";
+
+/// Appends a day, given in days since 2000-01-01; returns whether it lies before the year 1.
+///
+/// The year is counted from March, so that the leap day comes last: Howard Hinnant,
+/// "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
+fn write_day(days: i64, out: &mut Vec<u8>) -> bool {
+    let days = days + DAYS_TO_2000;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+
+    // The year before the year 1 is the year 1 BC.
+    let before_christ = year <= 0;
+    let year = if before_christ { 1 - year } else { year };
+    if year > 9999 {
+        out.extend_from_slice(itoa::Buffer::new().format(year / 100).as_bytes());
+    } else {
+        write_two(year / 100, out);
+    }
+    write_two(year % 100, out);
+    out.push(b'-');
+    write_two(month, out);
+    out.push(b'-');
+    write_two(day, out);
+    before_christ
+}
+
+/// Appends a fraction of a second without the zeros at its end.
+fn write_fraction(micros: i64, out: &mut Vec<u8>) {
+    if micros == 0 {
+        return;
+    }
+    out.push(b'.');
+    write_two(micros / 10_000, out);
+    write_two(micros / 100 % 100, out);
+    write_two(micros % 100, out);
+    while out.last() == Some(&b'0') {
+        out.pop();
+    }
+}
+
+/// Appends a number below 100 in two digits.
+#[inline]
+fn write_two(number: i64, out: &mut Vec<u8>) {
+    let digit = |value: i64| b'0' + u8::try_from(value % 10).unwrap_or(0);
+    out.extend_from_slice(&[digit(number / 10), digit(number)]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::{DateTime, Days, NaiveDate, SecondsFormat};
+    use proptest::prelude::*;
+
+    const UNIX_MICROS_OF_2000: i64 = 946_684_800 * MICROS_PER_SECOND;
+
+    fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).expect("ASCII")
+    }
+
+    fn date(days: i32) -> String {
+        text(|out| Date { days }.write(out))
+    }
+
+    fn instant(micros: i64) -> String {
+        text(|out| Timestamp { micros, utc: true }.write(out))
+    }
+
+    #[test]
+    fn dates_are_written_over_the_whole_range() {
+        for (days, expected) in [
+            (0, "2000-01-01"),
+            (-1, "1999-12-31"),
+            (59, "2000-02-29"),
+            (-730_119, "0001-01-01"),
+            (-730_120, "0001-12-31 BC"),
+            (-2_451_545, "4714-11-24 BC"),
+            (2_921_940, "10000-01-01"),
+            (2_145_031_948, "5874897-12-31"),
+            (i32::MAX, "infinity"),
+            (i32::MIN, "-infinity"),
+        ] {
+            assert_eq!(date(days), expected);
+        }
+    }
+
+    #[test]
+    fn timestamps_keep_each_microsecond_and_no_zeros() {
+        for (micros, expected) in [
+            (0, "2000-01-01T00:00:00Z"),
+            (-1, "1999-12-31T23:59:59.999999Z"),
+            (500_000, "2000-01-01T00:00:00.5Z"),
+            (1_000_010, "2000-01-01T00:00:01.00001Z"),
+            (9_223_371_331_199_999_999, "294276-12-31T23:59:59.999999Z"),
+            (-211_813_488_000_000_000, "4714-11-24T00:00:00Z BC"),
+            (i64::MAX, "infinity"),
+            (i64::MIN, "-infinity"),
+        ] {
+            assert_eq!(instant(micros), expected);
+        }
+        let local = Timestamp {
+            micros: 0,
+            utc: false,
+        };
+        assert_eq!(text(|out| local.write(out)), "2000-01-01T00:00:00");
+    }
+
+    #[test]
+    fn midnight_at_the_end_of_a_day_is_a_time() {
+        let time = |micros| text(|out| Time { micros }.write(out));
+        assert_eq!(time(MICROS_PER_DAY), "24:00:00");
+        assert_eq!(time(MICROS_PER_DAY - 1), "23:59:59.999999");
+    }
+
+    proptest! {
+        #[test]
+        fn another_calendar_writes_the_same_dates(days in 0..2_900_000_u64) {
+            let first = NaiveDate::from_ymd_opt(1, 1, 1).expect("a date");
+            let other = first.checked_add_days(Days::new(days)).expect("a date");
+            prop_assert_eq!(date(days as i32 - 730_119), other.to_string());
+        }
+
+        #[test]
+        fn another_calendar_reads_the_same_instants(micros in -60_000_000_000_000_000..200_000_000_000_000_000_i64) {
+            let other = DateTime::from_timestamp_micros(micros + UNIX_MICROS_OF_2000).expect("a time");
+            let read = DateTime::parse_from_rfc3339(&instant(micros)).expect("RFC 3339");
+            prop_assert_eq!(
+                read.to_utc().to_rfc3339_opts(SecondsFormat::Micros, true),
+                other.to_rfc3339_opts(SecondsFormat::Micros, true)
+            );
+        }
+    }
+}
