@@ -13,13 +13,13 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::auth::NewApiKey;
-use crate::catalog::{Catalog, Fault, SqlDialect};
+use crate::catalog::{Catalog, Dialects, Fault};
 use crate::config::{Config, DatabaseUrl, log_filter};
 use crate::demo::{self, Demo};
 use crate::export::Exporter;
 use crate::http::{self, Clock, Service};
 use crate::link::{self, is_bare_name, is_key_id};
-use crate::source::SqliteSource;
+use crate::source::{PostgresOptions, PostgresSource, Source, Sources, SqliteSource, dialects};
 
 /// A wrong configuration, catalog or database, as for every wrong use of a command.
 const EXIT_MISCONFIGURED: u8 = 2;
@@ -102,7 +102,7 @@ async fn serve() -> Result<(), Faults> {
 async fn check() -> Result<(), Faults> {
     let service = load(read_config()?).await?;
     let exports = service.exporter.count();
-    println!("configuration, {exports} exports and their database are in order");
+    println!("configuration, {exports} exports and their databases are in order");
     Ok(())
 }
 
@@ -122,8 +122,11 @@ async fn demo(args: DemoArgs) -> Result<(), Faults> {
 }
 
 async fn run(listener: TcpListener, service: Service) -> Result<(), Faults> {
-    let server = http::server(listener, Arc::new(service)).map_err(one)?;
-    server.await.map_err(one)
+    let service = Arc::new(service);
+    let server = http::server(listener, service.clone()).map_err(one)?;
+    server.await.map_err(one)?;
+    service.exporter.close().await;
+    Ok(())
 }
 
 fn listen(bind: SocketAddr) -> Result<TcpListener, Faults> {
@@ -134,13 +137,25 @@ fn read_config() -> Result<Config, Faults> {
     Config::from_env(std::env::vars_os()).map_err(lines)
 }
 
-/// The catalog, then the database that it is prepared against.
+/// The catalog, then the databases that it is prepared against.
 async fn load(config: Config) -> Result<Service, Faults> {
-    let (source, dialect) = match &config.database {
-        DatabaseUrl::Sqlite(path) => (SqliteSource::new(path), SqlDialect::Sqlite),
+    let options = PostgresOptions {
+        connections: config.database_connections,
+        statement_timeout: config.policy.download_max,
     };
-    let catalog = read_catalog(&config.exports_dir, dialect)?;
-    let exporter = Exporter::start(catalog, Arc::new(source), config.keyring, config.policy);
+    let mut sources = Sources::new();
+    for (name, url) in config.databases {
+        let source: Arc<dyn Source> = match url {
+            DatabaseUrl::Sqlite(path) => Arc::new(SqliteSource::new(path)),
+            DatabaseUrl::Postgres(url) => {
+                let source = PostgresSource::new(*url, options);
+                Arc::new(source.map_err(|fault| one(format!("database `{name}`: {fault}")))?)
+            }
+        };
+        sources.insert(name, source);
+    }
+    let catalog = read_catalog(&config.exports_dir, &dialects(&sources))?;
+    let exporter = Exporter::start(catalog, sources, config.keyring, config.policy);
     Ok(Service {
         exporter: exporter.await.map_err(lines)?,
         door: config.door,
@@ -148,7 +163,7 @@ async fn load(config: Config) -> Result<Service, Faults> {
     })
 }
 
-fn read_catalog(folder: &Path, dialect: SqlDialect) -> Result<Catalog, Faults> {
+fn read_catalog(folder: &Path, dialects: &Dialects) -> Result<Catalog, Faults> {
     let unreadable = |error: io::Error| vec![format!("cannot read {}: {error}", folder.display())];
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
@@ -173,7 +188,7 @@ fn read_catalog(folder: &Path, dialect: SqlDialect) -> Result<Catalog, Faults> {
     let texts = files
         .iter()
         .map(|(name, text)| (name.as_str(), text.as_str()));
-    let mut catalog = Catalog::parse(texts, dialect);
+    let mut catalog = Catalog::parse(texts, dialects);
     for (name, error) in unreadable {
         catalog.fail(&name, Fault::at(1, error.to_string()));
     }

@@ -5,7 +5,10 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
@@ -13,8 +16,10 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::auth::{ApiKeys, Door, JWT_SECRET_BYTES_MIN, JwtVerifier};
-use crate::export::LinkPolicy;
-use crate::link::Keyring;
+use crate::catalog::DEFAULT_DATABASE;
+use crate::export::Policy;
+use crate::link::{Keyring, is_bare_name};
+use crate::source::PostgresUrl;
 
 /// Every variable starts with this.
 pub const PREFIX: &str = "ROWLINK_";
@@ -23,14 +28,16 @@ pub const PREFIX: &str = "ROWLINK_";
 pub struct Config {
     /// Where to listen.
     pub bind: SocketAddr,
-    /// Where the rows are.
-    pub database: DatabaseUrl,
+    /// Where the rows are, by the names that exports use.
+    pub databases: BTreeMap<String, DatabaseUrl>,
+    /// How many downloads may have a connection to a database at a time.
+    pub database_connections: usize,
     /// The folder of `.sql` files.
     pub exports_dir: PathBuf,
     /// What signs and verifies links.
     pub keyring: Keyring,
-    /// What links may be.
-    pub policy: LinkPolicy,
+    /// What links and downloads may be.
+    pub policy: Policy,
     /// Who may ask for links.
     pub door: Door,
     /// What to log.
@@ -41,10 +48,12 @@ pub struct Config {
 }
 
 /// Where the rows are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum DatabaseUrl {
     /// `sqlite:PATH`.
     Sqlite(PathBuf),
+    /// `postgres://…`.
+    Postgres(Box<PostgresUrl>),
 }
 
 /// A variable that does not fit: its name, and what was expected. Never its value, which may be
@@ -65,11 +74,16 @@ struct Variables {
     public_url: Option<String>,
     database_url: Option<Zeroizing<String>>,
     database_url_file: Option<PathBuf>,
+    databases: Option<Zeroizing<String>>,
+    databases_file: Option<PathBuf>,
+    database_connections: Option<String>,
     exports_dir: Option<PathBuf>,
     signing_keys: Option<Zeroizing<String>>,
     signing_keys_file: Option<PathBuf>,
     default_ttl_seconds: Option<String>,
     max_ttl_seconds: Option<String>,
+    max_download_seconds: Option<String>,
+    stall_seconds: Option<String>,
     jwt_hs256_secret: Option<Zeroizing<String>>,
     jwt_hs256_secret_file: Option<PathBuf>,
     jwt_issuer: Option<String>,
@@ -129,6 +143,18 @@ impl Config {
         );
         let database = faults.required("DATABASE_URL", database);
         let database = database.and_then(|text| faults.check("DATABASE_URL", database_of(&text)));
+        let others = faults.secret("DATABASES", variables.databases, variables.databases_file);
+        let others = others.map(|text| {
+            faults
+                .check_all("DATABASES", databases_of(&text))
+                .unwrap_or_default()
+        });
+        let database_connections = faults.number(
+            "DATABASE_CONNECTIONS",
+            variables.database_connections,
+            10,
+            1..=1000,
+        );
         let keys = faults.secret(
             "SIGNING_KEYS",
             variables.signing_keys,
@@ -136,10 +162,31 @@ impl Config {
         );
         let keys = faults.required("SIGNING_KEYS", keys);
         let keyring = keys.and_then(|text| faults.check_all("SIGNING_KEYS", Keyring::parse(&text)));
-        let ttl_seconds_max = faults.seconds("MAX_TTL_SECONDS", variables.max_ttl_seconds, 3600);
-        let ttl_seconds_default =
-            faults.seconds("DEFAULT_TTL_SECONDS", variables.default_ttl_seconds, 60);
-        if ttl_seconds_default > ttl_seconds_max {
+        let mut policy = Policy::with_defaults(public_url.unwrap_or_default());
+        let mut seconds = |variable: &str, text: Option<String>, default: u64| {
+            faults.number(variable, text, default, 1..=604_800)
+        };
+        policy.ttl_seconds_max = seconds(
+            "MAX_TTL_SECONDS",
+            variables.max_ttl_seconds,
+            policy.ttl_seconds_max,
+        );
+        policy.ttl_seconds_default = seconds(
+            "DEFAULT_TTL_SECONDS",
+            variables.default_ttl_seconds,
+            policy.ttl_seconds_default,
+        );
+        policy.download_max = Duration::from_secs(seconds(
+            "MAX_DOWNLOAD_SECONDS",
+            variables.max_download_seconds,
+            policy.download_max.as_secs(),
+        ));
+        policy.stall_max = Duration::from_secs(seconds(
+            "STALL_SECONDS",
+            variables.stall_seconds,
+            policy.stall_max.as_secs(),
+        ));
+        if policy.ttl_seconds_default > policy.ttl_seconds_max {
             faults.add(
                 "DEFAULT_TTL_SECONDS",
                 "expected no more than ROWLINK_MAX_TTL_SECONDS",
@@ -175,20 +222,17 @@ impl Config {
         let unknown = variables.unknown.into_keys();
         let log = faults.check("LOG", log_filter(variables.log.as_deref()));
 
-        match (bind, public_url, database, keyring, log) {
-            (Some(bind), Some(public_url), Some(database), Some(keyring), Some(log))
-                if faults.0.is_empty() =>
-            {
+        match (bind, database, keyring, log) {
+            (Some(bind), Some(database), Some(keyring), Some(log)) if faults.0.is_empty() => {
+                let mut databases = others.unwrap_or_default();
+                databases.insert(DEFAULT_DATABASE.to_owned(), database);
                 Ok(Config {
                     bind,
-                    database,
+                    databases,
+                    database_connections,
                     exports_dir: variables.exports_dir.unwrap_or_else(|| "exports".into()),
                     keyring,
-                    policy: LinkPolicy {
-                        public_url,
-                        ttl_seconds_default,
-                        ttl_seconds_max,
-                    },
+                    policy,
                     door: Door { jwt, api_keys },
                     log,
                     unknown: unknown
@@ -255,14 +299,22 @@ impl Faults {
         }
     }
 
-    fn seconds(&mut self, variable: &str, text: Option<String>, default: u64) -> u64 {
+    fn number<T: FromStr + PartialOrd + fmt::Display>(
+        &mut self,
+        variable: &str,
+        text: Option<String>,
+        default: T,
+        range: RangeInclusive<T>,
+    ) -> T {
         let Some(text) = text else {
             return default;
         };
         match text.parse() {
-            Ok(seconds @ 1..=604_800) => seconds,
+            Ok(number) if range.contains(&number) => number,
             _ => {
-                self.add(variable, "expected whole seconds from 1 to 604800 (7 days)");
+                let (least, most) = (range.start(), range.end());
+                let message = format!("expected a whole number from {least} to {most}");
+                self.add(variable, message);
                 default
             }
         }
@@ -275,7 +327,9 @@ impl Faults {
 /// It is neither.
 pub fn log_filter(text: Option<&str>) -> Result<EnvFilter, &'static str> {
     // The framework's own line for a broken body repeats ours without saying which download.
-    let text = text.unwrap_or("info,actix_server=warn,actix_http=off");
+    // The driver repeats every notice that the database gives.
+    let default = "info,actix_server=warn,actix_http=off,tokio_postgres=warn";
+    let text = text.unwrap_or(default);
     // The filter's own parser panics on some text that is not ASCII.
     Some(text)
         .filter(|text| text.is_ascii())
@@ -308,13 +362,69 @@ fn public_url_of(text: &str) -> Result<String, &'static str> {
         .ok_or(expected)
 }
 
-fn database_of(text: &str) -> Result<DatabaseUrl, &'static str> {
-    let path = text.strip_prefix("sqlite:").unwrap_or_default();
-    let path = path.strip_prefix("//").unwrap_or(path);
-    if path.is_empty() {
-        return Err("expected sqlite:PATH");
+const DATABASE_SCHEMES: [&str; 3] = ["sqlite:", "postgres://", "postgresql://"];
+
+fn database_of(text: &str) -> Result<DatabaseUrl, String> {
+    if let Some(path) = text.strip_prefix("sqlite:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if !path.is_empty() {
+            return Ok(DatabaseUrl::Sqlite(path.into()));
+        }
+    } else if DATABASE_SCHEMES
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
+    {
+        return PostgresUrl::parse(text).map(|url| DatabaseUrl::Postgres(Box::new(url)));
     }
-    Ok(DatabaseUrl::Sqlite(path.into()))
+    Err("expected sqlite:PATH or postgres://user@host/database".into())
+}
+
+/// `warehouse=postgres://…,archive=sqlite:…`. A comma between two hosts of a URL separates nothing:
+/// a database starts with a name and a scheme.
+fn databases_of(text: &str) -> Result<BTreeMap<String, DatabaseUrl>, Vec<String>> {
+    let starts = |piece: &str| {
+        piece.split_once('=').is_some_and(|(_, url)| {
+            DATABASE_SCHEMES
+                .iter()
+                .any(|scheme| url.starts_with(scheme))
+        })
+    };
+    let mut entries: Vec<String> = Vec::new();
+    for piece in text.split([',', '\n']).map(str::trim) {
+        match entries.last_mut() {
+            Some(entry) if !starts(piece) => {
+                entry.push(',');
+                entry.push_str(piece);
+            }
+            _ => entries.push(piece.to_owned()),
+        }
+    }
+    let mut databases = BTreeMap::new();
+    let mut faults = Vec::new();
+    for entry in &entries {
+        // Nothing of the entry may be shown but a name that is one: the rest holds a password.
+        let Some((name, url)) = entry
+            .split_once('=')
+            .filter(|(name, _)| is_bare_name(name, 64))
+        else {
+            faults.push("expected name=URL, separated by commas".to_owned());
+            continue;
+        };
+        match database_of(url) {
+            Err(fault) => faults.push(format!("{name}: {fault}")),
+            Ok(_) if name == DEFAULT_DATABASE || databases.contains_key(name) => {
+                faults.push(format!("{name}: this name is taken"));
+            }
+            Ok(database) => {
+                databases.insert(name.to_owned(), database);
+            }
+        }
+    }
+    if faults.is_empty() {
+        Ok(databases)
+    } else {
+        Err(faults)
+    }
 }
 
 fn jwt_of(
@@ -359,10 +469,12 @@ mod tests {
         let config = config(&[]).expect("a configuration");
         assert_eq!(config.policy.public_url, "https://example.com/data");
         assert_eq!(config.policy.ttl_seconds_default, 60);
-        assert_eq!(
-            config.database,
-            DatabaseUrl::Sqlite("/var/lib/shop.db".into())
-        );
+        assert_eq!(config.databases.len(), 1);
+        assert!(matches!(
+            &config.databases[DEFAULT_DATABASE],
+            DatabaseUrl::Sqlite(path) if path == "/var/lib/shop.db"
+        ));
+        assert_eq!(config.policy.download_max, Duration::from_secs(900));
         assert_eq!(config.exports_dir, PathBuf::from("exports"));
     }
 
@@ -428,6 +540,42 @@ mod tests {
             faults(&[("MAX_TTL_SECONDS", "30")]),
             ["ROWLINK_DEFAULT_TTL_SECONDS"]
         );
+    }
+
+    #[test]
+    fn further_databases_have_names_and_may_have_several_hosts() {
+        let config = config(&[(
+            "DATABASES",
+            "warehouse=postgres://u:p@a:5432,b:5433/w?sslmode=require, archive=sqlite:/a.db",
+        )]);
+        let databases = config.expect("a configuration").databases;
+        let names: Vec<&str> = databases.keys().map(String::as_str).collect();
+        assert_eq!(names, ["archive", "default", "warehouse"]);
+        assert!(matches!(databases["warehouse"], DatabaseUrl::Postgres(_)));
+    }
+
+    #[test]
+    fn a_wrong_database_is_named_without_its_password() {
+        for text in [
+            "secret",
+            "=sqlite:secret",
+            "default=sqlite:/secret",
+            "a=sqlite:/secret,a=sqlite:/secret",
+            "w=oracle:secret",
+            "w=postgres://u:secret@h:x/d",
+        ] {
+            let vars = [("ROWLINK_DATABASES", text)];
+            let vars = vars.map(|(name, value)| (name.into(), value.into()));
+            let faults = Config::from_env(vars).err().expect("refused");
+            let about = faults
+                .iter()
+                .filter(|it| it.variable == "ROWLINK_DATABASES");
+            assert_eq!(about.count(), 1, "{text}");
+            assert!(
+                !format!("{faults:?}").contains("secret"),
+                "{text}: {faults:?}"
+            );
+        }
     }
 
     #[test]

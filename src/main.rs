@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use rowlink::cli::Cli;
 
-#[actix_web::main]
+#[tokio::main]
 async fn main() -> ExitCode {
     Cli::parse().run().await
 }

@@ -1,11 +1,11 @@
 //! One `.sql` file: its settings, which stand as TOML in its leading comment, and its statement.
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::filter::FilterSettings;
-use super::{Export, Fault, Filter, SqlDialect, Statement, Variable};
+use super::{DEFAULT_DATABASE, Dialects, Export, Fault, Filter, SqlDialect, Statement, Variable};
 use crate::format::CsvOptions;
 use crate::link::is_claim_name;
 
@@ -20,6 +20,12 @@ struct Settings {
     scope: Option<String>,
     #[serde(default)]
     unscoped: bool,
+    database: Option<Spanned<String>>,
+    role: Option<String>,
+    #[serde(default)]
+    row_security: bool,
+    #[serde(default)]
+    claims: Vec<Spanned<String>>,
     #[serde(default)]
     filters: IndexMap<Spanned<String>, FilterSettings>,
     #[serde(default)]
@@ -38,7 +44,7 @@ struct ColumnSettings {
 ///
 /// # Errors
 /// Every fault of the file.
-pub(super) fn parse(name: &str, text: &str, dialect: SqlDialect) -> Result<Export, Vec<Fault>> {
+pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Export, Vec<Fault>> {
     // Editors on Windows put a byte order mark there, which no database takes for a space.
     let text = text.trim_start_matches('\u{feff}');
     let (settings_text, first_line) = split_settings(text).map_err(|fault| vec![fault])?;
@@ -70,14 +76,50 @@ pub(super) fn parse(name: &str, text: &str, dialect: SqlDialect) -> Result<Expor
             faults.push(Fault::at(line_at(option.span().start), message));
         }
     }
-    let statement = match Statement::parse(text, dialect) {
+    for claim in &settings.claims {
+        if !is_claim_name(claim.get_ref()) {
+            let message = format!("`{}`: {CLAIM_NAME}", claim.get_ref());
+            faults.push(Fault::at(line_at(claim.span().start), message));
+        }
+    }
+    let (database, line) = match settings.database {
+        None => (DEFAULT_DATABASE.to_owned(), first_line),
+        Some(name) => (name.get_ref().clone(), line_at(name.span().start)),
+    };
+    let Some(dialect) = dialects.get(&database) else {
+        let known: Vec<&str> = dialects.keys().map(String::as_str).collect();
+        let known = known.join(", ");
+        let message = format!("no database `{database}`; the databases are {known}");
+        faults.push(Fault::at(line, message));
+        return Err(faults);
+    };
+    if *dialect != SqlDialect::Postgres && (settings.role.is_some() || settings.row_security) {
+        let message = "`role` and `row_security` are for PostgreSQL";
+        faults.push(Fault::at(first_line, message));
+    }
+    let statement = match Statement::parse(text, *dialect) {
         Ok(statement) => statement,
         Err(fault) => {
             faults.push(fault);
             return Err(faults);
         }
     };
-    check_variables(&statement, &declared, settings.unscoped, &mut faults);
+    if *dialect != SqlDialect::Postgres {
+        let listed = settings.claims.iter();
+        let unused = listed.filter(|claim| {
+            let used = Variable::Claim(claim.get_ref().clone());
+            !statement.variables.contains(&used)
+        });
+        for claim in unused {
+            let message = format!("the SQL has no `:claim.{}`", claim.get_ref());
+            faults.push(Fault::at(line_at(claim.span().start), message));
+        }
+    }
+    let scope = Scope {
+        unscoped: settings.unscoped,
+        row_security: settings.row_security,
+    };
+    check_variables(&statement, &declared, scope, &mut faults);
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -90,9 +132,34 @@ pub(super) fn parse(name: &str, text: &str, dialect: SqlDialect) -> Result<Expor
         filters,
         labels: labels.map(|(name, column)| (name, column.label)).collect(),
         csv,
+        database,
+        role: settings.role,
+        row_security: settings.row_security,
+        claims: claims_of(&statement, settings.claims),
         statement,
     })
 }
+
+/// The claims that a link must carry: those that the SQL uses, then those that are listed.
+fn claims_of(statement: &Statement, listed: Vec<Spanned<String>>) -> Vec<String> {
+    let used = statement.variables.iter().filter_map(|it| match it {
+        Variable::Claim(name) => Some(name.clone()),
+        _ => None,
+    });
+    let listed = listed.into_iter().map(Spanned::into_inner);
+    used.chain(listed)
+        .collect::<IndexSet<String>>()
+        .into_iter()
+        .collect()
+}
+
+/// What keeps callers apart, besides the variables of the SQL.
+struct Scope {
+    unscoped: bool,
+    row_security: bool,
+}
+
+const CLAIM_NAME: &str = "a claim's name is 1 to 64 of A-Z a-z 0-9 _";
 
 /// The TOML of the leading comment and the line on which it starts; empty where there is none.
 ///
@@ -130,15 +197,15 @@ fn split_settings(text: &str) -> Result<(&str, usize), Fault> {
 fn check_variables(
     statement: &Statement,
     declared: &[(usize, String)],
-    unscoped: bool,
+    scope: Scope,
     faults: &mut Vec<Fault>,
 ) {
-    let mut pinned = false;
+    let mut pinned = scope.row_security;
     for variable in &statement.variables {
         match variable {
             Variable::Claim(name) if !is_claim_name(name) => {
                 let line = statement.line_of(variable);
-                let message = format!("`{variable}`: a claim's name is 1 to 64 of A-Z a-z 0-9 _");
+                let message = format!("`{variable}`: {CLAIM_NAME}");
                 faults.push(Fault::at(line, message));
                 pinned = true;
             }
@@ -158,16 +225,18 @@ fn check_variables(
             faults.push(Fault::at(*line, message));
         }
     }
-    if !pinned && !unscoped {
+    if !pinned && !scope.unscoped {
         faults.push(Fault::at(
             statement.line,
-            "every caller would get every row: use `:user` or `:claim.NAME`, or say `unscoped = true`",
+            "every caller would get every row: use `:user` or `:claim.NAME`, rely on policies with \
+             `row_security = true`, or say `unscoped = true`",
         ));
     }
-    if pinned && unscoped {
+    if pinned && scope.unscoped {
         faults.push(Fault::at(
             statement.line,
-            "`unscoped = true`, but the SQL uses `:user` or `:claim.NAME`: remove one of them",
+            "`unscoped = true`, but the SQL uses `:user` or `:claim.NAME`, or `row_security` is set: \
+             remove one of them",
         ));
     }
 }

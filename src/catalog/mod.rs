@@ -10,6 +10,7 @@ mod placeholder;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
@@ -19,10 +20,16 @@ use crate::link::{Link, VerifiedLink, is_bare_name};
 pub use filter::{Filter, FilterType, LIST_VALUES_MAX, Value};
 pub use placeholder::{SqlDialect, Statement, Variable};
 
+/// The databases that an export may name, each with its dialect.
+pub type Dialects = BTreeMap<String, SqlDialect>;
+
+/// The database of an export that names none.
+pub const DEFAULT_DATABASE: &str = "default";
+
 /// All exports, by name, and what is wrong with the files that gave none.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    exports: BTreeMap<String, Export>,
+    exports: BTreeMap<String, Arc<Export>>,
     faults: Vec<FileFault>,
 }
 
@@ -43,6 +50,14 @@ pub struct Export {
     pub labels: IndexMap<String, String>,
     /// How CSV is written unless a link says otherwise.
     pub csv: CsvOptions,
+    /// Which database it reads.
+    pub database: String,
+    /// The role that PostgreSQL runs it as, instead of the one that is logged in.
+    pub role: Option<String>,
+    /// Whether policies of PostgreSQL are what keeps callers apart.
+    pub row_security: bool,
+    /// The claims that a link must carry.
+    pub claims: Vec<String>,
     /// The SQL.
     pub statement: Statement,
 }
@@ -107,15 +122,15 @@ impl Catalog {
     /// can be reported together with what only the database finds.
     pub fn parse<'f>(
         files: impl IntoIterator<Item = (&'f str, &'f str)>,
-        dialect: SqlDialect,
+        dialects: &Dialects,
     ) -> Catalog {
         let mut catalog = Catalog::default();
         for (file, text) in files {
             let name = file.strip_suffix(".sql").unwrap_or(file);
-            let parsed = check_name(name).and_then(|()| file::parse(name, text, dialect));
+            let parsed = check_name(name).and_then(|()| file::parse(name, text, dialects));
             match parsed {
                 Ok(export) => {
-                    catalog.exports.insert(name.to_owned(), export);
+                    catalog.exports.insert(name.to_owned(), Arc::new(export));
                 }
                 Err(found) => found
                     .into_iter()
@@ -139,12 +154,12 @@ impl Catalog {
     }
 
     /// The export of that name.
-    pub fn get(&self, name: &str) -> Option<&Export> {
+    pub fn get(&self, name: &str) -> Option<&Arc<Export>> {
         self.exports.get(name)
     }
 
     /// All exports, by name.
-    pub fn iter(&self) -> impl Iterator<Item = &Export> {
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Export>> {
         self.exports.values()
     }
 }
@@ -163,12 +178,14 @@ fn check_name(name: &str) -> Result<(), Vec<Fault>> {
     }
 }
 
-/// A statement with its values: what a source runs. Only [`Export::bind`] makes one.
+/// An export with the values of a link: what a source runs. Only [`Export::bind`] makes one.
 #[derive(Debug, Clone)]
 pub struct BoundQuery {
-    sql: String,
+    export: Arc<Export>,
     parameters: Vec<Parameter>,
     columns: Option<Vec<String>>,
+    user: String,
+    claims: BTreeMap<String, String>,
 }
 
 /// The value of one parameter.
@@ -183,12 +200,12 @@ pub enum Parameter {
 }
 
 impl BoundQuery {
-    /// The SQL with numbered parameters.
-    pub fn sql(&self) -> &str {
-        &self.sql
+    /// The export.
+    pub fn export(&self) -> &Export {
+        &self.export
     }
 
-    /// The parameters' values; the first is number 1.
+    /// The values of the statement's variables, in their order.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
@@ -197,17 +214,19 @@ impl BoundQuery {
     pub fn columns(&self) -> Option<&[String]> {
         self.columns.as_deref()
     }
+
+    /// The user id of the link.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The pinned claims of the link.
+    pub fn claims(&self) -> &BTreeMap<String, String> {
+        &self.claims
+    }
 }
 
 impl Export {
-    /// The claims that its SQL pins, which a link must carry.
-    pub fn claims(&self) -> impl Iterator<Item = &str> {
-        self.statement.variables.iter().filter_map(|it| match it {
-            Variable::Claim(name) => Some(name.as_str()),
-            _ => None,
-        })
-    }
-
     /// Checks a request's filters and spells them as a link carries them, with the defaults of
     /// those that were left out, so that a default that changes later changes no link.
     ///
@@ -232,7 +251,7 @@ impl Export {
     /// # Errors
     /// Every filter or claim of the link that this catalog, which may be newer, does not accept.
     pub fn bind(
-        &self,
+        self: &Arc<Self>,
         verified: &VerifiedLink,
         columns: Option<Vec<String>>,
     ) -> Result<BoundQuery, Vec<FieldFault>> {
@@ -246,35 +265,40 @@ impl Export {
         if !unpinned.is_empty() {
             return Err(unpinned);
         }
+        let missing = self
+            .claims
+            .iter()
+            .filter(|name| !link.claims.contains_key(*name));
+        let missing: Vec<FieldFault> = missing
+            .map(|name| FieldFault::new(format!("claims.{name}"), "is missing"))
+            .collect();
+        if !missing.is_empty() {
+            return Err(missing);
+        }
         let text = |text: &str| Parameter::One(Value::Text(text.to_owned()));
         let bind = |variable: &Variable| match variable {
-            Variable::User => Ok(text(link.user.as_str())),
-            Variable::Claim(name) => match link.claims.get(name) {
-                Some(claim) => Ok(text(claim)),
-                None => Err(FieldFault::new(format!("claims.{name}"), "is missing")),
-            },
+            Variable::User => text(link.user.as_str()),
+            Variable::Claim(name) => text(&link.claims[name]),
             Variable::Filter(name) => {
                 let found = checked.iter().find(|(filter, _)| filter.name == *name);
-                Ok(found.map_or(Parameter::Null, |(filter, values)| {
+                found.map_or(Parameter::Null, |(filter, values)| {
                     Parameter::of(filter, values.clone())
-                }))
+                })
             }
         };
-        let (parameters, faults) = partition(self.statement.variables.iter().map(bind));
-        if !faults.is_empty() {
-            return Err(faults);
-        }
         Ok(BoundQuery {
-            sql: self.statement.sql.clone(),
-            parameters,
+            export: self.clone(),
+            parameters: self.statement.variables.iter().map(bind).collect(),
             columns,
+            user: link.user.to_string(),
+            claims: link.claims.clone(),
         })
     }
 
     /// A claim narrows the link. An export that does not know it, perhaps an older version on this
     /// replica, would give more rows than were authorised.
     fn unpinned_claims(&self, link: &Link) -> Vec<FieldFault> {
-        let pinned = |name: &&String| self.claims().any(|claim| claim == *name);
+        let pinned = |name: &&String| self.claims.contains(*name);
         let unpinned = link.claims.keys().filter(|name| !pinned(name));
         unpinned
             .map(|name| FieldFault::new(format!("claims.{name}"), "is not pinned by this export"))

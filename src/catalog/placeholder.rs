@@ -4,8 +4,9 @@
 //! `::cast` is left alone.
 
 use std::fmt;
+use std::ops::Range;
 
-use sqlparser::dialect::{Dialect, SQLiteDialect};
+use sqlparser::dialect::{Dialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Word};
 
 use super::Fault;
@@ -36,18 +37,22 @@ impl fmt::Display for Variable {
 pub enum SqlDialect {
     /// SQLite; parameters are `?1`, `?2`, ….
     Sqlite,
+    /// PostgreSQL; parameters are `$1`, `$2`, ….
+    Postgres,
 }
 
 impl SqlDialect {
     fn tokenizer_dialect(self) -> &'static dyn Dialect {
         match self {
             SqlDialect::Sqlite => &SQLiteDialect {},
+            SqlDialect::Postgres => &PostgreSqlDialect {},
         }
     }
 
     fn parameter(self, number: usize) -> String {
         match self {
             SqlDialect::Sqlite => format!("?{number}"),
+            SqlDialect::Postgres => format!("${number}"),
         }
     }
 }
@@ -61,8 +66,11 @@ pub struct Statement {
     pub variables: Vec<Variable>,
     /// The line of the file on which each variable is first used.
     first_uses: Vec<usize>,
+    /// Where the parameters stand in the SQL, and the index of the variable of each.
+    uses: Vec<(Range<usize>, usize)>,
     /// The line of the file on which the SQL starts, from 1.
     pub line: usize,
+    dialect: SqlDialect,
 }
 
 impl Statement {
@@ -79,13 +87,22 @@ impl Statement {
             .filter(|token| !matches!(token.token, Token::Whitespace(_)))
             .collect();
         let code = one_statement(&code)?;
+        if let Some(foreign) = code
+            .iter()
+            .find(|it| matches!(it.token, Token::Placeholder(_)))
+        {
+            let message = format!("`{}`: a parameter is written `:name`", foreign.token);
+            return Err(Fault::at(line_of(foreign.span.start), message));
+        }
         let offsets = Offsets::new(text);
 
         let mut statement = Statement {
             sql: String::new(),
             variables: Vec::new(),
             first_uses: Vec::new(),
+            uses: Vec::new(),
             line: line_of(code[0].span.start),
+            dialect,
         };
         let mut copied = offsets.byte(code[0].span.start);
         let mut rest = code;
@@ -94,11 +111,10 @@ impl Statement {
             let Some((variable, length)) = placeholder(first, following) else {
                 continue;
             };
-            let number = statement.number(variable, line_of(first.span.start));
             statement
                 .sql
                 .push_str(&text[copied..offsets.byte(first.span.start)]);
-            statement.sql.push_str(&dialect.parameter(number));
+            statement.push_use(variable, line_of(first.span.start));
             let last = following[length - 1];
             copied = offsets.byte(last.span.end);
             rest = &following[length..];
@@ -121,14 +137,32 @@ impl Statement {
         self.first_uses[index.expect("a variable of this statement")]
     }
 
-    fn number(&mut self, variable: Variable, line: usize) -> usize {
+    /// The same SQL with a parameter of its own for each use of a variable, and the index of the
+    /// variable of each parameter: for a database that gives one parameter only one type.
+    pub fn with_a_parameter_for_each_use(&self) -> (String, Vec<usize>) {
+        let mut sql = String::new();
+        let mut variables = Vec::new();
+        let mut copied = 0;
+        for (span, variable) in &self.uses {
+            variables.push(*variable);
+            sql.push_str(&self.sql[copied..span.start]);
+            sql.push_str(&self.dialect.parameter(variables.len()));
+            copied = span.end;
+        }
+        sql.push_str(&self.sql[copied..]);
+        (sql, variables)
+    }
+
+    fn push_use(&mut self, variable: Variable, line: usize) {
         let known = self.variables.iter().position(|other| *other == variable);
         let index = known.unwrap_or_else(|| {
             self.variables.push(variable);
             self.first_uses.push(line);
             self.variables.len() - 1
         });
-        index + 1
+        let start = self.sql.len();
+        self.sql.push_str(&self.dialect.parameter(index + 1));
+        self.uses.push((start..self.sql.len(), index));
     }
 }
 
@@ -241,6 +275,33 @@ mod tests {
             statement.line_at(statement.sql.find("?1").expect("there")),
             5
         );
+    }
+
+    #[test]
+    fn each_use_can_have_a_parameter_of_its_own() {
+        let text = "select :a::int, ':a', $$:a$$ where :user = :a and x ? 'y'";
+        let statement = Statement::parse(text, SqlDialect::Postgres).expect("a statement");
+        assert_eq!(
+            statement.sql,
+            "select $1::int, ':a', $$:a$$ where $2 = $1 and x ? 'y'"
+        );
+        let (sql, variables) = statement.with_a_parameter_for_each_use();
+        assert_eq!(
+            sql,
+            "select $1::int, ':a', $$:a$$ where $2 = $3 and x ? 'y'"
+        );
+        assert_eq!(variables, [0, 1, 0]);
+    }
+
+    #[test]
+    fn a_driver_s_own_parameters_are_refused() {
+        for (sql, dialect) in [
+            ("select :user,\n$1", SqlDialect::Postgres),
+            ("select :user,\n?1", SqlDialect::Sqlite),
+        ] {
+            let fault = Statement::parse(sql, dialect).expect_err("refused");
+            assert_eq!(fault.line, 2, "{sql}: {}", fault.message);
+        }
     }
 
     #[test]

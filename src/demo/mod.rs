@@ -9,11 +9,11 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::auth::{Door, JwtVerifier, NewApiKey};
-use crate::catalog::{Catalog, SqlDialect};
-use crate::export::{Exporter, LinkPolicy};
+use crate::catalog::{Catalog, DEFAULT_DATABASE};
+use crate::export::{Exporter, Policy};
 use crate::http::{Clock, Service};
 use crate::link::{self, Keyring};
-use crate::source::SqliteSource;
+use crate::source::{Sources, SqliteSource, dialects};
 
 /// How many orders `orders.sql` makes.
 pub const ORDERS: u32 = 500_000;
@@ -52,14 +52,11 @@ impl Demo {
         let key = link::generate("demo").map_err(|error| fail(&error))?;
         let keyring = Keyring::parse(&key).expect("a generated key is a good key");
         let secret = NewApiKey::generate().map_err(|error| fail(&error))?.token;
-        let policy = LinkPolicy {
-            public_url: format!("http://{address}"),
-            ttl_seconds_default: 60,
-            ttl_seconds_max: 3600,
-        };
-        let catalog = Catalog::parse(EXPORTS, SqlDialect::Sqlite);
+        let policy = Policy::with_defaults(format!("http://{address}"));
         let source = Arc::new(SqliteSource::new(&path));
-        let exporter = Exporter::start(catalog, source, keyring, policy);
+        let sources = Sources::from([(DEFAULT_DATABASE.to_owned(), source as _)]);
+        let catalog = Catalog::parse(EXPORTS, &dialects(&sources));
+        let exporter = Exporter::start(catalog, sources, keyring, policy);
         let exporter = exporter
             .await
             .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;

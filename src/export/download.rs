@@ -1,6 +1,7 @@
 //! A running download: rows in, chunks of the file out.
 
 use indexmap::IndexMap;
+use tokio::time::{Instant, timeout_at};
 
 use crate::encode::{CsvEncoder, Encoder};
 use crate::format::CsvOptions;
@@ -13,6 +14,7 @@ const CHUNK_BYTES_FORESEEN: usize = 256 * 1024;
 /// A file on its way. Dropping it cancels the query.
 pub struct Download {
     rows: RowStream,
+    deadline: Instant,
     encoder: Box<dyn Encoder>,
     begun: bool,
     /// What the next chunk will need, as far as the last one tells.
@@ -24,11 +26,13 @@ pub struct Download {
 impl Download {
     pub(super) fn csv(
         rows: RowStream,
+        deadline: Instant,
         options: CsvOptions,
         labels: IndexMap<String, String>,
     ) -> Download {
         Download {
             rows,
+            deadline,
             encoder: Box::new(CsvEncoder::new(options, labels)),
             begun: false,
             chunk_bytes: 0,
@@ -55,7 +59,7 @@ impl Download {
     /// The next piece of the file, never empty, or `None` once the file is whole.
     ///
     /// # Errors
-    /// The rows ended early. What was sent so far must not look like a whole file.
+    /// The rows ended early, or took too long. What was sent so far must not look like a whole file.
     pub async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, SourceError> {
         let mut chunk = Vec::with_capacity(self.chunk_bytes);
         while chunk.is_empty() {
@@ -63,7 +67,8 @@ impl Download {
                 self.encoder.begin(self.rows.columns(), &mut chunk);
                 self.begun = true;
             }
-            let Some(batch) = self.rows.next().await? else {
+            let next = timeout_at(self.deadline, self.rows.next()).await;
+            let Some(batch) = next.unwrap_or(Err(SourceError::TooSlow))? else {
                 break;
             };
             self.encoder.rows(&batch, &mut chunk);

@@ -146,7 +146,8 @@ fn user_of(caller: &Caller, requested: Option<UserId>) -> Result<UserId, Vec<Fie
 
 fn pinned_claims(caller: &Caller, export: &Export) -> Result<BTreeMap<String, String>, IssueError> {
     export
-        .claims()
+        .claims
+        .iter()
         .map(|name| match caller.claims.get(name) {
             Some(value) => Ok((name.to_owned(), value.clone())),
             None => Err(IssueError::MissingClaim(name.to_owned())),

@@ -6,14 +6,16 @@ mod open;
 mod options;
 mod request;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::future::{join_all, try_join_all};
 
 use crate::auth::Caller;
 use crate::catalog::{Catalog, Export, Fault, FileFault};
 use crate::link::{FileName, Keyring, Link};
 use crate::row::Column;
-use crate::source::{Source, SourceError};
+use crate::source::{SourceError, Sources, causes};
 
 pub use download::Download;
 pub use issue::{IssueError, IssuedLink};
@@ -24,20 +26,38 @@ pub use request::LinkRequest;
 pub struct Exporter {
     catalog: Catalog,
     columns: BTreeMap<String, Vec<Column>>,
-    source: Arc<dyn Source>,
+    sources: Sources,
     keyring: Keyring,
-    policy: LinkPolicy,
+    policy: Policy,
 }
 
-/// What the operator decides about links.
+/// What the operator decides about links and downloads.
 #[derive(Debug, Clone)]
-pub struct LinkPolicy {
+pub struct Policy {
     /// Origin and prefix of every link, without a slash at the end. Never taken from a request.
     pub public_url: String,
     /// How long a link lives unless the request says otherwise.
     pub ttl_seconds_default: u64,
     /// How long a link may live.
     pub ttl_seconds_max: u64,
+    /// How long a download may take.
+    pub download_max: Duration,
+    /// How long a download's reader may accept nothing.
+    pub stall_max: Duration,
+}
+
+impl Policy {
+    /// What holds unless the operator decides otherwise: links of a minute, at most of an hour;
+    /// downloads of at most 15 minutes, cut when nothing is accepted for 30 seconds.
+    pub fn with_defaults(public_url: String) -> Policy {
+        Policy {
+            public_url,
+            ttl_seconds_default: 60,
+            ttl_seconds_max: 3600,
+            download_max: Duration::from_secs(900),
+            stall_max: Duration::from_secs(30),
+        }
+    }
 }
 
 /// Why the service cannot start with this catalog and database.
@@ -46,27 +66,38 @@ pub enum StartFault {
     /// A fault of a file.
     #[error(transparent)]
     File(#[from] FileFault),
-    /// The database cannot be reached.
-    #[error("database: {}", causes(.0))]
-    Database(#[source] SourceError),
+    /// A database cannot be reached.
+    #[error("database `{name}`: {}", causes(.error))]
+    Database {
+        /// Its name in the configuration.
+        name: String,
+        /// Why not.
+        #[source]
+        error: SourceError,
+    },
 }
 
 impl Exporter {
-    /// Prepares every export against the database.
+    /// Prepares every export against its database.
     ///
     /// # Errors
-    /// Every fault of every file at once; or that the database cannot be reached.
+    /// Every fault of every file and every database that cannot be reached, at once.
     pub async fn start(
         catalog: Catalog,
-        source: Arc<dyn Source>,
+        sources: Sources,
         keyring: Keyring,
-        policy: LinkPolicy,
+        policy: Policy,
     ) -> Result<Exporter, Vec<StartFault>> {
         let mut columns = BTreeMap::new();
         let found = catalog.faults().iter().cloned();
         let mut faults: Vec<StartFault> = found.map(StartFault::File).collect();
+        let mut unreachable = BTreeSet::new();
         for export in catalog.iter() {
-            match source.describe(&export.statement).await {
+            // The other exports of a database that is not there would only say so again.
+            if unreachable.contains(&export.database) {
+                continue;
+            }
+            match sources[&export.database].describe(export).await {
                 Ok(found) => {
                     let in_columns = check_columns(export, &found);
                     faults.extend(in_columns.map(|fault| file_fault(export, fault)));
@@ -79,9 +110,9 @@ impl Exporter {
                     faults.push(file_fault(export, Fault::at(line, message)));
                 }
                 Err(error) => {
-                    // The other exports would only say so again.
-                    faults.push(StartFault::Database(error));
-                    break;
+                    unreachable.insert(export.database.clone());
+                    let name = export.database.clone();
+                    faults.push(StartFault::Database { name, error });
                 }
             }
         }
@@ -89,7 +120,7 @@ impl Exporter {
             Ok(Exporter {
                 catalog,
                 columns,
-                source,
+                sources,
                 keyring,
                 policy,
             })
@@ -103,9 +134,23 @@ impl Exporter {
         self.columns.len()
     }
 
-    /// The database, for its readiness.
-    pub fn source(&self) -> &dyn Source {
-        self.source.as_ref()
+    /// What the operator decided.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Whether every database answers.
+    ///
+    /// # Errors
+    /// One does not.
+    pub async fn ping(&self) -> Result<(), SourceError> {
+        let pings = self.sources.values().map(|source| source.ping());
+        try_join_all(pings).await.map(drop)
+    }
+
+    /// Waits, for a moment at most, until cancelled queries have ended in their databases.
+    pub async fn close(&self) {
+        join_all(self.sources.values().map(|source| source.close())).await;
     }
 
     /// The exports that a caller may have, each with its columns.
@@ -113,7 +158,7 @@ impl Exporter {
         self.catalog
             .iter()
             .filter(|export| may_export(caller, export))
-            .map(|export| (export, self.columns_of(export)))
+            .map(|export| (export.as_ref(), self.columns_of(export)))
     }
 
     fn columns_of(&self, export: &Export) -> &[Column] {
@@ -172,16 +217,4 @@ fn check_columns<'a>(
 fn file_fault(export: &Export, fault: Fault) -> StartFault {
     let file = format!("{}.sql", export.name);
     StartFault::File(FileFault { file, fault })
-}
-
-/// An error with all its causes, for the log.
-pub fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

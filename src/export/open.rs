@@ -1,8 +1,10 @@
 //! The second use case: open a download.
 
+use tokio::time::{Instant, timeout_at};
+
 use super::options::Output;
 use super::{Download, Exporter, filename};
-use crate::catalog::{BoundQuery, FieldFault};
+use crate::catalog::{BoundQuery, FieldFault, Variable};
 use crate::format::Format;
 use crate::link::{self, Link, LinkError};
 use crate::source::SourceError;
@@ -21,7 +23,7 @@ pub enum OpenError {
     Invalid(Vec<FieldFault>),
     /// The database failed before the first row.
     #[error(transparent)]
-    Source(#[from] SourceError),
+    Source(SourceError),
 }
 
 /// A verified link whose query is bound but not run.
@@ -75,7 +77,30 @@ impl Exporter {
     /// The database failed before that.
     pub async fn open(&self, accepted: Accepted) -> Result<Download, OpenError> {
         let Output { csv, labels, .. } = accepted.output;
-        let rows = self.source.open(accepted.query).await?;
-        Ok(Download::csv(rows, csv, labels))
+        let query = accepted.query;
+        let variables = query.export().statement.variables.clone();
+        let deadline = Instant::now() + self.policy.download_max;
+        let source = &self.sources[&query.export().database];
+        let opened = timeout_at(deadline, source.open(query)).await;
+        let rows = opened.unwrap_or(Err(SourceError::TooSlow));
+        let rows = rows.map_err(|error| match error {
+            SourceError::BadValue { variable, .. } => {
+                let variable = variable.and_then(|index| variables.get(index));
+                OpenError::Invalid(vec![not_taken(variable)])
+            }
+            error => OpenError::Source(error),
+        })?;
+        Ok(Download::csv(rows, deadline, csv, labels))
     }
+}
+
+/// A value that fits its filter, and not what the database compares it with.
+fn not_taken(variable: Option<&Variable>) -> FieldFault {
+    let field = match variable {
+        Some(Variable::User) => "user".to_owned(),
+        Some(Variable::Claim(name)) => format!("claims.{name}"),
+        Some(Variable::Filter(name)) => format!("filters.{name}"),
+        None => "filters".to_owned(),
+    };
+    FieldFault::new(field, "the database does not take this value")
 }

@@ -1,6 +1,6 @@
 //! `GET` and `HEAD /v1/exports/{export}.{format}?…`: a signed link becomes the file.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::body::BodyStream;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -12,9 +12,10 @@ use futures_util::stream::{self, Stream};
 use super::problem::{Problem, unknown_format, unknown_path};
 use super::{Service, request_id};
 use crate::catalog::is_export_name;
-use crate::export::{Accepted, Download, causes};
+use crate::export::{Accepted, Download};
 use crate::format::Format;
 use crate::link::{Link, percent_encode};
+use crate::source::{SourceError, causes};
 
 /// Streams the file.
 pub async fn get(request: HttpRequest, service: Data<Service>) -> Result<HttpResponse, Problem> {
@@ -22,7 +23,8 @@ pub async fn get(request: HttpRequest, service: Data<Service>) -> Result<HttpRes
     refuse_late_range(request.headers())?;
     let accepted = accept(&request, &service)?;
     let mut response = response_to(&accepted);
-    let mut audit = Audit::start(&request, &accepted.link);
+    let stall_max = service.exporter.policy().stall_max;
+    let mut audit = Audit::start(&request, &accepted.link, stall_max);
     let mut download = service
         .exporter
         .open(accepted)
@@ -87,7 +89,10 @@ fn chunks(download: Download, audit: Audit) -> impl Stream<Item = Result<Bytes, 
                     cause = causes(&error),
                     "download aborted"
                 );
-                audit.outcome = "database_failed";
+                audit.outcome = match error {
+                    SourceError::TooSlow => "too_slow",
+                    _ => "database_failed",
+                };
                 // Lets the server send the chunks it still holds: they would go with the error.
                 tokio::task::yield_now().await;
                 Some((Err(Aborted), None))
@@ -198,6 +203,9 @@ fn content_disposition(filename: &str) -> HeaderValue {
     .expect("a file name has no control characters, and these are its ASCII ones")
 }
 
+/// The outcome of a download that nothing else ended.
+const CLIENT_GONE: &str = "client_gone";
+
 /// One line in the log for each download, also for one that its client left.
 struct Audit {
     request_id: String,
@@ -208,11 +216,14 @@ struct Audit {
     started: Instant,
     rows: u64,
     bytes: u64,
+    /// When the last chunk was handed to the connection, which asks for the next once it is sent.
+    handed_on: Instant,
+    stall_max: Duration,
     outcome: &'static str,
 }
 
 impl Audit {
-    fn start(request: &HttpRequest, link: &Link) -> Audit {
+    fn start(request: &HttpRequest, link: &Link, stall_max: Duration) -> Audit {
         Audit {
             request_id: request_id(request).to_string(),
             link_id: link.id.to_string(),
@@ -222,18 +233,25 @@ impl Audit {
             started: Instant::now(),
             rows: 0,
             bytes: 0,
-            outcome: "client_gone",
+            handed_on: Instant::now(),
+            stall_max,
+            outcome: CLIENT_GONE,
         }
     }
 
     fn written(&mut self, download: &Download) {
         self.rows = download.rows_written();
         self.bytes = download.bytes_written();
+        self.handed_on = Instant::now();
     }
 }
 
 impl Drop for Audit {
     fn drop(&mut self) {
+        let stalled = self.bytes > 0 && self.handed_on.elapsed() >= self.stall_max;
+        if self.outcome == CLIENT_GONE && stalled {
+            self.outcome = "stalled";
+        }
         tracing::info!(
             request_id = self.request_id,
             link_id = self.link_id,

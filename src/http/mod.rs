@@ -6,6 +6,7 @@ mod links;
 mod ops;
 mod problem;
 
+use std::any::Any;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -16,8 +17,10 @@ use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::{Next, from_fn};
+use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data, PayloadConfig, ServiceConfig};
 use actix_web::{App, Error, HttpMessage as _, HttpRequest, HttpResponse, HttpServer, Resource};
+use socket2::SockRef;
 use uuid::Uuid;
 
 use crate::auth::{AuthError, Caller, Door};
@@ -55,6 +58,7 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// # Errors
 /// The socket cannot be used.
 pub fn server(listener: TcpListener, service: Arc<Service>) -> io::Result<Server> {
+    let stall_max = service.exporter.policy().stall_max;
     let service = Data::from(service);
     let server = HttpServer::new(move || {
         App::new()
@@ -67,9 +71,21 @@ pub fn server(listener: TcpListener, service: Arc<Service>) -> io::Result<Server
     .keep_alive(KEEP_ALIVE)
     // A client that closed its side has left: a half-closed connection would hide that.
     .h1_allow_half_closed(false)
+    .on_connect(move |socket, _| limit_stalls(socket, stall_max))
     .listen(listener)?
     .run();
     Ok(server)
+}
+
+/// Has the kernel close a connection whose peer accepts nothing for that long. Only it knows: what
+/// we write is accepted by a buffer first. RFC 5482; Linux counts a closed window as well.
+fn limit_stalls(socket: &dyn Any, stall_max: Duration) {
+    #[cfg(target_os = "linux")]
+    if let Some(socket) = socket.downcast_ref::<TcpStream>()
+        && let Err(error) = SockRef::from(socket).set_tcp_user_timeout(Some(stall_max))
+    {
+        tracing::warn!(%error, "a stalled download will not be cut");
+    }
 }
 
 /// The route table.

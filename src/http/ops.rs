@@ -14,7 +14,7 @@ pub async fn healthz() -> HttpResponse {
 
 /// Links can be issued and downloads served.
 pub async fn readyz(service: Data<Service>) -> Result<HttpResponse, Problem> {
-    service.exporter.source().ping().await?;
+    service.exporter.ping().await?;
     Ok(HttpResponse::Ok().json(json!({"status": "ready"})))
 }
 

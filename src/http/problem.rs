@@ -13,9 +13,9 @@ use uuid::Uuid;
 
 use crate::auth::AuthError;
 use crate::catalog::FieldFault;
-use crate::export::{IssueError, OpenError, causes};
+use crate::export::{IssueError, OpenError};
 use crate::link::LinkError;
-use crate::source::SourceError;
+use crate::source::{SourceError, causes};
 
 /// How long a client shall wait when the database is not available.
 const RETRY_AFTER_SECONDS: u64 = 2;
@@ -215,14 +215,28 @@ impl From<SourceError> for Problem {
                 "try again in a moment",
             )
             .with_header(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS)),
-            SourceError::Query { .. } | SourceError::NotUtf8 { .. } | SourceError::Cut => {
-                Problem::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "export-failed",
-                    "The export failed",
-                    "the rows could not be read; the operator finds the reason by the request id",
-                )
-            }
+            SourceError::Busy { .. } => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "database-busy",
+                "Too many downloads are running",
+                "try again in a moment",
+            )
+            .with_header(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS)),
+            SourceError::TooSlow => Problem::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "export-too-slow",
+                "The export takes too long",
+                "no row came in time; narrow the filters, or ask the operator",
+            ),
+            SourceError::BadValue { .. }
+            | SourceError::Query { .. }
+            | SourceError::NotUtf8 { .. }
+            | SourceError::Cut => Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "export-failed",
+                "The export failed",
+                "the rows could not be read; the operator finds the reason by the request id",
+            ),
         };
         problem.0.cause = Some(causes(&error));
         problem

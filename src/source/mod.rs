@@ -4,29 +4,48 @@
 //! database that cannot be reached is still an honest status code. After that, rows or an error:
 //! a stream that ends without its last batch is never taken for a whole one.
 
+mod postgres;
+mod sink;
 mod sqlite;
 mod stream;
 
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::catalog::{BoundQuery, Statement};
+use crate::catalog::{BoundQuery, Dialects, Export, SqlDialect};
 use crate::row::Column;
 
+pub use postgres::{PostgresOptions, PostgresSource, PostgresUrl};
 pub use sqlite::SqliteSource;
 pub use stream::RowStream;
 
+/// The databases of a deployment, by the names that exports use.
+pub type Sources = BTreeMap<String, Arc<dyn Source>>;
+
+/// How the SQL of each is read.
+pub fn dialects(sources: &Sources) -> Dialects {
+    let dialects = sources.iter();
+    dialects
+        .map(|(name, source)| (name.clone(), source.dialect()))
+        .collect()
+}
+
 /// A database.
 pub trait Source: Send + Sync {
-    /// Prepares a statement without running it; returns its columns.
+    /// How its SQL is read.
+    fn dialect(&self) -> SqlDialect;
+
+    /// Prepares an export's statement without running it; returns its columns.
     ///
     /// # Errors
     /// [`SourceError::Query`] with the place in the SQL where it is known, or the database cannot
     /// be reached.
     fn describe<'a>(
         &'a self,
-        statement: &'a Statement,
+        export: &'a Export,
     ) -> BoxFuture<'a, Result<Vec<Column>, SourceError>>;
 
     /// Runs a query and returns its rows once the first of them are here.
@@ -42,6 +61,9 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// It does not.
     fn ping(&self) -> BoxFuture<'_, Result<(), SourceError>>;
+
+    /// Waits, for a moment at most, until queries that were cancelled have ended in the database.
+    fn close(&self) -> BoxFuture<'_, ()>;
 }
 
 /// Why rows did not come, sorted by what an operator can do. For the log: it may quote SQL.
@@ -50,6 +72,24 @@ pub enum SourceError {
     /// The database cannot be reached or is busy: later it may be there.
     #[error("the database is not available")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// Every connection that may be opened is in use.
+    #[error("all {connections} connections to the database are in use")]
+    Busy {
+        /// How many there are.
+        connections: usize,
+    },
+    /// The query took longer than it may.
+    #[error("the query took longer than it may")]
+    TooSlow,
+    /// The database does not take a value of the link, before it has run anything.
+    #[error("the database does not take a value")]
+    BadValue {
+        /// The index of the variable in the statement, where the database says which.
+        variable: Option<usize>,
+        /// What the database said.
+        #[source]
+        cause: Box<dyn Error + Send + Sync>,
+    },
     /// The database refused the query or failed in it.
     #[error("the query failed")]
     Query {
@@ -70,4 +110,16 @@ pub enum SourceError {
     /// The query ended without its last rows: its thread died, or it was cancelled.
     #[error("the rows ended before the last one")]
     Cut,
+}
+
+/// An error with all its causes, for the log.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

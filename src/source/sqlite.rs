@@ -9,9 +9,9 @@ use rusqlite::types::{ToSqlOutput, Value as SqliteValue, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 use rust_decimal::prelude::ToPrimitive as _;
 
-use super::stream::{ReaderGone, RowSink, hand_over};
+use super::sink::{ReaderGone, RowSink, hand_over};
 use super::{RowStream, Source, SourceError};
-use crate::catalog::{BoundQuery, Parameter, Statement, Value};
+use crate::catalog::{BoundQuery, Export, Parameter, SqlDialect, Statement, Value};
 use crate::row::{Cell, Column};
 
 /// How long a lock of another process is waited for.
@@ -54,11 +54,15 @@ impl SqliteSource {
 }
 
 impl Source for SqliteSource {
+    fn dialect(&self) -> SqlDialect {
+        SqlDialect::Sqlite
+    }
+
     fn describe<'a>(
         &'a self,
-        statement: &'a Statement,
+        export: &'a Export,
     ) -> BoxFuture<'a, Result<Vec<Column>, SourceError>> {
-        let statement = statement.clone();
+        let statement = export.statement.clone();
         Box::pin(self.on_thread(move |connection| describe(&connection, &statement)))
     }
 
@@ -80,6 +84,11 @@ impl Source for SqliteSource {
             let count = "select count(*) from sqlite_schema";
             connection.query_row(count, [], |_| Ok(())).map_err(failure)
         }))
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        // The process ends, and with it its threads.
+        Box::pin(std::future::ready(()))
     }
 }
 
@@ -146,7 +155,7 @@ fn stream(source: &SqliteSource, query: &BoundQuery, sink: &RowSink) -> Result<(
     let interrupt = connection.get_interrupt_handle();
     sink.on_cancel(move || interrupt.interrupt());
     connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(sink.progress_hook()))?;
-    let mut prepared = connection.prepare(query.sql())?;
+    let mut prepared = connection.prepare(&query.export().statement.sql)?;
     for (index, parameter) in query.parameters().iter().enumerate() {
         prepared.raw_bind_parameter(index + 1, bind(parameter))?;
     }

@@ -1,0 +1,306 @@
+//! Binary results → cells. The formats are those of PostgreSQL's `*_send` functions.
+
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use crate::row::{Cell, Date, Time, Timestamp};
+
+/// How the values of a column are read. What is not here is cast to text by the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Decoder {
+    Boolean,
+    Int2,
+    Int4,
+    Int8,
+    Oid,
+    Float4,
+    Float8,
+    Numeric,
+    Text,
+    /// `character(n)` keeps its blanks, which a cast to text would remove.
+    PaddedText,
+    Bytes,
+    Date,
+    Time,
+    LocalTimestamp,
+    Timestamp,
+    Uuid,
+    Json,
+    JsonBinary,
+}
+
+impl Decoder {
+    /// The decoder for a type, after the cast that [`cast`](Self::cast) says.
+    pub(super) fn of(column: &Type) -> Decoder {
+        match *column {
+            Type::BOOL => Decoder::Boolean,
+            Type::INT2 => Decoder::Int2,
+            Type::INT4 => Decoder::Int4,
+            Type::INT8 => Decoder::Int8,
+            Type::OID => Decoder::Oid,
+            Type::FLOAT4 => Decoder::Float4,
+            Type::FLOAT8 => Decoder::Float8,
+            // An amount of money, without the sign and the separators of the server's locale.
+            Type::NUMERIC | Type::MONEY => Decoder::Numeric,
+            Type::BPCHAR => Decoder::PaddedText,
+            Type::BYTEA => Decoder::Bytes,
+            Type::DATE => Decoder::Date,
+            Type::TIME => Decoder::Time,
+            Type::TIMESTAMP => Decoder::LocalTimestamp,
+            Type::TIMESTAMPTZ => Decoder::Timestamp,
+            Type::UUID => Decoder::Uuid,
+            Type::JSON => Decoder::Json,
+            Type::JSONB => Decoder::JsonBinary,
+            _ => Decoder::Text,
+        }
+    }
+
+    /// What the server casts a column to, so that its values are certain to be of this type.
+    pub(super) fn cast(self) -> &'static str {
+        match self {
+            Decoder::Boolean => "bool",
+            Decoder::Int2 => "int2",
+            Decoder::Int4 => "int4",
+            Decoder::Int8 => "int8",
+            Decoder::Oid => "oid",
+            Decoder::Float4 => "float4",
+            Decoder::Float8 => "float8",
+            Decoder::Numeric => "numeric",
+            Decoder::Text => "text",
+            Decoder::PaddedText => "bpchar",
+            Decoder::Bytes => "bytea",
+            Decoder::Date => "date",
+            Decoder::Time => "time",
+            Decoder::LocalTimestamp => "timestamp",
+            Decoder::Timestamp => "timestamptz",
+            Decoder::Uuid => "uuid",
+            Decoder::Json => "json",
+            Decoder::JsonBinary => "jsonb",
+        }
+    }
+
+    /// Reads a value; `scratch` holds text that has no place of its own.
+    ///
+    /// # Errors
+    /// It is not what the type's format says.
+    #[inline]
+    pub(super) fn read<'v>(
+        self,
+        value: &'v [u8],
+        scratch: &'v mut String,
+    ) -> Result<Cell<'v>, Unreadable> {
+        Ok(match self {
+            Decoder::Boolean => Cell::Boolean(value == [1]),
+            Decoder::Int2 => Cell::Integer(i16::from_be_bytes(fixed(value)?).into()),
+            Decoder::Int4 => Cell::Integer(i32::from_be_bytes(fixed(value)?).into()),
+            Decoder::Int8 => Cell::Integer(i64::from_be_bytes(fixed(value)?)),
+            Decoder::Oid => Cell::Integer(u32::from_be_bytes(fixed(value)?).into()),
+            Decoder::Float4 => Cell::Float(widen(f32::from_be_bytes(fixed(value)?))),
+            Decoder::Float8 => Cell::Float(f64::from_be_bytes(fixed(value)?)),
+            Decoder::Numeric => {
+                scratch.clear();
+                write_numeric(value, scratch)?;
+                Cell::Decimal(scratch)
+            }
+            Decoder::Text | Decoder::PaddedText => Cell::Text(text(value)?),
+            Decoder::Bytes => Cell::Bytes(value),
+            Decoder::Date => Cell::Date(Date {
+                days: i32::from_be_bytes(fixed(value)?),
+            }),
+            Decoder::Time => Cell::Time(Time {
+                micros: i64::from_be_bytes(fixed(value)?),
+            }),
+            Decoder::LocalTimestamp | Decoder::Timestamp => Cell::Timestamp(Timestamp {
+                micros: i64::from_be_bytes(fixed(value)?),
+                utc: self == Decoder::Timestamp,
+            }),
+            Decoder::Uuid => Cell::Uuid(Uuid::from_bytes(fixed(value)?)),
+            Decoder::Json => Cell::Json(text(value)?),
+            // The version of the format, 1, and then the text.
+            Decoder::JsonBinary => match value {
+                [1, json @ ..] => Cell::Json(text(json)?),
+                _ => return Err(Unreadable::Format),
+            },
+        })
+    }
+}
+
+/// A value that is not what its column's type says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// Not the format of the type.
+    Format,
+    /// Text of a database whose encoding PostgreSQL does not convert, `SQL_ASCII`.
+    NotUtf8,
+}
+
+fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], Unreadable> {
+    value.try_into().map_err(|_| Unreadable::Format)
+}
+
+fn text(value: &[u8]) -> Result<&str, Unreadable> {
+    std::str::from_utf8(value).map_err(|_| Unreadable::NotUtf8)
+}
+
+/// The double that reads like the single: 0.1, not 0.10000000149011612.
+fn widen(value: f32) -> f64 {
+    if value.is_finite() {
+        let text = zmij::Buffer::new().format_finite(value).parse();
+        text.unwrap_or_else(|_| f64::from(value))
+    } else {
+        f64::from(value)
+    }
+}
+
+const NEGATIVE: u16 = 0x4000;
+const NOT_A_NUMBER: u16 = 0xc000;
+const INFINITY: u16 = 0xd000;
+const MINUS_INFINITY: u16 = 0xf000;
+
+/// Appends an exact decimal number: a head of four 16-bit numbers (count of digits, weight of the
+/// first, sign, decimal places shown) and then the digits, to the base of 10,000.
+fn write_numeric(value: &[u8], out: &mut String) -> Result<(), Unreadable> {
+    let (words, []) = value.as_chunks::<2>() else {
+        return Err(Unreadable::Format);
+    };
+    let [count, weight, sign, places, digits @ ..] = words else {
+        return Err(Unreadable::Format);
+    };
+    if usize::from(u16::from_be_bytes(*count)) != digits.len() {
+        return Err(Unreadable::Format);
+    }
+    match u16::from_be_bytes(*sign) {
+        0 => {}
+        NEGATIVE => out.push('-'),
+        NOT_A_NUMBER => {
+            out.push_str("NaN");
+            return Ok(());
+        }
+        INFINITY => {
+            out.push_str("Infinity");
+            return Ok(());
+        }
+        MINUS_INFINITY => {
+            out.push_str("-Infinity");
+            return Ok(());
+        }
+        _ => return Err(Unreadable::Format),
+    }
+    // Zeros at either end are not sent.
+    let digit = |position: i32| {
+        let index = usize::try_from(i32::from(i16::from_be_bytes(*weight)) - position);
+        let digit = index.ok().and_then(|index| digits.get(index));
+        digit.map_or(0, |digit| u16::from_be_bytes(*digit))
+    };
+    let weight = i32::from(i16::from_be_bytes(*weight));
+    if weight < 0 {
+        out.push('0');
+    } else {
+        out.push_str(itoa::Buffer::new().format(digit(weight)));
+        for position in (0..weight).rev() {
+            push_four(digit(position), out);
+        }
+    }
+    let places = usize::from(u16::from_be_bytes(*places));
+    if places > 0 {
+        out.push('.');
+        let end = out.len() + places;
+        let mut position = -1;
+        while out.len() < end {
+            push_four(digit(position), out);
+            position -= 1;
+        }
+        out.truncate(end);
+    }
+    Ok(())
+}
+
+/// Appends a number below 10,000 in four digits.
+#[inline]
+fn push_four(number: u16, out: &mut String) {
+    for power in [1000, 100, 10, 1] {
+        out.push(char::from(b'0' + (number / power % 10) as u8));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn numeric(head: [u16; 3], digits: &[u16]) -> Result<String, Unreadable> {
+        let count = digits.len() as u16;
+        let words = [count]
+            .into_iter()
+            .chain(head)
+            .chain(digits.iter().copied());
+        let bytes: Vec<u8> = words.flat_map(u16::to_be_bytes).collect();
+        let mut out = String::new();
+        write_numeric(&bytes, &mut out).map(|()| out)
+    }
+
+    #[test]
+    fn numbers_keep_every_digit_and_every_place() {
+        let minus = |weight: i16| weight as u16;
+        for (head, digits, expected) in [
+            ([0, 0, 0], vec![], "0"),
+            ([0, 0, 3], vec![], "0.000"),
+            ([0, 0, 2], vec![12, 3400], "12.34"),
+            ([0, NEGATIVE, 1], vec![7, 5000], "-7.5"),
+            ([1, 0, 0], vec![1], "10000"),
+            ([2, 0, 0], vec![1, 0, 1], "100000001"),
+            ([minus(-1), 0, 4], vec![1], "0.0001"),
+            ([minus(-2), NEGATIVE, 10], vec![1200], "-0.0000120000"),
+            ([0, NOT_A_NUMBER, 0], vec![], "NaN"),
+            ([0, INFINITY, 0], vec![], "Infinity"),
+            ([0, MINUS_INFINITY, 0], vec![], "-Infinity"),
+        ] {
+            assert_eq!(numeric(head, &digits).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn singles_are_written_as_they_are() {
+        for (single, double) in [
+            (0.1_f32, 0.1),
+            (-3.4028235e38, -3.4028235e38),
+            (1e-45, 1e-45),
+        ] {
+            assert_eq!(widen(single), double);
+        }
+        assert!(widen(f32::NAN).is_nan());
+        assert_eq!(widen(f32::NEG_INFINITY), f64::NEG_INFINITY);
+    }
+
+    const ALL: [Decoder; 18] = [
+        Decoder::Boolean,
+        Decoder::Int2,
+        Decoder::Int4,
+        Decoder::Int8,
+        Decoder::Oid,
+        Decoder::Float4,
+        Decoder::Float8,
+        Decoder::Numeric,
+        Decoder::Text,
+        Decoder::PaddedText,
+        Decoder::Bytes,
+        Decoder::Date,
+        Decoder::Time,
+        Decoder::LocalTimestamp,
+        Decoder::Timestamp,
+        Decoder::Uuid,
+        Decoder::Json,
+        Decoder::JsonBinary,
+    ];
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_decoder_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+            decoder in prop::sample::select(ALL.to_vec()),
+        ) {
+            let mut scratch = String::new();
+            let _ = decoder.read(&bytes, &mut scratch);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! PostgreSQL: bound parameters, binary results, one read-only transaction a query.
+//!
+//! `COPY` would be simpler, but takes no parameters, and its text costs the server more than half
+//! again of what the binary results cost.
+
+mod coalesce;
+mod connect;
+mod decode;
+mod parameter;
+mod plan;
+mod pool;
+mod session;
+mod stream;
+mod tls;
+mod url;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tokio_postgres::Error;
+use tokio_postgres::error::{ErrorPosition, SqlState};
+use tokio_util::task::TaskTracker;
+
+use self::connect::Connector;
+use self::plan::Plan;
+use self::pool::Connections;
+use super::sink::hand_over_from_task;
+use super::{RowStream, Source, SourceError, causes};
+use crate::catalog::{BoundQuery, Export, SqlDialect};
+use crate::row::Column;
+
+pub use url::PostgresUrl;
+
+/// Connections beside those of downloads, so that these never keep `/readyz` waiting.
+const RESERVED_CONNECTIONS: usize = 2;
+/// How long the end of cancelled queries is waited for.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How a PostgreSQL database is used.
+#[derive(Debug, Clone, Copy)]
+pub struct PostgresOptions {
+    /// How many downloads may have a connection at a time. A few more are kept in reserve.
+    pub connections: usize,
+    /// How long a query may run.
+    pub statement_timeout: Duration,
+}
+
+/// A PostgreSQL database, only ever read.
+pub struct PostgresSource {
+    shared: Arc<Shared>,
+    plans: RwLock<BTreeMap<String, Arc<Plan>>>,
+    runtime: Handle,
+    queries: TaskTracker,
+}
+
+struct Shared {
+    connector: Arc<Connector>,
+    downloads: Connections,
+    reserve: Connections,
+    options: PostgresOptions,
+}
+
+impl PostgresSource {
+    /// The database at that URL. Nothing is connected yet. Its connections live on the runtime that
+    /// this is called on.
+    ///
+    /// # Errors
+    /// The root certificates cannot be read.
+    pub fn new(url: PostgresUrl, options: PostgresOptions) -> Result<PostgresSource, String> {
+        let runtime = Handle::current();
+        let connector = Arc::new(Connector::new(url, runtime.clone())?);
+        let shared = Shared {
+            downloads: Connections::new(connector.clone(), options.connections),
+            reserve: Connections::new(connector.clone(), RESERVED_CONNECTIONS),
+            connector,
+            options,
+        };
+        Ok(PostgresSource {
+            shared: Arc::new(shared),
+            plans: RwLock::default(),
+            runtime,
+            queries: TaskTracker::new(),
+        })
+    }
+
+    fn plan(&self, export: &str) -> Option<Arc<Plan>> {
+        let plans = self.plans.read().unwrap_or_else(PoisonError::into_inner);
+        plans.get(export).cloned()
+    }
+}
+
+impl Source for PostgresSource {
+    fn dialect(&self) -> SqlDialect {
+        SqlDialect::Postgres
+    }
+
+    fn describe<'a>(
+        &'a self,
+        export: &'a Export,
+    ) -> BoxFuture<'a, Result<Vec<Column>, SourceError>> {
+        Box::pin(async move {
+            // The transaction is never ended and the connection never used again: behind a pooler
+            // its prepared statements would be met by the next one to get it.
+            let connection = self.shared.connector.connect().await?;
+            let plan = session::describe(&connection, export, &self.shared.options).await?;
+            let columns = plan.columns.iter().map(|(column, _)| column.clone());
+            let columns = columns.collect();
+            let mut plans = self.plans.write().unwrap_or_else(PoisonError::into_inner);
+            plans.insert(export.name.clone(), Arc::new(plan));
+            Ok(columns)
+        })
+    }
+
+    fn open(&self, query: BoundQuery) -> BoxFuture<'_, Result<RowStream, SourceError>> {
+        Box::pin(async move {
+            let plan = self.plan(&query.export().name);
+            let plan = plan.ok_or_else(|| refusal("the export was never described"))?;
+            let (sink, pending) = hand_over_from_task();
+            let run = stream::run(self.shared.clone(), query, plan, sink);
+            self.runtime.spawn(self.queries.track_future(run));
+            pending.open().await
+        })
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+        let shared = self.shared.clone();
+        let ping = self.runtime.spawn(async move {
+            let loan = shared.reserve.acquire().await?;
+            let answer = loan.client.simple_query("begin; select 1").await;
+            answer.map_err(|error| failure(error, ""))?;
+            shared.reserve.give_back(loan).await;
+            Ok(())
+        });
+        Box::pin(async move { ping.await.unwrap_or(Err(SourceError::Cut)) })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.queries.close();
+            // Whatever still runs then ends with its connection.
+            let _ = timeout(CLOSE_TIMEOUT, self.queries.wait()).await;
+        })
+    }
+}
+
+fn refusal(message: impl Into<String>) -> SourceError {
+    SourceError::Query {
+        offset: None,
+        cause: message.into().into(),
+    }
+}
+
+/// Sorts the driver's errors by what can be done about them. `sql` is what was sent.
+fn failure(error: Error, sql: &str) -> SourceError {
+    let Some(said) = error.as_db_error() else {
+        return SourceError::Unavailable(causes(&error).into());
+    };
+    let code = said.code();
+    if *code == SqlState::QUERY_CANCELED {
+        return SourceError::TooSlow;
+    }
+    let mut message = format!("{} ({})", said.message(), code.code());
+    for more in [said.detail(), said.hint()].into_iter().flatten() {
+        message.push_str("; ");
+        message.push_str(more);
+    }
+    // Connection exceptions, insufficient resources, shutdown; and not being let in.
+    let unavailable = ["08", "53", "57P", "28", "3D"];
+    if unavailable
+        .iter()
+        .any(|class| code.code().starts_with(class))
+    {
+        return SourceError::Unavailable(message.into());
+    }
+    let offset = match said.position() {
+        // It counts characters, from 1.
+        Some(ErrorPosition::Original(position)) => {
+            let before = sql.chars().take((*position as usize).saturating_sub(1));
+            Some(before.map(char::len_utf8).sum())
+        }
+        _ => None,
+    };
+    SourceError::Query {
+        offset,
+        cause: message.into(),
+    }
+}
