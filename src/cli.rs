@@ -14,12 +14,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::auth::NewApiKey;
 use crate::catalog::{Catalog, Dialects, Fault};
-use crate::config::{Config, DatabaseUrl, log_filter};
+use crate::config::{Config, log_filter};
 use crate::demo::{self, Demo};
 use crate::export::Exporter;
 use crate::http::{self, Clock, Service};
 use crate::link::{self, is_bare_name, is_key_id};
-use crate::source::{PostgresOptions, PostgresSource, Source, Sources, SqliteSource, dialects};
+use crate::source::{PostgresOptions, Sources, dialects};
 
 /// A wrong configuration, catalog or database, as for every wrong use of a command.
 const EXIT_MISCONFIGURED: u8 = 2;
@@ -145,13 +145,8 @@ async fn load(config: Config) -> Result<Service, Faults> {
     };
     let mut sources = Sources::new();
     for (name, url) in config.databases {
-        let source: Arc<dyn Source> = match url {
-            DatabaseUrl::Sqlite(path) => Arc::new(SqliteSource::new(path)),
-            DatabaseUrl::Postgres(url) => {
-                let source = PostgresSource::new(*url, options);
-                Arc::new(source.map_err(|fault| one(format!("database `{name}`: {fault}")))?)
-            }
-        };
+        let source = url.source(options);
+        let source = source.map_err(|fault| one(format!("database `{name}`: {fault}")))?;
         sources.insert(name, source);
     }
     let catalog = read_catalog(&config.exports_dir, &dialects(&sources))?;

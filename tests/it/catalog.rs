@@ -1,9 +1,11 @@
 //! Each kind of fault a catalog can have.
 
-use rowlink::catalog::{Catalog, SqlDialect};
+use rowlink::catalog::Catalog;
+
+use crate::harness::sqlite;
 
 fn faults(files: &[(&str, &str)]) -> Vec<String> {
-    let catalog = Catalog::parse(files.iter().copied(), SqlDialect::Sqlite);
+    let catalog = Catalog::parse(files.iter().copied(), &sqlite());
     catalog.faults().iter().map(ToString::to_string).collect()
 }
 
@@ -126,7 +128,7 @@ fn all_faults_of_all_files_come_at_once() {
 #[test]
 fn a_file_of_a_windows_editor_is_read_like_any_other() {
     let text = "\u{feff}/*---\r\ntitle = 'T'\r\n---*/\r\nselect 'é' as a,\r\n  :user as b\r\n";
-    let catalog = Catalog::parse([("x.sql", text)], SqlDialect::Sqlite);
+    let catalog = Catalog::parse([("x.sql", text)], &sqlite());
     assert_eq!(catalog.faults(), []);
     let export = catalog.get("x").unwrap();
     assert_eq!(export.statement.sql, "select 'é' as a,\r\n  ?1 as b");

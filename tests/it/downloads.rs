@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Call, TestServer, token, token_for};
+use crate::harness::{Call, Deployment, TestServer, sqlite_url, token, token_for};
 
 fn orders() -> Value {
     json!({"export": "orders", "format": "csv", "filters": {"from": "2026-01-01"}})
@@ -258,8 +258,11 @@ fn any_replica_with_the_key_serves_the_link_also_after_a_rotation() {
     let database = crate::harness::sample_database(folder.path());
     let old = "t0:ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
     let keys = crate::harness::SIGNING_KEY;
-    let replica =
-        |keys: &str| TestServer::over_with_keys(&database, crate::harness::exports(), keys);
+    let replica = |keys| {
+        let mut deployment = Deployment::over(sqlite_url(&database), crate::harness::exports());
+        deployment.keys = keys;
+        deployment.start()
+    };
     let (before, during, after) = (
         replica(old),
         replica(&format!("{keys},{old}")),

@@ -14,6 +14,7 @@ mod harness;
 mod issue;
 mod mutation;
 mod parsers;
+mod postgres;
 mod real_data;
 mod sqlite;
 mod streaming;

@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 use rowlink::auth::{ApiKeys, JwtVerifier};
-use rowlink::catalog::{Catalog, SqlDialect};
+use rowlink::catalog::Catalog;
+
+use crate::harness::sqlite;
 use rowlink::config::Config;
 use rowlink::export::LinkRequest;
 use rowlink::link::{FileName, Keyring};
@@ -33,7 +35,7 @@ proptest! {
 
     #[test]
     fn of_catalog_files(text in catalog_text()) {
-        let catalog = Catalog::parse([("x.sql", text.as_str())], SqlDialect::Sqlite);
+        let catalog = Catalog::parse([("x.sql", text.as_str())], &sqlite());
         let lines = text.matches('\n').count() + 1;
         for found in catalog.faults() {
             prop_assert!((1..=lines).contains(&found.fault.line), "{found} of {lines} lines");
@@ -44,7 +46,7 @@ proptest! {
     #[test]
     fn of_statements(sql in "[a-z :.'\"é()?1-]{0,30}") {
         let text = format!("select :user, {sql}");
-        let catalog = Catalog::parse([("x.sql", text.as_str())], SqlDialect::Sqlite);
+        let catalog = Catalog::parse([("x.sql", text.as_str())], &sqlite());
         if let Some(export) = catalog.get("x") {
             // What is not a placeholder is left as it stands.
             let mut back = export.statement.sql.clone();

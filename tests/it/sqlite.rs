@@ -1,45 +1,25 @@
 //! SQLite files that are not as they should be, and values that need care.
 
-use std::fs;
-use std::path::Path;
-use std::sync::Arc;
-
-use rowlink::catalog::{Catalog, SqlDialect};
-use rowlink::export::{Exporter, LinkPolicy, StartFault};
-use rowlink::link::Keyring;
-use rowlink::source::SqliteSource;
 use rusqlite::Connection;
 use serde_json::json;
+use std::fs;
+use std::path::Path;
 
-use crate::harness::{Call, SIGNING_KEY, TestServer, sample_database};
+use crate::harness::{Call, Deployment, TestServer, sample_database, sqlite_url};
 
 const ALL: (&str, &str) = ("all.sql", "select id from orders where user_id = :user");
 
-async fn start(database: &Path) -> String {
-    let catalog = Catalog::parse([ALL], SqlDialect::Sqlite);
-    let policy = LinkPolicy {
-        public_url: "http://x".into(),
-        ttl_seconds_default: 60,
-        ttl_seconds_max: 60,
-    };
-    let source = Arc::new(SqliteSource::new(database));
-    let started = Exporter::start(
-        catalog,
-        source,
-        Keyring::parse(SIGNING_KEY).unwrap(),
-        policy,
-    )
-    .await;
-    let faults: Vec<StartFault> = started.err().expect("refused");
+fn refusal(database: &Path) -> String {
+    let faults = Deployment::over(sqlite_url(database), vec![ALL]).faults();
     assert_eq!(faults.len(), 1);
-    assert!(matches!(faults[0], StartFault::Database(_)));
-    faults[0].to_string()
+    assert!(faults[0].starts_with("database `default`: "));
+    faults[0].clone()
 }
 
-#[tokio::test]
-async fn a_missing_a_foreign_and_a_locked_file_stop_the_start_with_their_reason() {
+#[test]
+fn a_missing_a_foreign_and_a_locked_file_stop_the_start_with_their_reason() {
     let folder = tempfile::tempdir().unwrap();
-    let missing = start(&folder.path().join("missing.db")).await;
+    let missing = refusal(&folder.path().join("missing.db"));
     assert!(
         missing.contains("unable to open database file"),
         "{missing}"
@@ -55,13 +35,13 @@ async fn a_missing_a_foreign_and_a_locked_file_stop_the_start_with_their_reason(
         "this is not a database, whatever its name says".repeat(100),
     )
     .unwrap();
-    let foreign = start(&foreign).await;
+    let foreign = refusal(&foreign);
     assert!(foreign.contains("file is not a database"), "{foreign}");
 
     let database = sample_database(folder.path());
     let lock = Connection::open(&database).unwrap();
     lock.execute_batch("begin exclusive").unwrap();
-    let locked = start(&database).await;
+    let locked = refusal(&database);
     assert!(locked.contains("database is locked"), "{locked}");
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::cli::Rowlink;
-use crate::harness::TestServer;
+use crate::harness::{TestServer, parts, wait_for};
 
 const ENDLESS: &str = "with recursive n(i) as (select 1 union all select i + 1 from n) \
                        select count(*) as n, :user as user from n";
@@ -29,23 +29,6 @@ fn raw_get(url: &str) -> Vec<u8> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     answer
-}
-
-fn parts(url: &str) -> (&str, &str) {
-    let rest = url.strip_prefix("http://").unwrap();
-    rest.split_at(rest.find('/').unwrap())
-}
-
-fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) -> Duration {
-    let start = Instant::now();
-    while !condition() {
-        assert!(
-            start.elapsed() < limit,
-            "{what} did not happen within {limit:?}"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    start.elapsed()
 }
 
 #[test]

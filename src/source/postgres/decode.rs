@@ -19,6 +19,8 @@ pub(super) enum Decoder {
     Text,
     /// `character(n)` keeps its blanks, which a cast to text would remove.
     PaddedText,
+    /// An address, whose cast to text would add `/32`.
+    Address,
     Bytes,
     Date,
     Time,
@@ -30,7 +32,7 @@ pub(super) enum Decoder {
 }
 
 impl Decoder {
-    /// The decoder for a type, after the cast that [`cast`](Self::cast) says.
+    /// The decoder for a type, once the server has [converted](Self::convert) its values.
     pub(super) fn of(column: &Type) -> Decoder {
         match *column {
             Type::BOOL => Decoder::Boolean,
@@ -43,6 +45,7 @@ impl Decoder {
             // An amount of money, without the sign and the separators of the server's locale.
             Type::NUMERIC | Type::MONEY => Decoder::Numeric,
             Type::BPCHAR => Decoder::PaddedText,
+            Type::INET => Decoder::Address,
             Type::BYTEA => Decoder::Bytes,
             Type::DATE => Decoder::Date,
             Type::TIME => Decoder::Time,
@@ -55,9 +58,9 @@ impl Decoder {
         }
     }
 
-    /// What the server casts a column to, so that its values are certain to be of this type.
-    pub(super) fn cast(self) -> &'static str {
-        match self {
+    /// The SQL that converts a column, so that its values are certain to be of this type.
+    pub(super) fn convert(self, column: &str) -> String {
+        let kind = match self {
             Decoder::Boolean => "bool",
             Decoder::Int2 => "int2",
             Decoder::Int4 => "int4",
@@ -68,6 +71,7 @@ impl Decoder {
             Decoder::Numeric => "numeric",
             Decoder::Text => "text",
             Decoder::PaddedText => "bpchar",
+            Decoder::Address => return format!("abbrev({column}::inet)"),
             Decoder::Bytes => "bytea",
             Decoder::Date => "date",
             Decoder::Time => "time",
@@ -76,7 +80,8 @@ impl Decoder {
             Decoder::Uuid => "uuid",
             Decoder::Json => "json",
             Decoder::JsonBinary => "jsonb",
-        }
+        };
+        format!("{column}::{kind}")
     }
 
     /// Reads a value; `scratch` holds text that has no place of its own.
@@ -102,7 +107,7 @@ impl Decoder {
                 write_numeric(value, scratch)?;
                 Cell::Decimal(scratch)
             }
-            Decoder::Text | Decoder::PaddedText => Cell::Text(text(value)?),
+            Decoder::Text | Decoder::PaddedText | Decoder::Address => Cell::Text(text(value)?),
             Decoder::Bytes => Cell::Bytes(value),
             Decoder::Date => Cell::Date(Date {
                 days: i32::from_be_bytes(fixed(value)?),
@@ -272,7 +277,7 @@ mod tests {
         assert_eq!(widen(f32::NEG_INFINITY), f64::NEG_INFINITY);
     }
 
-    const ALL: [Decoder; 18] = [
+    const ALL: [Decoder; 19] = [
         Decoder::Boolean,
         Decoder::Int2,
         Decoder::Int4,
@@ -283,6 +288,7 @@ mod tests {
         Decoder::Numeric,
         Decoder::Text,
         Decoder::PaddedText,
+        Decoder::Address,
         Decoder::Bytes,
         Decoder::Date,
         Decoder::Time,

@@ -1,7 +1,5 @@
 //! How a statement is sent: found once, at start-up, by letting the server prepare it.
 
-use std::fmt::Write as _;
-
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Statement as Prepared};
@@ -80,19 +78,20 @@ impl Plan {
         names.iter().map(find).collect()
     }
 
-    /// The SQL for some columns. Each is cast to the type it is read as: values without a decoder
-    /// become text in the server, and a column whose type changes later is still read rightly.
+    /// The SQL for some columns. Each is converted to the type it is read as: values without a
+    /// decoder become text in the server, and a column whose type changes later is still read rightly.
     ///
     /// The order of the rows stays: a subquery with `order by` has no partial paths in PostgreSQL,
     /// so nothing above it can mix them.
     pub(super) fn select(&self, columns: &[&(Column, Decoder)]) -> String {
-        let mut list = String::new();
-        for (column, decoder) in columns {
-            let separator = if list.is_empty() { "" } else { ", " };
-            let name = column.name.replace('"', "\"\"");
-            let cast = decoder.cast();
-            write!(list, "{separator}\"{name}\"::{cast}").expect("a string takes all");
-        }
+        let list: Vec<String> = columns
+            .iter()
+            .map(|(column, decoder)| {
+                let name = column.name.replace('"', "\"\"");
+                decoder.convert(&format!("\"{name}\""))
+            })
+            .collect();
+        let list = list.join(", ");
         format!("select {list} from (\n{}\n) as rowlink", self.sql)
     }
 }
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_chosen_quoted_and_cast() {
+    fn columns_are_chosen_quoted_and_converted() {
         let column = |name: &str, decoder| (Column { name: name.into() }, decoder);
         let plan = Plan {
             sql: "select 1".into(),

@@ -1,14 +1,17 @@
 //! A server to test against, and a client that holds every answer against `openapi.yaml`.
 
 mod contract;
+pub mod postgres;
 mod server;
 
 pub use contract::Contract;
 pub use server::{
-    API_KEY, JWT_SECRET, SIGNING_KEY, TestServer, exports, sample_database, token, token_for,
+    API_KEY, Deployment, JWT_SECRET, SIGNING_KEY, TestServer, exports, sample_database, sqlite,
+    sqlite_url, token, token_for,
 };
 
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -152,4 +155,23 @@ fn agent() -> &'static ureq::Agent {
             .build()
             .into()
     })
+}
+
+/// Waits for a condition; returns how long that took.
+pub fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    while !condition() {
+        assert!(
+            start.elapsed() < limit,
+            "{what} did not happen within {limit:?}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    start.elapsed()
+}
+
+/// The address and the target of a URL.
+pub fn parts(url: &str) -> (&str, &str) {
+    let rest = url.strip_prefix("http://").unwrap();
+    rest.split_at(rest.find('/').unwrap())
 }

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use jsonwebtoken::{EncodingKey, Header, encode};
 use rowlink::auth::{ApiKeys, Door, JwtVerifier};
-use rowlink::catalog::{Catalog, SqlDialect};
-use rowlink::export::{Exporter, LinkPolicy};
+use rowlink::catalog::{Catalog, DEFAULT_DATABASE, Dialects, SqlDialect};
+use rowlink::config::DatabaseUrl;
+use rowlink::export::{Exporter, Policy};
 use rowlink::http::{self, Service};
 use rowlink::link::Keyring;
-use rowlink::source::SqliteSource;
+use rowlink::source::{PostgresOptions, Sources, dialects};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -36,14 +38,115 @@ pub struct TestServer {
     _folder: Option<TempDir>,
 }
 
+/// What to serve, and how.
+pub struct Deployment<'a> {
+    pub databases: Vec<(&'a str, String)>,
+    pub exports: Vec<(&'a str, &'a str)>,
+    pub keys: &'a str,
+    pub connections: usize,
+    pub download_max: Duration,
+    pub stall_max: Duration,
+}
+
+impl<'a> Deployment<'a> {
+    /// Serves exports over one database.
+    pub fn over(url: String, exports: Vec<(&'a str, &'a str)>) -> Deployment<'a> {
+        let policy = Policy::with_defaults(String::new());
+        Deployment {
+            databases: vec![(DEFAULT_DATABASE, url)],
+            exports,
+            keys: SIGNING_KEY,
+            connections: 10,
+            download_max: policy.download_max,
+            stall_max: policy.stall_max,
+        }
+    }
+
+    pub fn start(self) -> TestServer {
+        self.try_start()
+            .unwrap_or_else(|faults| panic!("{faults:?}"))
+    }
+
+    /// The faults that keep it from starting.
+    pub fn faults(self) -> Vec<String> {
+        self.try_start().err().expect("it starts")
+    }
+
+    fn try_start(self) -> Result<TestServer, Vec<String>> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let policy = Policy {
+            download_max: self.download_max,
+            stall_max: self.stall_max,
+            ..Policy::with_defaults(origin.clone())
+        };
+        let options = PostgresOptions {
+            connections: self.connections,
+            statement_timeout: self.download_max,
+        };
+        let urls: Vec<(String, DatabaseUrl)> = self
+            .databases
+            .iter()
+            .map(|(name, url)| (name.to_string(), DatabaseUrl::parse(url).unwrap()))
+            .collect();
+        let files: Vec<(String, String)> = self
+            .exports
+            .iter()
+            .map(|(name, text)| (name.to_string(), text.to_string()))
+            .collect();
+        let keyring = Keyring::parse(self.keys).unwrap();
+        let clock = Arc::new(AtomicU64::new(NOW));
+        let time = clock.clone();
+        let (ready, started) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(async move {
+                let sources: Sources = urls
+                    .into_iter()
+                    .map(|(name, url)| (name, url.source(options).unwrap()))
+                    .collect();
+                let files = files
+                    .iter()
+                    .map(|(name, text)| (name.as_str(), text.as_str()));
+                let catalog = Catalog::parse(files, &dialects(&sources));
+                let exporter = match Exporter::start(catalog, sources, keyring, policy).await {
+                    Ok(exporter) => exporter,
+                    Err(faults) => {
+                        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                        return ready.send(Err(faults)).unwrap();
+                    }
+                };
+                let service = Arc::new(Service {
+                    exporter,
+                    door: door(),
+                    clock: Arc::new(move || time.load(Ordering::SeqCst)),
+                });
+                let server = http::server(listener, service.clone()).unwrap();
+                ready.send(Ok(server.handle())).unwrap();
+                server.await.unwrap();
+                service.exporter.close().await;
+            });
+        });
+        let handle = started.recv().expect("the server starts or says why not")?;
+        Ok(TestServer {
+            origin,
+            clock,
+            handle,
+            thread: Some(thread),
+            _folder: None,
+        })
+    }
+}
+
+/// The URL of a SQLite file.
+pub fn sqlite_url(path: &Path) -> String {
+    format!("sqlite:{}", path.display())
+}
+
 impl TestServer {
     /// Serves the sample exports over the sample rows.
     pub fn start() -> TestServer {
-        let folder = tempfile::tempdir().unwrap();
-        let path = sample_database(folder.path());
-        let mut server = TestServer::over(&path, exports());
-        server._folder = Some(folder);
-        server
+        TestServer::with_exports(exports())
     }
 
     /// Serves other exports over the sample rows.
@@ -55,46 +158,9 @@ impl TestServer {
         server
     }
 
-    /// Serves exports over a database that is already there.
+    /// Serves exports over a SQLite file that is already there.
     pub fn over(database: &Path, exports: Vec<(&str, &str)>) -> TestServer {
-        TestServer::over_with_keys(database, exports, SIGNING_KEY)
-    }
-
-    pub fn over_with_keys(database: &Path, exports: Vec<(&str, &str)>, keys: &str) -> TestServer {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let origin = format!("http://{}", listener.local_addr().unwrap());
-        let policy = LinkPolicy {
-            public_url: origin.clone(),
-            ttl_seconds_default: 60,
-            ttl_seconds_max: 3600,
-        };
-        let catalog = Catalog::parse(exports, SqlDialect::Sqlite);
-        let keyring = Keyring::parse(keys).unwrap();
-        let source = Arc::new(SqliteSource::new(database));
-        let clock = Arc::new(AtomicU64::new(NOW));
-        let time = clock.clone();
-        let (ready, started) = mpsc::channel();
-        let thread = thread::spawn(move || {
-            actix_web::rt::System::new().block_on(async move {
-                let exporter = Exporter::start(catalog, source, keyring, policy).await;
-                let service = Service {
-                    exporter: exporter.unwrap(),
-                    door: door(),
-                    clock: Arc::new(move || time.load(Ordering::SeqCst)),
-                };
-                let server = http::server(listener, Arc::new(service)).unwrap();
-                ready.send(server.handle()).unwrap();
-                server.await.unwrap();
-            });
-        });
-        let handle = started.recv().expect("the server starts");
-        TestServer {
-            origin,
-            clock,
-            handle,
-            thread: Some(thread),
-            _folder: None,
-        }
+        Deployment::over(sqlite_url(database), exports).start()
     }
 
     pub fn now(&self) -> u64 {
@@ -192,4 +258,9 @@ pub fn sample_database(folder: &Path) -> PathBuf {
         .execute_batch(include_str!("exports/schema.sql"))
         .unwrap();
     path
+}
+
+/// The dialect of a deployment that has one SQLite file.
+pub fn sqlite() -> Dialects {
+    Dialects::from([(DEFAULT_DATABASE.to_owned(), SqlDialect::Sqlite)])
 }

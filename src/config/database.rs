@@ -1,0 +1,117 @@
+//! Where the rows are: the URLs of databases.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::catalog::DEFAULT_DATABASE;
+use crate::link::is_bare_name;
+use crate::source::{PostgresOptions, PostgresSource, PostgresUrl, Source, SqliteSource};
+
+/// Where the rows are.
+#[derive(Debug, Clone)]
+pub enum DatabaseUrl {
+    /// `sqlite:PATH`.
+    Sqlite(PathBuf),
+    /// `postgres://…`.
+    Postgres(Box<PostgresUrl>),
+}
+
+const SCHEMES: [&str; 3] = ["sqlite:", "postgres://", "postgresql://"];
+
+impl DatabaseUrl {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// What was expected; never a part of the URL, which may hold a password.
+    pub fn parse(text: &str) -> Result<DatabaseUrl, String> {
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if !path.is_empty() {
+                return Ok(DatabaseUrl::Sqlite(path.into()));
+            }
+        } else if SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
+            return PostgresUrl::parse(text).map(|url| DatabaseUrl::Postgres(Box::new(url)));
+        }
+        Err("expected sqlite:PATH or postgres://user@host/database".into())
+    }
+
+    /// The database. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// A file that the URL names cannot be read.
+    pub fn source(self, options: PostgresOptions) -> Result<Arc<dyn Source>, String> {
+        Ok(match self {
+            DatabaseUrl::Sqlite(path) => Arc::new(SqliteSource::new(path)),
+            DatabaseUrl::Postgres(url) => Arc::new(PostgresSource::new(*url, options)?),
+        })
+    }
+}
+
+/// `warehouse=postgres://…,archive=sqlite:…`. A comma between two hosts of a URL separates nothing:
+/// a database starts with a name and a scheme.
+pub(super) fn parse_list(text: &str) -> Result<BTreeMap<String, DatabaseUrl>, Vec<String>> {
+    let starts = |piece: &str| {
+        piece
+            .split_once('=')
+            .is_some_and(|(_, url)| SCHEMES.iter().any(|scheme| url.starts_with(scheme)))
+    };
+    let mut entries: Vec<String> = Vec::new();
+    for piece in text.split([',', '\n']).map(str::trim) {
+        match entries.last_mut() {
+            Some(entry) if !starts(piece) => {
+                entry.push(',');
+                entry.push_str(piece);
+            }
+            _ => entries.push(piece.to_owned()),
+        }
+    }
+    let mut databases = BTreeMap::new();
+    let mut faults = Vec::new();
+    for entry in &entries {
+        // Nothing of the entry may be shown but a name that is one: the rest holds a password.
+        let Some((name, url)) = entry
+            .split_once('=')
+            .filter(|(name, _)| is_bare_name(name, 64))
+        else {
+            faults.push("expected name=URL, separated by commas".to_owned());
+            continue;
+        };
+        match DatabaseUrl::parse(url) {
+            Err(fault) => faults.push(format!("{name}: {fault}")),
+            Ok(_) if name == DEFAULT_DATABASE || databases.contains_key(name) => {
+                faults.push(format!("{name}: this name is taken"));
+            }
+            Ok(database) => {
+                databases.insert(name.to_owned(), database);
+            }
+        }
+    }
+    if faults.is_empty() {
+        Ok(databases)
+    } else {
+        Err(faults)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_database_is_named_without_its_password() {
+        for (text, named) in [
+            ("secret", "name=URL"),
+            ("=sqlite:secret", "name=URL"),
+            ("default=sqlite:/secret", "default"),
+            ("a=sqlite:/secret,a=sqlite:/secret", "a: this name is taken"),
+            ("w=oracle:secret", "w: expected"),
+            ("w=postgres://u:secret@h:x/d", "port"),
+        ] {
+            let faults = parse_list(text).expect_err("refused");
+            assert_eq!(faults.len(), 1, "{text}");
+            assert!(faults[0].contains(named), "{text}: {}", faults[0]);
+            assert!(!faults[0].contains("secret"), "{text}: {}", faults[0]);
+        }
+    }
+}
