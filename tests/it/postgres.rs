@@ -228,3 +228,268 @@ fn every_type_is_written_as_psql_prints_it_but_for_what_the_docs_list() {
         values.len()
     );
 }
+
+const THINGS: &str = "
+    create type state as enum ('open', 'paid', 'gone');
+    create table things (
+        owner text, id int, big bigint, price numeric(10,2), ratio real, ok boolean, day date,
+        at timestamptz, local_at timestamp, key uuid, state state, name varchar(20), code char(3)
+    );
+    insert into things values
+        ('alice', 1, 10, 1.50, 0.5, true, '2026-01-01', '2026-01-01 00:00+00', '2026-01-01 00:00',
+         'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'open', 'one', 'a'),
+        ('alice', 2, 20, 2.50, 1.5, false, '2026-02-01', '2026-02-01 12:00+00', '2026-02-01 12:00',
+         'b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'paid', 'two', 'b'),
+        ('alice', 3, 30, 3.50, 2.5, null, '2026-03-01', '2026-03-01 00:00+00', '2026-03-01 00:00',
+         'c0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'gone', 'three', 'c'),
+        ('bob', 4, 40, 4.50, 3.5, true, '2026-01-01', '2026-01-01 00:00+00', '2026-01-01 00:00',
+         'd0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'open', 'four', 'd');
+";
+
+/// A filter's type, a condition on it, a value, and the ids of alice's that must come.
+const CONDITIONS: &[(&str, &str, &str, &str)] = &[
+    ("text", "state = :x", "paid", "2"),
+    ("text", "name = :x", "two", "2"),
+    ("text", "code = :x", "b", "2"),
+    ("text", ":x is null or state = :x", "paid", "2"),
+    ("text", "state = coalesce(:x::state, 'paid')", "paid", "2"),
+    ("text", "name like :x || '%'", "t", "2 3"),
+    ("text", "state::text = :x", "paid", "2"),
+    ("text", "state = :x::text::state", "paid", "2"),
+    (
+        "text",
+        "key = :x",
+        "B0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
+        "2",
+    ),
+    ("integer", "id = :x", "2", "2"),
+    ("integer", "big >= :x", "20", "2 3"),
+    ("integer", "price > :x", "2", "2 3"),
+    ("integer", "ratio > :x", "2", "3"),
+    ("integer", "id = :x::int", "2", "2"),
+    ("integer", ":x is null or id = :x", "2", "2"),
+    ("integer", "id = coalesce(:x, 3)", "2", "2"),
+    ("integer", "id % :x = 0", "2", "2"),
+    ("integer", "name = :x::text", "2", ""),
+    ("integer", "true order by id limit :x", "2", "1 2"),
+    ("decimal", "price >= :x", "2.50", "2 3"),
+    ("decimal", "ratio >= :x", "1.5", "2 3"),
+    ("decimal", ":x is null or price = :x", "2.5", "2"),
+    ("decimal", "price = coalesce(:x, 0)", "2.5", "2"),
+    ("decimal", "id > :x", "1.5", "2 3"),
+    ("integer", "id < :x", "3000000000", "1 2 3"),
+    ("integer", "day = make_date(2026, :x, 1)", "2", "2"),
+    ("integer", "substr(name, :x) = 'o'", "3", "2"),
+    ("timestamp", "day >= :x", "2026-02-01T12:00:00Z", "3"),
+    ("boolean", "ok = :x", "true", "1"),
+    ("boolean", "ok is not distinct from :x", "false", "2"),
+    ("boolean", ":x is null or ok = :x", "true", "1"),
+    ("boolean", "coalesce(ok, :x)", "true", "1 3"),
+    ("boolean", ":x", "true", "1 2 3"),
+    ("date", "day >= :x", "2026-02-01", "2 3"),
+    ("date", "at >= :x", "2026-02-01", "2 3"),
+    ("date", "local_at >= :x", "2026-02-01", "2 3"),
+    ("date", "at < :x::date + 1", "2026-02-01", "1 2"),
+    (
+        "date",
+        "at >= :x and at < :x::date + interval '1 day'",
+        "2026-02-01",
+        "2",
+    ),
+    ("date", ":x is null or day = :x", "2026-02-01", "2"),
+    (
+        "date",
+        "day >= coalesce(:x, current_date)",
+        "2026-02-01",
+        "2 3",
+    ),
+    (
+        "date",
+        "extract(month from day) = extract(month from :x)",
+        "2026-02-15",
+        "2",
+    ),
+    ("timestamp", "at >= :x", "2026-02-01T13:00:00+01:00", "2 3"),
+    (
+        "timestamp",
+        "local_at >= :x",
+        "2026-02-01T13:00:00+01:00",
+        "2 3",
+    ),
+    (
+        "timestamp",
+        "at = :x::timestamptz",
+        "2026-02-01T12:00:00Z",
+        "2",
+    ),
+    (
+        "timestamp",
+        ":x is null or at >= :x",
+        "2026-02-01T12:00:00.000001Z",
+        "3",
+    ),
+    (
+        "timestamp",
+        "at >= coalesce(:x, now())",
+        "2026-02-01T12:00:00Z",
+        "2 3",
+    ),
+    (
+        "timestamp",
+        "date_trunc('day', at) = date_trunc('day', :x)",
+        "2026-02-01T11:00:00Z",
+        "2",
+    ),
+    (
+        "uuid",
+        "key = :x",
+        "b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+        "2",
+    ),
+    (
+        "uuid",
+        ":x is null or key = :x",
+        "b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+        "2",
+    ),
+    (
+        "uuid",
+        "key::text = :x",
+        "b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+        "2",
+    ),
+];
+
+/// The same for lists of two values.
+const LIST_CONDITIONS: &[(&str, &str, [&str; 2], &str)] = &[
+    ("text", "state = any(:x)", ["paid", "gone"], "2 3"),
+    ("text", "state::text = any(:x)", ["paid", "a,\"b\\"], "2"),
+    ("text", "name = any(:x::text[])", ["one", "two"], "1 2"),
+    (
+        "text",
+        ":x is null or state = any(:x)",
+        ["paid", "gone"],
+        "2 3",
+    ),
+    (
+        "text",
+        "name in (select json_array_elements_text(:x))",
+        ["one", "two"],
+        "1 2",
+    ),
+    (
+        "text",
+        "name in (select unnest(:x::text[]))",
+        ["one", "two"],
+        "1 2",
+    ),
+    (
+        "text",
+        "coalesce(name = any(:x), true)",
+        ["one", "two"],
+        "1 2",
+    ),
+    ("integer", "id = any(:x)", ["1", "3"], "1 3"),
+    ("integer", "big = any(:x)", ["10", "30"], "1 3"),
+    (
+        "integer",
+        "cardinality(:x) = 2 and id = any(:x)",
+        ["1", "3"],
+        "1 3",
+    ),
+    ("integer", "id <> all(:x)", ["1", "3"], "2"),
+    ("decimal", "id = any(:x)", ["1", "2.5"], "1"),
+    ("decimal", "price = any(:x)", ["1.5", "3.50"], "1 3"),
+    ("date", "day = any(:x)", ["2026-01-01", "2026-03-01"], "1 3"),
+    (
+        "timestamp",
+        "at = any(:x)",
+        ["2026-01-01T00:00:00Z", "2026-03-01T00:00:00Z"],
+        "1 3",
+    ),
+    (
+        "uuid",
+        "key = any(:x)",
+        [
+            "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+            "c0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+        ],
+        "1 3",
+    ),
+];
+
+#[test]
+fn every_filter_type_can_be_used_in_every_usual_way() {
+    let url = Cluster::shared().database("parameters", THINGS);
+    let export = |kind: &str, list: bool, condition: &str| {
+        let order = if condition.contains("order by") {
+            ""
+        } else {
+            "order by id"
+        };
+        let (condition, rest) = condition
+            .split_once(" order by ")
+            .unwrap_or((condition, ""));
+        let rest = if rest.is_empty() {
+            String::new()
+        } else {
+            format!("order by {rest}")
+        };
+        format!(
+            "/*---\n[filters.x]\ntype = '{kind}'\nlist = {list}\n---*/\nselect id from things\n\
+             where owner = :user and ({condition}) {order}{rest}"
+        )
+    };
+    let single = CONDITIONS
+        .iter()
+        .enumerate()
+        .map(|(index, (kind, condition, value, ids))| {
+            let sql = export(kind, false, condition);
+            (format!("one_{index}"), sql, json!(value), *ids, *condition)
+        });
+    let list = LIST_CONDITIONS
+        .iter()
+        .enumerate()
+        .map(|(index, (kind, condition, values, ids))| {
+            let sql = export(kind, true, condition);
+            (
+                format!("list_{index}"),
+                sql,
+                json!(values),
+                *ids,
+                *condition,
+            )
+        });
+    let cases: Vec<_> = single.chain(list).collect();
+    let files: Vec<(String, &str)> = cases
+        .iter()
+        .map(|(name, sql, ..)| (format!("{name}.sql"), sql.as_str()))
+        .collect();
+    let files = files
+        .iter()
+        .map(|(name, sql)| (name.as_str(), *sql))
+        .collect();
+    let server = Deployment::over(url, files).start();
+    let mut wrong = Vec::new();
+    for (name, _, value, ids, condition) in &cases {
+        let request = json!({"export": name, "format": "csv", "filters": {"x": value}});
+        let answer = Call::new("GET", server.link(request)).send();
+        if answer.status != 200 {
+            wrong.push(format!("{condition} for {value}: {}", answer.text()));
+            continue;
+        }
+        let rows = answer.rows();
+        let found: Vec<&str> = rows[1..].iter().map(|row| row[0].as_str()).collect();
+        if found.join(" ") != *ids {
+            wrong.push(format!(
+                "{condition} for {value}: {found:?} instead of {ids:?}"
+            ));
+        }
+        let request = json!({"export": name, "format": "csv"});
+        let answer = Call::new("GET", server.link(request)).send();
+        if answer.status != 200 {
+            wrong.push(format!("{condition} for null: {}", answer.text()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -31,22 +31,50 @@ impl Plan {
     /// What the server said to the statement as it stands.
     pub(super) async fn find(client: &Client, export: &Export) -> Result<Plan, Error> {
         let statement = &export.statement;
-        let in_order: Vec<usize> = (0..statement.variables.len()).collect();
-        let error = match prepare(client, &statement.sql, &[]).await {
-            Ok(prepared) => return Ok(Plan::of(&statement.sql, &in_order, &prepared)),
-            Err(error) => error,
-        };
-        let types: Vec<Type> = statement
+        let declared: Vec<Type> = statement
             .variables
             .iter()
             .map(|it| declared(export, it))
             .collect();
-        if let Some(plan) = by_use(client, statement, &types).await {
-            return Ok(plan);
+        let in_order: Vec<usize> = (0..declared.len()).collect();
+        let error = match prepare(client, &statement.sql, &[]).await {
+            Ok(prepared) => {
+                let plan = Plan::of(&statement.sql, &in_order, &prepared);
+                return Ok(plan.widened(client, &declared).await);
+            }
+            Err(error) => error,
+        };
+        if let Some(plan) = by_use(client, statement, &declared).await {
+            return Ok(plan.widened(client, &declared).await);
         }
-        match prepare(client, &statement.sql, &types).await {
+        match prepare(client, &statement.sql, &declared).await {
             Ok(prepared) => Ok(Plan::of(&statement.sql, &in_order, &prepared)),
             Err(_) => Err(error),
+        }
+    }
+
+    /// The plan with the filter's type where the inferred one could not hold all its values, and
+    /// the statement allows it: `integer_column > :decimal`.
+    async fn widened(self, client: &Client, declared: &[Type]) -> Plan {
+        let widen = |(inferred, variable): &(Type, usize)| {
+            let declared = &declared[*variable];
+            if is_narrow(inferred, declared) {
+                declared.clone()
+            } else {
+                inferred.clone()
+            }
+        };
+        let types: Vec<Type> = self.parameters.iter().map(widen).collect();
+        if types
+            .iter()
+            .eq(self.parameters.iter().map(|(kind, _)| kind))
+        {
+            return self;
+        }
+        let variables: Vec<usize> = self.parameters.iter().map(|(_, it)| *it).collect();
+        match prepare(client, &self.sql, &types).await {
+            Ok(prepared) => Plan::of(&self.sql, &variables, &prepared),
+            Err(_) => self,
         }
     }
 
@@ -159,6 +187,22 @@ fn declared(export: &Export, variable: &Variable) -> Type {
         (FilterType::Timestamp, true) => Type::TIMESTAMPTZ_ARRAY,
         (FilterType::Uuid, false) => Type::UUID,
         (FilterType::Uuid, true) => Type::UUID_ARRAY,
+    }
+}
+
+/// Whether values of a filter's type may not fit the type that was inferred.
+fn is_narrow(inferred: &Type, declared: &Type) -> bool {
+    match *declared {
+        Type::INT8 => matches!(*inferred, Type::INT2 | Type::INT4),
+        Type::NUMERIC => matches!(*inferred, Type::INT2 | Type::INT4 | Type::INT8),
+        Type::TIMESTAMPTZ => matches!(*inferred, Type::DATE | Type::TIME | Type::TIMETZ),
+        Type::INT8_ARRAY => matches!(*inferred, Type::INT2_ARRAY | Type::INT4_ARRAY),
+        Type::NUMERIC_ARRAY => matches!(
+            *inferred,
+            Type::INT2_ARRAY | Type::INT4_ARRAY | Type::INT8_ARRAY
+        ),
+        Type::TIMESTAMPTZ_ARRAY => matches!(*inferred, Type::DATE_ARRAY),
+        _ => false,
     }
 }
 
