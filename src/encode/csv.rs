@@ -11,8 +11,6 @@ use crate::row::{Cell, Column, RowBatch};
 pub struct CsvEncoder {
     options: CsvOptions,
     labels: IndexMap<String, String>,
-    /// Whether a byte makes quotes necessary.
-    special: [bool; 256],
     /// What stands for NULL, quotes included where it needs them.
     null: Vec<u8>,
 }
@@ -20,19 +18,15 @@ pub struct CsvEncoder {
 impl CsvEncoder {
     /// Writes with these options; `labels` names columns in the header, by column name.
     pub fn new(options: CsvOptions, labels: IndexMap<String, String>) -> CsvEncoder {
-        let mut special = [false; 256];
-        for byte in [options.delimiter, b'"', b'\r', b'\n'] {
-            special[usize::from(byte)] = true;
-        }
         let null = options.null.clone().into_bytes();
         CsvEncoder {
             options,
             labels,
-            special,
             null,
         }
     }
 
+    #[inline]
     fn cell(&self, cell: Cell<'_>, out: &mut Vec<u8>) {
         let start = out.len();
         match cell {
@@ -59,14 +53,32 @@ impl CsvEncoder {
         // by default, and alone on its line it would be no row at all.
         if out.len() == start {
             out.extend_from_slice(b"\"\"");
-        } else if out[start..] == *self.options.null.as_bytes() {
+        } else if !self.options.null.is_empty() && out[start..] == *self.options.null.as_bytes() {
             out.truncate(start);
             quoted(&self.options.null, false, out);
         }
     }
 
+    /// Whether the text has a byte that makes quotes necessary.
+    #[inline]
     fn needs_quotes(&self, text: &str) -> bool {
-        text.bytes().any(|byte| self.special[usize::from(byte)])
+        let text = text.as_bytes();
+        match text.last_chunk::<8>() {
+            Some(end) => {
+                // The last block overlaps the one before it, so that no byte is left over.
+                let (blocks, _) = text.as_chunks::<8>();
+                blocks.iter().any(|block| self.is_special(block)) || self.is_special(end)
+            }
+            None => text.iter().any(|byte| self.is_special(&[*byte])),
+        }
+    }
+
+    /// Without an early end, the compiler looks at all bytes of a block at once.
+    #[inline]
+    fn is_special<const N: usize>(&self, block: &[u8; N]) -> bool {
+        block.iter().fold(false, |any, byte| {
+            any | matches!(byte, b'"' | b'\r' | b'\n') | (*byte == self.options.delimiter)
+        })
     }
 
     fn text(&self, text: &str, out: &mut Vec<u8>) {

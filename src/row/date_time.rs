@@ -38,9 +38,9 @@ impl Date {
             i32::MAX => out.extend_from_slice(b"infinity"),
             i32::MIN => out.extend_from_slice(b"-infinity"),
             days => {
-                if write_day(i64::from(days), out) {
-                    out.extend_from_slice(BEFORE_CHRIST);
-                }
+                let day = Day::of(i64::from(days));
+                day.write(out);
+                day.write_era(out);
             }
         }
     }
@@ -49,13 +49,24 @@ impl Date {
 impl Time {
     /// Appends `10:00:00`, with up to six digits of a second's fraction where there is one.
     pub fn write(self, out: &mut Vec<u8>) {
-        let seconds = self.micros / MICROS_PER_SECOND;
-        write_two(seconds / 3600, out);
-        out.push(b':');
-        write_two(seconds / 60 % 60, out);
-        out.push(b':');
-        write_two(seconds % 60, out);
-        write_fraction(self.micros % MICROS_PER_SECOND, out);
+        let (seconds, micros) = (
+            self.micros / MICROS_PER_SECOND,
+            self.micros % MICROS_PER_SECOND,
+        );
+        // Less than two days of seconds.
+        let seconds = seconds as u32;
+        let [[h, i], [m, n], [s, t]] =
+            [seconds / 3600, seconds / 60 % 60, seconds % 60].map(two_digits);
+        out.extend_from_slice(&[h, i, b':', m, n, b':', s, t]);
+        if micros != 0 {
+            let micros = micros as u32;
+            let [[a, b], [c, d], [e, f]] =
+                [micros / 10_000, micros / 100 % 100, micros % 100].map(two_digits);
+            let fraction = [b'.', a, b, c, d, e, f];
+            let zeros = fraction.iter().rev().take_while(|digit| **digit == b'0');
+            let length = fraction.len() - zeros.count();
+            out.extend_from_slice(&fraction[..length]);
+        }
     }
 }
 
@@ -66,78 +77,82 @@ impl Timestamp {
             i64::MAX => out.extend_from_slice(b"infinity"),
             i64::MIN => out.extend_from_slice(b"-infinity"),
             micros => {
-                let before_christ = write_day(micros.div_euclid(MICROS_PER_DAY), out);
+                let day = Day::of(micros.div_euclid(MICROS_PER_DAY));
+                day.write(out);
                 out.push(b'T');
                 let micros = micros.rem_euclid(MICROS_PER_DAY);
                 Time { micros }.write(out);
                 if self.utc {
                     out.push(b'Z');
                 }
-                if before_christ {
-                    out.extend_from_slice(BEFORE_CHRIST);
-                }
+                day.write_era(out);
             }
         }
     }
 }
 
-const BEFORE_CHRIST: &[u8] = b" BC";
-
-/// Appends a day, given in days since 2000-01-01; returns whether it lies before the year 1.
-///
-/// The year is counted from March, so that the leap day comes last: Howard Hinnant,
-/// "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
-fn write_day(days: i64, out: &mut Vec<u8>) -> bool {
-    let days = days + DAYS_TO_2000;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-
-    // The year before the year 1 is the year 1 BC.
-    let before_christ = year <= 0;
-    let year = if before_christ { 1 - year } else { year };
-    if year > 9999 {
-        out.extend_from_slice(itoa::Buffer::new().format(year / 100).as_bytes());
-    } else {
-        write_two(year / 100, out);
-    }
-    write_two(year % 100, out);
-    out.push(b'-');
-    write_two(month, out);
-    out.push(b'-');
-    write_two(day, out);
-    before_christ
+/// A day as it is written.
+struct Day {
+    before_christ: bool,
+    year: u32,
+    month: u32,
+    day: u32,
 }
 
-/// Appends a fraction of a second without the zeros at its end.
-fn write_fraction(micros: i64, out: &mut Vec<u8>) {
-    if micros == 0 {
-        return;
+impl Day {
+    /// The day so many days after 2000-01-01.
+    ///
+    /// The year is counted from March, so that the leap day comes last: Howard Hinnant,
+    /// "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
+    fn of(days: i64) -> Day {
+        let days = days + DAYS_TO_2000;
+        let era = days.div_euclid(146_097);
+        // From here on all is small and positive.
+        let day_of_era = days.rem_euclid(146_097) as u32;
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+        let month = if month_from_march < 10 {
+            month_from_march + 3
+        } else {
+            month_from_march - 9
+        };
+        let year = era * 400 + i64::from(year_of_era) + i64::from(month <= 2);
+        // The year before the year 1 is the year 1 BC.
+        let before_christ = year <= 0;
+        let year = if before_christ { 1 - year } else { year };
+        Day {
+            before_christ,
+            year: year as u32,
+            month,
+            day,
+        }
     }
-    out.push(b'.');
-    write_two(micros / 10_000, out);
-    write_two(micros / 100 % 100, out);
-    write_two(micros % 100, out);
-    while out.last() == Some(&b'0') {
-        out.pop();
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let century = self.year / 100;
+        if century > 99 {
+            out.extend_from_slice(itoa::Buffer::new().format(century).as_bytes());
+        } else {
+            out.extend_from_slice(&two_digits(century));
+        }
+        let [[y, z], [m, n], [d, e]] = [self.year % 100, self.month, self.day].map(two_digits);
+        out.extend_from_slice(&[y, z, b'-', m, n, b'-', d, e]);
+    }
+
+    fn write_era(&self, out: &mut Vec<u8>) {
+        if self.before_christ {
+            out.extend_from_slice(b" BC");
+        }
     }
 }
 
-/// Appends a number below 100 in two digits.
+/// The digits of a number below 100.
 #[inline]
-fn write_two(number: i64, out: &mut Vec<u8>) {
-    let digit = |value: i64| b'0' + u8::try_from(value % 10).unwrap_or(0);
-    out.extend_from_slice(&[digit(number / 10), digit(number)]);
+fn two_digits(number: u32) -> [u8; 2] {
+    [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
 }
 
 #[cfg(test)]
