@@ -16,8 +16,8 @@ use tokio_postgres::{Client, Config, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::either::Either;
 
-use super::coalesce::CoalescedReads;
-use super::tls;
+use super::tap::{Tap, Valve};
+use super::tls::{self, TappedTls};
 use super::url::{PostgresUrl, SessionAttributes};
 use crate::source::{SourceError, causes};
 
@@ -26,8 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a cancelled query is waited for.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
-type Socket = CoalescedReads<Either<TcpStream, UnixStream>>;
-type TlsConnect = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
+type Socket = Tap<Either<TcpStream, UnixStream>>;
 
 /// Makes connections to the servers of one URL.
 pub(super) struct Connector {
@@ -39,6 +38,8 @@ pub(super) struct Connector {
 /// A connection that is logged in. Dropping it closes the socket at once.
 pub(super) struct Connection {
     pub(super) client: Client,
+    /// Where a query gets its rows.
+    pub(super) valve: Valve,
     /// The server's major version.
     pub(super) version: u32,
     endpoint: Endpoint,
@@ -94,7 +95,8 @@ impl Connector {
     /// sends nothing.
     pub(super) async fn cancel(&self, connection: &Connection) {
         let cancel = async {
-            let socket = self.open_socket(&connection.endpoint).await.ok()?;
+            let socket = self.open_socket(&connection.endpoint, Valve::default());
+            let socket = socket.await.ok()?;
             let tls = self.tls_for(&connection.endpoint).ok()?;
             let token = connection.client.cancel_token();
             token.cancel_query_raw(socket, tls).await.ok()?;
@@ -170,7 +172,8 @@ impl Connector {
     }
 
     async fn log_in(&self, endpoint: &Endpoint) -> Result<Connection, String> {
-        let socket = self.open_socket(endpoint).await;
+        let valve = Valve::default();
+        let socket = self.open_socket(endpoint, valve.clone()).await;
         let socket = socket.map_err(|error| error.to_string())?;
         let tls = self.tls_for(endpoint)?;
         let config = self.config_for(endpoint);
@@ -178,6 +181,7 @@ impl Connector {
             .connect_raw(socket, tls)
             .await
             .map_err(|error| causes(&error))?;
+        valve.logged_in();
         let version = connection.parameter("server_version").unwrap_or_default();
         let version = version.split(|c: char| !c.is_ascii_digit()).next();
         let version = version.and_then(|major| major.parse().ok()).unwrap_or(0);
@@ -185,13 +189,14 @@ impl Connector {
         let driver = self.runtime.spawn(async move { drop(connection.await) });
         Ok(Connection {
             client,
+            valve,
             version,
             endpoint: endpoint.clone(),
             driver: driver.abort_handle(),
         })
     }
 
-    async fn open_socket(&self, endpoint: &Endpoint) -> io::Result<Socket> {
+    async fn open_socket(&self, endpoint: &Endpoint, valve: Valve) -> io::Result<Socket> {
         let socket = match &endpoint.address {
             Address::Unix(path) => Either::Right(UnixStream::connect(path).await?),
             Address::Tcp(address) => {
@@ -201,7 +206,7 @@ impl Connector {
                 Either::Left(socket)
             }
         };
-        Ok(CoalescedReads::new(socket))
+        Ok(Tap::new(socket, valve))
     }
 
     fn keep_alive(&self, socket: &TcpStream) -> io::Result<()> {
@@ -228,10 +233,10 @@ impl Connector {
         config
     }
 
-    fn tls_for(&self, endpoint: &Endpoint) -> Result<TlsConnect, String> {
+    fn tls_for(&self, endpoint: &Endpoint) -> Result<TappedTls, String> {
         let made =
             MakeTlsConnect::<Socket>::make_tls_connect(&mut self.tls.clone(), &endpoint.name);
-        made.map_err(|error| causes(&error))
+        made.map(TappedTls).map_err(|error| causes(&error))
     }
 }
 

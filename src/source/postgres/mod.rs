@@ -3,7 +3,6 @@
 //! `COPY` would be simpler, but takes no parameters, and its text costs the server more than half
 //! again of what the binary results cost.
 
-mod coalesce;
 mod connect;
 mod decode;
 mod parameter;
@@ -11,6 +10,7 @@ mod plan;
 mod pool;
 mod session;
 mod stream;
+mod tap;
 mod tls;
 mod url;
 

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use tokio::time::timeout;
 use tokio_postgres::Error;
-use tokio_postgres::types::{FromSql, Type};
+use tokio_postgres::types::Type;
 
 use super::decode::{Decoder, Unreadable};
 use super::parameter::AsText;
 use super::plan::{Plan, parameter_in};
 use super::pool::Loan;
 use super::session::Settings;
+use super::tap::{HEAD_BYTES, row_bytes};
 use super::{Shared, failure, refusal};
 use crate::catalog::BoundQuery;
 use crate::row::{Cell, Column};
@@ -86,70 +87,98 @@ async fn stream(
     let settings = Settings::of(query, loan.version, &shared.options);
     let value =
         |(kind, variable): &(Type, usize)| (AsText(&query.parameters()[*variable]), kind.clone());
-    // Sent together: one round trip until the first row.
-    let (begun, rows) = tokio::join!(
+    // Sent together, so that there is one round trip until the first row. Of the three answers the
+    // third has the rows.
+    let mut chunks = loan.valve.divert(2);
+    let (begun, rest) = tokio::join!(
         settings.begin(&loan.client),
         loan.client
             .query_typed_raw(&sql, plan.parameters.iter().map(value))
     );
     begun.map_err(|error| failure(error, ""))?;
-    let rows = rows.map_err(|error| refused(error, &sql, plan))?;
-    tokio::pin!(rows);
+    let rest = rest.map_err(|error| refused(error, &sql, plan))?;
+    tokio::pin!(rest);
 
     let columns: Vec<Column> = chosen.iter().map(|(column, _)| column.clone()).collect();
-    let decoders: Vec<Decoder> = chosen.iter().map(|(_, decoder)| *decoder).collect();
-    sink.start(columns.clone()).await?;
-    let mut scratch = String::new();
-    let mut row_number = 0;
+    let mut rows = RowDecoder {
+        decoders: chosen.iter().map(|(_, decoder)| *decoder).collect(),
+        columns: columns.clone(),
+        rows: 0,
+        scratch: String::new(),
+    };
+    sink.start(columns).await?;
     loop {
-        let row = match rows.next().now_or_never() {
-            Some(row) => row,
-            // A slow query shows its progress.
-            None if !sink.is_empty() => match timeout(HURRY_AFTER, rows.next()).await {
-                Ok(row) => row,
-                Err(_) => {
+        // A slow query shows its progress.
+        let chunk = match timeout(HURRY_AFTER, chunks.recv()).await {
+            Ok(chunk) => chunk,
+            Err(_) => {
+                if !sink.is_empty() {
                     sink.hand_on().await?;
-                    rows.next().await
                 }
-            },
-            None => rows.next().await,
+                chunks.recv().await
+            }
         };
-        let Some(row) = row else {
-            return Ok(());
+        let Some(chunk) = chunk else {
+            break;
         };
-        let row = row.map_err(|error| failure(error, &sql))?;
-        row_number += 1;
-        for (index, decoder) in decoders.iter().enumerate() {
-            let cell = match row.try_get(index).map_err(|error| failure(error, &sql))? {
-                Raw(None) => Ok(Cell::Null),
-                Raw(Some(value)) => decoder.read(value, &mut scratch),
-            };
-            let cell = cell.map_err(|fault| unreadable(fault, row_number, &columns[index]))?;
-            sink.push(cell);
+        let mut messages = chunk.as_slice();
+        while let Some(row) = next_row(&mut messages)? {
+            rows.decode(row, sink)?;
+            if sink.is_full() {
+                sink.hand_on().await?;
+            }
         }
-        if sink.is_full() {
-            sink.hand_on().await?;
-        }
+    }
+    match rest.next().await {
+        None if rest.rows_affected() == Some(rows.rows) => Ok(()),
+        Some(Err(error)) => Err(failure(error, &sql).into()),
+        // The server counts too.
+        None | Some(Ok(_)) => Err(SourceError::Cut.into()),
     }
 }
 
-/// A value as it came over the wire.
-struct Raw<'a>(Option<&'a [u8]>);
+/// Splits the next `DataRow` off; returns what follows its head.
+fn next_row<'m>(messages: &mut &'m [u8]) -> Result<Option<&'m [u8]>, SourceError> {
+    let Some((head, _)) = messages.split_first_chunk() else {
+        return Ok(None);
+    };
+    let length = row_bytes(head);
+    let (row, rest) = messages.split_at_checked(length).ok_or(SourceError::Cut)?;
+    *messages = rest;
+    Ok(Some(&row[HEAD_BYTES..]))
+}
 
-impl<'a> FromSql<'a> for Raw<'a> {
-    fn from_sql(
-        _: &Type,
-        value: &'a [u8],
-    ) -> Result<Raw<'a>, Box<dyn std::error::Error + Sync + Send>> {
-        Ok(Raw(Some(value)))
-    }
+/// Turns rows as they came over the wire into cells.
+struct RowDecoder {
+    columns: Vec<Column>,
+    decoders: Vec<Decoder>,
+    rows: u64,
+    scratch: String,
+}
 
-    fn from_sql_null(_: &Type) -> Result<Raw<'a>, Box<dyn std::error::Error + Sync + Send>> {
-        Ok(Raw(None))
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
+impl RowDecoder {
+    /// Reads a row: the count of its values in two bytes, then each with its length in four, which
+    /// is -1 for NULL.
+    fn decode(&mut self, row: &[u8], sink: &mut TaskRowSink) -> Result<(), SourceError> {
+        self.rows += 1;
+        let (count, mut rest) = row.split_first_chunk().ok_or(SourceError::Cut)?;
+        if usize::from(u16::from_be_bytes(*count)) != self.decoders.len() {
+            return Err(SourceError::Cut);
+        }
+        for (index, decoder) in self.decoders.iter().enumerate() {
+            let (length, values) = rest.split_first_chunk().ok_or(SourceError::Cut)?;
+            let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
+                sink.push(Cell::Null);
+                rest = values;
+                continue;
+            };
+            let (value, values) = values.split_at_checked(length).ok_or(SourceError::Cut)?;
+            let cell = decoder.read(value, &mut self.scratch);
+            let cell = cell.map_err(|fault| unreadable(fault, self.rows, &self.columns[index]))?;
+            sink.push(cell);
+            rest = values;
+        }
+        Ok(())
     }
 }
 

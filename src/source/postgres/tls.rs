@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -12,7 +13,12 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
+use tokio::net::{TcpStream, UnixStream};
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::either::Either;
 
+use super::tap::Tap;
 use super::url::Trust;
 
 /// A TLS client that trusts as asked.
@@ -58,6 +64,24 @@ fn authority(
     WebPkiServerVerifier::builder_with_provider(store.into(), provider.clone())
         .build()
         .map_err(|_| "sslrootcert: no root certificate was found".to_owned())
+}
+
+/// Makes the TLS connection, and moves the tap from what is encrypted to what is not.
+pub(super) struct TappedTls(pub(super) RustlsConnect);
+
+type RustlsConnect = <MakeRustlsConnect as MakeTlsConnect<Plain>>::TlsConnect;
+type Plain = Tap<Either<TcpStream, UnixStream>>;
+
+impl TlsConnect<Plain> for TappedTls {
+    type Stream = Tap<<RustlsConnect as TlsConnect<Plain>>::Stream>;
+    type Error = <RustlsConnect as TlsConnect<Plain>>::Error;
+    type Future = BoxFuture<'static, Result<Self::Stream, Self::Error>>;
+
+    fn connect(self, mut stream: Plain) -> Self::Future {
+        let valve = stream.give_up_valve();
+        let connect = self.0.connect(stream);
+        Box::pin(async move { Ok(Tap::new(connect.await?, valve)) })
+    }
 }
 
 /// `prefer` and `require`: whoever answers is trusted. Against listeners, not against impostors.

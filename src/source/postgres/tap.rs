@@ -1,0 +1,476 @@
+//! Takes the rows of a result off the wire before the driver sees them.
+//!
+//! The driver makes a value of several allocations of every row, which costs as much as all the
+//! rest of ours. It keeps what it is good at: logging in, asking, errors, the end of a result. The
+//! rows alone, `DataRow` messages, are diverted, many at a time, as they came.
+//!
+//! Reads are coalesced on the way. A backend sends 8 KiB at a time, and whoever takes each of these
+//! at once wakes the two processes in turn, thousands of times a second. Past the first rows of a
+//! result, a read that emptied the socket is followed by a short pause, in which the next gather in
+//! the kernel.
+//!
+//! Messages: "Message Formats" in PostgreSQL's manual. Each is a tag of one byte and a length of
+//! four, which counts itself and what follows.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_postgres::tls::{ChannelBinding, TlsStream};
+use tokio_util::sync::PollSender;
+
+/// The most that is read at once.
+const GULP_BYTES: usize = 128 * 1024;
+/// A small result, and the first rows of a large one, are not delayed.
+const PROMPT_BYTES: usize = 256 * 1024;
+/// The shortest that tokio's timer knows.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Chunks of rows that may wait to be decoded.
+const CHUNKS_IN_FLIGHT: usize = 1;
+
+pub(super) const HEAD_BYTES: usize = 5;
+const DATA_ROW: u8 = b'D';
+const READY_FOR_QUERY: u8 = b'Z';
+
+/// Whole `DataRow` messages, one after the other.
+pub(super) type RowChunk = Vec<u8>;
+
+/// Lets a query have its rows from the tap of its connection.
+#[derive(Clone, Default)]
+pub(super) struct Valve(Arc<Mutex<State>>);
+
+#[derive(Default)]
+enum State {
+    /// Not logged in yet: what comes is not made of messages alone.
+    #[default]
+    Raw,
+    /// Everything is the driver's.
+    Driver,
+    /// The rows of one answer are diverted.
+    Diverted {
+        answers_before: usize,
+        rows: PollSender<RowChunk>,
+    },
+}
+
+impl Valve {
+    /// From now on everything that comes is messages.
+    pub(super) fn logged_in(&self) {
+        *self.lock() = State::Driver;
+    }
+
+    /// Diverts the rows of one answer: of those still to come the one after `answers_before`.
+    pub(super) fn divert(&self, answers_before: usize) -> mpsc::Receiver<RowChunk> {
+        let (rows, diverted) = mpsc::channel(CHUNKS_IN_FLIGHT);
+        *self.lock() = State::Diverted {
+            answers_before,
+            rows: PollSender::new(rows),
+        };
+        diverted
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn takes_rows(&self) -> bool {
+        matches!(
+            self,
+            State::Diverted {
+                answers_before: 0,
+                ..
+            }
+        )
+    }
+
+    /// An answer ended.
+    fn ready_for_query(&mut self) {
+        match self {
+            State::Diverted { answers_before, .. } if *answers_before > 0 => *answers_before -= 1,
+            State::Diverted { .. } => *self = State::Driver,
+            State::Raw | State::Driver => {}
+        }
+    }
+}
+
+/// A stream from a server, with its rows taken out while the valve is open.
+pub(super) struct Tap<S> {
+    stream: S,
+    valve: Valve,
+    /// What was read: `taken..filled` is not dealt with yet.
+    gulp: Vec<u8>,
+    taken: usize,
+    filled: usize,
+    /// How much of the message at `taken` is still to come, its head included, and whether it is a
+    /// row.
+    rest: usize,
+    is_row: bool,
+    rows: RowChunk,
+    /// What came since the last request.
+    received: usize,
+    pause: Pin<Box<Sleep>>,
+    pausing: bool,
+}
+
+impl<S> Tap<S> {
+    /// Gives way to a tap of the stream that is spoken inside this one.
+    pub(super) fn give_up_valve(&mut self) -> Valve {
+        std::mem::take(&mut self.valve)
+    }
+
+    pub(super) fn new(stream: S, valve: Valve) -> Tap<S> {
+        Tap {
+            stream,
+            valve,
+            gulp: Vec::new(),
+            taken: 0,
+            filled: 0,
+            rest: 0,
+            is_row: false,
+            rows: RowChunk::new(),
+            received: 0,
+            pause: Box::pin(sleep(Duration::ZERO)),
+            pausing: false,
+        }
+    }
+
+    /// Moves rows from the gulp to `rows`, and all else to the driver.
+    fn sort(&mut self, out: &mut ReadBuf<'_>) -> io::Result<Sorted> {
+        let mut state = self.valve.lock();
+        while self.taken < self.filled {
+            let held = &self.gulp[self.taken..self.filled];
+            if self.rest == 0 {
+                let Some(head) = held.first_chunk() else {
+                    return Ok(Sorted::All);
+                };
+                let (tag, length) = read_head(head)?;
+                self.is_row = tag == DATA_ROW && state.takes_rows();
+                // A row stays in the gulp until it is whole, unless no gulp can hold it.
+                if self.is_row && held.len() < length && length <= GULP_BYTES {
+                    return Ok(Sorted::All);
+                }
+                if !self.is_row && !self.rows.is_empty() {
+                    return Ok(Sorted::UpToWhatFollowsRows);
+                }
+                if tag == READY_FOR_QUERY {
+                    state.ready_for_query();
+                }
+                self.rest = length;
+            }
+            let here = self.rest.min(held.len());
+            let count = if self.is_row {
+                self.rows.extend_from_slice(&held[..here]);
+                here
+            } else {
+                let count = here.min(out.remaining());
+                out.put_slice(&held[..count]);
+                count
+            };
+            self.taken += count;
+            self.rest -= count;
+            if count < here {
+                return Ok(Sorted::UntilTheDriverIsFull);
+            }
+        }
+        Ok(Sorted::All)
+    }
+
+    /// Hands on the rows that are whole.
+    fn poll_hand_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.rows.is_empty() || self.rest > 0 && self.is_row {
+            return Poll::Ready(());
+        }
+        if let State::Diverted { rows, .. } = &mut *self.valve.lock()
+            && ready!(rows.poll_reserve(cx)).is_ok()
+        {
+            let foreseen = Vec::with_capacity(self.rows.len().min(GULP_BYTES));
+            let chunk = std::mem::replace(&mut self.rows, foreseen);
+            // The place was reserved.
+            let _ = rows.send_item(chunk);
+        }
+        // Nobody wants them any more, where they are still here.
+        self.rows.clear();
+        Poll::Ready(())
+    }
+}
+
+/// Whoever waits for rows learns that none come.
+impl<S> Drop for Tap<S> {
+    fn drop(&mut self) {
+        *self.valve.lock() = State::Raw;
+    }
+}
+
+/// How far the messages of a gulp were sorted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sorted {
+    /// All that are whole.
+    All,
+    /// Rows must be handed on before what comes after them.
+    UpToWhatFollowsRows,
+    /// The driver must take what it has.
+    UntilTheDriverIsFull,
+}
+
+/// How long a row is that begins with this head, which a tap has let through.
+pub(super) fn row_bytes(head: &[u8; HEAD_BYTES]) -> usize {
+    read_head(head).map_or(usize::MAX, |(_, length)| length)
+}
+
+fn read_head(head: &[u8; HEAD_BYTES]) -> io::Result<(u8, usize)> {
+    let [tag, length @ ..] = *head;
+    let length = u32::from_be_bytes(length) as usize;
+    if length < HEAD_BYTES - 1 {
+        let message = "a message is shorter than its head";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    Ok((tag, 1 + length))
+}
+
+impl<S: AsyncRead + Unpin> Tap<S> {
+    /// Reads all that the stream has, after what is left of the last gulp. Nothing new is the end.
+    fn poll_gulp(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.pausing {
+            ready!(self.pause.as_mut().poll(cx));
+            self.pausing = false;
+        }
+        self.gulp.resize(GULP_BYTES, 0);
+        self.gulp.copy_within(self.taken..self.filled, 0);
+        self.filled -= self.taken;
+        self.taken = 0;
+        let mut space = ReadBuf::new(&mut self.gulp[self.filled..]);
+        let outcome = loop {
+            let before = space.filled().len();
+            if space.remaining() == 0 {
+                break Poll::Ready(Ok(()));
+            }
+            match Pin::new(&mut self.stream).poll_read(cx, &mut space) {
+                Poll::Ready(Ok(())) if space.filled().len() > before => {}
+                // An error, or the end: it is met again after what came before it.
+                _ if before > 0 => break Poll::Ready(Ok(())),
+                outcome => break outcome,
+            }
+        };
+        let (count, full) = (space.filled().len(), space.remaining() == 0);
+        self.filled += count;
+        self.received += count;
+        if count > 0 && !full && self.received > PROMPT_BYTES {
+            self.pause.as_mut().reset(Instant::now() + PAUSE);
+            self.pausing = true;
+        }
+        outcome
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if matches!(*self.valve.lock(), State::Raw) {
+            return Pin::new(&mut self.stream).poll_read(cx, out);
+        }
+        let before = out.filled().len();
+        loop {
+            let sorted = self.sort(out)?;
+            if out.filled().len() > before || sorted == Sorted::UntilTheDriverIsFull {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_hand_on(cx));
+            if sorted == Sorted::All {
+                let held = self.filled - self.taken;
+                ready!(self.poll_gulp(cx))?;
+                if self.filled == held {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        // A request: its answer starts promptly again, and an idle connection keeps no memory.
+        self.received = 0;
+        self.pausing = false;
+        if self.taken == self.filled && self.rows.is_empty() {
+            (self.taken, self.filled) = (0, 0);
+            self.gulp = Vec::new();
+            self.rows = RowChunk::new();
+        }
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl<S: TlsStream + Unpin> TlsStream for Tap<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.stream.channel_binding()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+        let length = (body.len() as u32 + 4).to_be_bytes();
+        [&[tag], &length[..], body].concat()
+    }
+
+    /// What the driver gets and what is diverted, for messages that come in pieces.
+    async fn sorted(messages: &[Vec<u8>], piece: usize, before: usize) -> (Vec<u8>, Vec<u8>) {
+        let (mut backend, socket) = tokio::io::duplex(50_000);
+        let valve = Valve::default();
+        valve.logged_in();
+        let mut rows = valve.divert(before);
+        let mut tap = Tap::new(socket, valve);
+        let sent = messages.concat();
+        let send = async move {
+            for piece in sent.chunks(piece) {
+                backend.write_all(piece).await.expect("a reader");
+            }
+        };
+        let mut driver = Vec::new();
+        let read = async {
+            tap.read_to_end(&mut driver).await.expect("all of it");
+            drop(tap);
+        };
+        let mut diverted = Vec::new();
+        let divert = async {
+            while let Some(chunk) = rows.recv().await {
+                diverted.extend(chunk);
+            }
+        };
+        tokio::join!(send, read, divert);
+        (driver, diverted)
+    }
+
+    fn all_but_rows(messages: &[Vec<u8>]) -> Vec<u8> {
+        let others = messages.iter().filter(|message| message[0] != DATA_ROW);
+        others.flatten().copied().collect()
+    }
+
+    fn rows_of(messages: &[Vec<u8>]) -> Vec<u8> {
+        let rows = messages.iter().filter(|message| message[0] == DATA_ROW);
+        rows.flatten().copied().collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rows_of_any_size_are_taken_out_whole_and_in_order() {
+        let row = |length: usize| message(DATA_ROW, &vec![length as u8; length]);
+        let mut messages = vec![message(b'T', b"columns")];
+        let lengths = [
+            0,
+            1,
+            100,
+            GULP_BYTES - 5,
+            GULP_BYTES,
+            GULP_BYTES + 1,
+            1 << 20,
+        ];
+        messages.extend(lengths.iter().cycle().take(50).map(|length| row(*length)));
+        messages.extend([message(b'C', b"SELECT 50"), message(READY_FOR_QUERY, b"T")]);
+        for piece in [7_919, 8_192, 50_000] {
+            let (driver, diverted) = sorted(&messages, piece, 0).await;
+            assert!(driver == all_but_rows(&messages), "pieces of {piece}");
+            assert!(diverted == rows_of(&messages), "pieces of {piece}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rows_of_other_answers_are_the_drivers() {
+        let answer = |name: &[u8]| [message(DATA_ROW, name), message(READY_FOR_QUERY, b"T")];
+        let messages = [answer(b"before"), answer(b"wanted"), answer(b"after")].concat();
+        let (driver, diverted) = sorted(&messages, 3, 1).await;
+        assert_eq!(diverted, message(DATA_ROW, b"wanted"));
+        assert_eq!(driver.len(), messages.concat().len() - diverted.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rows_that_nobody_wants_are_passed_over() {
+        let (mut backend, socket) = tokio::io::duplex(50_000);
+        let valve = Valve::default();
+        valve.logged_in();
+        drop(valve.divert(0));
+        let mut tap = Tap::new(socket, valve);
+        let end = message(READY_FOR_QUERY, b"T");
+        let sent = [message(DATA_ROW, b"row").repeat(1000), end.clone()].concat();
+        backend.write_all(&sent).await.expect("a reader");
+        drop(backend);
+        let mut driver = Vec::new();
+        tap.read_to_end(&mut driver).await.expect("all of it");
+        assert_eq!(driver, end);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_starts_without_a_pause_also_after_a_long_one() {
+        let (mut backend, socket) = tokio::io::duplex(1 << 20);
+        let valve = Valve::default();
+        valve.logged_in();
+        let mut tap = Tap::new(socket, valve);
+        let mut long = message(b'd', &vec![0; 3 * PROMPT_BYTES]);
+        backend.write_all(&long).await.expect("a reader");
+        tap.read_exact(&mut long).await.expect("all of it");
+
+        tap.write_all(b"request").await.expect("a backend");
+        let answer = message(READY_FOR_QUERY, b"T");
+        backend.write_all(&answer).await.expect("a reader");
+        let start = Instant::now();
+        tap.read_exact(&mut long[..answer.len()])
+            .await
+            .expect("an answer");
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_message_ends_the_connection() {
+        let (mut backend, socket) = tokio::io::duplex(100);
+        let valve = Valve::default();
+        valve.logged_in();
+        let mut tap = Tap::new(socket, valve);
+        backend
+            .write_all(b"D\0\0\0\x03more")
+            .await
+            .expect("a reader");
+        let error = tap.read_u8().await.expect_err("refused");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    proptest! {
+        #[test]
+        fn messages_are_sorted_however_they_are_cut(
+            bodies in prop::collection::vec((prop::sample::select(vec![b'D', b'N', b'T']), 0..2000_usize), 0..60),
+            piece in 1..5000_usize,
+        ) {
+            let mut messages: Vec<Vec<u8>> =
+                bodies.iter().map(|(tag, length)| message(*tag, &vec![*tag; *length])).collect();
+            messages.push(message(READY_FOR_QUERY, b"T"));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+            let (driver, diverted) = runtime.expect("a runtime").block_on(sorted(&messages, piece, 0));
+            prop_assert_eq!(driver, all_but_rows(&messages));
+            prop_assert_eq!(diverted, rows_of(&messages));
+        }
+    }
+}
