@@ -39,7 +39,8 @@ impl Date {
             i32::MIN => out.extend_from_slice(b"-infinity"),
             days => {
                 let day = Day::of(i64::from(days));
-                day.write(out);
+                day.write_long_year(out);
+                out.extend_from_slice(&day.digits());
                 day.write_era(out);
             }
         }
@@ -49,23 +50,30 @@ impl Date {
 impl Time {
     /// Appends `10:00:00`, with up to six digits of a second's fraction where there is one.
     pub fn write(self, out: &mut Vec<u8>) {
-        let (seconds, micros) = (
-            self.micros / MICROS_PER_SECOND,
-            self.micros % MICROS_PER_SECOND,
-        );
+        out.extend_from_slice(&self.digits());
+        self.write_fraction(out);
+    }
+
+    #[inline]
+    fn digits(self) -> [u8; 8] {
         // Less than two days of seconds.
-        let seconds = seconds as u32;
+        let seconds = (self.micros / MICROS_PER_SECOND) as u32;
         let [[h, i], [m, n], [s, t]] =
             [seconds / 3600, seconds / 60 % 60, seconds % 60].map(two_digits);
-        out.extend_from_slice(&[h, i, b':', m, n, b':', s, t]);
-        if micros != 0 {
-            let micros = micros as u32;
-            let [[a, b], [c, d], [e, f]] =
-                [micros / 10_000, micros / 100 % 100, micros % 100].map(two_digits);
-            let fraction = [b'.', a, b, c, d, e, f];
-            let zeros = fraction.iter().rev().take_while(|digit| **digit == b'0');
-            let length = fraction.len() - zeros.count();
-            out.extend_from_slice(&fraction[..length]);
+        [h, i, b':', m, n, b':', s, t]
+    }
+
+    #[inline]
+    fn write_fraction(self, out: &mut Vec<u8>) {
+        let micros = (self.micros % MICROS_PER_SECOND) as u32;
+        if micros == 0 {
+            return;
+        }
+        let [[a, b], [c, d], [e, f]] =
+            [micros / 10_000, micros / 100 % 100, micros % 100].map(two_digits);
+        out.extend_from_slice(&[b'.', a, b, c, d, e, f]);
+        while out.last() == Some(&b'0') {
+            out.pop();
         }
     }
 }
@@ -78,10 +86,14 @@ impl Timestamp {
             i64::MIN => out.extend_from_slice(b"-infinity"),
             micros => {
                 let day = Day::of(micros.div_euclid(MICROS_PER_DAY));
-                day.write(out);
-                out.push(b'T');
                 let micros = micros.rem_euclid(MICROS_PER_DAY);
-                Time { micros }.write(out);
+                let time = Time { micros };
+                day.write_long_year(out);
+                let mut text = [b'T'; 19];
+                text[..10].copy_from_slice(&day.digits());
+                text[11..].copy_from_slice(&time.digits());
+                out.extend_from_slice(&text);
+                time.write_fraction(out);
                 if self.utc {
                     out.push(b'Z');
                 }
@@ -104,6 +116,7 @@ impl Day {
     ///
     /// The year is counted from March, so that the leap day comes last: Howard Hinnant,
     /// "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
+    #[inline]
     fn of(days: i64) -> Day {
         let days = days + DAYS_TO_2000;
         let era = days.div_euclid(146_097);
@@ -131,15 +144,20 @@ impl Day {
         }
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
-        let century = self.year / 100;
-        if century > 99 {
-            out.extend_from_slice(itoa::Buffer::new().format(century).as_bytes());
-        } else {
-            out.extend_from_slice(&two_digits(century));
+    /// Appends what a year has before its last four digits.
+    fn write_long_year(&self, out: &mut Vec<u8>) {
+        if self.year > 9999 {
+            let rest = self.year / 10_000;
+            out.extend_from_slice(itoa::Buffer::new().format(rest).as_bytes());
         }
-        let [[y, z], [m, n], [d, e]] = [self.year % 100, self.month, self.day].map(two_digits);
-        out.extend_from_slice(&[y, z, b'-', m, n, b'-', d, e]);
+    }
+
+    #[inline]
+    fn digits(&self) -> [u8; 10] {
+        let (century, year) = (self.year / 100 % 100, self.year % 100);
+        let [[c, t], [y, z], [m, n], [d, e]] =
+            [century, year, self.month, self.day].map(two_digits);
+        [c, t, y, z, b'-', m, n, b'-', d, e]
     }
 
     fn write_era(&self, out: &mut Vec<u8>) {

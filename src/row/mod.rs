@@ -95,7 +95,7 @@ impl RowBatch {
     }
 
     /// Appends the next cell of the row, from left to right.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, cell: Cell<'_>) {
         let slot = match cell {
             Cell::Null => Slot::Null,
@@ -117,6 +117,7 @@ impl RowBatch {
         self.slots.push(slot);
     }
 
+    #[inline]
     fn keep_text(&mut self, text: &str) -> Range {
         let start = self.text.len();
         self.text.push_str(text);
@@ -124,6 +125,7 @@ impl RowBatch {
         Range { start, end }
     }
 
+    #[inline]
     fn keep_bytes(&mut self, bytes: &[u8]) -> Range {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
@@ -154,7 +156,7 @@ impl RowBatch {
             .map(|row| row.iter().map(|slot| self.cell(*slot)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn cell(&self, slot: Slot) -> Cell<'_> {
         match slot {
             Slot::Null => Cell::Null,

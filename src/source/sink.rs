@@ -119,7 +119,7 @@ impl RowSink {
 
 impl Filling {
     /// Appends the next cell of the row.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, cell: Cell<'_>) {
         self.batch.push(cell);
     }
@@ -183,7 +183,7 @@ impl TaskRowSink {
     }
 
     /// Appends the next cell of the row.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, cell: Cell<'_>) {
         self.filling.push(cell);
     }

@@ -88,7 +88,7 @@ impl Decoder {
     ///
     /// # Errors
     /// It is not what the type's format says.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read<'v>(
         self,
         value: &'v [u8],

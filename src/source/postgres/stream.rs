@@ -143,7 +143,9 @@ fn next_row<'m>(messages: &mut &'m [u8]) -> Result<Option<&'m [u8]>, SourceError
         return Ok(None);
     };
     let length = row_bytes(head);
-    let (row, rest) = messages.split_at_checked(length).ok_or(SourceError::Cut)?;
+    let (row, rest) = messages
+        .split_at_checked(length)
+        .ok_or_else(|| SourceError::Cut)?;
     *messages = rest;
     Ok(Some(&row[HEAD_BYTES..]))
 }
@@ -161,18 +163,20 @@ impl RowDecoder {
     /// is -1 for NULL.
     fn decode(&mut self, row: &[u8], sink: &mut TaskRowSink) -> Result<(), SourceError> {
         self.rows += 1;
-        let (count, mut rest) = row.split_first_chunk().ok_or(SourceError::Cut)?;
+        let (count, mut rest) = row.split_first_chunk().ok_or_else(|| SourceError::Cut)?;
         if usize::from(u16::from_be_bytes(*count)) != self.decoders.len() {
             return Err(SourceError::Cut);
         }
         for (index, decoder) in self.decoders.iter().enumerate() {
-            let (length, values) = rest.split_first_chunk().ok_or(SourceError::Cut)?;
+            let (length, values) = rest.split_first_chunk().ok_or_else(|| SourceError::Cut)?;
             let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
                 sink.push(Cell::Null);
                 rest = values;
                 continue;
             };
-            let (value, values) = values.split_at_checked(length).ok_or(SourceError::Cut)?;
+            let (value, values) = values
+                .split_at_checked(length)
+                .ok_or_else(|| SourceError::Cut)?;
             let cell = decoder.read(value, &mut self.scratch);
             let cell = cell.map_err(|fault| unreadable(fault, self.rows, &self.columns[index]))?;
             sink.push(cell);
