@@ -14,8 +14,8 @@ use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use tokio_util::either::Either;
 
+use super::socket::Socket;
 use super::tap::{Tap, Valve};
 use super::tls::{self, TappedTls};
 use super::url::{PostgresUrl, SessionAttributes};
@@ -25,8 +25,6 @@ use crate::source::{SourceError, causes};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a cancelled query is waited for.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
-
-type Socket = Tap<Either<TcpStream, UnixStream>>;
 
 /// Makes connections to the servers of one URL.
 pub(super) struct Connector {
@@ -196,14 +194,16 @@ impl Connector {
         })
     }
 
-    async fn open_socket(&self, endpoint: &Endpoint, valve: Valve) -> io::Result<Socket> {
+    async fn open_socket(&self, endpoint: &Endpoint, valve: Valve) -> io::Result<Tap<Socket>> {
         let socket = match &endpoint.address {
-            Address::Unix(path) => Either::Right(UnixStream::connect(path).await?),
+            Address::Unix(path) => {
+                Socket::unix(UnixStream::connect(path).await?, valve.unwatched.clone())
+            }
             Address::Tcp(address) => {
                 let socket = TcpStream::connect(address).await?;
                 socket.set_nodelay(true)?;
                 self.keep_alive(&socket)?;
-                Either::Left(socket)
+                Socket::tcp(socket, valve.unwatched.clone())
             }
         };
         Ok(Tap::new(socket, valve))
@@ -235,7 +235,7 @@ impl Connector {
 
     fn tls_for(&self, endpoint: &Endpoint) -> Result<TappedTls, String> {
         let made =
-            MakeTlsConnect::<Socket>::make_tls_connect(&mut self.tls.clone(), &endpoint.name);
+            MakeTlsConnect::<Tap<Socket>>::make_tls_connect(&mut self.tls.clone(), &endpoint.name);
         made.map(TappedTls).map_err(|error| causes(&error))
     }
 }

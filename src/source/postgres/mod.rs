@@ -9,6 +9,7 @@ mod parameter;
 mod plan;
 mod pool;
 mod session;
+mod socket;
 mod stream;
 mod tap;
 mod tls;

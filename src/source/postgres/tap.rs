@@ -4,10 +4,8 @@
 //! rest of ours. It keeps what it is good at: logging in, asking, errors, the end of a result. The
 //! rows alone, `DataRow` messages, are diverted, many at a time, as they came.
 //!
-//! Reads are coalesced on the way. A backend sends 8 KiB at a time, and whoever takes each of these
-//! at once wakes the two processes in turn, thousands of times a second. Past the first rows of a
-//! result, a read that emptied the socket is followed by a short pause, in which the next gather in
-//! the kernel.
+//! Reads are coalesced on the way: past the first rows of a result, a read that emptied the
+//! [socket](super::socket) is followed by a short pause, in which the next gather in the kernel.
 //!
 //! Messages: "Message Formats" in PostgreSQL's manual. Each is a tag of one byte and a length of
 //! four, which counts itself and what follows.
@@ -24,12 +22,16 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 use tokio_util::sync::PollSender;
 
+use super::socket::Unwatched;
+
 /// The most that is read at once.
 const GULP_BYTES: usize = 128 * 1024;
 /// A small result, and the first rows of a large one, are not delayed.
 const PROMPT_BYTES: usize = 256 * 1024;
 /// The shortest that tokio's timer knows.
 const PAUSE: Duration = Duration::from_millis(1);
+/// After so many pauses in which nothing came, the query is slow, and the socket is watched again.
+const PAUSES_MAX: u32 = 10;
 /// Chunks of rows that may wait to be decoded.
 const CHUNKS_IN_FLIGHT: usize = 1;
 
@@ -42,7 +44,11 @@ pub(super) type RowChunk = Vec<u8>;
 
 /// Lets a query have its rows from the tap of its connection.
 #[derive(Clone, Default)]
-pub(super) struct Valve(Arc<Mutex<State>>);
+pub(super) struct Valve {
+    state: Arc<Mutex<State>>,
+    /// Of the socket that the tap is on.
+    pub(super) unwatched: Unwatched,
+}
 
 #[derive(Default)]
 enum State {
@@ -75,7 +81,7 @@ impl Valve {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -117,6 +123,8 @@ pub(super) struct Tap<S> {
     received: usize,
     pause: Pin<Box<Sleep>>,
     pausing: bool,
+    /// Pauses in which nothing came.
+    pauses: u32,
 }
 
 impl<S> Tap<S> {
@@ -138,6 +146,7 @@ impl<S> Tap<S> {
             received: 0,
             pause: Box::pin(sleep(Duration::ZERO)),
             pausing: false,
+            pauses: 0,
         }
     }
 
@@ -237,10 +246,30 @@ fn read_head(head: &[u8; HEAD_BYTES]) -> io::Result<(u8, usize)> {
 impl<S: AsyncRead + Unpin> Tap<S> {
     /// Reads all that the stream has, after what is left of the last gulp. Nothing new is the end.
     fn poll_gulp(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.pausing {
-            ready!(self.pause.as_mut().poll(cx));
-            self.pausing = false;
+        loop {
+            if self.pausing {
+                ready!(self.pause.as_mut().poll(cx));
+                self.pausing = false;
+            }
+            let streams = self.received > PROMPT_BYTES && self.pauses < PAUSES_MAX;
+            self.valve.unwatched.set(streams);
+            let before = self.filled - self.taken;
+            let outcome = self.poll_fill(cx);
+            let came = self.filled - before;
+            self.received += came;
+            self.pauses = if came > 0 { 0 } else { self.pauses + 1 };
+            if streams && self.filled < GULP_BYTES {
+                self.pause.as_mut().reset(Instant::now() + PAUSE);
+                self.pausing = true;
+            }
+            // Nothing but the pause wakes the reader of a socket that is not watched.
+            if !(streams && outcome.is_pending()) {
+                return outcome;
+            }
         }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.gulp.resize(GULP_BYTES, 0);
         self.gulp.copy_within(self.taken..self.filled, 0);
         self.filled -= self.taken;
@@ -258,13 +287,7 @@ impl<S: AsyncRead + Unpin> Tap<S> {
                 outcome => break outcome,
             }
         };
-        let (count, full) = (space.filled().len(), space.remaining() == 0);
-        self.filled += count;
-        self.received += count;
-        if count > 0 && !full && self.received > PROMPT_BYTES {
-            self.pause.as_mut().reset(Instant::now() + PAUSE);
-            self.pausing = true;
-        }
+        self.filled += space.filled().len();
         outcome
     }
 }
@@ -305,6 +328,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
         // A request: its answer starts promptly again, and an idle connection keeps no memory.
         self.received = 0;
         self.pausing = false;
+        self.pauses = 0;
+        self.valve.unwatched.set(false);
         if self.taken == self.filled && self.rows.is_empty() {
             (self.taken, self.filled) = (0, 0);
             self.gulp = Vec::new();

@@ -13,11 +13,10 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
-use tokio::net::{TcpStream, UnixStream};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use tokio_util::either::Either;
 
+use super::socket::Socket;
 use super::tap::Tap;
 use super::url::Trust;
 
@@ -70,7 +69,7 @@ fn authority(
 pub(super) struct TappedTls(pub(super) RustlsConnect);
 
 type RustlsConnect = <MakeRustlsConnect as MakeTlsConnect<Plain>>::TlsConnect;
-type Plain = Tap<Either<TcpStream, UnixStream>>;
+type Plain = Tap<Socket>;
 
 impl TlsConnect<Plain> for TappedTls {
     type Stream = Tap<<RustlsConnect as TlsConnect<Plain>>::Stream>;
