@@ -2,17 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use rowlink::format::Format;
 use rowlink::link::{Keyring, Link, UserId, sign};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::cli::Rowlink;
+use crate::harness::postgres::Cluster;
+use crate::harness::process::Rowlink;
 use crate::harness::{
-    API_KEY, Call, Contract, SIGNING_KEY, TestServer, sample_database, token, token_for,
+    API_KEY, Call, Contract, Deployment, SIGNING_KEY, TestServer, parts, sample_database,
+    sqlite_url, token, token_for, wait_for,
 };
 
 /// Statuses of every route for requests that are too long, wherever they go.
@@ -141,6 +146,30 @@ fn every_documented_status_and_code_really_occurs() {
         file,
         Call::new("GET", good.clone()).header("sec-purpose", "prefetch"),
     );
+
+    let endless = "with recursive n(i) as (select 1 union all select i + 1 from n) \
+                   select count(*) as n from n where :user = 'alice'";
+    let mut slow = Deployment::over(sqlite_url(&database), vec![("slow.sql", endless)]);
+    slow.download_max = Duration::from_secs(1);
+    let slow = slow.start();
+    let link = slow.link(json!({"export": "slow", "format": "csv"}));
+    call("GET", file, Call::new("GET", link));
+
+    let url = Cluster::shared().database("contract", "");
+    let sleep = "select pg_sleep(60)::text as slept where :user = 'alice'";
+    let mut busy = Deployment::over(url, vec![("sleep.sql", sleep)]);
+    busy.connections = 1;
+    let busy = busy.start();
+    let link = busy.link(json!({"export": "sleep", "format": "csv"}));
+    let (address, target) = parts(&link);
+    let mut holder = TcpStream::connect(address).unwrap();
+    write!(holder, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    wait_for("the first download", Duration::from_secs(10), || {
+        Cluster::shared().running("contract") == 1
+    });
+    call("GET", file, Call::new("GET", link.clone()));
+    assert_eq!(busy.call("GET", "/readyz").send().status, 200);
+    drop(holder);
 
     for path in ["/healthz", "/readyz", "/openapi.yaml"] {
         assert_eq!(call("GET", path, server.call("GET", path)), 200);

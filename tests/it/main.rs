@@ -16,6 +16,7 @@ mod mutation;
 mod parsers;
 mod postgres;
 mod real_data;
+mod source_conformance;
 mod sqlite;
 mod streaming;
 mod vectors;

@@ -1,14 +1,13 @@
 //! Whole or visibly broken, flat, and cancelled when nobody reads.
 
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::cli::Rowlink;
+use crate::harness::process::Rowlink;
 use crate::harness::{TestServer, parts, wait_for};
 
 const ENDLESS: &str = "with recursive n(i) as (select 1 union all select i + 1 from n) \
@@ -86,77 +85,6 @@ fn the_first_rows_come_before_the_last_is_known() {
         assert!(count > 0, "the stream ended");
         received.extend_from_slice(&buffer[..count]);
     }
-}
-
-/// How many queries run in a process: each has a thread of its own.
-fn running_queries(process: u32) -> usize {
-    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
-    let names =
-        threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
-    names.filter(|name| name.trim() == "rowlink-sqlite").count()
-}
-
-#[test]
-fn a_client_that_leaves_ends_its_query_within_two_seconds() {
-    let many = "with recursive n(i) as (select 1 union all select i + 1 from n) select i, :user as user from n";
-    let rowlink = Rowlink::serve(&[("endless.sql", ENDLESS), ("many.sql", many)]);
-    for (export, reads_first) in [("endless", false), ("many", true)] {
-        let url = rowlink.link(json!({"export": export, "format": "csv"}));
-        let (address, target) = parts(&url);
-        let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        if reads_first {
-            stream.read_exact(&mut [0; 100_000]).unwrap();
-        }
-        wait_for("the query", Duration::from_secs(10), || {
-            running_queries(rowlink.pid()) == 1
-        });
-        drop(stream);
-        let took = wait_for("the end of the query", Duration::from_secs(2), || {
-            running_queries(rowlink.pid()) == 0
-        });
-        println!("{export}: the query ended {took:?} after its client left");
-    }
-}
-
-#[test]
-fn a_reader_that_stops_stops_the_query_and_fills_no_memory() {
-    let many = "with recursive n(i) as (select 1 union all select i + 1 from n) \
-                select i, printf('%0100d', i) as text, :user as user from n";
-    let rowlink = Rowlink::serve(&[("many.sql", many)]);
-    let url = rowlink.link(json!({"export": "many", "format": "csv"}));
-    let (address, target) = parts(&url);
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    stream.read_exact(&mut [0; 100_000]).unwrap();
-
-    // Processor time stands still once every buffer on the way is full.
-    let cpu = || {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", rowlink.pid())).unwrap();
-        let fields: Vec<&str> = stat
-            .rsplit_once(')')
-            .unwrap()
-            .1
-            .split_whitespace()
-            .collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    };
-    let mut last = (cpu(), Instant::now());
-    wait_for("a standstill", Duration::from_secs(20), || {
-        let now = cpu();
-        if now != last.0 {
-            last = (now, Instant::now());
-        }
-        last.1.elapsed() > Duration::from_millis(500)
-    });
-    let status = fs::read_to_string(format!("/proc/{}/status", rowlink.pid())).unwrap();
-    let resident = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
-    let kib: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
-    assert!(kib < 64 * 1024, "{kib} KiB resident");
-    assert_eq!(running_queries(rowlink.pid()), 1);
 }
 
 #[test]

@@ -25,6 +25,7 @@ use crate::source::{SourceError, causes};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a cancelled query is waited for.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
+const CANCEL_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Makes connections to the servers of one URL.
 pub(super) struct Connector {
@@ -93,16 +94,29 @@ impl Connector {
     /// sends nothing.
     pub(super) async fn cancel(&self, connection: &Connection) {
         let cancel = async {
-            let socket = self.open_socket(&connection.endpoint, Valve::default());
-            let socket = socket.await.ok()?;
-            let tls = self.tls_for(&connection.endpoint).ok()?;
-            let token = connection.client.cancel_token();
-            token.cancel_query_raw(socket, tls).await.ok()?;
             // A pooler forgets whom to cancel when its client leaves, so the end is waited for.
-            connection.client.batch_execute("rollback").await.ok()
+            let ended = connection.client.batch_execute("rollback");
+            tokio::pin!(ended);
+            loop {
+                self.send_cancel(connection).await?;
+                // One that comes between two statements is lost.
+                if timeout(CANCEL_AGAIN_AFTER, &mut ended).await.is_ok() {
+                    return Some(());
+                }
+            }
         };
         // Whatever failed, the caller closes the socket, which is all that is left to do.
         let _ = timeout(CANCEL_TIMEOUT, cancel).await;
+    }
+
+    async fn send_cancel(&self, connection: &Connection) -> Option<()> {
+        let endpoint = &connection.endpoint;
+        let socket = self.open_socket(endpoint, Valve::default()).await.ok()?;
+        let token = connection.client.cancel_token();
+        token
+            .cancel_query_raw(socket, self.tls_for(endpoint).ok()?)
+            .await
+            .ok()
     }
 
     fn hosts(&self) -> Vec<(Host, u16)> {

@@ -2,6 +2,7 @@
 
 mod contract;
 pub mod postgres;
+pub mod process;
 mod server;
 
 pub use contract::Contract;

@@ -1,0 +1,151 @@
+//! `rowlink serve` as a process of its own.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, JoinHandle};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{Call, JWT_SECRET, SIGNING_KEY, sample_database, token_for};
+
+pub const FAR_FUTURE: u64 = 4_000_000_000;
+
+/// What links are issued under; the tests reach it at another address, as behind a load balancer.
+pub const PUBLIC_URL: &str = "https://shop.example.com/data";
+
+/// `rowlink serve` as a process of its own.
+pub struct Rowlink {
+    child: Child,
+    origin: String,
+    log: Option<JoinHandle<String>>,
+    _folder: TempDir,
+}
+
+impl Rowlink {
+    /// Serves exports over the sample rows.
+    pub fn serve(exports: &[(&str, &str)]) -> Rowlink {
+        Rowlink::serve_with(exports, &[])
+    }
+
+    /// The same, with other variables in its environment.
+    pub fn serve_with(exports: &[(&str, &str)], variables: &[(&str, &str)]) -> Rowlink {
+        let folder = configured_folder(exports);
+        let mut child = command(folder.path())
+            .arg("serve")
+            .env("ROWLINK_BIND", "127.0.0.1:0")
+            .envs(variables.iter().copied())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut text = String::new();
+        while !text.contains("listening") {
+            assert!(log.read_line(&mut text).unwrap() > 0, "{text}");
+        }
+        let address = text.rsplit("address=").next().unwrap().trim();
+        Rowlink {
+            origin: format!("http://{address}"),
+            child,
+            log: Some(thread::spawn(move || {
+                let lines: Vec<String> = log.lines().map_while(Result::ok).collect();
+                lines.join("\n")
+            })),
+            _folder: folder,
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    pub fn link(&self, request: Value) -> String {
+        let token = token_for(&json!({"sub": "alice", "exp": FAR_FUTURE, "scope": "orders:read"}));
+        let url = format!("{}/v1/links", self.origin);
+        let answer = Call::new("POST", url).bearer(&token).json(&request).send();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let url = answer.json()["url"].as_str().unwrap().to_owned();
+        url.replacen(PUBLIC_URL, &self.origin, 1)
+    }
+
+    /// The processor time it has used, in ticks of the clock.
+    pub fn processor_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let after_name = stat.rsplit_once(')').unwrap().1;
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    /// The memory it has, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        resident
+            .unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap()
+    }
+
+    /// Asks the server to stop, as an operator does.
+    pub fn terminate(&self) {
+        interrupt(&self.child, "-TERM");
+    }
+
+    /// Stops the server; returns what it logged.
+    pub fn stop(mut self) -> String {
+        self.terminate();
+        assert!(self.child.wait().unwrap().success());
+        self.log.take().unwrap().join().unwrap()
+    }
+}
+
+pub fn interrupt(child: &Child, signal: &str) {
+    let sent = Command::new("bash")
+        .args(["-c", &format!("kill {signal} {}", child.id())])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
+impl Drop for Rowlink {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn configured_folder(exports: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    sample_database(folder.path());
+    let exports_dir = folder.path().join("exports");
+    std::fs::create_dir(&exports_dir).unwrap();
+    for (name, text) in exports {
+        std::fs::write(exports_dir.join(name), text).unwrap();
+    }
+    folder
+}
+
+/// `rowlink` with a configuration that is in order, and nothing else in its environment.
+pub fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rowlink"));
+    command
+        .env_clear()
+        .env("ROWLINK_PUBLIC_URL", PUBLIC_URL)
+        .env(
+            "ROWLINK_DATABASE_URL",
+            format!("sqlite:{}", folder.join("sample.db").display()),
+        )
+        .env("ROWLINK_EXPORTS_DIR", folder.join("exports"))
+        .env("ROWLINK_SIGNING_KEYS", SIGNING_KEY)
+        .env(
+            "ROWLINK_JWT_HS256_SECRET",
+            String::from_utf8(JWT_SECRET.to_vec()).unwrap(),
+        );
+    command
+}

@@ -1,0 +1,308 @@
+//! What every source must do, whatever its database.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::harness::postgres::Cluster;
+use crate::harness::process::Rowlink;
+use crate::harness::{Call, Deployment, TestServer, parts, sample_database, sqlite_url, wait_for};
+
+/// A source with the SQL that makes its database do what a test needs.
+struct Subject {
+    name: &'static str,
+    url: String,
+    /// Columns `number`, `fraction`, `word`, `empty`, `bytes`; one row.
+    values: &'static str,
+    /// Columns `n` and `word`, as many rows as anybody reads.
+    many: &'static str,
+    /// Works for ever before its first row.
+    endless: &'static str,
+    /// The rows below `:below`, and then a failure.
+    fails: &'static str,
+    /// A text of ten mebibytes.
+    huge: &'static str,
+    _folder: TempDir,
+}
+
+fn subjects(database: &str) -> [Subject; 2] {
+    let folder = || tempfile::tempdir().unwrap();
+    let files = folder();
+    let sqlite = Subject {
+        name: "SQLite",
+        url: sqlite_url(&sample_database(files.path())),
+        values: "select 42 as number, 1.5 as fraction, 'zwölf' as word, null as empty, x'00ff' as bytes",
+        many: "with recursive m(i) as (select 1 union all select i + 1 from m) \
+               select i as n, printf('%0100d', i) as word from m",
+        endless: "with recursive m(i) as (select 1 union all select i + 1 from m) select count(*) as n from m",
+        fails: "with recursive m(i) as (select 1 union all select i + 1 from m) \
+                select i as n, case when i >= :below then json('not JSON') end as failure from m",
+        huge: "select printf('%.*c', 10485760, 'x') as cell",
+        _folder: files,
+    };
+    let postgres = Subject {
+        name: "PostgreSQL",
+        url: Cluster::shared().database(database, "create table nothing (n int)"),
+        values: "select 42 as number, 1.5::float8 as fraction, 'zwölf' as word, null as empty, \
+                 '\\x00ff'::bytea as bytes",
+        many: "select i as n, lpad(i::text, 100, '0') as word from (select generate_series(1, 2000000000) as i) m",
+        endless: "select count(*) as n from (select generate_series(1, 2000000000) as i) m",
+        fails: "select i as n, case when i >= :below then 1 / (i - i) end as failure \
+                from (select generate_series(1, 2000000000) as i) m",
+        huge: "select repeat('x', 10485760) as cell",
+        _folder: folder(),
+    };
+    [sqlite, postgres]
+}
+
+impl Subject {
+    /// Serves the SQL as one export, `it`, with its user pinned.
+    fn deployment(&self, sql: &str) -> TestServer {
+        Deployment::over(self.url.clone(), vec![("it.sql", &pinned(sql))]).start()
+    }
+
+    fn process(&self, sql: &str) -> Rowlink {
+        Rowlink::serve_with(
+            &[("it.sql", &pinned(sql))],
+            &[("ROWLINK_DATABASE_URL", &self.url)],
+        )
+    }
+
+    /// How many queries of that process its database runs.
+    fn running(&self, rowlink: &Rowlink) -> usize {
+        match self.name {
+            "SQLite" => {
+                let threads = fs::read_dir(format!("/proc/{}/task", rowlink.pid())).unwrap();
+                let names = threads
+                    .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+                names.filter(|name| name.trim() == "rowlink-sqlite").count()
+            }
+            _ => Cluster::shared().running(
+                self.url
+                    .rsplit('/')
+                    .next()
+                    .unwrap()
+                    .split('?')
+                    .next()
+                    .unwrap(),
+            ),
+        }
+    }
+}
+
+fn pinned(sql: &str) -> String {
+    let below = if sql.contains(":below") {
+        "/*---\n[filters.below]\ntype = 'integer'\n---*/\n"
+    } else {
+        ""
+    };
+    format!("{below}select * from ({sql}) as it where :user = 'alice'")
+}
+
+fn request() -> serde_json::Value {
+    json!({"export": "it", "format": "csv"})
+}
+
+#[test]
+fn values_and_nulls_arrive_and_columns_can_be_chosen() {
+    for subject in subjects("conformance_values") {
+        let server = subject.deployment(subject.values);
+        assert_eq!(
+            server.download(request()).text(),
+            "number,fraction,word,empty,bytes\r\n42,1.5,zwölf,,00ff\r\n",
+            "{}",
+            subject.name
+        );
+        let chosen = json!({"export": "it", "format": "csv", "columns": ["word", "number"]});
+        assert_eq!(
+            server.download(chosen).text(),
+            "word,number\r\nzwölf,42\r\n"
+        );
+    }
+}
+
+#[test]
+fn no_rows_are_a_file_with_a_header() {
+    for subject in subjects("conformance_empty") {
+        let server = subject.deployment(&format!("{} where 1 = 0", subject.values));
+        let answer = server.download(request());
+        assert_eq!(
+            answer.text(),
+            "number,fraction,word,empty,bytes\r\n",
+            "{}",
+            subject.name
+        );
+        assert_eq!(
+            answer.header("content-length"),
+            answer.body.len().to_string()
+        );
+    }
+}
+
+#[test]
+fn a_thousand_columns_and_a_cell_of_ten_mebibytes_arrive_whole() {
+    let columns: Vec<String> = (0..1000).map(|n| format!("{n} as c{n}")).collect();
+    let wide = format!("select {}", columns.join(", "));
+    for subject in subjects("conformance_wide") {
+        let rows = subject.deployment(&wide).download(request()).rows();
+        let expected: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+        assert_eq!(rows[1], expected, "{}", subject.name);
+        let answer = subject.deployment(subject.huge).download(request());
+        assert_eq!(
+            answer.body.len(),
+            "cell\r\n".len() + (10 << 20) + 2,
+            "{}",
+            subject.name
+        );
+    }
+}
+
+#[test]
+fn wrong_sql_stops_the_start_with_its_file_and_line() {
+    for subject in subjects("conformance_wrong") {
+        for (sql, file_and_line) in [
+            (
+                "select 1 as a,\n  nowhere\nfrom (select 1 as b) t where :user = 'alice'",
+                "it.sql:2: ",
+            ),
+            (
+                "select 1 as a\nfrom missing where :user = 'alice'",
+                "it.sql:",
+            ),
+            ("delete from orders where user_id = :user", "it.sql:1: "),
+        ] {
+            let faults = Deployment::over(subject.url.clone(), vec![("it.sql", sql)]).faults();
+            assert_eq!(faults.len(), 1, "{}: {faults:?}", subject.name);
+            assert!(
+                faults[0].starts_with(file_and_line),
+                "{}: {faults:?}",
+                subject.name
+            );
+        }
+    }
+}
+
+#[test]
+fn a_query_that_takes_too_long_is_504_before_its_first_row_and_visibly_cut_after_it() {
+    for subject in subjects("conformance_time") {
+        let server = |sql: &str| {
+            let export = pinned(sql);
+            let mut deployment = Deployment::over(subject.url.clone(), vec![("it.sql", &export)]);
+            deployment.download_max = Duration::from_secs(1);
+            deployment.start()
+        };
+        let endless = server(subject.endless);
+        let start = Instant::now();
+        let answer = Call::new("GET", endless.link(request())).send();
+        assert_eq!(
+            answer.problem(),
+            (504, "export-too-slow".into()),
+            "{}",
+            subject.name
+        );
+        assert!(start.elapsed() < Duration::from_secs(5));
+
+        let many = server(subject.many);
+        let url = many.link(request());
+        let (address, target) = parts(&url);
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(
+            answer.starts_with(b"HTTP/1.1 200 OK\r\n"),
+            "{}",
+            subject.name
+        );
+        assert!(
+            !answer.ends_with(b"0\r\n\r\n"),
+            "{}: a final chunk was sent",
+            subject.name
+        );
+    }
+}
+
+#[test]
+fn a_failure_is_an_honest_status_before_the_first_row_and_visibly_cuts_after_it() {
+    for subject in subjects("conformance_failure") {
+        let server = subject.deployment(subject.fails);
+        let link = |below: u64| {
+            server.link(json!({"export": "it", "format": "csv", "filters": {"below": below}}))
+        };
+        let answer = Call::new("GET", link(1)).send();
+        assert_eq!(
+            answer.problem(),
+            (500, "export-failed".into()),
+            "{}",
+            subject.name
+        );
+        let url = link(200_000);
+        let (address, target) = parts(&url);
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let text = String::from_utf8_lossy(&answer);
+        assert!(text.contains("\r\n1,\r\n2,\r\n"), "{}", subject.name);
+        assert!(!text.contains("\r\n200000,"), "{}", subject.name);
+        assert!(
+            !text.ends_with("0\r\n\r\n"),
+            "{}: a final chunk was sent",
+            subject.name
+        );
+    }
+}
+
+#[test]
+fn a_client_that_leaves_ends_its_query_within_two_seconds() {
+    for subject in subjects("conformance_cancel") {
+        for (sql, reads_first) in [(subject.endless, false), (subject.many, true)] {
+            let rowlink = subject.process(sql);
+            let url = rowlink.link(request());
+            let (address, target) = parts(&url);
+            let mut stream = TcpStream::connect(address).unwrap();
+            write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            if reads_first {
+                stream.read_exact(&mut [0; 100_000]).unwrap();
+            }
+            wait_for("the query", Duration::from_secs(10), || {
+                subject.running(&rowlink) == 1
+            });
+            drop(stream);
+            let took = wait_for("the end of the query", Duration::from_secs(2), || {
+                subject.running(&rowlink) == 0
+            });
+            let name = subject.name;
+            let when = if reads_first { "after" } else { "before" };
+            println!("{name}: ended {took:?} after its client left {when} the first row");
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_stops_stops_the_query_and_fills_no_memory() {
+    for subject in subjects("conformance_backpressure") {
+        let rowlink = subject.process(subject.many);
+        let url = rowlink.link(request());
+        let (address, target) = parts(&url);
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream.read_exact(&mut [0; 100_000]).unwrap();
+        // Processor time stands still once every buffer on the way is full.
+        let mut last = (rowlink.processor_ticks(), Instant::now());
+        wait_for("a standstill", Duration::from_secs(20), || {
+            let now = rowlink.processor_ticks();
+            if now != last.0 {
+                last = (now, Instant::now());
+            }
+            last.1.elapsed() > Duration::from_millis(500)
+        });
+        let kib = rowlink.resident_kib();
+        assert!(kib < 64 * 1024, "{}: {kib} KiB resident", subject.name);
+        assert_eq!(subject.running(&rowlink), 1, "{}", subject.name);
+    }
+}
