@@ -10,6 +10,7 @@ mod cli;
 mod contract;
 mod documents;
 mod downloads;
+mod faults;
 mod harness;
 mod issue;
 mod mutation;

@@ -1,0 +1,412 @@
+//! Streams that never lie: whatever breaks, a download is complete, with every row, in order, of the
+//! right owner; or the client sees that it is broken.
+
+use std::io::{self, Read, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use socket2::SockRef;
+
+use crate::harness::postgres::Cluster;
+use crate::harness::{Deployment, TestServer, parts, wait_for};
+
+const ROWS: u64 = 200_000;
+
+/// Rows of two owners, each with its sequence number and a checksum.
+const FACTS: &str = "
+    create table facts as
+    select owner, n, md5(owner || n) as checksum
+    from generate_series(1, 200000) n, (values ('alice'), ('bob')) owners (owner);
+    alter table facts add primary key (owner, n);
+    analyze facts;
+";
+
+const EXPORT: &str = "/*---\n[filters.fail_at]\ntype = 'integer'\ndefault = 0\n---*/\n\
+    select owner, n, checksum, 1 / (n - :fail_at) as divided from facts\n\
+    where owner = :user order by n";
+
+/// How a download ended, as its client can tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outcome {
+    /// The end was seen; the file's SHA-256.
+    Complete([u8; 32]),
+    /// It began and did not end.
+    Broken,
+    /// It did not begin; the status.
+    Refused(u16),
+}
+
+/// Downloads as a careful client does, and stops at `offset` bytes of the answer to do something.
+fn download(url: &str, offset: usize, at_offset: impl FnOnce(&TcpStream)) -> Outcome {
+    let (address, target) = parts(url);
+    let mut stream = TcpStream::connect(address).unwrap();
+    // Small, so that what the client has not read is mostly still in the database.
+    SockRef::from(&stream)
+        .set_recv_buffer_size(32 * 1024)
+        .unwrap();
+    write!(
+        stream,
+        "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = Vec::new();
+    let mut first = (&stream).take(offset as u64);
+    let read = first.read_to_end(&mut answer);
+    at_offset(&stream);
+    // A reset connection is one that is broken; what came before it counts.
+    if read.is_ok() {
+        let _ = stream.read_to_end(&mut answer);
+    }
+    outcome(&answer)
+}
+
+fn outcome(answer: &[u8]) -> Outcome {
+    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return Outcome::Broken;
+    };
+    let head = String::from_utf8(answer[..end].to_vec())
+        .unwrap()
+        .to_lowercase();
+    let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
+    if status != 200 {
+        return Outcome::Refused(status);
+    }
+    assert!(head.contains("transfer-encoding: chunked"), "{head}");
+    let mut file = Sha256::new();
+    let mut rest = &answer[end + 4..];
+    loop {
+        let Some(line) = rest.windows(2).position(|window| window == b"\r\n") else {
+            return Outcome::Broken;
+        };
+        let length = std::str::from_utf8(&rest[..line]).unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        let Some((chunk, following)) = rest[line + 2..].split_at_checked(length + 2) else {
+            return Outcome::Broken;
+        };
+        if length == 0 {
+            return Outcome::Complete(file.finalize().into());
+        }
+        file.update(&chunk[..length]);
+        rest = following;
+    }
+}
+
+/// A database of facts, served.
+struct Facts {
+    cluster: Cluster,
+    server: TestServer,
+    whole: Outcome,
+}
+
+impl Facts {
+    fn serve(connections: usize) -> Facts {
+        let cluster = Cluster::start();
+        let url = cluster.database("facts", FACTS);
+        Facts::serve_at(cluster, url, connections)
+    }
+
+    fn serve_at(cluster: Cluster, url: String, connections: usize) -> Facts {
+        let mut deployment = Deployment::over(url, vec![("facts.sql", EXPORT)]);
+        deployment.connections = connections;
+        let server = deployment.start();
+        // What psql writes, with the line ends of the standard.
+        let copy = "copy (select owner, n, checksum, 1 / n as divided from facts \
+                    where owner = 'alice' order by n) to stdout csv header";
+        let text = cluster.psql("facts", copy).replace('\n', "\r\n") + "\r\n";
+        let whole = Outcome::Complete(Sha256::digest(text.as_bytes()).into());
+        Facts {
+            cluster,
+            server,
+            whole,
+        }
+    }
+
+    fn link(&self) -> String {
+        self.server
+            .link(json!({"export": "facts", "format": "csv", "expires_in": 3600}))
+    }
+
+    /// A download that nothing disturbs is complete: the invariant is not kept by refusing.
+    fn check_undisturbed(&self) {
+        wait_for("readiness", Duration::from_secs(20), || {
+            self.server.call("GET", "/readyz").send().status == 200
+        });
+        assert_eq!(download(&self.link(), 0, |_| {}), self.whole);
+    }
+
+    fn wait_until_idle(&self) {
+        wait_for("the end of all queries", Duration::from_secs(2), || {
+            self.cluster.running("facts") == 0
+        });
+    }
+}
+
+/// Counts outcomes; a complete file that is not the whole file is what must never be.
+#[derive(Default)]
+struct Tally {
+    complete: usize,
+    broken: usize,
+    refused: usize,
+}
+
+impl Tally {
+    fn add(&mut self, outcome: &Outcome, whole: &Outcome) {
+        match outcome {
+            Outcome::Complete(_) => {
+                assert_eq!(outcome, whole, "a file that looks complete is not");
+                self.complete += 1;
+            }
+            Outcome::Broken => self.broken += 1,
+            Outcome::Refused(status) => {
+                assert!([500, 503].contains(status), "{status}");
+                self.refused += 1;
+            }
+        }
+    }
+
+    fn report(&self, what: &str) {
+        let Tally {
+            complete,
+            broken,
+            refused,
+        } = self;
+        println!("{what}: {complete} complete and equal, {broken} broken, {refused} refused");
+    }
+}
+
+/// Numbers below `limit`, the same in each run.
+fn scattered(count: u64, limit: u64) -> impl Iterator<Item = u64> {
+    // The steps of a Weyl sequence cover the range evenly.
+    (1..=count).map(move |index| (index * 0x9e37_79b9) % limit)
+}
+
+/// About as long as the file.
+const FILE_BYTES: u64 = ROWS * 48;
+
+#[test]
+fn a_hundred_terminated_backends() {
+    let facts = Facts::serve(4);
+    facts.check_undisturbed();
+    let terminate = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+                     where application_name like 'rowlink/%'";
+    let mut tally = Tally::default();
+    for offset in scattered(100, FILE_BYTES) {
+        let outcome = download(&facts.link(), offset as usize, |_| {
+            facts.cluster.psql("facts", terminate);
+        });
+        tally.add(&outcome, &facts.whole);
+    }
+    tally.report("100 terminated backends");
+    assert!(tally.broken > 20, "too few were hit");
+    facts.check_undisturbed();
+}
+
+#[test]
+fn ten_crashes_of_the_database() {
+    let facts = Facts::serve(8);
+    facts.check_undisturbed();
+    let mut tally = Tally::default();
+    for round in 0..10 {
+        let urls: Vec<String> = (0..4).map(|_| facts.link()).collect();
+        let begun = AtomicUsize::new(0);
+        let outcomes: Vec<Outcome> = thread::scope(|scope| {
+            let clients: Vec<_> = urls
+                .iter()
+                .enumerate()
+                .map(|(index, url)| {
+                    let begun = &begun;
+                    let offset = scattered(40, FILE_BYTES / 2)
+                        .nth(round * 4 + index)
+                        .unwrap();
+                    scope.spawn(move || {
+                        download(url, offset as usize, |_| {
+                            begun.fetch_add(1, Ordering::SeqCst);
+                        })
+                    })
+                })
+                .collect();
+            wait_for("the first client", Duration::from_secs(20), || {
+                begun.load(Ordering::SeqCst) > 0
+            });
+            facts.cluster.control(&["-m", "immediate", "restart", "-w"]);
+            clients
+                .into_iter()
+                .map(|client| client.join().unwrap())
+                .collect()
+        });
+        outcomes
+            .iter()
+            .for_each(|outcome| tally.add(outcome, &facts.whole));
+        facts.check_undisturbed();
+    }
+    tally.report("10 crashes under 4 downloads");
+    assert!(tally.broken > 5, "too few were hit");
+}
+
+#[test]
+fn three_hundred_clients_that_leave() {
+    const CONNECTIONS: usize = 4;
+    let facts = Facts::serve(CONNECTIONS);
+    facts.check_undisturbed();
+    for (index, offset) in scattered(300, FILE_BYTES / 4).enumerate() {
+        // Every tenth leaves before it has read anything.
+        let offset = if index % 10 == 0 { 0 } else { offset };
+        let (url, leave) = (facts.link(), |stream: &TcpStream| {
+            SockRef::from(stream)
+                .set_linger(Some(Duration::ZERO))
+                .unwrap();
+            stream.shutdown(Shutdown::Both).unwrap();
+        });
+        assert_ne!(download(&url, offset as usize, leave), facts.whole);
+    }
+    facts.wait_until_idle();
+    // The pool is whole again: as many downloads as it has connections, at the same time.
+    let urls: Vec<String> = (0..CONNECTIONS).map(|_| facts.link()).collect();
+    thread::scope(|scope| {
+        for url in &urls {
+            scope.spawn(|| assert_eq!(download(url, 0, |_| {}), facts.whole));
+        }
+    });
+    println!("300 clients left: all {CONNECTIONS} connections serve again");
+}
+
+#[test]
+fn a_division_by_zero_at_many_rows() {
+    let facts = Facts::serve(4);
+    let mut tally = Tally::default();
+    let rows = scattered(40, ROWS).chain([1, 2, 100, 1000, ROWS - 1, ROWS]);
+    for row in rows {
+        let row = row.max(1);
+        let url = facts.server.link(json!({
+            "export": "facts", "format": "csv", "filters": {"fail_at": row},
+        }));
+        let outcome = download(&url, 0, |_| {});
+        assert!(
+            !matches!(outcome, Outcome::Complete(_)),
+            "row {row} did not fail"
+        );
+        tally.add(&outcome, &facts.whole);
+    }
+    tally.report("46 divisions by zero");
+    facts.check_undisturbed();
+}
+
+#[test]
+fn fifty_readers_that_read_nothing_are_cut_and_disturb_nobody() {
+    const READERS: usize = 50;
+    let facts = Facts::serve(READERS + 1);
+    let urls: Vec<String> = (0..READERS).map(|_| facts.link()).collect();
+    let start = Instant::now();
+    let streams: Vec<TcpStream> = urls
+        .iter()
+        .map(|url| {
+            let (address, target) = parts(url);
+            let mut stream = TcpStream::connect(address).unwrap();
+            SockRef::from(&stream)
+                .set_recv_buffer_size(32 * 1024)
+                .unwrap();
+            write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    wait_for("all of them", Duration::from_secs(20), || {
+        facts.cluster.running("facts") == READERS
+    });
+    facts.check_undisturbed();
+    let healthy = start.elapsed();
+    wait_for("the cut", Duration::from_secs(40), || {
+        facts.cluster.running("facts") == 0
+    });
+    println!(
+        "50 readers that read nothing: a healthy one done after {healthy:?}, all cut after {:?}",
+        start.elapsed()
+    );
+    assert!(start.elapsed() < Duration::from_secs(40));
+    for mut stream in streams {
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert_eq!(outcome(&answer), Outcome::Broken);
+    }
+    facts.check_undisturbed();
+}
+
+/// Passes bytes on between Rowlink and the database, and cuts what comes from the database at a byte.
+struct Cutter {
+    port: u16,
+    cut_at: Arc<AtomicU64>,
+}
+
+impl Cutter {
+    fn before(database: u16) -> Cutter {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let cut_at = Arc::new(AtomicU64::new(u64::MAX));
+        let limit = cut_at.clone();
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (client, limit) = (client.unwrap(), limit.clone());
+                let database = TcpStream::connect(("127.0.0.1", database));
+                thread::spawn(move || pass_on(&client, &database?, &limit));
+            }
+        });
+        Cutter { port, cut_at }
+    }
+}
+
+fn pass_on(client: &TcpStream, database: &TcpStream, limit: &AtomicU64) -> io::Result<()> {
+    let (mut to, mut from) = (database.try_clone()?, client.try_clone()?);
+    thread::spawn(move || {
+        let _ = io::copy(&mut from, &mut to);
+        to.shutdown(Shutdown::Both)
+    });
+    let mut buffer = [0; 16 * 1024];
+    let mut passed = 0;
+    loop {
+        let count = (&*database).read(&mut buffer)?;
+        let left = limit.load(Ordering::SeqCst).saturating_sub(passed);
+        let count = usize::try_from(left).unwrap_or(usize::MAX).min(count);
+        (&*client).write_all(&buffer[..count])?;
+        passed += count as u64;
+        if count == 0 {
+            // By turns an orderly end and a reset.
+            if passed % 2 == 0 {
+                SockRef::from(client).set_linger(Some(Duration::ZERO))?;
+            }
+            database.shutdown(Shutdown::Both)?;
+            return client.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+#[test]
+fn a_network_that_is_cut_at_any_byte() {
+    let cluster = Cluster::start();
+    cluster.database("facts", FACTS);
+    let cutter = Cutter::before(cluster.port());
+    let url = format!(
+        "postgres://postgres@127.0.0.1:{}/facts?sslmode=disable",
+        cutter.port
+    );
+    let facts = Facts::serve_at(cluster, url, 2);
+    facts.check_undisturbed();
+    let mut tally = Tally::default();
+    let near_the_start = [1, 100, 1000, 2000];
+    for offset in near_the_start
+        .into_iter()
+        .chain(scattered(60, 2 * FILE_BYTES))
+    {
+        cutter.cut_at.store(offset, Ordering::SeqCst);
+        tally.add(&download(&facts.link(), 0, |_| {}), &facts.whole);
+        // Whatever is still in the pool has passed the byte already, or is closed.
+        cutter.cut_at.store(u64::MAX, Ordering::SeqCst);
+    }
+    tally.report("64 network cuts");
+    assert!(tally.broken > 20, "too few were hit");
+    facts.check_undisturbed();
+    facts.wait_until_idle();
+}
