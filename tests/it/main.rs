@@ -16,6 +16,7 @@ mod issue;
 mod mutation;
 mod parsers;
 mod postgres;
+mod postgres_server;
 mod real_data;
 mod source_conformance;
 mod sqlite;

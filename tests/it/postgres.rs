@@ -9,8 +9,11 @@ fn serve(url: &str, exports: &[(&str, &str)]) -> TestServer {
     Deployment::over(url.to_owned(), exports.to_vec()).start()
 }
 
-/// Types, each with values as SQL, and what a file says where that is not what psql prints.
-const TYPES: &[(&str, &[(&str, Option<&str>)])] = &[
+/// What a file says, where that is not what psql prints.
+type Written = Option<&'static str>;
+
+/// Types, each with values as SQL.
+const TYPES: &[(&str, &[(&str, Written)])] = &[
     (
         "boolean",
         &[("true", Some("true")), ("false", Some("false"))],

@@ -306,3 +306,28 @@ fn a_reader_that_stops_stops_the_query_and_fills_no_memory() {
         assert_eq!(subject.running(&rowlink), 1, "{}", subject.name);
     }
 }
+
+#[test]
+fn a_server_that_is_stopped_at_once_ends_its_queries() {
+    for subject in subjects("conformance_stop") {
+        for sql in [subject.endless, subject.many] {
+            let rowlink = subject.process(sql);
+            let url = rowlink.link(request());
+            let (address, target) = parts(&url);
+            let mut stream = TcpStream::connect(address).unwrap();
+            write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            wait_for("the query", Duration::from_secs(10), || {
+                subject.running(&rowlink) == 1
+            });
+            rowlink.interrupt();
+            wait_for("the end of the query", Duration::from_secs(3), || {
+                !rowlink.is_alive() || subject.running(&rowlink) == 0
+            });
+            if subject.name == "PostgreSQL" {
+                wait_for("its end in the database", Duration::from_secs(2), || {
+                    subject.running(&rowlink) == 0
+                });
+            }
+        }
+    }
+}

@@ -11,7 +11,7 @@ use std::os::unix::net as unix_net;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -135,7 +135,16 @@ impl AsyncWrite for Socket {
         }
     }
 
+    /// Waits until the server has closed its side: a pooler forgets a request to cancel whose sender
+    /// closes first. libpq waits too.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watched()?.poll_shutdown(cx)
+        loop {
+            let mut passed_over = [0; 64];
+            let mut space = ReadBuf::new(&mut passed_over);
+            ready!(self.watched()?.poll_read(cx, &mut space))?;
+            if space.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }

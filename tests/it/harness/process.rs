@@ -98,6 +98,17 @@ impl Rowlink {
         interrupt(&self.child, "-TERM");
     }
 
+    /// Stops the server at once, as Ctrl-C does.
+    pub fn interrupt(&self) {
+        interrupt(&self.child, "-INT");
+    }
+
+    /// Whether the process is there and is no zombie.
+    pub fn is_alive(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+        stat.is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
     /// Stops the server; returns what it logged.
     pub fn stop(mut self) -> String {
         self.terminate();

@@ -1,0 +1,472 @@
+//! PostgreSQL as it is run: roles and policies, TLS, several hosts, a Unix socket, a pooler.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::harness::postgres::{Cluster, free_port, give_away, run, unprivileged};
+use crate::harness::process::Rowlink;
+use crate::harness::{
+    API_KEY, Call, Deployment, TestServer, sample_database, sqlite_url, token_for, wait_for,
+};
+
+/// Users see their own notes, as PostgREST's manual and Supabase's write such policies.
+const POLICIES: &str = "
+    create table notes (id int, owner text, org text, note text);
+    insert into notes values (1, 'alice', '7', 'hers'), (2, 'bob', '7', 'his'), (3, 'bob', '8', 'other');
+    create table open (id int);
+    insert into open values (1);
+    do $$ begin
+        if not exists (select from pg_roles where rolname = 'authenticated') then
+            create role authenticated nologin;
+        end if;
+    end $$;
+    grant select on notes, open to authenticated;
+    alter table notes enable row level security;
+    create policy own on notes for select to authenticated
+        using (owner = current_setting('request.jwt.claims', true)::json ->> 'sub'
+               or org = current_setting('request.jwt.claims', true)::json ->> 'org_id');
+";
+
+const SETTINGS: &str = "/*---\nrole = 'authenticated'\nrow_security = true\n---*/\n";
+
+fn serve(url: &str, exports: &[(&str, &str)]) -> TestServer {
+    Deployment::over(url.to_owned(), exports.to_vec()).start()
+}
+
+fn text(server: &TestServer, export: &str) -> String {
+    server
+        .download(json!({"export": export, "format": "csv"}))
+        .text()
+}
+
+#[test]
+fn policies_written_for_postgrest_keep_users_apart() {
+    let url = Cluster::shared().database("policies", POLICIES);
+    let own = format!("{SETTINGS}select id, note from notes order by id");
+    let by_org = "/*---\nrole = 'authenticated'\nrow_security = true\nclaims = ['org_id']\n---*/\n\
+                  select id from notes order by id";
+    let who = "/*---\nrole = 'authenticated'\n---*/\n\
+               select current_user::text as role, current_setting('request.jwt.claims') as claims \
+               where :user <> ''";
+    let exports = [
+        ("own.sql", own.as_str()),
+        ("orders.sql", by_org),
+        ("by_org.sql", who),
+    ];
+    let server = serve(&url, &exports);
+    assert_eq!(text(&server, "own"), "id,note\r\n1,hers\r\n");
+    let bob = token_for(&json!({"sub": "bob", "exp": server.now() + 60}));
+    let request = json!({"export": "own", "format": "csv"});
+    let link = server.issue_with(&bob, request).json()["url"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        Call::new("GET", link).send().text(),
+        "id,note\r\n2,his\r\n3,other\r\n"
+    );
+
+    // A claim that the policy reads is pinned into the link; a credential without it is refused.
+    let request = json!({"export": "orders", "format": "csv"});
+    assert_eq!(
+        server.issue(request).problem(),
+        (403, "claim-missing".into())
+    );
+    let for_carol = json!({"export": "orders", "format": "csv", "user": "carol"});
+    let answer = server.issue_with(API_KEY, for_carol);
+    let link = answer.json()["url"].as_str().unwrap().to_owned();
+    assert!(link.contains("rl_claim.org_id=7"));
+    assert_eq!(Call::new("GET", link).send().text(), "id\r\n1\r\n2\r\n");
+    let expected = "role,claims\r\nauthenticated,\"{\"\"sub\"\":\"\"alice\"\",\"\"role\"\":\"\"authenticated\"\"}\"\r\n";
+    assert_eq!(text(&server, "by_org"), expected);
+}
+
+#[test]
+fn an_export_that_relies_on_policies_is_refused_where_none_applies() {
+    let url = Cluster::shared().database("no_policies", POLICIES);
+    for (settings, sql, named) in [
+        // A superuser is above policies; a table may have none; a role may not exist.
+        (
+            "row_security = true",
+            "select id from notes",
+            "no policy applies",
+        ),
+        (
+            "role = 'authenticated'\nrow_security = true",
+            "select id from open",
+            "no policy applies",
+        ),
+        (
+            "role = 'nobody_here'\nrow_security = true",
+            "select id from notes",
+            "nobody_here",
+        ),
+        (
+            "role = 'authenticated'",
+            "select id from notes",
+            "every caller would get every row",
+        ),
+        (
+            "row_security = true\nunscoped = true",
+            "select id from notes",
+            "remove one of them",
+        ),
+    ] {
+        let export = format!("/*---\n{settings}\n---*/\n{sql}");
+        let faults = Deployment::over(url.clone(), vec![("it.sql", &export)]).faults();
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(
+            faults[0].starts_with("it.sql:") && faults[0].contains(named),
+            "{faults:?}"
+        );
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let sqlite = sqlite_url(&sample_database(folder.path()));
+    let faults = Deployment::over(sqlite, vec![("it.sql", SETTINGS)]).faults();
+    assert!(faults[0].contains("are for PostgreSQL"), "{faults:?}");
+}
+
+#[test]
+fn the_database_sees_who_exports_what_and_nothing_can_be_written() {
+    let url = Cluster::shared().database("session", "create table t (id int); create sequence s;");
+    let settings = "select current_setting('application_name') as name,
+        current_setting('transaction_read_only') as read_only,
+        current_setting('transaction_isolation') as isolation,
+        current_setting('statement_timeout') as timeout,
+        current_setting('idle_in_transaction_session_timeout') as idle
+        where :user = 'alice'";
+    let write = "select nextval('s') as n where :user = 'alice'";
+    let server = serve(&url, &[("settings.sql", settings), ("write.sql", write)]);
+    let row = server
+        .download(json!({"export": "settings", "format": "csv"}))
+        .rows()
+        .remove(1);
+    assert_eq!(
+        row,
+        ["rowlink/settings", "on", "repeatable read", "15min", "30s"]
+    );
+    let link = server.link(json!({"export": "write", "format": "csv"}));
+    let answer = Call::new("GET", link).send();
+    assert_eq!(answer.problem(), (500, "export-failed".into()));
+}
+
+#[test]
+fn a_value_that_the_database_does_not_take_is_named() {
+    let url = Cluster::shared().database(
+        "values_not_taken",
+        "create type state as enum ('open'); create table t (id int, state state);",
+    );
+    let by_user = "select id from t where id = :user";
+    let by_state = "/*---\n[filters.state]\ntype = 'text'\n---*/\n\
+                    select id from t where :state is null or state = :state and :user <> ''";
+    let server = serve(
+        &url,
+        &[("by_user.sql", by_user), ("by_state.sql", by_state)],
+    );
+    let fields = |request| {
+        let answer = Call::new("GET", server.link(request)).send();
+        assert_eq!(answer.problem(), (422, "invalid-values".into()));
+        assert!(!answer.text().contains("enum"), "{}", answer.text());
+        answer.fields()
+    };
+    assert_eq!(
+        fields(json!({"export": "by_user", "format": "csv"})),
+        ["user"]
+    );
+    let closed = json!({"export": "by_state", "format": "csv", "filters": {"state": "closed"}});
+    assert_eq!(fields(closed), ["filters.state"]);
+}
+
+#[test]
+fn exports_pick_their_database_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let warehouse = Cluster::shared().database("warehouse", "create table t as select 5 as id");
+    let here = "select count(*) as n from orders where user_id = :user";
+    let there =
+        "/*---\ndatabase = 'warehouse'\n---*/\nselect id from t where :user::text = 'alice'";
+    let nowhere = "/*---\n\ndatabase = 'nowhere'\n---*/\nselect :user as user";
+    let deployment = |exports| {
+        let mut deployment = Deployment::over(sqlite_url(&sample_database(folder.path())), exports);
+        deployment.databases.push(("warehouse", warehouse.clone()));
+        deployment
+    };
+    let server = deployment(vec![("here.sql", here), ("there.sql", there)]).start();
+    assert_eq!(text(&server, "there"), "id\r\n5\r\n");
+    assert_eq!(text(&server, "here"), "n\r\n6\r\n");
+    let _ = fs::remove_file(folder.path().join("sample.db"));
+    assert_eq!(server.call("GET", "/readyz").send().status, 503);
+    let faults = deployment(vec![("nowhere.sql", nowhere)]).faults();
+    assert_eq!(
+        faults,
+        ["nowhere.sql:3: no database `nowhere`; the databases are default, warehouse"]
+    );
+}
+
+#[test]
+fn a_log_of_everything_holds_no_value_of_a_query() {
+    let url = Cluster::shared().database("logged", "");
+    let echo = "/*---\n[filters.text]\ntype = 'text'\n---*/\nselect :text::text as text, :user::text as user";
+    let rowlink = Rowlink::serve_with(
+        &[("echo.sql", echo)],
+        &[("ROWLINK_DATABASE_URL", &url), ("ROWLINK_LOG", "trace")],
+    );
+    let link = rowlink
+        .link(json!({"export": "echo", "format": "csv", "filters": {"text": "a-private-value"}}));
+    assert!(
+        Call::new("GET", link)
+            .send()
+            .text()
+            .contains("a-private-value")
+    );
+    let log = rowlink.stop();
+    assert!(log.contains("download ended"), "{log}");
+    assert!(!log.contains("a-private-value"));
+}
+
+#[test]
+fn a_unix_socket_and_the_first_of_several_hosts_that_answers_are_used() {
+    let cluster = Cluster::start();
+    cluster.database("hosts", "");
+    let (port, folder) = (cluster.port(), cluster.path());
+    let folder = folder.display().to_string().replace('/', "%2F");
+    let closed = free_port();
+    let sql = "select pg_is_in_recovery() as standby where :user = 'alice'";
+    for url in [
+        format!("postgres://postgres@{folder}:{port}/hosts"),
+        format!("postgres:///hosts?host={folder}&port={port}&user=postgres"),
+        format!("postgres://postgres@127.0.0.1:{closed},127.0.0.1:{port}/hosts"),
+        format!("postgres://postgres@localhost:{port}/hosts?target_session_attrs=read-write"),
+        format!("postgres://postgres@localhost:{port}/hosts?target_session_attrs=prefer-standby"),
+    ] {
+        let server = serve(&url, &[("it.sql", sql)]);
+        assert_eq!(text(&server, "it"), "standby\r\nfalse\r\n", "{url}");
+    }
+    for (url, named) in [
+        (
+            format!("postgres://postgres@127.0.0.1:{closed}/hosts"),
+            "refused",
+        ),
+        (
+            format!("postgres://postgres@127.0.0.1:{port}/missing"),
+            "does not exist",
+        ),
+        (
+            format!("postgres://postgres@127.0.0.1:{port}/hosts?target_session_attrs=standby"),
+            "target_session_attrs",
+        ),
+    ] {
+        let faults = Deployment::over(url, vec![("it.sql", sql)]).faults();
+        assert!(faults.len() == 1 && faults[0].contains(named), "{faults:?}");
+    }
+}
+
+/// An authority, and a certificate that it gives `localhost`.
+fn certificates(folder: &Path) {
+    let openssl = |arguments: &str| {
+        run(Command::new("openssl")
+            .args(arguments.split(' '))
+            .current_dir(folder));
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    openssl(&format!(
+        "req -x509 {key} -keyout ca.key -out ca.pem -days 2 -subj /CN=ca"
+    ));
+    openssl(&format!(
+        "req -x509 {key} -keyout other.key -out other.pem -days 2 -subj /CN=other"
+    ));
+    openssl(&format!(
+        "req {key} -keyout server.key -out server.csr -subj /CN=localhost"
+    ));
+    fs::write(
+        folder.join("names"),
+        "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE",
+    )
+    .unwrap();
+    openssl(
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem",
+    );
+    give_away(&folder.join("server.key"));
+}
+
+#[test]
+fn tls_verifies_what_sslmode_asks_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display();
+    certificates(folder.path());
+    run(Command::new("chmod").arg("755").arg(folder.path()));
+    let cluster = Cluster::start_with(&format!(
+        "ssl = on\nssl_cert_file = '{path}/server.pem'\nssl_key_file = '{path}/server.key'\n\
+         password_encryption = 'scram-sha-256'"
+    ));
+    cluster.database(
+        "tls",
+        "create role reader login password 'p@ss/word'; \
+         create table numbers as select generate_series(1, 200000) as n; \
+         grant select on numbers to reader;",
+    );
+    // Only by password and only with TLS, as a hosted database has it.
+    let hba = "local all postgres trust\nhost all postgres 127.0.0.1/32 trust\n\
+               hostssl all reader 127.0.0.1/32 scram-sha-256\n";
+    fs::write(cluster.path().join("data/pg_hba.conf"), hba).unwrap();
+    cluster.control(&["reload"]);
+
+    let port = cluster.port();
+    let sql = "select n, (select ssl from pg_stat_ssl where pid = pg_backend_pid()) as tls from numbers \
+               where :user = 'alice'";
+    let url = |host: &str, options: &str| {
+        format!("postgres://reader:p%40ss%2Fword@{host}:{port}/tls?connect_timeout=5&{options}")
+    };
+    let root = |name: &str| format!("sslrootcert={path}/{name}.pem");
+    for (host, options) in [
+        ("localhost", "sslmode=prefer".to_owned()),
+        (
+            "localhost",
+            "sslmode=require&channel_binding=require".to_owned(),
+        ),
+        ("127.0.0.1", format!("sslmode=verify-ca&{}", root("ca"))),
+        ("localhost", format!("sslmode=verify-full&{}", root("ca"))),
+    ] {
+        let server = serve(&url(host, &options), &[("it.sql", sql)]);
+        let rows = server
+            .download(json!({"export": "it", "format": "csv"}))
+            .rows();
+        assert_eq!(rows.len(), 200_001, "{host} {options}");
+        assert!(
+            rows[1..].iter().all(|row| row[1] == "true"),
+            "{host} {options}"
+        );
+    }
+    for (host, options, named) in [
+        ("localhost", "sslmode=disable".to_owned(), "no encryption"),
+        (
+            "localhost",
+            format!("sslmode=verify-ca&{}", root("other")),
+            "UnknownIssuer",
+        ),
+        (
+            "localhost",
+            format!("sslmode=require&{}", root("other")),
+            "UnknownIssuer",
+        ),
+        (
+            "127.0.0.1",
+            format!("sslmode=verify-full&{}", root("ca")),
+            "not valid for name",
+        ),
+        (
+            "localhost",
+            "sslmode=verify-full".to_owned(),
+            "UnknownIssuer",
+        ),
+    ] {
+        let faults = Deployment::over(url(host, &options), vec![("it.sql", sql)]).faults();
+        assert!(
+            faults.len() == 1 && faults[0].contains(named),
+            "{host} {options}: {faults:?}"
+        );
+        assert!(!faults[0].contains("p@ss"), "{faults:?}");
+    }
+}
+
+/// A pooler that gives each transaction another connection.
+struct PgBouncer {
+    process: Child,
+    port: u16,
+    _folder: TempDir,
+}
+
+impl PgBouncer {
+    fn before(cluster: &Cluster, database: &str) -> PgBouncer {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let config = format!(
+            "[databases]\n{database} = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\n\
+             listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
+             pool_mode = transaction\ndefault_pool_size = 3\nserver_round_robin = 1\n\
+             logfile = {}/log\n",
+            cluster.port(),
+            folder.path().display()
+        );
+        fs::write(folder.path().join("config"), config).unwrap();
+        give_away(folder.path());
+        let mut process = unprivileged(Path::new("/usr/sbin/pgbouncer"));
+        process.arg("-q").arg(folder.path().join("config"));
+        let process = process.stderr(Stdio::null()).spawn().unwrap();
+        wait_for("PgBouncer", Duration::from_secs(10), || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        PgBouncer {
+            process,
+            port,
+            _folder: folder,
+        }
+    }
+}
+
+impl Drop for PgBouncer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn behind_pgbouncer_in_transaction_mode_nothing_is_left_in_shared_connections() {
+    let cluster = Cluster::start();
+    let schema = "create type mood as enum ('sad', 'happy');
+                  create table moods as select n, case when n % 2 = 0 then 'sad' else 'happy' end::mood as mood
+                  from generate_series(1, 20000) n;";
+    cluster.database("pooled", schema);
+    let pooler = PgBouncer::before(&cluster, "pooled");
+    let url = format!(
+        "postgres://postgres@127.0.0.1:{}/pooled?sslmode=disable",
+        pooler.port
+    );
+    let by_mood = "/*---\n[filters.mood]\ntype = 'text'\n---*/\n\
+                   select n, mood, current_setting('application_name') as name from moods \
+                   where (:mood is null or mood = :mood) and :user = 'alice' order by n";
+    let endless =
+        "select count(*) as n from (select generate_series(1, 2000000000)) g where :user = 'alice'";
+    let exports = [("by_mood.sql", by_mood), ("endless.sql", endless)];
+    // Two replicas, whose statements would have the same names.
+    let servers = [serve(&url, &exports), serve(&url, &exports)];
+    for round in 0..10 {
+        for server in &servers {
+            let mood = ["sad", "happy"][round % 2];
+            let request = json!({"export": "by_mood", "format": "csv", "filters": {"mood": mood}});
+            let rows = server.download(request).rows();
+            assert_eq!(rows.len(), 10_001);
+            assert!(
+                rows[1..]
+                    .iter()
+                    .all(|row| row[1] == mood && row[2] == "rowlink/by_mood")
+            );
+        }
+    }
+    // Nothing of a transaction stays: neither names of statements nor settings.
+    let left = cluster.psql(
+        "pooled",
+        "select string_agg(application_name, ' ') from pg_stat_activity \
+                                       where application_name like 'rowlink/%'",
+    );
+    assert_eq!(left, "");
+
+    let url = servers[0].link(json!({"export": "endless", "format": "csv"}));
+    let (address, target) = crate::harness::parts(&url);
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    use std::io::Write as _;
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    wait_for("the query", Duration::from_secs(10), || {
+        cluster.running("pooled") == 1
+    });
+    drop(stream);
+    let took = wait_for("its end", Duration::from_secs(2), || {
+        cluster.running("pooled") == 0
+    });
+    println!("behind PgBouncer: a query ended {took:?} after its client left");
+}
