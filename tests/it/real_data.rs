@@ -8,7 +8,8 @@ use rusqlite::Connection;
 use rusqlite::types::{Type, Value as Sql};
 use serde_json::json;
 
-use crate::harness::{API_KEY, Call, TestServer, token_for};
+use crate::harness::postgres::Cluster;
+use crate::harness::{API_KEY, Call, Deployment, TestServer, token_for};
 
 fn tool(name: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -102,6 +103,43 @@ fn flights_come_back_row_for_row_in_another_reader() {
             .parse()
             .unwrap();
         assert_eq!(count, rows, "{filters}");
+    }
+}
+
+/// The same table in PostgreSQL, with its types.
+const FLIGHTS_TABLE: &str = "create table flights (
+    year int, month int, day int, dep_time int, sched_dep_time int, dep_delay float8, arr_time int,
+    sched_arr_time int, arr_delay float8, carrier text, flight int, tailnum text, origin text,
+    dest text, air_time float8, distance float8, hour int, minute int, time_hour timestamptz,
+    rowid bigint generated always as identity)";
+
+#[test]
+fn flights_from_postgresql_are_the_same_bytes_as_from_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("flights.db");
+    load_flights(&database);
+    let cluster = Cluster::shared();
+    let url = cluster.database("flights", FLIGHTS_TABLE);
+    let columns = fs::read_to_string(tool("flights.csv")).unwrap();
+    let columns = columns.lines().next().unwrap();
+    let path = tool("flights.csv");
+    let copy = format!(
+        "\\copy flights ({columns}) from '{}' with (format csv, header, null 'NA')",
+        path.display()
+    );
+    cluster.psql("flights", &copy);
+
+    // SQLite keeps the numbers as the file has them, without fractions.
+    let whole = ["dep_delay", "arr_delay", "air_time", "distance"];
+    let in_postgres = whole.iter().fold(FLIGHTS.to_owned(), |sql, column| {
+        sql.replacen(&format!("{column},"), &format!("{column}::int,"), 1)
+    });
+    let sqlite = TestServer::over(&database, vec![("flights.sql", FLIGHTS)]);
+    let postgres = Deployment::over(url, vec![("flights.sql", &in_postgres)]).start();
+    for filters in [json!({"carrier": "UA"}), json!({"month": 2}), json!({})] {
+        let request = json!({"export": "flights", "format": "csv", "filters": filters});
+        let [theirs, ours] = [&sqlite, &postgres].map(|it| it.download(request.clone()).body);
+        assert!(theirs == ours, "{filters}: the files differ");
     }
 }
 
