@@ -1,0 +1,129 @@
+"""What the benchmarks share: a server to measure, and a clock."""
+
+import json
+import pathlib
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROWLINK = ROOT / "target/release/rowlink"
+RUNS = 7
+MEMORY_MIB_MAX = 12
+# What one run differs from the next by; growth with rows would be a hundred times as much.
+MEMORY_NOISE_MIB = 2
+
+missed = []
+
+
+def report(what, ours, theirs, unit, better, limit):
+    """Prints a measure of ours beside that of a peer, and notes where it misses its limit."""
+    ratio = ours / theirs
+    held = ratio <= limit if better == "≤" else ratio >= limit
+    if not held:
+        missed.append(what)
+    print(f"  {what:34} {ours:9.3f} {unit}  against {theirs:9.3f}: {ratio:5.2f}   (must be {better} {limit})", flush=True)
+
+
+def report_memory(what, mib, limit):
+    if mib > limit:
+        missed.append(what)
+    print(f"  {what:34} {mib:9.1f} MiB   (must be ≤ {limit})", flush=True)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def timed(*commands):
+    """Seconds until all of the commands, run at the same time, have ended."""
+    start = time.perf_counter()
+    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for command in commands]
+    if any(process.wait() for process in processes):
+        sys.exit("a command failed")
+    return time.perf_counter() - start
+
+
+def alternate(*measures):
+    """The median of each measure, taken in turn, so that a slow minute hits all of them."""
+    taken = [[] for _ in measures]
+    for _ in range(RUNS):
+        for results, measure in zip(taken, measures):
+            results.append(measure())
+    return [statistics.median(results) for results in taken]
+
+
+def wait_until_ready(url):
+    for _ in range(200):
+        try:
+            urllib.request.urlopen(url)
+            return
+        except OSError:
+            time.sleep(0.05)
+    sys.exit(f"{url} does not answer")
+
+
+def curl(url):
+    return ["curl", "-sf", "-o", "/dev/null", url]
+
+
+class Server:
+    """`rowlink serve` over one database, with these exports."""
+
+    def __init__(self, database_url, exports, folder):
+        exports_dir = pathlib.Path(folder, "exports")
+        exports_dir.mkdir(exist_ok=True)
+        for name, sql in exports.items():
+            (exports_dir / f"{name}.sql").write_text(sql)
+        port = free_port()
+        self.origin = f"http://127.0.0.1:{port}"
+        key = subprocess.run([ROWLINK, "keygen"], capture_output=True, text=True, check=True).stdout.strip()
+        api_key = subprocess.run([ROWLINK, "keygen", "--api-key", "bench"],
+                                 capture_output=True, text=True, check=True)
+        (pathlib.Path(folder) / "api-keys.toml").write_text(api_key.stdout)
+        self.token = re.search("rlk_[A-Za-z0-9_-]+", api_key.stderr)[0]
+        environment = {
+            "ROWLINK_BIND": f"127.0.0.1:{port}",
+            "ROWLINK_PUBLIC_URL": self.origin,
+            "ROWLINK_DATABASE_URL": database_url,
+            "ROWLINK_DATABASE_CONNECTIONS": "16",
+            "ROWLINK_EXPORTS_DIR": str(exports_dir),
+            "ROWLINK_SIGNING_KEYS": key,
+            "ROWLINK_API_KEYS_FILE": str(pathlib.Path(folder) / "api-keys.toml"),
+            "ROWLINK_LOG": "error",
+        }
+        self.process = subprocess.Popen([ROWLINK, "serve"], env=environment)
+        wait_until_ready(f"{self.origin}/readyz")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+    def link(self, export):
+        request = urllib.request.Request(
+            f"{self.origin}/v1/links",
+            data=json.dumps({"export": export, "format": "csv", "expires_in": 3600}).encode(),
+            headers={"Authorization": f"Bearer {self.token}"},
+        )
+        return json.load(urllib.request.urlopen(request))["url"]
+
+    def resident_mib(self, field):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) / 1024
+
+    def peak_above_idle_mib(self, export, downloads=1):
+        """Peak resident memory of some concurrent downloads, above what the server needs before."""
+        subprocess.run(["curl", "-sI", self.link(export)], stdout=subprocess.DEVNULL, check=True)
+        idle = self.resident_mib("VmRSS")
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+        timed(*(curl(self.link(export)) for _ in range(downloads)))
+        return self.resident_mib("VmHWM") - idle

@@ -1,0 +1,130 @@
+"""Rowlink over HTTP against `psql \\copy … csv header` and a `COPY` pass-through, on one cluster."""
+
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+from common import (MEMORY_MIB_MAX, MEMORY_NOISE_MIB, ROOT, Server, alternate, curl, free_port, missed,
+                    report, report_memory, timed, wait_until_ready)
+
+WALL_RATIO_MAX = 0.65
+CONCURRENT_RATIO_MAX = 0.92
+REQUESTS_RATIO_MIN = 1.3
+FURTHER_DOWNLOAD_MIB_MAX = 2
+SMALL_ROWS = 8_000
+CLIENTS = 16
+COLUMNS = "id, account, created_at, name, amount, note, status, active, score"
+TABLE = """
+create table {name} as
+select i::bigint as id,
+       1000000000 + (i::bigint * 7919) % 900000000 as account,
+       timestamptz '2020-09-13 12:26:40+00' + i * interval '1 second'
+           + (i::bigint * 31) % 1000000 * interval '1 microsecond' as created_at,
+       'Customer ' || (i::bigint * 104729) % 100000 as name,
+       ((i::bigint * 1299709) % 10000000 / 100.0)::numeric(12,2) as amount,
+       case i % 8 when 0 then 'said "yes", then left' when 1 then null else 'a note of usual length, no. ' || i end
+           as note,
+       case i % 3 when 0 then 'paid' when 1 then 'pending' else 'refunded' end as status,
+       i % 2 = 1 as active,
+       (i::bigint * 15485863) % 1000003 / 997.0::float8 as score
+from generate_series(1, {rows}) i;
+alter table {name} add primary key (id);
+"""
+SETTINGS = "fsync = off\nshared_buffers = 2GB\nmax_wal_size = 4GB\nmax_parallel_workers_per_gather = 0\n"
+
+
+def unprivileged():
+    """PostgreSQL refuses to run as root: then the user that Debian's package made runs it."""
+    if os.getuid() != 0:
+        return []
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+
+
+@contextlib.contextmanager
+def cluster():
+    """A PostgreSQL cluster of its own; gives its URL."""
+    versions = pathlib.Path("/usr/lib/postgresql").iterdir()
+    programs = max(versions, key=lambda path: int(path.name)) / "bin"
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="rowlink-bench-"))
+    if os.getuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+    data, port = folder / "data", free_port()
+    try:
+        subprocess.run([*unprivileged(), programs / "initdb", "--pgdata", data, "--username=postgres", "--auth=trust",
+                        "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"],
+                       check=True, stdout=subprocess.DEVNULL, cwd="/")
+        (data / "postgresql.auto.conf").write_text(
+            f"port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{folder}'\n{SETTINGS}")
+        pg_ctl = [*unprivileged(), programs / "pg_ctl", "-D", data, "-l", folder / "log", "-w"]
+        subprocess.run([*pg_ctl, "start"], check=True, stdout=subprocess.DEVNULL, cwd="/")
+        try:
+            yield f"postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable"
+        finally:
+            subprocess.run([*pg_ctl, "stop", "-m", "immediate"], check=True, stdout=subprocess.DEVNULL, cwd="/")
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def copy_passthrough(url, query):
+    address = f"127.0.0.1:{free_port()}"
+    peer = subprocess.Popen([ROOT / "target/release/copy_passthrough", address, url, query])
+    try:
+        wait_until_ready(f"http://{address}/")
+        yield f"http://{address}/"
+    finally:
+        peer.terminate()
+        peer.wait()
+
+
+def requests_per_second(url):
+    """A closed loop: each client asks again as soon as it has the whole file."""
+    result = subprocess.run(["wrk", "--threads", "2", "--connections", str(CLIENTS), "--duration", "3s", url],
+                            capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in result or "Socket errors" in result:
+        raise SystemExit(result)
+    return float(re.search(r"Requests/sec:\s+([0-9.]+)", result)[1])
+
+
+def main():
+    with cluster() as url, tempfile.TemporaryDirectory() as folder:
+        for name, rows in [("bench", 1_000_000), ("bench10", 10_000_000)]:
+            print(f"making {rows:,} rows in PostgreSQL …", flush=True)
+            subprocess.run(["psql", "-q", url], input=TABLE.format(name=name, rows=rows), text=True, check=True)
+        subprocess.run(["psql", "-q", url, "-c", "vacuum analyze"], check=True)
+        query = f"select {COLUMNS} from bench"
+        small = f"{query} where id <= {SMALL_ROWS}"
+        exports = {
+            "bench": f"{query} where :user = 'bench'",
+            "bench10": f"select {COLUMNS} from bench10 where :user = 'bench'",
+            "small": f"{small} and :user = 'bench'",
+        }
+        psql = ["psql", "-q", url, "-c", f"\\copy ({query}) to stdout csv header"]
+        print("PostgreSQL → CSV, 1,000,000 rows × 9, against psql \\copy … csv header", flush=True)
+        with Server(url, exports, folder) as server:
+            def download():
+                return curl(server.link("bench"))
+
+            theirs, ours, two_theirs, two_ours = alternate(
+                lambda: timed(psql), lambda: timed(download()),
+                lambda: timed(psql, psql), lambda: timed(download(), download()))
+            report("one download", ours, theirs, "s", "≤", WALL_RATIO_MAX)
+            report("two downloads, two psql", two_ours, two_theirs, "s", "≤", CONCURRENT_RATIO_MAX)
+            with copy_passthrough(url, small) as peer:
+                theirs, ours = alternate(lambda: requests_per_second(peer),
+                                         lambda: requests_per_second(server.link("small")))
+            print(f"{SMALL_ROWS:,} rows, {CLIENTS} clients, against a handler that passes COPY … CSV through")
+            report("requests a second", ours, theirs, "/s", "≥", REQUESTS_RATIO_MIN)
+        peaks = []
+        for export, downloads in [("bench", 1), ("bench10", 1), ("bench", 5)]:
+            with Server(url, exports, folder) as server:
+                peaks.append(server.peak_above_idle_mib(export, downloads))
+        report_memory("peak above idle, 1,000,000 rows", peaks[0], MEMORY_MIB_MAX)
+        report_memory("peak above idle, 10,000,000 rows", peaks[1], MEMORY_MIB_MAX)
+        if peaks[1] > peaks[0] + MEMORY_NOISE_MIB:
+            missed.append("flat memory from PostgreSQL")
+        report_memory("each further download", (peaks[2] - peaks[0]) / 4, FURTHER_DOWNLOAD_MIB_MAX)
