@@ -57,16 +57,31 @@ enum Slot {
     Time(Time),
     Timestamp(Timestamp),
     /// In the arena too: inside it would have no alignment, and slow every other kind down.
-    Uuid {
-        start: usize,
-    },
+    Uuid(Range),
     Json(Range),
 }
 
+/// A part of an arena. No database has rows of 4 GiB, so 32 bits reach any place in a batch, and
+/// keep a slot at 16 bytes.
 #[derive(Debug, Clone, Copy)]
 struct Range {
-    start: usize,
-    end: usize,
+    start: u32,
+    end: u32,
+}
+
+impl Range {
+    #[inline]
+    fn new(start: usize, end: usize) -> Range {
+        let end = u32::try_from(end).expect("no database has rows of 4 GiB");
+        // Not behind the end, which fits.
+        let start = start as u32;
+        Range { start, end }
+    }
+
+    #[inline]
+    fn bytes(self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
 }
 
 /// Some rows, filled by a source, read by an encoder, and reused: two arenas instead of one
@@ -82,7 +97,7 @@ pub struct RowBatch {
 impl RowBatch {
     /// Past this many bytes of text an arena gives its memory back when it is cleared, so that one
     /// huge cell does not stay in memory for the rest of the download.
-    const ARENA_BYTES_KEPT: usize = 256 * 1024;
+    const ARENA_BYTES_KEPT: usize = 64 * 1024;
 
     /// Empties the batch for rows of `width` cells, keeping its memory.
     pub fn reset(&mut self, width: usize) {
@@ -108,10 +123,7 @@ impl RowBatch {
             Cell::Date(value) => Slot::Date(value),
             Cell::Time(value) => Slot::Time(value),
             Cell::Timestamp(value) => Slot::Timestamp(value),
-            Cell::Uuid(value) => {
-                let start = self.keep_bytes(value.as_bytes()).start;
-                Slot::Uuid { start }
-            }
+            Cell::Uuid(value) => Slot::Uuid(self.keep_bytes(value.as_bytes())),
             Cell::Json(value) => Slot::Json(self.keep_text(value)),
         };
         self.slots.push(slot);
@@ -121,16 +133,14 @@ impl RowBatch {
     fn keep_text(&mut self, text: &str) -> Range {
         let start = self.text.len();
         self.text.push_str(text);
-        let end = self.text.len();
-        Range { start, end }
+        Range::new(start, self.text.len())
     }
 
     #[inline]
     fn keep_bytes(&mut self, bytes: &[u8]) -> Range {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
-        let end = self.bytes.len();
-        Range { start, end }
+        Range::new(start, self.bytes.len())
     }
 
     /// How many whole rows it holds.
@@ -165,23 +175,23 @@ impl RowBatch {
             Slot::Float(value) => Cell::Float(value),
             Slot::Decimal(range) => Cell::Decimal(self.text(range)),
             Slot::Text(range) => Cell::Text(self.text(range)),
-            Slot::Bytes(Range { start, end }) => Cell::Bytes(&self.bytes[start..end]),
+            Slot::Bytes(range) => Cell::Bytes(&self.bytes[range.bytes()]),
             Slot::Date(value) => Cell::Date(value),
             Slot::Time(value) => Cell::Time(value),
             Slot::Timestamp(value) => Cell::Timestamp(value),
-            Slot::Uuid { start } => Cell::Uuid(self.uuid(start)),
+            Slot::Uuid(range) => Cell::Uuid(self.uuid(range)),
             Slot::Json(range) => Cell::Json(self.text(range)),
         }
     }
 
-    fn uuid(&self, start: usize) -> Uuid {
-        let bytes = self.bytes[start..].first_chunk();
-        Uuid::from_bytes(*bytes.expect("as many bytes as a UUID has were kept there"))
+    fn uuid(&self, range: Range) -> Uuid {
+        let bytes = self.bytes[range.bytes()].try_into();
+        Uuid::from_bytes(bytes.expect("as many bytes as a UUID has were kept there"))
     }
 
     #[inline]
     fn text(&self, range: Range) -> &str {
-        &self.text[range.start..range.end]
+        &self.text[range.bytes()]
     }
 }
 
