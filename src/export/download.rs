@@ -67,6 +67,10 @@ impl Download {
                 self.encoder.begin(self.rows.columns(), &mut chunk);
                 self.begun = true;
             }
+            // Rows that are ready would be taken however late it is.
+            if Instant::now() >= self.deadline {
+                return Err(SourceError::TooSlow);
+            }
             let next = timeout_at(self.deadline, self.rows.next()).await;
             let Some(batch) = next.unwrap_or(Err(SourceError::TooSlow))? else {
                 break;

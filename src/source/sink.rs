@@ -88,7 +88,13 @@ impl RowSink {
 
     /// What to do, besides, when the reader leaves: for work that calls no hook.
     pub(super) fn on_cancel(&self, action: impl FnOnce() + Send + 'static) {
-        *lock(&self.flow.on_cancel) = Some(Box::new(action));
+        let mut on_cancel = lock(&self.flow.on_cancel);
+        // A reader that left earlier found nothing to do.
+        if self.flow.cancelled.load(Ordering::SeqCst) {
+            action();
+        } else {
+            *on_cancel = Some(Box::new(action));
+        }
     }
 
     /// Says which columns follow. Comes first.

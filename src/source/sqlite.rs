@@ -99,7 +99,7 @@ fn describe(connection: &Connection, statement: &Statement) -> Result<Vec<Column
     }
     if prepared.parameter_count() != statement.variables.len() {
         return Err(refusal(
-            "parameters are written `:name`, not `?`, `$1` or `@name`",
+            "parameters are written `:name`, not `@name`",
         ));
     }
     Ok(columns(&prepared))

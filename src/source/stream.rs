@@ -65,9 +65,11 @@ impl Reader {
 /// Cancels the query, also when the reader leaves before the first row.
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.flow.cancelled.store(true, Ordering::Relaxed);
         let action = self.flow.on_cancel.lock();
-        if let Some(action) = action.unwrap_or_else(PoisonError::into_inner).take() {
+        let mut action = action.unwrap_or_else(PoisonError::into_inner);
+        // Under the lock: whoever stores an action later sees it.
+        self.flow.cancelled.store(true, Ordering::SeqCst);
+        if let Some(action) = action.take() {
             action();
         }
     }

@@ -65,7 +65,7 @@ fn check_says_that_everything_is_in_order() {
     let output = command(folder.path()).arg("check").output().unwrap();
     assert_eq!(
         stdout(&output),
-        "configuration, 5 exports and their database are in order\n",
+        "configuration, 5 exports and their databases are in order\n",
         "{}",
         stderr(&output)
     );
@@ -125,7 +125,7 @@ fn check_finds_what_only_the_database_knows() {
         "twice.sql:1: two columns are named `id`",
         "label.sql:5: [columns.x], but the query has no such column",
         "write.sql:1: the statement must be a query that only reads",
-        "bare.sql:1: parameters are written `:name`",
+        "bare.sql:1: `?`: a parameter is written `:name`",
     ] {
         assert!(text.contains(fault), "{fault} is not in {text}");
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 const README: &str = include_str!("../../README.md");
 const EXPORTS: &str = include_str!("../../docs/exports.md");
+const POSTGRESQL: &str = include_str!("../../docs/postgresql.md");
 const SIGNED_LINK: &str = include_str!("../../docs/signed-link.md");
 
 /// The words of a text that match, without their Markdown.
@@ -55,6 +56,7 @@ fn every_file_that_a_document_links_to_is_there() {
     for (folder, text) in [
         ("", README),
         ("docs", EXPORTS),
+        ("docs", POSTGRESQL),
         ("docs", SIGNED_LINK),
         ("", include_str!("../../ARCHITECTURE.md")),
         ("", include_str!("../../CONTRIBUTING.md")),
@@ -64,7 +66,8 @@ fn every_file_that_a_document_links_to_is_there() {
             .skip(1)
             .map(|rest| rest.split(')').next().unwrap());
         for target in targets.filter(|target| !target.starts_with("http")) {
-            assert!(root.join(folder).join(target).exists(), "{target}");
+            let file = target.split('#').next().unwrap();
+            assert!(root.join(folder).join(file).exists(), "{target}");
         }
     }
 }

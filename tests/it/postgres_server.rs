@@ -208,24 +208,27 @@ fn exports_pick_their_database_by_name() {
 }
 
 #[test]
-fn a_log_of_everything_holds_no_value_of_a_query() {
+fn a_log_of_everything_holds_no_value_of_a_query_even_of_one_that_fails() {
     let url = Cluster::shared().database("logged", "");
-    let echo = "/*---\n[filters.text]\ntype = 'text'\n---*/\nselect :text::text as text, :user::text as user";
+    let filter = "/*---\n[filters.text]\ntype = 'text'\n---*/\n";
+    let echo = format!("{filter}select :text::text as text, :user::text as user");
+    // PostgreSQL quotes the value in its message.
+    let fails = format!("{filter}select to_tsquery(:text)::text as words where :user <> ''");
     let rowlink = Rowlink::serve_with(
-        &[("echo.sql", echo)],
+        &[("echo.sql", &echo), ("fails.sql", &fails)],
         &[("ROWLINK_DATABASE_URL", &url), ("ROWLINK_LOG", "trace")],
     );
-    let link = rowlink
-        .link(json!({"export": "echo", "format": "csv", "filters": {"text": "a-private-value"}}));
-    assert!(
-        Call::new("GET", link)
-            .send()
-            .text()
-            .contains("a-private-value")
-    );
+    let open = |export: &str| {
+        let filters = json!({"text": "a-private value"});
+        let link = rowlink.link(json!({"export": export, "format": "csv", "filters": filters}));
+        Call::new("GET", link).send()
+    };
+    assert!(open("echo").text().contains("a-private value"));
+    assert_eq!(open("fails").problem(), (500, "export-failed".into()));
     let log = rowlink.stop();
     assert!(log.contains("download ended"), "{log}");
-    assert!(!log.contains("a-private-value"));
+    assert!(log.contains("SQLSTATE 42601"), "{log}");
+    assert!(!log.contains("private"), "{log}");
 }
 
 #[test]

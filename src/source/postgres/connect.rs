@@ -1,7 +1,7 @@
 //! One connection: the first host that answers and fits, over TCP or a Unix socket.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +23,11 @@ use crate::source::{SourceError, causes};
 
 /// How long one address may take to answer, unless the URL says otherwise; libpq's shortest.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// What holds where the URL does not say otherwise: how long sent bytes may stay unacknowledged, and
+/// how often an idle server is asked for a sign of life.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
 /// How long a cancelled query is waited for.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 const CANCEL_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -43,6 +48,13 @@ pub(super) struct Connection {
     pub(super) version: u32,
     endpoint: Endpoint,
     driver: AbortHandle,
+}
+
+/// A host of the URL: its name, or the address to use instead of looking the name up.
+struct WantedHost {
+    host: Option<Host>,
+    address: Option<IpAddr>,
+    port: u16,
 }
 
 /// One address of one host.
@@ -80,8 +92,8 @@ impl Connector {
         // A standby is preferred by asking for one first, and for any server then.
         let any = (wanted == SessionAttributes::PreferStandby).then_some(SessionAttributes::Any);
         for wanted in [Some(wanted), any].into_iter().flatten() {
-            for (host, port) in self.hosts() {
-                match self.connect_to_host(&host, port, wanted).await {
+            for host in self.hosts() {
+                match self.connect_to_host(&host, wanted).await {
                     Ok(connection) => return Ok(connection),
                     Err(refusal) => refusals.push(refusal),
                 }
@@ -98,10 +110,10 @@ impl Connector {
             let ended = connection.client.batch_execute("rollback");
             tokio::pin!(ended);
             loop {
-                self.send_cancel(connection).await?;
-                // One that comes between two statements is lost.
+                // Whether it was sent or not: one that comes between two statements is lost.
+                let _ = self.send_cancel(connection).await;
                 if timeout(CANCEL_AGAIN_AFTER, &mut ended).await.is_ok() {
-                    return Some(());
+                    break;
                 }
             }
         };
@@ -119,18 +131,17 @@ impl Connector {
             .ok()
     }
 
-    fn hosts(&self) -> Vec<(Host, u16)> {
+    fn hosts(&self) -> Vec<WantedHost> {
         let config = &self.url.config;
         let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs());
         let ports = config.get_ports();
-        let port = |index: usize| *ports.get(index).or(ports.first()).unwrap_or(&5432);
-        let host = |index: usize| match (hosts.get(index), addresses.get(index)) {
-            (Some(host), _) => host.clone(),
-            (None, Some(address)) => Host::Tcp(address.to_string()),
-            (None, None) => unreachable!("the index is that of one of them"),
+        let host = |index: usize| WantedHost {
+            host: hosts.get(index).cloned(),
+            address: addresses.get(index).copied(),
+            port: *ports.get(index).or(ports.first()).unwrap_or(&5432),
         };
         let count = hosts.len().max(addresses.len());
-        let mut all: Vec<(Host, u16)> = (0..count).map(|it| (host(it), port(it))).collect();
+        let mut all: Vec<WantedHost> = (0..count).map(host).collect();
         if config.get_load_balance_hosts() == LoadBalanceHosts::Random {
             shuffle(&mut all);
         }
@@ -139,26 +150,36 @@ impl Connector {
 
     async fn connect_to_host(
         &self,
-        host: &Host,
-        port: u16,
-        wanted: SessionAttributes,
+        wanted: &WantedHost,
+        session: SessionAttributes,
     ) -> Result<Connection, String> {
-        let (name, addresses) = match host {
-            Host::Unix(folder) => {
+        let port = wanted.port;
+        let (name, addresses) = match (&wanted.host, wanted.address) {
+            (Some(Host::Unix(folder)), _) => {
                 let path = folder.join(format!(".s.PGSQL.{port}"));
                 (path.display().to_string(), vec![Address::Unix(path)])
             }
-            Host::Tcp(name) => {
-                let found = tokio::net::lookup_host((name.as_str(), port)).await;
+            (host, Some(address)) => {
+                let name = match host {
+                    Some(Host::Tcp(name)) => name.clone(),
+                    _ => address.to_string(),
+                };
+                (name, vec![Address::Tcp((address, port).into())])
+            }
+            (Some(Host::Tcp(name)), None) => {
+                let lookup = tokio::net::lookup_host((name.as_str(), port));
+                let found = timeout(self.connect_timeout(), lookup).await;
+                let found = found.map_err(|_| format!("{name}: no address in time"))?;
                 let found = found.map_err(|error| format!("{name}: {error}"))?;
                 (name.clone(), found.map(Address::Tcp).collect())
             }
+            (None, None) => return Err("a host without a name or an address".into()),
         };
         let mut refusal = format!("{name}: no address");
         for address in addresses {
             let name = name.clone();
             let endpoint = Endpoint { address, name };
-            match self.connect_to(&endpoint, wanted).await {
+            match self.connect_to(&endpoint, session).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => refusal = format!("{}:{port}: {error}", endpoint.name),
             }
@@ -166,12 +187,16 @@ impl Connector {
         Err(refusal)
     }
 
+    fn connect_timeout(&self) -> Duration {
+        let timeout = self.url.config.get_connect_timeout();
+        timeout.copied().unwrap_or(CONNECT_TIMEOUT)
+    }
+
     async fn connect_to(
         &self,
         endpoint: &Endpoint,
         wanted: SessionAttributes,
     ) -> Result<Connection, String> {
-        let limit = self.url.config.get_connect_timeout();
         let connect = async {
             let connection = self.log_in(endpoint).await?;
             if wanted != SessionAttributes::Any {
@@ -179,7 +204,7 @@ impl Connector {
             }
             Ok(connection)
         };
-        let connected = timeout(*limit.unwrap_or(&CONNECT_TIMEOUT), connect).await;
+        let connected = timeout(self.connect_timeout(), connect).await;
         connected.unwrap_or_else(|_| Err("no answer in time".into()))
     }
 
@@ -223,19 +248,24 @@ impl Connector {
         Ok(Tap::new(socket, valve))
     }
 
+    /// A host that vanishes is noticed within a minute, whether we wait for it or it for us.
     fn keep_alive(&self, socket: &TcpStream) -> io::Result<()> {
         let config = &self.url.config;
+        let socket = SockRef::from(socket);
+        #[cfg(target_os = "linux")]
+        {
+            let limit = config.get_tcp_user_timeout().copied();
+            socket.set_tcp_user_timeout(Some(limit.unwrap_or(USER_TIMEOUT)))?;
+        }
         if !config.get_keepalives() {
             return Ok(());
         }
-        let mut keepalive = TcpKeepalive::new().with_time(config.get_keepalives_idle());
-        if let Some(interval) = config.get_keepalives_interval() {
-            keepalive = keepalive.with_interval(interval);
-        }
-        if let Some(retries) = config.get_keepalives_retries() {
-            keepalive = keepalive.with_retries(retries);
-        }
-        SockRef::from(socket).set_tcp_keepalive(&keepalive)
+        let interval = config.get_keepalives_interval();
+        let keepalive = TcpKeepalive::new()
+            .with_time(config.get_keepalives_idle())
+            .with_interval(interval.unwrap_or(KEEPALIVE_INTERVAL))
+            .with_retries(config.get_keepalives_retries().unwrap_or(KEEPALIVE_RETRIES));
+        socket.set_tcp_keepalive(&keepalive)
     }
 
     /// As libpq has it, there is no TLS on a Unix socket.

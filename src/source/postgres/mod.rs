@@ -23,7 +23,7 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_postgres::Error;
-use tokio_postgres::error::{ErrorPosition, SqlState};
+use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use tokio_util::task::TaskTracker;
 
 use self::connect::Connector;
@@ -38,6 +38,8 @@ pub use url::PostgresUrl;
 
 /// Connections beside those of downloads, so that these never keep `/readyz` waiting.
 const RESERVED_CONNECTIONS: usize = 2;
+/// How long a sign of life is waited for, a new connection included.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the end of cancelled queries is waited for.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -129,14 +131,21 @@ impl Source for PostgresSource {
 
     fn ping(&self) -> BoxFuture<'_, Result<(), SourceError>> {
         let shared = self.shared.clone();
-        let ping = self.runtime.spawn(async move {
+        let ping = async move {
             let loan = shared.reserve.acquire().await?;
             let answer = loan.client.simple_query("begin; select 1").await;
-            answer.map_err(|error| failure(error, ""))?;
+            answer.map_err(|error| run_failure(&error))?;
             shared.reserve.give_back(loan).await;
             Ok(())
-        });
-        Box::pin(async move { ping.await.unwrap_or(Err(SourceError::Cut)) })
+        };
+        let ping = self.runtime.spawn(timeout(PING_TIMEOUT, ping));
+        Box::pin(async move {
+            match ping.await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err(SourceError::Unavailable("no answer in time".into())),
+                Err(_) => Err(SourceError::Cut),
+            }
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -155,19 +164,34 @@ fn refusal(message: impl Into<String>) -> SourceError {
     }
 }
 
-/// Sorts the driver's errors by what can be done about them. `sql` is what was sent.
+/// Sorts the errors of a statement that is prepared, which has no values yet, and says all that the
+/// server said. `sql` is what was sent.
 fn failure(error: Error, sql: &str) -> SourceError {
     let Some(said) = error.as_db_error() else {
         return SourceError::Unavailable(causes(&error).into());
     };
-    let code = said.code();
-    if *code == SqlState::QUERY_CANCELED {
-        return SourceError::TooSlow;
-    }
-    let mut message = format!("{} ({})", said.message(), code.code());
+    let mut message = format!("{} ({})", said.message(), said.code().code());
     for more in [said.detail(), said.hint()].into_iter().flatten() {
         message.push_str("; ");
         message.push_str(more);
+    }
+    sorted(said, message, sql)
+}
+
+/// The same for a query that runs. What the server says may quote a value of the link or of a row,
+/// which has no place in a log; the code, and the function that raised it, say what went wrong.
+fn run_failure(error: &Error) -> SourceError {
+    let Some(said) = error.as_db_error() else {
+        return SourceError::Unavailable(causes(error).into());
+    };
+    let (code, routine) = (said.code().code(), said.routine().unwrap_or("the server"));
+    sorted(said, format!("SQLSTATE {code}, raised by {routine}"), "")
+}
+
+fn sorted(said: &DbError, message: String, sql: &str) -> SourceError {
+    let code = said.code();
+    if *code == SqlState::QUERY_CANCELED {
+        return SourceError::TooSlow;
     }
     // Connection exceptions, insufficient resources, shutdown; and not being let in.
     let unavailable = ["08", "53", "57P", "28", "3D"];

@@ -92,7 +92,7 @@ pub(super) async fn describe(
     let begun = settings.begin(client).await;
     begun.map_err(|error| match error.code() {
         Some(&SqlState::INVALID_PARAMETER_VALUE | &SqlState::INSUFFICIENT_PRIVILEGE) => {
-            refusal(format!("role: {}", failure_text(&error)))
+            refusal(format!("settings of the session: {}", failure_text(&error)))
         }
         _ => failure(error, ""),
     })?;

@@ -141,8 +141,9 @@ impl AsyncWrite for Socket {
         loop {
             let mut passed_over = [0; 64];
             let mut space = ReadBuf::new(&mut passed_over);
-            ready!(self.watched()?.poll_read(cx, &mut space))?;
-            if space.filled().is_empty() {
+            let read = ready!(self.watched()?.poll_read(cx, &mut space));
+            // A reset is an end too: over TLS the server leaves without reading our goodbye.
+            if read.is_err() || space.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
         }

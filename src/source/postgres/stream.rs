@@ -13,12 +13,12 @@ use super::plan::{Plan, parameter_in};
 use super::pool::Loan;
 use super::session::Settings;
 use super::tap::{HEAD_BYTES, row_bytes};
-use super::{Shared, failure, refusal};
+use super::{Shared, refusal, run_failure};
 use crate::catalog::BoundQuery;
 use crate::row::{Cell, Column};
+use crate::source::SourceError;
 use crate::source::sink::{ReaderGone, TaskRowSink};
 use crate::source::stream::HURRY_AFTER;
-use crate::source::{SourceError, causes};
 
 /// Runs a query to its end, or until its reader leaves.
 pub(super) async fn run(
@@ -48,10 +48,13 @@ pub(super) async fn run(
             let (_, ()) = tokio::join!(sink.finish(), give_back);
         }
         Err(stop) => {
-            if let Stop::Failed(error) = stop {
-                sink.fail(error).await;
-            }
-            shared.downloads.cancel(loan).await;
+            let tell = async {
+                if let Stop::Failed(error) = stop {
+                    sink.fail(error).await;
+                }
+            };
+            // Together: a slow reader must not keep the query, nor its connection.
+            tokio::join!(tell, shared.downloads.cancel(loan));
         }
     }
 }
@@ -95,8 +98,8 @@ async fn stream(
         loan.client
             .query_typed_raw(&sql, plan.parameters.iter().map(value))
     );
-    begun.map_err(|error| failure(error, ""))?;
-    let rest = rest.map_err(|error| refused(error, &sql, plan))?;
+    begun.map_err(|error| run_failure(&error))?;
+    let rest = rest.map_err(|error| refused(&error, plan))?;
     tokio::pin!(rest);
 
     let columns: Vec<Column> = chosen.iter().map(|(column, _)| column.clone()).collect();
@@ -131,7 +134,7 @@ async fn stream(
     }
     match rest.next().await {
         None if rest.rows_affected() == Some(rows.rows) => Ok(()),
-        Some(Err(error)) => Err(failure(error, &sql).into()),
+        Some(Err(error)) => Err(run_failure(&error).into()),
         // The server counts too.
         None | Some(Ok(_)) => Err(SourceError::Cut.into()),
     }
@@ -188,18 +191,18 @@ impl RowDecoder {
 
 /// Before a query runs, a data exception (class 22 of the standard) is that of a parameter: text
 /// that its type does not take.
-fn refused(error: Error, sql: &str, plan: &Plan) -> SourceError {
+fn refused(error: &Error, plan: &Plan) -> SourceError {
     let Some(said) = error
         .as_db_error()
         .filter(|it| it.code().code().starts_with("22"))
     else {
-        return failure(error, sql);
+        return run_failure(error);
     };
     let parameter = said.where_().and_then(parameter_in);
     let parameter = parameter.and_then(|index| plan.parameters.get(index));
     SourceError::BadValue {
         variable: parameter.map(|(_, variable)| *variable),
-        cause: causes(&error).into(),
+        cause: run_failure(error).into(),
     }
 }
 
