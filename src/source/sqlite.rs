@@ -98,9 +98,7 @@ fn describe(connection: &Connection, statement: &Statement) -> Result<Vec<Column
         return Err(refusal("the statement must be a query that only reads"));
     }
     if prepared.parameter_count() != statement.variables.len() {
-        return Err(refusal(
-            "parameters are written `:name`, not `@name`",
-        ));
+        return Err(refusal("parameters are written `:name`, not `@name`"));
     }
     Ok(columns(&prepared))
 }
