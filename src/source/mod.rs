@@ -112,6 +112,14 @@ pub enum SourceError {
     Cut,
 }
 
+/// A query that is refused by us, not by the database.
+fn refusal(message: impl Into<String>) -> SourceError {
+    SourceError::Query {
+        offset: None,
+        cause: message.into().into(),
+    }
+}
+
 /// An error with all its causes, for the log.
 pub fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

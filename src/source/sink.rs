@@ -19,6 +19,26 @@ const BATCH_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct ReaderGone;
 
+/// Why a source stops before the last row.
+pub(super) enum Stop {
+    /// Nobody wants more.
+    ReaderGone,
+    /// The reader must hear of it.
+    Failed(SourceError),
+}
+
+impl From<ReaderGone> for Stop {
+    fn from(_: ReaderGone) -> Stop {
+        Stop::ReaderGone
+    }
+}
+
+impl From<SourceError> for Stop {
+    fn from(error: SourceError) -> Stop {
+        Stop::Failed(error)
+    }
+}
+
 /// Makes the two ends of a hand-over, for a source that blocks a thread.
 pub(super) fn hand_over() -> (RowSink, PendingStream) {
     let (filling, flow, pending) = ends();

@@ -9,8 +9,8 @@ use rusqlite::types::{ToSqlOutput, Value as SqliteValue, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 use rust_decimal::prelude::ToPrimitive as _;
 
-use super::sink::{ReaderGone, RowSink, hand_over};
-use super::{RowStream, Source, SourceError};
+use super::sink::{RowSink, Stop, hand_over};
+use super::{RowStream, Source, SourceError, refusal};
 use crate::catalog::{BoundQuery, Export, Parameter, SqlDialect, Statement, Value};
 use crate::row::{Cell, Column};
 
@@ -123,23 +123,6 @@ fn run(source: &SqliteSource, query: &BoundQuery, sink: RowSink) {
     }
 }
 
-enum Stop {
-    ReaderGone,
-    Failed(SourceError),
-}
-
-impl From<ReaderGone> for Stop {
-    fn from(_: ReaderGone) -> Stop {
-        Stop::ReaderGone
-    }
-}
-
-impl From<SourceError> for Stop {
-    fn from(error: SourceError) -> Stop {
-        Stop::Failed(error)
-    }
-}
-
 impl From<rusqlite::Error> for Stop {
     fn from(error: rusqlite::Error) -> Stop {
         Stop::Failed(failure(error))
@@ -240,13 +223,6 @@ fn json(value: &Value) -> serde_json::Value {
         SqliteValue::Real(number) => number.into(),
         SqliteValue::Text(text) => text.into(),
         SqliteValue::Null | SqliteValue::Blob(_) => serde_json::Value::Null,
-    }
-}
-
-fn refusal(message: impl Into<String>) -> SourceError {
-    SourceError::Query {
-        offset: None,
-        cause: message.into().into(),
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write as _;
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -16,7 +14,7 @@ use uuid::Uuid;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
 use crate::harness::{
-    API_KEY, Call, Contract, Deployment, SIGNING_KEY, TestServer, parts, sample_database,
+    API_KEY, Call, Contract, Deployment, SIGNING_KEY, TestServer, begin, sample_database,
     sqlite_url, token, token_for, wait_for,
 };
 
@@ -161,9 +159,7 @@ fn every_documented_status_and_code_really_occurs() {
     busy.connections = 1;
     let busy = busy.start();
     let link = busy.link(json!({"export": "sleep", "format": "csv"}));
-    let (address, target) = parts(&link);
-    let mut holder = TcpStream::connect(address).unwrap();
-    write!(holder, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let holder = begin(&link);
     wait_for("the first download", Duration::from_secs(10), || {
         Cluster::shared().running("contract") == 1
     });

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::harness::postgres::{Cluster, free_port, give_away, run, unprivileged};
 use crate::harness::process::Rowlink;
 use crate::harness::{
-    API_KEY, Call, Deployment, TestServer, sample_database, sqlite_url, token_for, wait_for,
+    API_KEY, Call, Deployment, TestServer, begin, sample_database, sqlite_url, token_for, wait_for,
 };
 
 /// Users see their own notes, as PostgREST's manual and Supabase's write such policies.
@@ -460,10 +460,7 @@ fn behind_pgbouncer_in_transaction_mode_nothing_is_left_in_shared_connections() 
     assert_eq!(left, "");
 
     let url = servers[0].link(json!({"export": "endless", "format": "csv"}));
-    let (address, target) = crate::harness::parts(&url);
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    use std::io::Write as _;
-    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let stream = begin(&url);
     wait_for("the query", Duration::from_secs(10), || {
         cluster.running("pooled") == 1
     });

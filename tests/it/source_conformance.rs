@@ -1,8 +1,7 @@
 //! What every source must do, whatever its database.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -10,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
-use crate::harness::{Call, Deployment, TestServer, parts, sample_database, sqlite_url, wait_for};
+use crate::harness::{Call, Deployment, TestServer, begin, sample_database, sqlite_url, wait_for};
 
 /// A source with the SQL that makes its database do what a test needs.
 struct Subject {
@@ -208,9 +207,7 @@ fn a_query_that_takes_too_long_is_504_before_its_first_row_and_visibly_cut_after
 
         let many = server(subject.many);
         let url = many.link(request());
-        let (address, target) = parts(&url);
-        let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut stream = begin(&url);
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         assert!(
@@ -241,9 +238,7 @@ fn a_failure_is_an_honest_status_before_the_first_row_and_visibly_cuts_after_it(
             subject.name
         );
         let url = link(200_000);
-        let (address, target) = parts(&url);
-        let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut stream = begin(&url);
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         let text = String::from_utf8_lossy(&answer);
@@ -263,9 +258,7 @@ fn a_client_that_leaves_ends_its_query_within_two_seconds() {
         for (sql, reads_first) in [(subject.endless, false), (subject.many, true)] {
             let rowlink = subject.process(sql);
             let url = rowlink.link(request());
-            let (address, target) = parts(&url);
-            let mut stream = TcpStream::connect(address).unwrap();
-            write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            let mut stream = begin(&url);
             if reads_first {
                 stream.read_exact(&mut [0; 100_000]).unwrap();
             }
@@ -288,9 +281,7 @@ fn a_reader_that_stops_stops_the_query_and_fills_no_memory() {
     for subject in subjects("conformance_backpressure") {
         let rowlink = subject.process(subject.many);
         let url = rowlink.link(request());
-        let (address, target) = parts(&url);
-        let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut stream = begin(&url);
         stream.read_exact(&mut [0; 100_000]).unwrap();
         // Processor time stands still once every buffer on the way is full.
         let mut last = (rowlink.processor_ticks(), Instant::now());
@@ -313,9 +304,7 @@ fn a_server_that_is_stopped_at_once_ends_its_queries() {
         for sql in [subject.endless, subject.many] {
             let rowlink = subject.process(sql);
             let url = rowlink.link(request());
-            let (address, target) = parts(&url);
-            let mut stream = TcpStream::connect(address).unwrap();
-            write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            let _client = begin(&url);
             wait_for("the query", Duration::from_secs(10), || {
                 subject.running(&rowlink) == 1
             });

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::process::Rowlink;
-use crate::harness::{TestServer, parts, wait_for};
+use crate::harness::{TestServer, begin, parts, wait_for};
 
 const ENDLESS: &str = "with recursive n(i) as (select 1 union all select i + 1 from n) \
                        select count(*) as n, :user as user from n";
@@ -22,9 +22,7 @@ fn failing_link(server: &TestServer, fail_at: u64) -> String {
 
 /// Everything the server sends until it closes the connection.
 fn raw_get(url: &str) -> Vec<u8> {
-    let (address, target) = parts(url);
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut stream = begin(url);
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     answer
@@ -75,9 +73,7 @@ fn the_first_rows_come_before_the_last_is_known() {
     );
     let server = TestServer::with_exports(vec![("slow.sql", &sql)]);
     let url = server.link(json!({"export": "slow", "format": "csv"}));
-    let (address, target) = parts(&url);
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut stream = begin(&url);
     let mut received = Vec::new();
     let mut buffer = [0; 65536];
     while !String::from_utf8_lossy(&received).contains("\r\n1999,,alice\r\n") {
@@ -93,14 +89,12 @@ fn a_server_that_is_asked_to_stop_finishes_its_downloads() {
     let url = rowlink.link(json!({
         "export": "numbers", "format": "csv", "filters": {"n": 1_000_000},
     }));
-    let (address, target) = parts(&url);
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut stream = begin(&url);
     let mut received = vec![0; 100_000];
     stream.read_exact(&mut received).unwrap();
     rowlink.terminate();
     wait_for("the closed door", Duration::from_secs(10), || {
-        TcpStream::connect(address).is_err()
+        TcpStream::connect(parts(&url).0).is_err()
     });
     stream.read_to_end(&mut received).unwrap();
     let text = String::from_utf8_lossy(&received);

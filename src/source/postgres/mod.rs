@@ -30,7 +30,7 @@ use self::connect::Connector;
 use self::plan::Plan;
 use self::pool::Connections;
 use super::sink::hand_over_from_task;
-use super::{RowStream, Source, SourceError, causes};
+use super::{RowStream, Source, SourceError, causes, refusal};
 use crate::catalog::{BoundQuery, Export, SqlDialect};
 use crate::row::Column;
 
@@ -154,13 +154,6 @@ impl Source for PostgresSource {
             // Whatever still runs then ends with its connection.
             let _ = timeout(CLOSE_TIMEOUT, self.queries.wait()).await;
         })
-    }
-}
-
-fn refusal(message: impl Into<String>) -> SourceError {
-    SourceError::Query {
-        offset: None,
-        cause: message.into().into(),
     }
 }
 

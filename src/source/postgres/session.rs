@@ -7,9 +7,9 @@ use tokio_postgres::{Client, Error};
 
 use super::connect::Connection;
 use super::plan::Plan;
-use super::{PostgresOptions, failure, refusal};
+use super::{PostgresOptions, failure};
 use crate::catalog::{BoundQuery, Export};
-use crate::source::SourceError;
+use crate::source::{SourceError, refusal};
 
 /// One snapshot for the whole file, and nothing is ever written.
 const BEGIN: &str = "begin isolation level repeatable read read only";

@@ -13,12 +13,12 @@ use super::plan::{Plan, parameter_in};
 use super::pool::Loan;
 use super::session::Settings;
 use super::tap::{HEAD_BYTES, row_bytes};
-use super::{Shared, refusal, run_failure};
+use super::{Shared, run_failure};
 use crate::catalog::BoundQuery;
 use crate::row::{Cell, Column};
-use crate::source::SourceError;
-use crate::source::sink::{ReaderGone, TaskRowSink};
+use crate::source::sink::{Stop, TaskRowSink};
 use crate::source::stream::HURRY_AFTER;
+use crate::source::{SourceError, refusal};
 
 /// Runs a query to its end, or until its reader leaves.
 pub(super) async fn run(
@@ -56,23 +56,6 @@ pub(super) async fn run(
             // Together: a slow reader must not keep the query, nor its connection.
             tokio::join!(tell, shared.downloads.cancel(loan));
         }
-    }
-}
-
-enum Stop {
-    ReaderGone,
-    Failed(SourceError),
-}
-
-impl From<ReaderGone> for Stop {
-    fn from(_: ReaderGone) -> Stop {
-        Stop::ReaderGone
-    }
-}
-
-impl From<SourceError> for Stop {
-    fn from(error: SourceError) -> Stop {
-        Stop::Failed(error)
     }
 }
 

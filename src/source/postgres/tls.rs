@@ -26,9 +26,13 @@ use super::url::Trust;
 /// The root certificates cannot be read.
 pub(super) fn client(trust: Trust, roots: Option<&Path>) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
+    let lenient = |authority| Lenient {
+        provider: provider.clone(),
+        authority,
+    };
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
-        Trust::Nothing => Arc::new(Encryption(provider.clone())),
-        Trust::Authority => Arc::new(Authority(authority(roots, &provider)?)),
+        Trust::Nothing => Arc::new(lenient(None)),
+        Trust::Authority => Arc::new(lenient(Some(authority(roots, &provider)?))),
         Trust::Host => authority(roots, &provider)?,
     };
     let builder = ClientConfig::builder_with_provider(provider)
@@ -83,52 +87,15 @@ impl TlsConnect<Plain> for TappedTls {
     }
 }
 
-/// `prefer` and `require`: whoever answers is trusted. Against listeners, not against impostors.
+/// Trusts more than a browser does: whoever answers, which helps against listeners and not against
+/// impostors; or, with an authority, all that it signed.
 #[derive(Debug)]
-struct Encryption(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Encryption {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+struct Lenient {
+    provider: Arc<CryptoProvider>,
+    authority: Option<Arc<WebPkiServerVerifier>>,
 }
 
-/// `verify-ca`: all is checked but the name, which is what the check ends with.
-#[derive(Debug)]
-struct Authority(Arc<WebPkiServerVerifier>);
-
-impl ServerCertVerifier for Authority {
+impl ServerCertVerifier for Lenient {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -137,10 +104,12 @@ impl ServerCertVerifier for Authority {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let checked = self
-            .0
-            .verify_server_cert(certificate, intermediates, name, ocsp, now);
+        let Some(authority) = &self.authority else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let checked = authority.verify_server_cert(certificate, intermediates, name, ocsp, now);
         match checked {
+            // The name is what the check ends with: all else is in order.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
@@ -154,8 +123,8 @@ impl ServerCertVerifier for Authority {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0
-            .verify_tls12_signature(message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -164,11 +133,12 @@ impl ServerCertVerifier for Authority {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0
-            .verify_tls13_signature(message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
     }
 }

@@ -11,6 +11,8 @@ pub use server::{
     sqlite_url, token, token_for,
 };
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -169,6 +171,14 @@ pub fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool
         std::thread::sleep(Duration::from_millis(5));
     }
     start.elapsed()
+}
+
+/// Asks for a file as a client that then reads as it likes, or not at all.
+pub fn begin(url: &str) -> TcpStream {
+    let (address, target) = parts(url);
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    stream
 }
 
 /// The address and the target of a URL.
