@@ -1,11 +1,12 @@
-//! Binary results → cells. The formats are those of PostgreSQL's `*_send` functions.
+//! Results → cells. The binary formats are those of PostgreSQL's `*_send` functions.
 
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+use super::formats::Format;
 use crate::row::{Cell, Date, Time, Timestamp};
 
-/// How the values of a column are read. What is not here is cast to text by the server.
+/// How the values of a column are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decoder {
     Boolean,
@@ -16,11 +17,8 @@ pub(super) enum Decoder {
     Float4,
     Float8,
     Numeric,
+    /// Of any type that is not here, as PostgreSQL writes it.
     Text,
-    /// `character(n)` keeps its blanks, which a cast to text would remove.
-    PaddedText,
-    /// An address, whose cast to text would add `/32`.
-    Address,
     Bytes,
     Date,
     Time,
@@ -32,7 +30,7 @@ pub(super) enum Decoder {
 }
 
 impl Decoder {
-    /// The decoder for a type, once the server has [converted](Self::convert) its values.
+    /// The decoder for a type.
     pub(super) fn of(column: &Type) -> Decoder {
         match *column {
             Type::BOOL => Decoder::Boolean,
@@ -44,8 +42,6 @@ impl Decoder {
             Type::FLOAT8 => Decoder::Float8,
             // An amount of money, without the sign and the separators of the server's locale.
             Type::NUMERIC | Type::MONEY => Decoder::Numeric,
-            Type::BPCHAR => Decoder::PaddedText,
-            Type::INET => Decoder::Address,
             Type::BYTEA => Decoder::Bytes,
             Type::DATE => Decoder::Date,
             Type::TIME => Decoder::Time,
@@ -69,9 +65,7 @@ impl Decoder {
             Decoder::Float4 => "float4",
             Decoder::Float8 => "float8",
             Decoder::Numeric => "numeric",
-            Decoder::Text => "text",
-            Decoder::PaddedText => "bpchar",
-            Decoder::Address => return format!("abbrev({column}::inet)"),
+            Decoder::Text => return column.to_owned(),
             Decoder::Bytes => "bytea",
             Decoder::Date => "date",
             Decoder::Time => "time",
@@ -82,6 +76,14 @@ impl Decoder {
             Decoder::JsonBinary => "jsonb",
         };
         format!("{column}::{kind}")
+    }
+
+    /// How the values must be sent.
+    pub(super) fn format(self) -> Format {
+        match self {
+            Decoder::Text | Decoder::Json | Decoder::JsonBinary => Format::Text,
+            _ => Format::Binary,
+        }
     }
 
     /// Reads a value; `scratch` holds text that has no place of its own.
@@ -107,7 +109,7 @@ impl Decoder {
                 write_numeric(value, scratch)?;
                 Cell::Decimal(scratch)
             }
-            Decoder::Text | Decoder::PaddedText | Decoder::Address => Cell::Text(text(value)?),
+            Decoder::Text => Cell::Text(text(value)?),
             Decoder::Bytes => Cell::Bytes(value),
             Decoder::Date => Cell::Date(Date {
                 days: i32::from_be_bytes(fixed(value)?),
@@ -120,12 +122,7 @@ impl Decoder {
                 utc: self == Decoder::Timestamp,
             }),
             Decoder::Uuid => Cell::Uuid(Uuid::from_bytes(fixed(value)?)),
-            Decoder::Json => Cell::Json(text(value)?),
-            // The version of the format, 1, and then the text.
-            Decoder::JsonBinary => match value {
-                [1, json @ ..] => Cell::Json(text(json)?),
-                _ => return Err(Unreadable::Format),
-            },
+            Decoder::Json | Decoder::JsonBinary => Cell::Json(text(value)?),
         })
     }
 }
@@ -223,9 +220,9 @@ fn write_numeric(value: &[u8], out: &mut String) -> Result<(), Unreadable> {
 /// Appends a number below 10,000 in four digits.
 #[inline]
 fn push_four(number: u16, out: &mut String) {
-    for power in [1000, 100, 10, 1] {
-        out.push(char::from(b'0' + (number / power % 10) as u8));
-    }
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(10_000 + u32::from(number));
+    out.push_str(digits.get(1..).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -277,7 +274,7 @@ mod tests {
         assert_eq!(widen(f32::NEG_INFINITY), f64::NEG_INFINITY);
     }
 
-    const ALL: [Decoder; 19] = [
+    const ALL: [Decoder; 17] = [
         Decoder::Boolean,
         Decoder::Int2,
         Decoder::Int4,
@@ -287,8 +284,6 @@ mod tests {
         Decoder::Float8,
         Decoder::Numeric,
         Decoder::Text,
-        Decoder::PaddedText,
-        Decoder::Address,
         Decoder::Bytes,
         Decoder::Date,
         Decoder::Time,

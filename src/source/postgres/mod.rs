@@ -5,6 +5,7 @@
 
 mod connect;
 mod decode;
+mod formats;
 mod parameter;
 mod plan;
 mod pool;

@@ -75,7 +75,8 @@ async fn stream(
         |(kind, variable): &(Type, usize)| (AsText(&query.parameters()[*variable]), kind.clone());
     // Sent together, so that there is one round trip until the first row. Of the three answers the
     // third has the rows.
-    let mut chunks = loan.valve.divert(2);
+    let formats = chosen.iter().map(|(_, decoder)| decoder.format()).collect();
+    let mut chunks = loan.valve.divert(2, formats);
     let (begun, rest) = tokio::join!(
         settings.begin(&loan.client),
         loan.client

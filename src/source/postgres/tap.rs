@@ -16,12 +16,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 use tokio_util::sync::PollSender;
 
+use super::formats::{Format, Wanted};
 use super::socket::Unwatched;
 
 /// The most that is read at once.
@@ -61,6 +63,8 @@ enum State {
     Diverted {
         answers_before: usize,
         rows: PollSender<RowChunk>,
+        /// Until its request was sent.
+        wanted: Option<Wanted>,
     },
 }
 
@@ -70,12 +74,21 @@ impl Valve {
         *self.lock() = State::Driver;
     }
 
-    /// Diverts the rows of one answer: of those still to come the one after `answers_before`.
-    pub(super) fn divert(&self, answers_before: usize) -> mpsc::Receiver<RowChunk> {
+    /// Diverts the rows of one answer: of those still to come the one after `answers_before`. Its
+    /// columns come in these formats.
+    pub(super) fn divert(
+        &self,
+        answers_before: usize,
+        formats: Vec<Format>,
+    ) -> mpsc::Receiver<RowChunk> {
         let (rows, diverted) = mpsc::channel(CHUNKS_IN_FLIGHT);
         *self.lock() = State::Diverted {
             answers_before,
             rows: PollSender::new(rows),
+            wanted: Some(Wanted {
+                requests_before: answers_before,
+                formats,
+            }),
         };
         diverted
     }
@@ -94,6 +107,20 @@ impl State {
                 ..
             }
         )
+    }
+
+    /// Takes requests to rewrite them, while there is one that must be. Says whether it did.
+    fn rewrite(&mut self, requests: &[u8], out: &mut BytesMut) -> io::Result<bool> {
+        let State::Diverted { wanted, .. } = self else {
+            return Ok(false);
+        };
+        let Some(still_wanted) = wanted else {
+            return Ok(false);
+        };
+        if still_wanted.rewrite(requests, out)? {
+            *wanted = None;
+        }
+        Ok(true)
     }
 
     /// An answer ended.
@@ -119,6 +146,8 @@ pub(super) struct Tap<S> {
     rest: usize,
     is_row: bool,
     rows: RowChunk,
+    /// Requests that were rewritten, and are not sent yet.
+    rewritten: BytesMut,
     /// What came since the last request.
     received: usize,
     pause: Pin<Box<Sleep>>,
@@ -143,6 +172,7 @@ impl<S> Tap<S> {
             rest: 0,
             is_row: false,
             rows: RowChunk::new(),
+            rewritten: BytesMut::new(),
             received: 0,
             pause: Box::pin(sleep(Duration::ZERO)),
             pausing: false,
@@ -233,7 +263,7 @@ pub(super) fn row_bytes(head: &[u8; HEAD_BYTES]) -> usize {
     read_head(head).map_or(usize::MAX, |(_, length)| length)
 }
 
-fn read_head(head: &[u8; HEAD_BYTES]) -> io::Result<(u8, usize)> {
+pub(super) fn read_head(head: &[u8; HEAD_BYTES]) -> io::Result<(u8, usize)> {
     let [tag, length @ ..] = *head;
     let length = u32::from_be_bytes(length) as usize;
     if length < HEAD_BYTES - 1 {
@@ -319,6 +349,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
     }
 }
 
+impl<S: AsyncWrite + Unpin> Tap<S> {
+    fn poll_send_rewritten(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.rewritten.is_empty() {
+            let sent = Pin::new(&mut self.stream).poll_write(cx, &self.rewritten);
+            match ready!(sent)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.rewritten.advance(count),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -335,10 +378,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
             self.gulp = Vec::new();
             self.rows = RowChunk::new();
         }
+        ready!(self.poll_send_rewritten(cx))?;
+        let this = &mut *self;
+        if this.valve.lock().rewrite(bytes, &mut this.rewritten)? {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send_rewritten(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -369,7 +418,7 @@ mod tests {
         let (mut backend, socket) = tokio::io::duplex(50_000);
         let valve = Valve::default();
         valve.logged_in();
-        let mut rows = valve.divert(before);
+        let mut rows = valve.divert(before, Vec::new());
         let mut tap = Tap::new(socket, valve);
         let sent = messages.concat();
         let send = async move {
@@ -438,7 +487,7 @@ mod tests {
         let (mut backend, socket) = tokio::io::duplex(50_000);
         let valve = Valve::default();
         valve.logged_in();
-        drop(valve.divert(0));
+        drop(valve.divert(0, Vec::new()));
         let mut tap = Tap::new(socket, valve);
         let end = message(READY_FOR_QUERY, b"T");
         let sent = [message(DATA_ROW, b"row").repeat(1000), end.clone()].concat();

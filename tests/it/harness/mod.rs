@@ -181,6 +181,12 @@ pub fn begin(url: &str) -> TcpStream {
     stream
 }
 
+/// Whether a chunked answer, read until its connection closed, has its final chunk. The line break
+/// before it counts: a chunk of rows may end with a 0 as well.
+pub fn is_whole(answer: &[u8]) -> bool {
+    answer.ends_with(b"\r\n0\r\n\r\n")
+}
+
 /// The address and the target of a URL.
 pub fn parts(url: &str) -> (&str, &str) {
     let rest = url.strip_prefix("http://").unwrap();
