@@ -81,21 +81,17 @@ impl Decoder {
     /// How the values must be sent.
     pub(super) fn format(self) -> Format {
         match self {
-            Decoder::Text | Decoder::Json | Decoder::JsonBinary => Format::Text,
+            Decoder::Numeric | Decoder::Text | Decoder::Json | Decoder::JsonBinary => Format::Text,
             _ => Format::Binary,
         }
     }
 
-    /// Reads a value; `scratch` holds text that has no place of its own.
+    /// Reads a value.
     ///
     /// # Errors
     /// It is not what the type's format says.
     #[inline(always)]
-    pub(super) fn read<'v>(
-        self,
-        value: &'v [u8],
-        scratch: &'v mut String,
-    ) -> Result<Cell<'v>, Unreadable> {
+    pub(super) fn read(self, value: &[u8]) -> Result<Cell<'_>, Unreadable> {
         Ok(match self {
             Decoder::Boolean => Cell::Boolean(value == [1]),
             Decoder::Int2 => Cell::Integer(i16::from_be_bytes(fixed(value)?).into()),
@@ -104,11 +100,7 @@ impl Decoder {
             Decoder::Oid => Cell::Integer(u32::from_be_bytes(fixed(value)?).into()),
             Decoder::Float4 => Cell::Float(widen(f32::from_be_bytes(fixed(value)?))),
             Decoder::Float8 => Cell::Float(f64::from_be_bytes(fixed(value)?)),
-            Decoder::Numeric => {
-                scratch.clear();
-                write_numeric(value, scratch)?;
-                Cell::Decimal(scratch)
-            }
+            Decoder::Numeric => Cell::Decimal(text(value)?),
             Decoder::Text => Cell::Text(text(value)?),
             Decoder::Bytes => Cell::Bytes(value),
             Decoder::Date => Cell::Date(Date {
@@ -154,112 +146,10 @@ fn widen(value: f32) -> f64 {
     }
 }
 
-const NEGATIVE: u16 = 0x4000;
-const NOT_A_NUMBER: u16 = 0xc000;
-const INFINITY: u16 = 0xd000;
-const MINUS_INFINITY: u16 = 0xf000;
-
-/// Appends an exact decimal number: a head of four 16-bit numbers (count of digits, weight of the
-/// first, sign, decimal places shown) and then the digits, to the base of 10,000.
-fn write_numeric(value: &[u8], out: &mut String) -> Result<(), Unreadable> {
-    let (words, []) = value.as_chunks::<2>() else {
-        return Err(Unreadable::Format);
-    };
-    let [count, weight, sign, places, digits @ ..] = words else {
-        return Err(Unreadable::Format);
-    };
-    if usize::from(u16::from_be_bytes(*count)) != digits.len() {
-        return Err(Unreadable::Format);
-    }
-    match u16::from_be_bytes(*sign) {
-        0 => {}
-        NEGATIVE => out.push('-'),
-        NOT_A_NUMBER => {
-            out.push_str("NaN");
-            return Ok(());
-        }
-        INFINITY => {
-            out.push_str("Infinity");
-            return Ok(());
-        }
-        MINUS_INFINITY => {
-            out.push_str("-Infinity");
-            return Ok(());
-        }
-        _ => return Err(Unreadable::Format),
-    }
-    // Zeros at either end are not sent.
-    let digit = |position: i32| {
-        let index = usize::try_from(i32::from(i16::from_be_bytes(*weight)) - position);
-        let digit = index.ok().and_then(|index| digits.get(index));
-        digit.map_or(0, |digit| u16::from_be_bytes(*digit))
-    };
-    let weight = i32::from(i16::from_be_bytes(*weight));
-    if weight < 0 {
-        out.push('0');
-    } else {
-        out.push_str(itoa::Buffer::new().format(digit(weight)));
-        for position in (0..weight).rev() {
-            push_four(digit(position), out);
-        }
-    }
-    let places = usize::from(u16::from_be_bytes(*places));
-    if places > 0 {
-        out.push('.');
-        let end = out.len() + places;
-        let mut position = -1;
-        while out.len() < end {
-            push_four(digit(position), out);
-            position -= 1;
-        }
-        out.truncate(end);
-    }
-    Ok(())
-}
-
-/// Appends a number below 10,000 in four digits.
-#[inline]
-fn push_four(number: u16, out: &mut String) {
-    let mut digits = itoa::Buffer::new();
-    let digits = digits.format(10_000 + u32::from(number));
-    out.push_str(digits.get(1..).unwrap_or_default());
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    fn numeric(head: [u16; 3], digits: &[u16]) -> Result<String, Unreadable> {
-        let count = digits.len() as u16;
-        let words = [count]
-            .into_iter()
-            .chain(head)
-            .chain(digits.iter().copied());
-        let bytes: Vec<u8> = words.flat_map(u16::to_be_bytes).collect();
-        let mut out = String::new();
-        write_numeric(&bytes, &mut out).map(|()| out)
-    }
-
-    #[test]
-    fn numbers_keep_every_digit_and_every_place() {
-        let minus = |weight: i16| weight as u16;
-        for (head, digits, expected) in [
-            ([0, 0, 0], vec![], "0"),
-            ([0, 0, 3], vec![], "0.000"),
-            ([0, 0, 2], vec![12, 3400], "12.34"),
-            ([0, NEGATIVE, 1], vec![7, 5000], "-7.5"),
-            ([1, 0, 0], vec![1], "10000"),
-            ([2, 0, 0], vec![1, 0, 1], "100000001"),
-            ([minus(-1), 0, 4], vec![1], "0.0001"),
-            ([minus(-2), NEGATIVE, 10], vec![1200], "-0.0000120000"),
-            ([0, NOT_A_NUMBER, 0], vec![], "NaN"),
-            ([0, INFINITY, 0], vec![], "Infinity"),
-            ([0, MINUS_INFINITY, 0], vec![], "-Infinity"),
-        ] {
-            assert_eq!(numeric(head, &digits).as_deref(), Ok(expected));
-        }
-    }
 
     #[test]
     fn singles_are_written_as_they_are() {
@@ -300,8 +190,7 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..40),
             decoder in prop::sample::select(ALL.to_vec()),
         ) {
-            let mut scratch = String::new();
-            let _ = decoder.read(&bytes, &mut scratch);
+            let _ = decoder.read(&bytes);
         }
     }
 }

@@ -91,7 +91,6 @@ async fn stream(
         decoders: chosen.iter().map(|(_, decoder)| *decoder).collect(),
         columns: columns.clone(),
         rows: 0,
-        scratch: String::new(),
     };
     sink.start(columns).await?;
     loop {
@@ -108,7 +107,7 @@ async fn stream(
         let Some(chunk) = chunk else {
             break;
         };
-        let mut messages = chunk.as_slice();
+        let mut messages = chunk.as_ref();
         while let Some(row) = next_row(&mut messages)? {
             rows.decode(row, sink)?;
             if sink.is_full() {
@@ -142,7 +141,6 @@ struct RowDecoder {
     columns: Vec<Column>,
     decoders: Vec<Decoder>,
     rows: u64,
-    scratch: String,
 }
 
 impl RowDecoder {
@@ -164,7 +162,7 @@ impl RowDecoder {
             let (value, values) = values
                 .split_at_checked(length)
                 .ok_or_else(|| SourceError::Cut)?;
-            let cell = decoder.read(value, &mut self.scratch);
+            let cell = decoder.read(value);
             let cell = cell.map_err(|fault| unreadable(fault, self.rows, &self.columns[index]))?;
             sink.push(cell);
             rest = values;

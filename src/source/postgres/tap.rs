@@ -16,17 +16,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
+use tokio_util::io::poll_read_buf;
 use tokio_util::sync::PollSender;
 
 use super::formats::{Format, Wanted};
 use super::socket::Unwatched;
 
-/// The most that is read at once.
+/// What is read at once, as long as no row is longer.
 const GULP_BYTES: usize = 128 * 1024;
 /// A small result, and the first rows of a large one, are not delayed.
 const PROMPT_BYTES: usize = 256 * 1024;
@@ -42,7 +43,7 @@ const DATA_ROW: u8 = b'D';
 const READY_FOR_QUERY: u8 = b'Z';
 
 /// Whole `DataRow` messages, one after the other.
-pub(super) type RowChunk = Vec<u8>;
+pub(super) type RowChunk = Bytes;
 
 /// Lets a query have its rows from the tap of its connection.
 #[derive(Clone, Default)]
@@ -137,15 +138,12 @@ impl State {
 pub(super) struct Tap<S> {
     stream: S,
     valve: Valve,
-    /// What was read: `taken..filled` is not dealt with yet.
-    gulp: Vec<u8>,
-    taken: usize,
-    filled: usize,
-    /// How much of the message at `taken` is still to come, its head included, and whether it is a
-    /// row.
+    /// What was read and is not dealt with yet.
+    gulp: BytesMut,
+    /// How much of it is rows, which come first.
+    rows: usize,
+    /// How much is still to come of a message that is the driver's.
     rest: usize,
-    is_row: bool,
-    rows: RowChunk,
     /// Requests that were rewritten, and are not sent yet.
     rewritten: BytesMut,
     /// What came since the last request.
@@ -166,12 +164,9 @@ impl<S> Tap<S> {
         Tap {
             stream,
             valve,
-            gulp: Vec::new(),
-            taken: 0,
-            filled: 0,
+            gulp: BytesMut::new(),
+            rows: 0,
             rest: 0,
-            is_row: false,
-            rows: RowChunk::new(),
             rewritten: BytesMut::new(),
             received: 0,
             pause: Box::pin(sleep(Duration::ZERO)),
@@ -180,62 +175,57 @@ impl<S> Tap<S> {
         }
     }
 
-    /// Moves rows from the gulp to `rows`, and all else to the driver.
+    /// Tells rows from all else, which is moved to the driver.
     fn sort(&mut self, out: &mut ReadBuf<'_>) -> io::Result<Sorted> {
         let mut state = self.valve.lock();
-        while self.taken < self.filled {
-            let held = &self.gulp[self.taken..self.filled];
-            if self.rest == 0 {
-                let Some(head) = held.first_chunk() else {
-                    return Ok(Sorted::All);
-                };
-                let (tag, length) = read_head(head)?;
-                self.is_row = tag == DATA_ROW && state.takes_rows();
-                // A row stays in the gulp until it is whole, unless no gulp can hold it.
-                if self.is_row && held.len() < length && length <= GULP_BYTES {
+        loop {
+            let count = self.rest.min(self.gulp.len());
+            let taken = count.min(out.remaining());
+            out.put_slice(&self.gulp[..taken]);
+            self.gulp.advance(taken);
+            self.rest -= taken;
+            if taken < count {
+                return Ok(Sorted::UntilTheDriverIsFull);
+            }
+            let held = &self.gulp[self.rows..];
+            let Some(head) = held.first_chunk().filter(|_| self.rest == 0) else {
+                return Ok(Sorted::All);
+            };
+            let (tag, length) = read_head(head)?;
+            if tag == DATA_ROW && state.takes_rows() {
+                if held.len() < length {
                     return Ok(Sorted::All);
                 }
-                if !self.is_row && !self.rows.is_empty() {
-                    return Ok(Sorted::UpToWhatFollowsRows);
-                }
+                self.rows += length;
+            } else if self.rows > 0 {
+                return Ok(Sorted::UpToWhatFollowsRows);
+            } else {
                 if tag == READY_FOR_QUERY {
                     state.ready_for_query();
                 }
                 self.rest = length;
             }
-            let here = self.rest.min(held.len());
-            let count = if self.is_row {
-                self.rows.extend_from_slice(&held[..here]);
-                here
-            } else {
-                let count = here.min(out.remaining());
-                out.put_slice(&held[..count]);
-                count
-            };
-            self.taken += count;
-            self.rest -= count;
-            if count < here {
-                return Ok(Sorted::UntilTheDriverIsFull);
-            }
         }
-        Ok(Sorted::All)
     }
 
     /// Hands on the rows that are whole.
     fn poll_hand_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.rows.is_empty() || self.rest > 0 && self.is_row {
+        if self.rows == 0 {
             return Poll::Ready(());
         }
-        if let State::Diverted { rows, .. } = &mut *self.valve.lock()
-            && ready!(rows.poll_reserve(cx)).is_ok()
-        {
-            let foreseen = Vec::with_capacity(self.rows.len().min(GULP_BYTES));
-            let chunk = std::mem::replace(&mut self.rows, foreseen);
-            // The place was reserved.
-            let _ = rows.send_item(chunk);
+        let mut state = self.valve.lock();
+        let place = match &mut *state {
+            State::Diverted { rows, .. } => {
+                let reserved = ready!(rows.poll_reserve(cx));
+                reserved.is_ok().then_some(rows)
+            }
+            State::Raw | State::Driver => None,
+        };
+        let chunk = self.gulp.split_to(std::mem::take(&mut self.rows));
+        // Without a place for them nobody wants them any more.
+        if let Some(rows) = place {
+            let _ = rows.send_item(chunk.freeze());
         }
-        // Nobody wants them any more, where they are still here.
-        self.rows.clear();
         Poll::Ready(())
     }
 }
@@ -283,12 +273,12 @@ impl<S: AsyncRead + Unpin> Tap<S> {
             }
             let streams = self.received > PROMPT_BYTES && self.pauses < PAUSES_MAX;
             self.valve.unwatched.set(streams);
-            let before = self.filled - self.taken;
+            let before = self.gulp.len();
             let outcome = self.poll_fill(cx);
-            let came = self.filled - before;
+            let came = self.gulp.len() - before;
             self.received += came;
             self.pauses = if came > 0 { 0 } else { self.pauses + 1 };
-            if streams && self.filled < GULP_BYTES {
+            if streams && self.gulp.len() < self.gulp.capacity() {
                 self.pause.as_mut().reset(Instant::now() + PAUSE);
                 self.pausing = true;
             }
@@ -300,25 +290,20 @@ impl<S: AsyncRead + Unpin> Tap<S> {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.gulp.resize(GULP_BYTES, 0);
-        self.gulp.copy_within(self.taken..self.filled, 0);
-        self.filled -= self.taken;
-        self.taken = 0;
-        let mut space = ReadBuf::new(&mut self.gulp[self.filled..]);
-        let outcome = loop {
-            let before = space.filled().len();
-            if space.remaining() == 0 {
-                break Poll::Ready(Ok(()));
-            }
-            match Pin::new(&mut self.stream).poll_read(cx, &mut space) {
-                Poll::Ready(Ok(())) if space.filled().len() > before => {}
+        let before = self.gulp.len();
+        if self.gulp.capacity() - before < GULP_BYTES / 2 {
+            self.gulp.reserve(GULP_BYTES);
+        }
+        while self.gulp.len() < self.gulp.capacity() {
+            let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.gulp);
+            match read {
+                Poll::Ready(Ok(1..)) => {}
                 // An error, or the end: it is met again after what came before it.
-                _ if before > 0 => break Poll::Ready(Ok(())),
-                outcome => break outcome,
+                _ if self.gulp.len() > before => break,
+                other => return other.map_ok(drop),
             }
-        };
-        self.filled += space.filled().len();
-        outcome
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -339,9 +324,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
             }
             ready!(self.poll_hand_on(cx));
             if sorted == Sorted::All {
-                let held = self.filled - self.taken;
+                let held = self.gulp.len();
                 ready!(self.poll_gulp(cx))?;
-                if self.filled == held {
+                if self.gulp.len() == held {
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -373,10 +358,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
         self.pausing = false;
         self.pauses = 0;
         self.valve.unwatched.set(false);
-        if self.taken == self.filled && self.rows.is_empty() {
-            (self.taken, self.filled) = (0, 0);
-            self.gulp = Vec::new();
-            self.rows = RowChunk::new();
+        if self.gulp.is_empty() {
+            self.gulp = BytesMut::new();
         }
         ready!(self.poll_send_rewritten(cx))?;
         let this = &mut *self;
