@@ -196,7 +196,7 @@ fn quoted(text: &str, guarded: bool, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::{Date, Time, Timestamp};
+    use crate::row::{Date, RowBuffer, Time, Timestamp};
     use proptest::prelude::*;
 
     fn encode(options: &[(&str, &str)], columns: &[&str], rows: &[&[Cell<'_>]]) -> String {
@@ -210,9 +210,10 @@ mod tests {
                 name: name.to_string(),
             })
             .collect();
-        let mut batch = RowBatch::default();
-        batch.reset(columns.len());
-        rows.concat().iter().for_each(|cell| batch.push(*cell));
+        let mut buffer = RowBuffer::default();
+        buffer.reset(columns.len());
+        rows.concat().iter().for_each(|cell| buffer.push(*cell));
+        let batch = buffer.finish().expect("UTF-8");
         let mut encoder =
             CsvEncoder::new(csv, IndexMap::from([("total".into(), "Total, €".into())]));
         let mut out = Vec::new();

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::SourceError;
 use super::stream::{BATCHES_IN_FLIGHT, Event, Flow, PendingStream, Reader};
-use crate::row::{Cell, Column, RowBatch};
+use crate::row::{Cell, Column, NotUtf8, RowBatch, RowBuffer};
 
 /// A batch is handed on at this many bytes: enough to make a hand-over cheap, few enough for a
 /// processor's cache.
@@ -20,6 +20,7 @@ const BATCH_BYTES: usize = 64 * 1024;
 pub(super) struct ReaderGone;
 
 /// Why a source stops before the last row.
+#[derive(Debug)]
 pub(super) enum Stop {
     /// Nobody wants more.
     ReaderGone,
@@ -57,8 +58,9 @@ fn ends() -> (Filling, Arc<Flow>, PendingStream) {
     let (spares, spares_out) = std_mpsc::sync_channel(BATCHES_IN_FLIGHT + 1);
     let flow = Arc::new(Flow::default());
     let filling = Filling {
-        batch: RowBatch::default(),
-        width: 0,
+        buffer: RowBuffer::default(),
+        columns: Vec::new(),
+        rows_before: 0,
         spares: spares_out,
         events: events_in,
     };
@@ -81,8 +83,10 @@ pub(super) struct RowSink {
 
 /// The batch being filled. Between two rows it holds whole rows only.
 pub(super) struct Filling {
-    batch: RowBatch,
-    width: usize,
+    buffer: RowBuffer,
+    columns: Vec<Column>,
+    /// Rows that were handed on.
+    rows_before: u64,
     spares: std_mpsc::Receiver<RowBatch>,
     events: mpsc::Sender<Event>,
 }
@@ -96,10 +100,12 @@ impl RowSink {
             if flow.hurried.load(Ordering::Relaxed) {
                 let mut filling = lock(&filling);
                 // Without a row the reader goes on waiting, and must be served with the first.
-                if !filling.batch.is_empty() {
+                if !filling.buffer.is_empty() {
                     flow.hurried.store(false, Ordering::Relaxed);
-                    // That the reader left is also said by the other flag.
-                    let _ = filling.hand_on();
+                    if let Err(Stop::Failed(error)) = filling.hand_on() {
+                        // That the reader left is also said by the other flag.
+                        let _ = filling.send(Event::Failed(error));
+                    }
                 }
             }
             flow.cancelled.load(Ordering::Relaxed)
@@ -130,10 +136,10 @@ impl RowSink {
     }
 
     /// Says that every row was given.
-    pub(super) fn finish(self) -> Result<(), ReaderGone> {
+    pub(super) fn finish(&self) -> Result<(), Stop> {
         let mut filling = lock(&self.filling);
-        let batch = filling.take_batch();
-        filling.send(Event::LastRows(batch))
+        let batch = filling.take_batch()?;
+        Ok(filling.send(Event::LastRows(batch))?)
     }
 
     /// Says that no further row comes, and why.
@@ -147,11 +153,17 @@ impl Filling {
     /// Appends the next cell of the row.
     #[inline(always)]
     pub(super) fn push(&mut self, cell: Cell<'_>) {
-        self.batch.push(cell);
+        self.buffer.push(cell);
+    }
+
+    /// The same for a text that is not known to be UTF-8.
+    #[inline(always)]
+    pub(super) fn push_text(&mut self, text: &[u8]) {
+        self.buffer.push_text(text);
     }
 
     /// Ends a row; hands the batch on when it is full. Blocks while the reader is behind.
-    pub(super) fn end_row(&mut self) -> Result<(), ReaderGone> {
+    pub(super) fn end_row(&mut self) -> Result<(), Stop> {
         if self.is_full() {
             self.hand_on()
         } else {
@@ -160,24 +172,35 @@ impl Filling {
     }
 
     fn start(&mut self, columns: Vec<Column>) -> Event {
-        self.width = columns.len();
-        self.batch.reset(columns.len());
+        self.buffer.reset(columns.len());
+        self.columns.clone_from(&columns);
         Event::Columns(columns)
     }
 
     fn is_full(&self) -> bool {
-        self.batch.bytes() >= BATCH_BYTES
+        self.buffer.bytes() >= BATCH_BYTES
     }
 
-    fn hand_on(&mut self) -> Result<(), ReaderGone> {
-        let batch = self.take_batch();
-        self.send(Event::Rows(batch))
+    fn hand_on(&mut self) -> Result<(), Stop> {
+        let batch = self.take_batch()?;
+        Ok(self.send(Event::Rows(batch))?)
     }
 
-    fn take_batch(&mut self) -> RowBatch {
-        let mut next = self.spares.try_recv().unwrap_or_default();
-        next.reset(self.width);
-        std::mem::replace(&mut self.batch, next)
+    fn take_batch(&mut self) -> Result<RowBatch, SourceError> {
+        let spare = self.spares.try_recv().map(RowBatch::into_buffer);
+        let mut next = spare.unwrap_or_default();
+        next.reset(self.columns.len());
+        let filled = std::mem::replace(&mut self.buffer, next);
+        let batch = filled.finish().map_err(|at| self.not_utf8(at))?;
+        self.rows_before += batch.rows() as u64;
+        Ok(batch)
+    }
+
+    fn not_utf8(&self, at: NotUtf8) -> SourceError {
+        SourceError::NotUtf8 {
+            row: self.rows_before + at.row as u64 + 1,
+            column: self.columns[at.column].name.clone(),
+        }
     }
 
     fn send(&self, event: Event) -> Result<(), ReaderGone> {
@@ -208,10 +231,9 @@ impl TaskRowSink {
         self.send(event).await
     }
 
-    /// Appends the next cell of the row.
-    #[inline(always)]
-    pub(super) fn push(&mut self, cell: Cell<'_>) {
-        self.filling.push(cell);
+    /// Where the next row goes.
+    pub(super) fn row(&mut self) -> &mut RowBuffer {
+        &mut self.filling.buffer
     }
 
     /// Whether enough rows are here to hand them on.
@@ -221,19 +243,19 @@ impl TaskRowSink {
 
     /// Whether there is no row to hand on.
     pub(super) fn is_empty(&self) -> bool {
-        self.filling.batch.is_empty()
+        self.filling.buffer.is_empty()
     }
 
     /// Hands the rows on, all of them whole. Waits while the reader is behind.
-    pub(super) async fn hand_on(&mut self) -> Result<(), ReaderGone> {
-        let batch = self.filling.take_batch();
-        self.send(Event::Rows(batch)).await
+    pub(super) async fn hand_on(&mut self) -> Result<(), Stop> {
+        let batch = self.filling.take_batch()?;
+        Ok(self.send(Event::Rows(batch)).await?)
     }
 
     /// Says that every row was given.
-    pub(super) async fn finish(mut self) -> Result<(), ReaderGone> {
-        let batch = self.filling.take_batch();
-        self.send(Event::LastRows(batch)).await
+    pub(super) async fn finish(&mut self) -> Result<(), Stop> {
+        let batch = self.filling.take_batch()?;
+        Ok(self.send(Event::LastRows(batch)).await?)
     }
 
     /// Says that no further row comes, and why.
@@ -270,7 +292,7 @@ mod tests {
         pending.open()
     }
 
-    fn push_row(sink: &RowSink, n: i64) -> Result<(), ReaderGone> {
+    fn push_row(sink: &RowSink, n: i64) -> Result<(), Stop> {
         let mut row = sink.row();
         row.push(Cell::Integer(n));
         row.end_row()
@@ -358,10 +380,10 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let row_bytes = {
-            let mut batch = RowBatch::default();
-            batch.reset(1);
-            batch.push(Cell::Integer(1));
-            batch.bytes()
+            let mut row = RowBuffer::default();
+            row.reset(1);
+            row.push(Cell::Integer(1));
+            row.bytes()
         };
         let bound = (BATCHES_IN_FLIGHT + 2) * (BATCH_BYTES / row_bytes + 1);
         assert!(written.load(Ordering::Relaxed) <= bound);

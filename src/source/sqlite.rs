@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use rusqlite::types::{ToSqlOutput, Value as SqliteValue, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rust_decimal::prelude::ToPrimitive as _;
 
 use super::sink::{RowSink, Stop, hand_over};
@@ -113,13 +113,8 @@ fn columns(prepared: &rusqlite::Statement<'_>) -> Vec<Column> {
 }
 
 fn run(source: &SqliteSource, query: &BoundQuery, sink: RowSink) {
-    match stream(source, query, &sink) {
-        Ok(()) => {
-            // A reader that left wants no end.
-            let _ = sink.finish();
-        }
-        Err(Stop::ReaderGone) => {}
-        Err(Stop::Failed(error)) => sink.fail(error),
+    if let Err(Stop::Failed(error)) = stream(source, query, &sink) {
+        sink.fail(error);
     }
 }
 
@@ -141,23 +136,23 @@ fn stream(source: &SqliteSource, query: &BoundQuery, sink: &RowSink) -> Result<(
         prepared.raw_bind_parameter(index + 1, bind(parameter))?;
     }
     let (columns, indices) = project(columns(&prepared), query.columns())?;
-    sink.start(columns.clone())?;
+    sink.start(columns)?;
 
     let mut rows = prepared.raw_query();
-    let mut row_number = 0;
     while let Some(row) = rows.next()? {
-        row_number += 1;
         let mut cells = sink.row();
-        for (column, index) in columns.iter().zip(&indices) {
-            let cell = read(row, *index)?.ok_or_else(|| SourceError::NotUtf8 {
-                row: row_number,
-                column: column.name.clone(),
-            })?;
-            cells.push(cell);
+        for index in &indices {
+            match row.get_ref(*index)? {
+                ValueRef::Null => cells.push(Cell::Null),
+                ValueRef::Integer(value) => cells.push(Cell::Integer(value)),
+                ValueRef::Real(value) => cells.push(Cell::Float(value)),
+                ValueRef::Text(text) => cells.push_text(text),
+                ValueRef::Blob(bytes) => cells.push(Cell::Bytes(bytes)),
+            }
         }
         cells.end_row()?;
     }
-    Ok(())
+    sink.finish()
 }
 
 /// The columns to read and where they stand in a row.
@@ -176,20 +171,6 @@ fn project(
     };
     let found: Result<Vec<(Column, usize)>, SourceError> = names.iter().map(find).collect();
     Ok(found?.into_iter().unzip())
-}
-
-/// A cell, or `None` where a text is not UTF-8.
-fn read<'r>(row: &'r Row<'_>, index: usize) -> Result<Option<Cell<'r>>, rusqlite::Error> {
-    Ok(Some(match row.get_ref(index)? {
-        ValueRef::Null => Cell::Null,
-        ValueRef::Integer(value) => Cell::Integer(value),
-        ValueRef::Real(value) => Cell::Float(value),
-        ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => Cell::Text(text),
-            Err(_) => return Ok(None),
-        },
-        ValueRef::Blob(bytes) => Cell::Bytes(bytes),
-    }))
 }
 
 /// SQLite has neither lists nor dates: a list is a JSON array for `json_each`, a date is ISO 8601.

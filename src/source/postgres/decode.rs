@@ -4,7 +4,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::formats::Format;
-use crate::row::{Cell, Date, Time, Timestamp};
+use crate::row::{Cell, Date, RowBuffer, Time, Timestamp};
 
 /// How the values of a column are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,13 +86,13 @@ impl Decoder {
         }
     }
 
-    /// Reads a value.
+    /// Reads a value into the next cell of a row.
     ///
     /// # Errors
     /// It is not what the type's format says.
     #[inline(always)]
-    pub(super) fn read(self, value: &[u8]) -> Result<Cell<'_>, Unreadable> {
-        Ok(match self {
+    pub(super) fn read(self, value: &[u8], cells: &mut RowBuffer) -> Result<(), Unreadable> {
+        cells.push(match self {
             Decoder::Boolean => Cell::Boolean(value == [1]),
             Decoder::Int2 => Cell::Integer(i16::from_be_bytes(fixed(value)?).into()),
             Decoder::Int4 => Cell::Integer(i32::from_be_bytes(fixed(value)?).into()),
@@ -100,8 +100,18 @@ impl Decoder {
             Decoder::Oid => Cell::Integer(u32::from_be_bytes(fixed(value)?).into()),
             Decoder::Float4 => Cell::Float(widen(f32::from_be_bytes(fixed(value)?))),
             Decoder::Float8 => Cell::Float(f64::from_be_bytes(fixed(value)?)),
-            Decoder::Numeric => Cell::Decimal(text(value)?),
-            Decoder::Text => Cell::Text(text(value)?),
+            Decoder::Numeric => {
+                cells.push_decimal(value);
+                return Ok(());
+            }
+            Decoder::Text => {
+                cells.push_text(value);
+                return Ok(());
+            }
+            Decoder::Json | Decoder::JsonBinary => {
+                cells.push_json(value);
+                return Ok(());
+            }
             Decoder::Bytes => Cell::Bytes(value),
             Decoder::Date => Cell::Date(Date {
                 days: i32::from_be_bytes(fixed(value)?),
@@ -114,26 +124,17 @@ impl Decoder {
                 utc: self == Decoder::Timestamp,
             }),
             Decoder::Uuid => Cell::Uuid(Uuid::from_bytes(fixed(value)?)),
-            Decoder::Json | Decoder::JsonBinary => Cell::Json(text(value)?),
-        })
+        });
+        Ok(())
     }
 }
 
 /// A value that is not what its column's type says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unreadable {
-    /// Not the format of the type.
-    Format,
-    /// Text of a database whose encoding PostgreSQL does not convert, `SQL_ASCII`.
-    NotUtf8,
-}
+pub(super) struct Unreadable;
 
 fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], Unreadable> {
-    value.try_into().map_err(|_| Unreadable::Format)
-}
-
-fn text(value: &[u8]) -> Result<&str, Unreadable> {
-    std::str::from_utf8(value).map_err(|_| Unreadable::NotUtf8)
+    value.try_into().map_err(|_| Unreadable)
 }
 
 /// The double that reads like the single: 0.1, not 0.10000000149011612.
@@ -190,7 +191,9 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..40),
             decoder in prop::sample::select(ALL.to_vec()),
         ) {
-            let _ = decoder.read(&bytes);
+            let mut row = RowBuffer::default();
+            row.reset(1);
+            let _ = decoder.read(&bytes, &mut row);
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use tokio_postgres::Error;
 use tokio_postgres::types::Type;
 
-use super::decode::{Decoder, Unreadable};
+use super::decode::Decoder;
 use super::parameter::AsText;
 use super::plan::{Plan, parameter_in};
 use super::pool::Loan;
@@ -15,7 +15,7 @@ use super::session::Settings;
 use super::tap::{HEAD_BYTES, row_bytes};
 use super::{Shared, run_failure};
 use crate::catalog::BoundQuery;
-use crate::row::{Cell, Column};
+use crate::row::{Cell, Column, RowBuffer};
 use crate::source::sink::{Stop, TaskRowSink};
 use crate::source::stream::HURRY_AFTER;
 use crate::source::{SourceError, refusal};
@@ -44,8 +44,11 @@ pub(super) async fn run(
     match outcome {
         Ok(()) => {
             let give_back = shared.downloads.give_back(loan);
+            let (finished, ()) = tokio::join!(sink.finish(), give_back);
             // A reader that left now wants no end.
-            let (_, ()) = tokio::join!(sink.finish(), give_back);
+            if let Err(Stop::Failed(error)) = finished {
+                sink.fail(error).await;
+            }
         }
         Err(stop) => {
             let tell = async {
@@ -109,7 +112,7 @@ async fn stream(
         };
         let mut messages = chunk.as_ref();
         while let Some(row) = next_row(&mut messages)? {
-            rows.decode(row, sink)?;
+            rows.decode(row, sink.row())?;
             if sink.is_full() {
                 sink.hand_on().await?;
             }
@@ -146,7 +149,7 @@ struct RowDecoder {
 impl RowDecoder {
     /// Reads a row: the count of its values in two bytes, then each with its length in four, which
     /// is -1 for NULL.
-    fn decode(&mut self, row: &[u8], sink: &mut TaskRowSink) -> Result<(), SourceError> {
+    fn decode(&mut self, row: &[u8], cells: &mut RowBuffer) -> Result<(), SourceError> {
         self.rows += 1;
         let (count, mut rest) = row.split_first_chunk().ok_or_else(|| SourceError::Cut)?;
         if usize::from(u16::from_be_bytes(*count)) != self.decoders.len() {
@@ -155,16 +158,16 @@ impl RowDecoder {
         for (index, decoder) in self.decoders.iter().enumerate() {
             let (length, values) = rest.split_first_chunk().ok_or_else(|| SourceError::Cut)?;
             let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
-                sink.push(Cell::Null);
+                cells.push(Cell::Null);
                 rest = values;
                 continue;
             };
             let (value, values) = values
                 .split_at_checked(length)
                 .ok_or_else(|| SourceError::Cut)?;
-            let cell = decoder.read(value);
-            let cell = cell.map_err(|fault| unreadable(fault, self.rows, &self.columns[index]))?;
-            sink.push(cell);
+            decoder
+                .read(value, cells)
+                .map_err(|_| unreadable(self.rows, &self.columns[index]))?;
             rest = values;
         }
         Ok(())
@@ -188,10 +191,9 @@ fn refused(error: &Error, plan: &Plan) -> SourceError {
     }
 }
 
-fn unreadable(fault: Unreadable, row: u64, column: &Column) -> SourceError {
-    let column = column.name.clone();
-    match fault {
-        Unreadable::NotUtf8 => SourceError::NotUtf8 { row, column },
-        Unreadable::Format => refusal(format!("row {row}, column `{column}`: unknown format")),
-    }
+fn unreadable(row: u64, column: &Column) -> SourceError {
+    refusal(format!(
+        "row {row}, column `{}`: unknown format",
+        column.name
+    ))
 }
