@@ -1,7 +1,7 @@
-//! PostgreSQL: bound parameters, binary results, one read-only transaction a query.
+//! PostgreSQL: bound parameters, each column in the format that suits it, one read-only transaction a query.
 //!
 //! `COPY` would be simpler, but takes no parameters, and its text costs the server more than half
-//! again of what the binary results cost.
+//! again of what these results cost.
 
 mod connect;
 mod decode;
