@@ -19,6 +19,10 @@ pub(super) enum Decoder {
     Numeric,
     /// Of any type that is not here, as PostgreSQL writes it.
     Text,
+    /// `character(n)` keeps its blanks, which a cast to text would remove.
+    PaddedText,
+    /// An address, whose cast to text would add `/32`.
+    Address,
     Bytes,
     Date,
     Time,
@@ -42,6 +46,8 @@ impl Decoder {
             Type::FLOAT8 => Decoder::Float8,
             // An amount of money, without the sign and the separators of the server's locale.
             Type::NUMERIC | Type::MONEY => Decoder::Numeric,
+            Type::BPCHAR => Decoder::PaddedText,
+            Type::INET => Decoder::Address,
             Type::BYTEA => Decoder::Bytes,
             Type::DATE => Decoder::Date,
             Type::TIME => Decoder::Time,
@@ -54,7 +60,9 @@ impl Decoder {
         }
     }
 
-    /// The SQL that converts a column, so that its values are certain to be of this type.
+    /// The SQL that converts a column, so that its values are certain to be of this type: one that
+    /// the driver knows. For another it would ask the server before it lets the rows be read, and
+    /// its answer would wait behind them.
     pub(super) fn convert(self, column: &str) -> String {
         let kind = match self {
             Decoder::Boolean => "bool",
@@ -65,7 +73,9 @@ impl Decoder {
             Decoder::Float4 => "float4",
             Decoder::Float8 => "float8",
             Decoder::Numeric => "numeric",
-            Decoder::Text => return column.to_owned(),
+            Decoder::Text => "text",
+            Decoder::PaddedText => "bpchar",
+            Decoder::Address => return format!("abbrev({column}::inet)"),
             Decoder::Bytes => "bytea",
             Decoder::Date => "date",
             Decoder::Time => "time",
@@ -81,7 +91,12 @@ impl Decoder {
     /// How the values must be sent.
     pub(super) fn format(self) -> Format {
         match self {
-            Decoder::Numeric | Decoder::Text | Decoder::Json | Decoder::JsonBinary => Format::Text,
+            Decoder::Numeric
+            | Decoder::Text
+            | Decoder::PaddedText
+            | Decoder::Address
+            | Decoder::Json
+            | Decoder::JsonBinary => Format::Text,
             _ => Format::Binary,
         }
     }
@@ -104,7 +119,7 @@ impl Decoder {
                 cells.push_decimal(value);
                 return Ok(());
             }
-            Decoder::Text => {
+            Decoder::Text | Decoder::PaddedText | Decoder::Address => {
                 cells.push_text(value);
                 return Ok(());
             }
@@ -165,7 +180,7 @@ mod tests {
         assert_eq!(widen(f32::NEG_INFINITY), f64::NEG_INFINITY);
     }
 
-    const ALL: [Decoder; 17] = [
+    const ALL: [Decoder; 19] = [
         Decoder::Boolean,
         Decoder::Int2,
         Decoder::Int4,
@@ -175,6 +190,8 @@ mod tests {
         Decoder::Float8,
         Decoder::Numeric,
         Decoder::Text,
+        Decoder::PaddedText,
+        Decoder::Address,
         Decoder::Bytes,
         Decoder::Date,
         Decoder::Time,

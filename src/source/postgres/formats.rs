@@ -1,8 +1,8 @@
 //! Asks for each column of a result in text or in binary, as suits it best.
 //!
-//! The driver asks for all of them in one format, binary. A text costs the server a tenth more that
-//! way, and a type without a decoder of ours would have to be cast. So the `Bind` message of a query
-//! is rewritten on its way out: it ends with the formats of the result.
+//! The driver asks for all of them in one format, binary, which costs the server a tenth more where
+//! there are texts. So the `Bind` message of a query is rewritten on its way out: it ends with the
+//! formats of the result.
 //!
 //! Messages: "Message Formats" in PostgreSQL's manual.
 

@@ -106,8 +106,8 @@ impl Plan {
         names.iter().map(find).collect()
     }
 
-    /// The SQL for some columns. Each is converted to the type it is read as, so that one whose type
-    /// changes later is still read rightly.
+    /// The SQL for some columns. Each is converted to the type it is read as: values without a
+    /// decoder become text in the server, and a column whose type changes later is still read rightly.
     ///
     /// The order of the rows stays: a subquery with `order by` has no partial paths in PostgreSQL,
     /// so nothing above it can mix them.
@@ -236,7 +236,7 @@ mod tests {
         let chosen = plan.choose(Some(&names)).expect("columns");
         assert_eq!(
             plan.select(&chosen),
-            "select \"a \"\"b\"\"\", \"id\"::int4 from (\nselect 1\n) as rowlink"
+            "select \"a \"\"b\"\"\"::text, \"id\"::int4 from (\nselect 1\n) as rowlink"
         );
         assert_eq!(
             plan.choose(Some(&["gone".to_owned()])).err(),
