@@ -8,16 +8,19 @@ use std::str::FromStr;
 pub enum Format {
     /// Comma-separated values, RFC 4180.
     Csv,
+    /// Excel's workbook, ECMA-376.
+    Xlsx,
 }
 
 impl Format {
     /// Every format, in the order in which they are listed to callers.
-    pub const ALL: [Format; 1] = [Format::Csv];
+    pub const ALL: [Format; 2] = [Format::Csv, Format::Xlsx];
 
     /// The extension, without a dot: `csv`.
     pub fn extension(self) -> &'static str {
         match self {
             Format::Csv => "csv",
+            Format::Xlsx => "xlsx",
         }
     }
 }
@@ -74,12 +77,37 @@ impl Default for CsvOptions {
     }
 }
 
+/// How an XLSX file is written. An export sets them under `[xlsx]`, a link overrides them by
+/// `rl_xlsx.*`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct XlsxOptions {
+    /// Leave out the references of cells: a smaller file, which some readers do not understand.
+    pub compact: bool,
+}
+
+impl XlsxOptions {
+    /// The names of the options.
+    pub const NAMES: [&'static str; 1] = ["compact"];
+
+    /// Sets one option from its text, the one form it has in a catalog, a request and a link.
+    ///
+    /// # Errors
+    /// The name is unknown, or the value does not fit it.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionFault> {
+        match name {
+            "compact" => self.compact = parse_bool(value)?,
+            _ => return Err(OptionFault::Unknown(&Self::NAMES)),
+        }
+        Ok(())
+    }
+}
+
 /// Why an option was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OptionFault {
-    /// There is no option of that name.
-    #[error("unknown option; the options are {}", CsvOptions::NAMES.join(", "))]
-    Unknown,
+    /// There is no option of that name, but these.
+    #[error("unknown option; the options are {}", .0.join(", "))]
+    Unknown(&'static [&'static str]),
     /// The value does not fit; what would.
     #[error("expected {0}")]
     Expected(&'static str),
@@ -108,7 +136,7 @@ impl CsvOptions {
             "null" => self.null = parse_null(value)?,
             "decimal_comma" => self.decimal_comma = parse_bool(value)?,
             "formula_guard" => self.formula_guard = parse_bool(value)?,
-            _ => return Err(OptionFault::Unknown),
+            _ => return Err(OptionFault::Unknown(&Self::NAMES)),
         }
         Ok(())
     }

@@ -6,8 +6,9 @@ use toml::Spanned;
 
 use super::filter::FilterSettings;
 use super::{DEFAULT_DATABASE, Dialects, Export, Fault, Filter, SqlDialect, Statement, Variable};
-use crate::format::CsvOptions;
+use crate::format::{CsvOptions, OptionFault, XlsxOptions};
 use crate::link::is_claim_name;
+use crate::row::TimeZone;
 
 const OPEN: &str = "/*---";
 const CLOSE: &str = "---*/";
@@ -32,12 +33,16 @@ struct Settings {
     columns: IndexMap<String, ColumnSettings>,
     #[serde(default)]
     csv: IndexMap<Spanned<String>, toml::Value>,
+    #[serde(default)]
+    xlsx: IndexMap<Spanned<String>, toml::Value>,
+    timezone: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ColumnSettings {
-    label: String,
+    label: Option<String>,
+    number_format: Option<Spanned<String>>,
 }
 
 /// Reads the export `name` from the text of its file.
@@ -65,15 +70,33 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         }
         declared.push((line, name.into_inner()));
     }
-    let mut csv = CsvOptions::default();
-    for (option, value) in &settings.csv {
-        let text = match value {
-            toml::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        if let Err(fault) = csv.set(option.get_ref(), &text) {
-            let message = format!("`{}` under [csv]: {fault}", option.get_ref());
-            faults.push(Fault::at(line_at(option.span().start), message));
+    let (mut csv, mut xlsx) = (CsvOptions::default(), XlsxOptions::default());
+    let in_csv = set_options("csv", &settings.csv, |name, value| csv.set(name, value));
+    let in_xlsx = set_options("xlsx", &settings.xlsx, |name, value| xlsx.set(name, value));
+    let in_options = in_csv.into_iter().chain(in_xlsx);
+    faults.extend(in_options.map(|(offset, message)| Fault::at(line_at(offset), message)));
+    let mut time_zone = TimeZone::default();
+    if let Some(name) = &settings.timezone {
+        match name.get_ref().parse() {
+            Ok(known) => time_zone = known,
+            Err(unknown) => {
+                let message = format!("`timezone`: {unknown}");
+                faults.push(Fault::at(line_at(name.span().start), message));
+            }
+        }
+    }
+    let (mut labels, mut number_formats) = (IndexMap::new(), IndexMap::new());
+    for (name, column) in settings.columns {
+        if let Some(format) = column.number_format {
+            let line = line_at(format.span().start);
+            if !is_number_format(format.get_ref()) {
+                let message = format!("`number_format` of `{name}`: {NUMBER_FORMAT}");
+                faults.push(Fault::at(line, message));
+            }
+            number_formats.insert(name.clone(), format.into_inner());
+        }
+        if let Some(label) = column.label {
+            labels.insert(name, label);
         }
     }
     for claim in &settings.claims {
@@ -123,21 +146,51 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
     if !faults.is_empty() {
         return Err(faults);
     }
-    let labels = settings.columns.into_iter();
     Ok(Export {
         name: name.to_owned(),
         title: settings.title.unwrap_or_else(|| title_of(name)),
         description: settings.description,
         scope: settings.scope,
         filters,
-        labels: labels.map(|(name, column)| (name, column.label)).collect(),
+        labels,
+        number_formats,
+        time_zone,
         csv,
+        xlsx,
         database,
         role: settings.role,
         row_security: settings.row_security,
         claims: claims_of(&statement, settings.claims),
         statement,
     })
+}
+
+/// Sets the options of a table; gives what is wrong with them and where that stands.
+fn set_options(
+    table: &str,
+    options: &IndexMap<Spanned<String>, toml::Value>,
+    mut set: impl FnMut(&str, &str) -> Result<(), OptionFault>,
+) -> Vec<(usize, String)> {
+    let fault = |(option, value): (&Spanned<String>, &toml::Value)| {
+        let text = match value {
+            toml::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let name = option.get_ref();
+        let fault = set(name, &text).err()?;
+        Some((
+            option.span().start,
+            format!("`{name}` under [{table}]: {fault}"),
+        ))
+    };
+    options.iter().filter_map(fault).collect()
+}
+
+const NUMBER_FORMAT: &str = "expected a format such as #,##0.00, of at most 255 visible characters";
+
+/// Excel refuses a file with a longer one.
+fn is_number_format(text: &str) -> bool {
+    !text.is_empty() && text.chars().count() <= 255 && !text.chars().any(char::is_control)
 }
 
 /// The claims that a link must carry: those that the SQL uses, then those that are listed.

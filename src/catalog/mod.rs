@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::format::CsvOptions;
+use crate::format::{CsvOptions, XlsxOptions};
 use crate::link::{Link, VerifiedLink, is_bare_name};
+use crate::row::TimeZone;
 
 pub use filter::{Filter, FilterType, LIST_VALUES_MAX, Value};
 pub use placeholder::{SqlDialect, Statement, Variable};
@@ -48,8 +49,14 @@ pub struct Export {
     pub filters: Vec<Filter>,
     /// What the header calls a column, by column name; other columns keep their name.
     pub labels: IndexMap<String, String>,
+    /// Number formats of XLSX, by column name.
+    pub number_formats: IndexMap<String, String>,
+    /// In which instants are shown unless a link says otherwise.
+    pub time_zone: TimeZone,
     /// How CSV is written unless a link says otherwise.
     pub csv: CsvOptions,
+    /// How XLSX is written unless a link says otherwise.
+    pub xlsx: XlsxOptions,
     /// Which database it reads.
     pub database: String,
     /// The role that PostgreSQL runs it as, instead of the one that is logged in.

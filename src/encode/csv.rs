@@ -5,23 +5,30 @@ use uuid::Uuid;
 
 use super::Encoder;
 use crate::format::CsvOptions;
-use crate::row::{Cell, Column, RowBatch};
+use crate::row::{Cell, Column, RowBatch, TimeZone};
 
 /// Writes CSV.
 pub struct CsvEncoder {
     options: CsvOptions,
     labels: IndexMap<String, String>,
+    time_zone: TimeZone,
     /// What stands for NULL, quotes included where it needs them.
     null: Vec<u8>,
 }
 
 impl CsvEncoder {
-    /// Writes with these options; `labels` names columns in the header, by column name.
-    pub fn new(options: CsvOptions, labels: IndexMap<String, String>) -> CsvEncoder {
+    /// Writes with these options; `labels` names columns in the header, by column name; instants are
+    /// shown in the time zone.
+    pub fn new(
+        options: CsvOptions,
+        labels: IndexMap<String, String>,
+        time_zone: TimeZone,
+    ) -> CsvEncoder {
         let null = options.null.clone().into_bytes();
         CsvEncoder {
             options,
             labels,
+            time_zone,
             null,
         }
     }
@@ -42,7 +49,7 @@ impl CsvEncoder {
             Cell::Bytes(value) => out.extend_from_slice(hex::encode(value).as_bytes()),
             Cell::Date(value) => value.write(out),
             Cell::Time(value) => value.write(out),
-            Cell::Timestamp(value) => value.write(out),
+            Cell::Timestamp(value) => value.write(self.time_zone, out),
             Cell::Uuid(value) => {
                 let mut buffer = Uuid::encode_buffer();
                 out.extend_from_slice(value.hyphenated().encode_lower(&mut buffer).as_bytes());
@@ -214,8 +221,11 @@ mod tests {
         buffer.reset(columns.len());
         rows.concat().iter().for_each(|cell| buffer.push(*cell));
         let batch = buffer.finish().expect("UTF-8");
-        let mut encoder =
-            CsvEncoder::new(csv, IndexMap::from([("total".into(), "Total, €".into())]));
+        let mut encoder = CsvEncoder::new(
+            csv,
+            IndexMap::from([("total".into(), "Total, €".into())]),
+            TimeZone::default(),
+        );
         let mut out = Vec::new();
         encoder.begin(&columns, &mut out);
         encoder.rows(&batch, &mut out);

@@ -1,12 +1,32 @@
 //! Rows → bytes. Knows neither SQL nor HTTP.
 
 mod csv;
+mod xlsx;
 
 use crate::row::{Column, RowBatch};
 
 pub use csv::CsvEncoder;
+pub use xlsx::{Container, Looks, Piece, Properties, TooLong, XlsxEncoder};
 
-/// Writes a file piece by piece. It appends to the buffer it is given and keeps none of its own,
+/// What a format cannot hold. Nothing is ever cut to fit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// A text that is longer than a cell.
+    #[error("row {row}, column `{column}`: {fault}")]
+    TooLong {
+        /// The row, from 1.
+        row: u64,
+        /// The column's name.
+        column: String,
+        /// By how much.
+        fault: TooLong,
+    },
+    /// More columns than a sheet has.
+    #[error("there are {0} columns; a sheet holds 16384")]
+    TooManyColumns(usize),
+}
+
+/// Writes a file of text piece by piece. It appends to the buffer it is given and keeps none of its own,
 /// so what it has written is what can be sent.
 pub trait Encoder: Send {
     /// Writes what stands before the first row.

@@ -1,10 +1,9 @@
 //! A running download: rows in, chunks of the file out.
 
-use indexmap::IndexMap;
 use tokio::time::{Instant, timeout_at};
 
-use crate::encode::{CsvEncoder, Encoder};
-use crate::format::CsvOptions;
+use super::workbook::Workbook;
+use crate::encode::{EncodeError, Encoder};
 use crate::source::{RowStream, SourceError};
 
 /// A chunk that is longer than this is no reason to make the next one as long: one huge cell must
@@ -13,42 +12,62 @@ const CHUNK_BYTES_FORESEEN: usize = 256 * 1024;
 
 /// A file on its way. Dropping it cancels the query.
 pub struct Download {
-    rows: RowStream,
+    file: File,
     deadline: Instant,
-    encoder: Box<dyn Encoder>,
-    begun: bool,
-    /// What the next chunk will need, as far as the last one tells.
-    chunk_bytes: usize,
-    rows_written: u64,
+    is_complete: bool,
     bytes_written: u64,
 }
 
+enum File {
+    Text(TextFile),
+    Workbook(Workbook),
+}
+
+/// Why a file ends before it is whole.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadError {
+    /// The rows ended early, or took too long.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The format cannot hold one of them.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+}
+
 impl Download {
-    pub(super) fn csv(
-        rows: RowStream,
-        deadline: Instant,
-        options: CsvOptions,
-        labels: IndexMap<String, String>,
-    ) -> Download {
-        Download {
-            rows,
+    pub(super) fn text(rows: RowStream, deadline: Instant, encoder: Box<dyn Encoder>) -> Download {
+        let is_complete = rows.is_complete();
+        Download::new(
+            File::Text(TextFile::new(rows, encoder)),
             deadline,
-            encoder: Box::new(CsvEncoder::new(options, labels)),
-            begun: false,
-            chunk_bytes: 0,
-            rows_written: 0,
+            is_complete,
+        )
+    }
+
+    pub(super) fn workbook(workbook: Workbook, deadline: Instant, is_complete: bool) -> Download {
+        Download::new(File::Workbook(workbook), deadline, is_complete)
+    }
+
+    fn new(file: File, deadline: Instant, is_complete: bool) -> Download {
+        Download {
+            file,
+            deadline,
+            is_complete,
             bytes_written: 0,
         }
     }
 
     /// Whether every row is here already: the whole file is then in the chunks to come, and small.
     pub fn is_complete(&self) -> bool {
-        self.rows.is_complete()
+        self.is_complete
     }
 
     /// How many rows the chunks so far hold.
     pub fn rows_written(&self) -> u64 {
-        self.rows_written
+        match &self.file {
+            File::Text(file) => file.rows_written,
+            File::Workbook(file) => file.rows_written(),
+        }
     }
 
     /// How many bytes the chunks so far hold.
@@ -59,20 +78,55 @@ impl Download {
     /// The next piece of the file, never empty, or `None` once the file is whole.
     ///
     /// # Errors
-    /// The rows ended early, or took too long. What was sent so far must not look like a whole file.
-    pub async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, SourceError> {
+    /// The rows ended early, took too long, or do not fit into the format. What was sent so far must
+    /// not look like a whole file.
+    pub async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, DownloadError> {
+        // What is ready would be taken however late it is.
+        if Instant::now() >= self.deadline {
+            return Err(SourceError::TooSlow.into());
+        }
+        let next = async {
+            match &mut self.file {
+                File::Text(file) => Ok(file.next_chunk().await?),
+                File::Workbook(file) => file.next_chunk().await,
+            }
+        };
+        let next = timeout_at(self.deadline, next).await;
+        let chunk = next.unwrap_or(Err(SourceError::TooSlow.into()))?;
+        self.bytes_written += chunk.as_ref().map_or(0, Vec::len) as u64;
+        Ok(chunk)
+    }
+}
+
+/// A format that is written as the rows come.
+struct TextFile {
+    rows: RowStream,
+    encoder: Box<dyn Encoder>,
+    begun: bool,
+    /// What the next chunk will need, as far as the last one tells.
+    chunk_bytes: usize,
+    rows_written: u64,
+}
+
+impl TextFile {
+    fn new(rows: RowStream, encoder: Box<dyn Encoder>) -> TextFile {
+        TextFile {
+            rows,
+            encoder,
+            begun: false,
+            chunk_bytes: 0,
+            rows_written: 0,
+        }
+    }
+
+    async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, SourceError> {
         let mut chunk = Vec::with_capacity(self.chunk_bytes);
         while chunk.is_empty() {
             if !self.begun {
                 self.encoder.begin(self.rows.columns(), &mut chunk);
                 self.begun = true;
             }
-            // Rows that are ready would be taken however late it is.
-            if Instant::now() >= self.deadline {
-                return Err(SourceError::TooSlow);
-            }
-            let next = timeout_at(self.deadline, self.rows.next()).await;
-            let Some(batch) = next.unwrap_or(Err(SourceError::TooSlow))? else {
+            let Some(batch) = self.rows.next().await? else {
                 break;
             };
             self.encoder.rows(&batch, &mut chunk);
@@ -80,7 +134,6 @@ impl Download {
             self.rows.recycle(batch);
         }
         self.chunk_bytes = chunk.len().min(CHUNK_BYTES_FORESEEN);
-        self.bytes_written += chunk.len() as u64;
         Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
     }
 }

@@ -119,7 +119,7 @@ impl Exporter {
         Ok(IssuedLink {
             url,
             filename: filename(&link),
-            content_type: output.csv.media_type(),
+            content_type: output.media_type(format),
             link,
         })
     }

@@ -5,6 +5,7 @@ mod issue;
 mod open;
 mod options;
 mod request;
+mod workbook;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::link::{FileName, Keyring, Link};
 use crate::row::Column;
 use crate::source::{SourceError, Sources, causes};
 
-pub use download::Download;
+pub use download::{Download, DownloadError};
 pub use issue::{IssueError, IssuedLink};
 pub use open::{Accepted, OpenError};
 pub use request::LinkRequest;
@@ -201,9 +202,14 @@ fn check_columns<'a>(
             );
             (first != Some(index)).then(|| Fault::at(line, message))
         });
-    let unknown = export.labels.keys().filter_map(move |label| {
-        let known = columns.iter().any(|column| column.name == *label);
-        let message = format!("[columns.{label}], but the query has no such column");
+    let named: BTreeSet<&String> = export
+        .labels
+        .keys()
+        .chain(export.number_formats.keys())
+        .collect();
+    let unknown = named.into_iter().filter_map(move |name| {
+        let known = columns.iter().any(|column| column.name == *name);
+        let message = format!("[columns.{name}], but the query has no such column");
         (!known).then(|| Fault::at(line, message))
     });
     let commas = columns.iter().filter(|column| column.name.contains(','));

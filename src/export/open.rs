@@ -3,8 +3,10 @@
 use tokio::time::{Instant, timeout_at};
 
 use super::options::Output;
+use super::workbook::Workbook;
 use super::{Download, Exporter, filename};
 use crate::catalog::{BoundQuery, FieldFault, Variable};
+use crate::encode::{CsvEncoder, EncodeError, Looks, Properties, XlsxEncoder};
 use crate::format::Format;
 use crate::link::{self, Link, LinkError};
 use crate::source::SourceError;
@@ -24,6 +26,9 @@ pub enum OpenError {
     /// The database failed before the first row.
     #[error(transparent)]
     Source(SourceError),
+    /// The format cannot hold the columns.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
 }
 
 /// A verified link whose query is bound but not run.
@@ -37,6 +42,8 @@ pub struct Accepted {
     pub content_type: &'static str,
     query: BoundQuery,
     output: Output,
+    /// In Unix seconds.
+    accepted_at: u64,
 }
 
 impl Exporter {
@@ -64,9 +71,10 @@ impl Exporter {
             .map_err(OpenError::Invalid)?;
         Ok(Accepted {
             filename: filename(link),
-            content_type: output.csv.media_type(),
+            content_type: output.media_type(format),
             query,
             output,
+            accepted_at: now,
             link: link.clone(),
         })
     }
@@ -76,8 +84,18 @@ impl Exporter {
     /// # Errors
     /// The database failed before that.
     pub async fn open(&self, accepted: Accepted) -> Result<Download, OpenError> {
-        let Output { csv, labels, .. } = accepted.output;
-        let query = accepted.query;
+        let Accepted {
+            link,
+            query,
+            output,
+            accepted_at,
+            ..
+        } = accepted;
+        let properties = Properties {
+            title: query.export().title.clone(),
+            identifier: link.id.to_string(),
+            created: accepted_at,
+        };
         let variables = query.export().statement.variables.clone();
         let deadline = Instant::now() + self.policy.download_max;
         let source = &self.sources[&query.export().database];
@@ -90,7 +108,24 @@ impl Exporter {
             }
             error => OpenError::Source(error),
         })?;
-        Ok(Download::csv(rows, deadline, csv, labels))
+        match link.format {
+            Format::Csv => {
+                let encoder = CsvEncoder::new(output.csv, output.labels, output.time_zone);
+                Ok(Download::text(rows, deadline, Box::new(encoder)))
+            }
+            Format::Xlsx => {
+                let is_complete = rows.is_complete();
+                let looks = Looks {
+                    options: output.xlsx,
+                    labels: output.labels,
+                    number_formats: output.number_formats,
+                    time_zone: output.time_zone,
+                };
+                let encoder = XlsxEncoder::new(rows.columns(), looks, properties)?;
+                let workbook = Workbook::new(rows, encoder).map_err(OpenError::Source)?;
+                Ok(Download::workbook(workbook, deadline, is_complete))
+            }
+        }
     }
 }
 

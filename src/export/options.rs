@@ -5,18 +5,24 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 
 use crate::catalog::{Export, FieldFault};
-use crate::format::CsvOptions;
-use crate::row::Column;
+use crate::format::{CsvOptions, Format, XlsxOptions};
+use crate::row::{Column, TimeZone, UnknownTimeZone};
 
 /// The output options of one link, checked.
 #[derive(Debug)]
 pub(super) struct Output {
     /// The columns to read, in that order; all of them without.
     pub columns: Option<Vec<String>>,
+    /// In which instants are shown.
+    pub time_zone: TimeZone,
     /// How CSV is written.
     pub csv: CsvOptions,
+    /// How XLSX is written.
+    pub xlsx: XlsxOptions,
     /// What the header calls a column, by column name.
     pub labels: IndexMap<String, String>,
+    /// Number formats of XLSX, by column name.
+    pub number_formats: IndexMap<String, String>,
 }
 
 impl Output {
@@ -28,21 +34,16 @@ impl Output {
     ) -> Result<Output, Vec<FieldFault>> {
         let mut output = Output {
             columns: None,
+            time_zone: export.time_zone,
             csv: export.csv.clone(),
+            xlsx: export.xlsx.clone(),
             labels: export.labels.clone(),
+            number_formats: export.number_formats.clone(),
         };
         let mut faults = Vec::new();
         for (option, value) in options {
-            match option.strip_prefix("csv.") {
-                None => match choose_columns(columns, value) {
-                    Ok(chosen) => output.columns = Some(chosen),
-                    Err(found) => faults.extend(found),
-                },
-                Some(name) => {
-                    if let Err(fault) = output.csv.set(name, value) {
-                        faults.push(FieldFault::new(option, fault.to_string()));
-                    }
-                }
+            if let Err(found) = output.set(option, value, columns) {
+                faults.extend(found);
             }
         }
         if faults.is_empty() {
@@ -51,7 +52,47 @@ impl Output {
             Err(faults)
         }
     }
+
+    /// The media type of the file.
+    pub fn media_type(&self, format: Format) -> &'static str {
+        match format {
+            Format::Csv => self.csv.media_type(),
+            Format::Xlsx => XLSX_MEDIA_TYPE,
+        }
+    }
+
+    fn set(
+        &mut self,
+        option: &str,
+        value: &str,
+        columns: &[Column],
+    ) -> Result<(), Vec<FieldFault>> {
+        let fault = |message: String| vec![FieldFault::new(option, message)];
+        match option.split_once('.') {
+            Some(("csv", name)) => {
+                let set = self.csv.set(name, value);
+                set.map_err(|it| fault(it.to_string()))
+            }
+            Some((_, name)) => {
+                let set = self.xlsx.set(name, value);
+                set.map_err(|it| fault(it.to_string()))
+            }
+            None if option == "timezone" => {
+                self.time_zone = value
+                    .parse()
+                    .map_err(|it: UnknownTimeZone| fault(it.to_string()))?;
+                Ok(())
+            }
+            None => {
+                self.columns = Some(choose_columns(columns, value)?);
+                Ok(())
+            }
+        }
+    }
 }
+
+/// ECMA-376 part 1, 12.3.23, as IANA has it registered.
+const XLSX_MEDIA_TYPE: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 
 fn choose_columns(columns: &[Column], list: &str) -> Result<Vec<String>, Vec<FieldFault>> {
     let known: Vec<&str> = columns.iter().map(|it| it.name.as_str()).collect();

@@ -29,14 +29,16 @@ pub struct LinkRequest {
     pub(super) misfits: Vec<FieldFault>,
 }
 
-const FIELDS: [&str; 8] = [
+const FIELDS: [&str; 10] = [
     "export",
     "format",
     "filters",
     "expires_in",
     "filename",
     "columns",
+    "timezone",
     "csv",
+    "xlsx",
     "user",
 ];
 
@@ -87,15 +89,18 @@ impl LinkRequest {
                 }
                 _ => self.misfit(name, "expected an array of column names"),
             },
-            ("csv", Value::Object(options)) => self.read_csv(options),
+            ("timezone", Value::String(text)) => {
+                self.options.insert("timezone".into(), text);
+            }
+            ("csv" | "xlsx", Value::Object(options)) => self.read_options(name, options),
             ("user", Value::String(text)) => match UserId::parse(text) {
                 Ok(user) => self.user = Some(user),
                 Err(fault) => self.misfit(name, &fault.to_string()),
             },
-            ("export" | "format" | "filename" | "user", _) => {
+            ("export" | "format" | "filename" | "timezone" | "user", _) => {
                 self.misfit(name, "expected a text");
             }
-            ("filters" | "csv", _) => self.misfit(name, "expected a JSON object"),
+            ("filters" | "csv" | "xlsx", _) => self.misfit(name, "expected a JSON object"),
             _ => self.misfit(name, "expected an array of column names"),
         }
     }
@@ -119,9 +124,9 @@ impl LinkRequest {
         }
     }
 
-    fn read_csv(&mut self, options: Map<String, Value>) {
+    fn read_options(&mut self, format: &str, options: Map<String, Value>) {
         for (name, value) in options {
-            let option = format!("csv.{name}");
+            let option = format!("{format}.{name}");
             match text(value) {
                 Some(text) => {
                     self.options.insert(option, text);

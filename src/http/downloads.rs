@@ -12,7 +12,7 @@ use futures_util::stream::{self, Stream};
 use super::problem::{Problem, unknown_format, unknown_path};
 use super::{Service, request_id};
 use crate::catalog::is_export_name;
-use crate::export::{Accepted, Download};
+use crate::export::{Accepted, Download, DownloadError};
 use crate::format::Format;
 use crate::link::{Link, percent_encode};
 use crate::source::{SourceError, causes};
@@ -90,8 +90,9 @@ fn chunks(download: Download, audit: Audit) -> impl Stream<Item = Result<Bytes, 
                     "download aborted"
                 );
                 audit.outcome = match error {
-                    SourceError::TooSlow => "too_slow",
-                    _ => "database_failed",
+                    DownloadError::Source(SourceError::TooSlow) => "too_slow",
+                    DownloadError::Source(_) => "database_failed",
+                    DownloadError::Encode(_) => "does_not_fit_format",
                 };
                 // Lets the server send the chunks it still holds: they would go with the error.
                 tokio::task::yield_now().await;

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use crate::auth::AuthError;
 use crate::catalog::FieldFault;
-use crate::export::{IssueError, OpenError};
+use crate::encode::EncodeError;
+use crate::export::{DownloadError, IssueError, OpenError};
 use crate::link::LinkError;
 use crate::source::{SourceError, causes};
 
@@ -201,7 +202,30 @@ impl From<OpenError> for Problem {
             OpenError::UnknownExport(_) => unknown_export(detail),
             OpenError::Invalid(faults) => invalid(detail, faults),
             OpenError::Source(error) => error.into(),
+            OpenError::Encode(error) => error.into(),
         }
+    }
+}
+
+impl From<DownloadError> for Problem {
+    fn from(error: DownloadError) -> Problem {
+        match error {
+            DownloadError::Source(error) => error.into(),
+            DownloadError::Encode(error) => error.into(),
+        }
+    }
+}
+
+impl From<EncodeError> for Problem {
+    fn from(error: EncodeError) -> Problem {
+        let title = "The format cannot hold these rows";
+        let detail = format!("{error}; another format can");
+        Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "does-not-fit-format",
+            title,
+            detail,
+        )
     }
 }
 

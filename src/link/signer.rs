@@ -221,7 +221,7 @@ impl<'q> Reserved<'q> {
     }
 
     fn take_options(&mut self) -> BTreeMap<String, String> {
-        self.split_off(|name| name == "columns" || name.starts_with("csv."))
+        self.split_off(is_option)
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect()
@@ -281,6 +281,12 @@ fn parse_signature(text: &str) -> Result<[u8; 32], &'static str> {
         Ok(()) if lower_case => Ok(signature),
         _ => Err("not 64 lower-case hex digits"),
     }
+}
+
+/// Whether a reserved parameter, without its prefix, says how the file is written.
+fn is_option(name: &str) -> bool {
+    let format_options = ["csv.", "xlsx."];
+    ["columns", "timezone"].contains(&name) || format_options.iter().any(|it| name.starts_with(it))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Written as RFC 3339 has it. What that cannot say is written as PostgreSQL does, so that it reads
 //! back there: ` BC` at the end, years of five digits and more, `infinity` and `-infinity`.
 
+use super::TimeZone;
+
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 /// Days from 0000-03-01, from which leap days are easily counted, to 2000-01-01.
@@ -79,12 +81,15 @@ impl Time {
 }
 
 impl Timestamp {
-    /// Appends `2026-01-31T10:00:00Z`, without the `Z` where it is no instant.
-    pub fn write(self, out: &mut Vec<u8>) {
+    /// Appends `2026-01-31T10:00:00Z`, without the `Z` where it is no instant. An instant is shown
+    /// as clocks in the time zone show it, with their offset: `2026-01-31T11:00:00+01:00`.
+    pub fn write(self, time_zone: TimeZone, out: &mut Vec<u8>) {
         match self.micros {
             i64::MAX => out.extend_from_slice(b"infinity"),
             i64::MIN => out.extend_from_slice(b"-infinity"),
-            micros => {
+            _ => {
+                let offset = self.whole_minutes(time_zone);
+                let micros = self.micros + i64::from(offset) * 60 * MICROS_PER_SECOND;
                 let day = Day::of(micros.div_euclid(MICROS_PER_DAY));
                 let micros = micros.rem_euclid(MICROS_PER_DAY);
                 let time = Time { micros };
@@ -95,12 +100,45 @@ impl Timestamp {
                 out.extend_from_slice(&text);
                 time.write_fraction(out);
                 if self.utc {
-                    out.push(b'Z');
+                    write_offset(offset, out);
                 }
                 day.write_era(out);
             }
         }
     }
+}
+
+impl Timestamp {
+    /// Microseconds since 2000-01-01T00:00:00 on the clocks of the time zone, or on those that it was
+    /// read from where it is no instant. What is infinite stays so.
+    pub fn local_micros(self, time_zone: TimeZone) -> i64 {
+        if !self.utc {
+            return self.micros;
+        }
+        let offset = i64::from(time_zone.offset_seconds(self)) * MICROS_PER_SECOND;
+        self.micros.saturating_add(offset)
+    }
+
+    /// The offset in minutes. RFC 3339 knows no seconds of it, which zones had before 1972: such an
+    /// instant stays in UTC.
+    fn whole_minutes(self, time_zone: TimeZone) -> i32 {
+        if !self.utc {
+            return 0;
+        }
+        let seconds = time_zone.offset_seconds(self);
+        if seconds % 60 == 0 { seconds / 60 } else { 0 }
+    }
+}
+
+fn write_offset(minutes: i32, out: &mut Vec<u8>) {
+    if minutes == 0 {
+        out.push(b'Z');
+        return;
+    }
+    let ahead = minutes.unsigned_abs();
+    let [[h, i], [m, n]] = [ahead / 60, ahead % 60].map(two_digits);
+    let sign = if minutes < 0 { b'-' } else { b'+' };
+    out.extend_from_slice(&[sign, h, i, b':', m, n]);
 }
 
 /// A day as it is written.
@@ -192,7 +230,7 @@ mod tests {
     }
 
     fn instant(micros: i64) -> String {
-        text(|out| Timestamp { micros, utc: true }.write(out))
+        text(|out| Timestamp { micros, utc: true }.write(TimeZone::default(), out))
     }
 
     #[test]
@@ -231,7 +269,10 @@ mod tests {
             micros: 0,
             utc: false,
         };
-        assert_eq!(text(|out| local.write(out)), "2000-01-01T00:00:00");
+        assert_eq!(
+            text(|out| local.write(TimeZone::default(), out)),
+            "2000-01-01T00:00:00"
+        );
     }
 
     #[test]

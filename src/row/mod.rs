@@ -1,10 +1,12 @@
 //! Rows between a source and an encoder: the one form that both sides know.
 
 mod date_time;
+mod time_zone;
 
 use uuid::Uuid;
 
 pub use date_time::{Date, Time, Timestamp};
+pub use time_zone::{TimeZone, UnknownTimeZone};
 
 /// A column of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,7 +227,7 @@ fn first_not_utf8(slots: &[Slot], width: usize, text: &[u8]) -> NotUtf8 {
 }
 
 /// Some rows on their way to an encoder.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RowBatch {
     /// All but their texts.
     rows: RowBuffer,

@@ -1,0 +1,349 @@
+//! A ZIP archive into a sink that cannot seek.
+//!
+//! PKWARE, "APPNOTE.TXT", 6.3.10; the section numbers below are its. What is restricted further is so
+//! by ECMA-376 part 2 ("Open Packaging Conventions") and by what Excel reads: version 20, deflate, no
+//! ZIP64 sizes. That is why a part ends before 4 GiB; the archive may be larger.
+
+use flate2::{Compress, Compression, FlushCompress};
+
+/// Deflate's fastest level. The next one takes twice the time for 15 % fewer bytes.
+const LEVEL: u32 = 1;
+const VERSION: u16 = 20;
+const VERSION_ZIP64: u16 = 45;
+/// Sizes and checksum follow the data (4.4.4, bit 3).
+const SIZES_FOLLOW: u16 = 1 << 3;
+const DEFLATED: u16 = 8;
+/// 1 January 1980, the first day there is: what is in the file must not depend on when (4.4.6).
+const DATE: u16 = 0x0021;
+/// The largest number of 32 bits that is not a pointer to a ZIP64 field (4.4.1.4).
+const U32_MAX: u64 = 0xffff_fffe;
+/// The least space that deflate is given at once.
+const ROOM: usize = 32 * 1024;
+
+/// Writes an archive. What is written so far is [taken](Self::take) whenever it shall be sent.
+pub struct Container {
+    out: Vec<u8>,
+    /// How many bytes were taken.
+    taken: u64,
+    parts: Vec<Part>,
+    /// Of the part that is open.
+    deflate: Compress,
+    checksum: crc32fast::Hasher,
+}
+
+/// A part as the central directory lists it.
+struct Part {
+    name: String,
+    flags: u16,
+    offset: u64,
+    checksum: u32,
+    deflated: u64,
+    bytes: u64,
+}
+
+impl Default for Container {
+    /// An empty archive.
+    fn default() -> Container {
+        Container {
+            out: Vec::new(),
+            taken: 0,
+            parts: Vec::new(),
+            deflate: Compress::new(Compression::new(LEVEL), false),
+            checksum: crc32fast::Hasher::new(),
+        }
+    }
+}
+
+impl Container {
+    /// What was written since the last time.
+    pub fn take(&mut self) -> Vec<u8> {
+        self.taken += self.out.len() as u64;
+        std::mem::take(&mut self.out)
+    }
+
+    /// Writes a small part at once; its sizes stand before it.
+    pub fn part(&mut self, name: &str, content: &[u8]) {
+        let mut deflated = Vec::new();
+        self.deflate.reset();
+        deflate(
+            &mut self.deflate,
+            content,
+            FlushCompress::Finish,
+            &mut deflated,
+        );
+        let part = Part {
+            name: name.to_owned(),
+            flags: 0,
+            offset: self.offset(),
+            checksum: crc32fast::hash(content),
+            deflated: deflated.len() as u64,
+            bytes: content.len() as u64,
+        };
+        part.write_local_header(&mut self.out);
+        self.out.extend_from_slice(&deflated);
+        self.parts.push(part);
+    }
+
+    /// Opens a part whose size is not known yet.
+    pub fn begin(&mut self, name: &str) {
+        let part = Part {
+            name: name.to_owned(),
+            flags: SIZES_FOLLOW,
+            offset: self.offset(),
+            checksum: 0,
+            deflated: 0,
+            bytes: 0,
+        };
+        part.write_local_header(&mut self.out);
+        self.parts.push(part);
+        self.deflate.reset();
+        self.checksum = crc32fast::Hasher::new();
+    }
+
+    /// Appends to the part that is open.
+    pub fn write(&mut self, content: &[u8]) {
+        self.checksum.update(content);
+        deflate(
+            &mut self.deflate,
+            content,
+            FlushCompress::None,
+            &mut self.out,
+        );
+    }
+
+    /// Makes all that was written so far readable, at the cost of some bytes.
+    pub fn flush(&mut self) {
+        deflate(&mut self.deflate, &[], FlushCompress::Sync, &mut self.out);
+    }
+
+    /// Closes the part that is open, with a descriptor of its sizes (4.3.9).
+    pub fn end(&mut self) {
+        deflate(&mut self.deflate, &[], FlushCompress::Finish, &mut self.out);
+        let part = self.parts.last_mut().expect("a part was begun");
+        part.checksum = self.checksum.clone().finalize();
+        part.deflated = self.deflate.total_out();
+        part.bytes = self.deflate.total_in();
+        self.out.extend_from_slice(b"PK\x07\x08");
+        part.write_sizes(&mut self.out);
+    }
+
+    /// Writes the central directory, which makes a whole file of it (4.3.12, 4.3.16).
+    pub fn finish(&mut self) {
+        let start = self.offset();
+        for part in &self.parts {
+            part.write_central_header(&mut self.out);
+        }
+        let end = self.offset();
+        let size = end - start;
+        let count = self.parts.len() as u64;
+        if end > U32_MAX {
+            self.write_zip64_end(count, size, start, end);
+        }
+        let out = &mut self.out;
+        out.extend_from_slice(b"PK\x05\x06");
+        put(out, [0, 0]);
+        let count = u16::try_from(count).unwrap_or(u16::MAX);
+        put(out, [count, count]);
+        put_u32(out, size);
+        put_u32(out, start);
+        put(out, [0]);
+    }
+
+    /// 4.3.14 and 4.3.15.
+    fn write_zip64_end(&mut self, count: u64, size: u64, start: u64, end: u64) {
+        let out = &mut self.out;
+        out.extend_from_slice(b"PK\x06\x06");
+        put_u64(out, 44);
+        put(out, [VERSION_ZIP64, VERSION_ZIP64, 0, 0, 0, 0]);
+        [count, count, size, start]
+            .into_iter()
+            .for_each(|value| put_u64(out, value));
+        out.extend_from_slice(b"PK\x06\x07");
+        put(out, [0, 0]);
+        put_u64(out, end);
+        put(out, [1, 0]);
+    }
+
+    fn offset(&self) -> u64 {
+        self.taken + self.out.len() as u64
+    }
+}
+
+impl Part {
+    /// 4.3.7.
+    fn write_local_header(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"PK\x03\x04");
+        put(out, [VERSION, self.flags, DEFLATED, 0, DATE]);
+        self.write_sizes(out);
+        put(out, [self.name.len() as u16, 0]);
+        out.extend_from_slice(self.name.as_bytes());
+    }
+
+    /// 4.3.12. Only an offset can be beyond 32 bits.
+    fn write_central_header(&self, out: &mut Vec<u8>) {
+        let far = self.offset > U32_MAX;
+        let version = if far { VERSION_ZIP64 } else { VERSION };
+        let extra = if far { 12 } else { 0 };
+        out.extend_from_slice(b"PK\x01\x02");
+        put(out, [version, version, self.flags, DEFLATED, 0, DATE]);
+        self.write_sizes(out);
+        put(out, [self.name.len() as u16, extra, 0, 0, 0, 0, 0]);
+        put_u32(out, self.offset);
+        out.extend_from_slice(self.name.as_bytes());
+        if far {
+            put(out, [1, 8]);
+            put_u64(out, self.offset);
+        }
+    }
+
+    fn write_sizes(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.checksum.to_le_bytes());
+        put_u32(out, self.deflated);
+        put_u32(out, self.bytes);
+    }
+}
+
+/// Deflates all of it into what `out` has room for, which is made as it is needed.
+fn deflate(deflate: &mut Compress, content: &[u8], flush: FlushCompress, out: &mut Vec<u8>) {
+    let mut rest = content;
+    loop {
+        out.reserve(ROOM);
+        let before = deflate.total_in();
+        let status = deflate.compress_vec(rest, out, flush);
+        status.expect("deflate fails only where it is called out of turn");
+        rest = &rest[(deflate.total_in() - before) as usize..];
+        // It stopped before it needed all the room.
+        if rest.is_empty() && out.len() < out.capacity() {
+            return;
+        }
+    }
+}
+
+fn put<const N: usize>(out: &mut Vec<u8>, values: [u16; N]) {
+    values
+        .into_iter()
+        .for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+}
+
+/// A number of 32 bits; a larger one points to its ZIP64 field.
+fn put_u32(out: &mut Vec<u8>, value: u64) {
+    let value = if value > U32_MAX {
+        u32::MAX
+    } else {
+        value as u32
+    };
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn put_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Cursor, Read as _};
+
+    /// The parts as the `zip` crate reads them, from the central directory.
+    fn read(archive: Vec<u8>) -> Vec<(String, Vec<u8>)> {
+        let mut archive = zip::ZipArchive::new(Cursor::new(archive)).expect("an archive");
+        (0..archive.len())
+            .map(|index| {
+                let mut part = archive.by_index(index).expect("a part");
+                let mut content = Vec::new();
+                part.read_to_end(&mut content).expect("its content");
+                (part.name().expect("UTF-8").into_owned(), content)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn parts_are_read_back_whether_their_size_was_known_or_not() {
+        let small = b"<x/>".repeat(1000);
+        let large: Vec<u8> = (0..300_000_u32)
+            .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
+            .collect();
+        let mut container = Container::default();
+        let mut archive = Vec::new();
+        container.part("a/small.xml", &small);
+        container.begin("large.xml");
+        for piece in large.chunks(70_001) {
+            container.write(piece);
+            container.flush();
+            archive.extend(container.take());
+        }
+        container.end();
+        container.part("empty", b"");
+        container.finish();
+        archive.extend(container.take());
+        let expected = [
+            ("a/small.xml".to_owned(), small),
+            ("large.xml".to_owned(), large),
+            ("empty".to_owned(), Vec::new()),
+        ];
+        assert!(read(archive) == expected);
+    }
+
+    #[test]
+    fn headers_are_those_that_excel_reads() {
+        let mut container = Container::default();
+        container.begin("s");
+        container.write(b"sheet");
+        container.end();
+        container.finish();
+        let archive = container.take();
+        // Version 20, bit 3, deflate; sizes only in the descriptor of 16 bytes, which has a signature.
+        assert_eq!(archive[..10], *b"PK\x03\x04\x14\0\x08\0\x08\0");
+        assert_eq!(archive[14..26], [0; 12]);
+        let descriptor = archive
+            .windows(4)
+            .position(|it| it == b"PK\x07\x08")
+            .expect("one");
+        let central = archive
+            .windows(4)
+            .position(|it| it == b"PK\x01\x02")
+            .expect("one");
+        assert_eq!(central - descriptor, 16);
+        assert_eq!(
+            archive[descriptor + 4..][..4],
+            crc32fast::hash(b"sheet").to_le_bytes()
+        );
+        assert_eq!(archive[descriptor + 12..][..4], 5_u32.to_le_bytes());
+        assert!(!archive.windows(4).any(|it| it == b"PK\x06\x06"));
+    }
+
+    #[test]
+    fn an_archive_past_four_gibibytes_has_zip64_records_for_what_is_far() {
+        let mut container = Container::default();
+        container.part("near", b"1");
+        let near = container.take();
+        // As if so much had been sent.
+        container.taken = 5 << 30;
+        container.part("far", b"2");
+        container.finish();
+        let rest = container.take();
+        let central = rest
+            .windows(4)
+            .position(|it| it == b"PK\x01\x02")
+            .expect("one");
+        let second = central + 46 + 4;
+        assert_eq!(rest[second + 42..][..4], [0xff; 4]);
+        assert_eq!(rest[second + 46 + 3..][..4], [1, 0, 8, 0]);
+        assert_eq!(rest[second + 46 + 7..][..8], (5_u64 << 30).to_le_bytes());
+        let record = rest
+            .windows(4)
+            .position(|it| it == b"PK\x06\x06")
+            .expect("one");
+        assert_eq!(
+            rest[record + 48..][..8],
+            ((5_u64 << 30) + central as u64).to_le_bytes()
+        );
+        let locator = &rest[record + 56..];
+        assert_eq!(locator[..4], *b"PK\x06\x07");
+        assert_eq!(
+            locator[8..16],
+            ((5_u64 << 30) + record as u64).to_le_bytes()
+        );
+        assert!(near.len() > 30);
+    }
+}

@@ -1,0 +1,117 @@
+//! Dates and times as Excel counts them: days since the start of 1900, and fractions of a day.
+//!
+//! ECMA-376 part 1, 18.17.4.1, the 1900 date system.
+
+use crate::row::{Date, Time};
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+const MILLIS_PER_DAY: i64 = 86_400_000;
+/// From 1899-12-30, which is day 0 from March 1900 on, to 2000-01-01.
+const DAYS_TO_2000: i64 = 36_526;
+/// 1900-03-01, the first day after the one that Lotus 1-2-3 took for a leap day.
+const FIRST_OF_MARCH_1900: i64 = 61;
+/// 9999-12-31.
+const LAST: i64 = 2_958_465;
+
+/// The serial number of a day, or `None` where there is none: before 1900 and after 9999.
+pub fn of_date(date: Date) -> Option<i64> {
+    let day = i64::from(date.days) + DAYS_TO_2000;
+    let day = if day < FIRST_OF_MARCH_1900 {
+        day - 1
+    } else {
+        day
+    };
+    (1..=LAST).contains(&day).then_some(day)
+}
+
+/// The day and the milliseconds of it; what is finer is cut off, as rounding could change the day.
+pub fn of_micros(micros: i64) -> Option<(i64, i64)> {
+    let days = i32::try_from(micros.div_euclid(MICROS_PER_DAY)).ok()?;
+    let day = of_date(Date { days })?;
+    Some((day, micros.rem_euclid(MICROS_PER_DAY) / 1000))
+}
+
+/// The day, which is 1 for 24:00 and 0 for all others, and the milliseconds of a time.
+pub fn of_time(time: Time) -> (i64, i64) {
+    (
+        time.micros / MICROS_PER_DAY,
+        time.micros % MICROS_PER_DAY / 1000,
+    )
+}
+
+/// Appends a day with a fraction, in nine places: enough to tell milliseconds apart.
+pub fn write(day: i64, millis: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(day).as_bytes());
+    if millis == 0 {
+        return;
+    }
+    const PLACES: i64 = 1_000_000_000;
+    let fraction = (millis * PLACES + MILLIS_PER_DAY / 2) / MILLIS_PER_DAY;
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(PLACES + fraction).trim_end_matches('0');
+    out.push(b'.');
+    out.extend_from_slice(&digits.as_bytes()[1..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::NaiveDate;
+    use proptest::prelude::*;
+
+    fn day(year: i32, month: u32, day: u32) -> Option<i64> {
+        let date = NaiveDate::from_ymd_opt(year, month, day).expect("a day");
+        let since = date - NaiveDate::from_ymd_opt(2000, 1, 1).expect("a day");
+        of_date(Date {
+            days: since.num_days() as i32,
+        })
+    }
+
+    fn text(day: i64, millis: i64) -> String {
+        let mut out = Vec::new();
+        write(day, millis, &mut out);
+        String::from_utf8(out).expect("ASCII")
+    }
+
+    #[test]
+    fn days_are_counted_with_the_leap_day_that_1900_never_had() {
+        for (date, serial) in [
+            ((1899, 12, 31), None),
+            ((1900, 1, 1), Some(1)),
+            ((1900, 2, 28), Some(59)),
+            ((1900, 3, 1), Some(61)),
+            ((2000, 1, 1), Some(36_526)),
+            ((2026, 1, 31), Some(46_053)),
+            ((9999, 12, 31), Some(2_958_465)),
+        ] {
+            assert_eq!(day(date.0, date.1, date.2), serial, "{date:?}");
+        }
+        assert_eq!(of_date(Date { days: i32::MAX }), None);
+        assert_eq!(of_date(Date { days: i32::MIN }), None);
+        assert_eq!(of_micros(i64::MAX), None);
+        assert_eq!(of_micros(i64::MIN), None);
+        assert_eq!(of_micros(-1), Some((36_525, 86_399_999)));
+    }
+
+    #[test]
+    fn times_are_fractions_of_a_day() {
+        assert_eq!(text(1, 0), "1");
+        assert_eq!(text(0, 43_200_000), "0.5");
+        assert_eq!(text(0, 1), "0.000000012");
+        assert_eq!(text(46_053, 86_399_999), "46053.999999988");
+        let midnight = Time {
+            micros: MICROS_PER_DAY,
+        };
+        assert_eq!(of_time(midnight), (1, 0));
+    }
+
+    proptest! {
+        /// As readers do it.
+        #[test]
+        fn every_millisecond_is_read_back(day in 1..=LAST, millis in 0..MILLIS_PER_DAY) {
+            let serial: f64 = text(day, millis).parse().expect("a number");
+            let fraction = serial - serial.floor();
+            prop_assert_eq!((fraction * MILLIS_PER_DAY as f64).round() as i64, millis);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! One worksheet: its head, its rows, its end. ECMA-376 part 1, 18.3.
+
+use super::cell::{CellWriter, RowNumber};
+use super::text::TooLong;
+use super::{Limits, Looks, styles, xml};
+use crate::row::{Cell, Column, RowBatch};
+
+/// A to XFD.
+pub const COLUMNS_MAX: usize = 16_384;
+
+/// Widths are counted in digits: ECMA-376 part 1, 18.3.1.13.
+const WIDTH_MIN: usize = 6;
+const WIDTH_MAX: usize = 60;
+/// What the arrow of the filter takes.
+const FILTER_WIDTH: usize = 3;
+
+/// A sheet that is being written.
+pub struct SheetWriter {
+    cells: Vec<CellWriter>,
+    compact: bool,
+    /// The last row that was written, from 1.
+    row: u32,
+    xml: Vec<u8>,
+    /// XML that was taken.
+    taken: u64,
+}
+
+impl SheetWriter {
+    /// Opens a sheet with its header. `batch` has its first rows, from which columns get their widths.
+    pub fn begin(
+        columns: &[Column],
+        looks: &Looks,
+        batch: &RowBatch,
+        is_first: bool,
+    ) -> SheetWriter {
+        let mut own_style = styles::OWN;
+        let mut cells = Vec::new();
+        for (index, column) in columns.iter().enumerate() {
+            let style = looks.number_formats.get(&column.name).map(|_| {
+                own_style += 1;
+                own_style - 1
+            });
+            cells.push(CellWriter::new(&letters(index), style, looks.time_zone));
+        }
+        let labels: Vec<&str> = columns
+            .iter()
+            .map(|it| looks.labels.get(&it.name).unwrap_or(&it.name).as_str())
+            .collect();
+        let mut sheet = SheetWriter {
+            cells,
+            compact: looks.options.compact,
+            row: 0,
+            xml: Vec::new(),
+            taken: 0,
+        };
+        sheet.write_head(&widths(&labels, batch), is_first);
+        sheet.write_header(&labels);
+        sheet
+    }
+
+    fn write_head(&mut self, widths: &[usize], is_first: bool) {
+        let (head, main) = (xml::HEAD, xml::MAIN);
+        let selected = if is_first { " tabSelected=\"1\"" } else { "" };
+        let columns: String = widths
+            .iter()
+            .enumerate()
+            .map(|(index, width)| {
+                let number = index + 1;
+                format!("<col min=\"{number}\" max=\"{number}\" width=\"{width}.7109375\" customWidth=\"1\"/>")
+            })
+            .collect();
+        let text = format!(
+            "{head}<worksheet xmlns=\"{main}\"><sheetViews><sheetView{selected} workbookViewId=\"0\">\
+             <pane ySplit=\"1\" topLeftCell=\"A2\" activePane=\"bottomLeft\" state=\"frozen\"/>\
+             <selection pane=\"bottomLeft\"/></sheetView></sheetViews>\
+             <sheetFormatPr defaultRowHeight=\"15\"/><cols>{columns}</cols><sheetData>"
+        );
+        self.xml.extend_from_slice(text.as_bytes());
+    }
+
+    fn write_header(&mut self, labels: &[&str]) {
+        let number = self.begin_row();
+        let reference = (!self.compact).then_some(&number);
+        for (cell, label) in self.cells.iter().zip(labels) {
+            cell.write_label(label, reference, &mut self.xml);
+        }
+        self.xml.extend_from_slice(b"</row>");
+    }
+
+    /// Writes the next row.
+    ///
+    /// # Errors
+    /// The column whose text does not fit into a cell. The row is not whole then.
+    pub fn row<'c>(&mut self, row: impl Iterator<Item = Cell<'c>>) -> Result<(), (usize, TooLong)> {
+        let number = self.begin_row();
+        for (index, (writer, cell)) in self.cells.iter().zip(row).enumerate() {
+            let reference = (!self.compact).then_some(&number);
+            let written = writer.write(cell, reference, &mut self.xml);
+            written.map_err(|fault| (index, fault))?;
+        }
+        self.xml.extend_from_slice(b"</row>");
+        Ok(())
+    }
+
+    /// Whether the next row belongs into another sheet.
+    pub fn is_full(&self, limits: Limits) -> bool {
+        self.row >= limits.rows || self.taken + self.xml.len() as u64 >= limits.bytes
+    }
+
+    /// What was written since the last time, if it is at least so long.
+    pub fn take_block(&mut self, bytes: usize) -> Option<Vec<u8>> {
+        if self.xml.len() < bytes {
+            return None;
+        }
+        self.taken += self.xml.len() as u64;
+        let foreseen = Vec::with_capacity(self.xml.len());
+        Some(std::mem::replace(&mut self.xml, foreseen))
+    }
+
+    /// Ends the sheet: the last of its XML, and its area.
+    pub fn end(mut self) -> (Vec<u8>, String) {
+        let (last_column, last_row) = (letters(self.cells.len().max(1) - 1), self.row);
+        let filter =
+            format!("</sheetData><autoFilter ref=\"A1:{last_column}{last_row}\"/></worksheet>");
+        self.xml.extend_from_slice(filter.as_bytes());
+        (self.xml, format!("$A$1:${last_column}${last_row}"))
+    }
+
+    fn begin_row(&mut self) -> RowNumber {
+        self.row += 1;
+        let number = RowNumber::of(self.row);
+        if self.compact {
+            self.xml.extend_from_slice(b"<row>");
+        } else {
+            self.xml.extend_from_slice(b"<row r=\"");
+            number.write(&mut self.xml);
+            self.xml.extend_from_slice(b"\">");
+        }
+        number
+    }
+}
+
+/// The name of a column, counted from 0: A, B, … Z, AA, ….
+fn letters(index: usize) -> String {
+    let mut rest = index + 1;
+    let mut letters = Vec::new();
+    while rest > 0 {
+        letters.push(char::from(b'A' + ((rest - 1) % 26) as u8));
+        rest = (rest - 1) / 26;
+    }
+    letters.iter().rev().collect()
+}
+
+/// Widths that the labels and the first rows fit into.
+fn widths(labels: &[&str], batch: &RowBatch) -> Vec<usize> {
+    let mut widths: Vec<usize> = labels
+        .iter()
+        .map(|label| label.chars().count() + FILTER_WIDTH)
+        .collect();
+    for row in batch.iter() {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(width_of(cell));
+        }
+    }
+    let fit = |width: usize| width.clamp(WIDTH_MIN, WIDTH_MAX);
+    widths.into_iter().map(fit).collect()
+}
+
+fn width_of(cell: Cell<'_>) -> usize {
+    match cell {
+        Cell::Null => 0,
+        Cell::Boolean(_) => "FALSE".len(),
+        Cell::Integer(value) => itoa::Buffer::new().format(value).len(),
+        Cell::Float(_) => "123456.789".len(),
+        Cell::Decimal(text) => text.len(),
+        Cell::Text(text) | Cell::Json(text) => text
+            .lines()
+            .map(|line| line.chars().count())
+            .max()
+            .unwrap_or(0),
+        Cell::Bytes(bytes) => 2 * bytes.len(),
+        Cell::Date(_) => "2026-01-31".len(),
+        Cell::Time(_) => "10:00:00".len(),
+        Cell::Timestamp(_) => "2026-01-31 10:00:00".len(),
+        Cell::Uuid(_) => "00000000-0000-0000-0000-000000000000".len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_named_as_in_excel() {
+        for (index, name) in [
+            (0, "A"),
+            (25, "Z"),
+            (26, "AA"),
+            (701, "ZZ"),
+            (702, "AAA"),
+            (16_383, "XFD"),
+        ] {
+            assert_eq!(letters(index), name);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! How cells look: `styles.xml` and the theme that it refers to.
+
+use super::xml;
+
+/// Indices into `cellXfs`; the first is what a cell has that names none.
+pub const HEADER: u32 = 1;
+pub const DATE: u32 = 2;
+pub const TIMESTAMP: u32 = 3;
+pub const TIME: u32 = 4;
+/// The first of the columns' own formats.
+pub const OWN: u32 = 5;
+
+/// Ids below 164 are Excel's own: ECMA-376 part 1, 18.8.30.
+const FIRST_ID: usize = 164;
+const FORMATS: [&str; 3] = ["yyyy\\-mm\\-dd", "yyyy\\-mm\\-dd\\ hh:mm:ss", "[hh]:mm:ss"];
+
+/// `styles.xml`, with a style for each of these number formats.
+///
+/// Two fills, because Excel takes the first two for its own; `cellStyleXfs` and `cellStyles`, because
+/// readers look up the normal style there: ECMA-376 part 1, 18.8.
+pub fn styles(own_formats: &[&str]) -> String {
+    let formats: Vec<&str> = FORMATS.iter().chain(own_formats).copied().collect();
+    let number_formats: String = formats
+        .iter()
+        .enumerate()
+        .map(|(index, code)| {
+            let (id, code) = (FIRST_ID + index, xml::attribute(code));
+            format!("<numFmt numFmtId=\"{id}\" formatCode=\"{code}\"/>")
+        })
+        .collect();
+    let styles: String = (0..formats.len())
+        .map(|index| {
+            let id = FIRST_ID + index;
+            format!("<xf numFmtId=\"{id}\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\" applyNumberFormat=\"1\"/>")
+        })
+        .collect();
+    let (format_count, style_count) = (formats.len(), formats.len() + 2);
+    let (head, main) = (xml::HEAD, xml::MAIN);
+    format!(
+        "{head}<styleSheet xmlns=\"{main}\">\
+         <numFmts count=\"{format_count}\">{number_formats}</numFmts>\
+         <fonts count=\"2\">\
+         <font><sz val=\"11\"/><color theme=\"1\"/><name val=\"Calibri\"/><family val=\"2\"/><scheme val=\"minor\"/></font>\
+         <font><b/><sz val=\"11\"/><color theme=\"1\"/><name val=\"Calibri\"/><family val=\"2\"/><scheme val=\"minor\"/></font>\
+         </fonts>\
+         <fills count=\"2\"><fill><patternFill patternType=\"none\"/></fill><fill><patternFill patternType=\"gray125\"/></fill></fills>\
+         <borders count=\"1\"><border><left/><right/><top/><bottom/><diagonal/></border></borders>\
+         <cellStyleXfs count=\"1\"><xf numFmtId=\"0\" fontId=\"0\" fillId=\"0\" borderId=\"0\"/></cellStyleXfs>\
+         <cellXfs count=\"{style_count}\">\
+         <xf numFmtId=\"0\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\"/>\
+         <xf numFmtId=\"0\" fontId=\"1\" fillId=\"0\" borderId=\"0\" xfId=\"0\" applyFont=\"1\"/>\
+         {styles}</cellXfs>\
+         <cellStyles count=\"1\"><cellStyle name=\"Normal\" xfId=\"0\" builtinId=\"0\"/></cellStyles>\
+         </styleSheet>"
+    )
+}
+
+/// Office's own colours and fonts, with the least that a theme must have: ECMA-376 part 1, 20.1.6.9.
+pub const THEME: &str = include_str!("theme1.xml");

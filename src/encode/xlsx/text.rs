@@ -1,0 +1,219 @@
+//! The text of a cell.
+
+use std::fmt;
+
+/// What a cell holds at most: ECMA-376 part 1, 18.3.1.4, and Excel's "Specifications and limits".
+const UTF16_UNITS_MAX: usize = 32_767;
+const LINE_FEEDS_MAX: usize = 253;
+
+/// A text does not fit into a cell, and is never cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TooLong {
+    /// It has too many UTF-16 code units.
+    Units(usize),
+    /// It has too many line feeds.
+    LineFeeds(usize),
+}
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TooLong::Units(count) => {
+                write!(
+                    f,
+                    "a text has {count} UTF-16 code units; a cell holds {UTF16_UNITS_MAX}"
+                )
+            }
+            TooLong::LineFeeds(count) => {
+                write!(
+                    f,
+                    "a text has {count} line feeds; a cell holds {LINE_FEEDS_MAX}"
+                )
+            }
+        }
+    }
+}
+
+/// Checks that a text fits into a cell.
+///
+/// # Errors
+/// It does not.
+#[inline]
+pub fn check_length(text: &str) -> Result<(), TooLong> {
+    if text.len() <= LINE_FEEDS_MAX {
+        return Ok(());
+    }
+    // A code unit is never longer in UTF-16 than in UTF-8.
+    if text.len() > UTF16_UNITS_MAX {
+        let units = text.chars().map(char::len_utf16).sum();
+        if units > UTF16_UNITS_MAX {
+            return Err(TooLong::Units(units));
+        }
+    }
+    let line_feeds = text.bytes().filter(|byte| *byte == b'\n').count();
+    if line_feeds > LINE_FEEDS_MAX {
+        return Err(TooLong::LineFeeds(line_feeds));
+    }
+    Ok(())
+}
+
+/// Whether spaces at its ends would be lost without `xml:space="preserve"`.
+#[inline]
+pub fn has_outer_space(text: &str) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t' | b'\n' | b'\r'));
+    is_space(text.as_bytes().first()) || is_space(text.as_bytes().last())
+}
+
+/// Appends text as XML.
+///
+/// What XML 1.0 cannot hold is written `_xHHHH_`, and so is a carriage return, which a parser would
+/// make a line feed of; what reads like that already gets its underscore escaped. ECMA-376 part 1,
+/// 22.9.2.19 (`ST_Xstring`).
+pub fn write_text(text: &str, out: &mut Vec<u8>) {
+    let bytes = text.as_bytes();
+    let mut copied = 0;
+    let mut index = 0;
+    while let Some(found) = bytes[index..].iter().position(|byte| is_special(*byte)) {
+        index += found;
+        let (length, escaped): (usize, &[u8]) = match bytes[index] {
+            b'&' => (1, b"&amp;"),
+            b'<' => (1, b"&lt;"),
+            b'>' => (1, b"&gt;"),
+            b'_' if is_escape(&bytes[index..]) => (1, b"_x005F_"),
+            // U+FFFE and U+FFFF.
+            0xef if bytes[index..].starts_with(b"\xef\xbf\xbe") => (3, b"_xFFFE_"),
+            0xef if bytes[index..].starts_with(b"\xef\xbf\xbf") => (3, b"_xFFFF_"),
+            b'_' | 0xef => {
+                index += 1;
+                continue;
+            }
+            control => {
+                out.extend_from_slice(&bytes[copied..index]);
+                out.extend_from_slice(b"_x00");
+                out.extend_from_slice(hex::encode_upper([control]).as_bytes());
+                out.push(b'_');
+                index += 1;
+                copied = index;
+                continue;
+            }
+        };
+        out.extend_from_slice(&bytes[copied..index]);
+        out.extend_from_slice(escaped);
+        index += length;
+        copied = index;
+    }
+    out.extend_from_slice(&bytes[copied..]);
+}
+
+/// Whether a byte may need another form.
+#[inline]
+fn is_special(byte: u8) -> bool {
+    SPECIAL[usize::from(byte)]
+}
+
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        special[control] = control != 0x09 && control != 0x0a;
+        control += 1;
+    }
+    let mut others: &[u8] = b"&<>_\xef";
+    while let [byte, rest @ ..] = others {
+        special[*byte as usize] = true;
+        others = rest;
+    }
+    special
+};
+
+/// Whether it would be read as `_xHHHH_`: with its last underscore, or with that of an escape that
+/// follows.
+fn is_escape(bytes: &[u8]) -> bool {
+    let [b'_', b'x', rest @ ..] = bytes else {
+        return false;
+    };
+    let Some((digits, rest)) = rest.split_at_checked(4) else {
+        return false;
+    };
+    let follows = match rest {
+        [b'_', ..] | [0xef, 0xbf, 0xbe | 0xbf, ..] => true,
+        [control @ 0..0x20, ..] => is_special(*control),
+        _ => false,
+    };
+    follows && digits.iter().all(u8::is_ascii_hexdigit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(text: &str) -> String {
+        let mut out = Vec::new();
+        write_text(text, &mut out);
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    /// What Excel makes of it: XML first, then `ST_Xstring`.
+    fn read_back(xml: &str) -> String {
+        let text = xml
+            .replace("&lt;", "<")
+            .replace("&gt;", ">")
+            .replace("&amp;", "&");
+        let pattern = regex::Regex::new("_x([0-9A-Fa-f]{4})_").expect("a pattern");
+        pattern
+            .replace_all(&text, |found: &regex::Captures<'_>| {
+                let unit = u32::from_str_radix(&found[1], 16).expect("digits");
+                char::from_u32(unit).expect("a character").to_string()
+            })
+            .into_owned()
+    }
+
+    #[test]
+    fn what_xml_cannot_hold_is_escaped_and_what_looks_escaped_too() {
+        for (text, expected) in [
+            ("a < b && c > d", "a &lt; b &amp;&amp; c &gt; d"),
+            ("one\r\ntwo\tthree", "one_x000D_\ntwo\tthree"),
+            ("\u{0}\u{1f}", "_x0000__x001F_"),
+            ("\u{fffe}\u{ffff}\u{fffd}", "_xFFFE__xFFFF_\u{fffd}"),
+            ("_x000D_", "_x005F_x000D_"),
+            ("_x0041\u{1}", "_x005F_x0041_x0001_"),
+            ("_x00_ _x000 __x1234_", "_x00_ _x000 __x005F_x1234_"),
+            ("=1+1", "=1+1"),
+            ("\u{7f}ｗｉｄｅ 𝄞", "\u{7f}ｗｉｄｅ 𝄞"),
+        ] {
+            assert_eq!(written(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_cell_holds_32_767_units_and_253_line_feeds() {
+        assert_eq!(check_length(&"x".repeat(32_767)), Ok(()));
+        assert_eq!(
+            check_length(&"x".repeat(32_768)),
+            Err(TooLong::Units(32_768))
+        );
+        // Two units each, four bytes each.
+        assert_eq!(check_length(&"𝄞".repeat(16_383)), Ok(()));
+        assert_eq!(
+            check_length(&"𝄞".repeat(16_384)),
+            Err(TooLong::Units(32_768))
+        );
+        // One unit each, three bytes each.
+        assert_eq!(check_length(&"€".repeat(32_767)), Ok(()));
+        assert_eq!(check_length(&"\n".repeat(253)), Ok(()));
+        assert_eq!(
+            check_length(&"\n".repeat(254)),
+            Err(TooLong::LineFeeds(254))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_back(text in "(_x[0-9A-Fa-f]{4}_|_|x|\\PC|\\r|[\\x00-\\x20]|[&<>]|\u{fffe}|\u{ffff})*") {
+            let xml = written(&text);
+            prop_assert!(xml.bytes().all(|byte| byte >= 0x20 || byte == b'\t' || byte == b'\n'));
+            prop_assert_eq!(read_back(&xml), text);
+        }
+    }
+}
