@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests and benchmarks need and the machine does not have: programs from Debian's
-# packages, schemathesis in a virtual environment, and real data, the last two under
+# packages, Python tools in a virtual environment, and real data, the last two under
 # target/test-tools. Running it again costs nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,11 +32,14 @@ install_rust_components() {
   cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 }
 
-install_schemathesis() {
-  [ -x "$tools/venv/bin/schemathesis" ] && return
-  echo "setup: installing schemathesis"
+# schemathesis tries the HTTP contract; the others read workbooks, and say what Excel would not.
+install_python_tools() {
+  local tools_present='import schemathesis, openpyxl, python_calamine, openxml_audit'
+  "$tools/venv/bin/python" -c "$tools_present" 2>/dev/null && return
+  echo "setup: installing schemathesis and readers of workbooks"
   python3 -m venv "$tools/venv"
-  "$tools/venv/bin/pip" install --quiet --disable-pip-version-check schemathesis==4.32.5
+  "$tools/venv/bin/pip" install --quiet --disable-pip-version-check \
+    schemathesis==4.32.5 openpyxl==3.1.5 python-calamine==0.9.1 openxml-audit==0.8.0
 }
 
 # Real flight records: 336,776 rows with NULLs, dates and text.
@@ -67,6 +70,6 @@ fetch_naughty_strings() {
 
 install_packages
 install_rust_components
-install_schemathesis
+install_python_tools
 fetch_flights
 fetch_naughty_strings

@@ -153,6 +153,11 @@ fn every_documented_status_and_code_really_occurs() {
     let link = slow.link(json!({"export": "slow", "format": "csv"}));
     call("GET", file, Call::new("GET", link));
 
+    let long = "select printf('%.*c', 40000, 'x') as cell where :user = 'alice'";
+    let long = TestServer::over(&database, vec![("long.sql", long)]);
+    let link = long.link(json!({"export": "long", "format": "xlsx"}));
+    call("GET", file, Call::new("GET", link));
+
     let url = Cluster::shared().database("contract", "");
     let sleep = "select pg_sleep(60)::text as slept where :user = 'alice'";
     let mut busy = Deployment::over(url, vec![("sleep.sql", sleep)]);

@@ -54,7 +54,8 @@ fn null_means_left_out() {
     let server = TestServer::start();
     let with_nulls = json!({
         "export": "orders", "format": "csv", "filters": {"from": "2026-01-01", "status": null},
-        "expires_in": null, "filename": null, "columns": null, "csv": null, "user": null,
+        "expires_in": null, "filename": null, "columns": null, "csv": null, "xlsx": null,
+        "timezone": null, "user": null,
     });
     let url = server.link(with_nulls);
     assert!(
@@ -71,6 +72,7 @@ fn every_misfit_is_reported_at_once_by_its_field() {
         "filters": {"from": "yesterday", "status": ["paid", "stolen"], "limit": 1000, "colour": "red", "x": {}},
         "expires_in": 3601, "filename": "a/b", "columns": ["id", "secret", "id"],
         "csv": {"delimiter": "x", "quote": "'"}, "colour": 1,
+        "xlsx": {"compact": "a bit"}, "timezone": "Europe/Atlantis",
     }));
     assert_eq!(answer.problem(), (422, "invalid-values".into()));
     let mut fields = answer.fields();
@@ -90,6 +92,8 @@ fn every_misfit_is_reported_at_once_by_its_field() {
             "filters.limit",
             "filters.status",
             "filters.x",
+            "timezone",
+            "xlsx.compact",
         ]
     );
     let text = answer.text();
@@ -98,6 +102,7 @@ fn every_misfit_is_reported_at_once_by_its_field() {
         "pending, paid, refunded",
         "1 to 3600 seconds",
         "no column `secret`",
+        "Europe/Berlin",
     ] {
         assert!(text.contains(hint), "{hint} is not in {text}");
     }
@@ -291,7 +296,7 @@ fn an_export_is_described_with_its_filters_and_columns() {
         .send();
     let export = answer.json();
     assert_eq!(export["title"], "Orders");
-    assert_eq!(export["formats"], json!(["csv"]));
+    assert_eq!(export["formats"], json!(["csv", "xlsx"]));
     assert_eq!(
         export["columns"][3],
         json!({"name": "amount", "label": "Amount (EUR)"})

@@ -22,3 +22,4 @@ mod source_conformance;
 mod sqlite;
 mod streaming;
 mod vectors;
+mod xlsx;

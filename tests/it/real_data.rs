@@ -1,7 +1,7 @@
 //! Real flight records and the Big List of Naughty Strings, through a real server.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 
 use rusqlite::Connection;
@@ -9,19 +9,8 @@ use rusqlite::types::{Type, Value as Sql};
 use serde_json::json;
 
 use crate::harness::postgres::Cluster;
-use crate::harness::{API_KEY, Call, Deployment, TestServer, token_for};
-
-fn tool(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("target/test-tools")
-        .join(name);
-    assert!(
-        path.exists(),
-        "run `make setup` first: {} is missing",
-        path.display()
-    );
-    path
-}
+use crate::harness::{API_KEY, Call, Deployment, TestServer, token_for, tool};
+use crate::xlsx::read_workbook;
 
 const FLIGHTS: &str = "/*---
 [filters.carrier]
@@ -69,7 +58,7 @@ fn load_flights(path: &std::path::Path) {
 }
 
 #[test]
-fn flights_come_back_row_for_row_in_another_reader() {
+fn flights_come_back_row_for_row_in_other_readers() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("flights.db");
     load_flights(&database);
@@ -81,29 +70,39 @@ fn flights_come_back_row_for_row_in_another_reader() {
         (json!({}), 336_776),
     ] {
         let file = folder.path().join("export.csv");
-        let answer =
-            server.download(json!({"export": "flights", "format": "csv", "filters": filters}));
-        fs::write(&file, &answer.body).unwrap();
-        let compared = Command::new("python3")
-            .arg(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/tests/it/compare_flights.py"
-            ))
-            .args([&tool("flights.csv"), &file])
-            .arg(filters.to_string())
-            .output()
-            .unwrap();
-        assert!(
-            compared.status.success(),
-            "{filters}: {}",
-            String::from_utf8_lossy(&compared.stderr)
-        );
-        let count: usize = String::from_utf8_lossy(&compared.stdout)
-            .trim()
-            .parse()
-            .unwrap();
-        assert_eq!(count, rows, "{filters}");
+        let mut request = json!({"export": "flights", "format": "csv", "filters": filters});
+        fs::write(&file, &server.download(request.clone()).body).unwrap();
+        compare_flights(&file, &filters, rows);
+
+        request["format"] = json!("xlsx");
+        let workbook = folder.path().join("export.xlsx");
+        fs::write(&workbook, &server.download(request).body).unwrap();
+        read_workbook(&[Path::new("csv"), &workbook, &file]);
+        compare_flights(&file, &filters, rows);
     }
+}
+
+/// Compares a CSV file with the rows of flights.csv that the filters let pass.
+fn compare_flights(file: &Path, filters: &serde_json::Value, rows: usize) {
+    let compared = Command::new("python3")
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/it/compare_flights.py"
+        ))
+        .args([&tool("flights.csv"), file])
+        .arg(filters.to_string())
+        .output()
+        .unwrap();
+    assert!(
+        compared.status.success(),
+        "{filters}: {}",
+        String::from_utf8_lossy(&compared.stderr)
+    );
+    let count: usize = String::from_utf8_lossy(&compared.stdout)
+        .trim()
+        .parse()
+        .unwrap();
+    assert_eq!(count, rows, "{filters}");
 }
 
 /// The same table in PostgreSQL, with its types.

@@ -105,7 +105,14 @@ fn pinned(sql: &str) -> String {
 }
 
 fn request() -> serde_json::Value {
-    json!({"export": "it", "format": "csv"})
+    request_for("csv")
+}
+
+/// The formats, as what holds for all of them is tried with each.
+const FORMATS: [&str; 2] = ["csv", "xlsx"];
+
+fn request_for(format: &str) -> serde_json::Value {
+    json!({"export": "it", "format": format})
 }
 
 #[test]
@@ -208,20 +215,14 @@ fn a_query_that_takes_too_long_is_504_before_its_first_row_and_visibly_cut_after
         assert!(start.elapsed() < Duration::from_secs(5));
 
         let many = server(subject.many);
-        let url = many.link(request());
-        let mut stream = begin(&url);
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        assert!(
-            answer.starts_with(b"HTTP/1.1 200 OK\r\n"),
-            "{}",
-            subject.name
-        );
-        assert!(
-            !is_whole(&answer),
-            "{}: a final chunk was sent",
-            subject.name
-        );
+        for format in FORMATS {
+            let what = format!("{} as {format}", subject.name);
+            let mut stream = begin(&many.link(request_for(format)));
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{what}");
+            assert!(!is_whole(&answer), "{what}: a final chunk was sent");
+        }
     }
 }
 
@@ -257,9 +258,14 @@ fn a_failure_is_an_honest_status_before_the_first_row_and_visibly_cuts_after_it(
 #[test]
 fn a_client_that_leaves_ends_its_query_within_two_seconds() {
     for subject in subjects("conformance_cancel") {
-        for (sql, reads_first) in [(subject.endless, false), (subject.many, true)] {
+        let cases = [
+            (subject.endless, false, "csv"),
+            (subject.many, true, "csv"),
+            (subject.many, true, "xlsx"),
+        ];
+        for (sql, reads_first, format) in cases {
             let rowlink = subject.process(sql);
-            let url = rowlink.link(request());
+            let url = rowlink.link(request_for(format));
             let mut stream = begin(&url);
             if reads_first {
                 stream.read_exact(&mut [0; 100_000]).unwrap();
@@ -281,22 +287,29 @@ fn a_client_that_leaves_ends_its_query_within_two_seconds() {
 #[test]
 fn a_reader_that_stops_stops_the_query_and_fills_no_memory() {
     for subject in subjects("conformance_backpressure") {
-        let rowlink = subject.process(subject.many);
-        let url = rowlink.link(request());
-        let mut stream = begin(&url);
-        stream.read_exact(&mut [0; 100_000]).unwrap();
-        // Processor time stands still once every buffer on the way is full.
-        let mut last = (rowlink.processor_ticks(), Instant::now());
-        wait_for("a standstill", Duration::from_secs(20), || {
-            let now = rowlink.processor_ticks();
-            if now != last.0 {
-                last = (now, Instant::now());
-            }
-            last.1.elapsed() > Duration::from_millis(500)
-        });
-        let kib = rowlink.resident_kib();
-        assert!(kib < 64 * 1024, "{}: {kib} KiB resident", subject.name);
-        assert_eq!(subject.running(&rowlink), 1, "{}", subject.name);
+        for format in FORMATS {
+            let what = format!("{} as {format}", subject.name);
+            let rowlink = subject.process(subject.many);
+            let url = rowlink.link(request_for(format));
+            let mut stream = begin(&url);
+            stream.read_exact(&mut [0; 100_000]).unwrap();
+            // Processor time stands still once every buffer on the way is full.
+            let mut last = (rowlink.processor_ticks(), Instant::now());
+            wait_for("a standstill", Duration::from_secs(20), || {
+                let now = rowlink.processor_ticks();
+                if now != last.0 {
+                    last = (now, Instant::now());
+                }
+                last.1.elapsed() > Duration::from_millis(500)
+            });
+            let kib = rowlink.resident_kib();
+            assert!(kib < 64 * 1024, "{what}: {kib} KiB resident");
+            assert_eq!(subject.running(&rowlink), 1, "{what}");
+            drop(stream);
+            wait_for("the end of the query", Duration::from_secs(2), || {
+                subject.running(&rowlink) == 0
+            });
+        }
     }
 }
 

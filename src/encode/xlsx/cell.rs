@@ -133,10 +133,10 @@ impl CellWriter {
                 Some(day) => self.write_serial(styles::DATE, day, 0, out),
                 None => write_as_text(|text| date.write(text), out),
             },
-            Cell::Time(time) => {
-                let (day, millis) = serial::of_time(time);
-                self.write_serial(styles::TIME, day, millis, out);
-            }
+            Cell::Time(time) => match serial::of_time(time) {
+                Some(millis) => self.write_serial(styles::TIME, 0, millis, out),
+                None => write_as_text(|text| time.write(text), out),
+            },
             Cell::Timestamp(timestamp) => self.write_timestamp(timestamp, out),
             Cell::Uuid(uuid) => {
                 let mut buffer = Uuid::encode_buffer();

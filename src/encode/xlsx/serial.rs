@@ -31,12 +31,11 @@ pub fn of_micros(micros: i64) -> Option<(i64, i64)> {
     Some((day, micros.rem_euclid(MICROS_PER_DAY) / 1000))
 }
 
-/// The day, which is 1 for 24:00 and 0 for all others, and the milliseconds of a time.
-pub fn of_time(time: Time) -> (i64, i64) {
-    (
-        time.micros / MICROS_PER_DAY,
-        time.micros % MICROS_PER_DAY / 1000,
-    )
+/// The milliseconds of a time of day, or `None` for 24:00, which Excel does not have.
+pub fn of_time(time: Time) -> Option<i64> {
+    (0..MICROS_PER_DAY)
+        .contains(&time.micros)
+        .then_some(time.micros / 1000)
 }
 
 /// Appends a day with a fraction, in nine places: enough to tell milliseconds apart.
@@ -102,7 +101,8 @@ mod tests {
         let midnight = Time {
             micros: MICROS_PER_DAY,
         };
-        assert_eq!(of_time(midnight), (1, 0));
+        assert_eq!(of_time(midnight), None);
+        assert_eq!(of_time(Time { micros: 1999 }), Some(1));
     }
 
     proptest! {

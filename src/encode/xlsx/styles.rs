@@ -12,7 +12,7 @@ pub const OWN: u32 = 5;
 
 /// Ids below 164 are Excel's own: ECMA-376 part 1, 18.8.30.
 const FIRST_ID: usize = 164;
-const FORMATS: [&str; 3] = ["yyyy\\-mm\\-dd", "yyyy\\-mm\\-dd\\ hh:mm:ss", "[hh]:mm:ss"];
+const FORMATS: [&str; 3] = ["yyyy\\-mm\\-dd", "yyyy\\-mm\\-dd\\ hh:mm:ss", "hh:mm:ss"];
 
 /// `styles.xml`, with a style for each of these number formats.
 ///

@@ -13,6 +13,7 @@ pub use server::{
 
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -185,6 +186,19 @@ pub fn begin(url: &str) -> TcpStream {
 /// before it counts: a chunk of rows may end with a 0 as well.
 pub fn is_whole(answer: &[u8]) -> bool {
     answer.ends_with(b"\r\n0\r\n\r\n")
+}
+
+/// What `make setup` installs for the tests.
+pub fn tool(name: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("target/test-tools")
+        .join(name);
+    assert!(
+        path.exists(),
+        "run `make setup` first: {} is missing",
+        path.display()
+    );
+    path
 }
 
 /// The address and the target of a URL.

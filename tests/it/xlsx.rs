@@ -1,0 +1,259 @@
+//! XLSX through a real server, read by others: openpyxl, calamine, openxml-audit.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::harness::postgres::Cluster;
+use crate::harness::process::Rowlink;
+use crate::harness::{Call, Deployment, TestServer, begin, is_whole, tool};
+
+/// Runs the readers, which are not ours.
+pub fn read_workbook(arguments: &[&Path]) -> String {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/read_workbook.py");
+    let output = Command::new(tool("venv").join("bin/python"))
+        .arg(script)
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What the readers say of a workbook; none of them may find an error.
+fn read(workbook: &[u8]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("book.xlsx");
+    fs::write(&path, workbook).unwrap();
+    let said: Value = serde_json::from_str(&read_workbook(&[Path::new("json"), &path])).unwrap();
+    assert_eq!(said["errors"], json!([]));
+    said
+}
+
+fn request(export: &str) -> Value {
+    json!({"export": export, "format": "xlsx"})
+}
+
+const TYPES: &str = "/*---
+title = 'All: types'
+timezone = 'Europe/Berlin'
+[columns.amount]
+label = 'Amount (EUR)'
+number_format = '#,##0.00'
+---*/
+select true as boolean, 42::int8 as integer, 1234567890123456789 as long_integer, 1.5::float8 as fraction,
+       'NaN'::float8 as not_a_number, 12.50::numeric as amount, 0.1234567890123456789::numeric as long_decimal,
+       'zwölf < 13 & \"x\"' as word, '=1+1' as formula, ' a' || chr(10) || 'b ' as spaces, '' as empty,
+       null::text as missing, '\\x00ff'::bytea as bytes, date '2026-01-31' as day, date '1899-12-31' as old_day,
+       time '12:30:00.25' as clock, timestamp '2026-01-31 10:00:00.123' as local_time,
+       timestamptz '2026-07-31 10:00:00+00' as instant, 'infinity'::timestamptz as never,
+       uuid '00000000-0000-0000-0000-00000000002a' as id, '{\"a\": 1}'::jsonb as object
+where :user = 'alice'";
+
+#[test]
+fn values_of_every_type_are_read_by_others_as_what_they_are() {
+    let url = Cluster::shared().database("xlsx_types", "");
+    let server = Deployment::over(url, vec![("types.sql", TYPES)]).start();
+    let answer = server.download(request("types"));
+    let link = answer.header("rowlink-link-id").to_owned();
+    let said = read(&answer.body);
+
+    let book = &said["openpyxl"];
+    assert_eq!(book["title"], "All: types");
+    assert_eq!(book["description"], "Time zone: Europe/Berlin");
+    assert_eq!(book["identifier"], json!(link));
+    assert_eq!(book["created"], "2026-01-31T10:00:00");
+    let sheet = &book["sheets"][0];
+    assert_eq!(sheet["name"], "All_ types");
+    assert_eq!(sheet["frozen"], "A2");
+    assert_eq!(sheet["filter"], "A1:U2");
+    assert_eq!(sheet["bold"], true);
+    assert_eq!(sheet["formats"][5], "#,##0.00");
+    assert_eq!(sheet["rows"][0][5], "Amount (EUR)");
+    let values = json!([
+        true,
+        42,
+        "1234567890123456789",
+        1.5,
+        "#NUM!",
+        12.5,
+        "0.1234567890123456789",
+        "zwölf < 13 & \"x\"",
+        "=1+1",
+        " a\nb ",
+        "",
+        null,
+        "00ff",
+        "2026-01-31T00:00:00",
+        "1899-12-31",
+        "12:30:00.250000",
+        "2026-01-31T10:00:00.123000",
+        "2026-07-31T12:00:00",
+        "infinity",
+        "00000000-0000-0000-0000-00000000002a",
+        "{\"a\": 1}"
+    ]);
+    for (index, value) in values.as_array().unwrap().iter().enumerate() {
+        let found = &sheet["rows"][1][index];
+        // openpyxl has no empty texts.
+        let empty = value == "" && found.is_null();
+        assert!(
+            found == value || empty,
+            "{}: {found}, not {value}",
+            sheet["rows"][0][index]
+        );
+    }
+    let by_calamine = &said["calamine"]["All_ types"][1];
+    assert_eq!(by_calamine[2], "1234567890123456789");
+    assert_eq!(by_calamine[13], "2026-01-31");
+    assert_eq!(by_calamine[17], "2026-07-31T12:00:00");
+}
+
+#[test]
+fn a_timezone_of_the_request_comes_before_that_of_the_export_and_holds_for_csv_too() {
+    let sql = "/*---\ntimezone = 'Asia/Almaty'\n---*/\n\
+               select timestamptz '2026-01-31 10:00:00+00' as t where :user = 'alice'";
+    let url = Cluster::shared().database("xlsx_zones", "");
+    let server = Deployment::over(url, vec![("zones.sql", sql)]).start();
+    let mut request = json!({"export": "zones", "format": "csv"});
+    assert_eq!(
+        server.download(request.clone()).text(),
+        "t\r\n2026-01-31T15:00:00+05:00\r\n"
+    );
+    request["timezone"] = json!("America/New_York");
+    assert_eq!(
+        server.download(request.clone()).text(),
+        "t\r\n2026-01-31T05:00:00-05:00\r\n"
+    );
+    request["format"] = json!("xlsx");
+    let said = read(&server.download(request).body);
+    assert_eq!(
+        said["openpyxl"]["sheets"][0]["rows"][1][0],
+        "2026-01-31T05:00:00"
+    );
+}
+
+#[test]
+fn no_rows_and_two_thousand_columns_are_files_that_others_read() {
+    let wide: Vec<String> = (0..1999).map(|n| format!("{n} as c{n}")).collect();
+    let wide = format!("select {} where :user = 'alice'", wide.join(", "));
+    let none = "select 1 as id, 'x' as word where :user = 'nobody'";
+    let server = TestServer::with_exports(vec![("wide.sql", &wide), ("none.sql", none)]);
+    let said = read(&server.download(request("none")).body);
+    assert_eq!(said["calamine"]["None"], json!([["id", "word"]]));
+    let said = read(&server.download(request("wide")).body);
+    let rows = said["openpyxl"]["sheets"][0]["rows"].as_array().unwrap();
+    let expected: Vec<i64> = (0..1999).collect();
+    assert_eq!(rows[1], json!(expected));
+}
+
+#[test]
+fn the_head_of_a_workbook_names_it_and_its_media_type() {
+    let server = TestServer::start();
+    let url = server
+        .link(json!({"export": "orders", "format": "xlsx", "filters": {"from": "2026-01-01"}}));
+    for method in ["HEAD", "GET"] {
+        let answer = Call::new(method, url.clone()).send();
+        assert_eq!(answer.status, 200);
+        assert_eq!(
+            answer.header("content-type"),
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+        );
+        let disposition = answer.header("content-disposition");
+        assert!(
+            disposition.contains("filename=\"orders.xlsx\""),
+            "{disposition}"
+        );
+    }
+}
+
+#[test]
+fn a_text_that_no_cell_holds_is_an_honest_status_or_a_visible_cut_and_names_its_place() {
+    let sql = "/*---\n[filters.at]\ntype = 'integer'\n---*/\n\
+               with recursive m(i) as (select 1 union all select i + 1 from m where i < 300000) \
+               select i as n, case when i = :at then printf('%.*c', 32768, 'x') end as note from m where :user = 'alice'";
+    let rowlink = Rowlink::serve(&[("long.sql", sql)]);
+    let link =
+        |at: u64| rowlink.link(json!({"export": "long", "format": "xlsx", "filters": {"at": at}}));
+    let mut answer = Vec::new();
+    begin(&link(200_000)).read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n") && !is_whole(&answer));
+    // No central directory: no reader takes it for a workbook.
+    assert!(!answer.windows(4).any(|bytes| bytes == b"PK\x05\x06"));
+    let log = rowlink.stop();
+    assert!(
+        log.contains("row 200000, column `note`: a text has 32768 UTF-16 code units"),
+        "{log}"
+    );
+    assert!(log.contains("outcome=\"does_not_fit_format\""), "{log}");
+
+    let short = sql.replace("300000", "3");
+    let server = TestServer::with_exports(vec![("long.sql", &short)]);
+    let url = server.link(json!({"export": "long", "format": "xlsx", "filters": {"at": 2}}));
+    let answer = Call::new("GET", url).send();
+    assert_eq!(answer.problem(), (422, "does-not-fit-format".into()));
+    assert!(
+        answer.text().contains("row 2, column `note`"),
+        "{}",
+        answer.text()
+    );
+}
+
+#[test]
+fn the_first_rows_of_a_slow_query_can_be_read_before_the_next_one_comes() {
+    let sql = "with recursive m(j) as (select 1 union all select j + 1 from m where j < 2000), \
+               endless(i) as (select 1 union all select i + 1 from endless) \
+               select j, case when j = 2000 then (select count(*) from endless) end as n \
+               from m where :user = 'alice'";
+    let server = TestServer::with_exports(vec![("slow.sql", sql)]);
+    let mut stream = begin(&server.link(request("slow")));
+    let mut received = Vec::new();
+    let sheet = loop {
+        let mut buffer = [0; 4096];
+        let count = stream.read(&mut buffer).unwrap();
+        assert!(count > 0, "it ended");
+        received.extend_from_slice(&buffer[..count]);
+        let sheet = first_sheet(&unchunked(&received));
+        if sheet.contains("<c r=\"A2000\"><v>1999</v></c></row>") {
+            break sheet;
+        }
+    };
+    assert!(!sheet.contains("</sheetData>"));
+}
+
+/// The chunks of an answer that are here, without what frames them.
+fn unchunked(answer: &[u8]) -> Vec<u8> {
+    let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    let mut rest = head.map_or(&[][..], |end| &answer[end + 4..]);
+    let mut body = Vec::new();
+    while let Some(line) = rest.windows(2).position(|bytes| bytes == b"\r\n") {
+        let length = std::str::from_utf8(&rest[..line]).unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        let Some(chunk) = rest.get(line + 2..line + 2 + length) else {
+            break;
+        };
+        body.extend_from_slice(chunk);
+        rest = rest.get(line + 2 + length + 2..).unwrap_or_default();
+    }
+    body
+}
+
+/// As much of the first sheet as can be inflated.
+fn first_sheet(archive: &[u8]) -> String {
+    let name = b"xl/worksheets/sheet1.xml";
+    let Some(start) = archive.windows(name.len()).position(|bytes| bytes == name) else {
+        return String::new();
+    };
+    let mut sheet = Vec::new();
+    // The end is missing: what comes before it is what counts.
+    let _ =
+        flate2::read::DeflateDecoder::new(&archive[start + name.len()..]).read_to_end(&mut sheet);
+    String::from_utf8_lossy(&sheet).into_owned()
+}
