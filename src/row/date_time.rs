@@ -121,6 +121,7 @@ impl Timestamp {
 
     /// The offset in minutes. RFC 3339 knows no seconds of it, which zones had before 1972: such an
     /// instant stays in UTC.
+    #[inline]
     fn whole_minutes(self, time_zone: TimeZone) -> i32 {
         if !self.utc {
             return 0;

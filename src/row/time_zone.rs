@@ -40,10 +40,18 @@ impl TimeZone {
     }
 
     /// How far its clocks are ahead of UTC at that instant, in seconds.
+    #[inline]
     pub fn offset_seconds(self, instant: Timestamp) -> i32 {
         if self.0 == Tz::UTC {
-            return 0;
+            0
+        } else {
+            self.look_up(instant)
         }
+    }
+
+    /// Apart, so that what is written in UTC does not pay for it.
+    #[inline(never)]
+    fn look_up(self, instant: Timestamp) -> i32 {
         let seconds = instant.micros.div_euclid(MICROS_PER_SECOND) + UNIX_SECONDS_OF_2000;
         // Beyond what chrono knows there are no rules either.
         let Some(instant) = DateTime::from_timestamp(seconds, 0) else {

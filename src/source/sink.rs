@@ -13,7 +13,7 @@ use crate::row::{Cell, Column, NotUtf8, RowBatch, RowBuffer};
 
 /// A batch is handed on at this many bytes: enough to make a hand-over cheap, few enough for a
 /// processor's cache.
-const BATCH_BYTES: usize = 64 * 1024;
+const BATCH_BYTES: usize = 96 * 1024;
 
 /// The reader left. The writer has nobody to tell.
 #[derive(Debug)]

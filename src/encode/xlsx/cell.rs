@@ -79,7 +79,7 @@ impl CellWriter {
         write_inline(label, out);
     }
 
-    /// Writes a cell; nothing for NULL.
+    /// Writes a cell, which is empty for NULL.
     ///
     /// # Errors
     /// The text is longer than a cell.
@@ -91,6 +91,10 @@ impl CellWriter {
         out: &mut Vec<u8>,
     ) -> Result<(), TooLong> {
         if cell == Cell::Null {
+            // Without references a cell's place is what tells its column.
+            if reference.is_none() {
+                out.extend_from_slice(b"<c/>");
+            }
             return Ok(());
         }
         self.write_start(reference, out);

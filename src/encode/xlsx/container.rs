@@ -6,7 +6,7 @@
 
 use flate2::{Compress, Compression, FlushCompress};
 
-/// Deflate's fastest level. The next one takes twice the time for 15 % fewer bytes.
+/// Deflate's fastest level. The next one takes half as long again, for 29 % fewer bytes.
 const LEVEL: u32 = 1;
 const VERSION: u16 = 20;
 const VERSION_ZIP64: u16 = 45;

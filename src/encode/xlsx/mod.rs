@@ -301,6 +301,7 @@ mod tests {
                     Cell::Text("a <b> & \"c\"\n"),
                 ],
                 vec![Cell::Integer(1 << 60), Cell::Float(0.1), Cell::Text("=1+1")],
+                vec![Cell::Integer(2), Cell::Null, Cell::Text("after NULL")],
             ];
             encoder.rows(&batch(3, &rows)).expect("they fit");
             let found = sheets(archive(encoder));
@@ -308,6 +309,7 @@ mod tests {
                 vec![text("id"), text("Total, €"), text("note")],
                 vec![Data::Float(1.0), Data::Float(12.5), text("a <b> & \"c\"\n")],
                 vec![text("1152921504606846976"), Data::Float(0.1), text("=1+1")],
+                vec![Data::Float(2.0), Data::Empty, text("after NULL")],
             ];
             assert_eq!(found, [("Orders <&>".to_owned(), expected)]);
         }

@@ -20,6 +20,8 @@ use tokio::net::{TcpStream, UnixStream};
 pub(super) struct Socket {
     socket: Watch,
     unwatched: Unwatched,
+    /// The last read, of a socket that is not watched, took all there was: the next has nothing.
+    drained: bool,
 }
 
 /// Says, from outside, that a socket shall not be watched. Reads that find nothing are then pending
@@ -48,13 +50,19 @@ enum Watch {
 
 impl Socket {
     pub(super) fn tcp(socket: TcpStream, unwatched: Unwatched) -> Socket {
-        let socket = Watch::Tcp(socket);
-        Socket { socket, unwatched }
+        Socket::new(Watch::Tcp(socket), unwatched)
     }
 
     pub(super) fn unix(socket: UnixStream, unwatched: Unwatched) -> Socket {
-        let socket = Watch::Unix(socket);
-        Socket { socket, unwatched }
+        Socket::new(Watch::Unix(socket), unwatched)
+    }
+
+    fn new(socket: Watch, unwatched: Unwatched) -> Socket {
+        Socket {
+            socket,
+            unwatched,
+            drained: false,
+        }
     }
 
     /// Watches the socket or not.
@@ -88,12 +96,17 @@ impl Socket {
 
     fn read_now(&mut self, out: &mut ReadBuf<'_>) -> io::Result<()> {
         self.turn(true)?;
+        if std::mem::take(&mut self.drained) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         let space = out.initialize_unfilled();
+        let space_bytes = space.len();
         let count = match &mut self.socket {
             Watch::UnwatchedTcp(socket) => socket.read(space)?,
             Watch::UnwatchedUnix(socket) => socket.read(space)?,
             _ => return Err(io::ErrorKind::NotConnected.into()),
         };
+        self.drained = (1..space_bytes).contains(&count);
         out.advance(count);
         Ok(())
     }
