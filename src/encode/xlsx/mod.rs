@@ -173,9 +173,12 @@ impl XlsxEncoder {
 
     /// Sees to it that all rows so far can be read.
     pub fn flush(&mut self) {
-        if let Some(block) = self.sheet.as_mut().and_then(|sheet| sheet.take_block(1)) {
-            self.pieces.extend([Piece::Content(block), Piece::Flush]);
-        }
+        let Some(sheet) = &mut self.sheet else {
+            return;
+        };
+        let block = sheet.take_block(1).map(Piece::Content);
+        // Also without a new block: deflate may keep the end of the last.
+        self.pieces.extend(block.into_iter().chain([Piece::Flush]));
     }
 
     /// Writes what follows the last row.
