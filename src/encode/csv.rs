@@ -151,7 +151,7 @@ impl Encoder for CsvEncoder {
             if index > 0 {
                 out.push(self.options.delimiter);
             }
-            let label = self.labels.get(&column.name).unwrap_or(&column.name);
+            let label = column.label(&self.labels);
             // Excel takes a file that starts with a bare `ID` for SYLK and refuses it.
             let like_sylk = index == 0 && label.starts_with("ID");
             if label.is_empty() || like_sylk {

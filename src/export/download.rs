@@ -14,7 +14,6 @@ const CHUNK_BYTES_FORESEEN: usize = 256 * 1024;
 pub struct Download {
     file: File,
     deadline: Instant,
-    is_complete: bool,
     bytes_written: u64,
 }
 
@@ -36,30 +35,27 @@ pub enum DownloadError {
 
 impl Download {
     pub(super) fn text(rows: RowStream, deadline: Instant, encoder: Box<dyn Encoder>) -> Download {
-        let is_complete = rows.is_complete();
-        Download::new(
-            File::Text(TextFile::new(rows, encoder)),
-            deadline,
-            is_complete,
-        )
+        Download::new(File::Text(TextFile::new(rows, encoder)), deadline)
     }
 
-    pub(super) fn workbook(workbook: Workbook, deadline: Instant, is_complete: bool) -> Download {
-        Download::new(File::Workbook(workbook), deadline, is_complete)
+    pub(super) fn workbook(workbook: Workbook, deadline: Instant) -> Download {
+        Download::new(File::Workbook(workbook), deadline)
     }
 
-    fn new(file: File, deadline: Instant, is_complete: bool) -> Download {
+    fn new(file: File, deadline: Instant) -> Download {
         Download {
             file,
             deadline,
-            is_complete,
             bytes_written: 0,
         }
     }
 
     /// Whether every row is here already: the whole file is then in the chunks to come, and small.
     pub fn is_complete(&self) -> bool {
-        self.is_complete
+        match &self.file {
+            File::Text(file) => file.rows.is_complete(),
+            File::Workbook(file) => file.is_complete(),
+        }
     }
 
     /// How many rows the chunks so far hold.

@@ -114,7 +114,6 @@ impl Exporter {
                 Ok(Download::text(rows, deadline, Box::new(encoder)))
             }
             Format::Xlsx => {
-                let is_complete = rows.is_complete();
                 let looks = Looks {
                     options: output.xlsx,
                     labels: output.labels,
@@ -123,7 +122,7 @@ impl Exporter {
                 };
                 let encoder = XlsxEncoder::new(rows.columns(), looks, properties)?;
                 let workbook = Workbook::new(rows, encoder).map_err(OpenError::Source)?;
-                Ok(Download::workbook(workbook, deadline, is_complete))
+                Ok(Download::workbook(workbook, deadline))
             }
         }
     }

@@ -34,6 +34,7 @@ pub(super) struct Workbook {
     chunks: mpsc::Receiver<Chunk>,
     /// Rows → XML, while there are rows.
     writing: Option<BoxFuture<'static, Result<(), DownloadError>>>,
+    is_complete: bool,
     rows_written: u64,
     is_whole: bool,
 }
@@ -51,11 +52,17 @@ impl Workbook {
             .spawn(move || deflate(work, &chunks_in))
             .map_err(|error| SourceError::Unavailable(error.into()))?;
         Ok(Workbook {
+            is_complete: rows.is_complete(),
             chunks,
             writing: Some(Box::pin(write(rows, encoder, work_in))),
             rows_written: 0,
             is_whole: false,
         })
+    }
+
+    /// Whether every row was here from the start.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete
     }
 
     pub(super) fn rows_written(&self) -> u64 {
@@ -93,14 +100,13 @@ async fn write(
     mut encoder: XlsxEncoder,
     work: mpsc::Sender<Work>,
 ) -> Result<(), DownloadError> {
-    let mut count = 0;
     loop {
-        send(&mut encoder, count, &work).await?;
+        send(&mut encoder, &work).await?;
         let next = match timeout(FLUSH_AFTER, rows.next()).await {
             Ok(next) => next,
             Err(_) => {
                 encoder.flush();
-                send(&mut encoder, count, &work).await?;
+                send(&mut encoder, &work).await?;
                 rows.next().await
             }
         };
@@ -108,18 +114,14 @@ async fn write(
             break;
         };
         encoder.rows(&batch)?;
-        count += batch.rows() as u64;
         rows.recycle(batch);
     }
     encoder.end();
-    send(&mut encoder, count, &work).await
+    send(&mut encoder, &work).await
 }
 
-async fn send(
-    encoder: &mut XlsxEncoder,
-    rows: u64,
-    work: &mpsc::Sender<Work>,
-) -> Result<(), DownloadError> {
+async fn send(encoder: &mut XlsxEncoder, work: &mpsc::Sender<Work>) -> Result<(), DownloadError> {
+    let rows = encoder.rows_written();
     let pieces = encoder.take_pieces();
     if !pieces.is_empty() {
         // Only a thread that died takes no more.

@@ -43,16 +43,9 @@ fn answer(body: &Value) -> HttpResponse {
 }
 
 fn describe(export: &Export, columns: &[Column]) -> Value {
-    let label = |column: &Column| {
-        export
-            .labels
-            .get(&column.name)
-            .unwrap_or(&column.name)
-            .clone()
-    };
     let columns: Vec<Value> = columns
         .iter()
-        .map(|column| json!({"name": column.name, "label": label(column)}))
+        .map(|column| json!({"name": column.name, "label": column.label(&export.labels)}))
         .collect();
     json!({
         "name": export.name,

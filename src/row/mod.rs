@@ -3,6 +3,7 @@
 mod date_time;
 mod time_zone;
 
+use indexmap::IndexMap;
 use uuid::Uuid;
 
 pub use date_time::{Date, Time, Timestamp};
@@ -13,6 +14,13 @@ pub use time_zone::{TimeZone, UnknownTimeZone};
 pub struct Column {
     /// The name the query gives it.
     pub name: String,
+}
+
+impl Column {
+    /// What a header calls it: its label among these, by column name, or its name.
+    pub fn label<'a>(&'a self, labels: &'a IndexMap<String, String>) -> &'a str {
+        labels.get(&self.name).unwrap_or(&self.name)
+    }
 }
 
 /// One value. Types live on cells, not on columns: SQLite may store an integer in one row and a

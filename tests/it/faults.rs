@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use socket2::SockRef;
 
 use crate::harness::postgres::Cluster;
-use crate::harness::{Deployment, TestServer, parts, wait_for};
+use crate::harness::{Deployment, TestServer, parts, unchunked, wait_for};
 
 const ROWS: u64 = 200_000;
 
@@ -77,29 +77,13 @@ fn outcome(answer: &[u8]) -> Outcome {
         return Outcome::Refused(status);
     }
     assert!(head.contains("transfer-encoding: chunked"), "{head}");
-    let mut file = Vec::new();
-    let mut rest = &answer[end + 4..];
-    loop {
-        let Some((length, following)) = next_chunk(rest) else {
-            // Nor does the file itself look like a whole one.
-            assert!(zip::ZipArchive::new(Cursor::new(file)).is_err());
-            return Outcome::Broken;
-        };
-        if length == 0 {
-            return Outcome::Complete(digest(file));
-        }
-        file.extend_from_slice(&following[..length]);
-        rest = &following[length + 2..];
+    let (file, is_whole) = unchunked(answer);
+    if is_whole {
+        return Outcome::Complete(digest(file));
     }
-}
-
-/// The length of the next chunk and what follows that, if the chunk is whole.
-fn next_chunk(rest: &[u8]) -> Option<(usize, &[u8])> {
-    let line = rest.windows(2).position(|window| window == b"\r\n")?;
-    let length = std::str::from_utf8(&rest[..line]).unwrap();
-    let length = usize::from_str_radix(length, 16).unwrap();
-    let following = &rest[line + 2..];
-    (following.len() >= length + 2).then_some((length, following))
+    // Nor does the file itself look like a whole one.
+    assert!(zip::ZipArchive::new(Cursor::new(file)).is_err());
+    Outcome::Broken
 }
 
 /// Of a workbook the sheet alone: its properties differ from link to link.

@@ -2,15 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use rusqlite::Connection;
 use rusqlite::types::{Type, Value as Sql};
 use serde_json::json;
 
 use crate::harness::postgres::Cluster;
-use crate::harness::{API_KEY, Call, Deployment, TestServer, token_for, tool};
-use crate::xlsx::read_workbook;
+use crate::harness::{API_KEY, Call, Deployment, TestServer, python, token_for, tool};
 
 const FLIGHTS: &str = "/*---
 [filters.carrier]
@@ -77,28 +75,19 @@ fn flights_come_back_row_for_row_in_other_readers() {
         request["format"] = json!("xlsx");
         let workbook = folder.path().join("export.xlsx");
         fs::write(&workbook, &server.download(request).body).unwrap();
-        read_workbook(&[Path::new("csv"), &workbook, &file]);
+        python(
+            "read_workbook.py",
+            &["csv".as_ref(), workbook.as_ref(), file.as_ref()],
+        );
         compare_flights(&file, &filters, rows);
     }
 }
 
 /// Compares a CSV file with the rows of flights.csv that the filters let pass.
 fn compare_flights(file: &Path, filters: &serde_json::Value, rows: usize) {
-    let compared = Command::new("python3")
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/it/compare_flights.py"
-        ))
-        .args([&tool("flights.csv"), file])
-        .arg(filters.to_string())
-        .output()
-        .unwrap();
-    assert!(
-        compared.status.success(),
-        "{filters}: {}",
-        String::from_utf8_lossy(&compared.stderr)
-    );
-    let count: usize = String::from_utf8_lossy(&compared.stdout)
+    let (flights, filters) = (tool("flights.csv"), filters.to_string());
+    let arguments = [flights.as_ref(), file.as_ref(), filters.as_ref()];
+    let count: usize = python("compare_flights.py", &arguments)
         .trim()
         .parse()
         .unwrap();

@@ -2,37 +2,23 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::path::Path;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
-use crate::harness::{Call, Deployment, TestServer, begin, is_whole, tool};
-
-/// Runs the readers, which are not ours.
-pub fn read_workbook(arguments: &[&Path]) -> String {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/read_workbook.py");
-    let output = Command::new(tool("venv").join("bin/python"))
-        .arg(script)
-        .args(arguments)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
-}
+use crate::harness::{Call, Deployment, TestServer, begin, is_whole, python, unchunked};
 
 /// What the readers say of a workbook; none of them may find an error.
 fn read(workbook: &[u8]) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("book.xlsx");
     fs::write(&path, workbook).unwrap();
-    let said: Value = serde_json::from_str(&read_workbook(&[Path::new("json"), &path])).unwrap();
+    let said: Value = serde_json::from_str(&python(
+        "read_workbook.py",
+        &["json".as_ref(), path.as_ref()],
+    ))
+    .unwrap();
     assert_eq!(said["errors"], json!([]));
     said
 }
@@ -220,29 +206,12 @@ fn the_first_rows_of_a_slow_query_can_be_read_before_the_next_one_comes() {
         let count = stream.read(&mut buffer).unwrap();
         assert!(count > 0, "it ended");
         received.extend_from_slice(&buffer[..count]);
-        let sheet = first_sheet(&unchunked(&received));
+        let sheet = first_sheet(&unchunked(&received).0);
         if sheet.contains("<c r=\"A2000\"><v>1999</v></c></row>") {
             break sheet;
         }
     };
     assert!(!sheet.contains("</sheetData>"));
-}
-
-/// The chunks of an answer that are here, without what frames them.
-fn unchunked(answer: &[u8]) -> Vec<u8> {
-    let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
-    let mut rest = head.map_or(&[][..], |end| &answer[end + 4..]);
-    let mut body = Vec::new();
-    while let Some(line) = rest.windows(2).position(|bytes| bytes == b"\r\n") {
-        let length = std::str::from_utf8(&rest[..line]).unwrap();
-        let length = usize::from_str_radix(length, 16).unwrap();
-        let Some(chunk) = rest.get(line + 2..line + 2 + length) else {
-            break;
-        };
-        body.extend_from_slice(chunk);
-        rest = rest.get(line + 2 + length + 2..).unwrap_or_default();
-    }
-    body
 }
 
 /// As much of the first sheet as can be inflated.

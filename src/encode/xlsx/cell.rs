@@ -216,10 +216,9 @@ fn is_exact(number: &str) -> bool {
     }
     let digits = number.trim_start_matches('-');
     let (whole, places) = digits.split_once('.').unwrap_or((digits, ""));
-    let significant = |digits: &str| digits.trim_matches('0').len();
     let count = match (whole.trim_start_matches('0'), places.trim_end_matches('0')) {
         (whole, "") => whole.trim_end_matches('0').len(),
-        ("", places) => significant(places),
+        ("", places) => places.trim_start_matches('0').len(),
         (whole, places) => whole.len() + places.len(),
     };
     count <= DIGITS_MAX && whole.len() <= PLACES_MAX && places.len() <= PLACES_MAX

@@ -201,6 +201,11 @@ impl XlsxEncoder {
         ]);
     }
 
+    /// How many rows were written.
+    pub fn rows_written(&self) -> u64 {
+        self.rows
+    }
+
     /// The pieces since the last time.
     pub fn take_pieces(&mut self) -> Vec<Piece> {
         std::mem::take(&mut self.pieces)

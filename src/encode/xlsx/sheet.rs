@@ -42,10 +42,7 @@ impl SheetWriter {
             });
             cells.push(CellWriter::new(&letters(index), style, looks.time_zone));
         }
-        let labels: Vec<&str> = columns
-            .iter()
-            .map(|it| looks.labels.get(&it.name).unwrap_or(&it.name).as_str())
-            .collect();
+        let labels: Vec<&str> = columns.iter().map(|it| it.label(&looks.labels)).collect();
         let mut sheet = SheetWriter {
             cells,
             compact: looks.options.compact,

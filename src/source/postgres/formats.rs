@@ -87,12 +87,8 @@ fn unexpected() -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tap::message;
     use super::*;
-
-    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
-        let length = (body.len() as u32 + 4).to_be_bytes();
-        [&[tag], &length[..], body].concat()
-    }
 
     fn bind(formats: &[u8]) -> Vec<u8> {
         message(BIND, &[b"\0\0values", formats].concat())

@@ -385,16 +385,18 @@ impl<S: TlsStream + Unpin> TlsStream for Tap<S> {
     }
 }
 
+/// A message as a server or a client sends it.
+#[cfg(test)]
+pub(super) fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+    let length = (body.len() as u32 + 4).to_be_bytes();
+    [&[tag], &length[..], body].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
-        let length = (body.len() as u32 + 4).to_be_bytes();
-        [&[tag], &length[..], body].concat()
-    }
 
     /// What the driver gets and what is diverted, for messages that come in pieces.
     async fn sorted(messages: &[Vec<u8>], piece: usize, before: usize) -> (Vec<u8>, Vec<u8>) {

@@ -11,9 +11,11 @@ pub use server::{
     sqlite_url, token, token_for,
 };
 
+use std::ffi::OsStr;
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -182,10 +184,47 @@ pub fn begin(url: &str) -> TcpStream {
     stream
 }
 
-/// Whether a chunked answer, read until its connection closed, has its final chunk. The line break
-/// before it counts: a chunk of rows may end with a 0 as well.
+/// What came of a chunked answer, from its head on: the content of the chunks that are whole, and
+/// whether the final one is among them.
+pub fn unchunked(answer: &[u8]) -> (Vec<u8>, bool) {
+    let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    let mut rest = head.map_or(&[][..], |end| &answer[end + 4..]);
+    let mut content = Vec::new();
+    while let Some((chunk, following)) = next_chunk(rest) {
+        if chunk.is_empty() {
+            return (content, true);
+        }
+        content.extend_from_slice(chunk);
+        rest = following;
+    }
+    (content, false)
+}
+
+/// The next chunk and what follows it, if it is whole.
+fn next_chunk(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let line = rest.windows(2).position(|bytes| bytes == b"\r\n")?;
+    let length = std::str::from_utf8(&rest[..line]).unwrap();
+    let length = usize::from_str_radix(length, 16).unwrap();
+    let (chunk, following) = rest[line + 2..].split_at_checked(length + 2)?;
+    Some((&chunk[..length], following))
+}
+
+/// Whether a chunked answer has its final chunk.
 pub fn is_whole(answer: &[u8]) -> bool {
-    answer.ends_with(b"\r\n0\r\n\r\n")
+    unchunked(answer).1
+}
+
+/// Runs a script that stands beside the tests; returns what it prints. A failure is one of the test.
+pub fn python(script: &str, arguments: &[&OsStr]) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let output = Command::new(tool("venv").join("bin/python"))
+        .arg(folder.join(script))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script} {arguments:?}: {said}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// What `make setup` installs for the tests.
