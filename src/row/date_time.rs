@@ -7,8 +7,12 @@ use super::TimeZone;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
-/// Days from 0000-03-01, from which leap days are easily counted, to 2000-01-01.
-const DAYS_TO_2000: i64 = 730_425;
+/// Days of 400 years, after which the calendar repeats itself.
+const DAYS_PER_ERA: i64 = 146_097;
+/// Eras before 0000-03-01 from which days are counted, so that those of every date are positive.
+const ERAS_BEFORE: i64 = 15_000;
+/// Days from there to 2000-01-01.
+const DAYS_TO_2000: i64 = ERAS_BEFORE * DAYS_PER_ERA + 730_425;
 
 /// A day of the proleptic Gregorian calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +24,7 @@ pub struct Date {
 /// A time of day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time {
-    /// Microseconds since midnight; 24:00:00 is allowed.
+    /// Microseconds since midnight, from 0 up to [`Time::END`].
     pub micros: i64,
 }
 
@@ -50,33 +54,49 @@ impl Date {
 }
 
 impl Time {
+    /// 24:00:00, in microseconds since midnight.
+    pub const END: i64 = MICROS_PER_DAY;
+
     /// Appends `10:00:00`, with up to six digits of a second's fraction where there is one.
     pub fn write(self, out: &mut Vec<u8>) {
+        let start = out.len();
         out.extend_from_slice(&self.digits());
-        self.write_fraction(out);
+        out.truncate(start + self.digits_shown());
     }
 
+    /// `10:00:00.000000`.
     #[inline]
-    fn digits(self) -> [u8; 8] {
+    fn digits(self) -> [u8; 15] {
         // Less than two days of seconds.
         let seconds = (self.micros / MICROS_PER_SECOND) as u32;
-        let [[h, i], [m, n], [s, t]] =
-            [seconds / 3600, seconds / 60 % 60, seconds % 60].map(two_digits);
-        [h, i, b':', m, n, b':', s, t]
+        let micros = self.fraction();
+        let [h, i] = two_digits(seconds / 3600);
+        let [m, n] = two_digits(seconds / 60 % 60);
+        let [s, t] = two_digits(seconds % 60);
+        let [a, b] = two_digits(micros / 10_000);
+        let [c, d] = two_digits(micros / 100 % 100);
+        let [e, f] = two_digits(micros % 100);
+        [h, i, b':', m, n, b':', s, t, b'.', a, b, c, d, e, f]
+    }
+
+    /// How many of the digits say something.
+    #[inline]
+    fn digits_shown(self) -> usize {
+        let mut micros = self.fraction();
+        if micros == 0 {
+            return 8;
+        }
+        let mut shown = 15;
+        while micros.is_multiple_of(10) {
+            micros /= 10;
+            shown -= 1;
+        }
+        shown
     }
 
     #[inline]
-    fn write_fraction(self, out: &mut Vec<u8>) {
-        let micros = (self.micros % MICROS_PER_SECOND) as u32;
-        if micros == 0 {
-            return;
-        }
-        let [[a, b], [c, d], [e, f]] =
-            [micros / 10_000, micros / 100 % 100, micros % 100].map(two_digits);
-        out.extend_from_slice(&[b'.', a, b, c, d, e, f]);
-        while out.last() == Some(&b'0') {
-            out.pop();
-        }
+    fn fraction(self) -> u32 {
+        (self.micros % MICROS_PER_SECOND) as u32
     }
 }
 
@@ -94,11 +114,13 @@ impl Timestamp {
                 let micros = micros.rem_euclid(MICROS_PER_DAY);
                 let time = Time { micros };
                 day.write_long_year(out);
-                let mut text = [b'T'; 19];
+                // One copy of a length that is known, then cut, is cheaper than several.
+                let mut text = [b'T'; 26];
                 text[..10].copy_from_slice(&day.digits());
                 text[11..].copy_from_slice(&time.digits());
+                let start = out.len();
                 out.extend_from_slice(&text);
-                time.write_fraction(out);
+                out.truncate(start + 11 + time.digits_shown());
                 if self.utc {
                     write_offset(offset, out);
                 }
@@ -137,7 +159,7 @@ fn write_offset(minutes: i32, out: &mut Vec<u8>) {
         return;
     }
     let ahead = minutes.unsigned_abs();
-    let [[h, i], [m, n]] = [ahead / 60, ahead % 60].map(two_digits);
+    let ([h, i], [m, n]) = (two_digits(ahead / 60), two_digits(ahead % 60));
     let sign = if minutes < 0 { b'-' } else { b'+' };
     out.extend_from_slice(&[sign, h, i, b':', m, n]);
 }
@@ -153,25 +175,22 @@ struct Day {
 impl Day {
     /// The day so many days after 2000-01-01.
     ///
-    /// The year is counted from March, so that the leap day comes last: Howard Hinnant,
-    /// "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
+    /// The year is counted from March, so that the leap day comes last: Neri and Schneider,
+    /// "Euclidean affine functions and their application to calendar algorithms", figure 12.
     #[inline]
     fn of(days: i64) -> Day {
-        let days = days + DAYS_TO_2000;
-        let era = days.div_euclid(146_097);
-        // From here on all is small and positive.
-        let day_of_era = days.rem_euclid(146_097) as u32;
-        let year_of_era =
-            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 {
-            month_from_march + 3
-        } else {
-            month_from_march - 9
-        };
-        let year = era * 400 + i64::from(year_of_era) + i64::from(month <= 2);
+        let quarters = 4 * (days + DAYS_TO_2000) as u64 + 3;
+        let century = (quarters / DAYS_PER_ERA as u64) as i64;
+        // From here on all is small.
+        let quarter_of_century = (quarters % DAYS_PER_ERA as u64) as u32 | 3;
+        let years = 2_939_745 * u64::from(quarter_of_century);
+        let day_of_year = years as u32 / 2_939_745 / 4;
+        let months = 2_141 * day_of_year + 197_913;
+        let (month, day) = (months >> 16, (months & 0xffff) / 2_141 + 1);
+        let is_next_year = month > 12;
+        let month = if is_next_year { month - 12 } else { month };
+        let year_of_century = (years >> 32) as i64 + i64::from(is_next_year);
+        let year = 100 * century + year_of_century - 400 * ERAS_BEFORE;
         // The year before the year 1 is the year 1 BC.
         let before_christ = year <= 0;
         let year = if before_christ { 1 - year } else { year };
@@ -193,9 +212,10 @@ impl Day {
 
     #[inline]
     fn digits(&self) -> [u8; 10] {
-        let (century, year) = (self.year / 100 % 100, self.year % 100);
-        let [[c, t], [y, z], [m, n], [d, e]] =
-            [century, year, self.month, self.day].map(two_digits);
+        let [c, t] = two_digits(self.year / 100 % 100);
+        let [y, z] = two_digits(self.year % 100);
+        let [m, n] = two_digits(self.month);
+        let [d, e] = two_digits(self.day);
         [c, t, y, z, b'-', m, n, b'-', d, e]
     }
 
@@ -209,7 +229,16 @@ impl Day {
 /// The digits of a number below 100.
 #[inline]
 fn two_digits(number: u32) -> [u8; 2] {
-    [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
+    const ALL: [[u8; 2]; 100] = {
+        let mut all = [[b'0'; 2]; 100];
+        let mut number = 0;
+        while number < all.len() {
+            all[number] = [b'0' + number as u8 / 10, b'0' + number as u8 % 10];
+            number += 1;
+        }
+        all
+    };
+    ALL[number as usize]
 }
 
 #[cfg(test)]

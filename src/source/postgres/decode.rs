@@ -131,9 +131,13 @@ impl Decoder {
             Decoder::Date => Cell::Date(Date {
                 days: i32::from_be_bytes(fixed(value)?),
             }),
-            Decoder::Time => Cell::Time(Time {
-                micros: i64::from_be_bytes(fixed(value)?),
-            }),
+            Decoder::Time => {
+                let micros = i64::from_be_bytes(fixed(value)?);
+                if !(0..=Time::END).contains(&micros) {
+                    return Err(Unreadable);
+                }
+                Cell::Time(Time { micros })
+            }
             Decoder::LocalTimestamp | Decoder::Timestamp => Cell::Timestamp(Timestamp {
                 micros: i64::from_be_bytes(fixed(value)?),
                 utc: self == Decoder::Timestamp,
