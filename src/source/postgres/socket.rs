@@ -16,6 +16,10 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+/// Read at once from a socket that is not watched: space has to be cleared before it is read into,
+/// and what is clear and stays empty was cleared in vain.
+const READ_BYTES: usize = 32 * 1024;
+
 /// A connected socket.
 pub(super) struct Socket {
     socket: Watch,
@@ -99,8 +103,8 @@ impl Socket {
         if std::mem::take(&mut self.drained) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let space = out.initialize_unfilled();
-        let space_bytes = space.len();
+        let space_bytes = out.remaining().min(READ_BYTES);
+        let space = out.initialize_unfilled_to(space_bytes);
         let count = match &mut self.socket {
             Watch::UnwatchedTcp(socket) => socket.read(space)?,
             Watch::UnwatchedUnix(socket) => socket.read(space)?,
