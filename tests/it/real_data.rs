@@ -8,7 +8,9 @@ use rusqlite::types::{Type, Value as Sql};
 use serde_json::json;
 
 use crate::harness::postgres::Cluster;
-use crate::harness::{API_KEY, Call, Deployment, TestServer, python, token_for, tool};
+use crate::harness::{
+    API_KEY, Call, Deployment, TestServer, python, read_workbook, token_for, tool,
+};
 
 const FLIGHTS: &str = "/*---
 [filters.carrier]
@@ -135,22 +137,27 @@ fn naughty_strings() -> Vec<String> {
     serde_json::from_str(&fs::read_to_string(tool("blns.json")).unwrap()).unwrap()
 }
 
-#[test]
-fn naughty_strings_as_cells_come_back_equal() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = folder.path().join("naughty.db");
-    let strings = naughty_strings();
+/// A server whose rows are the naughty strings, in a database in this folder.
+fn naughty_server(folder: &Path) -> TestServer {
+    let database = folder.join("naughty.db");
     let connection = Connection::open(&database).unwrap();
     connection
         .execute_batch("create table naughty (text)")
         .unwrap();
-    for string in &strings {
+    for string in naughty_strings() {
         connection
             .execute("insert into naughty values (?)", [string])
             .unwrap();
     }
     let sql = "select text, :user as user from naughty order by rowid";
-    let server = TestServer::over(&database, vec![("naughty.sql", sql)]);
+    TestServer::over(&database, vec![("naughty.sql", sql)])
+}
+
+#[test]
+fn naughty_strings_as_cells_come_back_equal() {
+    let folder = tempfile::tempdir().unwrap();
+    let strings = naughty_strings();
+    let server = naughty_server(folder.path());
     let download = |guard: bool| {
         let request =
             json!({"export": "naughty", "format": "csv", "csv": {"formula_guard": guard}});
@@ -168,6 +175,39 @@ fn naughty_strings_as_cells_come_back_equal() {
         _ => text.clone(),
     });
     assert_eq!(download(true), guarded.collect::<Vec<_>>());
+}
+
+#[test]
+fn naughty_strings_in_a_workbook_come_back_equal_from_each_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = naughty_server(folder.path());
+    let said = read_workbook(
+        &server
+            .download(json!({"export": "naughty", "format": "xlsx"}))
+            .body,
+    );
+    // openpyxl leaves what stands for a control character as it is written, `_x0007_`.
+    let strings = naughty_strings();
+    let with_controls = strings.iter().filter(|text| {
+        let mut characters = text.chars();
+        characters.any(|it| it < ' ' && !matches!(it, '\t' | '\n'))
+    });
+    for (reader, rows, exceptions) in [
+        (
+            "openpyxl",
+            &said["openpyxl"]["sheets"][0]["rows"],
+            with_controls.collect(),
+        ),
+        ("calamine", &said["calamine"]["Naughty"], vec![]),
+    ] {
+        let rows = rows.as_array().unwrap();
+        let texts = rows.iter().skip(1).map(|row| row[0].as_str().unwrap_or(""));
+        assert_eq!(texts.len(), strings.len());
+        let pairs = texts.zip(&strings);
+        let different = pairs.filter(|(found, text)| found != text);
+        let different: Vec<&String> = different.map(|(_, text)| text).collect();
+        assert_eq!(different, exceptions, "{reader}");
+    }
 }
 
 #[test]

@@ -1,27 +1,12 @@
 //! XLSX through a real server, read by others: openpyxl, calamine, openxml-audit.
 
-use std::fs;
 use std::io::Read as _;
 
 use serde_json::{Value, json};
 
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
-use crate::harness::{Call, Deployment, TestServer, begin, is_whole, python, unchunked};
-
-/// What the readers say of a workbook; none of them may find an error.
-fn read(workbook: &[u8]) -> Value {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("book.xlsx");
-    fs::write(&path, workbook).unwrap();
-    let said: Value = serde_json::from_str(&python(
-        "read_workbook.py",
-        &["json".as_ref(), path.as_ref()],
-    ))
-    .unwrap();
-    assert_eq!(said["errors"], json!([]));
-    said
-}
+use crate::harness::{Call, Deployment, TestServer, begin, is_whole, read_workbook, unchunked};
 
 fn request(export: &str) -> Value {
     json!({"export": export, "format": "xlsx"})
@@ -49,7 +34,7 @@ fn values_of_every_type_are_read_by_others_as_what_they_are() {
     let server = Deployment::over(url, vec![("types.sql", TYPES)]).start();
     let answer = server.download(request("types"));
     let link = answer.header("rowlink-link-id").to_owned();
-    let said = read(&answer.body);
+    let said = read_workbook(&answer.body);
 
     let book = &said["openpyxl"];
     assert_eq!(book["title"], "All: types");
@@ -119,7 +104,7 @@ fn a_timezone_of_the_request_comes_before_that_of_the_export_and_holds_for_csv_t
         "t\r\n2026-01-31T05:00:00-05:00\r\n"
     );
     request["format"] = json!("xlsx");
-    let said = read(&server.download(request).body);
+    let said = read_workbook(&server.download(request).body);
     assert_eq!(
         said["openpyxl"]["sheets"][0]["rows"][1][0],
         "2026-01-31T05:00:00"
@@ -132,9 +117,9 @@ fn no_rows_and_two_thousand_columns_are_files_that_others_read() {
     let wide = format!("select {} where :user = 'alice'", wide.join(", "));
     let none = "select 1 as id, 'x' as word where :user = 'nobody'";
     let server = TestServer::with_exports(vec![("wide.sql", &wide), ("none.sql", none)]);
-    let said = read(&server.download(request("none")).body);
+    let said = read_workbook(&server.download(request("none")).body);
     assert_eq!(said["calamine"]["None"], json!([["id", "word"]]));
-    let said = read(&server.download(request("wide")).body);
+    let said = read_workbook(&server.download(request("wide")).body);
     let rows = said["openpyxl"]["sheets"][0]["rows"].as_array().unwrap();
     let expected: Vec<i64> = (0..1999).collect();
     assert_eq!(rows[1], json!(expected));

@@ -19,7 +19,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// An answer, read to its end.
 #[derive(Debug)]
@@ -225,6 +225,20 @@ pub fn python(script: &str, arguments: &[&OsStr]) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{script} {arguments:?}: {said}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// What the readers say of a workbook; none of them may find an error.
+pub fn read_workbook(workbook: &[u8]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("book.xlsx");
+    std::fs::write(&path, workbook).unwrap();
+    let said: Value = serde_json::from_str(&python(
+        "read_workbook.py",
+        &["json".as_ref(), path.as_ref()],
+    ))
+    .unwrap();
+    assert_eq!(said["errors"], json!([]));
+    said
 }
 
 /// What `make setup` installs for the tests.
