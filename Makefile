@@ -24,8 +24,8 @@ lint: ## Check format and lints
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 
-bench: build setup ## Measure speed and memory against sqlite3, psql and a COPY handler, in one run
-	cargo build --release --manifest-path benches/copy_passthrough/Cargo.toml --target-dir target
+bench: build setup ## Measure speed and memory against the peers, in one run
+	cargo build --release --manifest-path benches/peers/Cargo.toml --target-dir target
 	benches/run.py
 
 setup: ## Install what tests and benchmarks need, once

@@ -52,10 +52,10 @@ def timed(*commands):
     return time.perf_counter() - start
 
 
-def alternate(*measures):
+def alternate(*measures, runs=RUNS):
     """What each measure gives, taken in turn, so that a slow minute hits all of them."""
     taken = [[] for _ in measures]
-    for _ in range(RUNS):
+    for _ in range(runs):
         for results, measure in zip(taken, measures):
             results.append(measure())
     return taken
@@ -71,8 +71,8 @@ def wait_until_ready(url):
     sys.exit(f"{url} does not answer")
 
 
-def curl(url):
-    return ["curl", "-sf", "-o", "/dev/null", url]
+def curl(url, file="/dev/null"):
+    return ["curl", "-sf", "-o", file, url]
 
 
 class Server:
@@ -100,7 +100,9 @@ class Server:
             "ROWLINK_API_KEYS_FILE": str(pathlib.Path(folder) / "api-keys.toml"),
             "ROWLINK_LOG": "error",
         }
-        self.process = subprocess.Popen([ROWLINK, "serve"], env=environment)
+        # Not a byte goes to a file, or the server dies.
+        no_files = ["prlimit", "--fsize=0"]
+        self.process = subprocess.Popen([*no_files, ROWLINK, "serve"], env=environment)
         wait_until_ready(f"{self.origin}/readyz")
 
     def __enter__(self):
@@ -110,10 +112,10 @@ class Server:
         self.process.terminate()
         self.process.wait()
 
-    def link(self, export):
+    def link(self, export, format="csv"):
         request = urllib.request.Request(
             f"{self.origin}/v1/links",
-            data=json.dumps({"export": export, "format": "csv", "expires_in": 3600}).encode(),
+            data=json.dumps({"export": export, "format": format, "expires_in": 3600}).encode(),
             headers={"Authorization": f"Bearer {self.token}"},
         )
         return json.load(urllib.request.urlopen(request))["url"]
@@ -122,10 +124,10 @@ class Server:
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) / 1024
 
-    def peak_above_idle_mib(self, export, downloads=1):
+    def peak_above_idle_mib(self, export, downloads=1, format="csv"):
         """Peak resident memory of some concurrent downloads, above what the server needs before."""
-        subprocess.run(["curl", "-sI", self.link(export)], stdout=subprocess.DEVNULL, check=True)
+        subprocess.run(["curl", "-sI", self.link(export, format)], stdout=subprocess.DEVNULL, check=True)
         idle = self.resident_mib("VmRSS")
         pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
-        timed(*(curl(self.link(export)) for _ in range(downloads)))
+        timed(*(curl(self.link(export, format)) for _ in range(downloads)))
         return self.resident_mib("VmHWM") - idle

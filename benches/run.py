@@ -1,21 +1,22 @@
 #!/usr/bin/env python3
 """Measures Rowlink over HTTP against its peers, each in the same run. Exits with 1 where a target is
-missed. `make bench` builds what it needs first; `benches/run.py postgres` measures one source."""
+missed. `make bench` builds what it needs first; `benches/run.py xlsx` measures one part."""
 
 import os
 import sys
 
 import postgres
 import sqlite
+import xlsx
 from common import missed
 
-SOURCES = {"sqlite": sqlite.main, "postgres": postgres.main}
+PARTS = {"sqlite": sqlite.main, "postgres": postgres.main, "xlsx": xlsx.main}
 
 
 def main():
     os.environ.pop("http_proxy", None)
-    for name in sys.argv[1:] or SOURCES:
-        SOURCES[name]()
+    for name in sys.argv[1:] or PARTS:
+        PARTS[name]()
     if missed:
         sys.exit(f"missed: {', '.join(missed)}")
 

@@ -1,0 +1,70 @@
+"""Rowlink over HTTP against programs that write the same rows of SQLite into a workbook."""
+
+import pathlib
+import subprocess
+import tempfile
+
+from common import (MEMORY_NOISE_MIB, ROOT, Server, alternate, curl, missed, report, report_memory, timed)
+from sqlite import COLUMNS, make_table
+
+DEFAULT_LEVEL_RATIO_MIN = 6
+FASTEST_LEVEL_RATIO_MIN = 3
+PYTHON_RATIO_MIN = 40
+FIRST_BYTE_MILLISECONDS_MAX = 10
+MEMORY_MIB_MAX = 32
+FURTHER_DOWNLOAD_MIB_MAX = 16
+# The peers take up to a minute each time.
+RUNS, PYTHON_RUNS = 5, 1
+
+
+def first_byte_milliseconds(url):
+    """From the request, which is a little before the first row."""
+    seconds = subprocess.run(["curl", "-sf", "-o", "/dev/null", "-w", "%{time_starttransfer}", url],
+                             capture_output=True, text=True, check=True).stdout
+    return float(seconds) * 1000
+
+
+def main():
+    million, ten_million = make_table(1_000_000), make_table(10_000_000)
+    query = f"select {COLUMNS} from bench"
+    exports = {
+        "bench": f"{query} where :user = 'bench'",
+        "bench5": f"{query} where id <= 5000000 and :user = 'bench'",
+    }
+    print("SQLite → XLSX, 1,000,000 rows × 9, against writers with constant memory", flush=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "target") as folder:
+        rust, python = ROOT / "target/release/rust_xlsxwriter", ROOT / "target/test-tools/venv/bin/python"
+        file = {name: pathlib.Path(folder, f"{name}.xlsx") for name in ["ours", "default", "fastest", "python"]}
+        default = [rust, "6", million, query, file["default"]]
+        fastest = [rust, "1", million, query, file["fastest"]]
+        xlsxwriter = [python, ROOT / "benches/peers/python_xlsxwriter.py", million, query, file["python"]]
+        with Server(f"sqlite:{million}", exports, folder) as server:
+            def download():
+                return curl(server.link("bench", "xlsx"), file["ours"])
+
+            ours, theirs, theirs_fastest = alternate(
+                lambda: timed(download()), lambda: timed(default), lambda: timed(fastest), runs=RUNS)
+            report("rust_xlsxwriter", theirs, ours, "s", "≥", DEFAULT_LEVEL_RATIO_MIN)
+            report("rust_xlsxwriter, level 1", theirs_fastest, ours, "s", "≥", FASTEST_LEVEL_RATIO_MIN)
+            ours, theirs = alternate(lambda: timed(download()), lambda: timed(xlsxwriter), runs=PYTHON_RUNS)
+            report("XlsxWriter of Python", theirs, ours, "s", "≥", PYTHON_RATIO_MIN)
+            report_first_byte(server.link("bench", "xlsx"))
+        for name, path in file.items():
+            print(f"  size of the file, {name:16} {path.stat().st_size / 1e6:9.1f} MB")
+        peaks = []
+        for database, export, downloads in [(million, "bench", 1), (ten_million, "bench5", 1), (million, "bench", 4)]:
+            with Server(f"sqlite:{database}", exports, folder) as server:
+                peaks.append(server.peak_above_idle_mib(export, downloads, "xlsx"))
+    report_memory("peak above idle, 1,000,000 rows", peaks[0], MEMORY_MIB_MAX)
+    report_memory("peak above idle, 5,000,000 rows", peaks[1], MEMORY_MIB_MAX)
+    if peaks[1] > peaks[0] + MEMORY_NOISE_MIB:
+        missed.append("flat memory of workbooks")
+    report_memory("each further download", (peaks[2] - peaks[0]) / 3, FURTHER_DOWNLOAD_MIB_MAX)
+
+
+def report_first_byte(url):
+    milliseconds, = alternate(lambda: first_byte_milliseconds(url))
+    worst = max(milliseconds)
+    if worst > FIRST_BYTE_MILLISECONDS_MAX:
+        missed.append("first byte of a workbook")
+    print(f"  {'first byte after the request, worst':34} {worst:9.1f} ms   (must be ≤ {FIRST_BYTE_MILLISECONDS_MAX})")
