@@ -1,9 +1,9 @@
 # Rowlink. `make help` lists what can be made.
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fmt lint bench setup
+.PHONY: help run build test test-large check fmt lint bench setup
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1	\2/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1	\2/' | expand -t 12
 
 run: ## Build in release mode and serve the demo
 	cargo run --release -- demo
@@ -14,6 +14,10 @@ build: ## Build the release binary, target/release/rowlink
 test: setup lint ## Install what the tests need, check style, run every test
 	cargo test --doc
 	cargo test --all-targets
+
+test-large: setup ## Also install LibreOffice; test large workbooks: half an hour, 10 GB of disk
+	tests/setup.sh large
+	cargo test --release --test it large_workbooks -- --ignored --test-threads 1
 
 check: test ## The same as `make test`: exactly what CI runs
 

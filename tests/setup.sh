@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests and benchmarks need and the machine does not have: programs from Debian's
 # packages, Python tools in a virtual environment, and real data, the last two under
-# target/test-tools. Running it again costs nothing.
+# target/test-tools. Running it again costs nothing. `setup.sh large` adds what large workbooks are
+# read with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=target/test-tools
@@ -18,6 +19,11 @@ install_packages() {
   command -v h2load >/dev/null || missing+=(nghttp2-client)
   command -v npm >/dev/null || missing+=(npm)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
+  if [ "${1-}" = large ]; then
+    command -v soffice >/dev/null || missing+=(libreoffice-calc-nogui)
+    command -v unzip >/dev/null || missing+=(unzip)
+    command -v bsdtar >/dev/null || missing+=(libarchive-tools)
+  fi
   [ ${#missing[@]} -eq 0 ] && return
   echo "setup: installing ${missing[*]}"
   local sudo=()
@@ -69,7 +75,7 @@ fetch_naughty_strings() {
   rm -r "$folder"
 }
 
-install_packages
+install_packages "$@"
 install_rust_components
 install_python_tools
 fetch_flights

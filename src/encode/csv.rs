@@ -50,6 +50,7 @@ impl CsvEncoder {
             Cell::Date(value) => value.write(out),
             Cell::Time(value) => value.write(out),
             Cell::Timestamp(value) => value.write(self.time_zone, out),
+            Cell::Interval(value) => value.write(out),
             Cell::Uuid(value) => {
                 let mut buffer = Uuid::encode_buffer();
                 out.extend_from_slice(value.hyphenated().encode_lower(&mut buffer).as_bytes());

@@ -1,12 +1,14 @@
 //! Rows between a source and an encoder: the one form that both sides know.
 
 mod date_time;
+mod interval;
 mod time_zone;
 
 use indexmap::IndexMap;
 use uuid::Uuid;
 
 pub use date_time::{Date, Time, Timestamp};
+pub use interval::Interval;
 pub use time_zone::{TimeZone, UnknownTimeZone};
 
 /// A column of a result.
@@ -47,6 +49,8 @@ pub enum Cell<'a> {
     Time(Time),
     /// A date and time.
     Timestamp(Timestamp),
+    /// A span of time.
+    Interval(Interval),
     /// A UUID.
     Uuid(Uuid),
     /// JSON, as its text.
@@ -66,7 +70,8 @@ enum Slot {
     Date(Date),
     Time(Time),
     Timestamp(Timestamp),
-    /// In the arena too: inside it would have no alignment, and slow every other kind down.
+    /// These two are in the arena too: inside they would make the slot larger, or unaligned.
+    Interval(Range),
     Uuid(Range),
     Json(Range),
 }
@@ -151,6 +156,7 @@ impl RowBuffer {
             Cell::Date(value) => Slot::Date(value),
             Cell::Time(value) => Slot::Time(value),
             Cell::Timestamp(value) => Slot::Timestamp(value),
+            Cell::Interval(value) => Slot::Interval(keep(&value.to_bytes(), &mut self.bytes)),
             Cell::Uuid(value) => Slot::Uuid(keep(value.as_bytes(), &mut self.bytes)),
             Cell::Json(value) => return self.push_json(value.as_bytes()),
         };
@@ -275,14 +281,15 @@ impl RowBatch {
             Slot::Date(value) => Cell::Date(value),
             Slot::Time(value) => Cell::Time(value),
             Slot::Timestamp(value) => Cell::Timestamp(value),
-            Slot::Uuid(range) => Cell::Uuid(self.uuid(range)),
+            Slot::Interval(range) => Cell::Interval(Interval::from_bytes(self.sixteen(range))),
+            Slot::Uuid(range) => Cell::Uuid(Uuid::from_bytes(self.sixteen(range))),
             Slot::Json(range) => Cell::Json(self.text(range)),
         }
     }
 
-    fn uuid(&self, range: Range) -> Uuid {
+    fn sixteen(&self, range: Range) -> [u8; 16] {
         let bytes = self.rows.bytes[range.bytes()].try_into();
-        Uuid::from_bytes(bytes.expect("as many bytes as a UUID has were kept there"))
+        bytes.expect("so many bytes were kept there")
     }
 
     #[inline]

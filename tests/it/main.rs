@@ -13,6 +13,7 @@ mod downloads;
 mod faults;
 mod harness;
 mod issue;
+mod large_workbooks;
 mod mutation;
 mod parsers;
 mod postgres;

@@ -134,7 +134,12 @@ const TYPES: &[(&str, &[(&str, Written)])] = &[
     ),
     (
         "interval",
-        &[("'1 year 2 mons 3 days 04:05:06.7'", None), ("'0'", None)],
+        &[
+            ("'1 year 2 mons 3 days 04:05:06.7'", None),
+            ("'-1 year -2 mons +3 days -04:05:06.000001'", None),
+            ("'1 mon -1 day 25:00'", None),
+            ("'0'", None),
+        ],
     ),
     ("uuid", &[("'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'", None)]),
     (

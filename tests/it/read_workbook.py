@@ -1,13 +1,16 @@
 """Reads a workbook with readers that are not ours.
 
 read_workbook.py json FILE       what openpyxl, calamine and openxml-audit say of it
-read_workbook.py csv FILE OUT    its first sheet, read by calamine, as CSV
+read_workbook.py csv FILE OUT [openpyxl]
+                                 its sheets, one after the other, as CSV; read by calamine or openpyxl
+read_workbook.py zip FILE        what Python's zipfile says of it as an archive
 """
 
 import csv
 import datetime
 import json
 import sys
+import zipfile
 
 import openpyxl
 import openxml_audit
@@ -58,17 +61,39 @@ def errors(path):
     return [str(error) for error in found.errors if error.severity == openxml_audit.ValidationSeverity.ERROR]
 
 
-def main():
-    mode, path = sys.argv[1:3]
-    if mode == "json":
-        said = {"openpyxl": by_openpyxl(path), "calamine": by_calamine(path), "errors": errors(path)}
-        json.dump(said, sys.stdout)
+def rows(path, reader):
+    if reader == "openpyxl":
+        for sheet in openpyxl.load_workbook(path, read_only=True).worksheets:
+            yield from sheet.iter_rows(values_only=True)
         return
     book = python_calamine.CalamineWorkbook.from_path(path)
-    with open(sys.argv[3], "w", newline="", encoding="utf-8") as out:
-        writer = csv.writer(out)
-        for row in book.get_sheet_by_index(0).iter_rows():
+    for name in book.sheet_names:
+        yield from book.get_sheet_by_name(name).iter_rows()
+
+
+def write_csv(path, out, reader="calamine"):
+    with open(out, "w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        for row in rows(path, reader):
             writer.writerow(int(cell) if isinstance(cell, float) and cell.is_integer() else plain(cell) for cell in row)
+
+
+def archive(path):
+    with zipfile.ZipFile(path) as found:
+        sizes = {part.filename: part.file_size for part in found.infolist()}
+        sheets = [size for name, size in sizes.items() if name.startswith("xl/worksheets/")]
+        return {"first_bad_part": found.testzip(), "total": sum(sizes.values()), "sheets": sheets}
+
+
+def main():
+    mode, path, *rest = sys.argv[1:]
+    if mode == "csv":
+        write_csv(path, *rest)
+    elif mode == "zip":
+        json.dump(archive(path), sys.stdout)
+    else:
+        said = {"openpyxl": by_openpyxl(path), "calamine": by_calamine(path), "errors": errors(path)}
+        json.dump(said, sys.stdout)
 
 
 main()

@@ -12,7 +12,7 @@ use crate::harness::{
     API_KEY, Call, Deployment, TestServer, python, read_workbook, token_for, tool,
 };
 
-const FLIGHTS: &str = "/*---
+pub const FLIGHTS: &str = "/*---
 [filters.carrier]
 type = \"text\"
 [filters.month]
@@ -27,7 +27,7 @@ where :user = 'alice'
 order by rowid";
 
 /// Loads flights.csv into SQLite; it writes NA for NULL.
-fn load_flights(path: &std::path::Path) {
+pub fn load_flights(path: &std::path::Path) {
     let mut connection = Connection::open(path).unwrap();
     let mut reader = csv::Reader::from_path(tool("flights.csv")).unwrap();
     let names: Vec<String> = reader
@@ -86,7 +86,7 @@ fn flights_come_back_row_for_row_in_other_readers() {
 }
 
 /// Compares a CSV file with the rows of flights.csv that the filters let pass.
-fn compare_flights(file: &Path, filters: &serde_json::Value, rows: usize) {
+pub fn compare_flights(file: &Path, filters: &serde_json::Value, rows: usize) {
     let (flights, filters) = (tool("flights.csv"), filters.to_string());
     let arguments = [flights.as_ref(), file.as_ref(), filters.as_ref()];
     let count: usize = python("compare_flights.py", &arguments)
@@ -133,12 +133,12 @@ fn flights_from_postgresql_are_the_same_bytes_as_from_sqlite() {
     }
 }
 
-fn naughty_strings() -> Vec<String> {
+pub fn naughty_strings() -> Vec<String> {
     serde_json::from_str(&fs::read_to_string(tool("blns.json")).unwrap()).unwrap()
 }
 
 /// A server whose rows are the naughty strings, in a database in this folder.
-fn naughty_server(folder: &Path) -> TestServer {
+pub fn naughty_server(folder: &Path) -> TestServer {
     let database = folder.join("naughty.db");
     let connection = Connection::open(&database).unwrap();
     connection

@@ -24,6 +24,7 @@ select true as boolean, 42::int8 as integer, 1234567890123456789 as long_integer
        'zwölf < 13 & \"x\"' as word, '=1+1' as formula, ' a' || chr(10) || 'b ' as spaces, '' as empty,
        null::text as missing, '\\x00ff'::bytea as bytes, date '2026-01-31' as day, date '1899-12-31' as old_day,
        time '12:30:00.25' as clock, timestamp '2026-01-31 10:00:00.123' as local_time,
+       interval '1 day 12:30:00.5' as duration, interval '1 mon' as months,
        timestamptz '2026-07-31 10:00:00+00' as instant, 'infinity'::timestamptz as never,
        uuid '00000000-0000-0000-0000-00000000002a' as id, '{\"a\": 1}'::jsonb as object
 where :user = 'alice'";
@@ -44,7 +45,7 @@ fn values_of_every_type_are_read_by_others_as_what_they_are() {
     let sheet = &book["sheets"][0];
     assert_eq!(sheet["name"], "All_ types");
     assert_eq!(sheet["frozen"], "A2");
-    assert_eq!(sheet["filter"], "A1:U2");
+    assert_eq!(sheet["filter"], "A1:W2");
     assert_eq!(sheet["bold"], true);
     assert_eq!(sheet["formats"][5], "#,##0.00");
     assert_eq!(sheet["rows"][0][5], "Amount (EUR)");
@@ -66,6 +67,8 @@ fn values_of_every_type_are_read_by_others_as_what_they_are() {
         "1899-12-31",
         "12:30:00.250000",
         "2026-01-31T10:00:00.123000",
+        "131400.5 s",
+        "1 mon",
         "2026-07-31T12:00:00",
         "infinity",
         "00000000-0000-0000-0000-00000000002a",
@@ -84,7 +87,7 @@ fn values_of_every_type_are_read_by_others_as_what_they_are() {
     let by_calamine = &said["calamine"]["All_ types"][1];
     assert_eq!(by_calamine[2], "1234567890123456789");
     assert_eq!(by_calamine[13], "2026-01-31");
-    assert_eq!(by_calamine[17], "2026-07-31T12:00:00");
+    assert_eq!(by_calamine[19], "2026-07-31T12:00:00");
 }
 
 #[test]

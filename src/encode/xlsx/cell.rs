@@ -142,6 +142,10 @@ impl CellWriter {
                 None => write_as_text(|text| time.write(text), out),
             },
             Cell::Timestamp(timestamp) => self.write_timestamp(timestamp, out),
+            Cell::Interval(interval) => match serial::of_interval(interval) {
+                Some((days, millis)) => self.write_serial(styles::DURATION, days, millis, out),
+                None => write_as_text(|text| interval.write(text), out),
+            },
             Cell::Uuid(uuid) => {
                 let mut buffer = Uuid::encode_buffer();
                 write_inline(uuid.hyphenated().encode_lower(&mut buffer), out);
@@ -227,7 +231,7 @@ fn is_exact(number: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::{Date, Time};
+    use crate::row::{Date, Interval, Time};
 
     fn written(cell: Cell<'_>) -> String {
         let mut out = Vec::new();
@@ -290,6 +294,22 @@ mod tests {
                     utc: true,
                 }),
                 r#"<c r="B12" s="3"><v>36526.25</v></c>"#,
+            ),
+            (
+                Cell::Interval(Interval {
+                    months: 0,
+                    days: 1,
+                    micros: 43_200_000_000,
+                }),
+                r#"<c r="B12" s="5"><v>1.5</v></c>"#,
+            ),
+            (
+                Cell::Interval(Interval {
+                    months: 1,
+                    days: 0,
+                    micros: 0,
+                }),
+                r#"<c r="B12" t="inlineStr"><is><t>1 mon</t></is></c>"#,
             ),
         ] {
             assert_eq!(written(cell), expected);

@@ -2,7 +2,7 @@
 //!
 //! ECMA-376 part 1, 18.17.4.1, the 1900 date system.
 
-use crate::row::{Date, Time};
+use crate::row::{Date, Interval, Time};
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 const MILLIS_PER_DAY: i64 = 86_400_000;
@@ -36,6 +36,16 @@ pub fn of_time(time: Time) -> Option<i64> {
     (0..MICROS_PER_DAY)
         .contains(&time.micros)
         .then_some(time.micros / 1000)
+}
+
+/// The days and milliseconds of a span of time, or `None` for one that has no length, that is below
+/// zero, which Excel shows as `####`, or that is longer than its calendar.
+pub fn of_interval(interval: Interval) -> Option<(i64, i64)> {
+    let micros = i64::from(interval.days).checked_mul(MICROS_PER_DAY)?;
+    let micros = micros.checked_add(interval.micros)?;
+    let days = micros.div_euclid(MICROS_PER_DAY);
+    (interval.months == 0 && (0..=LAST).contains(&days))
+        .then_some((days, micros.rem_euclid(MICROS_PER_DAY) / 1000))
 }
 
 /// Appends a day with a fraction, in nine places: enough to tell milliseconds apart.
@@ -103,6 +113,22 @@ mod tests {
         };
         assert_eq!(of_time(midnight), None);
         assert_eq!(of_time(Time { micros: 1999 }), Some(1));
+    }
+
+    #[test]
+    fn spans_of_time_that_have_a_length_are_numbers_of_days() {
+        let of = |months, days, micros| {
+            of_interval(Interval {
+                months,
+                days,
+                micros,
+            })
+        };
+        assert_eq!(of(0, 2, -1), Some((1, 86_399_999)));
+        assert_eq!(of(0, 0, 100 * MICROS_PER_DAY), Some((100, 0)));
+        assert_eq!(of(0, 0, -1), None);
+        assert_eq!(of(1, 0, 0), None);
+        assert_eq!(of(0, i32::MAX, i64::MAX), None);
     }
 
     proptest! {

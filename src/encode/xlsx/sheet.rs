@@ -179,6 +179,7 @@ fn width_of(cell: Cell<'_>) -> usize {
         Cell::Date(_) => "2026-01-31".len(),
         Cell::Time(_) => "10:00:00".len(),
         Cell::Timestamp(_) => "2026-01-31 10:00:00".len(),
+        Cell::Interval(_) => "1000:00:00".len(),
         Cell::Uuid(_) => "00000000-0000-0000-0000-000000000000".len(),
     }
 }

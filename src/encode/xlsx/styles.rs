@@ -7,12 +7,18 @@ pub const HEADER: u32 = 1;
 pub const DATE: u32 = 2;
 pub const TIMESTAMP: u32 = 3;
 pub const TIME: u32 = 4;
+pub const DURATION: u32 = 5;
 /// The first of the columns' own formats.
-pub const OWN: u32 = 5;
+pub const OWN: u32 = 6;
 
 /// Ids below 164 are Excel's own: ECMA-376 part 1, 18.8.30.
 const FIRST_ID: usize = 164;
-const FORMATS: [&str; 3] = ["yyyy\\-mm\\-dd", "yyyy\\-mm\\-dd\\ hh:mm:ss", "hh:mm:ss"];
+const FORMATS: [&str; 4] = [
+    "yyyy\\-mm\\-dd",
+    "yyyy\\-mm\\-dd\\ hh:mm:ss",
+    "hh:mm:ss",
+    "[h]:mm:ss",
+];
 
 /// `styles.xml`, with a style for each of these number formats.
 ///

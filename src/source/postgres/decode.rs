@@ -4,7 +4,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::formats::Format;
-use crate::row::{Cell, Date, RowBuffer, Time, Timestamp};
+use crate::row::{Cell, Date, Interval, RowBuffer, Time, Timestamp};
 
 /// How the values of a column are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,7 @@ pub(super) enum Decoder {
     Time,
     LocalTimestamp,
     Timestamp,
+    Interval,
     Uuid,
     Json,
     JsonBinary,
@@ -53,6 +54,7 @@ impl Decoder {
             Type::TIME => Decoder::Time,
             Type::TIMESTAMP => Decoder::LocalTimestamp,
             Type::TIMESTAMPTZ => Decoder::Timestamp,
+            Type::INTERVAL => Decoder::Interval,
             Type::UUID => Decoder::Uuid,
             Type::JSON => Decoder::Json,
             Type::JSONB => Decoder::JsonBinary,
@@ -81,6 +83,7 @@ impl Decoder {
             Decoder::Time => "time",
             Decoder::LocalTimestamp => "timestamp",
             Decoder::Timestamp => "timestamptz",
+            Decoder::Interval => "interval",
             Decoder::Uuid => "uuid",
             Decoder::Json => "json",
             Decoder::JsonBinary => "jsonb",
@@ -142,6 +145,7 @@ impl Decoder {
                 micros: i64::from_be_bytes(fixed(value)?),
                 utc: self == Decoder::Timestamp,
             }),
+            Decoder::Interval => Cell::Interval(Interval::from_bytes(fixed(value)?)),
             Decoder::Uuid => Cell::Uuid(Uuid::from_bytes(fixed(value)?)),
         });
         Ok(())
@@ -184,7 +188,7 @@ mod tests {
         assert_eq!(widen(f32::NEG_INFINITY), f64::NEG_INFINITY);
     }
 
-    const ALL: [Decoder; 19] = [
+    const ALL: [Decoder; 20] = [
         Decoder::Boolean,
         Decoder::Int2,
         Decoder::Int4,
@@ -201,6 +205,7 @@ mod tests {
         Decoder::Time,
         Decoder::LocalTimestamp,
         Decoder::Timestamp,
+        Decoder::Interval,
         Decoder::Uuid,
         Decoder::Json,
         Decoder::JsonBinary,

@@ -1,0 +1,194 @@
+//! Workbooks that take too long for every run, and readers that are too large for it:
+//! `make test-large`.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::harness::process::Rowlink;
+use crate::harness::{TestServer, python};
+use crate::real_data::{FLIGHTS, compare_flights, load_flights, naughty_server, naughty_strings};
+
+/// Downloads the workbook of an export; returns where it is.
+fn download(server: &Rowlink, export: &str, folder: &Path) -> PathBuf {
+    let file = folder.join("book.xlsx");
+    let link = server.link(json!({"export": export, "format": "xlsx"}));
+    let curl = Command::new("curl")
+        .arg("-sf")
+        .arg("-o")
+        .arg(&file)
+        .arg(link)
+        .status();
+    assert!(curl.unwrap().success());
+    file
+}
+
+/// The sheets of a workbook as LibreOffice reads them, each a CSV file.
+fn by_libreoffice(workbook: &Path) -> Vec<PathBuf> {
+    let folder = workbook.parent().unwrap();
+    // Separator, quote, UTF-8, from the first line; values, not what cells show; every sheet.
+    let csv = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,false,false,false,false,-1";
+    let office = Command::new("soffice")
+        .arg(format!(
+            "-env:UserInstallation=file://{}/profile",
+            folder.display()
+        ))
+        .args(["--headless", "--convert-to", csv, "--outdir"])
+        .args([folder, workbook])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&office.stderr);
+    assert!(office.status.success(), "{said}");
+    let stem = workbook.file_stem().unwrap().to_str().unwrap();
+    let mut sheets: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "csv"))
+        .filter(|path| {
+            path.file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with(&format!("{stem}-"))
+        })
+        .collect();
+    sheets.sort();
+    sheets
+}
+
+fn rows(csv: &Path) -> Vec<Vec<String>> {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_path(csv)
+        .unwrap();
+    let rows = reader
+        .records()
+        .map(|row| row.unwrap().iter().map(str::to_owned).collect());
+    rows.collect()
+}
+
+#[test]
+#[ignore = "needs LibreOffice: make test-large"]
+fn libreoffice_reads_flights_and_naughty_strings_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let request = |export: &str| json!({"export": export, "format": "xlsx"});
+    let workbook = folder.path().join("book.xlsx");
+
+    let database = folder.path().join("flights.db");
+    load_flights(&database);
+    let server = TestServer::over(&database, vec![("flights.sql", FLIGHTS)]);
+    fs::write(&workbook, &server.download(request("flights")).body).unwrap();
+    let [sheet] = by_libreoffice(&workbook).try_into().unwrap();
+    compare_flights(&sheet, &json!({}), 336_776);
+    fs::remove_file(sheet).unwrap();
+
+    let server = naughty_server(folder.path());
+    fs::write(&workbook, &server.download(request("naughty")).body).unwrap();
+    let [sheet] = by_libreoffice(&workbook).try_into().unwrap();
+    let found: Vec<String> = rows(&sheet)
+        .into_iter()
+        .skip(1)
+        .map(|mut row| row.remove(0))
+        .collect();
+    assert_eq!(found, naughty_strings());
+}
+
+const ROWS: u64 = 2_200_000;
+
+#[test]
+#[ignore = "takes minutes, and needs LibreOffice: make test-large"]
+fn two_million_rows_roll_over_to_further_sheets_for_each_reader() {
+    let sql = format!(
+        "with recursive n(i) as (select 1 union all select i + 1 from n where i < {ROWS}) \
+         select i as id, 'row ' || i as note, i / 4.0 as share from n where :user = 'alice'"
+    );
+    let server = Rowlink::serve(&[("orders.sql", &sql)]);
+    let folder = tempfile::tempdir().unwrap();
+    let workbook = download(&server, "orders", folder.path());
+    server.stop();
+    for reader in ["openpyxl", "calamine"] {
+        let file = folder.path().join(format!("{reader}.csv"));
+        let arguments = [
+            "csv".as_ref(),
+            workbook.as_ref(),
+            file.as_ref(),
+            reader.as_ref(),
+        ];
+        python("read_workbook.py", &arguments);
+        expect_rolled_over(&[file], reader);
+    }
+    let sheets = by_libreoffice(&workbook);
+    let names = sheets
+        .iter()
+        .map(|path| path.file_name().unwrap().to_str().unwrap());
+    let expected = [
+        "book-Orders (2).csv",
+        "book-Orders (3).csv",
+        "book-Orders.csv",
+    ];
+    assert_eq!(names.collect::<Vec<_>>(), expected);
+    let [second, third, first] = sheets.try_into().unwrap();
+    expect_rolled_over(&[first, second, third], "LibreOffice");
+}
+
+fn expect_rolled_over(files: &[PathBuf], reader: &str) {
+    let open = |path: &PathBuf| BufReader::new(File::open(path).unwrap()).lines();
+    let mut found = files.iter().flat_map(open).map(Result::unwrap);
+    for row in 1..=ROWS {
+        if (row - 1) % 1_048_575 == 0 {
+            assert_eq!(found.next().unwrap(), "id,note,share", "{reader}");
+        }
+        let expected = format!("{row},row {row},{}", row as f64 / 4.0);
+        assert_eq!(found.next().unwrap(), expected, "{reader}");
+    }
+    assert_eq!(found.next(), None, "{reader}");
+}
+
+#[test]
+#[ignore = "takes minutes, and 5 GB of disk: make test-large"]
+fn more_than_four_gibibytes_are_whole_for_each_unpacker_from_a_file_and_from_a_pipe() {
+    let sql = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 290000) \
+               select i as id, hex(randomblob(8000)) as noise from n where :user = 'alice'";
+    let server = Rowlink::serve(&[("noise.sql", sql)]);
+    let folder = tempfile::tempdir().unwrap();
+    let workbook = download(&server, "noise", folder.path());
+    server.stop();
+    assert!(fs::metadata(&workbook).unwrap().len() > 4 << 30);
+
+    let said: Value = serde_json::from_str(&python(
+        "read_workbook.py",
+        &["zip".as_ref(), workbook.as_ref()],
+    ))
+    .unwrap();
+    assert_eq!(said["first_bad_part"], Value::Null);
+    let sheets = said["sheets"].as_array().unwrap();
+    let sizes: Vec<u64> = sheets.iter().map(|size| size.as_u64().unwrap()).collect();
+    assert_eq!(sizes.len(), 2);
+    assert!(sizes.iter().all(|size| *size < 4 << 30) && sizes.iter().sum::<u64>() > 4 << 30);
+
+    let total = said["total"].to_string();
+    assert!(shell("unzip -tq \"$1\"", &workbook).contains("No errors detected"));
+    assert_eq!(shell("bsdtar -xOf \"$1\" | wc -c", &workbook).trim(), total);
+    assert_eq!(
+        shell("cat \"$1\" | bsdtar -xOf - | wc -c", &workbook).trim(),
+        total
+    );
+}
+
+/// What a command prints, in which `$1` stands for a file.
+fn shell(command: &str, file: &Path) -> String {
+    let output = Command::new("bash")
+        .args(["-o", "pipefail", "-ec", command, "bash"])
+        .arg(file)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.is_empty(),
+        "{command}: {said}"
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
