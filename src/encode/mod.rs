@@ -21,6 +21,17 @@ pub enum EncodeError {
         /// By how much.
         fault: TooLong,
     },
+    /// A label that is longer than a cell.
+    #[error("the header, column `{column}`: {fault}")]
+    LabelTooLong {
+        /// The column's name.
+        column: String,
+        /// By how much.
+        fault: TooLong,
+    },
+    /// A row that is longer than a sheet.
+    #[error("row {0}: it has more bytes than a sheet holds")]
+    RowTooLong(u64),
     /// More columns than a sheet has.
     #[error("there are {0} columns; a sheet holds 16384")]
     TooManyColumns(usize),

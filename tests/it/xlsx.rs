@@ -2,11 +2,16 @@
 
 use std::io::Read as _;
 
+use rowlink::encode::{Container, Looks, Properties, XlsxEncoder};
+use rowlink::format::XlsxOptions;
+use rowlink::row::{Cell, Column, RowBuffer, TimeZone};
 use serde_json::{Value, json};
 
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
-use crate::harness::{Call, Deployment, TestServer, begin, is_whole, read_workbook, unchunked};
+use crate::harness::{
+    Call, Deployment, TestServer, begin, is_whole, python, read_workbook, unchunked,
+};
 
 fn request(export: &str) -> Value {
     json!({"export": export, "format": "xlsx"})
@@ -126,6 +131,49 @@ fn no_rows_and_two_thousand_columns_are_files_that_others_read() {
     let rows = said["openpyxl"]["sheets"][0]["rows"].as_array().unwrap();
     let expected: Vec<i64> = (0..1999).collect();
     assert_eq!(rows[1], json!(expected));
+}
+
+/// No database has so many, so that no server can be asked for them.
+#[test]
+fn the_last_column_of_excel_is_read_by_others() {
+    let columns: Vec<Column> = (0..16_384)
+        .map(|index| Column {
+            name: format!("c{index}"),
+        })
+        .collect();
+    let looks = Looks {
+        options: XlsxOptions::default(),
+        labels: Default::default(),
+        number_formats: Default::default(),
+        time_zone: TimeZone::default(),
+    };
+    let properties = Properties {
+        title: "Wide".into(),
+        identifier: "1".into(),
+        created: 0,
+    };
+    let mut encoder = XlsxEncoder::new(&columns, looks, properties).unwrap();
+    let mut rows = RowBuffer::default();
+    rows.reset(columns.len());
+    (0..16_384).for_each(|index| rows.push(Cell::Integer(index)));
+    encoder.rows(&rows.finish().unwrap()).unwrap();
+    encoder.end();
+    let mut container = Container::default();
+    let pieces = encoder.take_pieces();
+    pieces.iter().for_each(|piece| container.write_piece(piece));
+
+    let folder = tempfile::tempdir().unwrap();
+    let (book, csv) = (folder.path().join("book.xlsx"), folder.path().join("csv"));
+    std::fs::write(&book, container.take()).unwrap();
+    for reader in ["openpyxl", "calamine"] {
+        let arguments = ["csv".as_ref(), book.as_ref(), csv.as_ref(), reader.as_ref()];
+        python("read_workbook.py", &arguments);
+        let read = std::fs::read_to_string(&csv).unwrap();
+        let numbers: Vec<String> = (0..16_384).map(|index| index.to_string()).collect();
+        let labels: Vec<&str> = columns.iter().map(|it| it.name.as_str()).collect();
+        let expected = format!("{}\n{}\n", labels.join(","), numbers.join(","));
+        assert!(read == expected, "{reader}");
+    }
 }
 
 #[test]

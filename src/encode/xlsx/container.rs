@@ -242,6 +242,7 @@ fn put_u64(out: &mut Vec<u8>, value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::io::{Cursor, Read as _};
 
     /// The parts as the `zip` crate reads them, from the central directory.
@@ -282,6 +283,61 @@ mod tests {
             ("empty".to_owned(), Vec::new()),
         ];
         assert!(read(archive) == expected);
+    }
+
+    /// What is written at once or in pieces, each of them flushed or not.
+    type Content = Vec<(Vec<u8>, bool)>;
+
+    fn any_content() -> impl Strategy<Value = Content> {
+        let noise = prop::collection::vec(any::<u8>(), 0..3000);
+        let repeats = (any::<u8>(), 0..200_000_usize).prop_map(|(byte, count)| vec![byte; count]);
+        prop::collection::vec((prop_oneof![noise, repeats], any::<bool>()), 0..5)
+    }
+
+    /// The parts as another library inflates them.
+    fn inflate(archive: &[u8]) -> Vec<Vec<u8>> {
+        let mut parts = zip::ZipArchive::new(Cursor::new(archive)).expect("an archive");
+        (0..parts.len())
+            .map(|index| {
+                let mut deflated = Vec::new();
+                let mut part = parts.by_index_raw(index).expect("a part");
+                part.read_to_end(&mut deflated).expect("its bytes");
+                miniz_oxide::inflate::decompress_to_vec(&deflated).expect("deflated bytes")
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_parts_are_two_libraries_inflate_the_same(
+            parts in prop::collection::vec((any::<bool>(), any_content()), 0..6),
+        ) {
+            let (mut container, mut archive) = (Container::default(), Vec::new());
+            let mut expected = Vec::new();
+            for (index, (known, content)) in parts.iter().enumerate() {
+                let name = format!("part{index}");
+                let whole: Vec<u8> = content.iter().flat_map(|(piece, _)| piece.clone()).collect();
+                if *known {
+                    container.part(&name, &whole);
+                } else {
+                    container.begin(&name);
+                    for (piece, flush) in content {
+                        container.write(piece);
+                        if *flush {
+                            container.flush();
+                            archive.extend(container.take());
+                        }
+                    }
+                    container.end();
+                }
+                expected.push((name, whole));
+            }
+            container.finish();
+            archive.extend(container.take());
+            let contents: Vec<Vec<u8>> = expected.iter().map(|(_, it)| it.clone()).collect();
+            prop_assert!(inflate(&archive) == contents);
+            prop_assert!(read(archive) == expected);
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod xml;
 use indexmap::IndexMap;
 
 use self::sheet::SheetWriter;
+use self::text::check_length;
 use self::workbook::Sheet;
 use super::EncodeError;
 use crate::format::XlsxOptions;
@@ -75,13 +76,17 @@ pub struct Looks {
 struct Limits {
     /// Excel's last row.
     rows: u32,
-    /// A ZIP part of 4 GiB needs ZIP64 sizes, which Excel does not read after the data.
+    /// The size at which no further row is begun.
     bytes: u64,
+    /// A ZIP part of 4 GiB needs ZIP64 sizes, which Excel does not read after the data. What ends a
+    /// sheet must still fit.
+    bytes_max: u64,
 }
 
 const LIMITS: Limits = Limits {
     rows: 1_048_576,
     bytes: 3_900 << 20,
+    bytes_max: (4 << 30) - (64 << 10),
 };
 
 /// Writes the rows of a workbook.
@@ -101,7 +106,7 @@ impl XlsxEncoder {
     /// Starts a file of these columns.
     ///
     /// # Errors
-    /// There are more of them than a sheet has.
+    /// There are more of them than a sheet has, or a label does not fit into a cell.
     pub fn new(
         columns: &[Column],
         looks: Looks,
@@ -109,6 +114,13 @@ impl XlsxEncoder {
     ) -> Result<XlsxEncoder, EncodeError> {
         if columns.len() > sheet::COLUMNS_MAX {
             return Err(EncodeError::TooManyColumns(columns.len()));
+        }
+        for column in columns {
+            let label = column.label(&looks.labels);
+            check_length(label).map_err(|fault| EncodeError::LabelTooLong {
+                column: column.name.clone(),
+                fault,
+            })?;
         }
         let own_formats = columns
             .iter()
@@ -136,9 +148,9 @@ impl XlsxEncoder {
     /// Writes rows.
     ///
     /// # Errors
-    /// A text does not fit into a cell.
+    /// A text does not fit into a cell, or a row into a sheet.
     pub fn rows(&mut self, batch: &RowBatch) -> Result<(), EncodeError> {
-        for (index, row) in batch.iter().enumerate() {
+        for row in batch.iter() {
             let full = self
                 .sheet
                 .as_ref()
@@ -156,18 +168,21 @@ impl XlsxEncoder {
                     &mut self.pieces,
                 )),
             };
+            self.rows += 1;
             sheet
                 .row(row)
                 .map_err(|(column, fault)| EncodeError::TooLong {
-                    row: self.rows + index as u64 + 1,
+                    row: self.rows,
                     column: self.columns[column].name.clone(),
                     fault,
                 })?;
+            if sheet.bytes() > self.limits.bytes_max {
+                return Err(EncodeError::RowTooLong(self.rows));
+            }
             if let Some(block) = sheet.take_block(BLOCK_BYTES) {
                 self.pieces.push(Piece::Content(block));
             }
         }
-        self.rows += batch.rows() as u64;
         Ok(())
     }
 
@@ -377,8 +392,26 @@ mod tests {
             created: 0,
         };
         let columns = vec![Column { name: "c".into() }; 16_385];
-        let error = XlsxEncoder::new(&columns, looks, properties).err();
+        let error = XlsxEncoder::new(&columns, looks.clone(), properties.clone()).err();
         assert_eq!(error, Some(EncodeError::TooManyColumns(16_385)));
+        let column = Column {
+            name: "x".repeat(32_768),
+        };
+        let error = XlsxEncoder::new(&[column], looks, properties).err();
+        assert!(matches!(error, Some(EncodeError::LabelTooLong { .. })));
+    }
+
+    #[test]
+    fn a_row_that_would_make_a_sheet_too_large_for_excel_is_refused() {
+        let limits = Limits {
+            bytes_max: 10_000,
+            ..LIMITS
+        };
+        let mut encoder = encoder(&["note"], limits, false);
+        let (short, long) = ("x".repeat(1_000), "x".repeat(9_000));
+        let rows = [vec![Cell::Text(&short)], vec![Cell::Text(&long)]];
+        let error = encoder.rows(&batch(1, &rows));
+        assert_eq!(error, Err(EncodeError::RowTooLong(2)));
     }
 
     #[derive(Debug, Clone)]

@@ -101,7 +101,12 @@ impl SheetWriter {
 
     /// Whether the next row belongs into another sheet.
     pub fn is_full(&self, limits: Limits) -> bool {
-        self.row >= limits.rows || self.taken + self.xml.len() as u64 >= limits.bytes
+        self.row >= limits.rows || self.bytes() >= limits.bytes
+    }
+
+    /// How much XML there is, taken or not.
+    pub fn bytes(&self) -> u64 {
+        self.taken + self.xml.len() as u64
     }
 
     /// What was written since the last time, if it is at least so long.
