@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 
 from common import (MEMORY_MIB_MAX, MEMORY_NOISE_MIB, ROOT, Server, alternate, curl, free_port, missed,
-                    report, report_memory, timed, wait_until_ready)
+                    peak_above_idle_mib, report, report_memory, timed, wait_until_ready)
 
 WALL_RATIO_MAX = 0.65
 CONCURRENT_RATIO_MAX = 0.92
@@ -122,10 +122,7 @@ def main():
                                          lambda: requests_per_second(server.link("small")), runs=TURNS)
             print(f"{SMALL_ROWS:,} rows, {CLIENTS} clients, against a handler that passes COPY … CSV through")
             report("requests a second", ours, theirs, "/s", "≥", REQUESTS_RATIO_MIN)
-        peaks = []
-        for export, downloads in [("bench", 1), ("bench10", 1), ("bench", 5)]:
-            with Server(url, exports, folder) as server:
-                peaks.append(server.peak_above_idle_mib(export, downloads))
+        peaks = [peak_above_idle_mib(url, exports, *what) for what in [("bench", 1), ("bench10", 1), ("bench", 5)]]
         report_memory("peak above idle, 1,000,000 rows", peaks[0], MEMORY_MIB_MAX)
         report_memory("peak above idle, 10,000,000 rows", peaks[1], MEMORY_MIB_MAX)
         if peaks[1] > peaks[0] + MEMORY_NOISE_MIB:

@@ -5,7 +5,8 @@ import statistics
 import subprocess
 import tempfile
 
-from common import (MEMORY_NOISE_MIB, ROOT, Server, alternate, curl, missed, report, report_memory, timed)
+from common import (MEMORY_NOISE_MIB, ROOT, Server, alternate, curl, missed, peak_above_idle_mib, report,
+                    report_memory, timed)
 from sqlite import COLUMNS, make_table
 
 DEFAULT_LEVEL_RATIO_MIN = 6
@@ -53,10 +54,8 @@ def main():
             report_first_byte(server.link("bench", "xlsx"))
         for name, path in file.items():
             print(f"  size of the file, {name:16} {path.stat().st_size / 1e6:9.1f} MB")
-        peaks = []
-        for database, export, downloads in [(million, "bench", 1), (ten_million, "bench5", 1), (million, "bench", 4)]:
-            with Server(f"sqlite:{database}", exports, folder) as server:
-                peaks.append(server.peak_above_idle_mib(export, downloads, "xlsx"))
+    peaks = [peak_above_idle_mib(f"sqlite:{database}", exports, export, downloads, "xlsx") for database, export, downloads
+             in [(million, "bench", 1), (ten_million, "bench5", 1), (million, "bench", 4)]]
     report_memory("peak above idle, 1,000,000 rows", peaks[0], MEMORY_MIB_MAX)
     report_memory("peak above idle, 5,000,000 rows", peaks[1], MEMORY_MIB_MAX)
     if peaks[1] > peaks[0] + MEMORY_NOISE_MIB:
