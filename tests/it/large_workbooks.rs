@@ -7,9 +7,11 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
-use crate::harness::{TestServer, python};
+use crate::harness::{Deployment, TestServer, python};
 use crate::real_data::{FLIGHTS, compare_flights, load_flights, naughty_server, naughty_strings};
+use crate::xlsx::TYPES;
 
 /// Downloads the workbook of an export; returns where it is.
 fn download(server: &Rowlink, export: &str, folder: &Path) -> PathBuf {
@@ -25,17 +27,26 @@ fn download(server: &Rowlink, export: &str, folder: &Path) -> PathBuf {
     file
 }
 
+/// What LibreOffice writes of a cell.
+enum Written {
+    Value,
+    AsShown,
+}
+
 /// The sheets of a workbook as LibreOffice reads them, each a CSV file.
-fn by_libreoffice(workbook: &Path) -> Vec<PathBuf> {
+fn by_libreoffice(workbook: &Path, written: Written) -> Vec<PathBuf> {
     let folder = workbook.parent().unwrap();
-    // Separator, quote, UTF-8, from the first line; values, not what cells show; every sheet.
-    let csv = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,false,false,false,false,-1";
+    // Separator, quote, UTF-8, from the first line, numbers without quotes; every sheet.
+    let as_shown = matches!(written, Written::AsShown);
+    let csv = format!(
+        "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,{as_shown},false,false,-1"
+    );
     let office = Command::new("soffice")
         .arg(format!(
             "-env:UserInstallation=file://{}/profile",
             folder.display()
         ))
-        .args(["--headless", "--convert-to", csv, "--outdir"])
+        .args(["--headless", "--convert-to", &csv, "--outdir"])
         .args([folder, workbook])
         .output()
         .unwrap();
@@ -80,19 +91,66 @@ fn libreoffice_reads_flights_and_naughty_strings_as_they_are() {
     load_flights(&database);
     let server = TestServer::over(&database, vec![("flights.sql", FLIGHTS)]);
     fs::write(&workbook, &server.download(request("flights")).body).unwrap();
-    let [sheet] = by_libreoffice(&workbook).try_into().unwrap();
+    let [sheet] = by_libreoffice(&workbook, Written::Value)
+        .try_into()
+        .unwrap();
     compare_flights(&sheet, &json!({}), 336_776);
     fs::remove_file(sheet).unwrap();
 
     let server = naughty_server(folder.path());
     fs::write(&workbook, &server.download(request("naughty")).body).unwrap();
-    let [sheet] = by_libreoffice(&workbook).try_into().unwrap();
+    let [sheet] = by_libreoffice(&workbook, Written::Value)
+        .try_into()
+        .unwrap();
     let found: Vec<String> = rows(&sheet)
         .into_iter()
         .skip(1)
         .map(|mut row| row.remove(0))
         .collect();
     assert_eq!(found, naughty_strings());
+}
+
+#[test]
+#[ignore = "needs LibreOffice: make test-large"]
+fn libreoffice_shows_values_of_every_type_as_what_they_are() {
+    let url = Cluster::shared().database("xlsx_libreoffice", "");
+    let server = Deployment::over(url, vec![("types.sql", TYPES)]).start();
+    let folder = tempfile::tempdir().unwrap();
+    let workbook = folder.path().join("book.xlsx");
+    let request = json!({"export": "types", "format": "xlsx"});
+    fs::write(&workbook, &server.download(request).body).unwrap();
+    let [sheet] = by_libreoffice(&workbook, Written::AsShown)
+        .try_into()
+        .unwrap();
+    let shown = rows(&sheet).remove(1);
+    assert_eq!(
+        shown,
+        [
+            "TRUE",
+            "42",
+            "1234567890123456789",
+            "1.5",
+            "#NUM!",
+            "12.50",
+            "0.1234567890123456789",
+            "zwölf < 13 & \"x\"",
+            "=1+1",
+            " a\nb ",
+            "",
+            "",
+            "00ff",
+            "2026-01-31",
+            "1899-12-31",
+            "12:30:00",
+            "2026-01-31 10:00:00",
+            "36:30:00",
+            "1 mon",
+            "2026-07-31 12:00:00",
+            "infinity",
+            "00000000-0000-0000-0000-00000000002a",
+            "{\"a\": 1}"
+        ]
+    );
 }
 
 const ROWS: u64 = 2_200_000;
@@ -119,7 +177,7 @@ fn two_million_rows_roll_over_to_further_sheets_for_each_reader() {
         python("read_workbook.py", &arguments);
         expect_rolled_over(&[file], reader);
     }
-    let sheets = by_libreoffice(&workbook);
+    let sheets = by_libreoffice(&workbook, Written::Value);
     let names = sheets
         .iter()
         .map(|path| path.file_name().unwrap().to_str().unwrap());

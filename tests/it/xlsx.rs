@@ -17,7 +17,7 @@ fn request(export: &str) -> Value {
     json!({"export": export, "format": "xlsx"})
 }
 
-const TYPES: &str = "/*---
+pub const TYPES: &str = "/*---
 title = 'All: types'
 timezone = 'Europe/Berlin'
 [columns.amount]
