@@ -15,7 +15,7 @@ test: setup lint ## Install what the tests need, check style, run every test
 	cargo test --doc
 	cargo test --all-targets
 
-test-large: setup ## Also install LibreOffice; test large workbooks: half an hour, 10 GB of disk
+test-large: ## Also install LibreOffice; test large workbooks: half an hour, 10 GB of disk
 	tests/setup.sh large
 	cargo test --release --test it large_workbooks -- --ignored --test-threads 1
 

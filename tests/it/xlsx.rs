@@ -3,8 +3,7 @@
 use std::io::Read as _;
 
 use rowlink::encode::{Container, Looks, Properties, XlsxEncoder};
-use rowlink::format::XlsxOptions;
-use rowlink::row::{Cell, Column, RowBuffer, TimeZone};
+use rowlink::row::{Cell, Column, RowBuffer};
 use serde_json::{Value, json};
 
 use crate::harness::postgres::Cluster;
@@ -141,18 +140,12 @@ fn the_last_column_of_excel_is_read_by_others() {
             name: format!("c{index}"),
         })
         .collect();
-    let looks = Looks {
-        options: XlsxOptions::default(),
-        labels: Default::default(),
-        number_formats: Default::default(),
-        time_zone: TimeZone::default(),
-    };
     let properties = Properties {
         title: "Wide".into(),
         identifier: "1".into(),
         created: 0,
     };
-    let mut encoder = XlsxEncoder::new(&columns, looks, properties).unwrap();
+    let mut encoder = XlsxEncoder::new(&columns, Looks::default(), properties).unwrap();
     let mut rows = RowBuffer::default();
     rows.reset(columns.len());
     (0..16_384).for_each(|index| rows.push(Cell::Integer(index)));

@@ -59,7 +59,7 @@ impl Container {
 }
 
 /// How a file looks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Looks {
     /// What a caller may choose.
     pub options: XlsxOptions,
@@ -168,17 +168,18 @@ impl XlsxEncoder {
                     &mut self.pieces,
                 )),
             };
-            self.rows += 1;
+            let number = self.rows + 1;
             sheet
                 .row(row)
                 .map_err(|(column, fault)| EncodeError::TooLong {
-                    row: self.rows,
+                    row: number,
                     column: self.columns[column].name.clone(),
                     fault,
                 })?;
             if sheet.bytes() > self.limits.bytes_max {
-                return Err(EncodeError::RowTooLong(self.rows));
+                return Err(EncodeError::RowTooLong(number));
             }
+            self.rows = number;
             if let Some(block) = sheet.take_block(BLOCK_BYTES) {
                 self.pieces.push(Piece::Content(block));
             }
@@ -380,24 +381,18 @@ mod tests {
             error.expect_err("too long").to_string(),
             "row 2, column `note`: a text has 32768 UTF-16 code units; a cell holds 32767"
         );
-        let looks = Looks {
-            options: XlsxOptions::default(),
-            labels: IndexMap::new(),
-            number_formats: IndexMap::new(),
-            time_zone: TimeZone::default(),
-        };
         let properties = Properties {
             title: "T".into(),
             identifier: "i".into(),
             created: 0,
         };
         let columns = vec![Column { name: "c".into() }; 16_385];
-        let error = XlsxEncoder::new(&columns, looks.clone(), properties.clone()).err();
+        let error = XlsxEncoder::new(&columns, Looks::default(), properties.clone()).err();
         assert_eq!(error, Some(EncodeError::TooManyColumns(16_385)));
         let column = Column {
             name: "x".repeat(32_768),
         };
-        let error = XlsxEncoder::new(&[column], looks, properties).err();
+        let error = XlsxEncoder::new(&[column], Looks::default(), properties).err();
         assert!(matches!(error, Some(EncodeError::LabelTooLong { .. })));
     }
 
