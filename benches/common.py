@@ -99,6 +99,9 @@ class Server:
             "ROWLINK_EXPORTS_DIR": str(exports_dir),
             "ROWLINK_SIGNING_KEYS": key,
             "ROWLINK_API_KEYS_FILE": str(pathlib.Path(folder) / "api-keys.toml"),
+            # One user does everything here.
+            "ROWLINK_MAX_DOWNLOADS_PER_USER": "1000",
+            "ROWLINK_MAX_LINKS_PER_SECOND": "100000",
             "ROWLINK_LOG": "error",
         }
         # Not a byte goes to a file, or the server dies.

@@ -1,14 +1,20 @@
-//! Who is asking. Pure: takes a bearer token and the time, knows no HTTP.
+//! Who is asking. Takes a token and the time, whatever the request was that brought it. The only
+//! I/O is that of [`JwtKey::KeySetUrl`].
 
 mod api_key;
+mod jwks;
 mod jwt;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
 
 use crate::link::UserId;
 
 pub use api_key::{ApiKeyFault, ApiKeys, NewApiKey};
-pub use jwt::{JWT_SECRET_BYTES_MIN, JwtVerifier};
+pub use jwt::{JWT_SECRET_BYTES_MIN, JwtFault, JwtKey, JwtRules, JwtVerifier};
 
 /// A caller whose credential was verified.
 #[derive(Debug, Clone)]
@@ -35,29 +41,64 @@ pub enum AuthError {
     Missing,
     /// The credential is not one of ours, or no longer good.
     #[error("{0}")]
-    Refused(&'static str),
+    Refused(Cow<'static, str>),
+    /// The issuer's keys were never to be had, so its tokens cannot be told from others.
+    #[error("the token's issuer does not publish its keys now")]
+    KeysUnavailable,
 }
 
-/// Everything that lets callers in: at least one of the two.
+/// Everything that lets callers in.
 pub struct Door {
-    /// Verifies tokens of an identity provider.
-    pub jwt: Option<JwtVerifier>,
-    /// Keys for scripts and back ends.
-    pub api_keys: Option<ApiKeys>,
+    issuers: Vec<JwtVerifier>,
+    api_keys: ArcSwapOption<ApiKeys>,
 }
 
 impl Door {
-    /// Finds out who holds a bearer token. `now` is in Unix seconds.
+    /// Lets in who has a token of an issuer, or an API key. Where there are several issuers, each
+    /// has an `iss` of its own.
+    pub fn new(issuers: Vec<JwtVerifier>, api_keys: Option<ApiKeys>) -> Door {
+        Door {
+            issuers,
+            api_keys: ArcSwapOption::new(api_keys.map(Arc::new)),
+        }
+    }
+
+    /// Lets in from now on who has one of other API keys.
+    pub fn set_api_keys(&self, keys: ApiKeys) {
+        self.api_keys.store(Some(Arc::new(keys)));
+    }
+
+    /// Fetches what issuers publish, so that the first token need not wait for it. Returns the
+    /// issuers whose keys cannot be had now; they are asked again when a token comes.
+    pub async fn warm_up(&self) -> Vec<String> {
+        let mut silent = Vec::new();
+        for issuer in &self.issuers {
+            if issuer.warm_up().await.is_err() {
+                silent.push(issuer.issuer().unwrap_or("of the tokens").to_owned());
+            }
+        }
+        silent
+    }
+
+    /// Finds out who holds a token. `now` is in Unix seconds.
     ///
     /// # Errors
     /// Nobody does.
-    pub fn admit(&self, token: &str, now: u64) -> Result<Caller, AuthError> {
-        if let Some(caller) = self.api_keys.as_ref().and_then(|keys| keys.find(token)) {
+    pub async fn admit(&self, token: &str, now: u64) -> Result<Caller, AuthError> {
+        let keys = self.api_keys.load();
+        if let Some(caller) = keys.as_ref().and_then(|keys| keys.find(token)) {
             return Ok(caller);
         }
-        match &self.jwt {
-            Some(jwt) => jwt.verify(token, now),
-            None => Err(AuthError::Refused("the API key is not known")),
+        match self.issuers.as_slice() {
+            [] => Err(AuthError::Refused("the API key is not known".into())),
+            [issuer] => issuer.verify(token, now).await,
+            issuers => {
+                let claimed = jwt::claimed_issuer(token);
+                let named = |issuer: &&JwtVerifier| issuer.issuer() == claimed.as_deref();
+                let issuer = issuers.iter().find(named).filter(|_| claimed.is_some());
+                let unknown = || AuthError::Refused("the token is by another issuer".into());
+                issuer.ok_or_else(unknown)?.verify(token, now).await
+            }
         }
     }
 }

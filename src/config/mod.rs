@@ -1,36 +1,47 @@
 //! The environment → [`Config`]. Every bad variable is reported at once.
 
+mod callers;
 mod database;
+mod edge;
+mod faults;
+mod log;
+mod reload;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
-use std::fs;
-use std::net::SocketAddr;
-use std::ops::RangeInclusive;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::auth::{ApiKeys, Door, JWT_SECRET_BYTES_MIN, JwtVerifier};
+use crate::auth::Door;
 use crate::catalog::DEFAULT_DATABASE;
 use crate::export::Policy;
-use crate::link::Keyring;
+use crate::http::{Drain, Edge, TlsFiles};
+use crate::link::{Keyring, Revocations};
+use faults::{Faults, read};
 
 pub use database::DatabaseUrl;
+pub use faults::ConfigFault;
+pub use log::Log;
+pub use reload::Reload;
 
 /// Every variable starts with this.
 pub const PREFIX: &str = "ROWLINK_";
+
+const DEFAULT_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// What a deployment is configured to do.
 pub struct Config {
     /// Where to listen.
     pub bind: SocketAddr,
+    /// Where to listen for metrics and probes alone, if not where everything else is.
+    pub metrics_bind: Option<SocketAddr>,
+    /// The certificate to serve under, if TLS does not end at a proxy.
+    pub tls: Option<TlsFiles>,
     /// Where the rows are, by the names that exports use.
     pub databases: BTreeMap<String, DatabaseUrl>,
     /// How many downloads may have a connection to a database at a time.
@@ -39,32 +50,32 @@ pub struct Config {
     pub exports_dir: PathBuf,
     /// What signs and verifies links.
     pub keyring: Keyring,
+    /// Which links are refused though they are genuine.
+    pub revocations: Revocations,
     /// What links and downloads may be.
     pub policy: Policy,
     /// Who may ask for links.
     pub door: Door,
-    /// What to log.
-    pub log: EnvFilter,
+    /// How browsers and proxies see us.
+    pub edge: Edge,
+    /// How to stop.
+    pub drain: Drain,
+    /// What to read again while the service runs.
+    pub reload: Reload,
+    /// What to log, and how.
+    pub log: Log,
     /// Variables in our prefix that nothing reads: most likely typing errors. Not faults, because
     /// Kubernetes adds such variables for a service named `rowlink`.
     pub unknown: Vec<String>,
-}
-
-/// A variable that does not fit: its name, and what was expected. Never its value, which may be
-/// a secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{variable}: {message}")]
-pub struct ConfigFault {
-    /// The variable's name.
-    pub variable: String,
-    /// What was expected.
-    pub message: String,
 }
 
 /// The variables as they stand in the environment.
 #[derive(Default, Deserialize)]
 struct Variables {
     bind: Option<String>,
+    metrics_bind: Option<String>,
+    tls_cert_file: Option<PathBuf>,
+    tls_key_file: Option<PathBuf>,
     public_url: Option<String>,
     database_url: Option<Zeroizing<String>>,
     database_url_file: Option<PathBuf>,
@@ -74,16 +85,35 @@ struct Variables {
     exports_dir: Option<PathBuf>,
     signing_keys: Option<Zeroizing<String>>,
     signing_keys_file: Option<PathBuf>,
+    revocations_file: Option<PathBuf>,
     default_ttl_seconds: Option<String>,
     max_ttl_seconds: Option<String>,
     max_download_seconds: Option<String>,
     stall_seconds: Option<String>,
+    max_downloads: Option<String>,
+    max_downloads_per_user: Option<String>,
+    max_downloads_per_link: Option<String>,
+    max_links_per_second: Option<String>,
+    drain_delay_seconds: Option<String>,
+    drain_seconds: Option<String>,
     jwt_hs256_secret: Option<Zeroizing<String>>,
     jwt_hs256_secret_file: Option<PathBuf>,
+    jwt_public_key_file: Option<PathBuf>,
+    jwt_jwks_url: Option<String>,
+    jwt_algorithms: Option<String>,
     jwt_issuer: Option<String>,
     jwt_audience: Option<String>,
+    jwt_user_claim: Option<String>,
+    jwt_issuers_file: Option<PathBuf>,
+    jwt_cookie: Option<String>,
+    jwt_query_param: Option<String>,
     api_keys_file: Option<PathBuf>,
+    cors_origins: Option<String>,
+    trusted_proxies: Option<String>,
+    return_url: Option<String>,
     log: Option<String>,
+    log_format: Option<String>,
+    otlp_endpoint: Option<String>,
     #[serde(flatten)]
     unknown: BTreeMap<String, String>,
 }
@@ -119,227 +149,167 @@ impl Config {
     }
 
     fn from_variables(
-        variables: Variables,
+        mut variables: Variables,
         mut faults: Faults,
     ) -> Result<Config, Vec<ConfigFault>> {
-        let bind = variables.bind.as_deref().unwrap_or("127.0.0.1:8080");
-        let bind: Option<SocketAddr> = bind
-            .parse()
-            .map_err(|_| faults.add("BIND", "expected an address and port like 0.0.0.0:8080"))
-            .ok();
-        let public_url = faults.required("PUBLIC_URL", variables.public_url);
-        let public_url =
-            public_url.and_then(|text| faults.check("PUBLIC_URL", public_url_of(&text)));
-        let database = faults.secret(
-            "DATABASE_URL",
-            variables.database_url,
-            variables.database_url_file,
-        );
-        let database = faults.required("DATABASE_URL", database);
-        let database =
-            database.and_then(|text| faults.check("DATABASE_URL", DatabaseUrl::parse(&text)));
-        let others = faults.secret("DATABASES", variables.databases, variables.databases_file);
-        let others = others.map(|text| {
-            faults
-                .check_all("DATABASES", database::parse_list(&text))
-                .unwrap_or_default()
-        });
+        let bind = address(&mut faults, "BIND", variables.bind.take());
+        let metrics_bind = address(&mut faults, "METRICS_BIND", variables.metrics_bind.take());
+        let tls = faults
+            .check("TLS_KEY_FILE", edge::tls(&mut variables))
+            .flatten();
+        let databases = databases(&mut variables, &mut faults);
         let database_connections = faults.number(
             "DATABASE_CONNECTIONS",
-            variables.database_connections,
+            variables.database_connections.take(),
             10,
             1..=1000,
         );
+        let reload = Reload::new(&variables, tls.as_ref());
         let keys = faults.secret(
             "SIGNING_KEYS",
-            variables.signing_keys,
-            variables.signing_keys_file,
+            variables.signing_keys.take(),
+            variables.signing_keys_file.take(),
         );
         let keys = faults.required("SIGNING_KEYS", keys);
         let keyring = keys.and_then(|text| faults.check_all("SIGNING_KEYS", Keyring::parse(&text)));
-        let mut policy = Policy::with_defaults(public_url.unwrap_or_default());
-        let mut seconds = |variable: &str, text: Option<String>, default: u64| {
-            faults.number(variable, text, default, 1..=604_800)
-        };
-        policy.ttl_seconds_max = seconds(
-            "MAX_TTL_SECONDS",
-            variables.max_ttl_seconds,
-            policy.ttl_seconds_max,
-        );
-        policy.ttl_seconds_default = seconds(
-            "DEFAULT_TTL_SECONDS",
-            variables.default_ttl_seconds,
-            policy.ttl_seconds_default,
-        );
-        policy.download_max = Duration::from_secs(seconds(
-            "MAX_DOWNLOAD_SECONDS",
-            variables.max_download_seconds,
-            policy.download_max.as_secs(),
-        ));
-        policy.stall_max = Duration::from_secs(seconds(
-            "STALL_SECONDS",
-            variables.stall_seconds,
-            policy.stall_max.as_secs(),
-        ));
-        if policy.ttl_seconds_default > policy.ttl_seconds_max {
-            faults.add(
-                "DEFAULT_TTL_SECONDS",
-                "expected no more than ROWLINK_MAX_TTL_SECONDS",
-            );
-        }
-
-        let nobody = variables.jwt_hs256_secret.is_none()
-            && variables.jwt_hs256_secret_file.is_none()
-            && variables.api_keys_file.is_none();
-        let secret = faults.secret(
-            "JWT_HS256_SECRET",
-            variables.jwt_hs256_secret,
-            variables.jwt_hs256_secret_file,
-        );
-        let (issuer, audience) = (variables.jwt_issuer, variables.jwt_audience);
-        let jwt = secret.and_then(|secret| {
-            faults.check(
-                "JWT_HS256_SECRET",
-                jwt_of(&secret, issuer.as_deref(), audience.as_deref()),
-            )
+        let revocations = variables.revocations_file.take().and_then(|path| {
+            let text = faults.check("REVOCATIONS_FILE", read(&path))?;
+            faults.check_all("REVOCATIONS_FILE", Revocations::parse(&text))
         });
-        let api_keys = variables.api_keys_file.and_then(|path| {
-            let text = faults.check("API_KEYS_FILE", read(&path))?;
-            faults.check_all("API_KEYS_FILE", ApiKeys::parse(&text))
-        });
-        if nobody {
-            faults.add(
-                "JWT_HS256_SECRET",
-                "set this, ROWLINK_API_KEYS_FILE or both: without them nobody could ask for a link",
-            );
-        }
+        let policy = policy(&mut variables, &mut faults);
+        let drain = drain(&mut variables, &mut faults);
+        let door = callers::door(&mut variables, &mut faults);
+        let edge = edge::edge(&mut variables, &mut faults, metrics_bind.is_some());
+        let log = log::log(&mut variables, &mut faults);
 
         let unknown = variables.unknown.into_keys();
-        let log = faults.check("LOG", log_filter(variables.log.as_deref()));
-
-        match (bind, database, keyring, log) {
-            (Some(bind), Some(database), Some(keyring), Some(log)) if faults.0.is_empty() => {
-                let mut databases = others.unwrap_or_default();
-                databases.insert(DEFAULT_DATABASE.to_owned(), database);
-                Ok(Config {
-                    bind,
-                    databases,
-                    database_connections,
-                    exports_dir: variables.exports_dir.unwrap_or_else(|| "exports".into()),
-                    keyring,
-                    policy,
-                    door: Door { jwt, api_keys },
-                    log,
-                    unknown: unknown
-                        .map(|name| format!("{PREFIX}{}", name.to_uppercase()))
-                        .collect(),
-                })
-            }
+        match (databases, keyring, log) {
+            (Some(databases), Some(keyring), Some(log)) if faults.0.is_empty() => Ok(Config {
+                bind: bind.unwrap_or(DEFAULT_BIND),
+                metrics_bind,
+                tls,
+                databases,
+                database_connections,
+                exports_dir: variables.exports_dir.unwrap_or_else(|| "exports".into()),
+                keyring,
+                revocations: revocations.unwrap_or_default(),
+                policy,
+                door,
+                edge,
+                drain,
+                reload,
+                log,
+                unknown: unknown
+                    .map(|name| format!("{PREFIX}{}", name.to_uppercase()))
+                    .collect(),
+            }),
             _ => Err(faults.0),
         }
     }
 }
 
-#[derive(Default)]
-struct Faults(Vec<ConfigFault>);
-
-impl Faults {
-    fn add(&mut self, variable: &str, message: impl fmt::Display) {
-        self.0.push(ConfigFault {
-            variable: format!("{PREFIX}{variable}"),
-            message: message.to_string(),
-        });
-    }
-
-    fn check<T, E: fmt::Display>(&mut self, variable: &str, result: Result<T, E>) -> Option<T> {
-        result.map_err(|fault| self.add(variable, fault)).ok()
-    }
-
-    fn check_all<T, E: fmt::Display>(
-        &mut self,
-        variable: &str,
-        result: Result<T, Vec<E>>,
-    ) -> Option<T> {
-        let add_all = |found: Vec<E>| found.iter().for_each(|fault| self.add(variable, fault));
-        result.map_err(add_all).ok()
-    }
-
-    fn required<T>(&mut self, variable: &str, value: Option<T>) -> Option<T> {
-        let reported =
-            |fault: &ConfigFault| fault.variable.starts_with(&format!("{PREFIX}{variable}"));
-        if value.is_none() && !self.0.iter().any(reported) {
-            self.add(variable, "is required");
-        }
-        value
-    }
-
-    /// A secret from its variable, or from the file that `X_FILE` names.
-    fn secret(
-        &mut self,
-        variable: &str,
-        value: Option<Zeroizing<String>>,
-        file: Option<PathBuf>,
-    ) -> Option<Zeroizing<String>> {
-        let file_variable = format!("{variable}_FILE");
-        match (value, file) {
-            (Some(_), Some(_)) => {
-                self.add(
-                    &file_variable,
-                    format!("set this or {PREFIX}{variable}, not both"),
-                );
-                None
-            }
-            (None, Some(path)) => self.check(&file_variable, read(&path)),
-            (value, None) => value,
-        }
-    }
-
-    fn number<T: FromStr + PartialOrd + fmt::Display>(
-        &mut self,
-        variable: &str,
-        text: Option<String>,
-        default: T,
-        range: RangeInclusive<T>,
-    ) -> T {
-        let Some(text) = text else {
-            return default;
-        };
-        match text.parse() {
-            Ok(number) if range.contains(&number) => number,
-            _ => {
-                let (least, most) = (range.start(), range.end());
-                let message = format!("expected a whole number from {least} to {most}");
-                self.add(variable, message);
-                default
-            }
-        }
-    }
+fn address(faults: &mut Faults, variable: &str, text: Option<String>) -> Option<SocketAddr> {
+    let parsed = text?.parse();
+    faults.check(
+        variable,
+        parsed.map_err(|_| "expected an address and port like 0.0.0.0:8080"),
+    )
 }
 
-/// What to log: a level, or directives as `tracing` has them.
-///
-/// # Errors
-/// It is neither.
-pub fn log_filter(text: Option<&str>) -> Result<EnvFilter, &'static str> {
-    // The framework's own line for a broken body repeats ours without saying which download.
-    // The driver repeats every notice that the database gives.
-    let default = "info,actix_server=warn,actix_http=off,tokio_postgres=warn";
-    let text = text.unwrap_or(default);
-    // The filter's own parser panics on some text that is not ASCII.
-    Some(text)
-        .filter(|text| text.is_ascii())
-        .and_then(|text| EnvFilter::try_new(text).ok())
-        .ok_or("expected error, warn, info, debug, trace, or a filter like rowlink=debug")
+fn databases(
+    variables: &mut Variables,
+    faults: &mut Faults,
+) -> Option<BTreeMap<String, DatabaseUrl>> {
+    let url = faults.secret(
+        "DATABASE_URL",
+        variables.database_url.take(),
+        variables.database_url_file.take(),
+    );
+    let url = faults.required("DATABASE_URL", url);
+    let url = url.and_then(|text| faults.check("DATABASE_URL", DatabaseUrl::parse(&text)));
+    let others = faults.secret(
+        "DATABASES",
+        variables.databases.take(),
+        variables.databases_file.take(),
+    );
+    let others = others.and_then(|text| faults.check_all("DATABASES", database::parse_list(&text)));
+    let mut databases = others.unwrap_or_default();
+    databases.insert(DEFAULT_DATABASE.to_owned(), url?);
+    Some(databases)
 }
 
-/// The text of a file without the line end that editors add.
-fn read(path: &PathBuf) -> Result<Zeroizing<String>, String> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let text = Zeroizing::new(text);
-    Ok(Zeroizing::new(
-        text.trim_end_matches(['\r', '\n']).to_owned(),
-    ))
+fn policy(variables: &mut Variables, faults: &mut Faults) -> Policy {
+    let public_url = faults.required("PUBLIC_URL", variables.public_url.take());
+    let public_url = public_url.and_then(|text| faults.check("PUBLIC_URL", public_url_of(&text)));
+    let mut policy = Policy::with_defaults(public_url.unwrap_or_default());
+    let mut seconds = |variable: &str, text: Option<String>, default: u64| {
+        faults.number(variable, text, default, 1..=604_800)
+    };
+    policy.ttl_seconds_max = seconds(
+        "MAX_TTL_SECONDS",
+        variables.max_ttl_seconds.take(),
+        policy.ttl_seconds_max,
+    );
+    policy.ttl_seconds_default = seconds(
+        "DEFAULT_TTL_SECONDS",
+        variables.default_ttl_seconds.take(),
+        policy.ttl_seconds_default,
+    );
+    policy.download_max = Duration::from_secs(seconds(
+        "MAX_DOWNLOAD_SECONDS",
+        variables.max_download_seconds.take(),
+        policy.download_max.as_secs(),
+    ));
+    policy.stall_max = Duration::from_secs(seconds(
+        "STALL_SECONDS",
+        variables.stall_seconds.take(),
+        policy.stall_max.as_secs(),
+    ));
+    if policy.ttl_seconds_default > policy.ttl_seconds_max {
+        let message = "expected no more than ROWLINK_MAX_TTL_SECONDS";
+        faults.add("DEFAULT_TTL_SECONDS", message);
+    }
+    let limits = &mut policy.limits;
+    let mut count = |variable: &str, text: Option<String>, limit: &mut usize| {
+        *limit = faults.number(variable, text, *limit, 1..=1_000_000);
+    };
+    count(
+        "MAX_DOWNLOADS",
+        variables.max_downloads.take(),
+        &mut limits.downloads,
+    );
+    count(
+        "MAX_DOWNLOADS_PER_USER",
+        variables.max_downloads_per_user.take(),
+        &mut limits.downloads_per_user,
+    );
+    count(
+        "MAX_DOWNLOADS_PER_LINK",
+        variables.max_downloads_per_link.take(),
+        &mut limits.downloads_per_link,
+    );
+    limits.links_per_second = faults.number(
+        "MAX_LINKS_PER_SECOND",
+        variables.max_links_per_second.take(),
+        limits.links_per_second,
+        1..=1_000_000,
+    );
+    policy
+}
+
+fn drain(variables: &mut Variables, faults: &mut Faults) -> Drain {
+    let mut seconds = |variable: &str, text: Option<String>, default: Duration| {
+        Duration::from_secs(faults.number(variable, text, default.as_secs(), 0..=3600))
+    };
+    let Drain { delay, max } = Drain::default();
+    Drain {
+        delay: seconds(
+            "DRAIN_DELAY_SECONDS",
+            variables.drain_delay_seconds.take(),
+            delay,
+        ),
+        max: seconds("DRAIN_SECONDS", variables.drain_seconds.take(), max),
+    }
 }
 
 fn public_url_of(text: &str) -> Result<String, &'static str> {
@@ -357,20 +327,10 @@ fn public_url_of(text: &str) -> Result<String, &'static str> {
         .ok_or(expected)
 }
 
-fn jwt_of(
-    secret: &str,
-    issuer: Option<&str>,
-    audience: Option<&str>,
-) -> Result<JwtVerifier, String> {
-    if secret.len() < JWT_SECRET_BYTES_MIN {
-        return Err(format!("expected at least {JWT_SECRET_BYTES_MIN} bytes"));
-    }
-    Ok(JwtVerifier::hs256(secret.as_bytes(), issuer, audience))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     const KEY: &str = "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
@@ -423,9 +383,9 @@ mod tests {
         ]);
         let expected = [
             "BIND",
-            "PUBLIC_URL",
             "DATABASE_URL",
             "SIGNING_KEYS",
+            "PUBLIC_URL",
             "MAX_TTL_SECONDS",
             "DEFAULT_TTL_SECONDS",
             "JWT_HS256_SECRET",
@@ -482,6 +442,69 @@ mod tests {
         let names: Vec<&str> = databases.keys().map(String::as_str).collect();
         assert_eq!(names, ["archive", "default", "warehouse"]);
         assert!(matches!(databases["warehouse"], DatabaseUrl::Postgres(_)));
+    }
+
+    #[test]
+    fn the_edge_is_as_strict_as_browsers_and_proxies_are() {
+        for (name, value) in [
+            ("CORS_ORIGINS", "https://shop.example.com/"),
+            ("CORS_ORIGINS", "https://a.example, *"),
+            ("TRUSTED_PROXIES", "10.0.0.0/33"),
+            ("RETURN_URL", "javascript:alert(1)"),
+            ("JWT_COOKIE", "a=b"),
+            ("JWT_QUERY_PARAM", "rl_token"),
+            ("TLS_KEY_FILE", "/only/this"),
+            ("METRICS_BIND", "9000"),
+            ("DRAIN_SECONDS", "-1"),
+            ("MAX_DOWNLOADS", "0"),
+            ("MAX_LINKS_PER_SECOND", "many"),
+            ("LOG_FORMAT", "xml"),
+            ("JWT_ALGORITHMS", "HS384"),
+            ("JWT_ALGORITHMS", "RS256"),
+        ] {
+            assert_eq!(
+                faults(&[(name, value)]),
+                [format!("{PREFIX}{name}")],
+                "{value}"
+            );
+        }
+        let config = config(&[
+            ("CORS_ORIGINS", "https://a.example, http://localhost:3000"),
+            ("TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
+        ]);
+        let edge = config.expect("a configuration").edge;
+        assert_eq!(
+            edge.cors_origins,
+            ["https://a.example", "http://localhost:3000"]
+        );
+        assert_eq!(edge.trusted_proxies.len(), 2);
+    }
+
+    #[test]
+    fn of_several_issuers_each_has_a_name_and_one_kind_of_key() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("issuers.toml");
+        let found = |text: &str, issuer: &str| {
+            fs::write(&path, text).expect("a file");
+            let file = path.to_str().expect("UTF-8");
+            config(&[("JWT_ISSUERS_FILE", file), ("JWT_ISSUER", issuer)]).err()
+        };
+        let jwks = "jwks_url = 'https://id.example/keys'\nalgorithms = ['ES256']\n";
+        let good = format!("[issuers.a]\nissuer = 'https://id.example'\n{jwks}");
+        assert_eq!(found(&good, "https://shop.example"), None);
+        let file = Some(vec![format!("{PREFIX}JWT_ISSUERS_FILE")]);
+        assert_eq!(found(&good, ""), Some(vec![format!("{PREFIX}JWT_ISSUER")]));
+        assert_eq!(found(&good, "https://id.example"), file);
+        for bad in [
+            String::new(),
+            "[issuers.a]\nissuer = 'x'\n".to_owned(),
+            good.replace("https://id.example/keys", "http://id.example/keys"),
+            good.replace("ES256", "HS256"),
+            good.replace("['ES256']", "['ES256', 'RS256']"),
+            format!("{good}public_key_file = '/nonexistent'\n"),
+        ] {
+            assert_eq!(found(&bad, "https://shop.example"), file, "{bad}");
+        }
     }
 
     #[test]

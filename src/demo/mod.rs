@@ -8,10 +8,10 @@ use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::auth::{Door, JwtVerifier, NewApiKey};
+use crate::auth::{Door, JwtKey, JwtRules, JwtVerifier, NewApiKey};
 use crate::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::export::{Exporter, Policy};
-use crate::http::{Clock, Service};
+use crate::http::{Clock, Edge, Service};
 use crate::link::{self, Keyring};
 use crate::source::{Sources, SqliteSource, dialects};
 
@@ -63,17 +63,11 @@ impl Demo {
 
         let expires = clock() + TOKEN_SECONDS;
         let tokens = USERS.map(|user| (user, token(user, expires, secret.as_bytes())));
-        let jwt = Some(JwtVerifier::hs256(secret.as_bytes(), None, None));
-        let door = Door {
-            jwt,
-            api_keys: None,
-        };
+        let issuer = JwtVerifier::new(JwtKey::Secret(secret), JwtRules::default());
+        let issuer = issuer.expect("a generated key is long enough for a secret");
+        let door = Door::new(vec![issuer], None);
         Ok(Demo {
-            service: Service {
-                exporter,
-                door,
-                clock,
-            },
+            service: Service::new(exporter, door, clock, Edge::default()),
             welcome: welcome(address, &tokens),
             folder,
         })

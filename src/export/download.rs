@@ -2,6 +2,7 @@
 
 use tokio::time::{Instant, timeout_at};
 
+use super::quota::Slot;
 use super::workbook::Workbook;
 use crate::encode::{EncodeError, Encoder};
 use crate::source::{RowStream, SourceError};
@@ -14,6 +15,7 @@ const CHUNK_BYTES_FORESEEN: usize = 256 * 1024;
 pub struct Download {
     file: File,
     deadline: Instant,
+    _slot: Slot,
     bytes_written: u64,
 }
 
@@ -34,18 +36,24 @@ pub enum DownloadError {
 }
 
 impl Download {
-    pub(super) fn text(rows: RowStream, deadline: Instant, encoder: Box<dyn Encoder>) -> Download {
-        Download::new(File::Text(TextFile::new(rows, encoder)), deadline)
+    pub(super) fn text(
+        rows: RowStream,
+        deadline: Instant,
+        slot: Slot,
+        encoder: Box<dyn Encoder>,
+    ) -> Download {
+        Download::new(File::Text(TextFile::new(rows, encoder)), deadline, slot)
     }
 
-    pub(super) fn workbook(workbook: Workbook, deadline: Instant) -> Download {
-        Download::new(File::Workbook(workbook), deadline)
+    pub(super) fn workbook(workbook: Workbook, deadline: Instant, slot: Slot) -> Download {
+        Download::new(File::Workbook(workbook), deadline, slot)
     }
 
-    fn new(file: File, deadline: Instant) -> Download {
+    fn new(file: File, deadline: Instant, slot: Slot) -> Download {
         Download {
             file,
             deadline,
+            _slot: slot,
             bytes_written: 0,
         }
     }

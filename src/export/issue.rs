@@ -45,6 +45,9 @@ pub enum IssueError {
     /// Values that do not fit.
     #[error("some values do not fit")]
     Invalid(Vec<FieldFault>),
+    /// As many links were issued for this user within this second as may be.
+    #[error("{0} links a second are issued for one user; wait a second")]
+    TooMany(u32),
     /// The URL would be too long for browsers and proxies.
     #[error(
         "the link would have {bytes} bytes, more than {URL_BYTES_MAX}; use fewer or shorter values"
@@ -99,6 +102,9 @@ impl Exporter {
             return Err(IssueError::Invalid(faults));
         };
 
+        if !self.quota.may_issue(&user, now) {
+            return Err(IssueError::TooMany(self.policy.limits.links_per_second));
+        }
         let link = Link {
             export: export.name.clone(),
             format,
@@ -112,7 +118,7 @@ impl Exporter {
             options: request.options,
             filters,
         };
-        let url = self.policy.public_url.clone() + &link::sign(&link, &self.keyring);
+        let url = self.policy.public_url.clone() + &link::sign(&link, &self.keyring.load());
         if url.len() > URL_BYTES_MAX {
             return Err(IssueError::TooLong { bytes: url.len() });
         }

@@ -4,23 +4,28 @@ mod download;
 mod issue;
 mod open;
 mod options;
+mod quota;
 mod request;
 mod workbook;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::future::{join_all, try_join_all};
 
 use crate::auth::Caller;
 use crate::catalog::{Catalog, Export, Fault, FileFault};
-use crate::link::{FileName, Keyring, Link};
+use crate::link::{FileName, Keyring, Link, Revocations};
 use crate::row::Column;
-use crate::source::{SourceError, Sources, causes};
+use crate::source::{SourceError, Sources, Usage, causes};
 
 pub use download::{Download, DownloadError};
 pub use issue::{IssueError, IssuedLink};
 pub use open::{Accepted, OpenError};
+use quota::Quota;
+pub use quota::{Limits, QuotaError};
 pub use request::LinkRequest;
 
 /// Issues links and opens downloads for one deployment.
@@ -28,8 +33,10 @@ pub struct Exporter {
     catalog: Catalog,
     columns: BTreeMap<String, Vec<Column>>,
     sources: Sources,
-    keyring: Keyring,
+    keyring: ArcSwap<Keyring>,
+    revocations: ArcSwap<Revocations>,
     policy: Policy,
+    quota: Arc<Quota>,
 }
 
 /// What the operator decides about links and downloads.
@@ -45,6 +52,8 @@ pub struct Policy {
     pub download_max: Duration,
     /// How long a download's reader may accept nothing.
     pub stall_max: Duration,
+    /// How much may go on at a time.
+    pub limits: Limits,
 }
 
 impl Policy {
@@ -57,6 +66,7 @@ impl Policy {
             ttl_seconds_max: 3600,
             download_max: Duration::from_secs(900),
             stall_max: Duration::from_secs(30),
+            limits: Limits::default(),
         }
     }
 }
@@ -122,7 +132,9 @@ impl Exporter {
                 catalog,
                 columns,
                 sources,
-                keyring,
+                keyring: ArcSwap::from_pointee(keyring),
+                revocations: ArcSwap::default(),
+                quota: Arc::new(Quota::new(policy.limits)),
                 policy,
             })
         } else {
@@ -138,6 +150,33 @@ impl Exporter {
     /// What the operator decided.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Signs and verifies from now on with other keys.
+    pub fn set_keyring(&self, keyring: Keyring) {
+        self.keyring.store(Arc::new(keyring));
+    }
+
+    /// Refuses from now on what other watermarks say.
+    pub fn set_revocations(&self, revocations: Revocations) {
+        self.revocations.store(Arc::new(revocations));
+    }
+
+    /// How many downloads run.
+    pub fn downloads(&self) -> usize {
+        self.quota.downloads()
+    }
+
+    /// The ids of the signing keys, that of the one that signs first.
+    pub fn key_ids(&self) -> Vec<String> {
+        let keyring = self.keyring.load();
+        keyring.key_ids().map(str::to_owned).collect()
+    }
+
+    /// The use of each database that has a bounded number of connections, by its name.
+    pub fn connections(&self) -> impl Iterator<Item = (&str, Usage)> {
+        let sources = self.sources.iter();
+        sources.filter_map(|(name, source)| Some((name.as_str(), source.usage()?)))
     }
 
     /// Whether every database answers.

@@ -4,11 +4,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::options::Output;
 use super::workbook::Workbook;
-use super::{Download, Exporter, filename};
+use super::{Download, Exporter, QuotaError, filename};
 use crate::catalog::{BoundQuery, FieldFault, Variable};
 use crate::encode::{CsvEncoder, EncodeError, Looks, Properties, XlsxEncoder};
 use crate::format::Format;
-use crate::link::{self, Link, LinkError};
+use crate::link::{Link, LinkError, Verifier};
 use crate::source::SourceError;
 
 /// Why a download was refused.
@@ -23,6 +23,9 @@ pub enum OpenError {
     /// A genuine link whose values this catalog does not accept.
     #[error("some values of the link do not fit this export any more")]
     Invalid(Vec<FieldFault>),
+    /// As much goes on as may.
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
     /// The database failed before the first row.
     #[error(transparent)]
     Source(SourceError),
@@ -58,8 +61,12 @@ impl Exporter {
         raw_query: &str,
         now: u64,
     ) -> Result<Accepted, OpenError> {
-        let seconds_max = self.policy.ttl_seconds_max;
-        let verified = link::verify(&self.keyring, seconds_max, export, format, raw_query, now)?;
+        let verifier = Verifier {
+            keyring: &self.keyring.load(),
+            revocations: &self.revocations.load(),
+            ttl_seconds_max: self.policy.ttl_seconds_max,
+        };
+        let verified = verifier.verify(export, format, raw_query, now)?;
         let link = verified.link();
         let export = self.catalog.get(&link.export);
         let export = export.ok_or_else(|| OpenError::UnknownExport(link.export.clone()))?;
@@ -82,7 +89,7 @@ impl Exporter {
     /// Runs the query of an accepted link; returns once its first rows are here.
     ///
     /// # Errors
-    /// The database failed before that.
+    /// There is no place for it, or the database failed before that.
     pub async fn open(&self, accepted: Accepted) -> Result<Download, OpenError> {
         let Accepted {
             link,
@@ -91,6 +98,7 @@ impl Exporter {
             accepted_at,
             ..
         } = accepted;
+        let slot = self.quota.take(&link)?;
         let properties = Properties {
             title: query.export().title.clone(),
             identifier: link.id.to_string(),
@@ -111,7 +119,7 @@ impl Exporter {
         match link.format {
             Format::Csv => {
                 let encoder = CsvEncoder::new(output.csv, output.labels, output.time_zone);
-                Ok(Download::text(rows, deadline, Box::new(encoder)))
+                Ok(Download::text(rows, deadline, slot, Box::new(encoder)))
             }
             Format::Xlsx => {
                 let looks = Looks {
@@ -122,7 +130,7 @@ impl Exporter {
                 };
                 let encoder = XlsxEncoder::new(rows.columns(), looks, properties)?;
                 let workbook = Workbook::new(rows, encoder).map_err(OpenError::Source)?;
-                Ok(Download::workbook(workbook, deadline))
+                Ok(Download::workbook(workbook, deadline, slot))
             }
         }
     }

@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use crate::catalog::FieldFault;
+use crate::format::Format;
 use crate::link::{FileName, UserId};
 
 /// What a caller asks for. Texts are not checked against the catalog yet.
@@ -43,6 +44,20 @@ const FIELDS: [&str; 10] = [
 ];
 
 impl LinkRequest {
+    /// Asks for a file, filtered, and all else as it is without being said.
+    pub fn for_file(
+        export: &str,
+        format: Format,
+        filters: IndexMap<String, Vec<String>>,
+    ) -> LinkRequest {
+        LinkRequest {
+            export: export.to_owned(),
+            format: format.to_string(),
+            filters,
+            ..LinkRequest::default()
+        }
+    }
+
     /// Reads the JSON object of a request. What does not fit is reported when the link is issued,
     /// together with what the catalog refuses.
     pub fn from_json(body: Value) -> LinkRequest {

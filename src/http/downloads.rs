@@ -1,7 +1,5 @@
 //! `GET` and `HEAD /v1/exports/{export}.{format}?…`: a signed link becomes the file.
 
-use std::time::{Duration, Instant};
-
 use actix_web::body::BodyStream;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{StatusCode, Version};
@@ -9,91 +7,113 @@ use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::stream::{self, Stream};
 
+use super::audit::Audit;
+use super::coding::Coding;
+use super::file::File;
 use super::problem::{Problem, unknown_format, unknown_path};
-use super::{Service, request_id};
+use super::{Service, redirect};
 use crate::catalog::is_export_name;
-use crate::export::{Accepted, Download, DownloadError};
+use crate::export::{Accepted, OpenError};
 use crate::format::Format;
-use crate::link::{Link, percent_encode};
-use crate::source::{SourceError, causes};
+use crate::link::percent_encode;
+use crate::source::SourceError;
 
-/// Streams the file.
+/// Streams the file, or sends to the signed link where the request has none.
 pub async fn get(request: HttpRequest, service: Data<Service>) -> Result<HttpResponse, Problem> {
     refuse_prefetch(request.headers())?;
     refuse_late_range(request.headers())?;
-    let accepted = accept(&request, &service)?;
+    let accepted = match accept(&request, &service).await? {
+        Target::File(accepted) => accepted,
+        Target::Link(answer) => return Ok(answer),
+    };
     let mut response = response_to(&accepted);
-    let stall_max = service.exporter.policy().stall_max;
-    let mut audit = Audit::start(&request, &accepted.link, stall_max);
-    let mut download = service
-        .exporter
-        .open(accepted)
-        .await
-        .inspect_err(|_| audit.outcome = "database_failed")?;
-    if !download.is_complete() {
-        return Ok(response.body(BodyStream::new(chunks(download, audit))));
+    let mut audit = Audit::start(&request, &service, &accepted.link);
+    let coding = Coding::negotiate(&request, accepted.link.format);
+    let download = service.exporter.open(*accepted).await;
+    let download = download.inspect_err(|error| audit.outcome = outcome_of_refusal(error))?;
+    let is_complete = download.is_complete();
+    let mut file = File::new(download, coding, audit)?;
+    if let Some(coding) = coding {
+        response.insert_header((header::CONTENT_ENCODING, coding.header()));
+    }
+    if !is_complete {
+        return Ok(response.body(BodyStream::new(chunks(file, service))));
     }
     // Small enough to be here already: with its length, a cut can be seen through any proxy.
-    let mut file = Vec::new();
-    while let Some(chunk) = download.next_chunk().await? {
-        file.extend(chunk);
+    let mut whole = Vec::new();
+    while let Some(chunk) = file.next_chunk().await? {
+        whole.extend(chunk);
     }
-    audit.written(&download);
-    audit.outcome = "complete";
-    Ok(response.body(file))
+    Ok(response.body(whole))
 }
 
 /// The same headers, and no query.
 pub async fn head(request: HttpRequest, service: Data<Service>) -> Result<HttpResponse, Problem> {
-    let accepted = accept(&request, &service)?;
+    let accepted = match accept(&request, &service).await? {
+        Target::File(accepted) => accepted,
+        Target::Link(answer) => return Ok(answer),
+    };
     let no_chunks = stream::empty::<Result<Bytes, Aborted>>();
     Ok(response_to(&accepted).body(BodyStream::new(no_chunks)))
 }
 
-/// Verifies the link of a request. The path is taken as it was sent: decoding it here too, after
-/// the router, is how two parsers come to disagree.
-fn accept(request: &HttpRequest, service: &Service) -> Result<Accepted, Problem> {
+/// What a request is for.
+enum Target {
+    /// The file of a good link.
+    File(Box<Accepted>),
+    /// A link, and this is the way there.
+    Link(HttpResponse),
+}
+
+/// Verifies the link of a request, or issues one.
+async fn accept(request: &HttpRequest, service: &Service) -> Result<Target, Problem> {
     refuse_http_1_0(request.version())?;
-    let path = request.uri().path();
+    let (export, format) = file_of(request.uri().path())?;
+    let query = request.uri().query().unwrap_or_default();
+    if let Some(plain) = redirect::plain_query(query)? {
+        let answer = redirect::to_link(request, service, export, format, plain).await?;
+        return Ok(Target::Link(answer));
+    }
+    let now = (service.clock)();
+    let accepted = service.exporter.accept(export, format, query, now)?;
+    Ok(Target::File(Box::new(accepted)))
+}
+
+/// The export and the format that a path names. It is taken as it was sent: decoding it here too,
+/// after the router, is how two parsers come to disagree.
+pub(super) fn file_of(path: &str) -> Result<(&str, Format), Problem> {
     let file = path.strip_prefix("/v1/exports/").ok_or_else(unknown_path)?;
     let (export, extension) = file.rsplit_once('.').unwrap_or((file, ""));
-    let format: Format = extension
-        .parse()
-        .ok()
-        .filter(|_| is_export_name(export))
-        .ok_or_else(|| unknown_format(format!("there is no file `{file}`")))?;
-    let query = request.uri().query().unwrap_or_default();
-    let now = (service.clock)();
-    Ok(service.exporter.accept(export, format, query, now)?)
+    let format = extension.parse().ok().filter(|_| is_export_name(export));
+    let format = format.ok_or_else(|| unknown_format(format!("there is no file `{file}`")))?;
+    Ok((export, format))
+}
+
+fn outcome_of_refusal(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Quota(_) => "refused",
+        OpenError::Source(SourceError::TooSlow) => "timed_out",
+        OpenError::Encode(_) => "does_not_fit_format",
+        _ => "database_failed",
+    }
 }
 
 /// The file's chunks. An error aborts the connection, so that no client takes what it got for a
 /// whole file.
-fn chunks(download: Download, audit: Audit) -> impl Stream<Item = Result<Bytes, Aborted>> {
-    stream::unfold(Some((download, audit)), |state| async {
-        let (mut download, mut audit) = state?;
-        match download.next_chunk().await {
-            Ok(Some(chunk)) => {
-                audit.written(&download);
-                Some((Ok(Bytes::from(chunk)), Some((download, audit))))
-            }
-            Ok(None) => {
-                audit.outcome = "complete";
-                None
-            }
+fn chunks(file: File, service: Data<Service>) -> impl Stream<Item = Result<Bytes, Aborted>> {
+    stream::unfold(Some((file, service)), |state| async {
+        let (mut file, service) = state?;
+        let next = tokio::select! {
+            next = file.next_chunk() => next.map_err(Some),
+            () = service.lifecycle.when_cut() => Err(None),
+        };
+        match next {
+            Ok(Some(chunk)) => Some((Ok(Bytes::from(chunk)), Some((file, service)))),
+            Ok(None) => None,
             Err(error) => {
-                let (request_id, link_id) = (&audit.request_id, &audit.link_id);
-                tracing::error!(
-                    request_id,
-                    link_id,
-                    cause = causes(&error),
-                    "download aborted"
-                );
-                audit.outcome = match error {
-                    DownloadError::Source(SourceError::TooSlow) => "too_slow",
-                    DownloadError::Source(_) => "database_failed",
-                    DownloadError::Encode(_) => "does_not_fit_format",
-                };
+                if let Some(error) = error {
+                    file.abort(&error);
+                }
                 // Lets the server send the chunks it still holds: they would go with the error.
                 tokio::task::yield_now().await;
                 Some((Err(Aborted), None))
@@ -173,6 +193,7 @@ fn response_to(accepted: &Accepted) -> HttpResponseBuilder {
         ),
         (HeaderName::from_static("x-robots-tag"), "noindex"),
         (HeaderName::from_static("x-accel-buffering"), "no"),
+        (header::VARY, "Accept-Encoding"),
     ];
     let mut response = HttpResponse::Ok();
     response.content_type(accepted.content_type);
@@ -202,68 +223,4 @@ fn content_disposition(filename: &str) -> HeaderValue {
         "attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}"
     ))
     .expect("a file name has no control characters, and these are its ASCII ones")
-}
-
-/// The outcome of a download that nothing else ended.
-const CLIENT_GONE: &str = "client_gone";
-
-/// One line in the log for each download, also for one that its client left.
-struct Audit {
-    request_id: String,
-    link_id: String,
-    user: String,
-    export: String,
-    format: Format,
-    started: Instant,
-    rows: u64,
-    bytes: u64,
-    /// When the last chunk was handed to the connection, which asks for the next once it is sent.
-    handed_on: Instant,
-    stall_max: Duration,
-    outcome: &'static str,
-}
-
-impl Audit {
-    fn start(request: &HttpRequest, link: &Link, stall_max: Duration) -> Audit {
-        Audit {
-            request_id: request_id(request).to_string(),
-            link_id: link.id.to_string(),
-            user: link.user.to_string(),
-            export: link.export.clone(),
-            format: link.format,
-            started: Instant::now(),
-            rows: 0,
-            bytes: 0,
-            handed_on: Instant::now(),
-            stall_max,
-            outcome: CLIENT_GONE,
-        }
-    }
-
-    fn written(&mut self, download: &Download) {
-        self.rows = download.rows_written();
-        self.bytes = download.bytes_written();
-        self.handed_on = Instant::now();
-    }
-}
-
-impl Drop for Audit {
-    fn drop(&mut self) {
-        let stalled = self.bytes > 0 && self.handed_on.elapsed() >= self.stall_max;
-        if self.outcome == CLIENT_GONE && stalled {
-            self.outcome = "stalled";
-        }
-        tracing::info!(
-            request_id = self.request_id,
-            link_id = self.link_id,
-            user = self.user,
-            export = self.export,
-            format = %self.format,
-            rows = self.rows,
-            bytes = self.bytes,
-            milliseconds = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            outcome = self.outcome,
-            "download ended"
-        );
-    }
 }

@@ -5,15 +5,16 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 
+use super::Service;
+use super::credential::caller;
 use super::problem::{Problem, unknown_export};
-use super::{Service, caller};
 use crate::catalog::{self, Export, Filter};
 use crate::format::Format;
 use crate::row::Column;
 
 /// All of them.
 pub async fn list(request: HttpRequest, service: Data<Service>) -> Result<HttpResponse, Problem> {
-    let caller = caller(&request, &service)?;
+    let caller = caller(&request, &service).await?;
     let exports = service.exporter.exports_for(&caller);
     let exports: Vec<Value> = exports
         .map(|(export, columns)| describe(export, columns))
@@ -27,7 +28,7 @@ pub async fn show(
     service: Data<Service>,
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let caller = caller(&request, &service)?;
+    let caller = caller(&request, &service).await?;
     let mut exports = service.exporter.exports_for(&caller);
     let found = exports.find(|(export, _)| export.name == *name);
     let (export, columns) = found.ok_or_else(|| {

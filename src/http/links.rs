@@ -9,7 +9,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::problem::Problem;
-use super::{Service, caller, request_id};
+use super::{Service, audit, credential};
+use crate::auth::Caller;
 use crate::export::{IssuedLink, LinkRequest};
 
 /// Issues a link. Nothing is created, hence 200 and not 201.
@@ -18,42 +19,36 @@ pub async fn issue(
     service: Data<Service>,
     body: Result<Bytes, actix_web::Error>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let caller = caller(&request, &service)?;
+    let caller = credential::caller(&request, &service).await?;
     let body = serde_json::from_slice(&body?).map_err(not_json)?;
-    let now = (service.clock)();
-    let issued = service
-        .exporter
-        .issue(&caller, LinkRequest::from_json(body), now, Uuid::now_v7())
-        .map_err(Problem::from)?;
-
-    let link = &issued.link;
-    tracing::info!(
-        request_id = %request_id(&request),
-        link_id = %link.id,
-        credential = caller.credential,
-        user = %link.user,
-        export = link.export,
-        format = %link.format,
-        filters = ?link.filters.iter().map(|(name, _)| name).collect::<Vec<_>>(),
-        ttl_seconds = link.expires - link.issued,
-        "link issued"
-    );
+    let issued = issue_for(&request, &service, &caller, LinkRequest::from_json(body))?;
     let answer = HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(describe(&issued));
     Ok(answer)
 }
 
+/// The one way to a link, whatever the request was.
+pub(super) fn issue_for(
+    request: &HttpRequest,
+    service: &Service,
+    caller: &Caller,
+    wanted: LinkRequest,
+) -> Result<IssuedLink, Problem> {
+    let now = (service.clock)();
+    let issued = service
+        .exporter
+        .issue(caller, wanted, now, Uuid::now_v7())?;
+    audit::link_issued(request, service, caller, &issued.link);
+    Ok(issued)
+}
+
 fn describe(issued: &IssuedLink) -> serde_json::Value {
     let link = &issued.link;
-    let expires_at = i64::try_from(link.expires)
-        .ok()
-        .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
-        .map(|instant| instant.to_rfc3339_opts(SecondsFormat::Secs, true));
     json!({
         "url": issued.url,
         "link_id": link.id,
-        "expires_at": expires_at,
+        "expires_at": rfc3339(link.expires),
         "expires_in": link.expires - link.issued,
         "filename": issued.filename,
         "content_type": issued.content_type,
@@ -61,7 +56,13 @@ fn describe(issued: &IssuedLink) -> serde_json::Value {
     })
 }
 
-fn not_json(error: serde_json::Error) -> Problem {
+/// Unix seconds as people and programs read them.
+pub(super) fn rfc3339(seconds: u64) -> Option<String> {
+    let instant = DateTime::from_timestamp(i64::try_from(seconds).ok()?, 0)?;
+    Some(instant.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+pub(super) fn not_json(error: serde_json::Error) -> Problem {
     let title = "The body is not JSON";
     Problem::new(
         StatusCode::BAD_REQUEST,

@@ -1,44 +1,56 @@
 //! The edge: nothing below it knows HTTP.
 
+mod audit;
+mod coding;
+mod cors;
+mod credential;
 mod downloads;
 mod exports;
+mod file;
+mod inspect;
+mod lifecycle;
 mod links;
+mod metrics;
+mod middleware;
 mod ops;
+mod origin;
+mod page;
 mod problem;
+mod redirect;
+mod tls;
 
-use std::any::Any;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::dev::Server;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use actix_web::middleware::{Next, from_fn};
-use actix_web::rt::net::TcpStream;
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, PayloadConfig, ServiceConfig};
-use actix_web::{App, Error, HttpMessage as _, HttpRequest, HttpResponse, HttpServer, Resource};
+use actix_web::{App, HttpResponse, HttpServer, Resource};
+use ipnet::IpNet;
 use socket2::SockRef;
-use uuid::Uuid;
 
-use crate::auth::{AuthError, Caller, Door};
+use crate::auth::Door;
 use crate::export::Exporter;
-use crate::link::URL_BYTES_MAX;
+use lifecycle::Lifecycle;
+use metrics::Metrics;
+use middleware::answer_every_request;
 use problem::Problem;
+use tls::Certificate;
+
+pub use lifecycle::Drain;
+pub use tls::TlsFiles;
 
 /// A body is at most this long.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// All header fields of a request together are at most this long.
-const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Connections that send no request head are closed after this.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Idle connections are kept for longer than load balancers usually keep them, so that it is they
 /// who close and never race with us.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What every handler needs.
 pub struct Service {
@@ -48,50 +60,146 @@ pub struct Service {
     pub door: Door,
     /// The time, in Unix seconds. Tests hold it still.
     pub clock: Clock,
+    edge: Edge,
+    metrics: Metrics,
+    lifecycle: Lifecycle,
+    certificate: Arc<Certificate>,
 }
 
 /// Tells the time, in Unix seconds.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// A server on an open socket. It runs when it is awaited and stops on SIGTERM and SIGINT.
+/// How browsers and proxies see us. The default: no cross-origin requests, no credential but the
+/// header's, no trusted proxy.
+#[derive(Debug, Clone, Default)]
+pub struct Edge {
+    /// The origins whose scripts may use `/v1/`.
+    pub cors_origins: Vec<String>,
+    /// The proxies whose word on the client's address is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where the button of an error page leads.
+    pub return_url: Option<String>,
+    /// The cookie in which a token may come.
+    pub jwt_cookie: Option<String>,
+    /// The query parameter in which a token may come, where a plain link is asked for.
+    pub jwt_query_param: Option<String>,
+    /// Whether metrics are served on a port of their own, and so not here.
+    pub metrics_apart: bool,
+}
+
+impl Service {
+    /// A service that runs.
+    pub fn new(exporter: Exporter, door: Door, clock: Clock, edge: Edge) -> Service {
+        Service {
+            exporter,
+            door,
+            clock,
+            edge,
+            metrics: Metrics::new(),
+            lifecycle: Lifecycle::default(),
+            certificate: Arc::default(),
+        }
+    }
+
+    /// Serves new connections under another certificate; both texts are PEM.
+    ///
+    /// # Errors
+    /// They are not a certificate and its key.
+    pub fn set_certificate(&self, certificate: &str, key: &str) -> Result<(), String> {
+        self.certificate.set(certificate, key)
+    }
+
+    /// Is not ready from now on, and serves as before.
+    pub fn drain(&self) {
+        self.lifecycle.drain();
+    }
+
+    /// Ends every download, visibly broken.
+    pub fn cut(&self) {
+        self.lifecycle.cut();
+    }
+}
+
+/// Who ends TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// A proxy.
+    Elsewhere,
+    /// We do, under the service's certificate.
+    Here,
+}
+
+/// A server on an open socket. It runs when it is awaited, until its handle stops it; downloads then
+/// have `drain_max`.
 ///
 /// # Errors
 /// The socket cannot be used.
-pub fn server(listener: TcpListener, service: Arc<Service>) -> io::Result<Server> {
-    let stall_max = service.exporter.policy().stall_max;
+pub fn server(
+    listener: TcpListener,
+    service: Arc<Service>,
+    tls: Tls,
+    drain_max: Duration,
+) -> io::Result<Server> {
+    limit_stalls(&listener, service.exporter.policy().stall_max);
+    let certificate = service.certificate.clone();
     let service = Data::from(service);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(service.clone())
             .app_data(PayloadConfig::new(BODY_BYTES_MAX))
             .wrap(from_fn(answer_every_request))
-            .configure(routes)
+            .configure(|config| routes(config, !service.edge.metrics_apart))
     })
     .client_request_timeout(HEAD_TIMEOUT)
     .keep_alive(KEEP_ALIVE)
     // A client that closed its side has left: a half-closed connection would hide that.
     .h1_allow_half_closed(false)
-    .on_connect(move |socket, _| limit_stalls(socket, stall_max))
-    .listen(listener)?
-    .run();
-    Ok(server)
+    .disable_signals()
+    .shutdown_timeout(drain_max.as_secs());
+    let server = match tls {
+        Tls::Elsewhere => server.listen(listener)?,
+        Tls::Here => server.listen_rustls_0_23(listener, tls::server_config(certificate))?,
+    };
+    Ok(server.run())
+}
+
+/// A server for operators alone: metrics and probes.
+///
+/// # Errors
+/// The socket cannot be used.
+pub fn metrics_server(listener: TcpListener, service: Arc<Service>) -> io::Result<Server> {
+    let service = Data::from(service);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(service.clone())
+            .wrap(from_fn(answer_every_request))
+            .configure(probes)
+            .configure(metrics_route)
+            .default_service(web::to(no_such_path))
+    });
+    Ok(server
+        .workers(1)
+        .disable_signals()
+        .shutdown_timeout(0)
+        .listen(listener)?
+        .run())
 }
 
 /// Has the kernel close a connection whose peer accepts nothing for that long. Only it knows: what
-/// we write is accepted by a buffer first. RFC 5482; Linux counts a closed window as well.
-fn limit_stalls(socket: &dyn Any, stall_max: Duration) {
+/// we write is accepted by a buffer first. RFC 5482; Linux counts a closed window as well, and
+/// gives accepted connections what their listener has.
+fn limit_stalls(listener: &TcpListener, stall_max: Duration) {
     #[cfg(target_os = "linux")]
-    if let Some(socket) = socket.downcast_ref::<TcpStream>()
-        && let Err(error) = SockRef::from(socket).set_tcp_user_timeout(Some(stall_max))
-    {
+    if let Err(error) = SockRef::from(listener).set_tcp_user_timeout(Some(stall_max)) {
         tracing::warn!(%error, "a stalled download will not be cut");
     }
 }
 
 /// The route table.
-pub fn routes(config: &mut ServiceConfig) {
+fn routes(config: &mut ServiceConfig, with_metrics: bool) {
     config
         .service(resource("/v1/links", "POST").route(web::post().to(links::issue)))
+        .service(resource("/v1/links/inspect", "POST").route(web::post().to(inspect::inspect)))
         .service(resource("/v1/exports", "GET").route(web::get().to(exports::list)))
         .service(resource("/v1/exports/{export:[^/.]*}", "GET").route(web::get().to(exports::show)))
         .service(
@@ -99,10 +207,22 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(web::method(Method::GET).to(downloads::get))
                 .route(web::method(Method::HEAD).to(downloads::head)),
         )
-        .service(resource("/healthz", "GET").route(web::get().to(ops::healthz)))
-        .service(resource("/readyz", "GET").route(web::get().to(ops::readyz)))
         .service(resource("/openapi.yaml", "GET").route(web::get().to(ops::openapi)))
-        .default_service(web::to(no_such_path));
+        .configure(probes);
+    if with_metrics {
+        config.configure(metrics_route);
+    }
+    config.default_service(web::to(no_such_path));
+}
+
+fn probes(config: &mut ServiceConfig) {
+    config
+        .service(resource("/healthz", "GET").route(web::get().to(ops::healthz)))
+        .service(resource("/readyz", "GET").route(web::get().to(ops::readyz)));
+}
+
+fn metrics_route(config: &mut ServiceConfig) {
+    config.service(resource("/metrics", "GET").route(web::get().to(ops::metrics)));
 }
 
 /// A resource that answers 405 to every method but `allowed`.
@@ -121,103 +241,4 @@ fn resource(path: &str, allowed: &'static str) -> Resource {
 
 async fn no_such_path() -> Result<HttpResponse, Problem> {
     Err(problem::unknown_path())
-}
-
-/// Gives every request an id, refuses oversized heads, and renders every problem.
-async fn answer_every_request(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    let request_id = Uuid::now_v7();
-    request.extensions_mut().insert(RequestId(request_id));
-    let mut response = match check_head(&request) {
-        Ok(()) => next.call(request).await?.map_into_boxed_body(),
-        Err(problem) => request.into_response(problem.answer(request_id)),
-    };
-    if let Some(error) = response.response().error() {
-        let problem = error.as_error::<Problem>().cloned();
-        let problem = problem.unwrap_or_else(|| unexpected(error));
-        response = response.into_response(problem.answer(request_id));
-    }
-    let value = HeaderValue::from_str(&request_id.to_string()).expect("a UUID is ASCII");
-    response.headers_mut().insert(REQUEST_ID, value);
-    Ok(response)
-}
-
-/// The id under which a request is logged.
-#[derive(Clone, Copy)]
-struct RequestId(Uuid);
-
-fn request_id(request: &HttpRequest) -> Uuid {
-    request
-        .extensions()
-        .get()
-        .map_or(Uuid::nil(), |RequestId(id)| *id)
-}
-
-fn check_head(request: &ServiceRequest) -> Result<(), Problem> {
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or(0, |it| it.as_str().len());
-    if target > URL_BYTES_MAX {
-        let detail = format!("expected at most {URL_BYTES_MAX} bytes");
-        let title = "The URL is too long";
-        return Err(Problem::new(
-            StatusCode::URI_TOO_LONG,
-            "url-too-long",
-            title,
-            detail,
-        ));
-    }
-    let fields = request.headers().iter();
-    let header_bytes: usize = fields
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum();
-    if header_bytes > HEADER_BYTES_MAX {
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        let title = "The header is too long";
-        let detail = format!("expected at most {HEADER_BYTES_MAX} bytes");
-        return Err(Problem::new(status, "header-too-long", title, detail));
-    }
-    Ok(())
-}
-
-/// An error of the framework's own, such as a body that breaks off.
-fn unexpected(error: &Error) -> Problem {
-    match error.as_response_error().status_code() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let detail = format!("expected at most {BODY_BYTES_MAX} bytes");
-            let title = "The body is too long";
-            Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body-too-long",
-                title,
-                detail,
-            )
-        }
-        status if status.is_client_error() => {
-            let title = "The request cannot be read";
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                "malformed-request",
-                title,
-                error.to_string(),
-            )
-        }
-        _ => problem::internal(error.to_string()),
-    }
-}
-
-/// Who sends this request.
-fn caller(request: &HttpRequest, service: &Service) -> Result<Caller, Problem> {
-    let token = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token.trim())
-        .ok_or(AuthError::Missing)?;
-    Ok(service.door.admit(token, (service.clock)())?)
 }

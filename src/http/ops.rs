@@ -1,21 +1,34 @@
-//! For operators: liveness, readiness and the contract.
+//! For operators: liveness, readiness, metrics and the contract.
 
 use actix_web::HttpResponse;
+use actix_web::http::header;
 use actix_web::web::Data;
 use serde_json::json;
 
 use super::Service;
-use super::problem::Problem;
+use super::metrics;
+use super::problem::{Problem, unavailable};
 
 /// The process runs. Says nothing about the database, or a restart would be tried as its cure.
 pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok"}))
 }
 
-/// Links can be issued and downloads served.
+/// Links can be issued and downloads served, and will be for a while.
 pub async fn readyz(service: Data<Service>) -> Result<HttpResponse, Problem> {
+    if service.lifecycle.is_draining() {
+        let title = "This replica stops";
+        return Err(unavailable("draining", title, "ask another replica"));
+    }
     service.exporter.ping().await?;
     Ok(HttpResponse::Ok().json(json!({"status": "ready"})))
+}
+
+/// Counts and times, as Prometheus reads them.
+pub async fn metrics(service: Data<Service>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, metrics::CONTENT_TYPE))
+        .body(service.metrics.render(&service))
 }
 
 /// The contract, as it stands at the top of the repository.

@@ -11,15 +11,19 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::file::Broken;
+use super::page::{self, Page};
 use crate::auth::AuthError;
 use crate::catalog::FieldFault;
 use crate::encode::EncodeError;
-use crate::export::{DownloadError, IssueError, OpenError};
+use crate::export::{DownloadError, IssueError, OpenError, QuotaError};
 use crate::link::LinkError;
 use crate::source::{SourceError, causes};
 
-/// How long a client shall wait when the database is not available.
+/// How long a client shall wait for what is not available now.
 const RETRY_AFTER_SECONDS: u64 = 2;
+
+const FULL: &str = "Too much at a time";
 
 /// An answer that is not what was asked for.
 #[derive(Debug, Clone)]
@@ -35,6 +39,8 @@ struct Parts {
     header: Option<(header::HeaderName, HeaderValue)>,
     /// For the log alone.
     cause: Option<String>,
+    /// What a page says instead of the title.
+    heading: Option<String>,
 }
 
 impl Problem {
@@ -54,6 +60,7 @@ impl Problem {
             errors: Vec::new(),
             header: None,
             cause: None,
+            heading: None,
         }))
     }
 
@@ -68,17 +75,24 @@ impl Problem {
         self
     }
 
-    /// The answer to the request `request_id`, and its line in the log. Of values that do not fit
-    /// the log names the fields alone.
-    pub fn answer(&self, request_id: Uuid) -> HttpResponse {
+    /// The stable code.
+    pub(super) fn code(&self) -> &'static str {
+        self.0.code
+    }
+
+    /// What is wrong this time.
+    pub(super) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// The problem's line in the log. Of values that do not fit it names the fields alone.
+    pub(super) fn log(&self, request_id: Uuid) {
         let Parts {
-            status,
             code,
-            title,
             detail,
             errors,
-            header,
             cause,
+            ..
         } = self.0.as_ref();
         match cause {
             Some(cause) => tracing::error!(%request_id, code, cause, "request failed"),
@@ -87,6 +101,18 @@ impl Problem {
                 tracing::info!(%request_id, code, detail, ?fields, "request refused");
             }
         }
+    }
+
+    /// The answer for programs, and for people who did not come by a browser.
+    pub(super) fn document(&self, request_id: Uuid) -> HttpResponse {
+        let Parts {
+            status,
+            code,
+            title,
+            detail,
+            errors,
+            ..
+        } = self.0.as_ref();
         let mut body = json!({
             "type": format!("urn:rowlink:problem:{code}"),
             "title": title,
@@ -98,13 +124,39 @@ impl Problem {
         if !errors.is_empty() {
             body["errors"] = errors.iter().map(field_error).collect();
         }
-        let mut answer = HttpResponseBuilder::new(*status);
+        let mut answer = self.answer();
         answer.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+        answer.body(body.to_string())
+    }
+
+    /// The same for a browser that navigates.
+    pub(super) fn page(&self, request_id: Uuid, return_url: Option<&str>) -> HttpResponse {
+        let parts = self.0.as_ref();
+        let page = Page {
+            heading: parts.heading.as_deref().unwrap_or(parts.title),
+            advice: page::advice(parts.code),
+            status: parts.status.as_u16(),
+            code: parts.code,
+            request_id,
+            return_url,
+        };
+        let mut answer = self.answer();
+        answer.insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"));
+        let policy = page::CONTENT_SECURITY_POLICY.as_str();
+        answer.insert_header((header::CONTENT_SECURITY_POLICY, policy));
+        answer.body(page.render())
+    }
+
+    fn answer(&self) -> HttpResponseBuilder {
+        let mut answer = HttpResponseBuilder::new(self.0.status);
         answer.insert_header((header::CACHE_CONTROL, "no-store"));
-        if let Some(header) = header {
+        answer.insert_header((header::VARY, "Accept"));
+        answer.insert_header((header::REFERRER_POLICY, "no-referrer"));
+        answer.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
+        if let Some(header) = &self.0.header {
             answer.insert_header(header.clone());
         }
-        answer.body(body.to_string())
+        answer
     }
 }
 
@@ -154,8 +206,18 @@ impl From<LinkError> for Problem {
                 "link-expired",
                 "The link expired; ask for a new one",
             ),
+            LinkError::Revoked => (
+                StatusCode::GONE,
+                "link-revoked",
+                "The link was revoked; ask for a new one",
+            ),
         };
-        Problem::new(status, code, title, error.to_string())
+        let mut problem = Problem::new(status, code, title, error.to_string());
+        if let LinkError::Expired { seconds } = error {
+            let ago = page::in_words(seconds);
+            problem.0.heading = Some(format!("This download link expired {ago} ago"));
+        }
+        problem
     }
 }
 
@@ -165,6 +227,10 @@ impl From<AuthError> for Problem {
         let (code, challenge) = match error {
             AuthError::Missing => ("credential-missing", "Bearer"),
             AuthError::Refused(_) => ("credential-refused", "Bearer error=\"invalid_token\""),
+            AuthError::KeysUnavailable => {
+                let title = "Tokens cannot be verified now";
+                return unavailable("keys-unavailable", title, error.to_string());
+            }
         };
         let title = "A valid credential is required";
         Problem::new(StatusCode::UNAUTHORIZED, code, title, error.to_string()).with_header(
@@ -184,6 +250,7 @@ impl From<IssueError> for Problem {
             IssueError::MayNotActForOthers => forbidden("may-not-act-for-others", detail),
             IssueError::MissingClaim(_) => forbidden("claim-missing", detail),
             IssueError::Invalid(faults) => invalid(detail, faults),
+            IssueError::TooMany(_) => too_many("issue-limit", detail, 1),
             IssueError::TooLong { .. } => Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "link-too-long",
@@ -201,8 +268,20 @@ impl From<OpenError> for Problem {
             OpenError::Link(error) => error.into(),
             OpenError::UnknownExport(_) => unknown_export(detail),
             OpenError::Invalid(faults) => invalid(detail, faults),
+            OpenError::Quota(error) => error.into(),
             OpenError::Source(error) => error.into(),
             OpenError::Encode(error) => error.into(),
+        }
+    }
+}
+
+impl From<QuotaError> for Problem {
+    fn from(error: QuotaError) -> Problem {
+        let detail = format!("{error}; try again in a moment");
+        match error {
+            QuotaError::Replica(_) => unavailable("replica-limit", FULL, detail),
+            QuotaError::User(_) => too_many("user-limit", detail, RETRY_AFTER_SECONDS),
+            QuotaError::Link(_) => too_many("link-limit", detail, RETRY_AFTER_SECONDS),
         }
     }
 }
@@ -212,6 +291,15 @@ impl From<DownloadError> for Problem {
         match error {
             DownloadError::Source(error) => error.into(),
             DownloadError::Encode(error) => error.into(),
+        }
+    }
+}
+
+impl From<Broken> for Problem {
+    fn from(error: Broken) -> Problem {
+        match error {
+            Broken::Download(error) => error.into(),
+            Broken::Coding(error) => internal(error.to_string()),
         }
     }
 }
@@ -232,20 +320,11 @@ impl From<EncodeError> for Problem {
 impl From<SourceError> for Problem {
     fn from(error: SourceError) -> Problem {
         let mut problem = match &error {
-            SourceError::Unavailable(_) => Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "database-unavailable",
-                "The database is not available",
-                "try again in a moment",
-            )
-            .with_header(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS)),
-            SourceError::Busy { .. } => Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "database-busy",
-                "Too many downloads are running",
-                "try again in a moment",
-            )
-            .with_header(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS)),
+            SourceError::Unavailable(_) => {
+                let title = "The database is not available";
+                unavailable("database-unavailable", title, "try again in a moment")
+            }
+            SourceError::Busy { .. } => unavailable("database-busy", FULL, "try again in a moment"),
             SourceError::TooSlow => Problem::new(
                 StatusCode::GATEWAY_TIMEOUT,
                 "export-too-slow",
@@ -294,6 +373,21 @@ pub(super) fn unknown_export(detail: String) -> Problem {
 pub(super) fn unknown_format(detail: String) -> Problem {
     let title = "There is no such format";
     Problem::new(StatusCode::NOT_FOUND, "unknown-format", title, detail)
+}
+
+/// Not now, but later.
+pub(super) fn unavailable(
+    code: &'static str,
+    title: &'static str,
+    detail: impl Into<String>,
+) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, title, detail)
+        .with_header(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS))
+}
+
+fn too_many(code: &'static str, detail: String, seconds: u64) -> Problem {
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, code, FULL, detail)
+        .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
 fn forbidden(code: &'static str, detail: String) -> Problem {

@@ -10,14 +10,14 @@ use std::borrow::Cow;
 use super::Malformed;
 
 /// A decoded name and value. Borrowed from the query where nothing was escaped.
-pub(super) type Pair<'q> = (Cow<'q, str>, Cow<'q, str>);
+pub type Pair<'q> = (Cow<'q, str>, Cow<'q, str>);
 
 /// Splits a raw query on `&` and the first `=`, and decodes each side exactly once as
 /// `application/x-www-form-urlencoded`. `a` equals `a=`.
 ///
 /// # Errors
 /// A bad escape, invalid UTF-8, a NUL, or a parameter without a name.
-pub(super) fn parse_query(raw: &str) -> Result<Vec<Pair<'_>>, Malformed> {
+pub fn parse_query(raw: &str) -> Result<Vec<Pair<'_>>, Malformed> {
     raw.split('&')
         .map(|parameter| {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));

@@ -103,6 +103,11 @@ impl Keyring {
         &self.keys[0].id
     }
 
+    /// The ids of all keys, that of the one that signs first.
+    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| key.id.as_str())
+    }
+
     /// Signs with the first key; 64 lower-case hex digits.
     pub(super) fn sign(&self, string_to_sign: &[&str]) -> String {
         hex::encode(

@@ -8,12 +8,12 @@
 //! 2. the **string to sign**: a label for version and algorithm, the path, the canonical query;
 //! 3. the **signature**: lower-case hex of the MAC under the first key of the [`Keyring`].
 //!
-//! [`verify`] goes the same way and is the only source of a [`VerifiedLink`], which is the only
+//! A [`Verifier`] goes the same way and is the only source of a [`VerifiedLink`], which is the only
 //! thing that can be bound to a query. `docs/signed-link.md` is the specification.
 //!
 //! ```
 //! use rowlink::format::Format;
-//! use rowlink::link::{Keyring, Link, LinkError, UserId, generate, sign, verify};
+//! use rowlink::link::{Keyring, Link, LinkError, Revocations, UserId, Verifier, generate, sign};
 //!
 //! let keyring = Keyring::parse(&generate("2026a")?).expect("a fresh key");
 //! let now = 1_769_853_600;
@@ -34,10 +34,12 @@
 //! let (path, query) = url.split_once('?').expect("a query");
 //! assert_eq!(path, "/v1/exports/orders.csv");
 //!
-//! let verified = verify(&keyring, 3600, "orders", Format::Csv, query, now + 59)?;
+//! let revocations = Revocations::default();
+//! let verifier = Verifier { keyring: &keyring, revocations: &revocations, ttl_seconds_max: 3600 };
+//! let verified = verifier.verify("orders", Format::Csv, query, now + 59)?;
 //! assert_eq!(verified.link(), &link);
 //!
-//! let late = verify(&keyring, 3600, "orders", Format::Csv, query, now + 60);
+//! let late = verifier.verify("orders", Format::Csv, query, now + 60);
 //! assert_eq!(late, Err(LinkError::Expired { seconds: 0 }));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -45,6 +47,7 @@
 mod canonical;
 mod filename;
 mod keyring;
+mod revocation;
 mod signer;
 
 use std::collections::BTreeMap;
@@ -54,10 +57,11 @@ use uuid::Uuid;
 
 use crate::format::Format;
 
-pub use canonical::percent_encode;
+pub use canonical::{Pair, parse_query, percent_encode};
 pub use filename::{FileName, FileNameFault};
 pub use keyring::{KEY_BYTES_MIN, KEY_ID_BYTES_MAX, Keyring, KeyringError, generate, is_key_id};
-pub use signer::{VerifiedLink, is_claim_name, sign, verify};
+pub use revocation::{RevocationFault, Revocations};
+pub use signer::{Inspection, VerifiedLink, Verifier, is_claim_name, sign};
 
 /// Reserved parameters start with this; filters may not.
 pub const RESERVED_PREFIX: &str = "rl_";
@@ -96,7 +100,7 @@ pub struct Link {
 }
 
 /// A user id: 1 to 256 bytes without control characters.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UserId(String);
 
 impl UserId {
@@ -174,6 +178,9 @@ pub enum LinkError {
         /// Since then.
         seconds: u64,
     },
+    /// Genuine, but the operator withdrew it and others with it.
+    #[error("the link was revoked")]
+    Revoked,
 }
 
 /// A link that does not follow the grammar: which parameter, and what is wrong with it.

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::canonical::{Pair, canonical_query, parse_query, signed_path};
 use super::keyring::is_key_id;
 use super::{
-    CLOCK_SKEW_SECONDS_MAX, FileName, Keyring, Link, LinkError, Malformed, RESERVED_PREFIX, UserId,
-    check_text,
+    CLOCK_SKEW_SECONDS_MAX, FileName, Keyring, Link, LinkError, Malformed, RESERVED_PREFIX,
+    Revocations, UserId, check_text,
 };
 use crate::format::Format;
 
@@ -57,7 +57,7 @@ fn parameters<'l>(link: &'l Link, key_id: &'l str) -> Vec<Pair<'l>> {
     parameters
 }
 
-/// A link whose signature and times were verified. Only [`verify`] makes one.
+/// A link whose signature and times were verified. Only a [`Verifier`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedLink(Link);
 
@@ -68,38 +68,82 @@ impl VerifiedLink {
     }
 }
 
-/// Verifies a link in the order syntax, key id, MAC, times, so that whoever holds no key learns
-/// nothing but that the signature is bad.
-///
-/// `now` is in Unix seconds; `ttl_seconds_max` is checked again here so that a link minted
-/// elsewhere cannot outlive this deployment's policy.
-///
-/// # Errors
-/// Why the link was refused.
-pub fn verify(
-    keyring: &Keyring,
-    ttl_seconds_max: u64,
-    export: &str,
-    format: Format,
-    raw_query: &str,
-    now: u64,
-) -> Result<VerifiedLink, LinkError> {
-    let pairs = parse_query(raw_query)?;
-    let signed = SignedLink::parse(export, format, &pairs)?;
+/// What links are verified by.
+#[derive(Debug, Clone, Copy)]
+pub struct Verifier<'a> {
+    /// The keys that may have made them.
+    pub keyring: &'a Keyring,
+    /// Which of them are refused though they are genuine.
+    pub revocations: &'a Revocations,
+    /// How long a link may live. Checked again here, so that a link minted elsewhere cannot outlive
+    /// this deployment's policy.
+    pub ttl_seconds_max: u64,
+}
 
-    let path = signed_path(export, format);
-    let covered = pairs.iter().filter(|(name, _)| name != "rl_signature");
-    let query = canonical_query(covered.map(|(n, v)| (n.as_ref(), v.as_ref())));
-    if !keyring.verify(
-        signed.key_id,
-        &string_to_sign(&path, &query),
-        &signed.signature,
-    ) {
-        return Err(LinkError::BadSignature);
+impl Verifier<'_> {
+    /// Verifies a link at `now`, in Unix seconds, in the order syntax, key id, MAC, times,
+    /// revocation, so that whoever holds no key learns nothing but that the signature is bad.
+    ///
+    /// # Errors
+    /// Why the link was refused.
+    pub fn verify(
+        &self,
+        export: &str,
+        format: Format,
+        raw_query: &str,
+        now: u64,
+    ) -> Result<VerifiedLink, LinkError> {
+        let pairs = parse_query(raw_query)?;
+        let signed = SignedLink::parse(export, format, &pairs)?;
+        let (path, query) = canonical_request(export, format, &pairs);
+        let text = string_to_sign(&path, &query);
+        if !self.keyring.verify(signed.key_id, &text, &signed.signature) {
+            return Err(LinkError::BadSignature);
+        }
+
+        let link = signed.link;
+        check_times(&link, self.ttl_seconds_max, now)?;
+        if self
+            .revocations
+            .cover(link.user.as_str(), signed.key_id, link.issued)
+        {
+            return Err(LinkError::Revoked);
+        }
+        Ok(VerifiedLink(link))
     }
 
-    check_times(&signed.link, ttl_seconds_max, now)?;
-    Ok(VerifiedLink(signed.link))
+    /// What a link says, genuine or not, and what its signature must be of.
+    ///
+    /// # Errors
+    /// It does not follow the grammar.
+    pub fn inspect(export: &str, format: Format, raw_query: &str) -> Result<Inspection, Malformed> {
+        let pairs = parse_query(raw_query)?;
+        let signed = SignedLink::parse(export, format, &pairs)?;
+        let (path, query) = canonical_request(export, format, &pairs);
+        Ok(Inspection {
+            link: signed.link,
+            key_id: signed.key_id.to_owned(),
+            string_to_sign: string_to_sign(&path, &query).concat(),
+        })
+    }
+}
+
+/// A link taken apart. Nothing in it is verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// What the link says.
+    pub link: Link,
+    /// The key that it says it was made with.
+    pub key_id: String,
+    /// What its signature must be of.
+    pub string_to_sign: String,
+}
+
+/// The path and the query that a signature covers.
+fn canonical_request(export: &str, format: Format, pairs: &[Pair<'_>]) -> (String, String) {
+    let covered = pairs.iter().filter(|(name, _)| name != "rl_signature");
+    let query = canonical_query(covered.map(|(name, value)| (name.as_ref(), value.as_ref())));
+    (signed_path(export, format), query)
 }
 
 fn check_times(link: &Link, seconds_max: u64, now: u64) -> Result<(), LinkError> {
@@ -295,8 +339,19 @@ mod tests {
     use proptest::collection::{btree_map, vec};
     use proptest::option;
     use proptest::prelude::*;
+    use std::sync::LazyLock;
 
     const NOW: u64 = 1_769_853_600;
+
+    static NONE: LazyLock<Revocations> = LazyLock::new(Revocations::default);
+
+    fn verifier(keyring: &Keyring) -> Verifier<'_> {
+        Verifier {
+            keyring,
+            revocations: &NONE,
+            ttl_seconds_max: 3600,
+        }
+    }
 
     prop_compose! {
         fn any_link()(
@@ -337,7 +392,7 @@ mod tests {
             let keyring = Keyring::parse(key).expect("a key");
             let url = sign(&link, &keyring);
             let (_, query) = url.split_once('?').expect("a query");
-            let verified = verify(&keyring, 3600, "orders", Format::Csv, query, NOW);
+            let verified = verifier(&keyring).verify("orders", Format::Csv, query, NOW);
             prop_assert_eq!(verified.map(|verified| verified.link().clone()), Ok(link));
         }
 
@@ -345,7 +400,7 @@ mod tests {
         fn no_query_makes_the_verifier_panic(query in "(rl_[a-z.]{0,9}=|[a-z&=%+0-9-]){0,20}[^a]{0,9}") {
             let key = "k:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
             let keyring = Keyring::parse(key).expect("a key");
-            prop_assert!(verify(&keyring, 3600, "orders", Format::Csv, &query, NOW).is_err());
+            prop_assert!(verifier(&keyring).verify("orders", Format::Csv, &query, NOW).is_err());
         }
     }
 }

@@ -33,6 +33,15 @@ pub fn dialects(sources: &Sources) -> Dialects {
         .collect()
 }
 
+/// Connections of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// How many downloads have one.
+    pub in_use: usize,
+    /// How many may have one.
+    pub max: usize,
+}
+
 /// A database.
 pub trait Source: Send + Sync {
     /// How its SQL is read.
@@ -61,6 +70,9 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// It does not.
     fn ping(&self) -> BoxFuture<'_, Result<(), SourceError>>;
+
+    /// How many connections are in use, where their number is bounded.
+    fn usage(&self) -> Option<Usage>;
 
     /// Waits, for a moment at most, until queries that were cancelled have ended in the database.
     fn close(&self) -> BoxFuture<'_, ()>;

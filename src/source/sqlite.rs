@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rust_decimal::prelude::ToPrimitive as _;
 
 use super::sink::{RowSink, Stop, hand_over};
-use super::{RowStream, Source, SourceError, refusal};
+use super::{RowStream, Source, SourceError, Usage, refusal};
 use crate::catalog::{BoundQuery, Export, Parameter, SqlDialect, Statement, Value};
 use crate::row::{Cell, Column};
 
@@ -84,6 +84,11 @@ impl Source for SqliteSource {
             let count = "select count(*) from sqlite_schema";
             connection.query_row(count, [], |_| Ok(())).map_err(failure)
         }))
+    }
+
+    /// A file has no connections to run out of.
+    fn usage(&self) -> Option<Usage> {
+        None
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

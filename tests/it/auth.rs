@@ -3,11 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use rowlink::auth::{AuthError, Caller, JwtVerifier};
+use rowlink::auth::{AuthError, Caller, JwtRules};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::harness::{JWT_SECRET, TestServer, token};
+use crate::harness::{JWT_SECRET, TestServer, hs256_issuer, token, wait};
 
 const NOW: u64 = 1_769_853_600;
 
@@ -24,8 +24,8 @@ fn sign(header: &Value, claims: &Value, secret: &[u8]) -> String {
 }
 
 fn verify(header: Value, claims: Value) -> Result<Caller, AuthError> {
-    let verifier = JwtVerifier::hs256(JWT_SECRET, None, None);
-    verifier.verify(&sign(&header, &claims, JWT_SECRET), NOW)
+    let verifier = hs256_issuer(JwtRules::default());
+    wait(verifier.verify(&sign(&header, &claims, JWT_SECRET), NOW))
 }
 
 fn hs256() -> Value {
@@ -114,10 +114,10 @@ fn headers_that_bring_a_key_or_another_algorithm_are_refused() {
 
 #[test]
 fn a_token_that_is_not_signed_by_our_secret_is_refused() {
-    let verifier = JwtVerifier::hs256(JWT_SECRET, None, None);
+    let verifier = hs256_issuer(JwtRules::default());
     let claims = json!({"sub": "u", "exp": NOW + 60});
     let good = sign(&hs256(), &claims, JWT_SECRET);
-    assert!(verifier.verify(&good, NOW).is_ok());
+    assert!(wait(verifier.verify(&good, NOW)).is_ok());
     let (input, signature) = good.rsplit_once('.').unwrap();
     let other = sign(
         &hs256(),
@@ -136,18 +136,22 @@ fn a_token_that_is_not_signed_by_our_secret_is_refused() {
         "..".to_owned(),
         "a.b.c".to_owned(),
     ] {
-        assert!(verifier.verify(&bad, NOW).is_err(), "{bad} was accepted");
+        assert!(
+            wait(verifier.verify(&bad, NOW)).is_err(),
+            "{bad} was accepted"
+        );
     }
 }
 
 #[test]
 fn issuer_and_audience_are_required_once_configured() {
-    let verifier = JwtVerifier::hs256(JWT_SECRET, Some("https://id"), Some("rowlink"));
-    let accepts = |claims: Value| {
-        verifier
-            .verify(&sign(&hs256(), &claims, JWT_SECRET), NOW)
-            .is_ok()
-    };
+    let verifier = hs256_issuer(JwtRules {
+        issuer: Some("https://id".into()),
+        audience: Some("rowlink".into()),
+        ..JwtRules::default()
+    });
+    let accepts =
+        |claims: Value| wait(verifier.verify(&sign(&hs256(), &claims, JWT_SECRET), NOW)).is_ok();
     let exp = NOW + 60;
     assert!(accepts(
         json!({"sub": "u", "exp": exp, "iss": "https://id", "aud": "rowlink"})

@@ -211,5 +211,5 @@ fn damaged_links_say_which_parameter_is_damaged() {
         );
     }
     let bare = server.call("GET", "/v1/exports/orders.csv").send();
-    assert_eq!(bare.problem(), (400, "malformed-link".into()));
+    assert_eq!(bare.problem(), (401, "credential-missing".into()));
 }

@@ -6,16 +6,18 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use rowlink::auth::{JwtKey, JwtRules, JwtVerifier};
+use rowlink::export::Limits;
 use rowlink::format::Format;
-use rowlink::link::{Keyring, Link, UserId, sign};
+use rowlink::link::{Keyring, Link, Revocations, UserId, sign};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
 use crate::harness::{
-    API_KEY, Call, Contract, Deployment, SIGNING_KEY, TestServer, begin, sample_database,
-    sqlite_url, token, token_for, wait_for,
+    API_KEY, Call, Contract, Deployment, SIGNING_KEY, TestServer, UNLIMITED, begin,
+    sample_database, sqlite_url, token, token_for, wait_for,
 };
 
 /// Statuses of every route for requests that are too long, wherever they go.
@@ -92,6 +94,18 @@ fn every_documented_status_and_code_really_occurs() {
     );
     call("POST", links, post().body(vec![b' '; 70_000]));
 
+    let inspect = "/v1/links/inspect";
+    let ask = || server.call("POST", inspect).bearer(&token);
+    call("POST", inspect, ask().json(&json!({"url": good})));
+    call("POST", inspect, ask().body("{"));
+    call("POST", inspect, server.call("POST", inspect));
+    call(
+        "POST",
+        inspect,
+        ask().json(&json!({"url": "/v1/exports/orders.pdf"})),
+    );
+    call("POST", inspect, ask().body(vec![b' '; 70_000]));
+
     let (list, one) = ("/v1/exports", "/v1/exports/{export}");
     call("GET", list, server.call("GET", list).bearer(&token));
     call("GET", list, server.call("GET", list));
@@ -118,6 +132,9 @@ fn every_documented_status_and_code_really_occurs() {
     for method in ["GET", "HEAD"] {
         let open = |url: &str| Call::new(method, url);
         call(method, file, open(&good));
+        let plain = "/v1/exports/orders.csv?from=2026-01-01";
+        call(method, file, server.call(method, plain).bearer(&token));
+        call(method, file, server.call(method, plain));
         call(method, file, open(&good[..good.len() - 1]));
         call(method, file, open(&other_policy));
         call(
@@ -172,7 +189,60 @@ fn every_documented_status_and_code_really_occurs() {
     assert_eq!(busy.call("GET", "/readyz").send().status, 200);
     drop(holder);
 
-    for path in ["/healthz", "/readyz", "/openapi.yaml"] {
+    for limits in [
+        Limits {
+            downloads: 1,
+            ..UNLIMITED
+        },
+        Limits {
+            downloads_per_user: 1,
+            ..UNLIMITED
+        },
+        Limits {
+            downloads_per_link: 1,
+            ..UNLIMITED
+        },
+    ] {
+        let mut limited = Deployment::over(sqlite_url(&database), crate::harness::exports());
+        limited.limits = limits;
+        let limited = limited.start();
+        let long = json!({"export": "numbers", "format": "csv", "filters": {"n": 9_000_000}});
+        let link = limited.link(long);
+        let _holder = begin(&link);
+        wait_for("the first download", Duration::from_secs(10), || {
+            limited.service.exporter.downloads() == 1
+        });
+        call("GET", file, Call::new("GET", link));
+    }
+
+    let mut limited = Deployment::over(sqlite_url(&database), crate::harness::exports());
+    limited.limits.links_per_second = 1;
+    let limited = limited.start();
+    let again = || limited.call("POST", links).bearer(&token).json(&orders);
+    assert_eq!(call("POST", links, again()), 200);
+    call("POST", links, again());
+    let plain = "/v1/exports/orders.csv?from=2026-01-01";
+    call("GET", file, limited.call("GET", plain).bearer(&token));
+
+    let revoked = TestServer::over(&database, crate::harness::exports());
+    let watermark = Revocations::parse("issued_before = 2100-01-01T00:00:00Z").unwrap();
+    revoked.service.exporter.set_revocations(watermark);
+    call("GET", file, Call::new("GET", revoked.link(orders.clone())));
+
+    let mut silent = Deployment::over(sqlite_url(&database), crate::harness::exports());
+    let nobody = JwtKey::KeySetUrl("http://127.0.0.1:9/keys".into());
+    silent.issuers = vec![JwtVerifier::new(nobody, JwtRules::default()).unwrap()];
+    let silent = silent.start();
+    let unverifiable = "eyJhbGciOiJSUzI1NiJ9.e30.AA";
+    call(
+        "POST",
+        links,
+        silent.call("POST", links).bearer(unverifiable),
+    );
+    silent.service.drain();
+    call("GET", "/readyz", silent.call("GET", "/readyz"));
+
+    for path in ["/healthz", "/readyz", "/openapi.yaml", "/metrics"] {
         assert_eq!(call("GET", path, server.call("GET", path)), 200);
     }
     fs::rename(&database, folder.path().join("away")).unwrap();

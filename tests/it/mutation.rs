@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rowlink::format::Format;
-use rowlink::link::{Keyring, Link, UserId, sign, verify};
+use rowlink::link::{Keyring, Link, LinkError, Revocations, UserId, VerifiedLink, Verifier, sign};
 use uuid::Uuid;
 
 use crate::harness::SIGNING_KEY;
@@ -48,6 +48,15 @@ fn links() -> Vec<Link> {
     links
 }
 
+fn verify(keyring: &Keyring, export: &str, query: &str) -> Result<VerifiedLink, LinkError> {
+    let verifier = Verifier {
+        keyring,
+        revocations: &Revocations::default(),
+        ttl_seconds_max: 3600,
+    };
+    verifier.verify(export, Format::Csv, query, NOW)
+}
+
 /// The pairs of a query as an independent decoder reads them, in any order.
 fn pairs(query: &str) -> Vec<(String, String)> {
     let mut pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap();
@@ -58,7 +67,7 @@ fn pairs(query: &str) -> Vec<(String, String)> {
 /// Counts the accepted variants that do not decode to the pairs of the original.
 fn wrongly_accepted(original: &str, variants: impl Iterator<Item = String>) -> (usize, usize) {
     let keyring = Keyring::parse(SIGNING_KEY).unwrap();
-    let accepts = |query: &str| verify(&keyring, 3600, "orders", Format::Csv, query, NOW).is_ok();
+    let accepts = |query: &str| verify(&keyring, "orders", query).is_ok();
     assert!(accepts(original));
     let expected = pairs(original);
     let (mut tried, mut wrong) = (0, 0);
@@ -155,8 +164,7 @@ fn no_byte_of_the_path_can_be_changed() {
     for link in links() {
         let url = sign(&link, &keyring);
         let query = url.split_once('?').unwrap().1;
-        let accepts =
-            |export: &str| verify(&keyring, 3600, export, Format::Csv, query, NOW).is_ok();
+        let accepts = |export: &str| verify(&keyring, export, query).is_ok();
         assert!(accepts("orders"));
         for index in 0.."orders".len() {
             for byte in 0..=127u8 {
@@ -184,11 +192,11 @@ fn any_order_of_the_same_parameters_is_the_same_link() {
         for _ in 0..parameters.len() {
             parameters.rotate_left(1);
             let query = parameters.join("&");
-            let verified = verify(&keyring, 3600, "orders", Format::Csv, &query, NOW).unwrap();
+            let verified = verify(&keyring, "orders", &query).unwrap();
             assert_eq!(verified.link().user, link.user);
             parameters.reverse();
             let query = parameters.join("&");
-            assert!(verify(&keyring, 3600, "orders", Format::Csv, &query, NOW).is_ok());
+            assert!(verify(&keyring, "orders", &query).is_ok());
             parameters.reverse();
         }
     }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use rowlink::link::{Keyring, Link, LinkError, sign, verify};
+use rowlink::link::{Keyring, Link, LinkError, Revocations, Verifier, sign};
 use serde_json::Value;
 
 fn vectors() -> Value {
@@ -26,9 +26,12 @@ fn keyring(vectors: &Value) -> Keyring {
 fn verify_case(vectors: &Value, case: &Value) -> Result<Link, LinkError> {
     let file = text(case, "path").strip_prefix("/v1/exports/").unwrap();
     let (export, format) = file.rsplit_once('.').unwrap();
-    let verified = verify(
-        &keyring(vectors),
-        vectors["ttl_seconds_max"].as_u64().unwrap(),
+    let verifier = Verifier {
+        keyring: &keyring(vectors),
+        revocations: &Revocations::default(),
+        ttl_seconds_max: vectors["ttl_seconds_max"].as_u64().unwrap(),
+    };
+    let verified = verifier.verify(
         export,
         format.parse().unwrap(),
         text(case, "query"),
@@ -43,6 +46,7 @@ fn outcome(result: &Result<Link, LinkError>) -> &'static str {
         Err(LinkError::Malformed(_)) => "malformed-link",
         Err(LinkError::BadSignature) => "bad-signature",
         Err(LinkError::NotYetValid { .. }) => "link-not-yet-valid",
+        Err(LinkError::Revoked) => "link-revoked",
         Err(LinkError::LivesTooLong { .. }) => "link-lives-too-long",
         Err(LinkError::Expired { .. }) => "link-expired",
     }

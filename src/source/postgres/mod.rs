@@ -31,7 +31,7 @@ use self::connect::Connector;
 use self::plan::Plan;
 use self::pool::Connections;
 use super::sink::hand_over_from_task;
-use super::{RowStream, Source, SourceError, causes, refusal};
+use super::{RowStream, Source, SourceError, Usage, causes, refusal};
 use crate::catalog::{BoundQuery, Export, SqlDialect};
 use crate::row::Column;
 
@@ -147,6 +147,10 @@ impl Source for PostgresSource {
                 Err(_) => Err(SourceError::Cut),
             }
         })
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        Some(self.shared.downloads.usage())
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

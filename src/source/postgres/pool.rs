@@ -10,7 +10,7 @@ use deadpool::managed::{
 };
 
 use super::connect::{Connection, Connector};
-use crate::source::SourceError;
+use crate::source::{SourceError, Usage};
 
 /// How long a connection of the pool is waited for.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -50,6 +50,14 @@ impl Connections {
             }),
             Err(PoolError::Backend(error)) => Err(error),
             Err(error) => Err(SourceError::Unavailable(error.to_string().into())),
+        }
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        let status = self.pool.status();
+        Usage {
+            in_use: status.size.saturating_sub(status.available),
+            max: status.max_size,
         }
     }
 

@@ -7,8 +7,8 @@ mod server;
 
 pub use contract::Contract;
 pub use server::{
-    API_KEY, Deployment, JWT_SECRET, SIGNING_KEY, TestServer, exports, sample_database, sqlite,
-    sqlite_url, token, token_for,
+    API_KEY, Deployment, JWT_SECRET, SIGNING_KEY, TestServer, UNLIMITED, exports, hs256_issuer,
+    sample_database, sqlite, sqlite_url, token, token_for,
 };
 
 use std::ffi::OsStr;
@@ -161,6 +161,14 @@ fn agent() -> &'static ureq::Agent {
             .build()
             .into()
     })
+}
+
+/// Waits for what a test that is not asynchronous itself needs.
+pub fn wait<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(future)
 }
 
 /// Waits for a condition; returns how long that took.

@@ -153,6 +153,9 @@ pub fn command(folder: &Path) -> Command {
             format!("sqlite:{}", folder.join("sample.db").display()),
         )
         .env("ROWLINK_EXPORTS_DIR", folder.join("exports"))
+        .env("ROWLINK_MAX_DOWNLOADS_PER_USER", "1000")
+        .env("ROWLINK_MAX_DOWNLOADS_PER_LINK", "1000")
+        .env("ROWLINK_MAX_LINKS_PER_SECOND", "1000")
         .env("ROWLINK_SIGNING_KEYS", SIGNING_KEY)
         .env(
             "ROWLINK_JWT_HS256_SECRET",

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use jsonwebtoken::{EncodingKey, Header, encode};
-use rowlink::auth::{ApiKeys, Door, JwtVerifier};
+use rowlink::auth::{ApiKeys, Door, JwtKey, JwtRules, JwtVerifier};
 use rowlink::catalog::{Catalog, DEFAULT_DATABASE, Dialects, SqlDialect};
 use rowlink::config::DatabaseUrl;
-use rowlink::export::{Exporter, Policy};
-use rowlink::http::{self, Service};
+use rowlink::export::{Exporter, Limits, Policy};
+use rowlink::http::{self, Edge, Service, Tls};
 use rowlink::link::Keyring;
 use rowlink::source::{PostgresOptions, Sources, dialects};
 use rusqlite::Connection;
@@ -32,11 +32,20 @@ const NOW: u64 = 1_769_853_600;
 
 pub struct TestServer {
     pub origin: String,
+    pub service: Arc<Service>,
     clock: Arc<AtomicU64>,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
     _folder: Option<TempDir>,
 }
+
+/// The tests' users are many at a time, and fast.
+pub const UNLIMITED: Limits = Limits {
+    downloads: 100_000,
+    downloads_per_user: 100_000,
+    downloads_per_link: 100_000,
+    links_per_second: 100_000,
+};
 
 /// What to serve, and how.
 pub struct Deployment<'a> {
@@ -46,6 +55,9 @@ pub struct Deployment<'a> {
     pub connections: usize,
     pub download_max: Duration,
     pub stall_max: Duration,
+    pub limits: Limits,
+    pub edge: Edge,
+    pub issuers: Vec<JwtVerifier>,
 }
 
 impl<'a> Deployment<'a> {
@@ -59,6 +71,9 @@ impl<'a> Deployment<'a> {
             connections: 10,
             download_max: policy.download_max,
             stall_max: policy.stall_max,
+            limits: UNLIMITED,
+            edge: Edge::default(),
+            issuers: vec![hs256_issuer(JwtRules::default())],
         }
     }
 
@@ -78,6 +93,7 @@ impl<'a> Deployment<'a> {
         let policy = Policy {
             download_max: self.download_max,
             stall_max: self.stall_max,
+            limits: self.limits,
             ..Policy::with_defaults(origin.clone())
         };
         let options = PostgresOptions {
@@ -95,6 +111,7 @@ impl<'a> Deployment<'a> {
             .map(|(name, text)| (name.to_string(), text.to_string()))
             .collect();
         let keyring = Keyring::parse(self.keys).unwrap();
+        let (edge, door) = (self.edge, door(self.issuers));
         let clock = Arc::new(AtomicU64::new(NOW));
         let time = clock.clone();
         let (ready, started) = mpsc::channel();
@@ -116,20 +133,21 @@ impl<'a> Deployment<'a> {
                         return ready.send(Err(faults)).unwrap();
                     }
                 };
-                let service = Arc::new(Service {
-                    exporter,
-                    door: door(),
-                    clock: Arc::new(move || time.load(Ordering::SeqCst)),
-                });
-                let server = http::server(listener, service.clone()).unwrap();
-                ready.send(Ok(server.handle())).unwrap();
+                let clock = Arc::new(move || time.load(Ordering::SeqCst));
+                let service = Arc::new(Service::new(exporter, door, clock, edge));
+                let patience = Duration::from_secs(30);
+                let server =
+                    http::server(listener, service.clone(), Tls::Elsewhere, patience).unwrap();
+                ready.send(Ok((server.handle(), service.clone()))).unwrap();
                 server.await.unwrap();
                 service.exporter.close().await;
             });
         });
-        let handle = started.recv().expect("the server starts or says why not")?;
+        let started = started.recv();
+        let (handle, service) = started.expect("the server starts or says why not")?;
         Ok(TestServer {
             origin,
+            service,
             clock,
             handle,
             thread: Some(thread),
@@ -213,16 +231,19 @@ impl Drop for TestServer {
     }
 }
 
-fn door() -> Door {
+fn door(issuers: Vec<JwtVerifier>) -> Door {
     let hash = hex::encode(Sha256::digest(API_KEY));
     let keys = format!(
         "[keys.backend]\nsha256 = '{hash}'\nact_for_others = true\nexports = ['orders', 'by_org']\n\
          scopes = ['orders:read']\nclaims = {{ org_id = '7' }}\n"
     );
-    Door {
-        jwt: Some(JwtVerifier::hs256(JWT_SECRET, None, None)),
-        api_keys: Some(ApiKeys::parse(&keys).unwrap()),
-    }
+    Door::new(issuers, Some(ApiKeys::parse(&keys).unwrap()))
+}
+
+/// The issuer whose tokens [`token_for`] makes.
+pub fn hs256_issuer(rules: JwtRules) -> JwtVerifier {
+    let secret = String::from_utf8(JWT_SECRET.to_vec()).unwrap();
+    JwtVerifier::new(JwtKey::Secret(secret.into()), rules).unwrap()
 }
 
 /// Alice's token, good for an hour.

@@ -1,5 +1,7 @@
 //! The commands.
 
+mod serve;
+
 use std::fmt::Display;
 use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -10,16 +12,17 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 use crate::auth::NewApiKey;
 use crate::catalog::{Catalog, Dialects, Fault};
-use crate::config::{Config, log_filter};
+use crate::config::{Config, Log, Reload};
 use crate::demo::{self, Demo};
 use crate::export::Exporter;
-use crate::http::{self, Clock, Service};
+use crate::http::{Clock, Drain, Service, Tls};
 use crate::link::{self, is_bare_name, is_key_id};
 use crate::source::{PostgresOptions, Sources, dialects};
+
+use serve::Sockets;
 
 /// A wrong configuration, catalog or database, as for every wrong use of a command.
 const EXIT_MISCONFIGURED: u8 = 2;
@@ -87,29 +90,45 @@ type Faults = Vec<String>;
 
 async fn serve() -> Result<(), Faults> {
     let config = read_config()?;
-    start_log(config.log.clone());
+    start_log(&config.log);
     for name in &config.unknown {
         tracing::warn!(name, "unknown variable");
     }
+    if config.edge.jwt_query_param.is_some() {
+        tracing::warn!("tokens may come in the query, where proxies and histories keep them");
+    }
     let bind = config.bind;
-    let service = load(config).await?;
-    let listener = listen(bind)?;
-    let address = listener.local_addr().map_err(one)?;
-    tracing::info!(%address, "listening");
-    run(listener, service).await
+    let metrics_bind = config.metrics_bind;
+    let drain = config.drain;
+    let tls = config.tls.as_ref().map_or(Tls::Elsewhere, |_| Tls::Here);
+    let Loaded { service, reload } = load(config).await?;
+    for issuer in service.door.warm_up().await {
+        tracing::warn!(issuer, "no keys yet: its tokens are answered with 503");
+    }
+    let sockets = Sockets {
+        public: listen(bind)?,
+        metrics: metrics_bind.map(listen).transpose()?,
+        tls,
+    };
+    serve::run(sockets, service, reload, drain).await
 }
 
 async fn check() -> Result<(), Faults> {
-    let service = load(read_config()?).await?;
+    let service = load(read_config()?).await?.service;
+    let silent = service.door.warm_up().await;
+    if !silent.is_empty() {
+        let fault = |issuer| format!("the issuer {issuer} does not publish its keys now");
+        return Err(silent.into_iter().map(fault).collect());
+    }
     let exports = service.exporter.count();
     println!("configuration, {exports} exports and their databases are in order");
     Ok(())
 }
 
 async fn demo(args: DemoArgs) -> Result<(), Faults> {
-    start_log(log_filter(None).map_err(one)?);
-    let listener = listen(args.bind)?;
-    let address = listener.local_addr().map_err(one)?;
+    start_log(&Log::for_people());
+    let public = listen(args.bind)?;
+    let address = public.local_addr().map_err(one)?;
     eprintln!("rowlink: making {} sample orders …", demo::ORDERS);
     let Demo {
         service,
@@ -117,16 +136,13 @@ async fn demo(args: DemoArgs) -> Result<(), Faults> {
         folder,
     } = Demo::build(address, system_clock()).await?;
     println!("{welcome}");
-    run(listener, service).await?;
+    let sockets = Sockets {
+        public,
+        metrics: None,
+        tls: Tls::Elsewhere,
+    };
+    serve::run(sockets, service, Reload::default(), Drain::default()).await?;
     folder.close().map_err(one)
-}
-
-async fn run(listener: TcpListener, service: Service) -> Result<(), Faults> {
-    let service = Arc::new(service);
-    let server = http::server(listener, service.clone()).map_err(one)?;
-    server.await.map_err(one)?;
-    service.exporter.close().await;
-    Ok(())
 }
 
 fn listen(bind: SocketAddr) -> Result<TcpListener, Faults> {
@@ -137,8 +153,14 @@ fn read_config() -> Result<Config, Faults> {
     Config::from_env(std::env::vars_os()).map_err(lines)
 }
 
+/// What serves, and what is read again meanwhile.
+struct Loaded {
+    service: Service,
+    reload: Reload,
+}
+
 /// The catalog, then the databases that it is prepared against.
-async fn load(config: Config) -> Result<Service, Faults> {
+async fn load(config: Config) -> Result<Loaded, Faults> {
     let options = PostgresOptions {
         connections: config.database_connections,
         statement_timeout: config.policy.download_max,
@@ -151,10 +173,16 @@ async fn load(config: Config) -> Result<Service, Faults> {
     }
     let catalog = read_catalog(&config.exports_dir, &dialects(&sources))?;
     let exporter = Exporter::start(catalog, sources, config.keyring, config.policy);
-    Ok(Service {
-        exporter: exporter.await.map_err(lines)?,
-        door: config.door,
-        clock: system_clock(),
+    let exporter = exporter.await.map_err(lines)?;
+    exporter.set_revocations(config.revocations);
+    let service = Service::new(exporter, config.door, system_clock(), config.edge);
+    if let Some(files) = config.tls {
+        let (certificate, key) = files.read().map_err(one)?;
+        service.set_certificate(&certificate, &key).map_err(one)?;
+    }
+    Ok(Loaded {
+        service,
+        reload: config.reload,
     })
 }
 
@@ -226,12 +254,15 @@ fn api_key_name(text: &str) -> Result<String, &'static str> {
         .ok_or("expected 1 to 64 of A-Z a-z 0-9 _ -")
 }
 
-fn start_log(filter: EnvFilter) {
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+fn start_log(log: &Log) {
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(log.filter.clone())
+        .with_writer(io::stderr);
+    if log.json {
+        lines.json().flatten_event(true).init();
+    } else {
+        lines.with_ansi(io::stderr().is_terminal()).init();
+    }
 }
 
 fn system_clock() -> Clock {

@@ -1,0 +1,129 @@
+//! Running: servers, signals and reloads, until it is time to stop.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
+
+use super::{Faults, one};
+use crate::config::Reload;
+use crate::http::{self, Drain, Service, Tls};
+
+/// How often files are looked at. They are small, and a change in a mounted secret has no signal.
+const RELOAD_EVERY: Duration = Duration::from_secs(1);
+/// What a stopping server needs beyond the time that it gives to downloads.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// Where to serve.
+pub(super) struct Sockets {
+    pub(super) public: TcpListener,
+    /// For operators alone.
+    pub(super) metrics: Option<TcpListener>,
+    pub(super) tls: Tls,
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub(super) async fn run(
+    sockets: Sockets,
+    service: Service,
+    reload: Reload,
+    drain: Drain,
+) -> Result<(), Faults> {
+    let address = sockets.public.local_addr().map_err(one)?;
+    let signals = Signals::install().map_err(one)?;
+    let service = Arc::new(service);
+    let patience = drain.max + STOP_GRACE;
+    let server = http::server(sockets.public, service.clone(), sockets.tls, patience);
+    let server = server.map_err(one)?;
+    if let Some(listener) = sockets.metrics {
+        let address = listener.local_addr().map_err(one)?;
+        let metrics = http::metrics_server(listener, service.clone()).map_err(one)?;
+        tokio::spawn(metrics);
+        tracing::info!(%address, "metrics");
+    }
+    tokio::spawn(reload_for_ever(reload, service.clone(), signals.hangup));
+    let stopping = stop(
+        signals.terminate,
+        signals.interrupt,
+        server.handle(),
+        service.clone(),
+        drain,
+    );
+    tokio::spawn(stopping);
+    tracing::info!(%address, "listening");
+    server.await.map_err(one)?;
+    service.exporter.close().await;
+    Ok(())
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn install() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// SIGTERM drains; SIGINT, also while that goes on, stops at once.
+async fn stop(
+    mut terminate: Signal,
+    mut interrupt: Signal,
+    server: ServerHandle,
+    service: Arc<Service>,
+    drain: Drain,
+) {
+    tokio::select! {
+        _ = terminate.recv() => {
+            tracing::info!("draining");
+            tokio::select! {
+                () = wind_down(&server, &service, drain) => return,
+                _ = interrupt.recv() => {}
+            }
+        }
+        _ = interrupt.recv() => {}
+    }
+    service.cut();
+    server.stop(false).await;
+}
+
+async fn wind_down(server: &ServerHandle, service: &Service, drain: Drain) {
+    service.drain();
+    sleep(drain.delay).await;
+    let stopped = server.stop(true);
+    tokio::pin!(stopped);
+    if timeout(drain.max, &mut stopped).await.is_err() {
+        tracing::warn!(downloads = service.exporter.downloads(), "cut");
+        service.cut();
+        stopped.await;
+    }
+}
+
+async fn reload_for_ever(mut reload: Reload, service: Arc<Service>, mut hangup: Signal) {
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {}
+            () = sleep(RELOAD_EVERY) => {}
+        }
+        let service = service.clone();
+        let checked = spawn_blocking(move || {
+            reload.check(&service);
+            reload
+        });
+        match checked.await {
+            Ok(back) => reload = back,
+            Err(_) => return,
+        }
+    }
+}

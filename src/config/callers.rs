@@ -1,0 +1,179 @@
+//! Who may ask: issuers of tokens, and API keys.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+use zeroize::Zeroizing;
+
+use super::Variables;
+use super::faults::{Faults, read};
+use crate::auth::{ApiKeys, Door, JwtFault, JwtKey, JwtRules, JwtVerifier};
+
+/// A file of issuers: a table `[issuers.NAME]` an issuer.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    issuers: BTreeMap<Spanned<String>, Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    issuer: String,
+    audience: Option<String>,
+    #[serde(default)]
+    algorithms: Vec<String>,
+    user_claim: Option<String>,
+    hs256_secret_file: Option<PathBuf>,
+    public_key_file: Option<PathBuf>,
+    jwks_url: Option<String>,
+}
+
+/// Reads who may ask; nobody is a fault.
+pub(super) fn door(variables: &mut Variables, faults: &mut Faults) -> Door {
+    let nobody = variables.jwt_hs256_secret.is_none()
+        && variables.jwt_hs256_secret_file.is_none()
+        && variables.jwt_public_key_file.is_none()
+        && variables.jwt_jwks_url.is_none()
+        && variables.jwt_issuers_file.is_none()
+        && variables.api_keys_file.is_none();
+    if nobody {
+        faults.add(
+            "JWT_HS256_SECRET",
+            "set this, ROWLINK_JWT_PUBLIC_KEY_FILE, ROWLINK_JWT_JWKS_URL, \
+             ROWLINK_JWT_ISSUERS_FILE or ROWLINK_API_KEYS_FILE: without them nobody could ask for a link",
+        );
+    }
+    let mut issuers: Vec<JwtVerifier> = issuer(variables, faults).into_iter().collect();
+    if let Some(path) = &variables.jwt_issuers_file {
+        let text = faults.check("JWT_ISSUERS_FILE", read(path));
+        let further = text.and_then(|text| faults.check_all("JWT_ISSUERS_FILE", listed(&text)));
+        issuers.extend(further.unwrap_or_default());
+    }
+    if issuers.len() > 1 && issuers.iter().any(|issuer| issuer.issuer().is_none()) {
+        faults.add("JWT_ISSUER", "is required where there are several issuers");
+    }
+    let mut names: Vec<&str> = issuers.iter().filter_map(JwtVerifier::issuer).collect();
+    names.sort_unstable();
+    if names.windows(2).any(|pair| pair[0] == pair[1]) {
+        faults.add(
+            "JWT_ISSUERS_FILE",
+            "expected an `issuer` of its own for each",
+        );
+    }
+    let api_keys = variables.api_keys_file.as_ref().and_then(|path| {
+        let text = faults.check("API_KEYS_FILE", read(path))?;
+        faults.check_all("API_KEYS_FILE", ApiKeys::parse(&text))
+    });
+    Door::new(issuers, api_keys)
+}
+
+/// The issuer that the variables describe.
+fn issuer(variables: &mut Variables, faults: &mut Faults) -> Option<JwtVerifier> {
+    let secret = faults.secret(
+        "JWT_HS256_SECRET",
+        variables.jwt_hs256_secret.take(),
+        variables.jwt_hs256_secret_file.take(),
+    );
+    let public_key = variables.jwt_public_key_file.take();
+    let public_key = public_key.and_then(|path| faults.check("JWT_PUBLIC_KEY_FILE", read(&path)));
+    let (variable, key) = match (secret, public_key, variables.jwt_jwks_url.take()) {
+        (Some(secret), None, None) => ("JWT_HS256_SECRET", JwtKey::Secret(secret)),
+        (None, Some(pem), None) => ("JWT_PUBLIC_KEY_FILE", JwtKey::PublicPem(pem.to_string())),
+        (None, None, Some(url)) => ("JWT_JWKS_URL", JwtKey::KeySetUrl(url)),
+        (None, None, None) => return None,
+        _ => {
+            let message = "set one of this, ROWLINK_JWT_PUBLIC_KEY_FILE and ROWLINK_JWT_JWKS_URL; \
+                           further issuers go into ROWLINK_JWT_ISSUERS_FILE";
+            faults.add("JWT_HS256_SECRET", message);
+            return None;
+        }
+    };
+    let names = variables.jwt_algorithms.take().unwrap_or_default();
+    let rules = JwtRules {
+        algorithms: list(&names).map(str::to_owned).collect(),
+        issuer: variables.jwt_issuer.take(),
+        audience: variables.jwt_audience.take(),
+        user_claim: user_claim(variables.jwt_user_claim.take()),
+    };
+    match JwtVerifier::new(key, rules) {
+        Ok(issuer) => Some(issuer),
+        Err(JwtFault::Algorithms(message)) => {
+            faults.add("JWT_ALGORITHMS", message);
+            None
+        }
+        Err(JwtFault::Key(message)) => {
+            faults.add(variable, message);
+            None
+        }
+    }
+}
+
+/// The issuers of a file.
+fn listed(text: &str) -> Result<Vec<JwtVerifier>, Vec<String>> {
+    let line = |offset: usize| 1 + text[..offset].matches('\n').count();
+    let file: File = toml::from_str(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        vec![format!("line {}: {}", line(offset), error.message())]
+    })?;
+    let (mut issuers, mut faults) = (Vec::new(), Vec::new());
+    for (name, entry) in file.issuers {
+        match entry.into_issuer() {
+            Ok(issuer) => issuers.push(issuer),
+            Err(message) => {
+                let line = line(name.span().start);
+                faults.push(format!(
+                    "line {line}: issuer `{}`: {message}",
+                    name.get_ref()
+                ));
+            }
+        }
+    }
+    if issuers.is_empty() && faults.is_empty() {
+        faults.push("line 1: no [issuers.NAME]".to_owned());
+    }
+    if faults.is_empty() {
+        Ok(issuers)
+    } else {
+        Err(faults)
+    }
+}
+
+impl Entry {
+    fn into_issuer(self) -> Result<JwtVerifier, String> {
+        let read = |path: &Path| -> Result<Zeroizing<String>, String> { read(path) };
+        let key = match (self.hs256_secret_file, self.public_key_file, self.jwks_url) {
+            (Some(path), None, None) => JwtKey::Secret(read(&path)?),
+            (None, Some(path), None) => JwtKey::PublicPem(read(&path)?.to_string()),
+            (None, None, Some(url)) => JwtKey::KeySetUrl(url),
+            _ => {
+                return Err(
+                    "needs one of `hs256_secret_file`, `public_key_file` and `jwks_url`".into(),
+                );
+            }
+        };
+        let rules = JwtRules {
+            algorithms: self.algorithms,
+            issuer: Some(self.issuer),
+            audience: self.audience,
+            user_claim: user_claim(self.user_claim),
+        };
+        JwtVerifier::new(key, rules).map_err(|fault| match fault {
+            JwtFault::Algorithms(message) => format!("`algorithms`: {message}"),
+            JwtFault::Key(message) => format!("its key: {message}"),
+        })
+    }
+}
+
+fn user_claim(configured: Option<String>) -> String {
+    configured.unwrap_or_else(|| JwtRules::default().user_claim)
+}
+
+/// The entries of a list that is separated by commas.
+pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
+    let entries = text.split(',').map(str::trim);
+    entries.filter(|entry| !entry.is_empty())
+}

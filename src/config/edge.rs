@@ -1,0 +1,85 @@
+//! How browsers and proxies see us.
+
+use std::net::IpAddr;
+
+use url::{Origin, Url};
+
+use super::Variables;
+use super::callers::list;
+use super::faults::Faults;
+use crate::http::{Edge, TlsFiles};
+
+pub(super) fn edge(variables: &mut Variables, faults: &mut Faults, metrics_apart: bool) -> Edge {
+    let origins = variables.cors_origins.take().unwrap_or_default();
+    let origins = list(&origins).map(origin).collect::<Result<_, _>>();
+    let proxies = variables.trusted_proxies.take().unwrap_or_default();
+    let proxies = list(&proxies).map(network).collect::<Result<_, _>>();
+    let return_url = variables.return_url.take().map(|text| web_url(&text));
+    let cookie = variables.jwt_cookie.take().map(token_name);
+    let parameter = variables.jwt_query_param.take().map(parameter_name);
+    Edge {
+        cors_origins: faults.check("CORS_ORIGINS", origins).unwrap_or_default(),
+        trusted_proxies: faults.check("TRUSTED_PROXIES", proxies).unwrap_or_default(),
+        return_url: faults.check("RETURN_URL", return_url.transpose()).flatten(),
+        jwt_cookie: faults.check("JWT_COOKIE", cookie.transpose()).flatten(),
+        jwt_query_param: faults
+            .check("JWT_QUERY_PARAM", parameter.transpose())
+            .flatten(),
+        metrics_apart,
+    }
+}
+
+/// The certificate and its key: both or none.
+pub(super) fn tls(variables: &mut Variables) -> Result<Option<TlsFiles>, &'static str> {
+    match (
+        variables.tls_cert_file.take(),
+        variables.tls_key_file.take(),
+    ) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
+        (None, None) => Ok(None),
+        _ => Err("set this and ROWLINK_TLS_CERT_FILE, or neither"),
+    }
+}
+
+/// An origin as browsers send it (RFC 6454, section 6.1).
+fn origin(text: &str) -> Result<String, &'static str> {
+    let expected = "expected origins like https://shop.example.com, separated by commas";
+    let url = Url::parse(text).map_err(|_| expected)?;
+    let origin = url.origin();
+    match origin {
+        Origin::Tuple(..) if origin.ascii_serialization() == text => Ok(text.to_owned()),
+        _ => Err(expected),
+    }
+}
+
+fn network(text: &str) -> Result<ipnet::IpNet, &'static str> {
+    let address = || text.parse::<IpAddr>().map(ipnet::IpNet::from);
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| "expected addresses or networks like 10.0.0.0/8, separated by commas")
+}
+
+fn web_url(text: &str) -> Result<String, &'static str> {
+    let url = Url::parse(text).ok();
+    url.filter(|url| ["http", "https"].contains(&url.scheme()))
+        .map(String::from)
+        .ok_or("expected an http:// or https:// URL")
+}
+
+/// RFC 6265, section 4.1.1: a cookie's name is a token of RFC 9110.
+fn token_name(name: String) -> Result<String, &'static str> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    name.bytes()
+        .all(is_token)
+        .then_some(name)
+        .ok_or("expected the name of a cookie")
+}
+
+fn parameter_name(name: String) -> Result<String, &'static str> {
+    let fits = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    (fits && !name.starts_with("rl_"))
+        .then_some(name)
+        .ok_or("expected the name of a query parameter that does not start with rl_")
+}

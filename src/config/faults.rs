@@ -1,0 +1,113 @@
+//! Every fault of the environment, collected so that all are reported at once.
+
+use std::fmt;
+use std::fs;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use zeroize::Zeroizing;
+
+use super::PREFIX;
+
+/// A variable that does not fit: its name, and what was expected. Never its value, which may be
+/// a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: {message}")]
+pub struct ConfigFault {
+    /// The variable's name.
+    pub variable: String,
+    /// What was expected.
+    pub message: String,
+}
+
+#[derive(Default)]
+pub(super) struct Faults(pub(super) Vec<ConfigFault>);
+
+impl Faults {
+    pub(super) fn add(&mut self, variable: &str, message: impl fmt::Display) {
+        self.0.push(ConfigFault {
+            variable: format!("{PREFIX}{variable}"),
+            message: message.to_string(),
+        });
+    }
+
+    pub(super) fn check<T, E: fmt::Display>(
+        &mut self,
+        variable: &str,
+        result: Result<T, E>,
+    ) -> Option<T> {
+        result.map_err(|fault| self.add(variable, fault)).ok()
+    }
+
+    pub(super) fn check_all<T, E: fmt::Display>(
+        &mut self,
+        variable: &str,
+        result: Result<T, Vec<E>>,
+    ) -> Option<T> {
+        let add_all = |found: Vec<E>| found.iter().for_each(|fault| self.add(variable, fault));
+        result.map_err(add_all).ok()
+    }
+
+    pub(super) fn required<T>(&mut self, variable: &str, value: Option<T>) -> Option<T> {
+        let reported =
+            |fault: &ConfigFault| fault.variable.starts_with(&format!("{PREFIX}{variable}"));
+        if value.is_none() && !self.0.iter().any(reported) {
+            self.add(variable, "is required");
+        }
+        value
+    }
+
+    /// A secret from its variable, or from the file that `X_FILE` names.
+    pub(super) fn secret(
+        &mut self,
+        variable: &str,
+        value: Option<Zeroizing<String>>,
+        file: Option<PathBuf>,
+    ) -> Option<Zeroizing<String>> {
+        let file_variable = format!("{variable}_FILE");
+        match (value, file) {
+            (Some(_), Some(_)) => {
+                self.add(
+                    &file_variable,
+                    format!("set this or {PREFIX}{variable}, not both"),
+                );
+                None
+            }
+            (None, Some(path)) => self.check(&file_variable, read(&path)),
+            (value, None) => value,
+        }
+    }
+
+    pub(super) fn number<T: FromStr + PartialOrd + fmt::Display>(
+        &mut self,
+        variable: &str,
+        text: Option<String>,
+        default: T,
+        range: RangeInclusive<T>,
+    ) -> T {
+        let Some(text) = text else {
+            return default;
+        };
+        match text.parse() {
+            Ok(number) if range.contains(&number) => number,
+            _ => {
+                let (least, most) = (range.start(), range.end());
+                let message = format!("expected a whole number from {least} to {most}");
+                self.add(variable, message);
+                default
+            }
+        }
+    }
+}
+
+/// The text of a file without the line end that editors add.
+pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, String> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text = Zeroizing::new(text);
+    Ok(Zeroizing::new(
+        text.trim_end_matches(['\r', '\n']).to_owned(),
+    ))
+}

@@ -1,0 +1,138 @@
+//! What holds for every request: it has an id, is not oversized, and its answer is rendered as its
+//! client wants it.
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
+use uuid::Uuid;
+
+use super::metrics::RefusalLabels;
+use super::problem::{self, Problem};
+use super::{BODY_BYTES_MAX, Service, cors, page};
+use crate::link::URL_BYTES_MAX;
+
+/// All header fields of a request together are at most this long.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Gives every request an id, refuses oversized heads, answers preflights, and renders every problem.
+pub(super) async fn answer_every_request(
+    service: Data<Service>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let request_id = Uuid::now_v7();
+    request.extensions_mut().insert(RequestId(request_id));
+    let (edge, head) = (&service.edge, request.head());
+    let preflight = cors::preflight(edge, &head.method, request.path(), &head.headers);
+    let mut response = match (preflight, check_head(&request)) {
+        (Some(answer), _) => request.into_response(answer),
+        (None, Ok(())) => next.call(request).await?.map_into_boxed_body(),
+        (None, Err(problem)) => {
+            let answer = render(request.request(), &service, &problem, request_id);
+            request.into_response(answer)
+        }
+    };
+    if let Some(error) = response.response().error() {
+        let problem = error.as_error::<Problem>().cloned();
+        let problem = problem.unwrap_or_else(|| unexpected(error));
+        let answer = render(response.request(), &service, &problem, request_id);
+        response = response.into_response(answer);
+    }
+    let request = response.request().clone();
+    let headers = response.headers_mut();
+    let value = HeaderValue::from_str(&request_id.to_string()).expect("a UUID is ASCII");
+    headers.insert(REQUEST_ID, value);
+    cors::allow(edge, request.path(), request.headers(), headers);
+    Ok(response)
+}
+
+/// The id under which a request is logged.
+#[derive(Clone, Copy)]
+struct RequestId(Uuid);
+
+pub(super) fn request_id(request: &HttpRequest) -> Uuid {
+    request
+        .extensions()
+        .get()
+        .map_or(Uuid::nil(), |RequestId(id)| *id)
+}
+
+/// The answer to a problem, its line in the log, and its count.
+fn render(
+    request: &HttpRequest,
+    service: &Service,
+    problem: &Problem,
+    request_id: Uuid,
+) -> HttpResponse {
+    problem.log(request_id);
+    let labels = RefusalLabels {
+        route: request.match_pattern().unwrap_or_default(),
+        code: problem.code(),
+    };
+    service.metrics.refused.get_or_create(&labels).inc();
+    if page::is_wanted(request) {
+        problem.page(request_id, service.edge.return_url.as_deref())
+    } else {
+        problem.document(request_id)
+    }
+}
+
+fn check_head(request: &ServiceRequest) -> Result<(), Problem> {
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |it| it.as_str().len());
+    if target > URL_BYTES_MAX {
+        let detail = format!("expected at most {URL_BYTES_MAX} bytes");
+        let title = "The URL is too long";
+        return Err(Problem::new(
+            StatusCode::URI_TOO_LONG,
+            "url-too-long",
+            title,
+            detail,
+        ));
+    }
+    let fields = request.headers().iter();
+    let header_bytes: usize = fields
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if header_bytes > HEADER_BYTES_MAX {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        let title = "The header is too long";
+        let detail = format!("expected at most {HEADER_BYTES_MAX} bytes");
+        return Err(Problem::new(status, "header-too-long", title, detail));
+    }
+    Ok(())
+}
+
+/// An error of the framework's own, such as a body that breaks off.
+fn unexpected(error: &Error) -> Problem {
+    match error.as_response_error().status_code() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let detail = format!("expected at most {BODY_BYTES_MAX} bytes");
+            let title = "The body is too long";
+            Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body-too-long",
+                title,
+                detail,
+            )
+        }
+        status if status.is_client_error() => {
+            let title = "The request cannot be read";
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "malformed-request",
+                title,
+                error.to_string(),
+            )
+        }
+        _ => problem::internal(error.to_string()),
+    }
+}

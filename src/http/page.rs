@@ -1,0 +1,160 @@
+//! A problem as a page, for people whom a browser has brought here: what happened, and what to do. No
+//! script, nothing from elsewhere.
+
+use std::sync::LazyLock;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{Accept, Header as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+const STYLE: &str = include_str!("page.css");
+
+/// Nothing but our own style may run or be loaded.
+pub(super) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
+    let hash = STANDARD.encode(Sha256::digest(STYLE));
+    format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
+    )
+});
+
+/// Whether a request is a navigation: HTML is what it likes most.
+pub(super) fn is_wanted(request: &HttpRequest) -> bool {
+    let accepted = Accept::parse(request).ok();
+    let ranked = accepted.map(|accepted| accepted.ranked());
+    let first = ranked.and_then(|types| types.into_iter().next());
+    first.is_some_and(|first| first.essence_str() == "text/html")
+}
+
+/// What a page says. All of it is text.
+pub(super) struct Page<'p> {
+    pub(super) heading: &'p str,
+    pub(super) advice: &'p str,
+    pub(super) status: u16,
+    pub(super) code: &'p str,
+    pub(super) request_id: Uuid,
+    /// Where the button leads, if there is one.
+    pub(super) return_url: Option<&'p str>,
+}
+
+impl Page<'_> {
+    pub(super) fn render(&self) -> String {
+        let (heading, advice) = (escape(self.heading), escape(self.advice));
+        let Page {
+            status,
+            code,
+            request_id,
+            ..
+        } = self;
+        let button = self.return_url.map_or_else(String::new, |url| {
+            format!(
+                "<p><a class=\"button\" href=\"{}\">Back to the application</a></p>\n",
+                escape(url)
+            )
+        });
+        format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n\
+             <meta name=\"robots\" content=\"noindex\">\n\
+             <title>{heading}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
+             <h1>{heading}</h1>\n<p>{advice}</p>\n{button}\
+             <p class=\"small\">If it happens again, tell the operator this: \
+             <code>{status} {code}</code>, request <code>{request_id}</code>.</p>\n\
+             </main>\n</body>\n</html>\n"
+        )
+    }
+}
+
+/// What to do about a problem, for somebody who has only a browser.
+pub(super) fn advice(code: &str) -> &'static str {
+    match code {
+        "link-expired" | "link-revoked" => "Go back and press Export again.",
+        "bad-signature" | "malformed-link" => {
+            "It is not complete, or it was changed. Go back and press Export again."
+        }
+        "link-not-yet-valid" => "Wait a little, and open it again.",
+        "credential-missing" | "credential-refused" => {
+            "Sign in to the application, and press Export again."
+        }
+        "replica-limit"
+        | "user-limit"
+        | "link-limit"
+        | "issue-limit"
+        | "database-busy"
+        | "database-unavailable"
+        | "keys-unavailable"
+        | "draining" => "Wait a moment, and reload this page.",
+        "export-too-slow" => "Go back, choose fewer rows, and press Export again.",
+        "export-not-allowed" | "claim-missing" => "Ask for access to this export.",
+        _ => "Go back and press Export again. If that does not help, tell the operator.",
+    }
+}
+
+/// A number of seconds as people say it.
+pub(super) fn in_words(seconds: u64) -> String {
+    let (count, unit) = match seconds {
+        0..120 => (seconds, "second"),
+        120..7200 => (seconds / 60, "minute"),
+        7200..172_800 => (seconds / 3600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural}")
+}
+
+/// Text in HTML, also inside of an attribute in quotes.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            character => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_said_in_the_unit_that_people_use() {
+        let said = [0, 1, 12, 119, 120, 7199, 7200, 172_799, 172_800].map(in_words);
+        let expected = [
+            "0 seconds",
+            "1 second",
+            "12 seconds",
+            "119 seconds",
+            "2 minutes",
+            "119 minutes",
+            "2 hours",
+            "47 hours",
+            "2 days",
+        ];
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn nothing_on_a_page_is_markup_but_ours() {
+        let page = Page {
+            heading: "<script>alert(1)</script>",
+            advice: "a & \"b\" 'c'",
+            status: 410,
+            code: "link-expired",
+            request_id: Uuid::nil(),
+            return_url: Some("https://example.com/?a=1&b=\"><script>"),
+        };
+        let html = page.render();
+        assert!(!html.contains("<script"));
+        assert!(html.contains("a &amp; &quot;b&quot; &#39;c&#39;"));
+    }
+}

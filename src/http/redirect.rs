@@ -1,0 +1,60 @@
+//! `GET /v1/exports/{export}.{format}?filters`, without a signature and with a credential: the same as
+//! `POST /v1/links`, answered by the way to the link. So a plain `<a href>` works where sessions are
+//! cookies. It never streams.
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse};
+use indexmap::IndexMap;
+
+use super::problem::Problem;
+use super::{Service, credential, links};
+use crate::export::LinkRequest;
+use crate::format::Format;
+use crate::link::{LinkError, RESERVED_PREFIX, parse_query};
+
+/// The names and values of a query that has no reserved parameter.
+///
+/// # Errors
+/// It is not one.
+pub(super) fn plain_query(raw_query: &str) -> Result<Option<Vec<(String, String)>>, Problem> {
+    if raw_query.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    let pairs = parse_query(raw_query).map_err(LinkError::from)?;
+    if pairs
+        .iter()
+        .any(|(name, _)| name.starts_with(RESERVED_PREFIX))
+    {
+        return Ok(None);
+    }
+    let owned = |(name, value): (_, _)| (String::from(name), String::from(value));
+    Ok(Some(pairs.into_iter().map(owned).collect()))
+}
+
+/// Issues a link for who asks, and sends there.
+pub(super) async fn to_link(
+    request: &HttpRequest,
+    service: &Service,
+    export: &str,
+    format: Format,
+    query: Vec<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let token_name = service.edge.jwt_query_param.as_deref();
+    let (tokens, filters): (Vec<_>, Vec<_>) = query
+        .into_iter()
+        .partition(|(name, _)| token_name == Some(name.as_str()));
+    let token = tokens.first().map(|(_, token)| token.as_str());
+    let caller = credential::caller_of_query(request, service, token).await?;
+    let mut by_name: IndexMap<String, Vec<String>> = IndexMap::new();
+    for (name, value) in filters {
+        by_name.entry(name).or_default().push(value);
+    }
+    let wanted = LinkRequest::for_file(export, format, by_name);
+    let issued = links::issue_for(request, service, &caller, wanted)?;
+    // See Other: whatever this request was, the file is fetched by a GET (RFC 9110, section 15.4.4).
+    Ok(HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, issued.url))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        .finish())
+}

@@ -1,0 +1,76 @@
+//! TLS by rustls, for deployments in which no proxy ends it. HTTP/1.1 alone: see ARCHITECTURE.md.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+/// Where a certificate and its key are.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The certificate, and those between it and its root, in PEM.
+    pub certificate: PathBuf,
+    /// Its key, in PEM.
+    pub key: PathBuf,
+}
+
+impl TlsFiles {
+    /// The texts of both files.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub fn read(&self) -> Result<(String, zeroize::Zeroizing<String>), String> {
+        let read = |path: &Path| {
+            let text = fs::read_to_string(path);
+            text.map_err(|error| format!("cannot read {}: {error}", path.display()))
+        };
+        Ok((read(&self.certificate)?, read(&self.key)?.into()))
+    }
+}
+
+/// The certificate that new connections are served under. Running ones keep theirs.
+#[derive(Debug, Default)]
+pub(super) struct Certificate(ArcSwapOption<CertifiedKey>);
+
+impl Certificate {
+    /// Serves new connections under another certificate.
+    ///
+    /// # Errors
+    /// They are not a certificate and its key.
+    pub(super) fn set(&self, certificate: &str, key: &str) -> Result<(), String> {
+        let chain: Result<Vec<_>, _> =
+            CertificateDer::pem_slice_iter(certificate.as_bytes()).collect();
+        let chain = chain.map_err(|error| format!("certificate: {error}"))?;
+        if chain.is_empty() {
+            return Err("no certificate in PEM".to_owned());
+        }
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes());
+        let key = key.map_err(|_| "no private key in PEM")?;
+        let certified = CertifiedKey::from_der(chain, key, &ring::default_provider());
+        let certified = certified.map_err(|error| error.to_string())?;
+        self.0.store(Some(Arc::new(certified)));
+        Ok(())
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.load_full()
+    }
+}
+
+/// TLS 1.2 and 1.3 under the certificate of the moment.
+pub(super) fn server_config(certificate: Arc<Certificate>) -> ServerConfig {
+    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has the suites of TLS 1.2 and 1.3")
+        .with_no_client_auth()
+        .with_cert_resolver(certificate)
+}
