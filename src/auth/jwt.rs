@@ -32,7 +32,7 @@ const ES: [Algorithm; 2] = [Algorithm::ES256, Algorithm::ES384];
 /// What the tokens of an issuer are verified with.
 pub enum JwtKey {
     /// A secret that the issuer shares with us.
-    Secret(Zeroizing<String>),
+    Secret(Zeroizing<Vec<u8>>),
     /// Its public key: RSA, P-256, P-384 or Ed25519, in PEM.
     PublicPem(String),
     /// Where it publishes its keys (RFC 7517).
@@ -213,11 +213,11 @@ fn algorithms(key: &JwtKey, names: &[String]) -> Result<Vec<Algorithm>, String> 
     })
 }
 
-fn secret_key(secret: &str) -> Result<DecodingKey, String> {
+fn secret_key(secret: &[u8]) -> Result<DecodingKey, String> {
     if secret.len() < JWT_SECRET_BYTES_MIN {
         return Err(format!("expected at least {JWT_SECRET_BYTES_MIN} bytes"));
     }
-    Ok(DecodingKey::from_secret(secret.as_bytes()))
+    Ok(DecodingKey::from_secret(secret))
 }
 
 fn public_key(pem: &str, algorithms: &[Algorithm]) -> Result<DecodingKey, String> {

@@ -1,7 +1,7 @@
 //! Who may ask: issuers of tokens, and API keys.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -81,7 +81,7 @@ fn issuer(variables: &mut Variables, faults: &mut Faults) -> Option<JwtVerifier>
     let public_key = variables.jwt_public_key_file.take();
     let public_key = public_key.and_then(|path| faults.check("JWT_PUBLIC_KEY_FILE", read(&path)));
     let (variable, key) = match (secret, public_key, variables.jwt_jwks_url.take()) {
-        (Some(secret), None, None) => ("JWT_HS256_SECRET", JwtKey::Secret(secret)),
+        (Some(secret), None, None) => ("JWT_HS256_SECRET", secret_key(&secret)),
         (None, Some(pem), None) => ("JWT_PUBLIC_KEY_FILE", JwtKey::PublicPem(pem.to_string())),
         (None, None, Some(url)) => ("JWT_JWKS_URL", JwtKey::KeySetUrl(url)),
         (None, None, None) => return None,
@@ -144,9 +144,8 @@ fn listed(text: &str) -> Result<Vec<JwtVerifier>, Vec<String>> {
 
 impl Entry {
     fn into_issuer(self) -> Result<JwtVerifier, String> {
-        let read = |path: &Path| -> Result<Zeroizing<String>, String> { read(path) };
         let key = match (self.hs256_secret_file, self.public_key_file, self.jwks_url) {
-            (Some(path), None, None) => JwtKey::Secret(read(&path)?),
+            (Some(path), None, None) => secret_key(&read(&path)?),
             (None, Some(path), None) => JwtKey::PublicPem(read(&path)?.to_string()),
             (None, None, Some(url)) => JwtKey::KeySetUrl(url),
             _ => {
@@ -166,6 +165,10 @@ impl Entry {
             JwtFault::Key(message) => format!("its key: {message}"),
         })
     }
+}
+
+fn secret_key(secret: &str) -> JwtKey {
+    JwtKey::Secret(Zeroizing::new(secret.as_bytes().to_vec()))
 }
 
 fn user_claim(configured: Option<String>) -> String {

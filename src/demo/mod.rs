@@ -63,7 +63,10 @@ impl Demo {
 
         let expires = clock() + TOKEN_SECONDS;
         let tokens = USERS.map(|user| (user, token(user, expires, secret.as_bytes())));
-        let issuer = JwtVerifier::new(JwtKey::Secret(secret), JwtRules::default());
+        let issuer = JwtVerifier::new(
+            JwtKey::Secret(secret.as_bytes().to_vec().into()),
+            JwtRules::default(),
+        );
         let issuer = issuer.expect("a generated key is long enough for a secret");
         let door = Door::new(vec![issuer], None);
         Ok(Demo {

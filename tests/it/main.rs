@@ -5,6 +5,7 @@
 
 mod auth;
 mod bad_input;
+mod browsers;
 mod catalog;
 mod cli;
 mod contract;
@@ -13,9 +14,12 @@ mod downloads;
 mod faults;
 mod harness;
 mod issue;
+mod issuers;
 mod large_workbooks;
 mod mutation;
+mod operators;
 mod parsers;
+mod plain_links;
 mod postgres;
 mod postgres_server;
 mod real_data;

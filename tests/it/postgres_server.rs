@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::harness::postgres::{Cluster, free_port, give_away, run, unprivileged};
 use crate::harness::process::Rowlink;
+use crate::harness::tls::certificates;
 use crate::harness::{
     API_KEY, Call, Deployment, TestServer, begin, sample_database, sqlite_url, token_for, wait_for,
 };
@@ -269,38 +270,12 @@ fn a_unix_socket_and_the_first_of_several_hosts_that_answers_are_used() {
 }
 
 /// An authority, and a certificate that it gives `localhost`.
-fn certificates(folder: &Path) {
-    let openssl = |arguments: &str| {
-        run(Command::new("openssl")
-            .args(arguments.split(' '))
-            .current_dir(folder));
-    };
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(&format!(
-        "req -x509 {key} -keyout ca.key -out ca.pem -days 2 -subj /CN=ca"
-    ));
-    openssl(&format!(
-        "req -x509 {key} -keyout other.key -out other.pem -days 2 -subj /CN=other"
-    ));
-    openssl(&format!(
-        "req {key} -keyout server.key -out server.csr -subj /CN=localhost"
-    ));
-    fs::write(
-        folder.join("names"),
-        "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE",
-    )
-    .unwrap();
-    openssl(
-        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem",
-    );
-    give_away(&folder.join("server.key"));
-}
-
 #[test]
 fn tls_verifies_what_sslmode_asks_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().display();
     certificates(folder.path());
+    give_away(&folder.path().join("server.key"));
     run(Command::new("chmod").arg("755").arg(folder.path()));
     let cluster = Cluster::start_with(&format!(
         "ssl = on\nssl_cert_file = '{path}/server.pem'\nssl_key_file = '{path}/server.key'\n\

@@ -4,6 +4,7 @@ mod contract;
 pub mod postgres;
 pub mod process;
 mod server;
+pub mod tls;
 
 pub use contract::Contract;
 pub use server::{
@@ -186,9 +187,14 @@ pub fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool
 
 /// Asks for a file as a client that then reads as it likes, or not at all.
 pub fn begin(url: &str) -> TcpStream {
+    begin_with(url, "")
+}
+
+/// The same, with further header lines.
+pub fn begin_with(url: &str, headers: &str) -> TcpStream {
     let (address, target) = parts(url);
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").unwrap();
     stream
 }
 

@@ -44,13 +44,13 @@ impl Rowlink {
         while !text.contains("listening") {
             assert!(log.read_line(&mut text).unwrap() > 0, "{text}");
         }
-        let address = text.rsplit("address=").next().unwrap().trim();
+        let address = address_in(&text);
         Rowlink {
             origin: format!("http://{address}"),
             child,
             log: Some(thread::spawn(move || {
-                let lines: Vec<String> = log.lines().map_while(Result::ok).collect();
-                lines.join("\n")
+                let lines = log.lines().map_while(Result::ok);
+                lines.fold(text, |text, line| text + &line + "\n")
             })),
             _folder: folder,
         }
@@ -93,6 +93,11 @@ impl Rowlink {
             .unwrap()
     }
 
+    /// Asks the server to read its files again.
+    pub fn reload(&self) {
+        interrupt(&self.child, "-HUP");
+    }
+
     /// Asks the server to stop, as an operator does.
     pub fn terminate(&self) {
         interrupt(&self.child, "-TERM");
@@ -115,6 +120,13 @@ impl Rowlink {
         assert!(self.child.wait().unwrap().success());
         self.log.take().unwrap().join().unwrap()
     }
+}
+
+/// The address in the last line, in text or JSON.
+fn address_in(log: &str) -> String {
+    let after = log.rsplit("address").next().unwrap();
+    let address = after.trim_start_matches(['"', ':', '=']);
+    address.split(['"', '\n']).next().unwrap().to_owned()
 }
 
 pub fn interrupt(child: &Child, signal: &str) {

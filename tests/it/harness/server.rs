@@ -242,8 +242,7 @@ fn door(issuers: Vec<JwtVerifier>) -> Door {
 
 /// The issuer whose tokens [`token_for`] makes.
 pub fn hs256_issuer(rules: JwtRules) -> JwtVerifier {
-    let secret = String::from_utf8(JWT_SECRET.to_vec()).unwrap();
-    JwtVerifier::new(JwtKey::Secret(secret.into()), rules).unwrap()
+    JwtVerifier::new(JwtKey::Secret(JWT_SECRET.to_vec().into()), rules).unwrap()
 }
 
 /// Alice's token, good for an hour.

@@ -1,0 +1,290 @@
+//! What browsers see: pages, other origins, codings, and the names of saved files.
+
+use std::io::Read as _;
+use std::process::Command;
+
+use flate2::read::GzDecoder;
+use rowlink::http::Edge;
+use serde_json::json;
+
+use crate::harness::{
+    Answer, Call, Deployment, TestServer, begin, exports, is_whole, sample_database, sqlite_url,
+    token, unchunked,
+};
+
+const NAVIGATION: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
+fn server(edge: Edge) -> (TestServer, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut deployment = Deployment::over(sqlite_url(&sample_database(folder.path())), exports());
+    deployment.edge = edge;
+    (deployment.start(), folder)
+}
+
+fn orders() -> serde_json::Value {
+    json!({"export": "orders", "format": "csv", "filters": {"from": "2026-01-01"}})
+}
+
+#[test]
+fn a_navigation_gets_a_page_and_everybody_else_the_problem() {
+    let (server, _folder) = server(Edge {
+        return_url: Some("https://shop.example.com/?a=1&b=2".into()),
+        ..Edge::default()
+    });
+    let link = server.link(orders());
+    server.set_clock(server.now() + 72);
+    let ask = |accept: &str| {
+        Call::new("GET", link.clone())
+            .header("accept", accept)
+            .send()
+    };
+    let page = ask(NAVIGATION);
+    assert_eq!(page.status, 410);
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    assert_eq!(page.header("cache-control"), "no-store");
+    assert_eq!(page.header("vary"), "Accept");
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("default-src 'none'"), "{policy}");
+    let text = page.text();
+    assert!(
+        text.contains("<h1>This download link expired 12 seconds ago</h1>"),
+        "{text}"
+    );
+    assert!(
+        text.contains("<p>Go back and press Export again.</p>"),
+        "{text}"
+    );
+    assert!(
+        text.contains("href=\"https://shop.example.com/?a=1&amp;b=2\""),
+        "{text}"
+    );
+    assert!(text.contains("<code>410 link-expired</code>"), "{text}");
+    assert!(text.contains(page.header("x-request-id")), "{text}");
+    assert!(
+        !text.contains("<script") && !text.contains("rl_signature"),
+        "{text}"
+    );
+    for accept in [
+        "*/*",
+        "application/json",
+        "text/html;q=0.5, application/json",
+        "text/plain",
+    ] {
+        assert_eq!(
+            ask(accept).problem(),
+            (410, "link-expired".into()),
+            "{accept}"
+        );
+    }
+    let nowhere = server
+        .call("GET", "/nowhere")
+        .header("accept", "application/problem+json");
+    assert_eq!(nowhere.send().status, 404);
+}
+
+#[test]
+fn scripts_of_a_listed_origin_may_ask_and_of_no_other() {
+    let (server, _folder) = server(Edge {
+        cors_origins: vec!["https://shop.example.com".into()],
+        ..Edge::default()
+    });
+    let preflight = |origin: &str| {
+        let url = format!("{}/v1/links", server.origin);
+        let run = Command::new("curl")
+            .args([
+                "-s",
+                "-i",
+                "-X",
+                "OPTIONS",
+                "-H",
+                &format!("Origin: {origin}"),
+            ])
+            .args(["-H", "Access-Control-Request-Method: POST"])
+            .args([
+                "-H",
+                "Access-Control-Request-Headers: authorization,content-type",
+                &url,
+            ])
+            .output();
+        String::from_utf8(run.unwrap().stdout)
+            .unwrap()
+            .to_lowercase()
+    };
+    let good = preflight("https://shop.example.com");
+    assert!(good.starts_with("http/1.1 204"), "{good}");
+    assert!(good.contains("access-control-allow-origin: https://shop.example.com\r\n"));
+    assert!(good.contains("access-control-allow-methods: get, head, post\r\n"));
+    assert!(
+        good.contains("access-control-allow-headers: authorization, content-type, traceparent\r\n")
+    );
+    assert!(good.contains("access-control-max-age: 7200\r\n"));
+    assert!(!good.contains("allow-credentials"), "{good}");
+    for origin in [
+        "https://shop.example.com.evil.example",
+        "http://shop.example.com",
+        "null",
+        "*",
+    ] {
+        let refused = preflight(origin);
+        assert!(refused.starts_with("http/1.1 405"), "{origin}: {refused}");
+        assert!(!refused.contains("access-control"), "{origin}: {refused}");
+    }
+
+    let ask = |origin: &'static str, answer: Call| answer.header("origin", origin).send();
+    let listed = "https://shop.example.com";
+    let readable = |answer: &Answer| answer.headers.contains_key("access-control-allow-origin");
+    let issued = ask(
+        listed,
+        server
+            .call("POST", "/v1/links")
+            .bearer(&token(server.now()))
+            .json(&orders()),
+    );
+    assert!(readable(&issued) && issued.header("vary").contains("Origin"));
+    let refused = ask(listed, server.call("POST", "/v1/links").json(&orders()));
+    assert!(
+        refused.status == 401 && readable(&refused),
+        "an error must be readable too"
+    );
+    let file = ask(listed, Call::new("GET", server.link(orders())));
+    let exposed = file.header("access-control-expose-headers");
+    assert!(exposed.contains("Content-Disposition") && exposed.contains("Rowlink-Link-Id"));
+    assert!(!readable(&ask(
+        "https://evil.example",
+        Call::new("GET", server.link(orders()))
+    )));
+    assert!(!readable(&ask(listed, server.call("GET", "/healthz"))));
+    let same_origin = Call::new("GET", server.link(orders())).send();
+    assert!(
+        !readable(&same_origin)
+            && same_origin
+                .headers
+                .get_all("vary")
+                .iter()
+                .any(|it| it == "Origin")
+    );
+}
+
+#[test]
+fn credentials_cross_origins_only_where_a_cookie_is_configured() {
+    let (server, _folder) = server(Edge {
+        cors_origins: vec!["https://shop.example.com".into()],
+        jwt_cookie: Some("session".into()),
+        ..Edge::default()
+    });
+    let answer = server
+        .call("GET", "/v1/exports")
+        .header("origin", "https://shop.example.com")
+        .send();
+    assert_eq!(answer.header("access-control-allow-credentials"), "true");
+}
+
+#[test]
+fn a_csv_is_sent_in_the_coding_that_the_client_likes_and_decodes_to_the_same_bytes() {
+    let server = TestServer::start();
+    let get = |accept: Option<&str>, request: serde_json::Value| {
+        let call = Call::new("GET", server.link(request));
+        match accept {
+            Some(accept) => call.header("accept-encoding", accept).send(),
+            None => call.send(),
+        }
+    };
+    let plain = get(None, orders());
+    let coding = |answer: &Answer| match answer.headers.get("content-encoding") {
+        Some(value) => value.to_str().unwrap().to_owned(),
+        None => "none".to_owned(),
+    };
+    assert_eq!(
+        (coding(&plain).as_str(), plain.header("vary")),
+        ("none", "Accept-Encoding")
+    );
+    for (accept, expected) in [
+        ("gzip", "gzip"),
+        ("zstd", "zstd"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("gzip, zstd;q=0.5", "gzip"),
+        ("gzip;q=0, *;q=0.1", "zstd"),
+        ("*", "zstd"),
+        ("br", "none"),
+        ("identity", "none"),
+        ("gzip;q=0", "none"),
+        ("", "none"),
+    ] {
+        let answer = get(Some(accept), orders());
+        assert_eq!(coding(&answer), expected, "{accept}");
+        assert_eq!(decode(&answer.body, expected), plain.body, "{accept}");
+    }
+    let workbook = json!({"export": "orders", "format": "xlsx", "filters": {"from": "2026-01-01"}});
+    assert_eq!(coding(&get(Some("gzip, zstd"), workbook)), "none");
+    let head = Call::new("HEAD", server.link(orders()))
+        .header("accept-encoding", "gzip")
+        .send();
+    assert_eq!(coding(&head), "none");
+}
+
+fn decode(body: &[u8], coding: &str) -> Vec<u8> {
+    match coding {
+        "gzip" => {
+            let mut text = Vec::new();
+            GzDecoder::new(body).read_to_end(&mut text).unwrap();
+            text
+        }
+        "zstd" => zstd::decode_all(body).unwrap(),
+        _ => body.to_vec(),
+    }
+}
+
+#[test]
+fn curl_and_gzip_read_a_long_coded_download_and_see_one_that_breaks() {
+    let server = TestServer::start();
+    let numbers = |n: u64, fail_at: Option<u64>| {
+        server.link(
+            json!({"export": "numbers", "format": "csv", "filters": {"n": n, "fail_at": fail_at}}),
+        )
+    };
+    let curl = |url: &str| {
+        let run = Command::new("curl")
+            .args(["-s", "-H", "Accept-Encoding: gzip", url])
+            .output();
+        let run = run.unwrap();
+        (run.status.code(), run.stdout)
+    };
+    let (code, body) = curl(&numbers(200_000, None));
+    assert_eq!(code, Some(0));
+    let text = decode(&body, "gzip");
+    assert!(text.ends_with(b"\r\n200000,,row 200000 of alice\r\n"));
+    let (code, body) = curl(&numbers(200_000, Some(150_000)));
+    assert_eq!(code, Some(18), "curl takes a part for the whole");
+    let mut part = Vec::new();
+    assert!(
+        GzDecoder::new(body.as_slice())
+            .read_to_end(&mut part)
+            .is_err(),
+        "so does gzip"
+    );
+}
+
+#[test]
+fn the_first_rows_of_a_slow_query_arrive_coded_before_the_rest_exists() {
+    // The second row takes longer than any test.
+    let slow = "with recursive n(i) as (select 1 union all select i + 1 from n) \
+                select i as id, :user as user from n where i < 3 or i > 1e15";
+    let server = TestServer::with_exports(vec![("slow.sql", slow)]);
+    let url = server.link(json!({"export": "slow", "format": "csv"}));
+    let mut stream = crate::harness::begin_with(&url, "Accept-Encoding: gzip\r\n");
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let count = stream.read(&mut buffer).unwrap();
+        assert!(count > 0, "the stream ended");
+        answer.extend_from_slice(&buffer[..count]);
+        let (coded, _) = unchunked(&answer);
+        let mut text = Vec::new();
+        let _ = GzDecoder::new(coded.as_slice()).read_to_end(&mut text);
+        if text == b"id,user\r\n1,alice\r\n2,alice\r\n" {
+            break;
+        }
+    }
+    assert!(!is_whole(&answer));
+    drop(begin(&url));
+}

@@ -1,0 +1,46 @@
+//! Keys and certificates as OpenSSL makes them.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Runs OpenSSL in a folder. Arguments are separated by spaces.
+pub fn openssl(folder: &Path, arguments: &str) {
+    let run = Command::new("openssl")
+        .args(arguments.split(' '))
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "openssl {arguments}: {said}");
+}
+
+/// `server.pem` and `server.key` for localhost, by `ca.pem`; and `other.pem`, a root that did not
+/// sign them.
+pub fn certificates(folder: &Path) {
+    for name in ["ca", "other"] {
+        openssl(
+            folder,
+            &format!(
+                "req -x509 {NEW_KEY} -keyout {name}.key -out {name}.pem -days 2 -subj /CN={name}"
+            ),
+        );
+    }
+    server_certificate(folder);
+}
+
+/// Another `server.pem` and `server.key`, by the same root.
+pub fn server_certificate(folder: &Path) {
+    openssl(
+        folder,
+        &format!("req {NEW_KEY} -keyout server.key -out server.csr -subj /CN=localhost"),
+    );
+    let names = "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE";
+    std::fs::write(folder.join("names"), names).unwrap();
+    let by = "-CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names";
+    openssl(
+        folder,
+        &format!("x509 -req -in server.csr {by} -out server.pem"),
+    );
+}
+
+const NEW_KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";

@@ -1,0 +1,557 @@
+//! What operators rely on: limits, stopping, reloading, revoking, the log, metrics and TLS.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rowlink::export::Limits;
+use rowlink::link::Revocations;
+use serde_json::{Value, json};
+
+use crate::harness::process::{FAR_FUTURE, PUBLIC_URL, Rowlink};
+use crate::harness::tls::{certificates, server_certificate};
+use crate::harness::{
+    API_KEY, Call, Deployment, SIGNING_KEY, TestServer, UNLIMITED, begin, begin_with, exports,
+    is_whole, parts, sample_database, sqlite_url, token, token_for, wait_for,
+};
+
+const OTHER_KEY: &str = "t2:ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
+
+fn numbers(n: u64) -> Value {
+    json!({"export": "numbers", "format": "csv", "filters": {"n": n}})
+}
+
+fn limited(limits: Limits) -> (TestServer, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut deployment = Deployment::over(sqlite_url(&sample_database(folder.path())), exports());
+    deployment.limits = limits;
+    (deployment.start(), folder)
+}
+
+/// Holds a download by not reading it.
+fn hold(server: &TestServer, url: &str) -> TcpStream {
+    let running = server.service.exporter.downloads();
+    let stream = begin(url);
+    wait_for("the download", Duration::from_secs(10), || {
+        server.service.exporter.downloads() > running
+    });
+    stream
+}
+
+#[test]
+fn a_full_replica_says_so_at_once_and_has_a_place_again_when_one_is_left() {
+    let (server, _folder) = limited(Limits {
+        downloads: 2,
+        ..UNLIMITED
+    });
+    let holders = [(); 2].map(|()| hold(&server, &server.link(numbers(9_000_000))));
+    let asked = Instant::now();
+    let full = Call::new("GET", server.link(numbers(1))).send();
+    assert_eq!(full.problem(), (503, "replica-limit".into()));
+    assert_eq!(full.header("retry-after"), "2");
+    assert!(asked.elapsed() < Duration::from_secs(1));
+    drop(holders);
+    wait_for("a place", Duration::from_secs(10), || {
+        server.service.exporter.downloads() == 0
+    });
+    assert_eq!(Call::new("GET", server.link(numbers(1))).send().status, 200);
+}
+
+#[test]
+fn a_user_and_a_link_have_limits_of_their_own_that_others_do_not_feel() {
+    let limits = Limits {
+        downloads_per_user: 2,
+        downloads_per_link: 1,
+        ..UNLIMITED
+    };
+    let (server, _folder) = limited(limits);
+    let link = server.link(numbers(9_000_000));
+    let _first = hold(&server, &link);
+    let twice = Call::new("GET", link.clone()).send();
+    assert_eq!(twice.problem(), (429, "link-limit".into()));
+    assert_eq!(
+        Call::new("HEAD", link).send().status,
+        200,
+        "a HEAD runs nothing"
+    );
+    let _second = hold(&server, &server.link(numbers(9_000_000)));
+    let third = Call::new("GET", server.link(numbers(1))).send();
+    assert_eq!(
+        (third.problem().1.as_str(), third.header("retry-after")),
+        ("user-limit", "2")
+    );
+    let bob = token_for(&json!({"sub": "bob", "exp": server.now() + 60}));
+    let bobs = server.issue_with(&bob, numbers(1)).json()["url"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(Call::new("GET", bobs).send().status, 200);
+}
+
+#[test]
+fn links_are_issued_so_many_a_second_for_each_user() {
+    let (server, _folder) = limited(Limits {
+        links_per_second: 3,
+        ..UNLIMITED
+    });
+    let statuses = [(); 4].map(|()| server.issue(numbers(1)).status);
+    assert_eq!(statuses, [200, 200, 200, 429]);
+    assert_eq!(server.issue(numbers(1)).header("retry-after"), "1");
+    let refused =
+        server.issue(json!({"export": "numbers", "format": "csv", "filters": {"n": "x"}}));
+    assert_eq!(refused.status, 422, "what is refused anyway is not counted");
+    let for_bob = json!({"export": "orders", "format": "csv", "user": "bob", "filters": {"from": "2026-01-01"}});
+    assert_eq!(server.issue_with(API_KEY, for_bob).status, 200);
+    server.set_clock(server.now() + 1);
+    assert_eq!(server.issue(numbers(1)).status, 200);
+}
+
+#[test]
+fn a_connection_that_sends_no_head_is_closed_after_five_seconds() {
+    let server = TestServer::start();
+    let mut stream = TcpStream::connect(server.origin.trim_start_matches("http://")).unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost:").unwrap();
+    let begun = Instant::now();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 408"),
+        "{answer}"
+    );
+    assert!(
+        (4..9).contains(&begun.elapsed().as_secs()),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
+fn links_issued_before_a_watermark_are_gone_whoever_made_them() {
+    let server = TestServer::start();
+    let link = server.link(numbers(1));
+    let refuses = |file: String| {
+        let revocations = Revocations::parse(&file).unwrap();
+        server.service.exporter.set_revocations(revocations);
+        let answer = Call::new("GET", link.clone()).send();
+        assert!(answer.status == 200 || answer.problem() == (410, "link-revoked".into()));
+        answer.status == 410
+    };
+    let (then, later) = ("2026-01-31T10:00:00Z", "2026-01-31T10:00:01Z");
+    assert!(refuses(format!("issued_before = {later}")));
+    assert!(!refuses(format!("issued_before = {then}")));
+    assert!(refuses(format!("[users]\nalice = {later}")));
+    assert!(!refuses(format!("[users]\nbob = {later}")));
+    assert!(refuses(format!("[keys]\nt1 = {later}")));
+    assert!(!refuses(format!("[keys]\nt2 = {later}")));
+    assert!(!refuses(String::new()));
+    // Whoever holds no key does not learn what is revoked.
+    let forged = link.replace("rl_user=alice", "rl_user=mallory");
+    refuses("[users]\nmallory = 2100-01-01T00:00:00Z".to_owned());
+    assert_eq!(
+        Call::new("GET", forged).send().problem(),
+        (403, "bad-signature".into())
+    );
+}
+
+#[test]
+fn files_are_read_again_when_they_change_and_on_sighup_and_a_bad_one_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        // As a mounted secret changes: at once.
+        fs::write(path.with_extension("new"), text).unwrap();
+        fs::rename(path.with_extension("new"), &path).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let api_key = |token: &str| {
+        use sha2::Digest as _;
+        let hash = hex::encode(sha2::Sha256::digest(token));
+        format!("[keys.k]\nsha256 = '{hash}'\nuser = 'alice'\n")
+    };
+    let (keys, api_keys, revocations) = (
+        file("keys", SIGNING_KEY),
+        file("api-keys", &api_key("first")),
+        file("revocations", "# none\n"),
+    );
+    let rowlink = Rowlink::serve_with(
+        &exports(),
+        &[
+            ("ROWLINK_SIGNING_KEYS", ""),
+            ("ROWLINK_SIGNING_KEYS_FILE", &keys),
+            ("ROWLINK_API_KEYS_FILE", &api_keys),
+            ("ROWLINK_REVOCATIONS_FILE", &revocations),
+        ],
+    );
+    let origin = rowlink.origin().to_owned();
+    let issue = |credential: &str| {
+        Call::new("POST", format!("{origin}/v1/links"))
+            .bearer(credential)
+            .json(&numbers(1))
+            .send()
+    };
+    let old_link = rowlink.link(numbers(1));
+    let opens = |link: &str| Call::new("GET", link).send().status;
+    let soon = |what: &str, condition: &mut dyn FnMut() -> bool| {
+        wait_for(what, Duration::from_secs(10), condition);
+    };
+
+    file("keys", &format!("{OTHER_KEY}\n{SIGNING_KEY}\n"));
+    soon("the new key signs", &mut || {
+        rowlink.link(numbers(1)).contains("rl_key=t2")
+    });
+    assert_eq!(opens(&old_link), 200, "the old key verifies");
+    file("keys", OTHER_KEY);
+    soon("the old key is retired", &mut || opens(&old_link) == 403);
+
+    assert_eq!(issue("first").status, 200);
+    file("api-keys", &api_key("second"));
+    soon("the second API key", &mut || issue("second").status == 200);
+    assert_eq!(issue("first").status, 401);
+
+    let link = rowlink.link(numbers(1));
+    file("revocations", "[users]\nalice = 2100-01-01T00:00:00Z\n");
+    rowlink.reload();
+    soon("the revocation", &mut || opens(&link) == 410);
+
+    file("keys", "t3:short");
+    file("revocations", "alice");
+    rowlink.reload();
+    fs::remove_file(&api_keys).unwrap();
+    soon("the old rules after bad files", &mut || {
+        issue("second").status == 200
+    });
+    assert_eq!(opens(&link), 410);
+    assert!(rowlink.link(numbers(1)).contains("rl_key=t2"));
+    let log = rowlink.stop();
+    assert!(
+        log.contains("not reloaded: the last good stays what=\"signing keys\""),
+        "{log}"
+    );
+    assert!(
+        !log.contains("t3:short") && !log.contains("MDEyMzQ1"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_draining_replica_is_not_ready_at_once_and_serves_until_load_balancers_have_seen_it() {
+    let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_DRAIN_DELAY_SECONDS", "3")]);
+    let ready = format!("{}/readyz", rowlink.origin());
+    assert_eq!(Call::new("GET", ready.clone()).send().status, 200);
+    let link = rowlink.link(numbers(1));
+    rowlink.terminate();
+    wait_for("not ready", Duration::from_secs(2), || {
+        Call::new("GET", ready.clone()).send().problem() == (503, "draining".into())
+    });
+    assert_eq!(Call::new("GET", link).send().status, 200);
+    assert_eq!(
+        Call::new("GET", format!("{}/healthz", rowlink.origin()))
+            .send()
+            .status,
+        200
+    );
+    rowlink.link(numbers(1));
+    rowlink.stop();
+}
+
+#[test]
+fn a_download_that_outlasts_the_drain_is_cut_and_seen_to_be() {
+    let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_DRAIN_SECONDS", "1")]);
+    let mut stream = begin(&rowlink.link(numbers(40_000_000)));
+    let mut received = vec![0; 100_000];
+    stream.read_exact(&mut received).unwrap();
+    let asked = Instant::now();
+    rowlink.terminate();
+    let _ = stream.read_to_end(&mut received);
+    assert!(!is_whole(&received), "it looks whole");
+    assert!(asked.elapsed() < Duration::from_secs(10));
+    let log = rowlink.stop();
+    assert!(log.contains("outcome=\"shutdown\""), "{log}");
+}
+
+#[test]
+fn an_idle_connection_does_not_hold_up_a_stop() {
+    let rowlink = Rowlink::serve(&exports());
+    let mut idle = TcpStream::connect(rowlink.origin().trim_start_matches("http://")).unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    let mut answer = [0; 15];
+    idle.read_exact(&mut answer).unwrap();
+    let asked = Instant::now();
+    rowlink.stop();
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        asked.elapsed()
+    );
+}
+
+#[test]
+fn json_lines_join_issue_and_download_and_name_client_and_trace() {
+    let variables = [
+        ("ROWLINK_LOG_FORMAT", "json"),
+        ("ROWLINK_TRUSTED_PROXIES", "127.0.0.0/8"),
+    ];
+    let rowlink = Rowlink::serve_with(&exports(), &variables);
+    let url = rowlink.link(numbers(5_000));
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let answer = Call::new("GET", url.clone())
+        .header("x-forwarded-for", "203.0.113.9, 127.0.0.2")
+        .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))
+        .send();
+    let log = rowlink.stop();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let line = |message: &str| {
+        let mut found = lines.iter().filter(|line| line["message"] == message);
+        found
+            .next()
+            .unwrap_or_else(|| panic!("no {message} in {log}"))
+    };
+    let (issued, ended) = (line("link issued"), line("download ended"));
+    assert_eq!(issued["link_id"], ended["link_id"]);
+    assert_eq!(issued["credential"], "jwt");
+    assert_eq!(
+        (&ended["user"], &ended["export"], &ended["format"]),
+        (&json!("alice"), &json!("numbers"), &json!("csv"))
+    );
+    assert_eq!(
+        (&ended["rows"], &ended["bytes"]),
+        (&json!(5000), &json!(answer.body.len()))
+    );
+    assert_eq!(
+        (&ended["outcome"], &ended["client"]),
+        (&json!("complete"), &json!("203.0.113.9"))
+    );
+    assert_eq!(ended["trace_id"], trace);
+    assert_eq!(ended["request_id"], answer.header("x-request-id"));
+    assert!(ended["milliseconds"].is_u64() && ended["first_byte_milliseconds"].is_u64());
+    let signature = url.split("rl_signature=").nth(1).unwrap();
+    assert!(!log.contains(signature) && !log.contains("rl_signature"));
+}
+
+#[test]
+fn metrics_count_what_happened_and_have_a_port_of_their_own_on_request() {
+    let server = TestServer::start();
+    let long = server.link(numbers(9_000_000));
+    server.download(numbers(100));
+    Call::new("GET", format!("{}x", server.link(numbers(1)))).send();
+    server.issue(json!({"export": "none", "format": "csv"}));
+    server.call("GET", "/nowhere/at/all").send();
+    let holder = hold(&server, &long);
+    let metrics = || server.call("GET", "/metrics").send().text();
+    let text = metrics();
+    for line in [
+        "rowlink_links_issued_total{export=\"numbers\",format=\"csv\"} 3",
+        "rowlink_downloads_total{export=\"numbers\",format=\"csv\",outcome=\"complete\"} 1",
+        "rowlink_download_rows_total{export=\"numbers\",format=\"csv\"} 100",
+        "rowlink_requests_refused_total{route=\"/v1/exports/{file}\",code=\"malformed-link\"} 1",
+        "rowlink_requests_refused_total{route=\"/v1/links\",code=\"unknown-export\"} 1",
+        "rowlink_requests_refused_total{route=\"\",code=\"unknown-path\"} 1",
+        "rowlink_download_duration_seconds_count 1",
+        "rowlink_download_first_byte_seconds_count 1",
+        "rowlink_downloads_in_flight 1",
+        "rowlink_draining 0",
+        "rowlink_signing_key_first_seen_timestamp_seconds{key=\"t1\",signs=\"true\"} 1769853600",
+    ] {
+        assert!(text.contains(line), "no {line} in\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+    drop(holder);
+    wait_for("the client that left", Duration::from_secs(10), || {
+        metrics().contains("outcome=\"client_gone\"} 1")
+    });
+
+    let port = crate::harness::postgres::free_port();
+    let apart = format!("127.0.0.1:{port}");
+    let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_METRICS_BIND", &apart)]);
+    let at = |origin: &str, path: &str| Call::new("GET", format!("{origin}{path}")).send().status;
+    let apart = format!("http://{apart}");
+    assert_eq!(
+        (
+            at(&apart, "/metrics"),
+            at(&apart, "/readyz"),
+            at(&apart, "/healthz")
+        ),
+        (200, 200, 200)
+    );
+    assert_eq!(at(rowlink.origin(), "/healthz"), 200);
+    let public = Command::new("curl")
+        .args(["-s", &format!("{}/metrics", rowlink.origin())])
+        .output();
+    assert!(String::from_utf8_lossy(&public.unwrap().stdout).contains("unknown-path"));
+    let files = Command::new("curl")
+        .args(["-s", &format!("{apart}/v1/exports")])
+        .output();
+    assert!(String::from_utf8_lossy(&files.unwrap().stdout).contains("unknown-path"));
+    rowlink.stop();
+}
+
+#[test]
+fn tls_ends_here_where_there_is_a_certificate_and_a_new_one_is_taken_up() {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path());
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let rowlink = Rowlink::serve_with(
+        &exports(),
+        &[
+            ("ROWLINK_TLS_CERT_FILE", &path("server.pem")),
+            ("ROWLINK_TLS_KEY_FILE", &path("server.key")),
+        ],
+    );
+    let origin = rowlink
+        .origin()
+        .replace("http://127.0.0.1", "https://localhost");
+    let curl = |arguments: &[&str], root: &str, target: &str| {
+        let url = format!("{origin}{target}");
+        let run = Command::new("curl")
+            .args(["-sS", "--cacert", &path(root)])
+            .args(arguments)
+            .arg(url)
+            .output();
+        let run = run.unwrap();
+        (run.status.code(), run.stdout)
+    };
+    assert_eq!(
+        curl(&[], "other.pem", "/healthz").0,
+        Some(60),
+        "another root"
+    );
+    let token = token_for(&json!({"sub": "alice", "exp": FAR_FUTURE, "scope": "orders:read"}));
+    let bearer = format!("Authorization: Bearer {token}");
+    let link = |request: &Value| {
+        let (code, body) = curl(
+            &["--http2", "-H", &bearer, "-d", &request.to_string()],
+            "ca.pem",
+            "/v1/links",
+        );
+        assert_eq!(code, Some(0), "{}", String::from_utf8_lossy(&body));
+        let issued: Value = serde_json::from_slice(&body).unwrap();
+        issued["url"]
+            .as_str()
+            .unwrap()
+            .strip_prefix(PUBLIC_URL)
+            .unwrap()
+            .to_owned()
+    };
+    let (code, file) = curl(&[], "ca.pem", &link(&numbers(200_000)));
+    assert_eq!(code, Some(0));
+    assert!(file.ends_with(b"\r\n200000,,row 200000 of alice\r\n"));
+    let failing = json!({"export": "numbers", "format": "csv", "filters": {"n": 200_000, "fail_at": 150_000}});
+    let (code, part) = curl(&[], "ca.pem", &link(&failing));
+    assert!(
+        matches!(code, Some(18 | 56)) && !part.is_empty(),
+        "{code:?}: a cut is not seen"
+    );
+
+    let served = || {
+        let script = format!(
+            "openssl s_client -connect {} </dev/null 2>/dev/null | openssl x509 -noout -serial",
+            parts(&format!("{}/", rowlink.origin())).0
+        );
+        Command::new("bash")
+            .args(["-c", &script])
+            .output()
+            .unwrap()
+            .stdout
+    };
+    let before = served();
+    assert!(before.starts_with(b"serial="));
+    server_certificate(folder.path());
+    wait_for("the new certificate", Duration::from_secs(10), || {
+        served() != before
+    });
+    fs::write(path("server.pem"), "broken").unwrap();
+    rowlink.reload();
+    assert_eq!(curl(&[], "ca.pem", "/healthz").0, Some(0));
+    rowlink.stop();
+}
+
+#[test]
+fn an_inspection_says_why_a_link_is_good_or_bad_and_what_was_signed() {
+    let server = TestServer::start();
+    let token = token(server.now());
+    let inspect = |url: &str| {
+        let call = server.call("POST", "/v1/links/inspect").bearer(&token);
+        call.json(&json!({"url": url})).send().json()
+    };
+    let link = server.link(json!({
+        "export": "orders", "format": "csv", "filename": "März",
+        "filters": {"from": "2026-01-01", "status": ["paid"]},
+    }));
+    let good = inspect(&link);
+    assert_eq!(
+        (&good["valid"], &good["code"]),
+        (&json!(true), &json!(null))
+    );
+    assert_eq!(good["link"]["user"], "alice");
+    assert_eq!(good["link"]["seconds_left"], 60);
+    assert_eq!(good["link"]["expires_at"], "2026-01-31T10:01:00Z");
+    assert_eq!(good["link"]["filename"], "März");
+    assert!(
+        good["link"]["filters"]
+            .as_array()
+            .unwrap()
+            .contains(&json!({"name": "status", "value": "paid"}))
+    );
+    let text = good["string_to_sign"].as_str().unwrap();
+    assert!(
+        text.starts_with("ROWLINK1-HMAC-SHA256\n/v1/exports/orders.csv\nfrom=2026-01-01&"),
+        "{text}"
+    );
+    let target = link.strip_prefix(&server.origin).unwrap();
+    assert_eq!(
+        inspect(&format!("https://elsewhere.example/prefix{target}#x"))["valid"],
+        true
+    );
+    for (changed, code) in [
+        (
+            link.replace("rl_user=alice", "rl_user=bob"),
+            "bad-signature",
+        ),
+        (link.replace("rl_key=t1", "rl_key=t9"), "bad-signature"),
+        (link.replace("&rl_key=t1", ""), "malformed-link"),
+        (
+            format!("{}/v1/exports/orders.csv", server.origin),
+            "malformed-link",
+        ),
+    ] {
+        let bad = inspect(&changed);
+        assert_eq!(
+            (&bad["valid"], &bad["code"]),
+            (&json!(false), &json!(code)),
+            "{changed}"
+        );
+    }
+    server.set_clock(server.now() + 90);
+    let late = inspect(&link);
+    assert_eq!(
+        (&late["code"], &late["link"]["seconds_left"]),
+        (&json!("link-expired"), &json!(-30))
+    );
+    assert_eq!(late["detail"], "the link expired 30 s ago");
+    let nobody = server
+        .call("POST", "/v1/links/inspect")
+        .json(&json!({"url": link}))
+        .send();
+    assert_eq!(nobody.status, 401);
+    assert_eq!(server.service.exporter.downloads(), 0);
+}
+
+#[test]
+fn nobody_but_a_trusted_proxy_can_say_who_the_client_is() {
+    let rowlink = Rowlink::serve(&exports());
+    let mut stream = begin_with(
+        &rowlink.link(numbers(1)),
+        "X-Forwarded-For: 203.0.113.9\r\nConnection: close\r\n",
+    );
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let log = rowlink.stop();
+    assert!(!log.contains("203.0.113.9"), "{log}");
+    assert!(log.contains("client=\"127.0.0.1\""), "{log}");
+}

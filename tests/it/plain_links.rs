@@ -1,0 +1,207 @@
+//! A plain link and a credential: the way to a signed link.
+
+use std::process::Command;
+
+use rowlink::http::Edge;
+use serde_json::json;
+
+use crate::harness::process::{FAR_FUTURE, PUBLIC_URL, Rowlink};
+use crate::harness::{
+    API_KEY, Answer, Call, Deployment, TestServer, exports, sample_database, sqlite_url, token,
+    token_for,
+};
+
+const PLAIN: &str = "/v1/exports/orders.csv?from=2026-01-01";
+
+fn server(edge: Edge) -> (TestServer, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut deployment = Deployment::over(sqlite_url(&sample_database(folder.path())), exports());
+    deployment.edge = edge;
+    (deployment.start(), folder)
+}
+
+fn location(answer: &Answer) -> String {
+    assert_eq!(answer.status, 303, "{}", answer.text());
+    assert!(answer.body.is_empty());
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(answer.header("referrer-policy"), "no-referrer");
+    answer.header("location").to_owned()
+}
+
+#[test]
+fn a_plain_link_with_a_credential_leads_to_the_file_of_a_signed_one() {
+    let (server, _folder) = server(Edge::default());
+    let token = token(server.now());
+    let plain = format!("{PLAIN}&status=paid&status=refunded");
+    for method in ["GET", "HEAD"] {
+        let way = location(&server.call(method, &plain).bearer(&token).send());
+        assert!(way.contains("rl_user=alice") && way.contains("&status=paid&status=refunded"));
+        let by_post = server.download(json!({
+            "export": "orders", "format": "csv",
+            "filters": {"from": "2026-01-01", "status": ["paid", "refunded"]},
+        }));
+        assert_eq!(Call::new("GET", way).send().text(), by_post.text());
+    }
+    let workbook = server
+        .call("GET", "/v1/exports/orders.xlsx?from=2026-01-01")
+        .bearer(&token);
+    assert!(location(&workbook.send()).contains("/v1/exports/orders.xlsx?"));
+    let no_query = server.call("GET", "/v1/exports/types.csv").bearer(&token);
+    assert!(location(&no_query.send()).contains("/v1/exports/types.csv?rl_expires="));
+}
+
+#[test]
+fn what_a_post_would_refuse_a_plain_link_refuses_alike() {
+    let (server, _folder) = server(Edge::default());
+    let token = token(server.now());
+    let ask = |target: &str| server.call("GET", target).bearer(&token).send();
+    assert_eq!(ask("/v1/exports/orders.csv").fields(), ["filters.from"]);
+    assert_eq!(
+        ask(&format!("{PLAIN}&from=2026-01-02")).fields(),
+        ["filters.from"]
+    );
+    assert_eq!(
+        ask(&format!("{PLAIN}&nothing=1")).fields(),
+        ["filters.nothing"]
+    );
+    assert_eq!(
+        ask("/v1/exports/none.csv").problem(),
+        (404, "unknown-export".into())
+    );
+    assert_eq!(
+        ask("/v1/exports/orders.pdf").problem(),
+        (404, "unknown-format".into())
+    );
+    assert_eq!(
+        ask(&format!("{PLAIN}&x=%zz")).problem(),
+        (400, "malformed-link".into())
+    );
+    // A reserved name makes it a signed link, whatever else it lacks.
+    assert_eq!(
+        ask(&format!("{PLAIN}&rl_user=bob")).problem(),
+        (400, "malformed-link".into())
+    );
+    assert_eq!(
+        ask(&format!("{PLAIN}&rl%5Fuser=bob")).problem(),
+        (400, "malformed-link".into())
+    );
+    let no_scope = token_for(&json!({"sub": "alice", "exp": server.now() + 60}));
+    let refused = server.call("GET", PLAIN).bearer(&no_scope).send();
+    assert_eq!(refused.problem(), (403, "export-not-allowed".into()));
+    let nobody = server.call("GET", PLAIN).send();
+    assert_eq!(nobody.problem(), (401, "credential-missing".into()));
+    let no_user = server.call("GET", PLAIN).bearer(API_KEY).send();
+    assert_eq!(no_user.fields(), ["user"]);
+}
+
+#[test]
+fn a_token_may_come_in_the_cookie_or_the_parameter_that_the_operator_names() {
+    let (server, _folder) = server(Edge {
+        jwt_cookie: Some("session".into()),
+        jwt_query_param: Some("access_token".into()),
+        ..Edge::default()
+    });
+    let token = token(server.now());
+    let with_cookie = |cookie: String| server.call("GET", PLAIN).header("cookie", cookie).send();
+    location(&with_cookie(format!("theme=dark; session={token}; a=b")));
+    location(&with_cookie(format!("session=\"{token}\"")));
+    assert_eq!(with_cookie(format!("Session={token}")).status, 401);
+    assert_eq!(
+        with_cookie(format!("x{token}=1; session2={token}")).status,
+        401
+    );
+    assert_eq!(
+        with_cookie("session=nonsense".into()).problem().1,
+        "credential-refused"
+    );
+    let listed = server
+        .call("GET", "/v1/exports")
+        .header("cookie", format!("session={token}"));
+    assert_eq!(listed.send().status, 200);
+
+    let in_query = server
+        .call("GET", &format!("{PLAIN}&access_token={token}"))
+        .send();
+    let way = location(&in_query);
+    assert!(
+        !way.contains("access_token") && !way.contains(&token),
+        "{way}"
+    );
+    let elsewhere = server
+        .call("GET", &format!("/v1/exports?access_token={token}"))
+        .send();
+    assert_eq!(elsewhere.status, 401);
+
+    // The header says who asks, where it is there.
+    let both = server
+        .call("GET", &format!("{PLAIN}&access_token={token}"))
+        .bearer("nonsense")
+        .send();
+    assert_eq!(both.problem(), (401, "credential-refused".into()));
+}
+
+#[test]
+fn without_the_operators_word_no_cookie_and_no_parameter_lets_anybody_in() {
+    let (server, _folder) = server(Edge::default());
+    let token = token(server.now());
+    let cookie = server
+        .call("GET", PLAIN)
+        .header("cookie", format!("session={token}"));
+    assert_eq!(cookie.send().status, 401);
+    let parameter = server.call("GET", &format!("{PLAIN}&access_token={token}"));
+    assert_eq!(parameter.send().status, 401);
+}
+
+#[test]
+fn curl_downloads_in_one_line_and_the_log_has_neither_token_nor_signature_nor_values() {
+    let rowlink = Rowlink::serve_with(
+        &exports(),
+        &[
+            ("ROWLINK_JWT_QUERY_PARAM", "access_token"),
+            ("ROWLINK_PUBLIC_URL", "http://127.0.0.1:9"),
+        ],
+    );
+    let token = token_for(&json!({"sub": "alice", "exp": FAR_FUTURE, "scope": "orders:read"}));
+    let folder = tempfile::tempdir().unwrap();
+    // Links are for a load balancer at another port: curl is told where that is.
+    let there = rowlink.origin().trim_start_matches("http://");
+    let curl = |url: &str, header: &str| {
+        let run = Command::new("curl")
+            .args([
+                "-sSLOJ",
+                "--fail",
+                "--connect-to",
+                &format!("127.0.0.1:9:{there}"),
+            ])
+            .args(["-H", header, url])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(
+            run.status.success(),
+            "{}",
+            String::from_utf8_lossy(&run.stderr)
+        );
+    };
+    let plain = format!("{}{PLAIN}&status=paid", rowlink.origin());
+    curl(&plain, &format!("Authorization: Bearer {token}"));
+    let text = std::fs::read_to_string(folder.path().join("orders.csv")).unwrap();
+    assert!(text.starts_with("id,") && text.ends_with("\r\n"), "{text}");
+    std::fs::remove_file(folder.path().join("orders.csv")).unwrap();
+    curl(&format!("{plain}&access_token={token}"), "X-Nothing: 1");
+    assert_eq!(
+        std::fs::read_to_string(folder.path().join("orders.csv")).unwrap(),
+        text
+    );
+
+    let log = rowlink.stop();
+    assert!(log.contains("tokens may come in the query"), "{log}");
+    assert!(
+        log.contains("link issued") && log.contains("download ended"),
+        "{log}"
+    );
+    assert!(log.contains("filters=[\"from\", \"status\""), "{log}");
+    for secret in [token.as_str(), "rl_signature", "2026-01-01", PUBLIC_URL] {
+        assert!(!log.contains(secret), "{secret} is in the log: {log}");
+    }
+}
