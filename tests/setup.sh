@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests and benchmarks need and the machine does not have: programs from Debian's
-# packages, Python tools in a virtual environment, and real data, the last two under
-# target/test-tools. Running it again costs nothing. `setup.sh large` adds what large workbooks are
-# read with.
+# packages, Python tools in a virtual environment, a driver for the browser, and real data, all but the
+# first under target/test-tools. Running it again costs nothing. `setup.sh large` adds what large
+# workbooks are read with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=target/test-tools
@@ -18,6 +18,7 @@ install_packages() {
   [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
   command -v h2load >/dev/null || missing+=(nghttp2-client)
   command -v npm >/dev/null || missing+=(npm)
+  command -v chromium >/dev/null || missing+=(chromium)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
   if [ "${1-}" = large ]; then
     command -v soffice >/dev/null || missing+=(libreoffice-calc-nogui)
@@ -49,6 +50,13 @@ install_python_tools() {
     schemathesis==4.32.5 openpyxl==3.1.5 python-calamine==0.9.1 openxml-audit==0.8.0 XlsxWriter==3.3.1
 }
 
+# Drives Debian's Chromium; brings none of its own.
+install_browser_driver() {
+  [ -d "$tools/browser/node_modules/playwright-core" ] && return
+  echo "setup: installing playwright-core"
+  npm install --silent --no-audit --no-fund --prefix "$tools/browser" playwright-core@1.64.1 >/dev/null
+}
+
 # Real flight records: 336,776 rows with NULLs, dates and text.
 fetch_flights() {
   [ -f "$tools/flights.csv" ] && return
@@ -78,5 +86,6 @@ fetch_naughty_strings() {
 install_packages "$@"
 install_rust_components
 install_python_tools
+install_browser_driver
 fetch_flights
 fetch_naughty_strings

@@ -74,7 +74,7 @@ pub(super) fn advice(code: &str) -> &'static str {
     match code {
         "link-expired" | "link-revoked" => "Go back and press Export again.",
         "bad-signature" | "malformed-link" => {
-            "It is not complete, or it was changed. Go back and press Export again."
+            "Go back and press Export again, or copy the whole link."
         }
         "link-not-yet-valid" => "Wait a little, and open it again.",
         "credential-missing" | "credential-refused" => {

@@ -1,15 +1,17 @@
 //! What browsers see: pages, other origins, codings, and the names of saved files.
 
 use std::io::Read as _;
+use std::path::Path;
 use std::process::Command;
 
 use flate2::read::GzDecoder;
 use rowlink::http::Edge;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use crate::harness::{
     Answer, Call, Deployment, TestServer, begin, exports, is_whole, sample_database, sqlite_url,
-    token, unchunked,
+    token, tool, unchunked,
 };
 
 const NAVIGATION: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
@@ -287,4 +289,107 @@ fn the_first_rows_of_a_slow_query_arrive_coded_before_the_rest_exists() {
     }
     assert!(!is_whole(&answer));
     drop(begin(&url));
+}
+
+/// What Chromium saw.
+fn browse(task: &serde_json::Value) -> serde_json::Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/browse.mjs");
+    let run = Command::new("node")
+        .arg(script)
+        .arg(task.to_string())
+        .arg(tool("browser"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{said}");
+    serde_json::from_slice(&run.stdout).unwrap()
+}
+
+#[test]
+fn files_are_saved_under_their_names_by_chromium_and_by_curl() {
+    let server = TestServer::start();
+    let names = [
+        (
+            "Bestellungen März",
+            "Bestellungen März.csv",
+            "Bestellungen M_rz.csv",
+        ),
+        ("注文 2026", "注文 2026.csv", "__ 2026.csv"),
+        ("דוח", "דוח.csv", "___.csv"),
+        ("sales 🚀.csv", "sales 🚀.csv", "sales _.csv"),
+        ("100%25 of it's", "100%25 of it's.csv", "100_25 of it's.csv"),
+        ("a;b=c, d", "a;b=c, d.csv", "a;b=c, d.csv"),
+        ("say \"hello\"", "say _hello_.csv", "say _hello_.csv"),
+        (
+            "invoice.pdf.exe",
+            "invoice.pdf.exe.csv",
+            "invoice.pdf.exe.csv",
+        ),
+    ];
+    let link = |name: &str| {
+        let mut request = orders();
+        request["filename"] = json!(name);
+        server.link(request)
+    };
+    let expected = hex::encode(Sha256::digest(server.download(orders()).body));
+    let urls: Vec<String> = names.iter().map(|(name, _, _)| link(name)).collect();
+    let saved = browse(&json!({"downloads": urls}));
+    for ((name, by_chromium, by_curl), saved) in names.iter().zip(saved.as_array().unwrap()) {
+        assert_eq!(saved["name"], *by_chromium, "{name}");
+        assert_eq!(saved["sha256"], expected, "{name}");
+        assert_eq!(saved["failure"], json!(null), "{name}");
+        let folder = tempfile::tempdir().unwrap();
+        let run = Command::new("curl")
+            .args(["-sOJ", &link(name)])
+            .current_dir(folder.path())
+            .status();
+        assert!(run.unwrap().success());
+        assert!(
+            folder.path().join(by_curl).exists(),
+            "{name}: {:?}",
+            folder.path().read_dir().unwrap().next()
+        );
+    }
+}
+
+#[test]
+fn an_error_page_is_readable_on_a_phone_by_day_and_night_and_asks_for_nothing_else() {
+    let (server, _folder) = server(Edge {
+        return_url: Some("https://shop.example.com/".into()),
+        ..Edge::default()
+    });
+    let url = server.link(orders());
+    server.set_clock(server.now() + 3 * 3600);
+    let mut backgrounds = Vec::new();
+    for (width, scheme) in [(320, "light"), (1280, "dark")] {
+        let seen = browse(&json!({"page": {"url": url, "width": width, "colorScheme": scheme}}));
+        assert_eq!(
+            (&seen["status"], &seen["overflows"]),
+            (&json!(410), &json!(false)),
+            "{seen}"
+        );
+        assert_eq!(seen["heading"], "This download link expired 2 hours ago");
+        assert!(
+            seen["text"]
+                .as_str()
+                .unwrap()
+                .contains("Back to the application")
+        );
+        assert_eq!(
+            (&seen["asked"], &seen["scripts"]),
+            (&json!(["/v1/exports/orders.csv"]), &json!(0))
+        );
+        // The browser says the status, and would say what the page's policy forbids.
+        let complaints = seen["complaints"].as_array().unwrap();
+        let by_policy =
+            |line: &&serde_json::Value| line.as_str().unwrap().contains("Security Policy");
+        assert_eq!(
+            complaints.iter().filter(by_policy).count(),
+            0,
+            "{complaints:?}"
+        );
+        assert_ne!(seen["background"], seen["color"]);
+        backgrounds.push(seen["background"].clone());
+    }
+    assert_ne!(backgrounds[0], backgrounds[1], "day and night look alike");
 }

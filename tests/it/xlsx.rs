@@ -1,6 +1,7 @@
 //! XLSX through a real server, read by others: openpyxl, calamine, openxml-audit.
 
 use std::io::Read as _;
+use std::process::Command;
 
 use rowlink::encode::{Container, Looks, Properties, XlsxEncoder};
 use rowlink::row::{Cell, Column, RowBuffer};
@@ -254,4 +255,19 @@ fn first_sheet(archive: &[u8]) -> String {
     let _ =
         flate2::read::DeflateDecoder::new(&archive[start + name.len()..]).read_to_end(&mut sheet);
     String::from_utf8_lossy(&sheet).into_owned()
+}
+
+#[test]
+fn a_workbook_is_written_without_a_temporary_file() {
+    let rowlink = Rowlink::serve(&crate::harness::exports());
+    // From here on the kernel ends the process when it writes one byte to a file.
+    let limited = Command::new("prlimit")
+        .args([&format!("--pid={}", rowlink.pid()), "--fsize=0"])
+        .status();
+    assert!(limited.unwrap().success());
+    let url =
+        rowlink.link(json!({"export": "numbers", "format": "xlsx", "filters": {"n": 200_000}}));
+    let workbook = Call::new("GET", url).send().body;
+    assert!(workbook.len() > 1_000_000);
+    assert!(rowlink.is_alive());
 }

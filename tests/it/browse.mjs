@@ -1,0 +1,60 @@
+// Drives a real Chromium for the tests. Reads a task as JSON from the first argument, prints what it saw
+// as JSON.
+import { createHash } from "node:crypto";
+import { createRequire } from "node:module";
+import { readFile } from "node:fs/promises";
+
+const [taskText, modules] = process.argv.slice(2);
+const { chromium } = createRequire(`${modules}/`)("playwright-core");
+const task = JSON.parse(taskText);
+
+// Chromium would look for its maker's hosts, and a sandbox cannot be had by root.
+const browser = await chromium.launch({
+  executablePath: "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-first-run"],
+});
+
+// Opens each link as a click does; what does Chromium save, and under which name?
+async function downloads(urls) {
+  const context = await browser.newContext({ acceptDownloads: true });
+  const saved = [];
+  for (const url of urls) {
+    const page = await context.newPage();
+    await page.setContent(`<a id="link">Export</a>`);
+    await page.evaluate((href) => { document.getElementById("link").href = href; }, url);
+    const [download] = await Promise.all([page.waitForEvent("download"), page.click("#link")]);
+    const content = await readFile(await download.path());
+    saved.push({
+      name: download.suggestedFilename(),
+      sha256: createHash("sha256").update(content).digest("hex"),
+      failure: await download.failure(),
+    });
+    await page.close();
+  }
+  return saved;
+}
+
+// Opens a page that is an error; what does a person see, and what does the page ask for?
+async function page({ url, width, colorScheme }) {
+  const context = await browser.newContext({ viewport: { width, height: 640 }, colorScheme });
+  const page = await context.newPage();
+  const asked = [];
+  const complaints = [];
+  page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+  page.on("console", (message) => complaints.push(message.text()));
+  const answer = await page.goto(url);
+  const seen = await page.evaluate(() => ({
+    heading: document.querySelector("h1").innerText,
+    text: document.querySelector("main").innerText,
+    overflows: document.documentElement.scrollWidth > innerWidth,
+    background: getComputedStyle(document.body).backgroundColor,
+    color: getComputedStyle(document.body).color,
+    scripts: document.scripts.length,
+  }));
+  return { status: answer.status(), asked, complaints, ...seen };
+}
+
+const result = task.downloads ? await downloads(task.downloads) : await page(task.page);
+console.log(JSON.stringify(result));
+await browser.close();
