@@ -25,6 +25,7 @@ mod postgres_server;
 mod real_data;
 mod source_conformance;
 mod sqlite;
+mod statement_log;
 mod streaming;
 mod vectors;
 mod xlsx;
