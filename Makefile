@@ -1,6 +1,6 @@
 # Rowlink. `make help` lists what can be made.
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-large check fmt lint bench setup
+.PHONY: help run build test test-large check fmt lint fuzz bench setup
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1	\2/' | expand -t 12
@@ -27,6 +27,9 @@ fmt: ## Format the code
 lint: ## Check format and lints
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+
+fuzz: ## Fuzz each parser for a minute: link, canonical form, catalog, placeholders, tokens
+	fuzz/run.sh
 
 bench: build setup ## Measure speed and memory against the peers, in one run
 	cargo build --release --manifest-path benches/peers/Cargo.toml --target-dir target

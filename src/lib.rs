@@ -27,5 +27,6 @@ pub mod export;
 pub mod format;
 pub mod http;
 pub mod link;
+mod outbound;
 pub mod row;
 pub mod source;

@@ -39,15 +39,16 @@ install_rust_components() {
   cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 }
 
-# schemathesis tries the HTTP contract; the others read workbooks, and say what Excel would not; and
-# XlsxWriter is a peer of the benchmarks.
+# schemathesis tries the HTTP contract; the others read workbooks, and say what Excel would not, or read
+# traces; XlsxWriter is a peer of the benchmarks.
 install_python_tools() {
-  local tools_present='import schemathesis, openpyxl, python_calamine, openxml_audit, xlsxwriter'
+  local tools_present='import schemathesis, openpyxl, python_calamine, openxml_audit, xlsxwriter, opentelemetry.proto'
   "$tools/venv/bin/python" -c "$tools_present" 2>/dev/null && return
-  echo "setup: installing schemathesis, readers and a writer of workbooks"
+  echo "setup: installing schemathesis, readers of workbooks and traces, and a writer of workbooks"
   python3 -m venv "$tools/venv"
   "$tools/venv/bin/pip" install --quiet --disable-pip-version-check \
-    schemathesis==4.32.5 openpyxl==3.1.5 python-calamine==0.9.1 openxml-audit==0.8.0 XlsxWriter==3.3.1
+    schemathesis==4.32.5 openpyxl==3.1.5 python-calamine==0.9.1 openxml-audit==0.8.0 XlsxWriter==3.3.1 \
+    opentelemetry-proto==1.38.0
 }
 
 # Drives Debian's Chromium; brings none of its own.

@@ -10,17 +10,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Header};
-use rustls::crypto::ring;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use url::{Host, Url};
 
 use super::AuthError;
 use super::jwt::RSA_BYTES_MIN;
+use crate::outbound::agent;
 
 /// Between two requests to the provider at least this passes, whatever comes of them.
 const COOL_DOWN: Duration = Duration::from_secs(30);
@@ -71,19 +70,9 @@ impl KeySet {
         if parsed.scheme() != "https" && !plain {
             return Err(expected.to_owned());
         }
-        let mut config = Agent::config_builder()
-            .timeout_global(Some(TIMEOUT))
-            // A provider that points elsewhere is one that somebody else may have taken over.
-            .max_redirects(0)
-            .http_status_as_error(false);
-        config = if plain {
-            config.proxy(None)
-        } else {
-            config.tls_config(tls())
-        };
         Ok(KeySet {
             url,
-            agent: config.build().into(),
+            agent: agent(TIMEOUT),
             known: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         })
@@ -215,16 +204,4 @@ fn has_kind_of(key: &Jwk, algorithm: Algorithm) -> bool {
         }
         _ => false,
     }
-}
-
-/// The roots that the machine trusts.
-fn tls() -> TlsConfig {
-    let roots = rustls_native_certs::load_native_certs().certs;
-    let roots = roots
-        .iter()
-        .map(|root| Certificate::from_der(root).to_owned());
-    TlsConfig::builder()
-        .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
-        .root_certs(RootCerts::Specific(Arc::new(roots.collect())))
-        .build()
 }

@@ -1,10 +1,11 @@
 //! The commands.
 
 mod serve;
+mod telemetry;
 
 use std::fmt::Display;
 use std::fs;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
@@ -90,7 +91,7 @@ type Faults = Vec<String>;
 
 async fn serve() -> Result<(), Faults> {
     let config = read_config()?;
-    start_log(&config.log);
+    let _telemetry = telemetry::start(&config.log)?;
     for name in &config.unknown {
         tracing::warn!(name, "unknown variable");
     }
@@ -126,7 +127,7 @@ async fn check() -> Result<(), Faults> {
 }
 
 async fn demo(args: DemoArgs) -> Result<(), Faults> {
-    start_log(&Log::for_people());
+    let _telemetry = telemetry::start(&Log::for_people())?;
     let public = listen(args.bind)?;
     let address = public.local_addr().map_err(one)?;
     eprintln!("rowlink: making {} sample orders …", demo::ORDERS);
@@ -178,7 +179,8 @@ async fn load(config: Config) -> Result<Loaded, Faults> {
     let service = Service::new(exporter, config.door, system_clock(), config.edge);
     if let Some(files) = config.tls {
         let (certificate, key) = files.read().map_err(one)?;
-        service.set_certificate(&certificate, &key).map_err(one)?;
+        let set = service.set_certificate(&certificate, &key);
+        set.map_err(|fault| one(format!("ROWLINK_TLS_CERT_FILE: {fault}")))?;
     }
     Ok(Loaded {
         service,
@@ -252,17 +254,6 @@ fn api_key_name(text: &str) -> Result<String, &'static str> {
     is_bare_name(text, 64)
         .then(|| text.to_owned())
         .ok_or("expected 1 to 64 of A-Z a-z 0-9 _ -")
-}
-
-fn start_log(log: &Log) {
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(log.filter.clone())
-        .with_writer(io::stderr);
-    if log.json {
-        lines.json().flatten_event(true).init();
-    } else {
-        lines.with_ansi(io::stderr().is_terminal()).init();
-    }
 }
 
 fn system_clock() -> Clock {

@@ -30,14 +30,17 @@ pub(super) fn edge(variables: &mut Variables, faults: &mut Faults, metrics_apart
 }
 
 /// The certificate and its key: both or none.
-pub(super) fn tls(variables: &mut Variables) -> Result<Option<TlsFiles>, &'static str> {
+pub(super) fn tls(variables: &mut Variables) -> Result<Option<TlsFiles>, String> {
     match (
         variables.tls_cert_file.take(),
         variables.tls_key_file.take(),
     ) {
-        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
+        (Some(certificate), Some(key)) => {
+            let files = TlsFiles { certificate, key };
+            files.read().map(|_| Some(files))
+        }
         (None, None) => Ok(None),
-        _ => Err("set this and ROWLINK_TLS_CERT_FILE, or neither"),
+        _ => Err("set this and ROWLINK_TLS_CERT_FILE, or neither".to_owned()),
     }
 }
 
@@ -59,7 +62,7 @@ fn network(text: &str) -> Result<ipnet::IpNet, &'static str> {
         .map_err(|_| "expected addresses or networks like 10.0.0.0/8, separated by commas")
 }
 
-fn web_url(text: &str) -> Result<String, &'static str> {
+pub(super) fn web_url(text: &str) -> Result<String, &'static str> {
     let url = Url::parse(text).ok();
     url.filter(|url| ["http", "https"].contains(&url.scheme()))
         .map(String::from)

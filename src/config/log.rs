@@ -3,6 +3,7 @@
 use tracing_subscriber::EnvFilter;
 
 use super::Variables;
+use super::edge::web_url;
 use super::faults::Faults;
 
 /// What to log, and how.
@@ -38,10 +39,11 @@ pub(super) fn log(variables: &mut Variables, faults: &mut Faults) -> Option<Log>
         Some(_) => Err("expected text or json"),
     };
     let json = faults.check("LOG_FORMAT", json);
+    let endpoint = variables.otlp_endpoint.take().map(|text| web_url(&text));
     Some(Log {
         filter: filter?,
         json: json?,
-        otlp_endpoint: variables.otlp_endpoint.take(),
+        otlp_endpoint: faults.check("OTLP_ENDPOINT", endpoint.transpose())?,
     })
 }
 

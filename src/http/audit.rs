@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
 use actix_web::web::Data;
+use tracing::Span;
 
 use super::Service;
 use super::file::Broken;
 use super::metrics::{FileLabels, Metrics};
 use super::middleware::request_id;
 use super::origin::Origin;
+use super::trace;
 use crate::auth::Caller;
 use crate::export::{Download, DownloadError};
 use crate::link::Link;
@@ -46,6 +48,7 @@ pub(super) struct Audit {
     pub(super) request_id: String,
     pub(super) link: Link,
     origin: Origin,
+    span: Span,
     started: Instant,
     first_byte: Option<Duration>,
     rows: u64,
@@ -63,6 +66,7 @@ impl Audit {
             request_id: request_id(request).to_string(),
             link: link.clone(),
             origin: Origin::of(request, &service.edge.trusted_proxies),
+            span: trace::of_download(link),
             started: Instant::now(),
             first_byte: None,
             rows: 0,
@@ -130,6 +134,11 @@ impl Drop for Audit {
             trace_id = self.origin.trace_id,
             "download ended"
         );
+        // Numbers of OTLP have a sign.
+        let signed = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        self.span.record("rows", signed(self.rows));
+        self.span.record("bytes", signed(self.bytes));
+        self.span.record("outcome", self.outcome);
         let metrics = &self.service.metrics;
         let labels = FileLabels::of(&link.export, link.format);
         metrics.rows.get_or_create(&labels).inc_by(self.rows);

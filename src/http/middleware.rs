@@ -8,11 +8,12 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::metrics::RefusalLabels;
 use super::problem::{self, Problem};
-use super::{BODY_BYTES_MAX, Service, cors, page};
+use super::{BODY_BYTES_MAX, Service, cors, page, trace};
 use crate::link::URL_BYTES_MAX;
 
 /// All header fields of a request together are at most this long.
@@ -28,11 +29,16 @@ pub(super) async fn answer_every_request(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let request_id = Uuid::now_v7();
     request.extensions_mut().insert(RequestId(request_id));
+    let span = trace::of_request(&request);
+    span.record("request_id", request_id.to_string());
     let (edge, head) = (&service.edge, request.head());
     let preflight = cors::preflight(edge, &head.method, request.path(), &head.headers);
     let mut response = match (preflight, check_head(&request)) {
         (Some(answer), _) => request.into_response(answer),
-        (None, Ok(())) => next.call(request).await?.map_into_boxed_body(),
+        (None, Ok(())) => {
+            let answered = next.call(request).instrument(span.clone());
+            answered.await?.map_into_boxed_body()
+        }
         (None, Err(problem)) => {
             let answer = render(request.request(), &service, &problem, request_id);
             request.into_response(answer)
@@ -45,6 +51,10 @@ pub(super) async fn answer_every_request(
         response = response.into_response(answer);
     }
     let request = response.request().clone();
+    span.record(
+        "http.response.status_code",
+        i64::from(response.status().as_u16()),
+    );
     let headers = response.headers_mut();
     let value = HeaderValue::from_str(&request_id.to_string()).expect("a UUID is ASCII");
     headers.insert(REQUEST_ID, value);

@@ -18,6 +18,7 @@ mod page;
 mod problem;
 mod redirect;
 mod tls;
+mod trace;
 
 use std::io;
 use std::net::TcpListener;
@@ -43,6 +44,7 @@ use tls::Certificate;
 
 pub use lifecycle::Drain;
 pub use tls::TlsFiles;
+pub use trace::TRACE_TARGET;
 
 /// A body is at most this long.
 const BODY_BYTES_MAX: usize = 64 * 1024;

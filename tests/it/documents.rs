@@ -6,9 +6,14 @@ use rowlink::config::{Config, PREFIX};
 use rowlink::format::CsvOptions;
 use serde_json::Value;
 
+use crate::harness::SIGNING_KEY;
+
 const README: &str = include_str!("../../README.md");
 const EXPORTS: &str = include_str!("../../docs/exports.md");
 const POSTGRESQL: &str = include_str!("../../docs/postgresql.md");
+const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
+const CALLERS: &str = include_str!("../../docs/callers.md");
+const BROWSERS: &str = include_str!("../../docs/browsers.md");
 const SIGNED_LINK: &str = include_str!("../../docs/signed-link.md");
 
 /// The words of a text that match, without their Markdown.
@@ -24,22 +29,61 @@ fn words(text: &str, matches: impl Fn(&str) -> bool) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_variable_of_the_readme_is_one_that_is_read() {
-    let named = words(README, |word| word.starts_with(PREFIX) && word != PREFIX);
-    assert!(named.len() > 10, "{named:?}");
-    // Nonsense in all of them: each is either a fault or read, and none is unknown.
-    let nonsense = named.iter().map(|name| (name.into(), "=".into()));
-    let faults = Config::from_env(nonsense).err().unwrap();
-    let fine = [
-        "ROWLINK_EXPORTS_DIR",
-        "ROWLINK_JWT_ISSUER",
-        "ROWLINK_JWT_AUDIENCE",
+fn every_variable_that_a_document_names_is_read_and_every_one_that_is_read_is_named() {
+    let documents = [
+        README,
+        CONFIGURATION,
+        CALLERS,
+        BROWSERS,
+        EXPORTS,
+        POSTGRESQL,
+    ]
+    .concat();
+    let named = words(&documents, |word| {
+        word.starts_with(PREFIX) && word != PREFIX
+    });
+    let base = [
+        ("ROWLINK_PUBLIC_URL", "https://shop.example.com"),
+        ("ROWLINK_DATABASE_URL", "sqlite:shop.db"),
+        ("ROWLINK_SIGNING_KEYS", SIGNING_KEY),
+        (
+            "ROWLINK_JWT_HS256_SECRET",
+            "0123456789abcdef0123456789abcdef",
+        ),
     ];
-    for name in named.iter().filter(|name| !fine.contains(&name.as_str())) {
-        let known = faults
+    for name in &named {
+        // Nonsense is either a fault or read, and not unknown.
+        let mut variables: Vec<_> = base.iter().filter(|(known, _)| known != name).collect();
+        let nonsense = (name.as_str(), "=");
+        variables.push(&nonsense);
+        let variables = variables
             .iter()
-            .any(|fault| fault.variable.starts_with(name.as_str()));
-        assert!(known, "{name} is not read: {faults:?}");
+            .map(|(name, value)| (name.into(), value.into()));
+        if let Ok(config) = Config::from_env(variables) {
+            assert_eq!(config.unknown, [] as [&str; 0]);
+        }
+    }
+    let fields = include_str!("../../src/config/mod.rs")
+        .split("struct Variables {")
+        .nth(1)
+        .and_then(|rest| rest.split("#[serde(flatten)]").next())
+        .unwrap();
+    let read = fields
+        .lines()
+        .filter_map(|line| line.trim().split_once(": Option<"));
+    let read: Vec<String> = read
+        .map(|(field, _)| format!("{PREFIX}{}", field.to_uppercase()))
+        .collect();
+    assert!(read.len() > 40, "{read:?}");
+    for name in read {
+        // `X_FILE` is said once, for all of them.
+        let of_secret = name
+            .strip_suffix("_FILE")
+            .is_some_and(|secret| named.contains(secret));
+        assert!(
+            named.contains(&name) || of_secret,
+            "{name} is not documented"
+        );
     }
 }
 
@@ -58,6 +102,9 @@ fn every_file_that_a_document_links_to_is_there() {
         ("docs", EXPORTS),
         ("docs", POSTGRESQL),
         ("docs", SIGNED_LINK),
+        ("docs", CONFIGURATION),
+        ("docs", CALLERS),
+        ("docs", BROWSERS),
         ("", include_str!("../../ARCHITECTURE.md")),
         ("", include_str!("../../CONTRIBUTING.md")),
     ] {

@@ -1,0 +1,22 @@
+//! The canonical form of a query says what the query says, to an independent decoder, and is its own
+//! canonical form.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rowlink::link::{parse_query, percent_encode};
+
+fuzz_target!(|query: &str| {
+    let Ok(pairs) = parse_query(query) else {
+        return;
+    };
+    let canonical = pairs
+        .iter()
+        .map(|(name, value)| format!("{}={}", percent_encode(name), percent_encode(value)))
+        .collect::<Vec<_>>()
+        .join("&");
+    let again = parse_query(&canonical).expect("a canonical query");
+    assert_eq!(again, pairs);
+    let independent: Vec<(String, String)> =
+        serde_urlencoded::from_str(query).expect("what we read others read too");
+    assert!(pairs.iter().eq(independent.iter().map(|(n, v)| (n.as_str().into(), v.as_str().into())).collect::<Vec<_>>().iter()));
+});

@@ -1,0 +1,16 @@
+//! No file makes the catalog panic, and the fault of one names a line that it has.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rowlink::catalog::{Catalog, DEFAULT_DATABASE, Dialects, SqlDialect};
+
+fuzz_target!(|text: &str| {
+    for dialect in [SqlDialect::Sqlite, SqlDialect::Postgres] {
+        let dialects = Dialects::from([(DEFAULT_DATABASE.to_owned(), dialect)]);
+        let catalog = Catalog::parse([("orders.sql", text)], &dialects);
+        let lines = 1 + text.matches('\n').count();
+        for fault in catalog.faults() {
+            assert!((1..=lines).contains(&fault.fault.line), "{fault}");
+        }
+    }
+});

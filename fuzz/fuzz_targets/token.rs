@@ -1,0 +1,24 @@
+//! No token that is not signed opens the door, and none makes it panic.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use futures_executor::block_on;
+use libfuzzer_sys::fuzz_target;
+use rowlink::auth::{Door, JwtKey, JwtRules, JwtVerifier};
+
+static DOOR: LazyLock<Door> = LazyLock::new(|| {
+    let issuer = |name: &str| {
+        let rules = JwtRules {
+            issuer: Some(name.to_owned()),
+            ..JwtRules::default()
+        };
+        let secret = b"a secret that the fuzzer does not know".to_vec();
+        JwtVerifier::new(JwtKey::Secret(secret.into()), rules).expect("an issuer")
+    };
+    Door::new(vec![issuer("https://a"), issuer("https://b")], None)
+});
+
+fuzz_target!(|token: &str| {
+    assert!(block_on(DOOR.admit(token, 0)).is_err());
+});

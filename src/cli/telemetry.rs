@@ -1,0 +1,89 @@
+//! The log, and traces for a collector that speaks OTLP.
+
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry};
+
+use super::{Faults, one};
+use crate::config::Log;
+use crate::http::TRACE_TARGET;
+use crate::outbound::agent;
+
+/// A collector that does not take spans within this loses them.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Keeps traces going. What was not sent when it is dropped, is then.
+pub(super) struct Telemetry(Option<SdkTracerProvider>);
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.0.as_ref().map(SdkTracerProvider::shutdown) {
+            tracing::warn!(%error, "the last traces were not sent");
+        }
+    }
+}
+
+/// Starts the log, and traces where there is somewhere to send them.
+///
+/// # Errors
+/// The endpoint is not a URL.
+pub(super) fn start(log: &Log) -> Result<Telemetry, Faults> {
+    let provider = log.otlp_endpoint.as_deref().map(provider).transpose()?;
+    let traces = provider.as_ref().map(|provider| {
+        let spans = tracing_opentelemetry::layer()
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_tracked_inactivity(false)
+            .with_tracer(provider.tracer("rowlink"));
+        spans.with_filter(filter_fn(|it| it.target() == TRACE_TARGET))
+    });
+    let lines = lines(log.json).with_filter(log.filter.clone().and(filter_fn(|it| it.is_event())));
+    Registry::default().with(lines).with(traces).init();
+    Ok(Telemetry(provider))
+}
+
+fn lines(json: bool) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    if json {
+        lines.json().flatten_event(true).boxed()
+    } else {
+        lines.with_ansi(io::stderr().is_terminal()).boxed()
+    }
+}
+
+fn provider(endpoint: &str) -> Result<SdkTracerProvider, Faults> {
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(Client(agent(EXPORT_TIMEOUT)))
+        .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
+        .build();
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter.map_err(one)?)
+        .with_resource(Resource::builder().with_service_name("rowlink").build())
+        .build())
+}
+
+/// Sends spans. It blocks, on the thread that the exporter has for that.
+#[derive(Debug)]
+struct Client(ureq::Agent);
+
+#[async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (head, body) = request.into_parts();
+        let request = Request::from_parts(head, body.to_vec());
+        let (head, mut body) = self.0.run(request)?.into_parts();
+        Ok(Response::from_parts(head, body.read_to_vec()?.into()))
+    }
+}
