@@ -1,6 +1,6 @@
 # Rowlink. `make help` lists what can be made.
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-large check fmt lint fuzz bench setup
+.PHONY: help run build test test-large check fmt lint fuzz timing deny bench setup
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1	\2/' | expand -t 12
@@ -30,6 +30,12 @@ lint: ## Check format and lints
 
 fuzz: ## Fuzz each parser for a minute: link, canonical form, catalog, placeholders, tokens
 	fuzz/run.sh
+
+timing: ## Check that verifying takes as long whatever is wrong with a link: |max t| below 5
+	cargo run --release --manifest-path benches/timing/Cargo.toml --target-dir target/timing
+
+deny: ## Check licences, duplicates, sources and, with a network, advisories of all dependencies
+	cargo deny check
 
 bench: build setup ## Measure speed and memory against the peers, in one run
 	cargo build --release --manifest-path benches/peers/Cargo.toml --target-dir target

@@ -1,5 +1,6 @@
 //! `rowlink demo`: everything a first try needs, made afresh at each start.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,13 +12,15 @@ use tempfile::TempDir;
 use crate::auth::{Door, JwtKey, JwtRules, JwtVerifier, NewApiKey};
 use crate::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::export::{Exporter, Policy};
-use crate::http::{Clock, Edge, Service};
+use crate::http::{Clock, Edge, Service, StaticFile};
 use crate::link::{self, Keyring};
 use crate::source::{Sources, SqliteSource, dialects};
 
 /// How many orders `orders.sql` makes.
 pub const ORDERS: u32 = 500_000;
 const USERS: [&str; 2] = ["alice", "bob"];
+/// What the page's form starts with: the sample orders of the last months.
+const FIRST_DAY: &str = "2026-01-01";
 const TOKEN_SECONDS: u64 = 24 * 3600;
 
 const EXPORTS: [(&str, &str); 2] = [
@@ -70,7 +73,7 @@ impl Demo {
         let issuer = issuer.expect("a generated key is long enough for a secret");
         let door = Door::new(vec![issuer], None);
         Ok(Demo {
-            service: Service::new(exporter, door, clock, Edge::default()),
+            service: Service::new(exporter, door, clock, Edge::default()).with_files(page(&tokens)),
             welcome: welcome(address, &tokens),
             folder,
         })
@@ -95,6 +98,38 @@ fn token(user: &str, expires: u64, secret: &[u8]) -> String {
     .expect("HS256 signs any JSON with any secret")
 }
 
+/// The page with the Export button, which signs in as any of the users.
+fn page(tokens: &[(&str, String)]) -> Vec<StaticFile> {
+    let users: Vec<_> = tokens
+        .iter()
+        .map(|(name, token)| json!({"name": name, "token": token}))
+        .collect();
+    let users = json!({"users": users, "export": "orders", "from": FIRST_DAY}).to_string();
+    let file = |path, content_type, content: Cow<'static, str>| StaticFile {
+        path,
+        content_type,
+        content,
+    };
+    vec![
+        file(
+            "/",
+            "text/html; charset=utf-8",
+            include_str!("page/index.html").into(),
+        ),
+        file(
+            "/demo/page.css",
+            "text/css; charset=utf-8",
+            include_str!("page/page.css").into(),
+        ),
+        file(
+            "/demo/page.js",
+            "text/javascript; charset=utf-8",
+            include_str!("page/page.js").into(),
+        ),
+        file("/demo/users.json", "application/json", users.into()),
+    ]
+}
+
 fn welcome(address: SocketAddr, tokens: &[(&str, String)]) -> String {
     let mut text = format!("\nRowlink serves {ORDERS} sample orders at http://{address}\n");
     for (user, token) in tokens {
@@ -105,7 +140,7 @@ fn welcome(address: SocketAddr, tokens: &[(&str, String)]) -> String {
     let token = &tokens[0].1;
     text.push_str(&format!(
         r#"
-Issue a link as alice:
+Open http://{address} in a browser, and press Export. Or issue a link as alice:
 
   URL=$(curl -s http://{address}/v1/links \
     -H 'Authorization: Bearer {token}' \

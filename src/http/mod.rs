@@ -20,6 +20,8 @@ mod redirect;
 mod tls;
 mod trace;
 
+use std::borrow::Cow;
+use std::future::ready;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -66,6 +68,18 @@ pub struct Service {
     metrics: Metrics,
     lifecycle: Lifecycle,
     certificate: Arc<Certificate>,
+    files: Vec<StaticFile>,
+}
+
+/// A file that is always the same.
+#[derive(Debug, Clone)]
+pub struct StaticFile {
+    /// Where it is.
+    pub path: &'static str,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// What is in it.
+    pub content: Cow<'static, str>,
 }
 
 /// Tells the time, in Unix seconds.
@@ -100,7 +114,14 @@ impl Service {
             metrics: Metrics::new(),
             lifecycle: Lifecycle::default(),
             certificate: Arc::default(),
+            files: Vec::new(),
         }
+    }
+
+    /// The same, with files beside the routes.
+    pub fn with_files(mut self, files: Vec<StaticFile>) -> Service {
+        self.files = files;
+        self
     }
 
     /// Serves new connections under another certificate; both texts are PEM.
@@ -150,7 +171,7 @@ pub fn server(
             .app_data(service.clone())
             .app_data(PayloadConfig::new(BODY_BYTES_MAX))
             .wrap(from_fn(answer_every_request))
-            .configure(|config| routes(config, !service.edge.metrics_apart))
+            .configure(|config| routes(config, &service))
     })
     .client_request_timeout(HEAD_TIMEOUT)
     .keep_alive(KEEP_ALIVE)
@@ -198,7 +219,7 @@ fn limit_stalls(listener: &TcpListener, stall_max: Duration) {
 }
 
 /// The route table.
-fn routes(config: &mut ServiceConfig, with_metrics: bool) {
+fn routes(config: &mut ServiceConfig, service: &Service) {
     config
         .service(resource("/v1/links", "POST").route(web::post().to(links::issue)))
         .service(resource("/v1/links/inspect", "POST").route(web::post().to(inspect::inspect)))
@@ -211,8 +232,13 @@ fn routes(config: &mut ServiceConfig, with_metrics: bool) {
         )
         .service(resource("/openapi.yaml", "GET").route(web::get().to(ops::openapi)))
         .configure(probes);
-    if with_metrics {
+    if !service.edge.metrics_apart {
         config.configure(metrics_route);
+    }
+    for file in &service.files {
+        let (path, file) = (file.path, file.clone());
+        let serve = move || ready(ops::file(&file));
+        config.service(resource(path, "GET").route(web::get().to(serve)));
     }
     config.default_service(web::to(no_such_path));
 }

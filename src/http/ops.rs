@@ -1,13 +1,13 @@
-//! For operators: liveness, readiness, metrics and the contract.
+//! For operators: liveness, readiness, metrics and the contract; and files beside them.
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::Data;
 use serde_json::json;
 
-use super::Service;
 use super::metrics;
 use super::problem::{Problem, unavailable};
+use super::{Service, StaticFile};
 
 /// The process runs. Says nothing about the database, or a restart would be tried as its cure.
 pub async fn healthz() -> HttpResponse {
@@ -36,4 +36,18 @@ pub async fn openapi() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("application/yaml")
         .body(include_str!("../../openapi.yaml"))
+}
+
+/// A file that is always the same. Only what is served here may run in it.
+pub(super) fn file(file: &StaticFile) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, file.content_type))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ))
+        .body(file.content.clone().into_owned())
 }

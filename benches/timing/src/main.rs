@@ -1,0 +1,96 @@
+//! Reparaz, Balasch, Verbauwhede: "Dude, is my code constant time?" (2017). Two kinds of links are verified
+//! in random order; Welch's t tells whether their times differ. Below 5 in absolute value they do not, as far
+//! as can be measured. `early_exit` is a comparison that does leak: the check can fail.
+
+use std::hint::black_box;
+
+use dudect_bencher::{BenchRng, Class, CtRunner, ctbench_main};
+use rand::RngExt as _;
+use rowlink::format::Format;
+use rowlink::link::{Keyring, Link, Revocations, UserId, Verifier, generate, sign};
+
+const NOW: u64 = 1_769_853_600;
+const RUNS: usize = 200_000;
+
+/// A good link's query, and where its signature begins.
+fn good_query(keyring: &Keyring) -> (String, usize) {
+    let link = Link {
+        export: "orders".into(),
+        format: Format::Csv,
+        user: UserId::parse("42").expect("a user id"),
+        id: uuid::Uuid::nil(),
+        issued: NOW,
+        expires: NOW + 60,
+        not_before: None,
+        filename: None,
+        claims: Default::default(),
+        options: Default::default(),
+        filters: vec![("from".into(), "2026-01-01".into())],
+    };
+    let url = sign(&link, keyring);
+    let (_, query) = url.split_once('?').expect("a query");
+    let signature = query.find("rl_signature=").expect("a signature") + "rl_signature=".len();
+    (query.to_owned(), signature)
+}
+
+fn keyring() -> Keyring {
+    Keyring::parse(&generate("k1").expect("randomness")).expect("a fresh key")
+}
+
+/// Verifies two kinds of bad links in random order.
+fn compare(runner: &mut CtRunner, rng: &mut BenchRng, keyring: &Keyring, left: &str, right: &str) {
+    let revocations = Revocations::default();
+    let verifier = Verifier {
+        keyring,
+        revocations: &revocations,
+        ttl_seconds_max: 3600,
+    };
+    for _ in 0..RUNS {
+        let (class, query) = if rng.random() {
+            (Class::Left, left)
+        } else {
+            (Class::Right, right)
+        };
+        runner.run_one(class, || {
+            black_box(verifier.verify("orders", Format::Csv, black_box(query), NOW).is_ok())
+        });
+    }
+}
+
+fn flip(query: &str, at: usize) -> String {
+    let mut bytes = query.as_bytes().to_vec();
+    bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
+    String::from_utf8(bytes).expect("hex digits are ASCII")
+}
+
+fn first_or_last_digit_is_wrong(runner: &mut CtRunner, rng: &mut BenchRng) {
+    let keyring = keyring();
+    let (query, signature) = good_query(&keyring);
+    let (first, last) = (flip(&query, signature), flip(&query, query.len() - 1));
+    compare(runner, rng, &keyring, &first, &last);
+}
+
+fn key_is_known_or_not(runner: &mut CtRunner, rng: &mut BenchRng) {
+    let keyring = keyring();
+    let (query, signature) = good_query(&keyring);
+    let known = flip(&query, signature);
+    let unknown = known.replace("rl_key=k1", "rl_key=k9");
+    compare(runner, rng, &keyring, &known, &unknown);
+}
+
+/// What a comparison that stops at the first difference gives away.
+fn early_exit(runner: &mut CtRunner, rng: &mut BenchRng) {
+    let good = [b'0'; 4096];
+    let (mut first, mut last) = (good, good);
+    (first[0], last[4095]) = (b'1', b'1');
+    for _ in 0..RUNS {
+        let (class, guess) = if rng.random() {
+            (Class::Left, &first)
+        } else {
+            (Class::Right, &last)
+        };
+        runner.run_one(class, || black_box(good.iter().zip(black_box(guess)).all(|(a, b)| a == b)));
+    }
+}
+
+ctbench_main!(first_or_last_digit_is_wrong, key_is_known_or_not, early_exit);

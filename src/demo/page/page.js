@@ -1,0 +1,209 @@
+// The demo's page: what an application's own Export button does, with everything it does in view.
+
+const demo = await (await fetch("/demo/users.json")).json();
+const element = (id) => document.getElementById(id);
+let catalog = [];
+let link = null;
+
+// --- Building the form from the catalog ---
+
+/** An element with attributes, properties that are functions, and children. */
+function make(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made.addEventListener(key, value);
+    else if (value !== false && value != null) made.setAttribute(key, value === true ? "" : value);
+  }
+  made.append(...children);
+  return made;
+}
+
+function radios(name, values, text, change, selected = values[0]) {
+  return values.map((value) =>
+    make("label", {},
+      make("input", { type: "radio", name, value, checked: value === selected, change }),
+      make("span", {}, ...text(value))));
+}
+
+const chosen = (name) => document.querySelector(`input[name="${name}"]:checked`)?.value;
+const token = () => demo.users.find((user) => user.name === chosen("user")).token;
+const exported = () => catalog.find((entry) => entry.name === chosen("export"));
+
+async function showCatalog() {
+  const answer = await ask("GET", "/v1/exports");
+  catalog = answer.exports;
+  element("exports").replaceChildren(...radios("export", catalog.map((entry) => entry.name), (name) => {
+    const entry = catalog.find((it) => it.name === name);
+    return [entry.title, make("small", {}, entry.description ?? "")];
+  }, showExport, demo.export));
+  showExport();
+}
+
+function showExport() {
+  const entry = exported();
+  element("filters").replaceChildren(...entry.filters.map(filterField));
+  if (entry.filters.length === 0) element("filters").replaceChildren(make("p", { class: "hint" }, "All of yours."));
+  element("formats").replaceChildren(...radios("format", entry.formats, (name) => [name.toUpperCase()], showFormat));
+  showFormat();
+}
+
+function showFormat() {
+  element("delimiter-field").hidden = chosen("format") !== "csv";
+}
+
+function filterField(filter) {
+  const id = `filter-${filter.name}`;
+  const name = filter.name.replaceAll("_", " ") + (filter.required ? "" : " (optional)");
+  const hint = filter.description ? [make("p", { class: "hint", id: `${id}-hint` }, filter.description)] : [];
+  if (filter.list && filter.values) {
+    const boxes = filter.values.map((value) =>
+      make("label", {}, make("input", { type: "checkbox", name: id, value }), value));
+    return make("div", { class: "field", role: "group", "aria-labelledby": `${id}-label` },
+      make("span", { class: "label", id: `${id}-label` }, name), make("div", { class: "choices" }, ...boxes), ...hint);
+  }
+  const attributes = { id, "aria-describedby": filter.description ? `${id}-hint` : null };
+  const choices = filter.type === "boolean" ? ["true", "false"] : filter.values;
+  const input = choices
+    ? make("select", attributes, make("option", { value: "" }, "any"), ...choices.map((it) => make("option", {}, it)))
+    : make("input", {
+      ...attributes, type: { date: "date", integer: "number" }[filter.type] ?? "text",
+      min: filter.min, max: filter.max, maxlength: filter.max_length, autocomplete: "off",
+      // The sample orders are of these days: a first press shall give rows.
+      value: filter.default?.[0] ?? (filter.type === "date" && filter.required ? demo.from : ""),
+      inputmode: filter.type === "decimal" ? "decimal" : null,
+    });
+  return make("div", { class: "field" }, make("label", { for: id }, name), input, ...hint);
+}
+
+function filterValues() {
+  const values = {};
+  for (const filter of exported().filters) {
+    const id = `filter-${filter.name}`;
+    const checked = [...document.querySelectorAll(`input[name="${id}"]:checked`)].map((box) => box.value);
+    const text = element(id)?.value;
+    if (checked.length) values[filter.name] = checked;
+    else if (text) values[filter.name] = filter.list ? text.split(",").map((it) => it.trim()) : text;
+  }
+  return values;
+}
+
+// --- Issue, then let the browser download ---
+
+/** Thrown for every answer that is a problem (RFC 9457). */
+class Problem extends Error {
+  constructor(body) {
+    super(body.detail);
+    this.body = body;
+  }
+}
+
+async function ask(method, path, body) {
+  const answer = await fetch(path, {
+    method,
+    headers: { Authorization: `Bearer ${token()}`, Accept: "application/json" },
+    body: body && JSON.stringify(body),
+  });
+  const read = await answer.json();
+  if (!answer.ok) throw new Problem(read);
+  return read;
+}
+
+async function issue(event) {
+  event.preventDefault();
+  showFault(null);
+  const format = chosen("format");
+  const delimiter = element("delimiter").value;
+  const request = {
+    export: exported().name, format, filters: filterValues(),
+    expires_in: Number(element("seconds").value),
+    filename: element("filename").value || null,
+    csv: format === "csv" && delimiter ? { delimiter } : null,
+  };
+  try {
+    link = await ask("POST", "/v1/links", request);
+    link.opened = performance.now();
+    download();
+    showLink();
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    showFault(problem.body);
+  }
+}
+
+/** A click on a link: the page stays, and the browser shows its own bar. */
+function download() {
+  make("a", { href: link.url }).click();
+}
+
+function showFault(problem) {
+  for (const input of document.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
+  const errors = problem?.errors ?? [];
+  for (const { field } of errors) {
+    element(`filter-${field.replace("filters.", "")}`)?.setAttribute("aria-invalid", "true");
+    element(field)?.setAttribute("aria-invalid", "true");
+  }
+  const lines = errors.map(({ field, message }) => make("li", {}, `${field.replace("filters.", "")}: ${message}`));
+  element("fault").replaceChildren(...(problem ? [lines.length ? make("ul", {}, ...lines) : problem.detail] : []));
+}
+
+// --- The link, taken apart ---
+
+function parts(url) {
+  const { pathname, searchParams } = new URL(url);
+  const own = [...searchParams].filter(([name]) => !name.startsWith("rl_"));
+  const options = [...searchParams].filter(([name]) => /^rl_(csv|xlsx|columns|filename|timezone)/.test(name));
+  return [
+    ["Who", "who", searchParams.get("rl_user")],
+    ["What", "what", pathname.split("/").pop()],
+    ...own.map(([name, value]) => [name, "what", value]),
+    ...options.map(([name, value]) => [name.slice(3), "what", value]),
+    ["Until", "when", new Date(link.expires_at).toLocaleTimeString()],
+    ["Signature", "seal", searchParams.get("rl_signature")],
+  ];
+}
+
+function showLink() {
+  element("parts").replaceChildren(...parts(link.url).flatMap(([term, kind, value]) =>
+    [make("dt", {}, term), make("dd", { class: kind }, value)]));
+  element("answer").replaceChildren();
+  element("link").hidden = false;
+  tick();
+}
+
+function tick() {
+  const left = Math.max(0, link.expires_in - (performance.now() - link.opened) / 1000);
+  element("left").value = left / link.expires_in;
+  element("countdown").textContent = left > 0
+    ? `Good for ${Math.ceil(left)} seconds more. A download that runs goes on.`
+    : "Expired. Download it again, and see what a person sees.";
+}
+
+/** Asks for somebody else's rows with this link. */
+async function tamper() {
+  const other = demo.users.find((user) => user.name !== chosen("user")).name;
+  const changed = link.url.replace(/rl_user=[^&]*/, `rl_user=${other}`);
+  const answer = await fetch(changed, { headers: { Accept: "application/json" } });
+  const { code, detail } = await answer.json();
+  element("answer").replaceChildren(
+    make("p", {}, "The same link, with ", make("span", { class: "who" }, `rl_user=${other}`), ":"),
+    make("p", { class: "refused" }, `${answer.status} ${code}: ${detail}`));
+}
+
+async function copyAsCurl() {
+  const command = `curl -OJ '${link.url.replaceAll("'", "%27")}'`;
+  let said = "Copied:";
+  try {
+    await navigator.clipboard.writeText(command);
+  } catch {
+    said = "Copy this:";
+  }
+  element("answer").replaceChildren(make("p", {}, said), make("pre", { tabindex: "0" }, command));
+}
+
+element("users").append(...radios("user", demo.users.map((user) => user.name), (name) => [name], showCatalog));
+element("export").addEventListener("submit", issue);
+element("again").addEventListener("click", download);
+element("tamper").addEventListener("click", tamper);
+element("copy").addEventListener("click", copyAsCurl);
+setInterval(() => link && tick(), 250);
+await showCatalog();
