@@ -3,7 +3,7 @@
 //! Anybody can send a token that names a key we have not seen, so what makes us ask the provider is
 //! bounded: one request at a time, and one in [`COOL_DOWN`].
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -31,12 +31,14 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const BYTES_MAX: u64 = 64 * 1024;
 
 /// The published keys of one issuer.
-pub(super) struct KeySet {
+pub(super) struct KeySet(Arc<Provider>);
+
+struct Provider {
     url: String,
     agent: Agent,
     known: Mutex<Known>,
-    /// Held by the one who asks the provider.
-    asking: tokio::sync::Mutex<()>,
+    /// Held by the one who asks.
+    asking: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What the last answers gave. A failure leaves the keys as they are.
@@ -70,12 +72,12 @@ impl KeySet {
         if parsed.scheme() != "https" && !plain {
             return Err(expected.to_owned());
         }
-        Ok(KeySet {
+        Ok(KeySet(Arc::new(Provider {
             url,
             agent: agent(TIMEOUT),
             known: Mutex::default(),
-            asking: tokio::sync::Mutex::default(),
-        })
+            asking: Arc::default(),
+        })))
     }
 
     /// The key of a token's header.
@@ -86,7 +88,7 @@ impl KeySet {
         let (found, is_fresh) = self.look(header);
         if let Some(key) = found {
             // Keys that are old but known are good while another request looks for newer ones.
-            if is_fresh || self.asking.try_lock().is_err() {
+            if is_fresh || self.0.asking.try_lock().is_err() {
                 return Ok(key);
             }
         }
@@ -94,7 +96,7 @@ impl KeySet {
         let (found, _) = self.look(header);
         match found {
             Some(key) => Ok(key),
-            None if self.known().fetched.is_none() => Err(AuthError::KeysUnavailable),
+            None if self.0.known().fetched.is_none() => Err(AuthError::KeysUnavailable),
             None => Err(AuthError::Refused("the token's key is not known".into())),
         }
     }
@@ -105,13 +107,13 @@ impl KeySet {
     /// They are not to be had.
     pub(super) async fn warm_up(&self) -> Result<(), AuthError> {
         self.refresh().await;
-        let fetched = self.known().fetched;
+        let fetched = self.0.known().fetched;
         fetched.map(drop).ok_or(AuthError::KeysUnavailable)
     }
 
     /// The key of a token, and whether what is known is fresh.
     fn look(&self, header: &Header) -> (Option<DecodingKey>, bool) {
-        let known = self.known();
+        let known = self.0.known();
         let is_fresh = known.fetched.is_some_and(|at| at.elapsed() < MAX_AGE);
         let keys = known.keys.clone();
         drop(known);
@@ -129,18 +131,27 @@ impl KeySet {
 
     /// Asks the provider, unless somebody else has just done so.
     async fn refresh(&self) {
-        let _asking = self.asking.lock().await;
-        if self
-            .known()
-            .asked
-            .is_some_and(|at| at.elapsed() < COOL_DOWN)
-        {
+        let asking = self.0.asking.clone().lock_owned().await;
+        let asked = self.0.known().asked;
+        if asked.is_some_and(|at| at.elapsed() < COOL_DOWN) {
             return;
         }
-        self.known().asked = Some(Instant::now());
-        let (agent, url) = (self.agent.clone(), self.url.clone());
-        let fetched = spawn_blocking(move || fetch(&agent, &url)).await;
-        match fetched.unwrap_or_else(|died| Err(died.to_string())) {
+        self.0.known().asked = Some(Instant::now());
+        let provider = self.0.clone();
+        // Goes on when the request that brought the token is gone: others wait for the keys.
+        let fetching = spawn_blocking(move || {
+            provider.fetch();
+            drop(asking);
+        });
+        if let Err(died) = fetching.await {
+            tracing::error!(%died, "keys were not fetched");
+        }
+    }
+}
+
+impl Provider {
+    fn fetch(&self) {
+        match fetch(&self.agent, &self.url) {
             Ok(keys) => {
                 let mut known = self.known();
                 known.keys = Arc::new(keys);
@@ -150,7 +161,7 @@ impl KeySet {
         }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -51,6 +51,10 @@ pub struct JwtRules {
     pub audience: Option<String>,
     /// The claim that is the user id.
     pub user_claim: String,
+    /// What the audit line calls them.
+    pub name: String,
+    /// The only exports they are good for; any without.
+    pub exports: Option<BTreeSet<String>>,
 }
 
 impl Default for JwtRules {
@@ -60,6 +64,8 @@ impl Default for JwtRules {
             issuer: None,
             audience: None,
             user_claim: "sub".to_owned(),
+            name: "jwt".to_owned(),
+            exports: None,
         }
     }
 }
@@ -161,11 +167,11 @@ impl JwtVerifier {
                 AuthError::Refused(format!("the token's `{user_claim}` is not a user id").into())
             })?;
         Ok(Caller {
-            credential: "jwt".to_owned(),
+            credential: self.rules.name.clone(),
             user: Some(user),
             scopes: scopes(&claims)?,
             claims: pinnable(&claims),
-            exports: None,
+            exports: self.rules.exports.clone(),
             acts_for_others: false,
         })
     }

@@ -15,6 +15,8 @@ use crate::http::{self, Drain, Service, Tls};
 
 /// How often files are looked at. They are small, and a change in a mounted secret has no signal.
 const RELOAD_EVERY: Duration = Duration::from_secs(1);
+/// What is left of it after an interrupt.
+const CUT_GRACE: Duration = Duration::from_millis(100);
 /// What a stopping server needs beyond the time that it gives to downloads.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
@@ -46,16 +48,13 @@ pub(super) async fn run(
         tracing::info!(%address, "metrics");
     }
     tokio::spawn(reload_for_ever(reload, service.clone(), signals.hangup));
-    let stopping = stop(
-        signals.terminate,
-        signals.interrupt,
-        server.handle(),
-        service.clone(),
-        drain,
-    );
-    tokio::spawn(stopping);
     tracing::info!(%address, "listening");
-    server.await.map_err(one)?;
+    let handle = server.handle();
+    tokio::select! {
+        ended = server => ended.map_err(one)?,
+        () = interrupted(signals.interrupt, &service) => {}
+        () = wind_down(signals.terminate, &handle, &service, drain) => {}
+    }
     service.exporter.close().await;
     Ok(())
 }
@@ -76,29 +75,18 @@ impl Signals {
     }
 }
 
-/// SIGTERM drains; SIGINT, also while that goes on, stops at once.
-async fn stop(
-    mut terminate: Signal,
-    mut interrupt: Signal,
-    server: ServerHandle,
-    service: Arc<Service>,
-    drain: Drain,
-) {
-    tokio::select! {
-        _ = terminate.recv() => {
-            tracing::info!("draining");
-            tokio::select! {
-                () = wind_down(&server, &service, drain) => return,
-                _ = interrupt.recv() => {}
-            }
-        }
-        _ = interrupt.recv() => {}
-    }
+/// Comes on SIGINT: stops at once, also while downloads wind down.
+async fn interrupted(mut interrupt: Signal, service: &Service) {
+    interrupt.recv().await;
     service.cut();
-    server.stop(false).await;
+    // Lets bodies that are on their way see it, and break visibly.
+    sleep(CUT_GRACE).await;
 }
 
-async fn wind_down(server: &ServerHandle, service: &Service, drain: Drain) {
+/// Comes some time after SIGTERM, once everything has ended.
+async fn wind_down(mut terminate: Signal, server: &ServerHandle, service: &Service, drain: Drain) {
+    terminate.recv().await;
+    tracing::info!("draining");
     service.drain();
     sleep(drain.delay).await;
     let stopped = server.stop(true);
@@ -123,7 +111,10 @@ async fn reload_for_ever(mut reload: Reload, service: Arc<Service>, mut hangup: 
         });
         match checked.await {
             Ok(back) => reload = back,
-            Err(_) => return,
+            Err(died) => {
+                tracing::error!(%died, "files are not read again any more: restart");
+                return;
+            }
         }
     }
 }

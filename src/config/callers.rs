@@ -1,6 +1,6 @@
 //! Who may ask: issuers of tokens, and API keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -27,6 +27,7 @@ struct Entry {
     #[serde(default)]
     algorithms: Vec<String>,
     user_claim: Option<String>,
+    exports: Option<BTreeSet<String>>,
     hs256_secret_file: Option<PathBuf>,
     public_key_file: Option<PathBuf>,
     jwks_url: Option<String>,
@@ -84,7 +85,22 @@ fn issuer(variables: &mut Variables, faults: &mut Faults) -> Option<JwtVerifier>
         (Some(secret), None, None) => ("JWT_HS256_SECRET", secret_key(&secret)),
         (None, Some(pem), None) => ("JWT_PUBLIC_KEY_FILE", JwtKey::PublicPem(pem.to_string())),
         (None, None, Some(url)) => ("JWT_JWKS_URL", JwtKey::KeySetUrl(url)),
-        (None, None, None) => return None,
+        (None, None, None) => {
+            for (variable, rule) in [
+                ("JWT_ALGORITHMS", &variables.jwt_algorithms),
+                ("JWT_ISSUER", &variables.jwt_issuer),
+                ("JWT_AUDIENCE", &variables.jwt_audience),
+                ("JWT_USER_CLAIM", &variables.jwt_user_claim),
+            ] {
+                if rule.is_some() {
+                    faults.add(
+                        variable,
+                        "is of no use without a key that tokens are verified with",
+                    );
+                }
+            }
+            return None;
+        }
         _ => {
             let message = "set one of this, ROWLINK_JWT_PUBLIC_KEY_FILE and ROWLINK_JWT_JWKS_URL; \
                            further issuers go into ROWLINK_JWT_ISSUERS_FILE";
@@ -98,6 +114,7 @@ fn issuer(variables: &mut Variables, faults: &mut Faults) -> Option<JwtVerifier>
         issuer: variables.jwt_issuer.take(),
         audience: variables.jwt_audience.take(),
         user_claim: user_claim(variables.jwt_user_claim.take()),
+        ..JwtRules::default()
     };
     match JwtVerifier::new(key, rules) {
         Ok(issuer) => Some(issuer),
@@ -121,7 +138,7 @@ fn listed(text: &str) -> Result<Vec<JwtVerifier>, Vec<String>> {
     })?;
     let (mut issuers, mut faults) = (Vec::new(), Vec::new());
     for (name, entry) in file.issuers {
-        match entry.into_issuer() {
+        match entry.into_issuer(name.get_ref()) {
             Ok(issuer) => issuers.push(issuer),
             Err(message) => {
                 let line = line(name.span().start);
@@ -143,7 +160,7 @@ fn listed(text: &str) -> Result<Vec<JwtVerifier>, Vec<String>> {
 }
 
 impl Entry {
-    fn into_issuer(self) -> Result<JwtVerifier, String> {
+    fn into_issuer(self, name: &str) -> Result<JwtVerifier, String> {
         let key = match (self.hs256_secret_file, self.public_key_file, self.jwks_url) {
             (Some(path), None, None) => secret_key(&read(&path)?),
             (None, Some(path), None) => JwtKey::PublicPem(read(&path)?.to_string()),
@@ -159,6 +176,8 @@ impl Entry {
             issuer: Some(self.issuer),
             audience: self.audience,
             user_claim: user_claim(self.user_claim),
+            name: format!("jwt {name}"),
+            exports: self.exports,
         };
         JwtVerifier::new(key, rules).map_err(|fault| match fault {
             JwtFault::Algorithms(message) => format!("`algorithms`: {message}"),

@@ -7,7 +7,7 @@ use url::{Origin, Url};
 use super::Variables;
 use super::callers::list;
 use super::faults::Faults;
-use crate::http::{Edge, TlsFiles};
+use crate::http::{Edge, ProxyHeader, TlsFiles};
 
 pub(super) fn edge(variables: &mut Variables, faults: &mut Faults, metrics_apart: bool) -> Edge {
     let origins = variables.cors_origins.take().unwrap_or_default();
@@ -17,9 +17,15 @@ pub(super) fn edge(variables: &mut Variables, faults: &mut Faults, metrics_apart
     let return_url = variables.return_url.take().map(|text| web_url(&text));
     let cookie = variables.jwt_cookie.take().map(token_name);
     let parameter = variables.jwt_query_param.take().map(parameter_name);
+    let header = match variables.proxy_header.take().as_deref() {
+        None | Some("x-forwarded-for") => Ok(ProxyHeader::XForwardedFor),
+        Some("forwarded") => Ok(ProxyHeader::Forwarded),
+        Some(_) => Err("expected x-forwarded-for or forwarded"),
+    };
     Edge {
         cors_origins: faults.check("CORS_ORIGINS", origins).unwrap_or_default(),
         trusted_proxies: faults.check("TRUSTED_PROXIES", proxies).unwrap_or_default(),
+        proxy_header: faults.check("PROXY_HEADER", header).unwrap_or_default(),
         return_url: faults.check("RETURN_URL", return_url.transpose()).flatten(),
         jwt_cookie: faults.check("JWT_COOKIE", cookie.transpose()).flatten(),
         jwt_query_param: faults

@@ -110,6 +110,7 @@ struct Variables {
     api_keys_file: Option<PathBuf>,
     cors_origins: Option<String>,
     trusted_proxies: Option<String>,
+    proxy_header: Option<String>,
     return_url: Option<String>,
     log: Option<String>,
     log_format: Option<String>,
@@ -450,6 +451,7 @@ mod tests {
             ("CORS_ORIGINS", "https://shop.example.com/"),
             ("CORS_ORIGINS", "https://a.example, *"),
             ("TRUSTED_PROXIES", "10.0.0.0/33"),
+            ("PROXY_HEADER", "x-real-ip"),
             ("RETURN_URL", "javascript:alert(1)"),
             ("JWT_COOKIE", "a=b"),
             ("JWT_QUERY_PARAM", "rl_token"),
@@ -478,6 +480,28 @@ mod tests {
             ["https://a.example", "http://localhost:3000"]
         );
         assert_eq!(edge.trusted_proxies.len(), 2);
+    }
+
+    #[test]
+    fn rules_without_a_key_are_not_ignored() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("issuers.toml");
+        let issuer = "[issuers.a]\nissuer = 'a'\njwks_url = 'https://id.example/keys'\n";
+        fs::write(&path, issuer).expect("a file");
+        let file = path.to_str().expect("UTF-8");
+        let rules = [
+            "JWT_ALGORITHMS",
+            "JWT_ISSUER",
+            "JWT_AUDIENCE",
+            "JWT_USER_CLAIM",
+        ];
+        let mut changes = vec![("JWT_HS256_SECRET", ""), ("JWT_ISSUERS_FILE", file)];
+        assert!(config(&changes).is_ok());
+        changes.extend(rules.map(|rule| (rule, "RS256")));
+        assert_eq!(
+            faults(&changes),
+            rules.map(|rule| format!("{PREFIX}{rule}"))
+        );
     }
 
     #[test]

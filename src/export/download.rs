@@ -66,6 +66,11 @@ impl Download {
         }
     }
 
+    /// When it must have ended.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// How many rows the chunks so far hold.
     pub fn rows_written(&self) -> u64 {
         match &self.file {

@@ -25,7 +25,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             downloads: 100,
-            downloads_per_user: 10,
+            downloads_per_user: 5,
             downloads_per_link: 2,
             links_per_second: 20,
         }

@@ -24,12 +24,12 @@ const CLIENT_GONE: &str = "client_gone";
 
 /// A link was issued.
 pub(super) fn link_issued(request: &HttpRequest, service: &Service, caller: &Caller, link: &Link) {
-    let origin = Origin::of(request, &service.edge.trusted_proxies);
+    let origin = Origin::of(request, &service.edge);
     tracing::info!(
         request_id = %request_id(request),
         link_id = %link.id,
         credential = caller.credential,
-        user = %link.user,
+        user = link.user.as_str(),
         export = link.export,
         format = %link.format,
         filters = ?link.filters.iter().map(|(name, _)| name).collect::<Vec<_>>(),
@@ -55,6 +55,7 @@ pub(super) struct Audit {
     bytes: u64,
     /// When the last chunk was handed to the connection, which asks for the next once it is sent.
     handed_on: Instant,
+    waits_for_rows: bool,
     /// How it ended.
     pub(super) outcome: &'static str,
 }
@@ -65,13 +66,14 @@ impl Audit {
             service: service.clone().into_inner(),
             request_id: request_id(request).to_string(),
             link: link.clone(),
-            origin: Origin::of(request, &service.edge.trusted_proxies),
+            origin: Origin::of(request, &service.edge),
             span: trace::of_download(link),
             started: Instant::now(),
             first_byte: None,
             rows: 0,
             bytes: 0,
             handed_on: Instant::now(),
+            waits_for_rows: true,
             outcome: CLIENT_GONE,
         }
     }
@@ -82,6 +84,12 @@ impl Audit {
         self.bytes = download.bytes_written();
         self.handed_on = Instant::now();
         self.first_byte.get_or_insert(self.started.elapsed());
+    }
+
+    /// Nothing is handed to the connection until the database gives rows: what ends it now is not the
+    /// client's doing.
+    pub(super) fn waits_for_rows(&mut self, waits: bool) {
+        self.waits_for_rows = waits;
     }
 
     /// An error ends it.
@@ -97,12 +105,19 @@ impl Audit {
         };
     }
 
+    /// The download took as long as it may, or the replica stops.
+    pub(super) fn time_is_up(&mut self) {
+        if !self.service.lifecycle.is_cut() {
+            self.outcome = "timed_out";
+        }
+    }
+
     /// Why nobody ended it.
     fn silent_outcome(&self) -> &'static str {
         let stall_max = self.service.exporter.policy().stall_max;
         if self.service.lifecycle.is_cut() {
             "shutdown"
-        } else if self.bytes > 0 && self.handed_on.elapsed() >= stall_max {
+        } else if !self.waits_for_rows && self.handed_on.elapsed() >= stall_max {
             "stalled"
         } else {
             CLIENT_GONE
@@ -121,7 +136,7 @@ impl Drop for Audit {
         tracing::info!(
             request_id = self.request_id,
             link_id = %link.id,
-            user = %link.user,
+            user = link.user.as_str(),
             export = link.export,
             format = %link.format,
             filters = ?link.filters.iter().map(|(name, _)| name).collect::<Vec<_>>(),

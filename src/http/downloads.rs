@@ -9,7 +9,7 @@ use futures_util::stream::{self, Stream};
 
 use super::audit::Audit;
 use super::coding::Coding;
-use super::file::File;
+use super::file::{File, Parked};
 use super::problem::{Problem, unknown_format, unknown_path};
 use super::{Service, redirect};
 use crate::catalog::is_export_name;
@@ -85,13 +85,17 @@ pub(super) fn file_of(path: &str) -> Result<(&str, Format), Problem> {
     let file = path.strip_prefix("/v1/exports/").ok_or_else(unknown_path)?;
     let (export, extension) = file.rsplit_once('.').unwrap_or((file, ""));
     let format = extension.parse().ok().filter(|_| is_export_name(export));
-    let format = format.ok_or_else(|| unknown_format(format!("there is no file `{file}`")))?;
+    // The path is not repeated: one in which `?` was escaped holds the whole link.
+    let format = format.ok_or_else(|| {
+        unknown_format("expected the name of an export, a dot and a format".to_owned())
+    })?;
     Ok((export, format))
 }
 
 fn outcome_of_refusal(error: &OpenError) -> &'static str {
     match error {
-        OpenError::Quota(_) => "refused",
+        OpenError::Quota(_) | OpenError::Source(SourceError::Busy { .. }) => "refused",
+        OpenError::Invalid(_) => "invalid_values",
         OpenError::Source(SourceError::TooSlow) => "timed_out",
         OpenError::Encode(_) => "does_not_fit_format",
         _ => "database_failed",
@@ -101,22 +105,26 @@ fn outcome_of_refusal(error: &OpenError) -> &'static str {
 /// The file's chunks. An error aborts the connection, so that no client takes what it got for a
 /// whole file.
 fn chunks(file: File, service: Data<Service>) -> impl Stream<Item = Result<Bytes, Aborted>> {
-    stream::unfold(Some((file, service)), |state| async {
-        let (mut file, service) = state?;
-        let next = tokio::select! {
-            next = file.next_chunk() => next.map_err(Some),
-            () = service.lifecycle.when_cut() => Err(None),
+    let parked = Parked::new(file, service.clone());
+    stream::unfold(Some((parked, service)), |state| async {
+        let (parked, service) = state?;
+        let next = match parked.take() {
+            None => Err(Aborted),
+            Some(mut file) => tokio::select! {
+                next = file.next_chunk() => next.map(|chunk| (chunk, file)).map_err(|_| Aborted),
+                () = service.lifecycle.when_cut() => Err(Aborted),
+            },
         };
         match next {
-            Ok(Some(chunk)) => Some((Ok(Bytes::from(chunk)), Some((file, service)))),
-            Ok(None) => None,
-            Err(error) => {
-                if let Some(error) = error {
-                    file.abort(&error);
-                }
+            Ok((Some(chunk), file)) => {
+                parked.put(file);
+                Some((Ok(Bytes::from(chunk)), Some((parked, service))))
+            }
+            Ok((None, _)) => None,
+            Err(aborted) => {
                 // Lets the server send the chunks it still holds: they would go with the error.
                 tokio::task::yield_now().await;
-                Some((Err(Aborted), None))
+                Some((Err(aborted), None))
             }
         }
     })

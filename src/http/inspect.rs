@@ -1,34 +1,33 @@
 //! `POST /v1/links/inspect`: why a link is good or bad. Runs no query.
 
 use actix_web::http::header;
-use actix_web::web::{Bytes, Data};
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::downloads::file_of;
-use super::links::{not_json, rfc3339};
-use super::problem::Problem;
-use super::{Service, credential};
+use super::links::rfc3339;
+use super::middleware::check_length;
+use super::problem::{Problem, invalid};
+use super::{Service, body, credential};
+use crate::catalog::FieldFault;
 use crate::link::{Inspection, Verifier};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Question {
-    url: String,
-}
 
 /// Explains a link.
 pub async fn inspect(
     request: HttpRequest,
     service: Data<Service>,
-    body: Result<Bytes, actix_web::Error>,
-) -> Result<HttpResponse, actix_web::Error> {
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
     credential::caller(&request, &service).await?;
-    let question: Question = serde_json::from_slice(&body?).map_err(not_json)?;
+    let question = body::json(payload).await?;
+    let url = question["url"].as_str().ok_or_else(|| {
+        let fault = FieldFault::new("url", "expected the link, as a text");
+        invalid("some values do not fit".to_owned(), vec![fault])
+    })?;
     let answer = HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(explain(&service, &question.url)?);
+        .json(explain(&service, url)?);
     Ok(answer)
 }
 
@@ -39,12 +38,16 @@ fn explain(service: &Service, url: &str) -> Result<Value, Problem> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let (export, format) = file_of(path)?;
     let now = (service.clock)();
-    let verdict = service.exporter.accept(export, format, query, now);
-    let problem = verdict.err().map(Problem::from);
+    let verdict = check_length(target).and_then(|()| {
+        let accepted = service.exporter.accept(export, format, query, now);
+        accepted.map_err(Problem::from)
+    });
+    let problem = verdict.err();
     let mut answer = json!({
         "valid": problem.is_none(),
         "code": problem.as_ref().map(Problem::code),
         "detail": problem.as_ref().map(Problem::detail),
+        "errors": problem.as_ref().map(Problem::errors),
     });
     if let Ok(inspection) = Verifier::inspect(export, format, query) {
         answer["link"] = describe(&inspection, now);

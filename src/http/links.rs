@@ -1,15 +1,14 @@
 //! `POST /v1/links`: who asks, and what for, becomes a signed link.
 
-use actix_web::http::StatusCode;
 use actix_web::http::header;
-use actix_web::web::{Bytes, Data};
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, SecondsFormat};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::problem::Problem;
-use super::{Service, audit, credential};
+use super::{Service, audit, body, credential};
 use crate::auth::Caller;
 use crate::export::{IssuedLink, LinkRequest};
 
@@ -17,11 +16,11 @@ use crate::export::{IssuedLink, LinkRequest};
 pub async fn issue(
     request: HttpRequest,
     service: Data<Service>,
-    body: Result<Bytes, actix_web::Error>,
-) -> Result<HttpResponse, actix_web::Error> {
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
     let caller = credential::caller(&request, &service).await?;
-    let body = serde_json::from_slice(&body?).map_err(not_json)?;
-    let issued = issue_for(&request, &service, &caller, LinkRequest::from_json(body))?;
+    let wanted = LinkRequest::from_json(body::json(payload).await?);
+    let issued = issue_for(&request, &service, &caller, wanted)?;
     let answer = HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(describe(&issued));
@@ -60,14 +59,4 @@ fn describe(issued: &IssuedLink) -> serde_json::Value {
 pub(super) fn rfc3339(seconds: u64) -> Option<String> {
     let instant = DateTime::from_timestamp(i64::try_from(seconds).ok()?, 0)?;
     Some(instant.to_rfc3339_opts(SecondsFormat::Secs, true))
-}
-
-pub(super) fn not_json(error: serde_json::Error) -> Problem {
-    let title = "The body is not JSON";
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        "malformed-json",
-        title,
-        error.to_string(),
-    )
 }

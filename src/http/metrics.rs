@@ -160,6 +160,9 @@ impl Metrics {
 
     /// What Prometheus reads.
     pub(super) fn render(&self, service: &Service) -> String {
+        // First, so that two who ask at once do not clear what the other fills.
+        let registry = self.registry.lock();
+        let registry = registry.expect("nothing panics while it is held");
         let exporter = &service.exporter;
         self.in_flight.set(exporter.downloads() as i64);
         self.draining
@@ -189,10 +192,6 @@ impl Metrics {
                 .set(since);
         }
         let mut text = String::new();
-        let registry = self
-            .registry
-            .lock()
-            .expect("nothing panics while it is held");
         encode(&mut text, &registry).expect("a string takes any text");
         text
     }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::metrics::RefusalLabels;
 use super::problem::{self, Problem};
-use super::{BODY_BYTES_MAX, Service, cors, page, trace};
+use super::{Service, cors, page, trace};
 use crate::link::URL_BYTES_MAX;
 
 /// All header fields of a request together are at most this long.
@@ -94,20 +94,8 @@ fn render(
 }
 
 fn check_head(request: &ServiceRequest) -> Result<(), Problem> {
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or(0, |it| it.as_str().len());
-    if target > URL_BYTES_MAX {
-        let detail = format!("expected at most {URL_BYTES_MAX} bytes");
-        let title = "The URL is too long";
-        return Err(Problem::new(
-            StatusCode::URI_TOO_LONG,
-            "url-too-long",
-            title,
-            detail,
-        ));
-    }
+    let target = request.uri().path_and_query();
+    check_length(target.map_or("", |target| target.as_str()))?;
     let fields = request.headers().iter();
     let header_bytes: usize = fields
         .map(|(name, value)| name.as_str().len() + value.len())
@@ -121,28 +109,21 @@ fn check_head(request: &ServiceRequest) -> Result<(), Problem> {
     Ok(())
 }
 
-/// An error of the framework's own, such as a body that breaks off.
+/// Refuses a path and query that are too long.
+pub(super) fn check_length(target: &str) -> Result<(), Problem> {
+    if target.len() <= URL_BYTES_MAX {
+        return Ok(());
+    }
+    let detail = format!("expected at most {URL_BYTES_MAX} bytes");
+    let title = "The URL is too long";
+    let status = StatusCode::URI_TOO_LONG;
+    Err(Problem::new(status, "url-too-long", title, detail))
+}
+
+/// An error of the framework's own.
 fn unexpected(error: &Error) -> Problem {
     match error.as_response_error().status_code() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let detail = format!("expected at most {BODY_BYTES_MAX} bytes");
-            let title = "The body is too long";
-            Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body-too-long",
-                title,
-                detail,
-            )
-        }
-        status if status.is_client_error() => {
-            let title = "The request cannot be read";
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                "malformed-request",
-                title,
-                error.to_string(),
-            )
-        }
+        status if status.is_client_error() => problem::malformed(error.to_string()),
         _ => problem::internal(error.to_string()),
     }
 }

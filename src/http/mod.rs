@@ -1,6 +1,7 @@
 //! The edge: nothing below it knows HTTP.
 
 mod audit;
+mod body;
 mod coding;
 mod cors;
 mod credential;
@@ -31,7 +32,7 @@ use actix_web::dev::Server;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, Data, PayloadConfig, ServiceConfig};
+use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpResponse, HttpServer, Resource};
 use ipnet::IpNet;
 use socket2::SockRef;
@@ -45,11 +46,10 @@ use problem::Problem;
 use tls::Certificate;
 
 pub use lifecycle::Drain;
+pub use origin::ProxyHeader;
 pub use tls::TlsFiles;
 pub use trace::TRACE_TARGET;
 
-/// A body is at most this long.
-const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Connections that send no request head are closed after this.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Idle connections are kept for longer than load balancers usually keep them, so that it is they
@@ -93,6 +93,8 @@ pub struct Edge {
     pub cors_origins: Vec<String>,
     /// The proxies whose word on the client's address is taken.
     pub trusted_proxies: Vec<IpNet>,
+    /// Where they say it.
+    pub proxy_header: ProxyHeader,
     /// Where the button of an error page leads.
     pub return_url: Option<String>,
     /// The cookie in which a token may come.
@@ -169,7 +171,6 @@ pub fn server(
     let server = HttpServer::new(move || {
         App::new()
             .app_data(service.clone())
-            .app_data(PayloadConfig::new(BODY_BYTES_MAX))
             .wrap(from_fn(answer_every_request))
             .configure(|config| routes(config, &service))
     })

@@ -7,6 +7,8 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName};
 use ipnet::IpNet;
 
+use super::Edge;
+
 /// Who asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Origin {
@@ -17,10 +19,11 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    pub(super) fn of(request: &HttpRequest, trusted: &[IpNet]) -> Origin {
-        let client = request
-            .peer_addr()
-            .map(|peer| client(peer.ip(), request.headers(), trusted));
+    pub(super) fn of(request: &HttpRequest, edge: &Edge) -> Origin {
+        let client = request.peer_addr().map(|peer| {
+            let hops = hops(request.headers(), edge.proxy_header);
+            client(peer.ip(), hops, &edge.trusted_proxies)
+        });
         Origin {
             client: client.map_or_else(String::new, |address| address.to_string()),
             trace_id: trace_id(request.headers()).unwrap_or_default().to_owned(),
@@ -30,13 +33,13 @@ impl Origin {
 
 /// The last address that no trusted proxy has. Each proxy adds the address it was asked from at the
 /// end, and only what trusted ones add is true: so the way goes from the end to the front.
-fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+fn client(peer: IpAddr, hops: Vec<Option<IpAddr>>, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| {
         let address = address.to_canonical();
         trusted.iter().any(|network| network.contains(&address))
     };
     let mut client = peer;
-    for hop in hops(headers).into_iter().rev() {
+    for hop in hops.into_iter().rev() {
         if !is_trusted(client) {
             break;
         }
@@ -48,28 +51,40 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     client.to_canonical()
 }
 
-/// The hops that the proxies name, the client's first: `Forwarded` (RFC 7239) or else
-/// `X-Forwarded-For`. A hop that hides its address is `None`.
-fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    let forwarded = elements(headers, &FORWARDED);
-    if !forwarded.is_empty() {
-        let node = |element: &str| {
+/// The header in which proxies say who asked them. What clients send in the other is theirs alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`: addresses, separated by commas.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded`, RFC 7239.
+    Forwarded,
+}
+
+/// The hops that the proxies name, the client's first. One that hides its address is `None`.
+fn hops(headers: &HeaderMap, header: ProxyHeader) -> Vec<Option<IpAddr>> {
+    let name = match header {
+        ProxyHeader::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
+        ProxyHeader::Forwarded => FORWARDED,
+    };
+    let node = |element: &str| match header {
+        ProxyHeader::XForwardedFor => address(element),
+        ProxyHeader::Forwarded => {
             let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
             let mut named = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
             address(named.next()?.1)
-        };
-        return forwarded.into_iter().map(node).collect();
-    }
-    let listed = elements(headers, &HeaderName::from_static("x-forwarded-for"));
-    listed.into_iter().map(address).collect()
-}
-
-fn elements<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Vec<&'h str> {
-    let values = headers
-        .get_all(name)
-        .filter_map(|value| value.to_str().ok());
-    let elements = values.flat_map(|value| value.split(',')).map(str::trim);
-    elements.filter(|element| !element.is_empty()).collect()
+        }
+    };
+    // Bytes that are no text are a client's, and must not hide what a proxy adds after them.
+    let values = headers.get_all(name);
+    let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let list: Vec<_> = values.collect();
+    let elements = list.iter().flat_map(|value| value.split(','));
+    elements
+        .map(str::trim)
+        .filter(|it| !it.is_empty())
+        .map(node)
+        .collect()
 }
 
 /// An address, perhaps quoted, in brackets, and with a port.
@@ -158,9 +173,23 @@ mod tests {
             ("10.0.0.1", vec![(xff, "10.0.0.3, 10.0.0.2")], "10.0.0.3"),
         ] {
             let peer = peer.parse().expect("an address");
-            let found = client(peer, &headers(&pairs), &trusted).to_string();
+            let by_xff = pairs.iter().any(|(name, _)| *name == xff);
+            let header = if by_xff {
+                ProxyHeader::XForwardedFor
+            } else {
+                ProxyHeader::Forwarded
+            };
+            let found = client(peer, hops(&headers(&pairs), header), &trusted).to_string();
             assert_eq!(found, expected, "{peer} {pairs:?}");
         }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_do_not_hide_what_a_proxy_adds() {
+        let value = HeaderValue::from_bytes(b"\xff, 198.51.100.9").expect("a value");
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("x-forwarded-for"), value)]);
+        let hops = hops(&headers, ProxyHeader::XForwardedFor);
+        assert_eq!(hops, [None, "198.51.100.9".parse().ok()]);
     }
 
     #[test]

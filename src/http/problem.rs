@@ -85,6 +85,11 @@ impl Problem {
         &self.0.detail
     }
 
+    /// What is wrong with each value that does not fit.
+    pub(super) fn errors(&self) -> Vec<serde_json::Value> {
+        self.0.errors.iter().map(field_error).collect()
+    }
+
     /// The problem's line in the log. Of values that do not fit it names the fields alone.
     pub(super) fn log(&self, request_id: Uuid) {
         let Parts {
@@ -122,7 +127,7 @@ impl Problem {
             "request_id": request_id,
         });
         if !errors.is_empty() {
-            body["errors"] = errors.iter().map(field_error).collect();
+            body["errors"] = self.errors().into();
         }
         let mut answer = self.answer();
         answer.insert_header((header::CONTENT_TYPE, "application/problem+json"));
@@ -363,6 +368,12 @@ pub(super) fn internal(cause: String) -> Problem {
     problem
 }
 
+/// A request that cannot be read.
+pub(super) fn malformed(detail: String) -> Problem {
+    let title = "The request cannot be read";
+    Problem::new(StatusCode::BAD_REQUEST, "malformed-request", title, detail)
+}
+
 /// No export of that name, in the path or in a request.
 pub(super) fn unknown_export(detail: String) -> Problem {
     let title = "There is no such export";
@@ -395,7 +406,8 @@ fn forbidden(code: &'static str, detail: String) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, code, title, detail)
 }
 
-fn invalid(detail: String, faults: Vec<FieldFault>) -> Problem {
+/// Values that do not fit, each with its field.
+pub(super) fn invalid(detail: String, faults: Vec<FieldFault>) -> Problem {
     let title = "Some values do not fit";
     Problem::new(
         StatusCode::UNPROCESSABLE_ENTITY,

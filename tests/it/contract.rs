@@ -105,6 +105,7 @@ fn every_documented_status_and_code_really_occurs() {
         ask().json(&json!({"url": "/v1/exports/orders.pdf"})),
     );
     call("POST", inspect, ask().body(vec![b' '; 70_000]));
+    call("POST", inspect, ask().json(&json!({"link": good})));
 
     let (list, one) = ("/v1/exports", "/v1/exports/{export}");
     call("GET", list, server.call("GET", list).bearer(&token));
@@ -222,7 +223,9 @@ fn every_documented_status_and_code_really_occurs() {
     assert_eq!(call("POST", links, again()), 200);
     call("POST", links, again());
     let plain = "/v1/exports/orders.csv?from=2026-01-01";
-    call("GET", file, limited.call("GET", plain).bearer(&token));
+    for method in ["GET", "HEAD"] {
+        call(method, file, limited.call(method, plain).bearer(&token));
+    }
 
     let revoked = TestServer::over(&database, crate::harness::exports());
     let watermark = Revocations::parse("issued_before = 2100-01-01T00:00:00Z").unwrap();
@@ -239,6 +242,19 @@ fn every_documented_status_and_code_really_occurs() {
         links,
         silent.call("POST", links).bearer(unverifiable),
     );
+    for (method, path, target) in [
+        ("POST", inspect, inspect),
+        ("GET", list, list),
+        ("GET", one, "/v1/exports/orders"),
+        ("HEAD", file, plain),
+    ] {
+        let status = call(
+            method,
+            path,
+            silent.call(method, target).bearer(unverifiable),
+        );
+        assert_eq!(status, 503);
+    }
     silent.service.drain();
     call("GET", "/readyz", silent.call("GET", "/readyz"));
 
@@ -274,7 +290,7 @@ fn every_documented_status_and_code_really_occurs() {
     call("GET", file, server.call("GET", &minted));
 
     // A raw socket shows these in another test.
-    let elsewhere = [("GET", 505), ("HEAD", 505)];
+    let elsewhere = [("GET", 505), ("HEAD", 505), ("POST", 408)];
     let mut missing: Vec<_> = Contract::shared()
         .documented()
         .difference(&seen)
@@ -282,10 +298,11 @@ fn every_documented_status_and_code_really_occurs() {
         .collect();
     missing.retain(|(method, _, status)| !elsewhere.contains(&(method.as_str(), *status)));
     assert_eq!(missing, [], "documented, but never seen");
-    // The first by a raw socket in another test; the second answers a body that breaks off, whose
-    // sender is gone; the third would be a bug.
+    // The first two by a raw socket in other tests; the third answers a body that breaks off, whose
+    // sender is gone; the fourth would be a bug.
     let elsewhere = [
         "http-version-not-supported",
+        "body-too-slow",
         "malformed-request",
         "internal",
     ];

@@ -354,6 +354,39 @@ fn many_tokens_at_once_make_one_request() {
 }
 
 #[test]
+fn a_client_that_leaves_does_not_take_the_keys_with_it() {
+    let set = json!({"keys": [jwk(Algorithm::ES256, "a")]});
+    let provider = Provider::start(move |_| {
+        thread::sleep(Duration::from_millis(300));
+        json_answer(&set)
+    });
+    let issuer = provider.issuer("ES256");
+    let good = token(Algorithm::ES256, Some("a"));
+    wait(async {
+        let impatient = tokio::time::timeout(Duration::from_millis(50), issuer.verify(&good, NOW));
+        assert!(
+            impatient.await.is_err(),
+            "the provider was too fast for this test"
+        );
+        assert!(issuer.verify(&good, NOW).await.is_ok());
+    });
+    assert_eq!(provider.asked(), 1);
+}
+
+#[test]
+fn an_issuer_can_be_held_to_some_exports_and_is_named_in_the_audit_line() {
+    let issuer = hs256_issuer(JwtRules {
+        name: "jwt shop".into(),
+        exports: Some(["orders".to_owned()].into()),
+        ..JwtRules::default()
+    });
+    let claims = json!({"sub": "7", "exp": NOW + 60});
+    let caller = wait(issuer.verify(&token_for(&claims), NOW)).unwrap();
+    assert_eq!(caller.credential, "jwt shop");
+    assert_eq!(caller.exports, Some(["orders".to_owned()].into()));
+}
+
+#[test]
 fn a_new_key_is_found_a_withdrawn_one_leaves_and_an_outage_changes_nothing() {
     let served = Arc::new(Mutex::new(json_answer(
         &json!({"keys": [jwk(Algorithm::ES256, "old")]}),

@@ -662,3 +662,92 @@ fn take_request(mut stream: TcpStream) -> (String, Vec<u8>) {
         .unwrap();
     (head, body)
 }
+
+#[test]
+fn a_body_that_does_not_come_is_not_waited_for_and_nobody_unknown_is_listened_to() {
+    let server = TestServer::start();
+    let send = |credential: &str| {
+        let mut stream = TcpStream::connect(server.origin.trim_start_matches("http://")).unwrap();
+        let head = format!(
+            "POST /v1/links HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9000\r\n\
+             Authorization: Bearer {credential}\r\n\r\n{{"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let begun = Instant::now();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        (answer, begun.elapsed())
+    };
+    let (answer, waited) = send(&token(server.now()));
+    assert!(
+        answer.starts_with("HTTP/1.1 408") && answer.contains("body-too-slow"),
+        "{answer}"
+    );
+    assert!(waited >= Duration::from_secs(4), "{waited:?}");
+    let (answer, waited) = send("nobody");
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert!(waited < Duration::from_secs(4), "{waited:?}");
+}
+
+#[test]
+fn a_reader_that_trickles_does_not_keep_its_query_beyond_the_time_of_a_download() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut deployment = Deployment::over(sqlite_url(&sample_database(folder.path())), exports());
+    deployment.download_max = Duration::from_secs(2);
+    let server = deployment.start();
+    let url = server.link(numbers(9_000_000));
+    let mut stream = hold(&server, &url);
+    let mut piece = [0; 512];
+    // It never stalls, and never takes enough for the next piece to be asked for.
+    wait_for("the free place", Duration::from_secs(10), || {
+        stream.read_exact(&mut piece).unwrap();
+        server.service.exporter.downloads() == 0
+    });
+    let metrics = server.call("GET", "/metrics").send().text();
+    assert!(metrics.contains("outcome=\"timed_out\"} 1"), "{metrics}");
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "it looks whole");
+}
+
+#[test]
+fn an_interrupt_ends_a_drain_at_once() {
+    let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_DRAIN_DELAY_SECONDS", "60")]);
+    let mut stream = begin(&rowlink.link(numbers(40_000_000)));
+    let mut received = vec![0; 100_000];
+    stream.read_exact(&mut received).unwrap();
+    rowlink.terminate();
+    let ready = format!("{}/readyz", rowlink.origin());
+    wait_for("not ready", Duration::from_secs(5), || {
+        Call::new("GET", ready.clone()).send().status == 503
+    });
+    rowlink.interrupt();
+    wait_for("the end", Duration::from_secs(5), || !rowlink.is_alive());
+    let _ = stream.read_to_end(&mut received);
+    assert!(!is_whole(&received), "it looks whole");
+}
+
+#[test]
+fn what_a_client_sends_in_the_wrong_place_is_not_in_the_log() {
+    let rowlink = Rowlink::serve(&exports());
+    let link =
+        rowlink.link(json!({"export": "echo", "format": "csv", "filters": {"text": "hush"}}));
+    let signature = link.split("rl_signature=").nth(1).unwrap().to_owned();
+    let token = token_for(&json!({"sub": "a user=\"b\" outcome=\"c\"", "exp": FAR_FUTURE}));
+    let inspect =
+        || Call::new("POST", format!("{}/v1/links/inspect", rowlink.origin())).bearer(&token);
+    assert_eq!(inspect().json(&json!(link)).send().status, 422);
+    assert_eq!(inspect().json(&json!({"url": [link]})).send().status, 422);
+    let escaped = link.replacen('?', "%3F", 1);
+    assert_eq!(Call::new("GET", escaped.clone()).send().status, 404);
+    inspect().json(&json!({"url": escaped})).send();
+    let issued = Call::new("POST", format!("{}/v1/links", rowlink.origin())).bearer(&token);
+    let request = json!({"export": "echo", "format": "csv", "filters": {"text": "x"}});
+    assert_eq!(issued.json(&request).send().status, 200);
+    let log = rowlink.stop();
+    assert!(!log.contains(&signature) && !log.contains("hush"), "{log}");
+    assert!(
+        log.contains(r#"user="a user=\"b\" outcome=\"c\"""#),
+        "{log}"
+    );
+}
