@@ -101,6 +101,7 @@ class Server:
             "ROWLINK_API_KEYS_FILE": str(pathlib.Path(folder) / "api-keys.toml"),
             # One user does everything here.
             "ROWLINK_MAX_DOWNLOADS_PER_USER": "1000",
+            "ROWLINK_MAX_DOWNLOADS_PER_LINK": "1000",
             "ROWLINK_MAX_LINKS_PER_SECOND": "100000",
             "ROWLINK_LOG": "error",
         }

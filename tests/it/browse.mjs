@@ -55,6 +55,39 @@ async function page({ url, width, colorScheme }) {
   return { status: answer.status(), asked, complaints, ...seen };
 }
 
-const result = task.downloads ? await downloads(task.downloads) : await page(task.page);
+// Presses Export on the demo's page as bob; what is saved, and what does the page say?
+async function demo(origin) {
+  const context = await browser.newContext({ viewport: { width: 390, height: 844 }, acceptDownloads: true });
+  const page = await context.newPage();
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(error.message));
+  await page.goto(origin);
+  await page.getByText("bob", { exact: true }).click();
+  await page.getByLabel("from", { exact: true }).fill("2026-06-01");
+  await page.getByLabel("paid", { exact: true }).check();
+  await page.getByLabel("File name").fill("Bestellungen März");
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export" }).click()]);
+  const content = await readFile(await download.path(), "utf8");
+  await page.getByRole("button", { name: "Tamper with it" }).click();
+  const refusal = await page.locator(".refused").innerText();
+  const parts = await page.locator("#parts").innerText();
+  await page.getByLabel("from", { exact: true }).fill("");
+  await page.getByRole("button", { name: "Export" }).click();
+  await page.locator(".fault li").waitFor();
+  return {
+    name: download.suggestedFilename(),
+    rows: content.split("\r\n").length,
+    refusal,
+    parts,
+    fault: await page.locator(".fault").innerText(),
+    invalid: await page.locator("[aria-invalid]").getAttribute("id"),
+    overflows: await page.evaluate(() => document.documentElement.scrollWidth > innerWidth),
+    errors,
+  };
+}
+
+const modes = { downloads, page, demo };
+const [[mode, argument]] = Object.entries(task);
+const result = await modes[mode](argument);
 console.log(JSON.stringify(result));
 await browser.close();

@@ -1,14 +1,15 @@
 //! What browsers see: pages, other origins, codings, and the names of saved files.
 
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use flate2::read::GzDecoder;
 use rowlink::http::Edge;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use crate::harness::process::interrupt;
 use crate::harness::{
     Answer, Call, Deployment, TestServer, begin, exports, is_whole, sample_database, sqlite_url,
     token, tool, unchunked,
@@ -392,4 +393,45 @@ fn an_error_page_is_readable_on_a_phone_by_day_and_night_and_asks_for_nothing_el
         backgrounds.push(seen["background"].clone());
     }
     assert_ne!(backgrounds[0], backgrounds[1], "day and night look alike");
+}
+
+#[test]
+fn the_demos_page_exports_in_a_browser_takes_the_link_apart_and_names_what_is_missing() {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_rowlink"))
+        .args(["demo", "--bind", "127.0.0.1:0"])
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let welcome = BufReader::new(demo.stdout.take().unwrap());
+    let origin = welcome.lines().map_while(Result::ok).find_map(|line| {
+        let origin = line.split("sample orders at ").nth(1)?;
+        Some(origin.to_owned())
+    });
+    let seen = browse(&json!({"demo": origin.unwrap()}));
+    assert_eq!(seen["errors"], json!([]));
+    assert_eq!(seen["name"], "Bestellungen März.csv");
+    assert!(seen["rows"].as_u64().unwrap() > 1000, "{seen}");
+    assert_eq!(
+        seen["refusal"],
+        "403 bad-signature: the signature does not match the link"
+    );
+    let parts = seen["parts"].as_str().unwrap();
+    for part in [
+        "bob",
+        "orders.csv",
+        "2026-06-01",
+        "paid",
+        "Bestellungen März",
+    ] {
+        assert!(parts.contains(part), "no {part} in {parts}");
+    }
+    assert_eq!(
+        (&seen["fault"], &seen["invalid"]),
+        (&json!("from: is required"), &json!("filter-from"))
+    );
+    assert_eq!(seen["overflows"], false);
+    interrupt(&demo, "-INT");
+    assert!(demo.wait().unwrap().success());
 }
