@@ -404,8 +404,8 @@ fn the_demos_page_exports_in_a_browser_takes_the_link_apart_and_names_what_is_mi
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let welcome = BufReader::new(demo.stdout.take().unwrap());
-    let origin = welcome.lines().map_while(Result::ok).find_map(|line| {
+    let mut welcome = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let origin = welcome.by_ref().map_while(Result::ok).find_map(|line| {
         let origin = line.split("sample orders at ").nth(1)?;
         Some(origin.to_owned())
     });
