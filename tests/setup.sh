@@ -40,15 +40,15 @@ install_rust_components() {
 }
 
 # schemathesis tries the HTTP contract; the others read workbooks, and say what Excel would not, or read
-# traces; XlsxWriter is a peer of the benchmarks.
+# traces; mypy checks the types of the Python client; XlsxWriter is a peer of the benchmarks.
 install_python_tools() {
-  local tools_present='import schemathesis, openpyxl, python_calamine, openxml_audit, xlsxwriter, opentelemetry.proto'
+  local tools_present='import schemathesis, openpyxl, python_calamine, openxml_audit, xlsxwriter, opentelemetry.proto, mypy'
   "$tools/venv/bin/python" -c "$tools_present" 2>/dev/null && return
-  echo "setup: installing schemathesis, readers of workbooks and traces, and a writer of workbooks"
+  echo "setup: installing schemathesis, readers of workbooks and traces, a writer of workbooks, and mypy"
   python3 -m venv "$tools/venv"
   "$tools/venv/bin/pip" install --quiet --disable-pip-version-check \
     schemathesis==4.32.5 openpyxl==3.1.5 python-calamine==0.9.1 openxml-audit==0.8.0 XlsxWriter==3.3.1 \
-    opentelemetry-proto==1.38.0
+    opentelemetry-proto==1.38.0 mypy==1.19.0
 }
 
 # Drives Debian's Chromium; brings none of its own.

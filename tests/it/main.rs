@@ -8,6 +8,7 @@ mod bad_input;
 mod browsers;
 mod catalog;
 mod cli;
+mod clients;
 mod contract;
 mod documents;
 mod downloads;

@@ -1,0 +1,50 @@
+"""Uses the Python client against a server; prints what came of it as JSON."""
+
+import json
+import os
+import sys
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "clients/python/src"))
+
+from rowlink import IncompleteDownload, Problem, Rowlink, download
+
+origin, token, folder = sys.argv[1:4]
+os.chdir(folder)
+rowlink = Rowlink(origin, token)
+seen = {}
+
+so_far = []
+link = rowlink.link("numbers", "csv", filters={"n": 300_000}, filename="numbers of März")
+path = link.download(progress=so_far.append)
+seen["whole"] = [path.name, path.stat().st_size, len(so_far) > 1, so_far[-1].bytes]
+
+filters = {"from": date(2026, 1, 1), "limit": Decimal("3"), "status": ["paid"]}
+link = rowlink.link("orders", "xlsx", filters=filters, expires_in=30)
+seen["workbook"] = link.download("book.xlsx").read_bytes()[:2].decode()
+seen["small"] = download(rowlink.link("orders", "csv", filters=filters).url, "small.csv").read_text()[:3]
+
+try:
+    rowlink.link("orders", "csv", filters={"from": "yesterday"})
+except Problem as problem:
+    seen["problem"] = [problem.status, problem.code, problem.errors, problem.request_id is not None]
+try:
+    download(link.url.replace("rl_user=alice", "rl_user=bob"), "tampered.csv")
+except Problem as problem:
+    seen["tampered"] = [problem.status, problem.code]
+
+Path("kept.csv").write_text("what was there before")
+broken = rowlink.link("numbers", "csv", filters={"n": 300_000, "fail_at": 250_000}).url
+for name, url in {"broken": broken, "short": sys.argv[4], "unended": sys.argv[5]}.items():
+    try:
+        download(url, "kept.csv")
+        seen[name] = "whole"
+    except IncompleteDownload as cut:
+        seen[name] = str(cut).split()[0]
+seen["kept"] = Path("kept.csv").read_text()
+seen["exports"] = sorted(export["name"] for export in rowlink.exports())
+seen["files"] = sorted(os.listdir("."))
+seen["repr"] = token in repr(rowlink)
+print(json.dumps(seen))
