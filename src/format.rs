@@ -151,7 +151,11 @@ impl CsvOptions {
     }
 }
 
-fn parse_bool(value: &str) -> Result<bool, OptionFault> {
+/// `true` or `false`.
+///
+/// # Errors
+/// It is neither.
+pub fn parse_bool(value: &str) -> Result<bool, OptionFault> {
     match value {
         "true" => Ok(true),
         "false" => Ok(false),

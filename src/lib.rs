@@ -13,7 +13,7 @@
 //!                 → source::open → RowStream → encode → chunks → body
 //! ```
 //!
-//! Imports point one way: [`row`], [`format`](mod@format) ← [`link`] ← [`catalog`] ← [`source`], [`encode`] ←
+//! Imports point one way: [`row`], [`format`](mod@format), [`end_line`] ← [`link`] ← [`catalog`] ← [`source`], [`encode`] ←
 //! [`auth`], [`export`] ← [`http`] ← [`config`], [`demo`] ← [`cli`]. The time is an argument; only
 //! the edge reads the clock.
 
@@ -23,6 +23,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod encode;
+pub mod end_line;
 pub mod export;
 pub mod format;
 pub mod http;

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,6 +18,7 @@ use crate::auth::NewApiKey;
 use crate::catalog::{Catalog, Dialects, Fault};
 use crate::config::{Config, Log, Reload};
 use crate::demo::{self, Demo};
+use crate::end_line;
 use crate::export::Exporter;
 use crate::http::{Clock, Drain, Service, Tls};
 use crate::link::{self, is_bare_name, is_key_id};
@@ -44,6 +45,8 @@ enum Command {
     Demo(DemoArgs),
     /// Check configuration, catalog and database, and name every fault
     Check,
+    /// Check by its end line that a downloaded file is whole
+    CheckFile(CheckFileArgs),
     /// Print a fresh signing key, or a fresh API key
     Keygen(KeygenArgs),
 }
@@ -53,6 +56,12 @@ struct DemoArgs {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:8080")]
     bind: SocketAddr,
+}
+
+#[derive(Args)]
+struct CheckFileArgs {
+    /// A file that was exported with `"end_line": true`
+    file: PathBuf,
 }
 
 #[derive(Args)]
@@ -72,6 +81,7 @@ impl Cli {
             Command::Serve => serve().await,
             Command::Demo(args) => demo(args).await,
             Command::Check => check().await,
+            Command::CheckFile(args) => check_file(&args.file),
             Command::Keygen(args) => keygen(args),
         };
         match done {
@@ -218,6 +228,14 @@ fn read_catalog(folder: &Path, dialects: &Dialects) -> Result<Catalog, Faults> {
         catalog.fail(&name, Fault::at(1, error.to_string()));
     }
     Ok(catalog)
+}
+
+fn check_file(path: &Path) -> Result<(), Faults> {
+    let named = |fault: &dyn Display| one(format!("{}: {fault}", path.display()));
+    let file = fs::File::open(path).map_err(|error| named(&error))?;
+    let rows = end_line::check(file).map_err(|fault| named(&fault))?;
+    println!("{}: whole, {rows} rows", path.display());
+    Ok(())
 }
 
 fn keygen(args: KeygenArgs) -> Result<(), Faults> {

@@ -5,6 +5,7 @@ use tokio::time::{Instant, timeout_at};
 use super::quota::Slot;
 use super::workbook::Workbook;
 use crate::encode::{EncodeError, Encoder};
+use crate::end_line::EndLine;
 use crate::source::{RowStream, SourceError};
 
 /// A chunk that is longer than this is no reason to make the next one as long: one huge cell must
@@ -36,13 +37,8 @@ pub enum DownloadError {
 }
 
 impl Download {
-    pub(super) fn text(
-        rows: RowStream,
-        deadline: Instant,
-        slot: Slot,
-        encoder: Box<dyn Encoder>,
-    ) -> Download {
-        Download::new(File::Text(TextFile::new(rows, encoder)), deadline, slot)
+    pub(super) fn text(file: TextFile, deadline: Instant, slot: Slot) -> Download {
+        Download::new(File::Text(file), deadline, slot)
     }
 
     pub(super) fn workbook(workbook: Workbook, deadline: Instant, slot: Slot) -> Download {
@@ -108,23 +104,29 @@ impl Download {
 }
 
 /// A format that is written as the rows come.
-struct TextFile {
+pub(super) struct TextFile {
     rows: RowStream,
     encoder: Box<dyn Encoder>,
     begun: bool,
     /// What the next chunk will need, as far as the last one tells.
     chunk_bytes: usize,
     rows_written: u64,
+    end_line: Option<EndLine>,
 }
 
 impl TextFile {
-    fn new(rows: RowStream, encoder: Box<dyn Encoder>) -> TextFile {
+    pub(super) fn new(
+        rows: RowStream,
+        encoder: Box<dyn Encoder>,
+        end_line: Option<EndLine>,
+    ) -> TextFile {
         TextFile {
             rows,
             encoder,
             begun: false,
             chunk_bytes: 0,
             rows_written: 0,
+            end_line,
         }
     }
 
@@ -141,6 +143,11 @@ impl TextFile {
             self.encoder.rows(&batch, &mut chunk);
             self.rows_written += batch.rows() as u64;
             self.rows.recycle(batch);
+        }
+        if !chunk.is_empty() {
+            self.end_line.iter_mut().for_each(|it| it.update(&chunk));
+        } else if let Some(end_line) = self.end_line.take() {
+            chunk = end_line.finish(self.rows_written);
         }
         self.chunk_bytes = chunk.len().min(CHUNK_BYTES_FORESEEN);
         Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))

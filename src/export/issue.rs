@@ -89,7 +89,7 @@ impl Exporter {
         let filters = collect(&mut faults, export.resolve(&request.filters));
         let output = collect(
             &mut faults,
-            Output::parse(export, self.columns_of(export), &request.options),
+            Output::parse(export, format, self.columns_of(export), &request.options),
         );
         let ttl_seconds = collect(&mut faults, self.ttl_seconds(request.ttl_seconds));
         let user = collect(&mut faults, user_of(caller, request.user));

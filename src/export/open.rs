@@ -2,11 +2,13 @@
 
 use tokio::time::{Instant, timeout_at};
 
+use super::download::TextFile;
 use super::options::Output;
 use super::workbook::Workbook;
 use super::{Download, Exporter, QuotaError, filename};
 use crate::catalog::{BoundQuery, FieldFault, Variable};
 use crate::encode::{CsvEncoder, EncodeError, Looks, Properties, XlsxEncoder};
+use crate::end_line::EndLine;
 use crate::format::Format;
 use crate::link::{Link, LinkError, Verifier};
 use crate::source::SourceError;
@@ -71,8 +73,9 @@ impl Exporter {
         let export = self.catalog.get(&link.export);
         let export = export.ok_or_else(|| OpenError::UnknownExport(link.export.clone()))?;
 
-        let output = Output::parse(export, self.columns_of(export), &link.options)
-            .map_err(OpenError::Invalid)?;
+        let columns = self.columns_of(export);
+        let output =
+            Output::parse(export, format, columns, &link.options).map_err(OpenError::Invalid)?;
         let query = export
             .bind(&verified, output.columns.clone())
             .map_err(OpenError::Invalid)?;
@@ -119,7 +122,9 @@ impl Exporter {
         match link.format {
             Format::Csv => {
                 let encoder = CsvEncoder::new(output.csv, output.labels, output.time_zone);
-                Ok(Download::text(rows, deadline, slot, Box::new(encoder)))
+                let end_line = output.end_line.then(EndLine::default);
+                let file = TextFile::new(rows, Box::new(encoder), end_line);
+                Ok(Download::text(file, deadline, slot))
             }
             Format::Xlsx => {
                 let looks = Looks {

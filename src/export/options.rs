@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 
 use crate::catalog::{Export, FieldFault};
-use crate::format::{CsvOptions, Format, XlsxOptions};
+use crate::format::{CsvOptions, Format, XlsxOptions, parse_bool};
 use crate::row::{Column, TimeZone, UnknownTimeZone};
 
 /// The output options of one link, checked.
@@ -15,6 +15,8 @@ pub(super) struct Output {
     pub columns: Option<Vec<String>>,
     /// In which instants are shown.
     pub time_zone: TimeZone,
+    /// Whether the last line proves that the file is whole.
+    pub end_line: bool,
     /// How CSV is written.
     pub csv: CsvOptions,
     /// How XLSX is written.
@@ -29,12 +31,14 @@ impl Output {
     /// What the export says, overridden by the `options` of a link. `columns` are the export's.
     pub fn parse(
         export: &Export,
+        format: Format,
         columns: &[Column],
         options: &BTreeMap<String, String>,
     ) -> Result<Output, Vec<FieldFault>> {
         let mut output = Output {
             columns: None,
             time_zone: export.time_zone,
+            end_line: false,
             csv: export.csv.clone(),
             xlsx: export.xlsx.clone(),
             labels: export.labels.clone(),
@@ -45,6 +49,10 @@ impl Output {
             if let Err(found) = output.set(option, value, columns) {
                 faults.extend(found);
             }
+        }
+        if output.end_line && format == Format::Xlsx {
+            let message = "a workbook proves itself: it cannot be opened when its end is missing";
+            faults.push(FieldFault::new("end_line", message));
         }
         if faults.is_empty() {
             Ok(output)
@@ -81,6 +89,10 @@ impl Output {
                 self.time_zone = value
                     .parse()
                     .map_err(|it: UnknownTimeZone| fault(it.to_string()))?;
+                Ok(())
+            }
+            None if option == "end_line" => {
+                self.end_line = parse_bool(value).map_err(|it| fault(it.to_string()))?;
                 Ok(())
             }
             None => {

@@ -30,7 +30,7 @@ pub struct LinkRequest {
     pub(super) misfits: Vec<FieldFault>,
 }
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "export",
     "format",
     "filters",
@@ -38,6 +38,7 @@ const FIELDS: [&str; 10] = [
     "filename",
     "columns",
     "timezone",
+    "end_line",
     "csv",
     "xlsx",
     "user",
@@ -107,6 +108,10 @@ impl LinkRequest {
             ("timezone", Value::String(text)) => {
                 self.options.insert("timezone".into(), text);
             }
+            ("end_line", Value::Bool(wanted)) => {
+                self.options.insert("end_line".into(), wanted.to_string());
+            }
+            ("end_line", _) => self.misfit(name, "expected true or false"),
             ("csv" | "xlsx", Value::Object(options)) => self.read_options(name, options),
             ("user", Value::String(text)) => match UserId::parse(text) {
                 Ok(user) => self.user = Some(user),

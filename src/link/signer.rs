@@ -330,7 +330,8 @@ fn parse_signature(text: &str) -> Result<[u8; 32], &'static str> {
 /// Whether a reserved parameter, without its prefix, says how the file is written.
 fn is_option(name: &str) -> bool {
     let format_options = ["csv.", "xlsx."];
-    ["columns", "timezone"].contains(&name) || format_options.iter().any(|it| name.starts_with(it))
+    ["columns", "timezone", "end_line"].contains(&name)
+        || format_options.iter().any(|it| name.starts_with(it))
 }
 
 #[cfg(test)]

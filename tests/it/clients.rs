@@ -11,12 +11,10 @@ use serde_json::{Value, json};
 use crate::harness::{TestServer, python, token, tool};
 
 /// A server that sends this to whoever asks, and closes.
-fn sends(answer: &'static [u8]) -> String {
+fn sends(query: &str, answer: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!(
-        "http://{}/v1/exports/orders.csv?x",
-        listener.local_addr().unwrap()
-    );
+    let address = listener.local_addr().unwrap();
+    let url = format!("http://{address}/v1/exports/orders.csv?{query}");
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let _ = stream.read(&mut [0; 4096]).unwrap();
@@ -29,14 +27,25 @@ fn sends(answer: &'static [u8]) -> String {
 fn python_downloads_whole_files_and_leaves_nothing_of_broken_ones() {
     let server = TestServer::start();
     let folder = tempfile::tempdir().unwrap();
-    let short = sends(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nid,name\r\n");
-    let unended = sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nid\r\n\r\n");
+    let short = sends(
+        "",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nid,name\r\n",
+    );
+    let unended = sends(
+        "",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nid\r\n\r\n",
+    );
+    let unproved = sends(
+        "rl_end_line=true",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nid\r\n",
+    );
     let arguments = [
         &server.origin,
         &token(server.now()),
         folder.path().to_str().unwrap(),
         &short,
         &unended,
+        &unproved,
     ];
     let said = python("use_python_client.py", &arguments.map(AsRef::as_ref));
     let seen: Value = serde_json::from_str(&said).unwrap();
@@ -58,10 +67,18 @@ fn python_downloads_whole_files_and_leaves_nothing_of_broken_ones() {
         (&seen["broken"], &seen["short"], &seen["unended"]),
         (&json!("cut"), &json!("cut"), &json!("cut"))
     );
+    assert_eq!(seen["unproved"], "the");
+    assert_eq!(seen["proved"], "9,,row 9 of alice");
     assert_eq!(seen["kept"], "what was there before");
     assert_eq!(
         seen["files"],
-        json!(["book.xlsx", "kept.csv", "numbers of März.csv", "small.csv"])
+        json!([
+            "book.xlsx",
+            "kept.csv",
+            "numbers of März.csv",
+            "proved.csv",
+            "small.csv"
+        ])
     );
     assert!(
         seen["exports"]

@@ -1,6 +1,9 @@
 //! `GET` and `HEAD /v1/exports/{export}.csv`.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::harness::{Call, Deployment, TestServer, sqlite_url, token, token_for};
 
@@ -364,4 +367,63 @@ fn a_credential_does_not_stand_in_for_a_signature() {
         .bearer(&token(server.now()))
         .send();
     assert_eq!(answer.problem(), (400, "malformed-link".into()));
+}
+
+#[test]
+fn an_end_line_proves_a_csv_whole_to_a_script_and_a_workbook_needs_none() {
+    let server = TestServer::start();
+    let folder = tempfile::tempdir().unwrap();
+    let check = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        let run = Command::new(env!("CARGO_BIN_EXE_rowlink"))
+            .arg("check-file")
+            .arg(&path)
+            .output();
+        let run = run.unwrap();
+        let said = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
+        (
+            run.status.code(),
+            said.replace(&format!("{}", path.display()), name),
+        )
+    };
+    for n in [1, 3, 200_000] {
+        let filters = json!({"n": n});
+        let request = json!({"export": "numbers", "format": "csv", "filters": filters});
+        let mut with_line = request.clone();
+        with_line["end_line"] = json!(true);
+        let (plain, proved) = (
+            server.download(request).body,
+            server.download(with_line).body,
+        );
+        let hash = hex::encode(Sha256::digest(&plain));
+        let expected = format!("#rowlink-end,rows={n},sha256={hash}\r\n");
+        assert_eq!(proved, [&plain, expected.as_bytes()].concat());
+        assert_eq!(
+            check("whole.csv", &proved),
+            (Some(0), format!("whole.csv: whole, {n} rows\n"))
+        );
+        assert_eq!(check("cut.csv", &proved[..plain.len()]).0, Some(2));
+        let mut changed = proved.clone();
+        changed[1] ^= 1;
+        let (code, said) = check("changed.csv", &changed);
+        assert!(
+            code == Some(2) && said.starts_with("rowlink: changed.csv: it was changed"),
+            "{said}"
+        );
+    }
+    assert_eq!(check("other.csv", b"id\r\n").0, Some(2));
+    let request =
+        json!({"export": "numbers", "format": "xlsx", "filters": {"n": 1}, "end_line": true});
+    assert_eq!(server.issue(request).fields(), ["end_line"]);
+    let request =
+        json!({"export": "numbers", "format": "csv", "filters": {"n": 1}, "end_line": "yes"});
+    assert_eq!(server.issue(request).fields(), ["end_line"]);
+    let link = server
+        .link(json!({"export": "numbers", "format": "csv", "filters": {"n": 1}, "end_line": true}));
+    let without = link.replace("rl_end_line=true&", "");
+    assert_eq!(
+        Call::new("GET", without).send().problem(),
+        (403, "bad-signature".into())
+    );
 }

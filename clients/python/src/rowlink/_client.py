@@ -64,11 +64,15 @@ class Rowlink:
         filename: str | None = None,
         columns: Sequence[str] | None = None,
         timezone: str | None = None,
+        end_line: bool | None = None,
         csv: Mapping[str, Any] | None = None,
         xlsx: Mapping[str, Any] | None = None,
         user: str | None = None,
     ) -> Link:
-        """Issues a link. Raises `Problem` where that is refused."""
+        """Issues a link. Raises `Problem` where that is refused.
+
+        With `end_line`, a CSV ends with a proof that it is whole, which `download` checks and takes off.
+        """
         body = {
             "export": export,
             "format": format,
@@ -77,6 +81,7 @@ class Rowlink:
             "filename": filename,
             "columns": columns,
             "timezone": timezone,
+            "end_line": end_line,
             "csv": csv,
             "xlsx": xlsx,
             "user": user,

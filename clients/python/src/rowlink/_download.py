@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -42,7 +44,7 @@ def download(
     """Downloads a signed URL to `path`, in memory that does not grow with the file.
 
     The bytes go to a temporary file beside it, which is renamed when it is whole: by its length or the end
-    of its chunks, and a workbook by its central directory too. `timeout` is for each wait, in seconds.
+    of its chunks, a workbook by its central directory too, a CSV by its end line where the link has one. `timeout` is for each wait, in seconds.
 
     Raises `Problem` for a link that is refused, `IncompleteDownload` for one that breaks off.
     """
@@ -55,6 +57,8 @@ def download(
                 _copy(answer, file, progress)
         if ".xlsx?" in url:
             _check_archive(name)
+        if "rl_end_line=true" in url:
+            _check_end_line(name)
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
     except BaseException:
@@ -99,6 +103,25 @@ def _read(answer: HTTPResponse, done: int) -> bytes:
 def _check_archive(name: str) -> None:
     if not zipfile.is_zipfile(name):
         raise IncompleteDownload("the workbook has no central directory")
+
+
+def _check_end_line(name: str) -> None:
+    """Takes the line off that proves that a CSV is whole."""
+    with open(name, "rb+") as file:
+        file.seek(max(0, os.path.getsize(name) - 128))
+        tail = file.read()
+        line = tail[tail.rfind(b"#rowlink-end,rows=") :]
+        hash = re.fullmatch(rb"#rowlink-end,rows=\d+,sha256=([0-9a-f]{64})\r\n", line)
+        if not hash:
+            raise IncompleteDownload("the file has no end line")
+        file.seek(-len(line), os.SEEK_END)
+        file.truncate()
+        file.seek(0)
+        seen = hashlib.sha256()
+        while chunk := file.read(_CHUNK_BYTES):
+            seen.update(chunk)
+    if seen.hexdigest().encode() != hash[1]:
+        raise IncompleteDownload("the file is not what its end line says")
 
 
 def _umask() -> int:
