@@ -21,7 +21,7 @@ pub struct Download {
 }
 
 enum File {
-    Text(TextFile),
+    Text(Box<TextFile>),
     Workbook(Workbook),
 }
 
@@ -38,7 +38,7 @@ pub enum DownloadError {
 
 impl Download {
     pub(super) fn text(file: TextFile, deadline: Instant, slot: Slot) -> Download {
-        Download::new(File::Text(file), deadline, slot)
+        Download::new(File::Text(Box::new(file)), deadline, slot)
     }
 
     pub(super) fn workbook(workbook: Workbook, deadline: Instant, slot: Slot) -> Download {
