@@ -13,7 +13,7 @@
 //!                 → source::open → RowStream → encode → chunks → body
 //! ```
 //!
-//! Imports point one way: [`row`], [`format`](mod@format), [`end_line`] ← [`link`] ← [`catalog`] ← [`source`], [`encode`] ←
+//! Imports point one way: [`row`], [`format`](mod@format), [`end_line`], [`toml_file`] ← [`link`] ← [`catalog`] ← [`source`], [`encode`] ←
 //! [`auth`], [`export`] ← [`http`] ← [`config`], [`demo`] ← [`cli`]. The time is an argument; only
 //! the edge reads the clock.
 
@@ -31,3 +31,4 @@ pub mod link;
 mod outbound;
 pub mod row;
 pub mod source;
+pub mod toml_file;

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::Caller;
 use crate::link::{UserId, check_text};
+use crate::toml_file::{self, LineFault};
 
 /// The keys of an API key file.
 pub struct ApiKeys {
@@ -45,30 +46,13 @@ struct Entry {
     claims: BTreeMap<String, String>,
 }
 
-/// Something wrong in an API key file, with its line from 1.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {message}")]
-pub struct ApiKeyFault {
-    /// The line.
-    pub line: usize,
-    /// What is wrong.
-    pub message: String,
-}
-
 impl ApiKeys {
     /// Reads an API key file: TOML, a table `[keys.NAME]` a key.
     ///
     /// # Errors
     /// Every fault at once. No key at all is a fault.
-    pub fn parse(text: &str) -> Result<ApiKeys, Vec<ApiKeyFault>> {
-        let fault = |offset: usize, message: String| ApiKeyFault {
-            line: 1 + text[..offset].matches('\n').count(),
-            message,
-        };
-        let file: File = toml::from_str(text).map_err(|error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            vec![fault(offset, error.message().to_owned())]
-        })?;
+    pub fn parse(text: &str) -> Result<ApiKeys, Vec<LineFault>> {
+        let file: File = toml_file::read(text)?;
         let (mut keys, mut faults) = (Vec::new(), Vec::new());
         for (name, entry) in file.keys {
             let key = entry.into_key(name.get_ref());
@@ -76,12 +60,12 @@ impl ApiKeys {
                 Ok(key) => keys.push(key),
                 Err(message) => {
                     let message = format!("key `{}`: {message}", name.get_ref());
-                    faults.push(fault(name.span().start, message));
+                    faults.push(LineFault::at(text, name.span().start, message));
                 }
             }
         }
         if keys.is_empty() && faults.is_empty() {
-            faults.push(fault(0, "no [keys.NAME]".to_owned()));
+            faults.push(LineFault::at(text, 0, "no [keys.NAME]"));
         }
         if faults.is_empty() {
             Ok(ApiKeys { keys })

@@ -13,7 +13,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::link::UserId;
 
-pub use api_key::{ApiKeyFault, ApiKeys, NewApiKey};
+pub use api_key::{ApiKeys, NewApiKey};
 pub use jwt::{JWT_SECRET_BYTES_MIN, JwtFault, JwtKey, JwtRules, JwtVerifier};
 
 /// A caller whose credential was verified.

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::Variables;
 use super::faults::{Faults, read};
 use crate::auth::{ApiKeys, Door, JwtFault, JwtKey, JwtRules, JwtVerifier};
+use crate::toml_file::{self, LineFault};
 
 /// A file of issuers: a table `[issuers.NAME]` an issuer.
 #[derive(Deserialize)]
@@ -130,27 +131,20 @@ fn issuer(variables: &mut Variables, faults: &mut Faults) -> Option<JwtVerifier>
 }
 
 /// The issuers of a file.
-fn listed(text: &str) -> Result<Vec<JwtVerifier>, Vec<String>> {
-    let line = |offset: usize| 1 + text[..offset].matches('\n').count();
-    let file: File = toml::from_str(text).map_err(|error| {
-        let offset = error.span().map_or(0, |span| span.start);
-        vec![format!("line {}: {}", line(offset), error.message())]
-    })?;
+fn listed(text: &str) -> Result<Vec<JwtVerifier>, Vec<LineFault>> {
+    let file: File = toml_file::read(text)?;
     let (mut issuers, mut faults) = (Vec::new(), Vec::new());
     for (name, entry) in file.issuers {
         match entry.into_issuer(name.get_ref()) {
             Ok(issuer) => issuers.push(issuer),
             Err(message) => {
-                let line = line(name.span().start);
-                faults.push(format!(
-                    "line {line}: issuer `{}`: {message}",
-                    name.get_ref()
-                ));
+                let message = format!("issuer `{}`: {message}", name.get_ref());
+                faults.push(LineFault::at(text, name.span().start, message));
             }
         }
     }
     if issuers.is_empty() && faults.is_empty() {
-        faults.push("line 1: no [issuers.NAME]".to_owned());
+        faults.push(LineFault::at(text, 0, "no [issuers.NAME]"));
     }
     if faults.is_empty() {
         Ok(issuers)

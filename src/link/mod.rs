@@ -60,7 +60,7 @@ use crate::format::Format;
 pub use canonical::{Pair, parse_query, percent_encode};
 pub use filename::{FileName, FileNameFault};
 pub use keyring::{KEY_BYTES_MIN, KEY_ID_BYTES_MAX, Keyring, KeyringError, generate, is_key_id};
-pub use revocation::{RevocationFault, Revocations};
+pub use revocation::Revocations;
 pub use signer::{Inspection, VerifiedLink, Verifier, is_claim_name, sign};
 
 /// Reserved parameters start with this; filters may not.

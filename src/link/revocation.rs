@@ -8,6 +8,8 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::value::Datetime;
 
+use crate::toml_file::{self, LineFault};
+
 /// Which genuine links are refused: of everybody, of a user or under a key, when they were issued
 /// before a moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,34 +29,19 @@ struct File {
     keys: BTreeMap<String, Spanned<Datetime>>,
 }
 
-/// Something wrong in a file of revocations, with its line from 1.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {message}")]
-pub struct RevocationFault {
-    line: usize,
-    message: String,
-}
-
 impl Revocations {
     /// Reads a file of revocations: TOML, `issued_before` for all links, and the tables `[users]`
     /// and `[keys]` with a moment each.
     ///
     /// # Errors
     /// Every fault at once. An empty file revokes nothing and is none.
-    pub fn parse(text: &str) -> Result<Revocations, Vec<RevocationFault>> {
-        let fault = |offset: usize, message: String| RevocationFault {
-            line: 1 + text[..offset].matches('\n').count(),
-            message,
-        };
-        let file: File = toml::from_str(text).map_err(|error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            vec![fault(offset, error.message().to_owned())]
-        })?;
+    pub fn parse(text: &str) -> Result<Revocations, Vec<LineFault>> {
+        let file: File = toml_file::read(text)?;
         let mut faults = Vec::new();
         let mut watermark = |at: Spanned<Datetime>| {
             unix_seconds(at.get_ref()).unwrap_or_else(|| {
                 let message = "expected a moment with its offset: 2026-01-31T10:00:00Z";
-                faults.push(fault(at.span().start, message.to_owned()));
+                faults.push(LineFault::at(text, at.span().start, message));
                 0
             })
         };
