@@ -187,9 +187,8 @@ async fn load(config: Config) -> Result<Loaded, Faults> {
     let exporter = exporter.await.map_err(lines)?;
     exporter.set_revocations(config.revocations);
     let service = Service::new(exporter, config.door, system_clock(), config.edge);
-    if let Some(files) = config.tls {
-        let (certificate, key) = files.read().map_err(one)?;
-        let set = service.set_certificate(&certificate, &key);
+    if let Some(pem) = config.tls {
+        let set = service.set_certificate(&pem.certificate, &pem.key);
         set.map_err(|fault| one(format!("ROWLINK_TLS_CERT_FILE: {fault}")))?;
     }
     Ok(Loaded {

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use url::{Origin, Url};
 
-use super::Variables;
 use super::callers::list;
-use super::faults::Faults;
-use crate::http::{Edge, ProxyHeader, TlsFiles};
+use super::faults::{Faults, read};
+use super::{TlsPem, Variables};
+use crate::http::{Edge, ProxyHeader};
 
 pub(super) fn edge(variables: &mut Variables, faults: &mut Faults, metrics_apart: bool) -> Edge {
     let origins = variables.cors_origins.take().unwrap_or_default();
@@ -36,17 +36,24 @@ pub(super) fn edge(variables: &mut Variables, faults: &mut Faults, metrics_apart
 }
 
 /// The certificate and its key: both or none.
-pub(super) fn tls(variables: &mut Variables) -> Result<Option<TlsFiles>, String> {
-    match (
-        variables.tls_cert_file.take(),
-        variables.tls_key_file.take(),
-    ) {
+pub(super) fn tls(variables: &Variables, faults: &mut Faults) -> Option<TlsPem> {
+    match (&variables.tls_cert_file, &variables.tls_key_file) {
         (Some(certificate), Some(key)) => {
-            let files = TlsFiles { certificate, key };
-            files.read().map(|_| Some(files))
+            let certificate = faults.check("TLS_CERT_FILE", read(certificate));
+            let key = faults.check("TLS_KEY_FILE", read(key));
+            Some(TlsPem {
+                certificate: certificate?,
+                key: key?,
+            })
         }
-        (None, None) => Ok(None),
-        _ => Err("set this and ROWLINK_TLS_CERT_FILE, or neither".to_owned()),
+        (None, None) => None,
+        _ => {
+            faults.add(
+                "TLS_KEY_FILE",
+                "set this and ROWLINK_TLS_CERT_FILE, or neither",
+            );
+            None
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::auth::Door;
 use crate::catalog::DEFAULT_DATABASE;
 use crate::export::Policy;
-use crate::http::{Drain, Edge, TlsFiles};
+use crate::http::{Drain, Edge};
 use crate::link::{Keyring, Revocations};
 use faults::{Faults, read};
 
@@ -41,7 +41,7 @@ pub struct Config {
     /// Where to listen for metrics and probes alone, if not where everything else is.
     pub metrics_bind: Option<SocketAddr>,
     /// The certificate to serve under, if TLS does not end at a proxy.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<TlsPem>,
     /// Where the rows are, by the names that exports use.
     pub databases: BTreeMap<String, DatabaseUrl>,
     /// How many downloads may have a connection to a database at a time.
@@ -67,6 +67,14 @@ pub struct Config {
     /// Variables in our prefix that nothing reads: most likely typing errors. Not faults, because
     /// Kubernetes adds such variables for a service named `rowlink`.
     pub unknown: Vec<String>,
+}
+
+/// A certificate with those between it and its root, and its key.
+pub struct TlsPem {
+    /// The certificates.
+    pub certificate: Zeroizing<String>,
+    /// The key.
+    pub key: Zeroizing<String>,
 }
 
 /// The variables as they stand in the environment.
@@ -155,9 +163,7 @@ impl Config {
     ) -> Result<Config, Vec<ConfigFault>> {
         let bind = address(&mut faults, "BIND", variables.bind.take());
         let metrics_bind = address(&mut faults, "METRICS_BIND", variables.metrics_bind.take());
-        let tls = faults
-            .check("TLS_KEY_FILE", edge::tls(&mut variables))
-            .flatten();
+        let tls = edge::tls(&variables, &mut faults);
         let databases = databases(&mut variables, &mut faults);
         let database_connections = faults.number(
             "DATABASE_CONNECTIONS",
@@ -165,7 +171,7 @@ impl Config {
             10,
             1..=1000,
         );
-        let reload = Reload::new(&variables, tls.as_ref());
+        let reload = Reload::new(&variables);
         let keys = faults.secret(
             "SIGNING_KEYS",
             variables.signing_keys.take(),

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::Variables;
 use super::faults::read;
 use crate::auth::ApiKeys;
-use crate::http::{Service, TlsFiles};
+use crate::http::Service;
 use crate::link::{Keyring, Revocations};
 
 /// What is read again.
@@ -27,7 +27,7 @@ struct Watched {
 }
 
 impl Reload {
-    pub(super) fn new(variables: &Variables, tls: Option<&TlsFiles>) -> Reload {
+    pub(super) fn new(variables: &Variables) -> Reload {
         let mut files = Vec::new();
         let mut watch = |what, paths: Vec<PathBuf>, apply| {
             files.push(Watched {
@@ -46,8 +46,10 @@ impl Reload {
         if let Some(path) = &variables.revocations_file {
             watch("revocations", vec![path.clone()], revocations);
         }
-        if let Some(files) = tls {
-            let paths = vec![files.certificate.clone(), files.key.clone()];
+        if let (Some(certificate_file), Some(key)) =
+            (&variables.tls_cert_file, &variables.tls_key_file)
+        {
+            let paths = vec![certificate_file.clone(), key.clone()];
             watch("certificate", paths, certificate);
         }
         Reload { files }

@@ -47,7 +47,6 @@ use tls::Certificate;
 
 pub use lifecycle::Drain;
 pub use origin::ProxyHeader;
-pub use tls::TlsFiles;
 pub use trace::TRACE_TARGET;
 
 /// Connections that send no request head are closed after this.

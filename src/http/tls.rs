@@ -1,7 +1,5 @@
 //! TLS by rustls, for deployments in which no proxy ends it. HTTP/1.1 alone: see ARCHITECTURE.md.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -11,29 +9,6 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-
-/// Where a certificate and its key are.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// The certificate, and those between it and its root, in PEM.
-    pub certificate: PathBuf,
-    /// Its key, in PEM.
-    pub key: PathBuf,
-}
-
-impl TlsFiles {
-    /// The texts of both files.
-    ///
-    /// # Errors
-    /// One cannot be read.
-    pub fn read(&self) -> Result<(String, zeroize::Zeroizing<String>), String> {
-        let read = |path: &Path| {
-            let text = fs::read_to_string(path);
-            text.map_err(|error| format!("cannot read {}: {error}", path.display()))
-        };
-        Ok((read(&self.certificate)?, read(&self.key)?.into()))
-    }
-}
 
 /// The certificate that new connections are served under. Running ones keep theirs.
 #[derive(Debug, Default)]
