@@ -20,6 +20,13 @@ pub(super) fn plain_query(raw_query: &str) -> Result<Option<Vec<(String, String)
     if raw_query.is_empty() {
         return Ok(Some(Vec::new()));
     }
+    // As every link has it. Only a name that is spelt otherwise is worth decoding all of them twice.
+    if raw_query
+        .split('&')
+        .any(|pair| pair.starts_with(RESERVED_PREFIX))
+    {
+        return Ok(None);
+    }
     let pairs = parse_query(raw_query).map_err(LinkError::from)?;
     if pairs
         .iter()
