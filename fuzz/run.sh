@@ -5,10 +5,15 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 for target in link canonical catalog placeholder token; do
+  # Exports that are there anyway are the best examples of one.
+  case $target in
+    catalog | placeholder) seeds=(exports tests/it/harness/exports) ;;
+    *) seeds=("fuzz/corpus/$target") ;;
+  esac
   found="target/fuzz/corpus/$target"
   mkdir -p "$found"
   echo "fuzz: $target"
-  cargo +nightly fuzz run --target-dir target/fuzz/build "$target" "$found" "fuzz/corpus/$target" -- \
+  cargo +nightly fuzz run --target-dir target/fuzz/build "$target" "$found" "${seeds[@]}" -- \
     -max_total_time="${FUZZ_SECONDS:-60}" -max_len=4096 -print_final_stats=1 2>&1 |
     grep -E "stat::number_of_executed_units|stat::new_units_added|panicked|SUMMARY|Test unit" ||
     { echo "fuzz: $target failed" >&2; exit 1; }

@@ -1,8 +1,0 @@
-
-select c.id, c.name, c.country, count(*) as orders, sum(o.amount) as total
-from customers c
-join orders o on o.customer_id = c.id
-where o.user_id = :user
-  and (:country is null or c.country = :country)
-group by c.id
-order by c.id
