@@ -10,18 +10,12 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::harness::process::interrupt;
-use crate::harness::{
-    Answer, Call, Deployment, TestServer, begin, exports, is_whole, sample_database, sqlite_url,
-    token, tool, unchunked,
-};
+use crate::harness::{Answer, Call, TestServer, begin, is_whole, token, tool, unchunked};
 
 const NAVIGATION: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
-fn server(edge: Edge) -> (TestServer, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let mut deployment = Deployment::over(sqlite_url(&sample_database(folder.path())), exports());
-    deployment.edge = edge;
-    (deployment.start(), folder)
+fn server(edge: Edge) -> TestServer {
+    TestServer::with(|deployment| deployment.edge = edge)
 }
 
 fn orders() -> serde_json::Value {
@@ -30,7 +24,7 @@ fn orders() -> serde_json::Value {
 
 #[test]
 fn a_navigation_gets_a_page_and_everybody_else_the_problem() {
-    let (server, _folder) = server(Edge {
+    let server = server(Edge {
         return_url: Some("https://shop.example.com/?a=1&b=2".into()),
         ..Edge::default()
     });
@@ -87,7 +81,7 @@ fn a_navigation_gets_a_page_and_everybody_else_the_problem() {
 
 #[test]
 fn scripts_of_a_listed_origin_may_ask_and_of_no_other() {
-    let (server, _folder) = server(Edge {
+    let server = server(Edge {
         cors_origins: vec!["https://shop.example.com".into()],
         ..Edge::default()
     });
@@ -170,7 +164,7 @@ fn scripts_of_a_listed_origin_may_ask_and_of_no_other() {
 
 #[test]
 fn credentials_cross_origins_only_where_a_cookie_is_configured() {
-    let (server, _folder) = server(Edge {
+    let server = server(Edge {
         cors_origins: vec!["https://shop.example.com".into()],
         jwt_cookie: Some("session".into()),
         ..Edge::default()
@@ -355,7 +349,7 @@ fn files_are_saved_under_their_names_by_chromium_and_by_curl() {
 
 #[test]
 fn an_error_page_is_readable_on_a_phone_by_day_and_night_and_asks_for_nothing_else() {
-    let (server, _folder) = server(Edge {
+    let server = server(Edge {
         return_url: Some("https://shop.example.com/".into()),
         ..Edge::default()
     });

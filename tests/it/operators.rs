@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use crate::harness::process::{FAR_FUTURE, PUBLIC_URL, Rowlink};
 use crate::harness::tls::{certificates, server_certificate};
 use crate::harness::{
-    API_KEY, Call, Deployment, SIGNING_KEY, TestServer, UNLIMITED, begin, begin_with, exports,
-    is_whole, parts, python, sample_database, sqlite_url, token, token_for, wait_for,
+    API_KEY, Call, SIGNING_KEY, TestServer, UNLIMITED, begin, begin_with, exports, is_whole, parts,
+    python, token, token_for, wait_for,
 };
 
 const OTHER_KEY: &str = "t2:ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
@@ -26,11 +26,8 @@ fn numbers(n: u64) -> Value {
     json!({"export": "numbers", "format": "csv", "filters": {"n": n}})
 }
 
-fn limited(limits: Limits) -> (TestServer, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let mut deployment = Deployment::over(sqlite_url(&sample_database(folder.path())), exports());
-    deployment.limits = limits;
-    (deployment.start(), folder)
+fn limited(limits: Limits) -> TestServer {
+    TestServer::with(|deployment| deployment.limits = limits)
 }
 
 /// Holds a download by not reading it.
@@ -45,7 +42,7 @@ fn hold(server: &TestServer, url: &str) -> TcpStream {
 
 #[test]
 fn a_full_replica_says_so_at_once_and_has_a_place_again_when_one_is_left() {
-    let (server, _folder) = limited(Limits {
+    let server = limited(Limits {
         downloads: 2,
         ..UNLIMITED
     });
@@ -69,7 +66,7 @@ fn a_user_and_a_link_have_limits_of_their_own_that_others_do_not_feel() {
         downloads_per_link: 1,
         ..UNLIMITED
     };
-    let (server, _folder) = limited(limits);
+    let server = limited(limits);
     let link = server.link(numbers(9_000_000));
     let _first = hold(&server, &link);
     let twice = Call::new("GET", link.clone()).send();
@@ -95,7 +92,7 @@ fn a_user_and_a_link_have_limits_of_their_own_that_others_do_not_feel() {
 
 #[test]
 fn links_are_issued_so_many_a_second_for_each_user() {
-    let (server, _folder) = limited(Limits {
+    let server = limited(Limits {
         links_per_second: 3,
         ..UNLIMITED
     });
@@ -691,10 +688,7 @@ fn a_body_that_does_not_come_is_not_waited_for_and_nobody_unknown_is_listened_to
 
 #[test]
 fn a_reader_that_trickles_does_not_keep_its_query_beyond_the_time_of_a_download() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut deployment = Deployment::over(sqlite_url(&sample_database(folder.path())), exports());
-    deployment.download_max = Duration::from_secs(2);
-    let server = deployment.start();
+    let server = TestServer::with(|deployment| deployment.download_max = Duration::from_secs(2));
     let url = server.link(numbers(9_000_000));
     let mut stream = hold(&server, &url);
     let mut piece = [0; 512];

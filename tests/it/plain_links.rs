@@ -6,18 +6,12 @@ use rowlink::http::Edge;
 use serde_json::json;
 
 use crate::harness::process::{FAR_FUTURE, PUBLIC_URL, Rowlink};
-use crate::harness::{
-    API_KEY, Answer, Call, Deployment, TestServer, exports, sample_database, sqlite_url, token,
-    token_for,
-};
+use crate::harness::{API_KEY, Answer, Call, TestServer, exports, token, token_for};
 
 const PLAIN: &str = "/v1/exports/orders.csv?from=2026-01-01";
 
-fn server(edge: Edge) -> (TestServer, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let mut deployment = Deployment::over(sqlite_url(&sample_database(folder.path())), exports());
-    deployment.edge = edge;
-    (deployment.start(), folder)
+fn server(edge: Edge) -> TestServer {
+    TestServer::with(|deployment| deployment.edge = edge)
 }
 
 fn location(answer: &Answer) -> String {
@@ -30,7 +24,7 @@ fn location(answer: &Answer) -> String {
 
 #[test]
 fn a_plain_link_with_a_credential_leads_to_the_file_of_a_signed_one() {
-    let (server, _folder) = server(Edge::default());
+    let server = server(Edge::default());
     let token = token(server.now());
     let plain = format!("{PLAIN}&status=paid&status=refunded");
     for method in ["GET", "HEAD"] {
@@ -52,7 +46,7 @@ fn a_plain_link_with_a_credential_leads_to_the_file_of_a_signed_one() {
 
 #[test]
 fn what_a_post_would_refuse_a_plain_link_refuses_alike() {
-    let (server, _folder) = server(Edge::default());
+    let server = server(Edge::default());
     let token = token(server.now());
     let ask = |target: &str| server.call("GET", target).bearer(&token).send();
     assert_eq!(ask("/v1/exports/orders.csv").fields(), ["filters.from"]);
@@ -96,7 +90,7 @@ fn what_a_post_would_refuse_a_plain_link_refuses_alike() {
 
 #[test]
 fn a_token_may_come_in_the_cookie_or_the_parameter_that_the_operator_names() {
-    let (server, _folder) = server(Edge {
+    let server = server(Edge {
         jwt_cookie: Some("session".into()),
         jwt_query_param: Some("access_token".into()),
         ..Edge::default()
@@ -142,7 +136,7 @@ fn a_token_may_come_in_the_cookie_or_the_parameter_that_the_operator_names() {
 
 #[test]
 fn without_the_operators_word_no_cookie_and_no_parameter_lets_anybody_in() {
-    let (server, _folder) = server(Edge::default());
+    let server = server(Edge::default());
     let token = token(server.now());
     let cookie = server
         .call("GET", PLAIN)

@@ -169,9 +169,16 @@ impl TestServer {
 
     /// Serves other exports over the sample rows.
     pub fn with_exports(exports: Vec<(&str, &str)>) -> TestServer {
+        TestServer::with(|deployment| deployment.exports = exports)
+    }
+
+    /// Serves the sample exports over the sample rows in another way.
+    pub fn with<'a>(change: impl FnOnce(&mut Deployment<'a>)) -> TestServer {
         let folder = tempfile::tempdir().unwrap();
-        let path = sample_database(folder.path());
-        let mut server = TestServer::over(&path, exports);
+        let url = sqlite_url(&sample_database(folder.path()));
+        let mut deployment = Deployment::over(url, exports());
+        change(&mut deployment);
+        let mut server = deployment.start();
         server._folder = Some(folder);
         server
     }
