@@ -61,6 +61,11 @@ async function demo(origin) {
   const page = await context.newPage();
   const errors = [];
   page.on("pageerror", (error) => errors.push(error.message));
+  // A catalog that is late must not wipe out what was filled in meanwhile.
+  await page.route("**/v1/exports", async (route) => {
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await route.continue();
+  });
   await page.goto(origin);
   await page.getByText("bob", { exact: true }).click();
   await page.getByLabel("from", { exact: true }).fill("2026-06-01");

@@ -29,9 +29,18 @@ const chosen = (name) => document.querySelector(`input[name="${name}"]:checked`)
 const token = () => demo.users.find((user) => user.name === chosen("user")).token;
 const exported = () => catalog.find((entry) => entry.name === chosen("export"));
 
+/** Nothing can be filled in until the catalog of whoever is signed in is there: it makes the form. */
 async function showCatalog() {
-  const answer = await ask("GET", "/v1/exports");
-  catalog = answer.exports;
+  const bearer = token();
+  element("controls").disabled = true;
+  const { exports } = await ask("GET", "/v1/exports");
+  if (bearer !== token()) return;
+  if (JSON.stringify(exports) !== JSON.stringify(catalog)) showExports(exports);
+  element("controls").disabled = false;
+}
+
+function showExports(exports) {
+  catalog = exports;
   element("exports").replaceChildren(...radios("export", catalog.map((entry) => entry.name), (name) => {
     const entry = catalog.find((it) => it.name === name);
     return [entry.title, make("small", {}, entry.description ?? "")];
