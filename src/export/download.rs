@@ -2,9 +2,10 @@
 
 use tokio::time::{Instant, timeout_at};
 
+use super::options::Output;
 use super::quota::Slot;
 use super::workbook::Workbook;
-use crate::encode::{EncodeError, Encoder};
+use crate::encode::{CsvEncoder, EncodeError, Encoder};
 use crate::end_line::EndLine;
 use crate::source::{RowStream, SourceError};
 
@@ -18,6 +19,7 @@ pub struct Download {
     deadline: Instant,
     _slot: Slot,
     bytes_written: u64,
+    length: Option<u64>,
 }
 
 enum File {
@@ -34,11 +36,23 @@ pub enum DownloadError {
     /// The format cannot hold one of them.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// The same query gave other rows when it was read again.
+    #[error(
+        "the rows were others at the second reading: the query depends on more than its values"
+    )]
+    NotRepeatable,
 }
 
 impl Download {
-    pub(super) fn text(file: TextFile, deadline: Instant, slot: Slot) -> Download {
-        Download::new(File::Text(Box::new(file)), deadline, slot)
+    /// A file of text, of that many bytes where that is known.
+    pub(super) fn text(
+        file: TextFile,
+        length: Option<u64>,
+        deadline: Instant,
+        slot: Slot,
+    ) -> Download {
+        let download = Download::new(File::Text(Box::new(file)), deadline, slot);
+        Download { length, ..download }
     }
 
     pub(super) fn workbook(workbook: Workbook, deadline: Instant, slot: Slot) -> Download {
@@ -51,6 +65,7 @@ impl Download {
             deadline,
             _slot: slot,
             bytes_written: 0,
+            length: None,
         }
     }
 
@@ -60,6 +75,11 @@ impl Download {
             File::Text(file) => file.rows.is_complete(),
             File::Workbook(file) => file.is_complete(),
         }
+    }
+
+    /// How many bytes the file has, where that was found out.
+    pub fn length(&self) -> Option<u64> {
+        self.length
     }
 
     /// When it must have ended.
@@ -99,6 +119,12 @@ impl Download {
         let next = timeout_at(self.deadline, next).await;
         let chunk = next.unwrap_or(Err(SourceError::TooSlow.into()))?;
         self.bytes_written += chunk.as_ref().map_or(0, Vec::len) as u64;
+        if let Some(length) = self.length {
+            let is_end = chunk.is_none();
+            if self.bytes_written > length || (is_end && self.bytes_written < length) {
+                return Err(DownloadError::NotRepeatable);
+            }
+        }
         Ok(chunk)
     }
 }
@@ -115,22 +141,32 @@ pub(super) struct TextFile {
 }
 
 impl TextFile {
-    pub(super) fn new(
-        rows: RowStream,
-        encoder: Box<dyn Encoder>,
-        end_line: Option<EndLine>,
-    ) -> TextFile {
+    pub(super) fn new(rows: RowStream, output: Output) -> TextFile {
+        let encoder = CsvEncoder::new(output.csv, output.labels, output.time_zone);
         TextFile {
             rows,
-            encoder,
+            encoder: Box::new(encoder),
             begun: false,
             chunk_bytes: 0,
             rows_written: 0,
-            end_line,
+            end_line: output.end_line.then(EndLine::default),
         }
     }
 
-    async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, SourceError> {
+    pub(super) fn rows_written(&self) -> u64 {
+        self.rows_written
+    }
+
+    /// Reads to the end; returns how many bytes that was, and the rows for the second reading.
+    pub(super) async fn measure(mut self) -> Result<(u64, RowStream), SourceError> {
+        let mut bytes = 0;
+        while let Some(chunk) = self.next_chunk().await? {
+            bytes += chunk.len() as u64;
+        }
+        Ok((bytes, self.rows.again().await?))
+    }
+
+    pub(super) async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, SourceError> {
         let mut chunk = Vec::with_capacity(self.chunk_bytes);
         while chunk.is_empty() {
             if !self.begun {

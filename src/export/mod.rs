@@ -1,6 +1,7 @@
 //! The two use cases: issue a link, open a download. Takes values and the time, knows no HTTP.
 
 mod download;
+mod estimate;
 mod issue;
 mod open;
 mod options;
@@ -22,6 +23,7 @@ use crate::row::Column;
 use crate::source::{SourceError, Sources, Usage, causes};
 
 pub use download::{Download, DownloadError};
+pub use estimate::{Estimate, EstimateKind};
 pub use issue::{IssueError, IssuedLink};
 pub use open::{Accepted, OpenError};
 use quota::Quota;

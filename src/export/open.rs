@@ -7,11 +7,10 @@ use super::options::Output;
 use super::workbook::Workbook;
 use super::{Download, Exporter, QuotaError, filename};
 use crate::catalog::{BoundQuery, FieldFault, Variable};
-use crate::encode::{CsvEncoder, EncodeError, Looks, Properties, XlsxEncoder};
-use crate::end_line::EndLine;
+use crate::encode::{EncodeError, Looks, Properties, XlsxEncoder};
 use crate::format::Format;
 use crate::link::{Link, LinkError, Verifier};
-use crate::source::SourceError;
+use crate::source::{Reading, RowStream, Source, SourceError};
 
 /// Why a download was refused.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +44,8 @@ pub struct Accepted {
     pub filename: String,
     /// The file's media type.
     pub content_type: &'static str,
-    query: BoundQuery,
-    output: Output,
+    pub(super) query: BoundQuery,
+    pub(super) output: Output,
     /// In Unix seconds.
     accepted_at: u64,
 }
@@ -109,10 +108,9 @@ impl Exporter {
         };
         let variables = query.export().statement.variables.clone();
         let deadline = Instant::now() + self.policy.download_max;
-        let source = &self.sources[&query.export().database];
-        let opened = timeout_at(deadline, source.open(query)).await;
-        let rows = opened.unwrap_or(Err(SourceError::TooSlow));
-        let rows = rows.map_err(|error| match error {
+        let opened = timeout_at(deadline, self.rows(query, &output)).await;
+        let opened = opened.unwrap_or(Err(SourceError::TooSlow));
+        let (rows, length) = opened.map_err(|error| match error {
             SourceError::BadValue { variable, .. } => {
                 let variable = variable.and_then(|index| variables.get(index));
                 OpenError::Invalid(vec![not_taken(variable)])
@@ -121,10 +119,8 @@ impl Exporter {
         })?;
         match link.format {
             Format::Csv => {
-                let encoder = CsvEncoder::new(output.csv, output.labels, output.time_zone);
-                let end_line = output.end_line.then(EndLine::default);
-                let file = TextFile::new(rows, Box::new(encoder), end_line);
-                Ok(Download::text(file, deadline, slot))
+                let file = TextFile::new(rows, output);
+                Ok(Download::text(file, length, deadline, slot))
             }
             Format::Xlsx => {
                 let looks = Looks {
@@ -138,6 +134,26 @@ impl Exporter {
                 Ok(Download::workbook(workbook, deadline, slot))
             }
         }
+    }
+
+    /// The rows, and how many bytes of text they will be where that is wanted: then they are read
+    /// twice, from one snapshot.
+    async fn rows(
+        &self,
+        query: BoundQuery,
+        output: &Output,
+    ) -> Result<(RowStream, Option<u64>), SourceError> {
+        let source = self.source_of(&query);
+        if !output.exact_length {
+            return Ok((source.open(query, Reading::Once).await?, None));
+        }
+        let rows = source.open(query, Reading::Twice).await?;
+        let (length, rows) = TextFile::new(rows, output.clone()).measure().await?;
+        Ok((rows, Some(length)))
+    }
+
+    pub(super) fn source_of(&self, query: &BoundQuery) -> &dyn Source {
+        self.sources[&query.export().database].as_ref()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::format::{CsvOptions, Format, XlsxOptions, parse_bool};
 use crate::row::{Column, TimeZone, UnknownTimeZone};
 
 /// The output options of one link, checked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Output {
     /// The columns to read, in that order; all of them without.
     pub columns: Option<Vec<String>>,
@@ -17,6 +17,9 @@ pub(super) struct Output {
     pub time_zone: TimeZone,
     /// Whether the last line proves that the file is whole.
     pub end_line: bool,
+    /// Whether the file's length shall be known before its first byte, at the price of a second
+    /// reading.
+    pub exact_length: bool,
     /// How CSV is written.
     pub csv: CsvOptions,
     /// How XLSX is written.
@@ -39,6 +42,7 @@ impl Output {
             columns: None,
             time_zone: export.time_zone,
             end_line: false,
+            exact_length: false,
             csv: export.csv.clone(),
             xlsx: export.xlsx.clone(),
             labels: export.labels.clone(),
@@ -53,6 +57,10 @@ impl Output {
         if output.end_line && format == Format::Xlsx {
             let message = "a workbook proves itself: it cannot be opened when its end is missing";
             faults.push(FieldFault::new("end_line", message));
+        }
+        if output.exact_length && format == Format::Xlsx {
+            let message = "expected a CSV: a workbook is compressed on its way";
+            faults.push(FieldFault::new("length", message));
         }
         if faults.is_empty() {
             Ok(output)
@@ -94,6 +102,14 @@ impl Output {
             None if option == "end_line" => {
                 self.end_line = parse_bool(value).map_err(|it| fault(it.to_string()))?;
                 Ok(())
+            }
+            None if option == "length" => {
+                self.exact_length = value == "exact";
+                if self.exact_length {
+                    Ok(())
+                } else {
+                    Err(fault("expected `exact`, or nothing".to_owned()))
+                }
             }
             None => {
                 self.columns = Some(choose_columns(columns, value)?);

@@ -24,13 +24,15 @@ pub struct LinkRequest {
     pub filename: Option<FileName>,
     /// Output options as they stand in a link: `columns`, `csv.delimiter`, ….
     pub options: BTreeMap<String, String>,
+    /// Whether the answer shall say about how much the file will be.
+    pub estimate: bool,
     /// Whose rows, where the credential may act for others.
     pub user: Option<UserId>,
     /// Fields that did not even have their type.
     pub(super) misfits: Vec<FieldFault>,
 }
 
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 13] = [
     "export",
     "format",
     "filters",
@@ -39,6 +41,8 @@ const FIELDS: [&str; 11] = [
     "columns",
     "timezone",
     "end_line",
+    "length",
+    "estimate",
     "csv",
     "xlsx",
     "user",
@@ -105,19 +109,20 @@ impl LinkRequest {
                 }
                 _ => self.misfit(name, "expected an array of column names"),
             },
-            ("timezone", Value::String(text)) => {
-                self.options.insert("timezone".into(), text);
+            ("timezone" | "length", Value::String(text)) => {
+                self.options.insert(name.to_owned(), text);
             }
+            ("estimate", Value::Bool(wanted)) => self.estimate = wanted,
             ("end_line", Value::Bool(wanted)) => {
                 self.options.insert("end_line".into(), wanted.to_string());
             }
-            ("end_line", _) => self.misfit(name, "expected true or false"),
+            ("end_line" | "estimate", _) => self.misfit(name, "expected true or false"),
             ("csv" | "xlsx", Value::Object(options)) => self.read_options(name, options),
             ("user", Value::String(text)) => match UserId::parse(text) {
                 Ok(user) => self.user = Some(user),
                 Err(fault) => self.misfit(name, &fault.to_string()),
             },
-            ("export" | "format" | "filename" | "timezone" | "user", _) => {
+            ("export" | "format" | "filename" | "timezone" | "length" | "user", _) => {
                 self.misfit(name, "expected a text");
             }
             ("filters" | "csv" | "xlsx", _) => self.misfit(name, "expected a JSON object"),

@@ -1,6 +1,6 @@
 //! `GET` and `HEAD /v1/exports/{export}.{format}?…`: a signed link becomes the file.
 
-use actix_web::body::BodyStream;
+use actix_web::body::{BodyStream, SizedStream};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{StatusCode, Version};
 use actix_web::web::{Bytes, Data};
@@ -31,13 +31,19 @@ pub async fn get(request: HttpRequest, service: Data<Service>) -> Result<HttpRes
     let coding = Coding::negotiate(&request, accepted.link.format);
     let download = service.exporter.open(*accepted).await;
     let download = download.inspect_err(|error| audit.outcome = outcome_of_refusal(error))?;
-    let is_complete = download.is_complete();
+    let (is_complete, length) = (download.is_complete(), download.length());
+    // A coding would make another length, which nobody knows.
+    let coding = coding.filter(|_| length.is_none());
     let mut file = File::new(download, coding, audit)?;
     if let Some(coding) = coding {
         response.insert_header((header::CONTENT_ENCODING, coding.header()));
     }
     if !is_complete {
-        return Ok(response.body(BodyStream::new(chunks(file, service))));
+        let chunks = chunks(file, service);
+        return Ok(match length {
+            Some(length) => response.body(SizedStream::new(length, chunks)),
+            None => response.body(BodyStream::new(chunks)),
+        });
     }
     // Small enough to be here already: with its length, a cut can be seen through any proxy.
     let mut whole = Vec::new();

@@ -4,13 +4,13 @@ use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, SecondsFormat};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::problem::Problem;
 use super::{Service, audit, body, credential};
 use crate::auth::Caller;
-use crate::export::{IssuedLink, LinkRequest};
+use crate::export::{Estimate, EstimateKind, IssuedLink, LinkRequest};
 
 /// Issues a link. Nothing is created, hence 200 and not 201.
 pub async fn issue(
@@ -20,10 +20,16 @@ pub async fn issue(
 ) -> Result<HttpResponse, Problem> {
     let caller = credential::caller(&request, &service).await?;
     let wanted = LinkRequest::from_json(body::json(payload).await?);
+    let is_estimate_wanted = wanted.estimate;
     let issued = issue_for(&request, &service, &caller, wanted)?;
+    let mut answer = describe(&issued);
+    if is_estimate_wanted {
+        let estimate = service.exporter.estimate(&issued, issued.link.issued).await;
+        answer.extend(describe_estimate(estimate));
+    }
     let answer = HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(describe(&issued));
+        .json(answer);
     Ok(answer)
 }
 
@@ -42,17 +48,34 @@ pub(super) fn issue_for(
     Ok(issued)
 }
 
-fn describe(issued: &IssuedLink) -> serde_json::Value {
+fn describe(issued: &IssuedLink) -> Map<String, Value> {
     let link = &issued.link;
-    json!({
-        "url": issued.url,
-        "link_id": link.id,
-        "expires_at": rfc3339(link.expires),
-        "expires_in": link.expires - link.issued,
-        "filename": issued.filename,
-        "content_type": issued.content_type,
-        "methods": ["GET", "HEAD"],
-    })
+    Map::from_iter([
+        ("url".into(), issued.url.as_str().into()),
+        ("link_id".into(), link.id.to_string().into()),
+        ("expires_at".into(), rfc3339(link.expires).into()),
+        ("expires_in".into(), (link.expires - link.issued).into()),
+        ("filename".into(), issued.filename.as_str().into()),
+        ("content_type".into(), issued.content_type.into()),
+        ("methods".into(), json!(["GET", "HEAD"])),
+    ])
+}
+
+/// Null where it was not to be had: a page then says nothing of it.
+fn describe_estimate(estimate: Option<Estimate>) -> Map<String, Value> {
+    let kind = estimate.map(|it| match it.kind {
+        EstimateKind::Planned => "planner",
+        EstimateKind::Counted => "count",
+        EstimateKind::AtLeast => "partial-count",
+    });
+    Map::from_iter([
+        ("estimated_rows".into(), estimate.map(|it| it.rows).into()),
+        (
+            "estimated_bytes".into(),
+            estimate.and_then(|it| it.bytes).into(),
+        ),
+        ("estimated_by".into(), kind.into()),
+    ])
 }
 
 /// Unix seconds as people and programs read them.

@@ -296,6 +296,12 @@ impl From<DownloadError> for Problem {
         match error {
             DownloadError::Source(error) => error.into(),
             DownloadError::Encode(error) => error.into(),
+            DownloadError::NotRepeatable => Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "not-repeatable",
+                "The rows change while they are read",
+                "this export gives other rows each time; ask for it without `length`",
+            ),
         }
     }
 }

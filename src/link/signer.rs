@@ -330,7 +330,7 @@ fn parse_signature(text: &str) -> Result<[u8; 32], &'static str> {
 /// Whether a reserved parameter, without its prefix, says how the file is written.
 fn is_option(name: &str) -> bool {
     let format_options = ["csv.", "xlsx."];
-    ["columns", "timezone", "end_line"].contains(&name)
+    ["columns", "timezone", "end_line", "length"].contains(&name)
         || format_options.iter().any(|it| name.starts_with(it))
 }
 
@@ -384,6 +384,42 @@ mod tests {
                 filters,
             }
         }
+    }
+
+    #[test]
+    fn a_refusal_says_how_many_seconds_are_missing_or_over() {
+        let link = |issued, expires, not_before| Link {
+            export: "orders".into(),
+            format: Format::Csv,
+            user: UserId::parse("alice").expect("a user id"),
+            id: Uuid::nil(),
+            issued,
+            expires,
+            not_before,
+            filename: None,
+            claims: BTreeMap::new(),
+            options: BTreeMap::new(),
+            filters: Vec::new(),
+        };
+        let plain = link(NOW, NOW + 60, None);
+        let at = |now| check_times(&plain, 60, now);
+        assert_eq!(at(NOW - 30), Ok(()));
+        assert_eq!(at(NOW - 37), Err(LinkError::NotYetValid { seconds: 7 }));
+        assert_eq!(at(NOW + 59), Ok(()));
+        assert_eq!(at(NOW + 60), Err(LinkError::Expired { seconds: 0 }));
+        assert_eq!(at(NOW + 72), Err(LinkError::Expired { seconds: 12 }));
+        let later = link(NOW, NOW + 60, Some(NOW + 20));
+        assert_eq!(
+            check_times(&later, 60, NOW + 5),
+            Err(LinkError::NotYetValid { seconds: 15 })
+        );
+        assert_eq!(
+            check_times(&plain, 59, NOW),
+            Err(LinkError::LivesTooLong {
+                seconds: 60,
+                seconds_max: 59
+            })
+        );
     }
 
     proptest! {

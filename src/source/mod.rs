@@ -42,6 +42,24 @@ pub struct Usage {
     pub max: usize,
 }
 
+/// How often the rows of a query are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// Once.
+    Once,
+    /// Twice from one snapshot: see [`RowStream::again`].
+    Twice,
+}
+
+/// What the planner of a database expects of a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Planned {
+    /// How many rows it gives.
+    pub rows: u64,
+    /// How many bytes these have as text, separators included.
+    pub bytes: u64,
+}
+
 /// A database.
 pub trait Source: Send + Sync {
     /// How its SQL is read.
@@ -63,7 +81,20 @@ pub trait Source: Send + Sync {
     ///
     /// # Errors
     /// Whatever fails before the first rows.
-    fn open(&self, query: BoundQuery) -> BoxFuture<'_, Result<RowStream, SourceError>>;
+    fn open(
+        &self,
+        query: BoundQuery,
+        reading: Reading,
+    ) -> BoxFuture<'_, Result<RowStream, SourceError>>;
+
+    /// What the planner expects of a query, which is not run; `None` where there is no planner to ask.
+    ///
+    /// # Errors
+    /// The planner could not be asked.
+    fn planned<'a>(
+        &'a self,
+        query: &'a BoundQuery,
+    ) -> BoxFuture<'a, Result<Option<Planned>, SourceError>>;
 
     /// Whether the database answers.
     ///

@@ -174,6 +174,7 @@ impl Filling {
     fn start(&mut self, columns: Vec<Column>) -> Event {
         self.buffer.reset(columns.len());
         self.columns.clone_from(&columns);
+        self.rows_before = 0;
         Event::Columns(columns)
     }
 

@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rust_decimal::prelude::ToPrimitive as _;
 
 use super::sink::{RowSink, Stop, hand_over};
-use super::{RowStream, Source, SourceError, Usage, refusal};
+use super::{Planned, Reading, RowStream, Source, SourceError, Usage, refusal};
 use crate::catalog::{BoundQuery, Export, Parameter, SqlDialect, Statement, Value};
 use crate::row::{Cell, Column};
 
@@ -66,17 +66,29 @@ impl Source for SqliteSource {
         Box::pin(self.on_thread(move |connection| describe(&connection, &statement)))
     }
 
-    fn open(&self, query: BoundQuery) -> BoxFuture<'_, Result<RowStream, SourceError>> {
+    fn open(
+        &self,
+        query: BoundQuery,
+        reading: Reading,
+    ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
         Box::pin(async move {
             let (sink, pending) = hand_over();
             let source = self.clone();
             // A thread of its own, not the runtime's pool: a slow reader keeps it for minutes.
             thread::Builder::new()
                 .name("rowlink-sqlite".into())
-                .spawn(move || run(&source, &query, sink))
+                .spawn(move || run(&source, &query, reading, sink))
                 .map_err(|error| SourceError::Unavailable(error.into()))?;
             pending.open().await
         })
+    }
+
+    /// SQLite's planner foretells no number of rows.
+    fn planned<'a>(
+        &'a self,
+        _: &'a BoundQuery,
+    ) -> BoxFuture<'a, Result<Option<Planned>, SourceError>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), SourceError>> {
@@ -117,8 +129,8 @@ fn columns(prepared: &rusqlite::Statement<'_>) -> Vec<Column> {
         .collect()
 }
 
-fn run(source: &SqliteSource, query: &BoundQuery, sink: RowSink) {
-    if let Err(Stop::Failed(error)) = stream(source, query, &sink) {
+fn run(source: &SqliteSource, query: &BoundQuery, reading: Reading, sink: RowSink) {
+    if let Err(Stop::Failed(error)) = stream(source, query, reading, &sink) {
         sink.fail(error);
     }
 }
@@ -129,7 +141,12 @@ impl From<rusqlite::Error> for Stop {
     }
 }
 
-fn stream(source: &SqliteSource, query: &BoundQuery, sink: &RowSink) -> Result<(), Stop> {
+fn stream(
+    source: &SqliteSource,
+    query: &BoundQuery,
+    reading: Reading,
+    sink: &RowSink,
+) -> Result<(), Stop> {
     let mut connection = source.connect()?;
     // The hook alone does not run inside one long instruction such as a count; an interrupt alone
     // is lost when it comes between two steps.
@@ -141,12 +158,28 @@ fn stream(source: &SqliteSource, query: &BoundQuery, sink: &RowSink) -> Result<(
         prepared.raw_bind_parameter(index + 1, bind(parameter))?;
     }
     let (columns, indices) = project(columns(&prepared), query.columns())?;
-    sink.start(columns)?;
+    match reading {
+        Reading::Once => send_rows(&mut prepared, columns, &indices, sink),
+        Reading::Twice => {
+            // The first read begins a snapshot, which both see.
+            connection.execute_batch("begin")?;
+            send_rows(&mut prepared, columns.clone(), &indices, sink)?;
+            send_rows(&mut prepared, columns, &indices, sink)
+        }
+    }
+}
 
+fn send_rows(
+    prepared: &mut rusqlite::Statement<'_>,
+    columns: Vec<Column>,
+    indices: &[usize],
+    sink: &RowSink,
+) -> Result<(), Stop> {
+    sink.start(columns)?;
     let mut rows = prepared.raw_query();
     while let Some(row) = rows.next()? {
         let mut cells = sink.row();
-        for index in &indices {
+        for index in indices {
             match row.get_ref(*index)? {
                 ValueRef::Null => cells.push(Cell::Null),
                 ValueRef::Integer(value) => cells.push(Cell::Integer(value)),

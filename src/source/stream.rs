@@ -128,6 +128,14 @@ impl RowStream {
         Ok(self.ready.take())
     }
 
+    /// The rows once more, from the first: for a query that is read twice, after its last row.
+    ///
+    /// # Errors
+    /// As for those that came first.
+    pub async fn again(self) -> Result<RowStream, SourceError> {
+        PendingStream(self.reader).open().await
+    }
+
     /// Gives a batch back, so that its memory serves again.
     pub fn recycle(&self, batch: RowBatch) {
         // A full return channel only means that there are spares enough.

@@ -69,11 +69,13 @@ fn python_downloads_whole_files_and_leaves_nothing_of_broken_ones() {
     );
     assert_eq!(seen["unproved"], "the");
     assert_eq!(seen["proved"], "9,,row 9 of alice");
+    assert_eq!(seen["exact"], json!([true, 5_000, "count"]));
     assert_eq!(seen["kept"], "what was there before");
     assert_eq!(
         seen["files"],
         json!([
             "book.xlsx",
+            "exact.csv",
             "kept.csv",
             "numbers of März.csv",
             "proved.csv",

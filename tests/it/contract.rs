@@ -171,6 +171,12 @@ fn every_documented_status_and_code_really_occurs() {
     let link = slow.link(json!({"export": "slow", "format": "csv"}));
     call("GET", file, Call::new("GET", link));
 
+    let noise = "select hex(randomblob(abs(random()) % 30000)) as noise where :user = 'alice'";
+    let restless = TestServer::over(&database, vec![("noise.sql", noise)]);
+    let link = restless
+        .link(json!({"export": "noise", "format": "csv", "length": "exact", "estimate": true}));
+    call("GET", file, Call::new("GET", link));
+
     let long = "select printf('%.*c', 40000, 'x') as cell where :user = 'alice'";
     let long = TestServer::over(&database, vec![("long.sql", long)]);
     let link = long.link(json!({"export": "long", "format": "xlsx"}));

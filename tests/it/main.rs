@@ -24,6 +24,7 @@ mod plain_links;
 mod postgres;
 mod postgres_server;
 mod real_data;
+mod sizes;
 mod source_conformance;
 mod sqlite;
 mod statement_log;

@@ -38,6 +38,10 @@ except Problem as problem:
 Path("kept.csv").write_text("what was there before")
 proved = rowlink.link("numbers", "csv", filters={"n": 9}, end_line=True)
 seen["proved"] = proved.download("proved.csv").read_text().splitlines()[-1]
+measured = []
+exact = rowlink.link("numbers", "csv", filters={"n": 5_000}, length="exact", estimate=True)
+path = exact.download("exact.csv", progress=measured.append)
+seen["exact"] = [measured[0].total == path.stat().st_size, exact.estimated_rows, exact.estimated_by]
 broken = rowlink.link("numbers", "csv", filters={"n": 300_000, "fail_at": 250_000}).url
 for name, url in {"broken": broken, "short": sys.argv[4], "unended": sys.argv[5], "unproved": sys.argv[6]}.items():
     try:

@@ -128,7 +128,8 @@ def verify(path, query, now):
             if name.startswith("rl_claim."):
                 if not re.fullmatch(r"rl_claim\.[A-Za-z0-9_]{1,64}", name) or not is_text(value):
                     raise Malformed(name)
-            elif name not in (*grammar, "rl_not_before", "rl_filename", "rl_columns", "rl_timezone", "rl_end_line"):
+            elif name not in (*grammar, "rl_not_before", "rl_filename", "rl_columns", "rl_timezone", "rl_end_line",
+                              "rl_length"):
                 if not name.startswith("rl_csv."):
                     raise Malformed(name)
         issued, expires = int(values["rl_issued"]), int(values["rl_expires"])
@@ -220,6 +221,7 @@ def valid_cases():
     add("claims", "valid", signed(base(rl_claim__org_id="7", rl_claim__region="EU west")))
     add("columns and options", "valid",
         signed(base(rl_columns="id,amount", rl_csv__delimiter=";", rl_csv__bom="true")))
+    add("exact length", "valid", signed(base(rl_length="exact")))
     add("time zone and end line", "valid", signed(base(rl_timezone="Europe/Berlin", rl_end_line="true")))
     add("a list", "valid", signed(base() + [("status", "paid"), ("status", "open"), ("status", "paid")]))
     add("a filter named like a reserved one", "valid", signed(base(RL_user="1", rlx="2", user="3")))

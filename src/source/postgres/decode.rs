@@ -91,6 +91,20 @@ impl Decoder {
         format!("{column}::{kind}")
     }
 
+    /// How many bytes longer a usual value is as text than in a row of a table.
+    pub(super) fn extra_text_bytes(self) -> u64 {
+        match self {
+            Decoder::Int2 | Decoder::Int4 => 2,
+            Decoder::Boolean | Decoder::Float4 | Decoder::Float8 => 4,
+            Decoder::Date => 6,
+            Decoder::Time => 7,
+            Decoder::LocalTimestamp => 11,
+            Decoder::Timestamp => 12,
+            Decoder::Uuid => 20,
+            _ => 0,
+        }
+    }
+
     /// How the values must be sent.
     pub(super) fn format(self) -> Format {
         match self {

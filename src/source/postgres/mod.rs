@@ -5,6 +5,7 @@
 
 mod connect;
 mod decode;
+mod estimate;
 mod formats;
 mod parameter;
 mod plan;
@@ -31,7 +32,7 @@ use self::connect::Connector;
 use self::plan::Plan;
 use self::pool::Connections;
 use super::sink::hand_over_from_task;
-use super::{RowStream, Source, SourceError, Usage, causes, refusal};
+use super::{Planned, Reading, RowStream, Source, SourceError, Usage, causes, refusal};
 use crate::catalog::{BoundQuery, Export, SqlDialect};
 use crate::row::Column;
 
@@ -119,14 +120,31 @@ impl Source for PostgresSource {
         })
     }
 
-    fn open(&self, query: BoundQuery) -> BoxFuture<'_, Result<RowStream, SourceError>> {
+    fn open(
+        &self,
+        query: BoundQuery,
+        reading: Reading,
+    ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
         Box::pin(async move {
             let plan = self.plan(&query.export().name);
             let plan = plan.ok_or_else(|| refusal("the export was never described"))?;
             let (sink, pending) = hand_over_from_task();
-            let run = stream::run(self.shared.clone(), query, plan, sink);
+            let run = stream::run(self.shared.clone(), query, reading, plan, sink);
             self.runtime.spawn(self.queries.track_future(run));
             pending.open().await
+        })
+    }
+
+    fn planned<'a>(
+        &'a self,
+        query: &'a BoundQuery,
+    ) -> BoxFuture<'a, Result<Option<Planned>, SourceError>> {
+        Box::pin(async move {
+            let plan = self.plan(&query.export().name);
+            let plan = plan.ok_or_else(|| refusal("the export was never described"))?;
+            let planned = estimate::of(self.shared.clone(), query.clone(), plan);
+            let planned = self.runtime.spawn(planned).await;
+            planned.unwrap_or(Err(SourceError::Cut)).map(Some)
         })
     }
 

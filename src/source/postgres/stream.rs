@@ -18,12 +18,13 @@ use crate::catalog::BoundQuery;
 use crate::row::{Cell, Column, RowBuffer};
 use crate::source::sink::{Stop, TaskRowSink};
 use crate::source::stream::HURRY_AFTER;
-use crate::source::{SourceError, refusal};
+use crate::source::{Reading, SourceError, refusal};
 
 /// Runs a query to its end, or until its reader leaves.
 pub(super) async fn run(
     shared: Arc<Shared>,
     query: BoundQuery,
+    reading: Reading,
     plan: Arc<Plan>,
     mut sink: TaskRowSink,
 ) {
@@ -38,7 +39,7 @@ pub(super) async fn run(
         Err(error) => return sink.fail(error).await,
     };
     let outcome = tokio::select! {
-        outcome = stream(&shared, &loan, &query, &plan, &mut sink) => outcome,
+        outcome = read(&shared, &loan, &query, reading, &plan, &mut sink) => outcome,
         () = gone => Err(Stop::ReaderGone),
     };
     match outcome {
@@ -62,28 +63,48 @@ pub(super) async fn run(
     }
 }
 
-async fn stream(
+/// Sends the rows, all but the end of the last reading.
+async fn read(
     shared: &Shared,
     loan: &Loan,
+    query: &BoundQuery,
+    reading: Reading,
+    plan: &Plan,
+    sink: &mut TaskRowSink,
+) -> Result<(), Stop> {
+    let settings = Settings::of(query, loan.version, &shared.options);
+    stream(loan, Some(&settings), query, plan, sink).await?;
+    if reading == Reading::Twice {
+        sink.finish().await?;
+        stream(loan, None, query, plan, sink).await?;
+    }
+    Ok(())
+}
+
+/// Runs the query, after the settings of its transaction where it is the first.
+async fn stream(
+    loan: &Loan,
+    settings: Option<&Settings>,
     query: &BoundQuery,
     plan: &Plan,
     sink: &mut TaskRowSink,
 ) -> Result<(), Stop> {
-    let chosen = plan
-        .choose(query.columns())
-        .map_err(|name| refusal(format!("no column `{name}` any more")))?;
+    let chosen = plan.choose(query.columns()).map_err(gone)?;
     let sql = plan.select(&chosen);
-    let settings = Settings::of(query, loan.version, &shared.options);
-    let value =
-        |(kind, variable): &(Type, usize)| (AsText(&query.parameters()[*variable]), kind.clone());
-    // Sent together, so that there is one round trip until the first row. Of the three answers the
-    // third has the rows.
+    // Sent together, so that there is one round trip until the first row. After the two answers to
+    // the settings comes the one with the rows.
+    let answers_before = if settings.is_some() { 2 } else { 0 };
     let formats = chosen.iter().map(|(_, decoder)| decoder.format()).collect();
-    let mut chunks = loan.valve.divert(2, formats);
+    let mut chunks = loan.valve.divert(answers_before, formats);
+    let begin = async {
+        match settings {
+            Some(settings) => settings.begin(&loan.client).await,
+            None => Ok(()),
+        }
+    };
     let (begun, rest) = tokio::join!(
-        settings.begin(&loan.client),
-        loan.client
-            .query_typed_raw(&sql, plan.parameters.iter().map(value))
+        begin,
+        loan.client.query_typed_raw(&sql, values(plan, query))
     );
     begun.map_err(|error| run_failure(&error))?;
     let rest = rest.map_err(|error| refused(&error, plan))?;
@@ -124,6 +145,22 @@ async fn stream(
         // The server counts too.
         None | Some(Ok(_)) => Err(SourceError::Cut.into()),
     }
+}
+
+/// The parameters of the query, each with its type.
+pub(super) fn values<'q>(
+    plan: &'q Plan,
+    query: &'q BoundQuery,
+) -> impl ExactSizeIterator<Item = (AsText<'q>, Type)> {
+    plan.parameters.iter().map(|(kind, variable)| {
+        let parameter = &query.parameters()[*variable];
+        (AsText(parameter), kind.clone())
+    })
+}
+
+/// The link names a column that the statement had when it was issued.
+pub(super) fn gone(column: String) -> SourceError {
+    refusal(format!("no column `{column}` any more"))
 }
 
 /// Splits the next `DataRow` off; returns what follows its head.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Literal, Union
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 from uuid import UUID
@@ -31,6 +31,11 @@ class Link:
     expires_in: int
     filename: str
     content_type: str
+    #: About how large the file will be; with `estimate` only, and `None` where that is not known.
+    estimated_rows: int | None = None
+    estimated_bytes: int | None = None
+    #: `planner`, `count`, or `partial-count`: then there is more than was counted.
+    estimated_by: str | None = None
 
     def download(
         self,
@@ -65,6 +70,8 @@ class Rowlink:
         columns: Sequence[str] | None = None,
         timezone: str | None = None,
         end_line: bool | None = None,
+        length: Literal["exact"] | None = None,
+        estimate: bool | None = None,
         csv: Mapping[str, Any] | None = None,
         xlsx: Mapping[str, Any] | None = None,
         user: str | None = None,
@@ -72,6 +79,8 @@ class Rowlink:
         """Issues a link. Raises `Problem` where that is refused.
 
         With `end_line`, a CSV ends with a proof that it is whole, which `download` checks and takes off.
+        With `length="exact"` it comes with its length, for a progress in percent, and is read twice by the server.
+        With `estimate`, the link says about how large the file will be.
         """
         body = {
             "export": export,
@@ -82,12 +91,14 @@ class Rowlink:
             "columns": columns,
             "timezone": timezone,
             "end_line": end_line,
+            "length": length,
+            "estimate": estimate,
             "csv": csv,
             "xlsx": xlsx,
             "user": user,
         }
         answer = self._ask("POST", "/v1/links", body)
-        return Link(**{name: answer[name] for name in Link.__dataclass_fields__})
+        return Link(**{name: answer[name] for name in Link.__dataclass_fields__ if name in answer})
 
     def exports(self) -> list[dict[str, Any]]:
         """What this credential may export: filters, columns, formats."""

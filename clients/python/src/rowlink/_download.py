@@ -30,7 +30,7 @@ class Progress:
 
     #: Bytes that are here.
     bytes: int
-    #: Bytes in all, where the server knows: small files alone.
+    #: Bytes in all, where the server knows: small files, and those with an exact length.
     total: int | None
 
 
@@ -44,7 +44,8 @@ def download(
     """Downloads a signed URL to `path`, in memory that does not grow with the file.
 
     The bytes go to a temporary file beside it, which is renamed when it is whole: by its length or the end
-    of its chunks, a workbook by its central directory too, a CSV by its end line where the link has one. `timeout` is for each wait, in seconds.
+    of its chunks, a workbook by its central directory too, a CSV by its end line where the link has one.
+    `timeout` is for each wait, in seconds.
 
     Raises `Problem` for a link that is refused, `IncompleteDownload` for one that breaks off.
     """

@@ -1,0 +1,98 @@
+//! About how much a link will give, for whoever asks before the click.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::download::TextFile;
+use super::open::Accepted;
+use super::{Exporter, IssuedLink};
+use crate::format::Format;
+use crate::source::{Reading, SourceError, causes};
+
+/// An answer without an estimate is better than a late one.
+const TIMEOUT: Duration = Duration::from_millis(500);
+/// Where rows must be counted, this long and this many at most.
+const COUNTING: Duration = Duration::from_millis(200);
+const ROWS_COUNTED_MAX: u64 = 100_000;
+
+/// How much a file will be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Estimate {
+    /// How many rows it will have.
+    pub rows: u64,
+    /// How many bytes, uncompressed. Nobody knows that of a workbook.
+    pub bytes: Option<u64>,
+    /// How sure that is.
+    pub kind: EstimateKind,
+}
+
+/// How sure an estimate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EstimateKind {
+    /// What the database's planner expects.
+    Planned,
+    /// Counted, a moment ago.
+    Counted,
+    /// Counted for as long as was worth it: there are more.
+    AtLeast,
+}
+
+impl Exporter {
+    /// About how much a link gives that was issued at `now`; `None` where that cannot be known soon.
+    /// It costs no link: what fails here will be said by the download.
+    pub async fn estimate(&self, issued: &IssuedLink, now: u64) -> Option<Estimate> {
+        let link = &issued.link;
+        let (_, query) = issued.url.split_once('?')?;
+        let accepted = self.accept(&link.export, link.format, query, now).ok()?;
+        let deadline = Instant::now() + TIMEOUT;
+        let estimated = timeout_at(deadline, self.estimate_of(accepted)).await;
+        let estimated = estimated.unwrap_or(Err(SourceError::TooSlow));
+        let failed = |error: &SourceError| {
+            tracing::warn!(link_id = %link.id, cause = causes(error), "no estimate");
+        };
+        estimated.inspect_err(failed).ok()
+    }
+
+    async fn estimate_of(&self, accepted: Accepted) -> Result<Estimate, SourceError> {
+        let is_text = accepted.link.format != Format::Xlsx;
+        let source = self.source_of(&accepted.query);
+        let estimate = match source.planned(&accepted.query).await? {
+            Some(planned) => Estimate {
+                rows: planned.rows,
+                bytes: Some(planned.bytes),
+                kind: EstimateKind::Planned,
+            },
+            None => {
+                let rows = source.open(accepted.query, Reading::Once).await?;
+                count(TextFile::new(rows, accepted.output)).await?
+            }
+        };
+        Ok(Estimate {
+            bytes: estimate.bytes.filter(|_| is_text),
+            ..estimate
+        })
+    }
+}
+
+/// Makes the file without sending it, or the beginning of a long one.
+async fn count(mut file: TextFile) -> Result<Estimate, SourceError> {
+    let until = Instant::now() + COUNTING;
+    let mut bytes = 0;
+    let kind = loop {
+        match timeout_at(until, file.next_chunk()).await {
+            Ok(Ok(None)) => break EstimateKind::Counted,
+            Ok(Ok(Some(chunk))) => bytes += chunk.len() as u64,
+            Ok(Err(error)) => return Err(error),
+            Err(_) => break EstimateKind::AtLeast,
+        }
+        if file.rows_written() >= ROWS_COUNTED_MAX {
+            break EstimateKind::AtLeast;
+        }
+    };
+    Ok(Estimate {
+        rows: file.rows_written(),
+        bytes: Some(bytes),
+        kind,
+    })
+}

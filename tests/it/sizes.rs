@@ -1,0 +1,281 @@
+//! How large a file will be: about, with the link; exactly, before its first byte.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::postgres::Cluster;
+use crate::harness::{Call, Deployment, TestServer, sqlite_url};
+
+const ROWS: usize = 100_000;
+
+/// A database with a table `lines` of the columns `n`, `at`, `word` and [`ROWS`] rows.
+struct Lines {
+    name: &'static str,
+    url: String,
+    file: PathBuf,
+    _folder: TempDir,
+}
+
+impl Lines {
+    fn both(database: &'static str) -> [Lines; 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("lines.db");
+        let connection = Connection::open(&file).unwrap();
+        let made = connection.execute_batch(&format!(
+            "pragma journal_mode = wal; create table lines (n integer, at text, word text);
+             create index lines_n on lines (n);
+             with recursive i(n) as (select 1 union all select n + 1 from i where n < {ROWS})
+             insert into lines select n, '2026-01-31T10:00:00Z', 'word ' || n from i"
+        ));
+        made.unwrap();
+        let sqlite = Lines {
+            name: "SQLite",
+            url: sqlite_url(&file),
+            file,
+            _folder: folder,
+        };
+        let sql = format!(
+            "create table lines (n int, at timestamptz, word text);
+             create index lines_n on lines (n);
+             insert into lines select n, '2026-01-31T10:00:00Z', 'word ' || n from generate_series(1, {ROWS}) as n;
+             analyze lines"
+        );
+        let postgres = Lines {
+            name: "PostgreSQL",
+            url: Cluster::shared().database(database, &sql),
+            file: PathBuf::from(database),
+            _folder: tempfile::tempdir().unwrap(),
+        };
+        [sqlite, postgres]
+    }
+
+    fn execute(&self, sql: &str) {
+        match self.name {
+            "SQLite" => Connection::open(&self.file)
+                .unwrap()
+                .execute_batch(sql)
+                .unwrap(),
+            _ => drop(Cluster::shared().psql(self.file.to_str().unwrap(), sql)),
+        }
+    }
+
+    fn serve(&self) -> TestServer {
+        let lines = "select n, at, word from lines where :user = 'alice' and n <= :to";
+        let lines =
+            format!("/*---\n[filters.to]\ntype = 'integer'\nrequired = true\n---*/\n{lines}");
+        Deployment::over(self.url.clone(), vec![("lines.sql", &lines)]).start()
+    }
+}
+
+fn request(to: usize) -> Value {
+    json!({"export": "lines", "format": "csv", "filters": {"to": to}, "length": "exact"})
+}
+
+/// A query whose row has another length each time, and so many of them.
+fn restless(rows: usize) -> String {
+    format!(
+        "with recursive i(n) as (select 1 union all select n + 1 from i where n < {rows})
+         select n, hex(randomblob(abs(random()) % 30000 / {rows})) as noise from i where :user = 'alice'"
+    )
+}
+
+/// Tells another thread to stop, also when the test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn an_exact_length_comes_before_the_first_byte_while_the_table_grows() {
+    for lines in Lines::both("sizes_exact") {
+        let server = lines.serve();
+        let (stopped, inserted) = (AtomicBool::new(false), AtomicU64::new(0));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stopped.load(Ordering::SeqCst) {
+                    lines.execute("insert into lines values (1, '2026-01-31T10:00:00Z', 'late')");
+                    inserted.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+            let _stop = Stop(&stopped);
+            // Until rows were inserted while one was under way.
+            loop {
+                let before = inserted.load(Ordering::SeqCst);
+                let answer = Call::new("GET", server.link(request(ROWS)))
+                    .header("accept-encoding", "gzip, zstd")
+                    .send();
+                let during = inserted.load(Ordering::SeqCst) - before;
+                assert_eq!(answer.status, 200, "{}: {}", lines.name, answer.text());
+                assert_eq!(
+                    answer.header("content-length"),
+                    answer.body.len().to_string()
+                );
+                assert!(answer.headers.get("content-encoding").is_none());
+                assert!(answer.rows().len() > ROWS);
+                if during > 1 {
+                    break;
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn an_exact_length_counts_the_end_line_and_holds_for_small_and_empty_files() {
+    for lines in Lines::both("sizes_small") {
+        let server = lines.serve();
+        for to in [0, 3, 50_000] {
+            let mut with_end = request(to);
+            with_end["end_line"] = json!(true);
+            let answer = server.download(with_end);
+            assert_eq!(
+                answer.header("content-length"),
+                answer.body.len().to_string()
+            );
+            let mut plain = request(to);
+            plain["length"] = Value::Null;
+            let plain = server.download(plain).body;
+            assert!(answer.body.starts_with(&plain), "{}", lines.name);
+            assert!(answer.text()[plain.len()..].starts_with(&format!("#rowlink-end,rows={to},")));
+        }
+        let head = Call::new("HEAD", server.link(request(3))).send();
+        assert_eq!(head.status, 200);
+    }
+}
+
+#[test]
+fn a_query_that_gives_other_rows_each_time_is_refused_or_visibly_cut() {
+    let (one, many) = (restless(1), restless(10_000));
+    let server = TestServer::with_exports(vec![("one.sql", &one), ("many.sql", &many)]);
+    let link =
+        |export: &str| server.link(json!({"export": export, "format": "csv", "length": "exact"}));
+    let answer = Call::new("GET", link("one")).send();
+    assert_eq!(answer.problem(), (500, "not-repeatable".into()));
+    let run = Command::new("curl")
+        .args(["-sS", "-o", "/dev/null", &link("many")])
+        .output();
+    let run = run.unwrap();
+    assert_eq!(
+        run.status.code(),
+        Some(18),
+        "{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
+}
+
+#[test]
+fn a_length_is_exact_or_not_asked_for_and_no_workbook_has_one() {
+    let server = TestServer::start();
+    let ask = |format: &str, length: Value| {
+        let filters = json!({"n": 1});
+        server.issue(
+            json!({"export": "numbers", "format": format, "filters": filters, "length": length}),
+        )
+    };
+    for (format, length) in [
+        ("csv", json!("about")),
+        ("csv", json!(true)),
+        ("xlsx", json!("exact")),
+    ] {
+        assert_eq!(ask(format, length).fields(), ["length"]);
+    }
+    assert_eq!(ask("xlsx", Value::Null).status, 200);
+    let link = server.link(
+        json!({"export": "numbers", "format": "csv", "filters": {"n": 1}, "length": "exact"}),
+    );
+    let other = link.replace("rl_length=exact&", "");
+    assert_eq!(
+        Call::new("GET", other).send().problem(),
+        (403, "bad-signature".into())
+    );
+}
+
+/// Issues with an estimate; returns the link's URL, and rows, bytes and by what.
+fn estimate(server: &TestServer, mut request: Value) -> (String, Value) {
+    request["estimate"] = json!(true);
+    let answer = server.issue(request);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let answer = answer.json();
+    let estimate = json!([
+        answer["estimated_rows"],
+        answer["estimated_bytes"],
+        answer["estimated_by"]
+    ]);
+    (answer["url"].as_str().unwrap().to_owned(), estimate)
+}
+
+#[test]
+fn an_estimate_is_counted_where_that_is_quick_and_planned_where_there_is_a_planner() {
+    for lines in Lines::both("sizes_estimate") {
+        let server = lines.serve();
+        let mut asked = request(1234);
+        asked["length"] = Value::Null;
+        let (url, estimate_of_csv) = estimate(&server, asked.clone());
+        let file = Call::new("GET", url).send();
+        let near = |seen: &Value, real: usize| {
+            let (seen, real) = (seen.as_f64().unwrap(), real as f64);
+            assert!(
+                (seen / real - 1.0).abs() < 0.2,
+                "{}: {seen} for {real}",
+                lines.name
+            );
+        };
+        near(&estimate_of_csv[0], 1234);
+        near(&estimate_of_csv[1], file.body.len());
+        if lines.name == "SQLite" {
+            assert_eq!(estimate_of_csv, json!([1234, file.body.len(), "count"]));
+        } else {
+            assert_eq!(estimate_of_csv[2], "planner");
+        }
+        asked["format"] = json!("xlsx");
+        let (_, of_workbook) = estimate(&server, asked);
+        assert_eq!(of_workbook[0], estimate_of_csv[0]);
+        assert_eq!(
+            of_workbook[1],
+            Value::Null,
+            "nobody knows how well it compresses"
+        );
+    }
+}
+
+#[test]
+fn counting_stops_in_time_and_a_database_that_does_not_answer_costs_no_link() {
+    let endless = "with recursive i(n) as (select 1 union all select n + 1 from i) select n from i where :user = 'alice'";
+    let silent = "with recursive i(n) as (select 1 union all select n + 1 from i) select count(*) as n from i where :user = 'alice'";
+    let server = TestServer::with_exports(vec![("endless.sql", endless), ("silent.sql", silent)]);
+    let begun = Instant::now();
+    let (_, many) = estimate(&server, json!({"export": "endless", "format": "csv"}));
+    assert!(many[0].as_u64().unwrap() > 100, "{many}");
+    assert_eq!(many[2], "partial-count");
+    let (_, none) = estimate(&server, json!({"export": "silent", "format": "csv"}));
+    assert_eq!(none, json!([null, null, null]));
+    assert!(begun.elapsed() < Duration::from_secs(10));
+
+    let plain = server
+        .issue(json!({"export": "endless", "format": "csv"}))
+        .json();
+    assert!(plain.get("estimated_rows").is_none(), "{plain}");
+    let wrong = server.issue(json!({"export": "endless", "format": "csv", "estimate": "yes"}));
+    assert_eq!(wrong.fields(), ["estimate"]);
+
+    let cluster = Cluster::start();
+    let url = cluster.database("gone", "");
+    let server = Deployment::over(
+        url,
+        vec![("one.sql", "select 1 as one where :user = 'alice'")],
+    )
+    .start();
+    cluster.control(&["stop", "-m", "immediate"]);
+    let (_, none) = estimate(&server, json!({"export": "one", "format": "csv"}));
+    assert_eq!(none, json!([null, null, null]));
+}
