@@ -53,9 +53,17 @@ install_python_tools() {
 
 # Drives Debian's Chromium; brings none of its own.
 install_browser_driver() {
-  [ -d "$tools/browser/node_modules/playwright-core" ] && return
-  echo "setup: installing playwright-core"
-  npm install --silent --no-audit --no-fund --prefix "$tools/browser" playwright-core@1.64.1 >/dev/null
+  [ -d "$tools/browser/node_modules/axe-core" ] && return
+  echo "setup: installing playwright-core and axe-core"
+  npm install --silent --no-audit --no-fund --prefix "$tools/browser" \
+    playwright-core@1.64.1 axe-core@4.14.1 >/dev/null
+}
+
+# The compiler and bundlers of the JavaScript client and its example.
+install_client_tools() {
+  [ -d clients/js/node_modules/vite ] && return
+  echo "setup: installing the tools of clients/js"
+  (cd clients/js && npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts >/dev/null)
 }
 
 # Real flight records: 336,776 rows with NULLs, dates and text.
@@ -88,5 +96,6 @@ install_packages "$@"
 install_rust_components
 install_python_tools
 install_browser_driver
+install_client_tools
 fetch_flights
 fetch_naughty_strings

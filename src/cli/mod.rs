@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::auth::NewApiKey;
 use crate::catalog::{Catalog, Dialects, Fault};
-use crate::config::{Config, Log, Reload};
+use crate::config::{Config, Log, Reload, cors_origin};
 use crate::demo::{self, Demo};
 use crate::end_line;
 use crate::export::Exporter;
@@ -56,6 +56,9 @@ struct DemoArgs {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:8080")]
     bind: SocketAddr,
+    /// Let pages of this origin ask too, such as http://localhost:5173. Can be given several times
+    #[arg(long = "allow-origin", value_name = "ORIGIN", value_parser = cors_origin)]
+    origins: Vec<String>,
 }
 
 #[derive(Args)]
@@ -145,7 +148,7 @@ async fn demo(args: DemoArgs) -> Result<(), Faults> {
         service,
         welcome,
         folder,
-    } = Demo::build(address, system_clock()).await?;
+    } = Demo::build(address, args.origins, system_clock()).await?;
     println!("{welcome}");
     let sockets = Sockets {
         public,

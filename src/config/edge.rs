@@ -11,7 +11,7 @@ use crate::http::{Edge, ProxyHeader};
 
 pub(super) fn edge(variables: &mut Variables, faults: &mut Faults, metrics_apart: bool) -> Edge {
     let origins = variables.cors_origins.take().unwrap_or_default();
-    let origins = list(&origins).map(origin).collect::<Result<_, _>>();
+    let origins = list(&origins).map(cors_origin).collect::<Result<_, _>>();
     let proxies = variables.trusted_proxies.take().unwrap_or_default();
     let proxies = list(&proxies).map(network).collect::<Result<_, _>>();
     let return_url = variables.return_url.take().map(|text| web_url(&text));
@@ -58,7 +58,10 @@ pub(super) fn tls(variables: &Variables, faults: &mut Faults) -> Option<TlsPem> 
 }
 
 /// An origin as browsers send it (RFC 6454, section 6.1).
-fn origin(text: &str) -> Result<String, &'static str> {
+///
+/// # Errors
+/// It is none, or written otherwise.
+pub fn cors_origin(text: &str) -> Result<String, &'static str> {
     let expected = "expected origins like https://shop.example.com, separated by commas";
     let url = Url::parse(text).map_err(|_| expected)?;
     let origin = url.origin();

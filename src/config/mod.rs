@@ -25,6 +25,7 @@ use crate::link::{Keyring, Revocations};
 use faults::{Faults, read};
 
 pub use database::DatabaseUrl;
+pub use edge::cors_origin;
 pub use faults::ConfigFault;
 pub use log::Log;
 pub use reload::Reload;

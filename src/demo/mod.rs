@@ -39,11 +39,16 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Makes the database, a signing key and a token for each demo user.
+    /// Makes the database, a signing key and a token for each demo user. Pages of the `origins` may ask
+    /// it too.
     ///
     /// # Errors
     /// The database cannot be written.
-    pub async fn build(address: SocketAddr, clock: Clock) -> Result<Demo, Vec<String>> {
+    pub async fn build(
+        address: SocketAddr,
+        origins: Vec<String>,
+        clock: Clock,
+    ) -> Result<Demo, Vec<String>> {
         let fail = |error: &dyn std::error::Error| vec![format!("demo: {error}")];
         let folder = tempfile::Builder::new()
             .prefix("rowlink-demo-")
@@ -72,8 +77,12 @@ impl Demo {
         );
         let issuer = issuer.expect("a generated key is long enough for a secret");
         let door = Door::new(vec![issuer], None);
+        let edge = Edge {
+            cors_origins: origins,
+            ..Edge::default()
+        };
         Ok(Demo {
-            service: Service::new(exporter, door, clock, Edge::default()).with_files(page(&tokens)),
+            service: Service::new(exporter, door, clock, edge).with_files(page(&tokens)),
             welcome: welcome(address, &tokens),
             folder,
         })

@@ -1,16 +1,14 @@
 //! What browsers see: pages, other origins, codings, and the names of saved files.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::io::Read as _;
+use std::process::Command;
 
 use flate2::read::GzDecoder;
 use rowlink::http::Edge;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::process::interrupt;
-use crate::harness::{Answer, Call, TestServer, begin, is_whole, token, tool, unchunked};
+use crate::harness::{Answer, Call, TestServer, begin, browse, is_whole, token, unchunked};
 
 const NAVIGATION: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
@@ -286,20 +284,6 @@ fn the_first_rows_of_a_slow_query_arrive_coded_before_the_rest_exists() {
     drop(begin(&url));
 }
 
-/// What Chromium saw.
-fn browse(task: &serde_json::Value) -> serde_json::Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/browse.mjs");
-    let run = Command::new("node")
-        .arg(script)
-        .arg(task.to_string())
-        .arg(tool("browser"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&run.stderr);
-    assert!(run.status.success(), "{said}");
-    serde_json::from_slice(&run.stdout).unwrap()
-}
-
 #[test]
 fn files_are_saved_under_their_names_by_chromium_and_by_curl() {
     let server = TestServer::start();
@@ -387,45 +371,4 @@ fn an_error_page_is_readable_on_a_phone_by_day_and_night_and_asks_for_nothing_el
         backgrounds.push(seen["background"].clone());
     }
     assert_ne!(backgrounds[0], backgrounds[1], "day and night look alike");
-}
-
-#[test]
-fn the_demos_page_exports_in_a_browser_takes_the_link_apart_and_names_what_is_missing() {
-    let mut demo = Command::new(env!("CARGO_BIN_EXE_rowlink"))
-        .args(["demo", "--bind", "127.0.0.1:0"])
-        .env_clear()
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut welcome = BufReader::new(demo.stdout.take().unwrap()).lines();
-    let origin = welcome.by_ref().map_while(Result::ok).find_map(|line| {
-        let origin = line.split("sample orders at ").nth(1)?;
-        Some(origin.to_owned())
-    });
-    let seen = browse(&json!({"demo": origin.unwrap()}));
-    assert_eq!(seen["errors"], json!([]));
-    assert_eq!(seen["name"], "Bestellungen März.csv");
-    assert!(seen["rows"].as_u64().unwrap() > 1000, "{seen}");
-    assert_eq!(
-        seen["refusal"],
-        "403 bad-signature: the signature does not match the link"
-    );
-    let parts = seen["parts"].as_str().unwrap();
-    for part in [
-        "bob",
-        "orders.csv",
-        "2026-06-01",
-        "paid",
-        "Bestellungen März",
-    ] {
-        assert!(parts.contains(part), "no {part} in {parts}");
-    }
-    assert_eq!(
-        (&seen["fault"], &seen["invalid"]),
-        (&json!("from: is required"), &json!("filter-from"))
-    );
-    assert_eq!(seen["overflows"], false);
-    interrupt(&demo, "-INT");
-    assert!(demo.wait().unwrap().success());
 }

@@ -6,6 +6,7 @@
 mod auth;
 mod bad_input;
 mod browsers;
+mod button;
 mod catalog;
 mod cli;
 mod clients;

@@ -57,7 +57,9 @@ function showExport() {
 }
 
 function showFormat() {
-  element("delimiter-field").hidden = chosen("format") !== "csv";
+  const isCsv = chosen("format") === "csv";
+  element("delimiter-field").hidden = element("exact-field").hidden = !isCsv;
+  showEstimate();
 }
 
 function filterField(filter) {
@@ -117,19 +119,23 @@ async function ask(method, path, body) {
   return read;
 }
 
-async function issue(event) {
-  event.preventDefault();
-  showFault(null);
+function request() {
   const format = chosen("format");
   const delimiter = element("delimiter").value;
-  const request = {
+  return {
     export: exported().name, format, filters: filterValues(),
     expires_in: Number(element("seconds").value),
     filename: element("filename").value || null,
+    length: format === "csv" && element("exact").checked ? "exact" : null,
     csv: format === "csv" && delimiter ? { delimiter } : null,
   };
+}
+
+async function issue(event) {
+  event.preventDefault();
+  showFault(null);
   try {
-    link = await ask("POST", "/v1/links", request);
+    link = await ask("POST", "/v1/links", request());
     link.opened = performance.now();
     download();
     showLink();
@@ -137,6 +143,25 @@ async function issue(event) {
     if (!(problem instanceof Problem)) throw problem;
     showFault(problem.body);
   }
+}
+
+const number = new Intl.NumberFormat("en");
+let estimates = 0;
+
+/** How much it will be, before the click. What does not fit is said at the click. */
+async function showEstimate() {
+  const latest = ++estimates;
+  await new Promise((resolve) => setTimeout(resolve, 250));
+  if (latest !== estimates) return;
+  const answer = await ask("POST", "/v1/links", { ...request(), estimate: true }).catch(() => null);
+  if (latest !== estimates) return;
+  element("estimate").textContent = answer?.estimated_rows == null ? "" : inWords(answer);
+}
+
+function inWords({ estimated_rows: rows, estimated_bytes: bytes, estimated_by: by }) {
+  const size = bytes == null ? "" : `, ${number.format(Math.max(1, Math.round(bytes / 1000)))} kB`;
+  const sure = { planner: "About ", count: "", "partial-count": "More than " }[by];
+  return `${sure}${number.format(rows)} rows${size}`;
 }
 
 /** A click on a link: the page stays, and the browser shows its own bar. */
@@ -160,7 +185,7 @@ function showFault(problem) {
 function parts(url) {
   const { pathname, searchParams } = new URL(url);
   const own = [...searchParams].filter(([name]) => !name.startsWith("rl_"));
-  const options = [...searchParams].filter(([name]) => /^rl_(csv|xlsx|columns|filename|timezone)/.test(name));
+  const options = [...searchParams].filter(([name]) => /^rl_(csv|xlsx|columns|filename|timezone|length)/.test(name));
   return [
     ["Who", "who", searchParams.get("rl_user")],
     ["What", "what", pathname.split("/").pop()],
@@ -211,6 +236,7 @@ async function copyAsCurl() {
 
 element("users").append(...radios("user", demo.users.map((user) => user.name), (name) => [name], showCatalog));
 element("export").addEventListener("submit", issue);
+element("export").addEventListener("input", showEstimate);
 element("again").addEventListener("click", download);
 element("tamper").addEventListener("click", tamper);
 element("copy").addEventListener("click", copyAsCurl);

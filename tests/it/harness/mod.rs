@@ -228,6 +228,20 @@ pub fn is_whole(answer: &[u8]) -> bool {
     unchunked(answer).1
 }
 
+/// Gives a real Chromium a task; returns what it saw.
+pub fn browse(task: &Value) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/browser/run.mjs");
+    let run = Command::new("node")
+        .arg(script)
+        .arg(task.to_string())
+        .arg(tool("browser"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{said}");
+    serde_json::from_slice(&run.stdout).unwrap()
+}
+
 /// Runs a script that stands beside the tests; returns what it prints. A failure is one of the test.
 pub fn python(script: &str, arguments: &[&OsStr]) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");

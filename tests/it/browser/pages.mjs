@@ -1,22 +1,9 @@
-// Drives a real Chromium for the tests. Reads a task as JSON from the first argument, prints what it saw
-// as JSON.
+// What a person sees: saved files, error pages, the demo's page.
 import { createHash } from "node:crypto";
-import { createRequire } from "node:module";
 import { readFile } from "node:fs/promises";
 
-const [taskText, modules] = process.argv.slice(2);
-const { chromium } = createRequire(`${modules}/`)("playwright-core");
-const task = JSON.parse(taskText);
-
-// Chromium would look for its maker's hosts, and a sandbox cannot be had by root.
-const browser = await chromium.launch({
-  executablePath: "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run"],
-});
-
 // Opens each link as a click does; what does Chromium save, and under which name?
-async function downloads(urls) {
+export async function downloads(browser, urls) {
   const context = await browser.newContext({ acceptDownloads: true });
   const saved = [];
   for (const url of urls) {
@@ -36,7 +23,7 @@ async function downloads(urls) {
 }
 
 // Opens a page that is an error; what does a person see, and what does the page ask for?
-async function page({ url, width, colorScheme }) {
+export async function page(browser, { url, width, colorScheme }) {
   const context = await browser.newContext({ viewport: { width, height: 640 }, colorScheme });
   const page = await context.newPage();
   const asked = [];
@@ -56,7 +43,7 @@ async function page({ url, width, colorScheme }) {
 }
 
 // Presses Export on the demo's page as bob; what is saved, and what does the page say?
-async function demo(origin) {
+export async function demo(browser, origin) {
   const context = await browser.newContext({ viewport: { width: 390, height: 844 }, acceptDownloads: true });
   const page = await context.newPage();
   const errors = [];
@@ -71,6 +58,9 @@ async function demo(origin) {
   await page.getByLabel("from", { exact: true }).fill("2026-06-01");
   await page.getByLabel("paid", { exact: true }).check();
   await page.getByLabel("File name").fill("Bestellungen März");
+  await page.getByLabel("Percentage").check();
+  await page.locator("#estimate:not(:empty)").waitFor();
+  const estimate = await page.locator("#estimate").innerText();
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export" }).click()]);
   const content = await readFile(await download.path(), "utf8");
   await page.getByRole("button", { name: "Tamper with it" }).click();
@@ -82,6 +72,7 @@ async function demo(origin) {
   return {
     name: download.suggestedFilename(),
     rows: content.split("\r\n").length,
+    estimate,
     refusal,
     parts,
     fault: await page.locator(".fault").innerText(),
@@ -90,9 +81,3 @@ async function demo(origin) {
     errors,
   };
 }
-
-const modes = { downloads, page, demo };
-const [[mode, argument]] = Object.entries(task);
-const result = await modes[mode](argument);
-console.log(JSON.stringify(result));
-await browser.close();

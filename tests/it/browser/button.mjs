@@ -1,0 +1,230 @@
+// An Export button in pages of another origin: the React example, and the client package by itself.
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname, join } from "node:path";
+
+const client = join(import.meta.dirname, "../../../clients/js");
+const types = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".json": "application/json" };
+
+/** Serves the example's pages, the package under /client, and this configuration. */
+async function serve(port, config) {
+  const server = createServer(async (request, response) => {
+    const path = new URL(request.url, "http://x").pathname;
+    const file = path.startsWith("/client/")
+      ? join(client, "dist", path.slice("/client/".length))
+      : join(client, "examples/react/dist", path === "/" ? "index.html" : path);
+    try {
+      const content = path === "/config.json" ? JSON.stringify(config) : await readFile(file);
+      response.writeHead(200, { "content-type": types[extname(file)] ?? "text/plain" }).end(content);
+    } catch {
+      response.writeHead(404).end();
+    }
+  });
+  await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
+  return `http://127.0.0.1:${port}`;
+}
+
+async function open(browser, { port, baseUrl, token }) {
+  const origin = await serve(port, { baseUrl, token });
+  const context = await browser.newContext({ acceptDownloads: true });
+  const page = await context.newPage();
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(error.message));
+  await page.goto(origin);
+  return { page, errors, origin };
+}
+
+const hash = (content) => createHash("sha256").update(content).digest("hex");
+
+/** Runs code in the page, with the client package and a deployment at hand. */
+async function withClient(page, task, code) {
+  return page.evaluate(`(async () => {
+    const client = await import("/client/index.js");
+    const save = await import("/client/save.js");
+    const rowlink = client.createRowlink(${JSON.stringify({ baseUrl: task.baseUrl, token: task.token })});
+    const folder = await navigator.storage.getDirectory();
+    const failure = (promise) => promise.then(() => "none", (error) => {
+      const kind = Object.keys(client).find((name) => error.constructor === client[name]) ?? error.name;
+      return [kind, error.code ?? null, error.status ?? null];
+    });
+    return (${code})({ client, save, rowlink, folder, failure });
+  })()`);
+}
+
+// Presses the example's buttons: its own download, a refusal, and a bar of the page's own.
+export async function react(browser, task) {
+  const { page, errors, origin } = await open(browser, task);
+  const exportButton = page.getByRole("button", { name: "Export" });
+  const [download] = await Promise.all([page.waitForEvent("download"), exportButton.click()]);
+  const content = await readFile(await download.path());
+  const said = await page.getByRole("status").first().innerText();
+  await page.getByLabel("From").fill("");
+  await exportButton.click();
+  const refusal = await page.getByRole("alert").innerText();
+  // The dialogue of a headless browser cannot be answered.
+  await page.evaluate(() => {
+    window.showSaveFilePicker = async ({ suggestedName }) =>
+      (await navigator.storage.getDirectory()).getFileHandle(suggestedName, { create: true });
+  });
+  await page.getByLabel("From").fill("2026-01-01");
+  await page.getByRole("button", { name: "Save with a bar" }).click();
+  await page.getByText("Saved.").waitFor();
+  const saved = await page.evaluate(async () => {
+    const handle = await (await navigator.storage.getDirectory()).getFileHandle("orders.csv");
+    return (await handle.getFile()).text();
+  });
+  return {
+    name: download.suggestedFilename(),
+    sha256: hash(content),
+    saved: hash(saved),
+    said,
+    refusal,
+    bar: await page.locator("section label").innerText(),
+    stayed: page.url() === `${origin}/`,
+    errors,
+  };
+}
+
+// The package by itself: what its functions give, and how they fail.
+export async function client_package(browser, task) {
+  const { page } = await open(browser, task);
+  const seen = await withClient(page, task, async ({ client, save, rowlink, folder, failure }) => {
+    const numbers = (filters, more) => ({ export: "numbers", format: "csv", filters, ...more });
+    const handle = (name) => folder.getFileHandle(name, { create: true });
+    const content = async (name) => (await (await handle(name)).getFile()).text();
+    const seen = {};
+    const progress = [];
+    const onProgress = (it) => progress.push(it);
+    seen.done = await save.saveAs(rowlink, numbers({ n: 50000 }, { length: "exact" }), { file: await handle("a"), onProgress });
+    seen.size = (await content("a")).length;
+    seen.steps = progress.length > 1 && progress.every((it, at) => at === 0 || it.rows >= progress[at - 1].rows);
+    const workbook = { export: "numbers", format: "xlsx", filters: { n: 3 } };
+    seen.workbook = await save.saveAs(rowlink, workbook, { file: await handle("b") });
+    seen.preview = await save.preview(rowlink, { export: "echo", filters: { text: 'a, "b"\r\nc' } }, { rows: 5 });
+    seen.more = await save.preview(rowlink, { export: "numbers", filters: { n: 1000000 } }, { rows: 2 });
+
+    const stream = await (await handle("kept")).createWritable();
+    await stream.write("what was there before");
+    await stream.close();
+    const broken = numbers({ n: 300000, fail_at: 250000 });
+    seen.broken = await failure(save.saveAs(rowlink, broken, { file: await handle("kept") }));
+    seen.kept = await content("kept");
+    seen.invalid = await failure(rowlink.links.create(numbers({})));
+    seen.nowhere = await failure(client.createRowlink({ baseUrl: "http://127.0.0.1:9" }).links.create(numbers({ n: 1 })));
+    seen.aborted = await failure(rowlink.links.create(numbers({ n: 1 }), { signal: AbortSignal.abort() }));
+    const leaving = new AbortController();
+    const left = save.saveAs(rowlink, numbers({ n: 9000000 }), {
+      file: await handle("left"), signal: leaving.signal, onProgress: () => leaving.abort(),
+    });
+    seen.left = [await failure(left), await content("left")];
+
+    const link = await rowlink.links.create(numbers({ n: 1 }, { expires_in: 1, estimate: true }));
+    seen.estimate = [link.estimated_rows, link.estimated_bytes, link.estimated_by];
+    while ((await fetch(link.url, { method: "HEAD" })).status !== 410);
+    const opened = await rowlink.open(link);
+    seen.renewed = [opened.answer.status, opened.link.link_id !== link.link_id];
+    const foreign = { ...link };
+    seen.foreign = await failure(rowlink.open(foreign));
+    return seen;
+  });
+  seen.unknown = await withClient(page, { ...task, token: "nobody" }, ({ rowlink, failure }) =>
+    failure(rowlink.links.create({ export: "numbers", format: "csv" })));
+  seen.unlisted = await (async () => {
+    // The same page from an origin that is not on the list.
+    await page.goto(page.url().replace("127.0.0.1", "localhost"));
+    return withClient(page, task, ({ rowlink, failure }) =>
+      failure(rowlink.links.create({ export: "numbers", format: "csv", filters: { n: 1 } })));
+  })().catch((error) => error.message);
+  return seen;
+}
+
+// A click after the link's time: the package asks for another.
+export async function late_click(browser, task) {
+  const { page } = await open(browser, task);
+  const download = page.waitForEvent("download");
+  const ids = await withClient(page, task, async ({ rowlink }) => {
+    const link = await rowlink.links.create({ export: "numbers", format: "csv", filters: { n: 3 } });
+    const now = performance.now() + 61_000;
+    performance.now = () => now;
+    const used = await rowlink.download(link);
+    return [link.link_id, used.link_id];
+  });
+  return { renewed: ids[0] !== ids[1], failure: await (await download).failure() };
+}
+
+// How much memory does a page take for a file of 200 MB?
+export async function heap(browser, task) {
+  const { page } = await open(browser, task);
+  const cdp = await page.context().newCDPSession(page);
+  const used = async () => {
+    await cdp.send("HeapProfiler.collectGarbage");
+    return (await cdp.send("Runtime.getHeapUsage")).usedSize;
+  };
+  const request = { export: "bulk", format: "csv" };
+  const before = await used();
+  const started = page.waitForEvent("download");
+  await withClient(page, { ...task, request }, `({ rowlink }) => rowlink.download(${JSON.stringify(request)})`);
+  const download = await started;
+  const failure = await download.failure();
+  const content = await readFile(await download.path());
+  const after = await used();
+  // The same through the page itself; how much is there when a half is saved?
+  await page.exposeFunction("halfway", async () => { task.halfway ??= await used(); });
+  const saved = await withClient(page, task, `async ({ save, rowlink, folder }) => {
+    const file = await folder.getFileHandle("bulk.csv", { create: true });
+    let asked = false;
+    const onProgress = ({ bytes }) => {
+      if (bytes > 1e8 && !asked) { asked = true; halfway(); }
+    };
+    const done = await save.saveAs(rowlink, ${JSON.stringify(request)}, { file, onProgress });
+    return { ...done, size: (await file.getFile()).size };
+  }`);
+  return {
+    failure,
+    bytes: content.length,
+    sha256: hash(content),
+    saved,
+    byBrowser: after - before,
+    byPage: task.halfway - before,
+    afterPage: (await used()) - before,
+  };
+}
+
+// The server dies in the middle of a download.
+export async function killed(browser, { url, pid }) {
+  const context = await browser.newContext({ acceptDownloads: true });
+  const page = await context.newPage();
+  await page.setContent(`<a id="link">Export</a>`);
+  await page.evaluate((href) => { document.getElementById("link").href = href; }, url);
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#link")]);
+  process.kill(pid, "SIGKILL");
+  const failure = await download.failure();
+  const path = await download.path().catch(() => null);
+  return { failure, path };
+}
+
+// What does axe find in these pages?
+export async function accessibility(browser, { urls, site }, require) {
+  const example = await serve(site.port, site);
+  const axe = await readFile(require.resolve("axe-core/axe.min.js"), "utf8");
+  const found = [];
+  for (const { url, colorScheme, press } of urls) {
+    const context = await browser.newContext({ colorScheme, bypassCSP: true });
+    const page = await context.newPage();
+    await page.goto(url ?? example);
+    for (const name of press ?? []) await page.getByRole("button", { name }).click();
+    if (press) await page.locator("#link").waitFor();
+    await page.addScriptTag({ content: axe });
+    const { violations, passes } = await page.evaluate(() => globalThis.axe.run());
+    const serious = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
+    found.push({
+      url,
+      rules: passes.length,
+      serious: serious.map(({ id, nodes }) => `${id}: ${nodes.map((it) => it.html).join(" ")}`),
+      others: violations.length - serious.length,
+    });
+    await context.close();
+  }
+  return found;
+}

@@ -1,0 +1,315 @@
+//! The Export button in a real Chromium: the demo's page, and pages of other origins that use the client
+//! package.
+
+use std::io::{BufRead as _, BufReader, Lines};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::harness::postgres::free_port;
+use crate::harness::process::{FAR_FUTURE, Rowlink, interrupt};
+use crate::harness::{Call, browse, exports, token_for};
+
+/// `rowlink demo` on a free port.
+struct Demo {
+    child: Child,
+    /// What it says; open as long as it may say more.
+    _welcome: Lines<BufReader<ChildStdout>>,
+    origin: String,
+}
+
+impl Demo {
+    fn start() -> Demo {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rowlink"))
+            .args(["demo", "--bind", "127.0.0.1:0"])
+            .env_clear()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut welcome = BufReader::new(child.stdout.take().unwrap()).lines();
+        let origin = welcome.by_ref().map_while(Result::ok).find_map(|line| {
+            let origin = line.split("sample orders at ").nth(1)?;
+            Some(origin.to_owned())
+        });
+        Demo {
+            child,
+            _welcome: welcome,
+            origin: origin.unwrap(),
+        }
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        interrupt(&self.child, "-INT");
+        let _ = self.child.wait();
+    }
+}
+
+/// Rowlink, and another origin whose pages may ask it.
+struct Site {
+    rowlink: Rowlink,
+    /// What the browser is told.
+    task: Value,
+}
+
+impl Site {
+    fn start(exports: &[(&str, &str)]) -> Site {
+        let (port, of_pages) = (free_port(), free_port());
+        let base_url = format!("http://127.0.0.1:{port}");
+        let rowlink = Rowlink::serve_with(
+            exports,
+            &[
+                ("ROWLINK_BIND", &format!("127.0.0.1:{port}")),
+                ("ROWLINK_PUBLIC_URL", &base_url),
+                (
+                    "ROWLINK_CORS_ORIGINS",
+                    &format!("http://127.0.0.1:{of_pages}"),
+                ),
+            ],
+        );
+        let claims = json!({"sub": "alice", "exp": FAR_FUTURE, "scope": "orders:read"});
+        let task = json!({"port": of_pages, "baseUrl": base_url, "token": token_for(&claims)});
+        Site { rowlink, task }
+    }
+
+    /// The bytes of a file, as another client gets them.
+    fn download(&self, request: Value) -> Vec<u8> {
+        Call::new("GET", self.rowlink.link(request)).send().body
+    }
+}
+
+/// Builds the client package and its example, once.
+fn client_package() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/js");
+        assert!(
+            folder.join("node_modules").exists(),
+            "run `make setup` first"
+        );
+        let run = Command::new("npm")
+            .args(["run", "build", "--workspaces", "--include-workspace-root"])
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        let said = [run.stdout, run.stderr].concat();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&said));
+        folder
+    })
+}
+
+fn sha256(content: &[u8]) -> String {
+    hex::encode(Sha256::digest(content))
+}
+
+#[test]
+fn the_demos_page_exports_in_a_browser_takes_the_link_apart_and_names_what_is_missing() {
+    let demo = Demo::start();
+    let seen = browse(&json!({"demo": demo.origin}));
+    assert_eq!(seen["errors"], json!([]));
+    assert_eq!(seen["name"], "Bestellungen März.csv");
+    assert!(seen["rows"].as_u64().unwrap() > 1000, "{seen}");
+    assert_eq!(
+        seen["refusal"],
+        "403 bad-signature: the signature does not match the link"
+    );
+    let estimate = seen["estimate"].as_str().unwrap();
+    assert!(
+        estimate.contains(" rows, ") && estimate.ends_with(" kB"),
+        "{estimate}"
+    );
+    let parts = seen["parts"].as_str().unwrap();
+    for part in [
+        "bob",
+        "orders.csv",
+        "2026-06-01",
+        "paid",
+        "Bestellungen März",
+        "exact",
+    ] {
+        assert!(parts.contains(part), "no {part} in {parts}");
+    }
+    assert_eq!(
+        (&seen["fault"], &seen["invalid"]),
+        (&json!("from: is required"), &json!("filter-from"))
+    );
+    assert_eq!(seen["overflows"], false);
+}
+
+#[test]
+fn a_react_page_of_another_origin_exports_and_shows_refusals_and_a_bar_of_its_own() {
+    client_package();
+    let site = Site::start(&exports());
+    let seen = browse(&json!({"react": site.task}));
+    let file = site
+        .download(json!({"export": "orders", "format": "csv", "filters": {"from": "2026-01-01"}}));
+    assert_eq!(seen["errors"], json!([]));
+    assert_eq!(seen["name"], "orders.csv");
+    assert_eq!(seen["sha256"], sha256(&file));
+    assert_eq!(seen["saved"], sha256(&file));
+    assert_eq!(seen["said"], "Your browser downloads the file.");
+    assert_eq!(seen["stayed"], true, "the page left");
+    let refusal = seen["refusal"].as_str().unwrap();
+    assert!(refusal.starts_with("filters.from: "), "{refusal}");
+    let bar = seen["bar"].as_str().unwrap();
+    assert!(bar.contains(&format!("{} bytes", file.len())), "{bar}");
+}
+
+#[test]
+fn the_client_package_saves_whole_files_previews_and_names_what_went_wrong() {
+    client_package();
+    let site = Site::start(&exports());
+    let seen = browse(&json!({"client_package": site.task}));
+    let numbers = json!({"export": "numbers", "format": "csv", "filters": {"n": 50_000}});
+    let length = site.download(numbers).len();
+    assert_eq!(seen["size"], length);
+    assert_eq!(
+        (&seen["done"]["bytes"], &seen["done"]["expectedBytes"]),
+        (&json!(length), &json!(length))
+    );
+    assert_eq!(seen["done"]["rows"], 50_000);
+    assert!(seen["done"]["expectedRows"].as_u64().unwrap() > 0);
+    assert_eq!(seen["steps"], true);
+    assert_eq!(seen["workbook"]["rows"], Value::Null);
+    assert_eq!(
+        seen["preview"],
+        json!({"columns": ["user", "text", "bytes"], "rows": [["alice", "a, \"b\"\r\nc", "9"]], "more": false})
+    );
+    let rows = json!([["1", "", "row 1 of alice"], ["2", "", "row 2 of alice"]]);
+    assert_eq!(
+        seen["more"],
+        json!({"columns": ["n", "failure", "text"], "rows": rows, "more": true})
+    );
+    assert_eq!(seen["broken"], json!(["IncompleteError", "incomplete", 0]));
+    assert_eq!(seen["kept"], "what was there before");
+    assert_eq!(
+        seen["invalid"],
+        json!(["InvalidError", "invalid-values", 422])
+    );
+    assert_eq!(
+        seen["unknown"],
+        json!(["SignInError", "credential-refused", 401])
+    );
+    let unreachable = json!(["UnreachableError", "unreachable", 0]);
+    assert_eq!(
+        (&seen["nowhere"], &seen["unlisted"]),
+        (&unreachable, &unreachable)
+    );
+    assert_eq!(seen["aborted"][0], "AbortError");
+    assert_eq!(
+        (&seen["left"][0][0], &seen["left"][1]),
+        (&json!("AbortError"), &json!(""))
+    );
+    assert_eq!(seen["estimate"], json!([1, 35, "count"]));
+    assert_eq!(seen["renewed"], json!([200, true]));
+    assert_eq!(seen["foreign"], json!(["GoneError", "link-expired", 410]));
+}
+
+#[test]
+fn a_click_after_the_links_time_gets_another_link() {
+    client_package();
+    let site = Site::start(&exports());
+    let seen = browse(&json!({"late_click": site.task}));
+    assert_eq!(seen, json!({"renewed": true, "failure": null}));
+}
+
+#[test]
+fn two_hundred_megabytes_leave_the_memory_of_a_page_where_it_was() {
+    client_package();
+    let bulk = "with recursive i(n) as (select 1 union all select n + 1 from i where n < 20000)
+                select n, printf('%.*c', 10000, 'x') as filler from i where :user = 'alice'";
+    let site = Site::start(&[("bulk.sql", bulk)]);
+    let seen = browse(&json!({"heap": site.task}));
+    let file = site.download(json!({"export": "bulk", "format": "csv"}));
+    assert!(file.len() > 200_000_000);
+    assert_eq!(seen["failure"], Value::Null);
+    assert_eq!(seen["sha256"], sha256(&file));
+    assert_eq!(
+        (&seen["saved"]["size"], &seen["saved"]["rows"]),
+        (&json!(file.len()), &json!(20_000))
+    );
+    let megabytes = |name: &str| seen[name].as_f64().unwrap() / 1e6;
+    println!(
+        "the heap grew by {:.1} MB for the browser's download, {:.1} MB halfway through the page's own",
+        megabytes("byBrowser"),
+        megabytes("byPage")
+    );
+    assert!(megabytes("byBrowser") < 2.0, "{seen}");
+    assert!(megabytes("byPage") < 10.0, "{seen}");
+    assert!(megabytes("afterPage") < 2.0, "{seen}");
+}
+
+#[test]
+fn a_server_that_dies_shows_a_failed_download_and_no_file() {
+    let site = Site::start(&exports());
+    let url = site
+        .rowlink
+        .link(json!({"export": "numbers", "format": "csv", "filters": {"n": 900_000_000}}));
+    let seen = browse(&json!({"killed": {"url": url, "pid": site.rowlink.pid()}}));
+    assert!(seen["failure"].is_string(), "{seen}");
+    assert_eq!(seen["path"], Value::Null);
+}
+
+#[test]
+fn tampering_is_a_page_with_its_code() {
+    let site = Site::start(&exports());
+    let url = site
+        .rowlink
+        .link(json!({"export": "numbers", "format": "csv", "filters": {"n": 1}}));
+    let tampered = url.replace("rl_user=alice", "rl_user=bob");
+    let seen = browse(&json!({"page": {"url": tampered, "width": 320, "colorScheme": "light"}}));
+    assert_eq!(seen["status"], 403);
+    assert!(
+        seen["text"].as_str().unwrap().contains("bad-signature"),
+        "{seen}"
+    );
+}
+
+#[test]
+fn axe_finds_no_serious_fault_in_the_pages() {
+    client_package();
+    let (demo, site) = (Demo::start(), Site::start(&exports()));
+    let url = site
+        .rowlink
+        .link(json!({"export": "numbers", "format": "csv", "filters": {"n": 1}}));
+    let refused = url.replace("rl_user=alice", "rl_user=bob");
+    let mut urls = Vec::new();
+    for scheme in ["light", "dark"] {
+        urls.push(json!({"url": demo.origin, "colorScheme": scheme}));
+        urls.push(json!({"url": demo.origin, "colorScheme": scheme, "press": ["Export", "Tamper with it"]}));
+        urls.push(json!({"url": refused, "colorScheme": scheme}));
+        urls.push(json!({"example": true, "colorScheme": scheme}));
+    }
+    let seen = browse(&json!({"accessibility": {"urls": urls, "site": site.task}}));
+    for page in seen.as_array().unwrap() {
+        assert!(page["rules"].as_u64().unwrap() > 5, "{page}");
+        assert_eq!(page["serious"], json!([]), "{page}");
+    }
+}
+
+#[test]
+fn the_client_package_is_small_and_brings_nothing_along() {
+    let folder = client_package();
+    let manifest = std::fs::read(folder.join("package.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    assert!(manifest.get("dependencies").is_none());
+    let files = std::fs::read_dir(folder.join("dist")).unwrap();
+    let size_of = |entry: &str| -> u64 {
+        let files = std::fs::read_dir(folder.join("dist")).unwrap();
+        let counted = files.map(Result::unwrap).filter(|file| {
+            let name = file.file_name().into_string().unwrap();
+            name == entry || (name.starts_with("chunk-") && name.ends_with(".js"))
+        });
+        counted.map(|file| file.metadata().unwrap().len()).sum()
+    };
+    assert!(files.count() > 4, "no types");
+    for entry in ["index.js", "save.js", "react.js"] {
+        println!("{entry} with what it imports: {} bytes", size_of(entry));
+        assert!((400..3000).contains(&size_of(entry)), "{entry}");
+    }
+}
