@@ -1,6 +1,6 @@
 # Rowlink. `make help` lists what can be made.
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-large check fmt lint fuzz timing deny bench setup
+.PHONY: help run build test test-large check fmt lint fuzz timing deny bench screenshots setup
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1	\2/' | expand -t 12
@@ -40,6 +40,9 @@ deny: ## Check licences, duplicates, sources and, with a network, advisories of 
 bench: build setup ## Measure speed and memory against the peers, in one run
 	cargo build --release --manifest-path benches/peers/Cargo.toml --target-dir target
 	benches/run.py
+
+screenshots: build setup ## Take the pictures of the README anew
+	docs/images/take.sh
 
 setup: ## Install what tests and benchmarks need, once
 	tests/setup.sh

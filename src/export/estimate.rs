@@ -12,9 +12,8 @@ use crate::source::{Reading, SourceError, causes};
 
 /// An answer without an estimate is better than a late one.
 const TIMEOUT: Duration = Duration::from_millis(500);
-/// Where rows must be counted, this long and this many at most.
+/// Where rows must be counted, this long at most.
 const COUNTING: Duration = Duration::from_millis(200);
-const ROWS_COUNTED_MAX: u64 = 100_000;
 
 /// How much a file will be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +85,8 @@ async fn count(mut file: TextFile) -> Result<Estimate, SourceError> {
             Ok(Err(error)) => return Err(error),
             Err(_) => break EstimateKind::AtLeast,
         }
-        if file.rows_written() >= ROWS_COUNTED_MAX {
+        // What is ready would be counted however late it is.
+        if Instant::now() >= until {
             break EstimateKind::AtLeast;
         }
     };

@@ -120,7 +120,7 @@ fn the_demos_page_exports_in_a_browser_takes_the_link_apart_and_names_what_is_mi
     );
     let estimate = seen["estimate"].as_str().unwrap();
     assert!(
-        estimate.contains(" rows, ") && estimate.ends_with(" kB"),
+        estimate.contains(" rows, ") && estimate.ends_with("B"),
         "{estimate}"
     );
     let parts = seen["parts"].as_str().unwrap();

@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
@@ -110,4 +110,129 @@ fn the_python_client_is_typed() {
         "{}",
         String::from_utf8_lossy(&run.stdout)
     );
+}
+
+/// A script of `clients/examples` against a server, in a folder of its own. Says whether it succeeded, and what it
+/// said.
+fn example(command: &mut Command, server: &TestServer, folder: &Path) -> (bool, String) {
+    let programs = Path::new(env!("CARGO_BIN_EXE_rowlink")).parent().unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let run = command
+        .env("PATH", format!("{}:{path}", programs.display()))
+        .env("ROWLINK_URL", &server.origin)
+        .env("ROWLINK_TOKEN", token(server.now()))
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let said = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
+    (run.status.success(), said)
+}
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/examples")
+}
+
+/// The sample orders, and a database that fails in the middle of them.
+fn whole_and_broken() -> [TestServer; 2] {
+    let broken = "/*---\n[filters.from]\ntype = 'date'\nrequired = true\n---*/
+        with recursive i(n) as (select 1 union all select n + 1 from i where n < 300000)
+        select n, case when n = 250000 then json('no JSON') end as failure from i where :user = 'alice' and :from > ''";
+    [
+        TestServer::start(),
+        TestServer::with_exports(vec![("orders.sql", broken)]),
+    ]
+}
+
+#[test]
+fn the_scripts_of_the_documentation_export_whole_files_and_leave_none_that_is_broken() {
+    let [server, broken] = whole_and_broken();
+    let orders = json!({"export": "orders", "format": "csv", "filters": {"from": "2026-01-01"}});
+    let expected = server.download(orders).body;
+    let folder = tempfile::tempdir().unwrap();
+    let package = examples().with_file_name("python").join("src");
+    let bash = |file: &str| {
+        let mut command = Command::new("bash");
+        command.arg(examples().join("export.sh")).arg(file);
+        command
+    };
+    let python = |file: &str| {
+        let mut command = Command::new(tool("venv").join("bin/python"));
+        command.arg(examples().join("export.py")).arg(file);
+        command.env("PYTHONPATH", &package);
+        command
+    };
+    // With the commands of the table and of the workflow as they stand there, but for the host.
+    let read = |name: &str| std::fs::read_to_string(examples().join(name)).unwrap();
+    let nightly = read("crontab");
+    let nightly = nightly
+        .lines()
+        .last()
+        .unwrap()
+        .splitn(6, ' ')
+        .last()
+        .unwrap()
+        .to_owned();
+    let workflow: Value = serde_saphyr::from_str(&read("github-actions.yml")).unwrap();
+    let step = &workflow["jobs"]["export"]["steps"][0];
+    assert_eq!(step["shell"], "bash");
+    let action = |server: &TestServer| {
+        let script = step["run"].as_str().unwrap();
+        let script = script.replace("https://shop.example.com", &server.origin);
+        let mut command = Command::new("bash");
+        command.args(["--noprofile", "--norc", "-eo", "pipefail", "-c", &script]);
+        command
+    };
+
+    let (done, said) = example(&mut bash("orders.csv"), &server, folder.path());
+    assert!(
+        done && said.contains("orders.csv.part: whole, 6 rows"),
+        "{said}"
+    );
+    assert_eq!(
+        std::fs::read(folder.path().join("orders.csv")).unwrap(),
+        expected
+    );
+    let (done, said) = example(&mut python("orders.xlsx"), &server, folder.path());
+    assert!(done, "{said}");
+    let workbook = std::fs::read(folder.path().join("orders.xlsx")).unwrap();
+    assert_eq!(
+        crate::harness::read_workbook(&workbook)["errors"],
+        json!([])
+    );
+    std::fs::remove_file(folder.path().join("orders.xlsx")).unwrap();
+    let (done, said) = example(&mut action(&server), &server, folder.path());
+    assert!(done && said.starts_with("::add-mask::http"), "{said}");
+    assert!(folder.path().join("orders.xlsx").exists());
+
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("exports")).unwrap();
+    std::os::unix::fs::symlink(examples(), home.path().join("rowlink-examples")).unwrap();
+    let settings = format!(
+        "ROWLINK_URL={}\nROWLINK_TOKEN={}\n",
+        server.origin,
+        token(server.now())
+    );
+    std::fs::write(home.path().join(".rowlink"), settings).unwrap();
+    let mut cron = Command::new("sh");
+    cron.args(["-c", &nightly]).env("HOME", home.path());
+    let (done, said) = example(&mut cron, &server, home.path());
+    assert!(done, "{said}");
+    assert_eq!(
+        std::fs::read(home.path().join("exports/orders.csv")).unwrap(),
+        expected
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    for mut command in [bash("orders.csv"), python("orders.xlsx"), action(&broken)] {
+        std::fs::write(folder.path().join("orders.csv"), "yesterday's").unwrap();
+        let (done, said) = example(&mut command, &broken, folder.path());
+        assert!(!done, "{said}");
+        assert_eq!(
+            std::fs::read(folder.path().join("orders.csv")).unwrap(),
+            b"yesterday's"
+        );
+        let named = std::fs::read(folder.path().join("orders.xlsx")).unwrap_or_default();
+        assert!(named.is_empty() || said.contains("curl: (18)"), "{said}");
+        let _ = std::fs::remove_file(folder.path().join("orders.xlsx"));
+    }
 }

@@ -145,7 +145,7 @@ async function issue(event) {
   }
 }
 
-const number = new Intl.NumberFormat("en");
+const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 let estimates = 0;
 
 /** How much it will be, before the click. What does not fit is said at the click. */
@@ -159,7 +159,8 @@ async function showEstimate() {
 }
 
 function inWords({ estimated_rows: rows, estimated_bytes: bytes, estimated_by: by }) {
-  const size = bytes == null ? "" : `, ${number.format(Math.max(1, Math.round(bytes / 1000)))} kB`;
+  const large = bytes >= 1e6;
+  const size = bytes == null ? "" : `, ${number.format(bytes / (large ? 1e6 : 1e3))} ${large ? "MB" : "kB"}`;
   const sure = { planner: "About ", count: "", "partial-count": "More than " }[by];
   return `${sure}${number.format(rows)} rows${size}`;
 }

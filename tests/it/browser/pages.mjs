@@ -81,3 +81,29 @@ export async function demo(browser, origin) {
     errors,
   };
 }
+
+// Takes the pictures of the README.
+export async function screenshots(browser, { origin, folder }) {
+  const shots = [
+    { name: "demo", width: 1200, height: 980, colorScheme: "light" },
+    { name: "demo-dark", width: 1200, height: 980, colorScheme: "dark" },
+    { name: "demo-phone", width: 390, height: 844, colorScheme: "light" },
+    { name: "refused", width: 700, height: 380, colorScheme: "light", refused: true },
+  ];
+  for (const { name, width, height, colorScheme, refused } of shots) {
+    const context = await browser.newContext({ viewport: { width, height }, colorScheme, acceptDownloads: true });
+    const page = await context.newPage();
+    await page.goto(origin);
+    await page.locator("#estimate:not(:empty)").waitFor();
+    const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export" }).click()]);
+    if (refused) {
+      await page.goto(download.url().replace("rl_user=alice", "rl_user=bob"));
+    } else {
+      await page.getByRole("button", { name: "Tamper with it" }).click();
+      await page.locator(".refused").waitFor();
+    }
+    await page.screenshot({ path: `${folder}/${name}.png`, fullPage: name === "demo-phone" });
+    await context.close();
+  }
+  return shots.length;
+}
