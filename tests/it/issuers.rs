@@ -242,10 +242,20 @@ fn of_a_published_set_only_a_key_that_is_for_this_is_used() {
         Some("a")
     ));
     assert!(!accepts(json!([changed("alg", json!("RS512"))]), Some("a")));
-    assert!(!accepts(
-        json!([changed("n", short["n"].clone())]),
-        Some("a")
-    ));
+    let by_short = {
+        let key = EncodingKey::from_rsa_pem(PAIRS.short_rsa.private.as_bytes()).unwrap();
+        let claims = json!({"sub": "alice", "exp": NOW + 60});
+        encode(&Header::new(Algorithm::RS256), &claims, &key).unwrap()
+    };
+    let set = json!({"keys": [short]});
+    let provider = Provider::start(move |_| json_answer(&set));
+    let verdict = wait(provider.issuer("RS256").verify(&by_short, NOW));
+    assert!(verdict.is_err(), "a key of 1024 bits");
+    let many: Vec<Value> = (0..60)
+        .map(|n| changed("kid", json!(n.to_string())))
+        .chain([signing.clone()])
+        .collect();
+    assert!(accepts(json!(many), Some("a")));
     assert!(!accepts(
         json!([{"kty": "oct", "k": "AAAA", "kid": "a"}]),
         Some("a")
@@ -398,6 +408,12 @@ fn a_new_key_is_found_a_withdrawn_one_leaves_and_an_outage_changes_nothing() {
     paused(async {
         let accepts = async |token: &str| issuer.verify(token, NOW).await.is_ok();
         assert!(accepts(&old).await);
+        tokio::time::advance(Duration::from_secs(500)).await;
+        assert!(accepts(&old).await);
+        assert_eq!(provider.asked(), 1, "a key that is known was asked for");
+        let unknown = token(Algorithm::ES256, Some("other"));
+        assert!(!accepts(&unknown).await);
+        assert_eq!(provider.asked(), 2);
         *served.lock().unwrap() = json_answer(&json!({"keys": [jwk(Algorithm::ES256, "new")]}));
         assert!(!accepts(&new).await, "it cools down");
         tokio::time::advance(Duration::from_secs(31)).await;
