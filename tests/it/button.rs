@@ -313,3 +313,41 @@ fn the_client_package_is_small_and_brings_nothing_along() {
         assert!((400..3000).contains(&size_of(entry)), "{entry}");
     }
 }
+
+#[test]
+fn the_client_package_is_typed_for_those_who_use_it() {
+    let modules = client_package().join("node_modules");
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(&modules, folder.path().join("node_modules")).unwrap();
+    let consumer = r#"
+        import { createRowlink, InvalidError, type Link, type LinkRequest } from "@rowlink/client";
+        import { useExport, type ExportStatus } from "@rowlink/client/react";
+        import { preview, saveAs } from "@rowlink/client/save";
+        const rowlink = createRowlink({ baseUrl: "https://shop.example.com", token: async () => "token" });
+        const request: LinkRequest = { export: "orders", format: "csv", filters: { from: "2026-01-01", status: ["paid"] } };
+        const link: Link = await rowlink.links.create(request, { signal: AbortSignal.timeout(1000) });
+        await rowlink.download(link).catch((error) => error instanceof InvalidError && error.errors[0]?.field);
+        const rows: number | null | undefined = (await saveAs(rowlink, link))?.rows;
+        const cells: string[][] = (await preview(rowlink, { export: "orders" })).rows;
+        const status: ExportStatus = useExport(rowlink).status;
+        // @ts-expect-error: there is no such format
+        rowlink.download({ export: "orders", format: "pdf" });
+        // @ts-expect-error: nor such a field
+        rowlink.download({ export: "orders", format: "csv", filter: {} });
+        export { rows, cells, status };
+    "#;
+    std::fs::write(folder.path().join("consumer.mts"), consumer).unwrap();
+    let run = Command::new(modules.join(".bin/tsc"))
+        .args([
+            "--noEmit", "--strict", "--target", "es2022", "--module", "nodenext", "--types", "",
+        ])
+        .args(["--lib", "es2022,dom,dom.asynciterable", "consumer.mts"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(
+        run.status.success(),
+        "{}",
+        String::from_utf8_lossy(&run.stdout)
+    );
+}
