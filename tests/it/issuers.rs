@@ -166,6 +166,16 @@ fn a_key_that_does_not_fit_its_algorithms_or_is_too_short_stops_the_start() {
 }
 
 #[test]
+fn a_secret_has_at_least_as_many_bytes_as_the_hash() {
+    let issuer = |bytes: usize| {
+        let secret = JwtKey::Secret(vec![b'x'; bytes].into());
+        JwtVerifier::new(secret, JwtRules::default())
+    };
+    assert!(issuer(31).is_err());
+    assert!(issuer(32).is_ok());
+}
+
+#[test]
 fn the_worked_examples_of_the_standards_are_verified_and_their_unsecured_one_is_not() {
     let vectors = vectors();
     let expires = vectors["expires"].as_u64().unwrap();
@@ -247,10 +257,17 @@ fn of_a_published_set_only_a_key_that_is_for_this_is_used() {
         let claims = json!({"sub": "alice", "exp": NOW + 60});
         encode(&Header::new(Algorithm::RS256), &claims, &key).unwrap()
     };
-    let set = json!({"keys": [short]});
-    let provider = Provider::start(move |_| json_answer(&set));
-    let verdict = wait(provider.issuer("RS256").verify(&by_short, NOW));
-    assert!(verdict.is_err(), "a key of 1024 bits");
+    let mut padded = short.clone();
+    let modulus = URL_SAFE_NO_PAD
+        .decode(short["n"].as_str().unwrap())
+        .unwrap();
+    padded["n"] = json!(URL_SAFE_NO_PAD.encode([vec![0; 128], modulus].concat()));
+    for key in [short, padded] {
+        let set = json!({"keys": [key]});
+        let provider = Provider::start(move |_| json_answer(&set));
+        let verdict = wait(provider.issuer("RS256").verify(&by_short, NOW));
+        assert!(verdict.is_err(), "a key of 1024 bits");
+    }
     let many: Vec<Value> = (0..60)
         .map(|n| changed("kid", json!(n.to_string())))
         .chain([signing.clone()])
