@@ -36,6 +36,7 @@ struct Settings {
     #[serde(default)]
     xlsx: IndexMap<Spanned<String>, toml::Value>,
     timezone: Option<Spanned<String>>,
+    estimate: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -160,6 +161,7 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         database,
         role: settings.role,
         row_security: settings.row_security,
+        is_estimated: settings.estimate.unwrap_or(true),
         claims: claims_of(&statement, settings.claims),
         statement,
     })

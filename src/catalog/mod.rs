@@ -63,6 +63,8 @@ pub struct Export {
     pub role: Option<String>,
     /// Whether policies of PostgreSQL are what keeps callers apart.
     pub row_security: bool,
+    /// Whether callers may know about how much it will give before they have it.
+    pub is_estimated: bool,
     /// The claims that a link must carry.
     pub claims: Vec<String>,
     /// The SQL.

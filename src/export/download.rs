@@ -1,5 +1,6 @@
 //! A running download: rows in, chunks of the file out.
 
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use super::options::Output;
@@ -110,6 +111,24 @@ impl Download {
         if Instant::now() >= self.deadline {
             return Err(SourceError::TooSlow.into());
         }
+        let chunk = self.read().await?;
+        let Some(length) = self.length else {
+            return Ok(chunk);
+        };
+        // With its last byte a client takes the file for whole. So it must be, before that byte is sent.
+        let is_as_long = match &chunk {
+            Some(_) if self.bytes_written == length => self.read().await?.is_none(),
+            Some(_) => self.bytes_written < length,
+            None => self.bytes_written == length,
+        };
+        if is_as_long {
+            Ok(chunk)
+        } else {
+            Err(DownloadError::NotRepeatable)
+        }
+    }
+
+    async fn read(&mut self) -> Result<Option<Vec<u8>>, DownloadError> {
         let next = async {
             match &mut self.file {
                 File::Text(file) => Ok(file.next_chunk().await?),
@@ -119,12 +138,6 @@ impl Download {
         let next = timeout_at(self.deadline, next).await;
         let chunk = next.unwrap_or(Err(SourceError::TooSlow.into()))?;
         self.bytes_written += chunk.as_ref().map_or(0, Vec::len) as u64;
-        if let Some(length) = self.length {
-            let is_end = chunk.is_none();
-            if self.bytes_written > length || (is_end && self.bytes_written < length) {
-                return Err(DownloadError::NotRepeatable);
-            }
-        }
         Ok(chunk)
     }
 }
@@ -162,6 +175,8 @@ impl TextFile {
         let mut bytes = 0;
         while let Some(chunk) = self.next_chunk().await? {
             bytes += chunk.len() as u64;
+            // Rows that are always ready would let nobody else have a turn, nor see that the time is up.
+            yield_now().await;
         }
         Ok((bytes, self.rows.again().await?))
     }

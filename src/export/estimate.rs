@@ -1,7 +1,6 @@
 //! About how much a link will give, for whoever asks before the click.
 
-use std::time::Duration;
-
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use super::download::TextFile;
@@ -9,11 +8,6 @@ use super::open::Accepted;
 use super::{Exporter, IssuedLink};
 use crate::format::Format;
 use crate::source::{Reading, SourceError, causes};
-
-/// An answer without an estimate is better than a late one.
-const TIMEOUT: Duration = Duration::from_millis(500);
-/// Where rows must be counted, this long at most.
-const COUNTING: Duration = Duration::from_millis(200);
 
 /// How much a file will be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,13 +33,18 @@ pub enum EstimateKind {
 
 impl Exporter {
     /// About how much a link gives that was issued at `now`; `None` where that cannot be known soon.
-    /// It costs no link: what fails here will be said by the download.
+    /// It costs no link: what fails here will be said by the download, and a late answer is worse than
+    /// one without it.
     pub async fn estimate(&self, issued: &IssuedLink, now: u64) -> Option<Estimate> {
         let link = &issued.link;
         let (_, query) = issued.url.split_once('?')?;
         let accepted = self.accept(&link.export, link.format, query, now).ok()?;
-        let deadline = Instant::now() + TIMEOUT;
-        let estimated = timeout_at(deadline, self.estimate_of(accepted)).await;
+        if !accepted.query.export().is_estimated {
+            return None;
+        }
+        let _place = self.estimates.try_acquire().ok()?;
+        let deadline = Instant::now() + self.policy.estimate_max;
+        let estimated = timeout_at(deadline, self.estimate_of(accepted, deadline)).await;
         let estimated = estimated.unwrap_or(Err(SourceError::TooSlow));
         let failed = |error: &SourceError| {
             tracing::warn!(link_id = %link.id, cause = causes(error), "no estimate");
@@ -53,10 +52,17 @@ impl Exporter {
         estimated.inspect_err(failed).ok()
     }
 
-    async fn estimate_of(&self, accepted: Accepted) -> Result<Estimate, SourceError> {
+    async fn estimate_of(
+        &self,
+        accepted: Accepted,
+        deadline: Instant,
+    ) -> Result<Estimate, SourceError> {
         let is_text = accepted.link.format != Format::Xlsx;
         let source = self.source_of(&accepted.query);
-        let estimate = match source.planned(&accepted.query).await? {
+        let estimate = match source
+            .planned(&accepted.query, self.policy.estimate_max)
+            .await?
+        {
             Some(planned) => Estimate {
                 rows: planned.rows,
                 bytes: Some(planned.bytes),
@@ -64,7 +70,9 @@ impl Exporter {
             },
             None => {
                 let rows = source.open(accepted.query, Reading::Once).await?;
-                count(TextFile::new(rows, accepted.output)).await?
+                // As long as the answer may still take, half of that.
+                let until = Instant::now() + (deadline - Instant::now()) / 2;
+                count(TextFile::new(rows, accepted.output), until).await?
             }
         };
         Ok(Estimate {
@@ -75,8 +83,7 @@ impl Exporter {
 }
 
 /// Makes the file without sending it, or the beginning of a long one.
-async fn count(mut file: TextFile) -> Result<Estimate, SourceError> {
-    let until = Instant::now() + COUNTING;
+async fn count(mut file: TextFile, until: Instant) -> Result<Estimate, SourceError> {
     let mut bytes = 0;
     let kind = loop {
         match timeout_at(until, file.next_chunk()).await {
@@ -85,7 +92,8 @@ async fn count(mut file: TextFile) -> Result<Estimate, SourceError> {
             Ok(Err(error)) => return Err(error),
             Err(_) => break EstimateKind::AtLeast,
         }
-        // What is ready would be counted however late it is.
+        // What is ready would be counted however late it is, and before anybody else's turn.
+        yield_now().await;
         if Instant::now() >= until {
             break EstimateKind::AtLeast;
         }

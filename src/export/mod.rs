@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::{join_all, try_join_all};
+use tokio::sync::Semaphore;
 
 use crate::auth::Caller;
 use crate::catalog::{Catalog, Export, Fault, FileFault};
@@ -30,6 +31,9 @@ use quota::Quota;
 pub use quota::{Limits, QuotaError};
 pub use request::LinkRequest;
 
+/// How many estimates are made at a time. Whoever comes then gets none.
+const ESTIMATES_MAX: usize = 4;
+
 /// Issues links and opens downloads for one deployment.
 pub struct Exporter {
     catalog: Catalog,
@@ -39,6 +43,7 @@ pub struct Exporter {
     revocations: ArcSwap<Revocations>,
     policy: Policy,
     quota: Arc<Quota>,
+    estimates: Semaphore,
 }
 
 /// What the operator decides about links and downloads.
@@ -54,6 +59,8 @@ pub struct Policy {
     pub download_max: Duration,
     /// How long a download's reader may accept nothing.
     pub stall_max: Duration,
+    /// How long an answer may wait for its estimate.
+    pub estimate_max: Duration,
     /// How much may go on at a time.
     pub limits: Limits,
 }
@@ -68,6 +75,7 @@ impl Policy {
             ttl_seconds_max: 3600,
             download_max: Duration::from_secs(900),
             stall_max: Duration::from_secs(30),
+            estimate_max: Duration::from_millis(500),
             limits: Limits::default(),
         }
     }
@@ -137,6 +145,7 @@ impl Exporter {
                 keyring: ArcSwap::from_pointee(keyring),
                 revocations: ArcSwap::default(),
                 quota: Arc::new(Quota::new(policy.limits)),
+                estimates: Semaphore::new(ESTIMATES_MAX),
                 policy,
             })
         } else {

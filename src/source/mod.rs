@@ -12,6 +12,7 @@ mod stream;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
@@ -88,12 +89,14 @@ pub trait Source: Send + Sync {
     ) -> BoxFuture<'_, Result<RowStream, SourceError>>;
 
     /// What the planner expects of a query, which is not run; `None` where there is no planner to ask.
+    /// Nothing is left of it in the database after `patience`.
     ///
     /// # Errors
     /// The planner could not be asked.
     fn planned<'a>(
         &'a self,
         query: &'a BoundQuery,
+        patience: Duration,
     ) -> BoxFuture<'a, Result<Option<Planned>, SourceError>>;
 
     /// Whether the database answers.

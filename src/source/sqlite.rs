@@ -87,6 +87,7 @@ impl Source for SqliteSource {
     fn planned<'a>(
         &'a self,
         _: &'a BoundQuery,
+        _: Duration,
     ) -> BoxFuture<'a, Result<Option<Planned>, SourceError>> {
         Box::pin(std::future::ready(Ok(None)))
     }

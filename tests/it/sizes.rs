@@ -1,7 +1,8 @@
 //! How large a file will be: about, with the link; exactly, before its first byte.
 
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +12,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::postgres::Cluster;
-use crate::harness::{Call, Deployment, TestServer, sqlite_url};
+use crate::harness::process::Rowlink;
+use crate::harness::{Call, Deployment, TestServer, sqlite_url, wait_for};
 
 const ROWS: usize = 100_000;
 
@@ -78,11 +80,11 @@ fn request(to: usize) -> Value {
     json!({"export": "lines", "format": "csv", "filters": {"to": to}, "length": "exact"})
 }
 
-/// A query whose row has another length each time, and so many of them.
+/// So many rows, of which the first has another length each time.
 fn restless(rows: usize) -> String {
     format!(
         "with recursive i(n) as (select 1 union all select n + 1 from i where n < {rows})
-         select n, hex(randomblob(abs(random()) % 30000 / {rows})) as noise from i where :user = 'alice'"
+         select n, case when n = 1 then hex(randomblob(abs(random()) % 30000)) end as noise from i where :user = 'alice'"
     )
 }
 
@@ -101,7 +103,7 @@ fn an_exact_length_comes_before_the_first_byte_while_the_table_grows() {
         let server = lines.serve();
         let (stopped, inserted) = (AtomicBool::new(false), AtomicU64::new(0));
         thread::scope(|scope| {
-            scope.spawn(|| {
+            let inserting = scope.spawn(|| {
                 while !stopped.load(Ordering::SeqCst) {
                     lines.execute("insert into lines values (1, '2026-01-31T10:00:00Z', 'late')");
                     inserted.fetch_add(1, Ordering::SeqCst);
@@ -109,7 +111,7 @@ fn an_exact_length_comes_before_the_first_byte_while_the_table_grows() {
             });
             let _stop = Stop(&stopped);
             // Until rows were inserted while one was under way.
-            loop {
+            while !inserting.is_finished() {
                 let before = inserted.load(Ordering::SeqCst);
                 let answer = Call::new("GET", server.link(request(ROWS)))
                     .header("accept-encoding", "gzip, zstd")
@@ -252,14 +254,29 @@ fn an_estimate_is_counted_where_that_is_quick_and_planned_where_there_is_a_plann
 fn counting_stops_in_time_and_a_database_that_does_not_answer_costs_no_link() {
     let endless = "with recursive i(n) as (select 1 union all select n + 1 from i) select n from i where :user = 'alice'";
     let silent = "with recursive i(n) as (select 1 union all select n + 1 from i) select count(*) as n from i where :user = 'alice'";
-    let server = TestServer::with_exports(vec![("endless.sql", endless), ("silent.sql", silent)]);
+    let secret = "/*---\nestimate = false\n---*/ select 1 as one where :user = 'alice'";
+    let exports = vec![
+        ("endless.sql", endless),
+        ("silent.sql", silent),
+        ("secret.sql", secret),
+    ];
+    let server = TestServer::with(|deployment| {
+        deployment.exports = exports;
+        deployment.estimate_max = Duration::from_secs(5);
+    });
     let begun = Instant::now();
     let (_, many) = estimate(&server, json!({"export": "endless", "format": "csv"}));
     assert!(many[0].as_u64().unwrap() > 100, "{many}");
     assert_eq!(many[2], "partial-count");
     let (_, none) = estimate(&server, json!({"export": "silent", "format": "csv"}));
     assert_eq!(none, json!([null, null, null]));
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    let (_, none) = estimate(&server, json!({"export": "secret", "format": "csv"}));
+    assert_eq!(
+        none,
+        json!([null, null, null]),
+        "the export says that nobody may know"
+    );
 
     let plain = server
         .issue(json!({"export": "endless", "format": "csv"}))
@@ -278,4 +295,68 @@ fn counting_stops_in_time_and_a_database_that_does_not_answer_costs_no_link() {
     cluster.control(&["stop", "-m", "immediate"]);
     let (_, none) = estimate(&server, json!({"export": "one", "format": "csv"}));
     assert_eq!(none, json!([null, null, null]));
+}
+
+#[test]
+fn an_estimate_that_waits_for_a_lock_leaves_nothing_behind_and_takes_no_place_of_a_download() {
+    let url = Cluster::shared().database(
+        "sizes_lock",
+        "create table locked (n int); create table free (n int)",
+    );
+    let exports = vec![
+        ("locked.sql", "select n from locked where :user = 'alice'"),
+        ("free.sql", "select n from free where :user = 'alice'"),
+    ];
+    let mut deployment = Deployment::over(url, exports);
+    deployment.connections = 1;
+    deployment.estimate_max = Duration::from_secs(2);
+    let server = deployment.start();
+    let cluster = Cluster::shared();
+    let mut holder = Command::new("psql")
+        .args(["--no-psqlrc", "--quiet", &cluster.url("sizes_lock")])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lock = b"begin; lock table locked in access exclusive mode;\n";
+    holder.stdin.as_mut().unwrap().write_all(lock).unwrap();
+    let locks = "select count(*) from pg_locks where mode = 'AccessExclusiveLock' and granted";
+    wait_for("the lock", Duration::from_secs(10), || {
+        cluster.psql("sizes_lock", locks) != "0"
+    });
+    thread::scope(|scope| {
+        let locked = json!({"export": "locked", "format": "csv"});
+        let waiting = scope.spawn(|| estimate(&server, locked).1);
+        wait_for("the planner", Duration::from_secs(10), || {
+            cluster.running("sizes_lock") == 1
+        });
+        let free = server.download(json!({"export": "free", "format": "csv"}));
+        assert_eq!((free.status, free.text().as_str()), (200, "n\r\n"));
+        assert_eq!(waiting.join().unwrap(), json!([null, null, null]));
+    });
+    wait_for("its end", Duration::from_secs(5), || {
+        cluster.running("sizes_lock") == 0
+    });
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+}
+
+#[test]
+fn a_file_of_exact_length_is_whole_before_its_last_byte_is_sent() {
+    // The last row comes long before the query ends.
+    let tail = "with recursive i(n) as (select 1 union all select n + 1 from i where n < 2000000)
+                select n from i where n < 4 and :user = 'alice'";
+    let rowlink = Rowlink::serve(&[("tail.sql", tail)]);
+    let url = rowlink.link(json!({"export": "tail", "format": "csv", "length": "exact"}));
+    // It leaves as soon as it has as many bytes as it was promised.
+    let run = Command::new("curl")
+        .args(["-sS", "-i", &url])
+        .output()
+        .unwrap();
+    let answer = String::from_utf8(run.stdout).unwrap();
+    assert!(
+        answer.contains("content-length: 12\r\n") && answer.ends_with("n\r\n1\r\n2\r\n3\r\n"),
+        "{answer}"
+    );
+    let log = rowlink.stop();
+    assert!(log.contains("outcome=\"complete\""), "{log}");
 }

@@ -1,6 +1,7 @@
 //! What the planner expects of a query, without running it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
@@ -8,23 +9,29 @@ use tokio_postgres::types::{ToSql, Type};
 use super::plan::Plan;
 use super::session::Settings;
 use super::stream::{gone, values};
-use super::{Shared, run_failure};
+use super::{PostgresOptions, Shared, run_failure};
 use crate::catalog::BoundQuery;
 use crate::source::{Planned, SourceError, refusal};
 
-/// Asks as the query would ask: in its role, and with its values.
+/// Asks as the query would ask: in its role, and with its values. Planning takes locks, and may wait for
+/// them; the server gives up after `patience`, whether we are still there or not.
 pub(super) async fn of(
     shared: Arc<Shared>,
     query: BoundQuery,
     plan: Arc<Plan>,
+    patience: Duration,
 ) -> Result<Planned, SourceError> {
     let chosen = plan.choose(query.columns()).map_err(gone)?;
-    let loan = shared.downloads.acquire().await?;
-    let settings = Settings::of(&query, loan.version, &shared.options);
+    let loan = shared.estimates.acquire().await?;
+    let options = PostgresOptions {
+        statement_timeout: patience,
+        ..shared.options
+    };
+    let settings = Settings::of(&query, loan.version, &options);
     let begun = settings.begin(&loan.client).await;
     begun.map_err(|error| run_failure(&error))?;
     let top = explain(&loan.client, &plan.select(&chosen), &plan, &query).await?;
-    shared.downloads.give_back(loan).await;
+    shared.estimates.give_back(loan).await;
 
     // The planner counts bytes as tables hold them, without separators.
     let rows = number_after(&top, "rows=").ok_or_else(|| refusal("the plan has no rows"))?;

@@ -40,6 +40,8 @@ pub use url::PostgresUrl;
 
 /// Connections beside those of downloads, so that these never keep `/readyz` waiting.
 const RESERVED_CONNECTIONS: usize = 2;
+/// The same for estimates: many of them take no place of a download.
+const ESTIMATE_CONNECTIONS: usize = 1;
 /// How long a sign of life is waited for, a new connection included.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the end of cancelled queries is waited for.
@@ -66,6 +68,7 @@ struct Shared {
     connector: Arc<Connector>,
     downloads: Connections,
     reserve: Connections,
+    estimates: Connections,
     options: PostgresOptions,
 }
 
@@ -81,6 +84,7 @@ impl PostgresSource {
         let shared = Shared {
             downloads: Connections::new(connector.clone(), options.connections),
             reserve: Connections::new(connector.clone(), RESERVED_CONNECTIONS),
+            estimates: Connections::new(connector.clone(), ESTIMATE_CONNECTIONS),
             connector,
             options,
         };
@@ -138,13 +142,18 @@ impl Source for PostgresSource {
     fn planned<'a>(
         &'a self,
         query: &'a BoundQuery,
+        patience: Duration,
     ) -> BoxFuture<'a, Result<Option<Planned>, SourceError>> {
         Box::pin(async move {
             let plan = self.plan(&query.export().name);
             let plan = plan.ok_or_else(|| refusal("the export was never described"))?;
-            let planned = estimate::of(self.shared.clone(), query.clone(), plan);
-            let planned = self.runtime.spawn(planned).await;
-            planned.unwrap_or(Err(SourceError::Cut)).map(Some)
+            let planned = estimate::of(self.shared.clone(), query.clone(), plan, patience);
+            let planned = self.queries.track_future(timeout(patience, planned));
+            match self.runtime.spawn(planned).await {
+                Ok(Ok(planned)) => planned.map(Some),
+                Ok(Err(_)) => Err(SourceError::TooSlow),
+                Err(_) => Err(SourceError::Cut),
+            }
         })
     }
 

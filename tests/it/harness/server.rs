@@ -55,6 +55,7 @@ pub struct Deployment<'a> {
     pub connections: usize,
     pub download_max: Duration,
     pub stall_max: Duration,
+    pub estimate_max: Duration,
     pub limits: Limits,
     pub edge: Edge,
     pub issuers: Vec<JwtVerifier>,
@@ -71,6 +72,8 @@ impl<'a> Deployment<'a> {
             connections: 10,
             download_max: policy.download_max,
             stall_max: policy.stall_max,
+            // However busy the machine is.
+            estimate_max: Duration::from_secs(30),
             limits: UNLIMITED,
             edge: Edge::default(),
             issuers: vec![hs256_issuer(JwtRules::default())],
@@ -93,6 +96,7 @@ impl<'a> Deployment<'a> {
         let policy = Policy {
             download_max: self.download_max,
             stall_max: self.stall_max,
+            estimate_max: self.estimate_max,
             limits: self.limits,
             ..Policy::with_defaults(origin.clone())
         };
