@@ -1,5 +1,5 @@
 // Google Sheets: Extensions → Apps Script, then a trigger by the clock for `exportOrders`. Each run issues a link of
-// its own; the token stands in the script's properties, not in a cell.
+// its own; ROWLINK_URL and ROWLINK_TOKEN stand in the script's properties, not in a cell. Google fetches 50 MB at most.
 //
 // For once, without a script: =IMPORTDATA("the signed URL"), in a cell, before the link expires. Google fetches the
 // URL again each hour, so a sheet that shall stay fresh needs the script, or links that live as long.
@@ -13,7 +13,8 @@ function exportOrders() {
   });
   const { url } = JSON.parse(answer.getContentText());
   const rows = Utilities.parseCsv(UrlFetchApp.fetch(url).getContentText());
-  const sheet = SpreadsheetApp.getActive().getSheetByName("Orders");
+  const book = SpreadsheetApp.getActive();
+  const sheet = book.getSheetByName("Orders") ?? book.insertSheet("Orders");
   sheet.clearContents();
   sheet.getRange(1, 1, rows.length, rows[0].length).setValues(rows);
 }

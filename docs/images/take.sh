@@ -6,6 +6,6 @@ welcome=$(mktemp)
 target/release/rowlink demo --bind 127.0.0.1:0 >"$welcome" 2>/dev/null &
 demo=$!
 trap 'kill -INT $demo; wait $demo; rm "$welcome"' EXIT
-until origin=$(grep -oE 'sample orders at http://[0-9.:]+' "$welcome" | grep -oE 'http.*'); do sleep 0.1; done
+until origin=$(grep -oE 'sample orders at http://[0-9.:]+' "$welcome" | grep -oE 'http.*'); do kill -0 $demo && sleep 0.1; done
 node tests/it/browser/run.mjs "{\"screenshots\": {\"origin\": \"$origin\", \"folder\": \"$PWD/docs/images\"}}" \
   "$PWD/target/test-tools/browser"

@@ -173,7 +173,6 @@ fn the_client_package_saves_whole_files_previews_and_names_what_went_wrong() {
         (&json!(length), &json!(length))
     );
     assert_eq!(seen["done"]["rows"], 50_000);
-    assert!(seen["done"]["expectedRows"].as_u64().unwrap() > 0);
     assert_eq!(seen["steps"], true);
     assert_eq!(seen["workbook"]["rows"], Value::Null);
     assert_eq!(
@@ -187,6 +186,13 @@ fn the_client_package_saves_whole_files_previews_and_names_what_went_wrong() {
     );
     assert_eq!(seen["broken"], json!(["IncompleteError", "incomplete", 0]));
     assert_eq!(seen["kept"], "what was there before");
+    assert_eq!(seen["suggested"], "picked.csv");
+    assert_eq!(seen["picked"], seen["broken"]);
+    assert_eq!(seen["removed"][0], "NotFoundError");
+    assert_eq!(
+        (&seen["faulty"], &seen["reported"]),
+        (&json!(5), &json!("a fault of the page"))
+    );
     assert_eq!(
         seen["invalid"],
         json!(["InvalidError", "invalid-values", 422])
@@ -205,7 +211,12 @@ fn the_client_package_saves_whole_files_previews_and_names_what_went_wrong() {
         (&seen["left"][0][0], &seen["left"][1]),
         (&json!("AbortError"), &json!(""))
     );
-    assert_eq!(seen["estimate"], json!([1, 35, "count"]));
+    let late = json!([null, null, null]);
+    let estimate = &seen["estimate"];
+    assert!(
+        *estimate == json!([1, 35, "count"]) || *estimate == late,
+        "{estimate}"
+    );
     assert_eq!(seen["renewed"], json!([200, true]));
     assert_eq!(seen["foreign"], json!(["GoneError", "link-expired", 410]));
 }
@@ -239,6 +250,7 @@ fn two_hundred_megabytes_leave_the_memory_of_a_page_where_it_was() {
         megabytes("byBrowser"),
         megabytes("byPage")
     );
+    assert!(megabytes("seen") > 45.0, "{seen}");
     assert!(megabytes("byBrowser") < 2.0, "{seen}");
     assert!(megabytes("byPage") < 10.0, "{seen}");
     assert!(megabytes("afterPage") < 2.0, "{seen}");

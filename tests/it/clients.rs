@@ -115,10 +115,9 @@ fn the_python_client_is_typed() {
 /// A script of `clients/examples` against a server, in a folder of its own. Says whether it succeeded, and what it
 /// said.
 fn example(command: &mut Command, server: &TestServer, folder: &Path) -> (bool, String) {
-    let programs = Path::new(env!("CARGO_BIN_EXE_rowlink")).parent().unwrap();
     let path = std::env::var("PATH").unwrap();
     let run = command
-        .env("PATH", format!("{}:{path}", programs.display()))
+        .env("PATH", format!("{}:{path}", programs().display()))
         .env("ROWLINK_URL", &server.origin)
         .env("ROWLINK_TOKEN", token(server.now()))
         .current_dir(folder)
@@ -126,6 +125,11 @@ fn example(command: &mut Command, server: &TestServer, folder: &Path) -> (bool, 
         .unwrap();
     let said = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
     (run.status.success(), said)
+}
+
+/// Where `rowlink` is.
+fn programs() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_rowlink")).parent().unwrap()
 }
 
 fn examples() -> PathBuf {
@@ -163,15 +167,15 @@ fn the_scripts_of_the_documentation_export_whole_files_and_leave_none_that_is_br
     };
     // With the commands of the table and of the workflow as they stand there, but for the host.
     let read = |name: &str| std::fs::read_to_string(examples().join(name)).unwrap();
-    let nightly = read("crontab");
-    let nightly = nightly
-        .lines()
-        .last()
-        .unwrap()
-        .splitn(6, ' ')
-        .last()
-        .unwrap()
-        .to_owned();
+    let crontab = read("crontab");
+    let line = |start: &str| {
+        crontab
+            .lines()
+            .find_map(|line| line.strip_prefix(start))
+            .unwrap()
+            .to_owned()
+    };
+    let (nightly, path_of_cron) = (line("15 3 * * * "), line("PATH="));
     let workflow: Value = serde_saphyr::from_str(&read("github-actions.yml")).unwrap();
     let step = &workflow["jobs"]["export"]["steps"][0];
     assert_eq!(step["shell"], "bash");
@@ -214,9 +218,19 @@ fn the_scripts_of_the_documentation_export_whole_files_and_leave_none_that_is_br
     );
     std::fs::write(home.path().join(".rowlink"), settings).unwrap();
     let mut cron = Command::new("sh");
-    cron.args(["-c", &nightly]).env("HOME", home.path());
-    let (done, said) = example(&mut cron, &server, home.path());
-    assert!(done, "{said}");
+    let path = format!("{}:{path_of_cron}", programs().display());
+    let run = cron
+        .args(["-c", &nightly])
+        .env_clear()
+        .envs([("HOME", home.path().as_os_str()), ("PATH", path.as_ref())])
+        .current_dir(home.path())
+        .output()
+        .unwrap();
+    assert!(
+        run.status.success(),
+        "{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
     assert_eq!(
         std::fs::read(home.path().join("exports/orders.csv")).unwrap(),
         expected

@@ -9,11 +9,12 @@ export type Rowlink = ReturnType<typeof createRowlink>;
 
 /** Asks a deployment for links, and hands their files to the browser. */
 export function createRowlink({ baseUrl = "", token }: Options = {}) {
-  // What was asked for, and until when the link is good by this machine's own clock.
+  // What was asked for, and until when the link is good, in milliseconds by this machine's clock.
   const issued = new WeakMap<Link, { request: LinkRequest; until: number }>();
 
   async function create(request: LinkRequest, { signal }: CallOptions = {}): Promise<Link> {
     const headers: Record<string, string> = { "content-type": "application/json", accept: "application/json" };
+    const asked = Date.now();
     const bearer = typeof token === "function" ? await token() : token;
     if (bearer) headers.authorization = `Bearer ${bearer}`;
     const answer = await get(`${baseUrl.replace(/\/$/, "")}/v1/links`, {
@@ -24,7 +25,8 @@ export function createRowlink({ baseUrl = "", token }: Options = {}) {
       signal,
     });
     const link: Link = await answer.json();
-    issued.set(link, { request, until: performance.now() + link.expires_in * 1000 });
+    // A tenth of its life is for the way to the server.
+    issued.set(link, { request, until: asked + link.expires_in * 900 });
     return link;
   }
 
@@ -32,12 +34,12 @@ export function createRowlink({ baseUrl = "", token }: Options = {}) {
   async function good(what: Link | LinkRequest, options: CallOptions): Promise<Link> {
     if (!("url" in what)) return create(what, options);
     const known = issued.get(what);
-    return known && performance.now() >= known.until ? create(known.request, options) : what;
+    return known && Date.now() >= known.until ? create(known.request, options) : what;
   }
 
   /**
    * Lets the browser download: the page stays, and nothing of the file is in its memory. A link that expired
-   * before the click is issued anew.
+   * before the click is issued anew. A download that is refused shows the server's page.
    */
   async function download(what: Link | LinkRequest, options: CallOptions = {}): Promise<Link> {
     const link = await good(what, options);

@@ -46,7 +46,7 @@ export class InvalidError extends RowlinkError {}
 export class BusyError extends RowlinkError {}
 /** `unreachable`: there is no answer, or none that this page may read. */
 export class UnreachableError extends RowlinkError {}
-/** `incomplete`: the file ended before it was whole. Nothing was saved. */
+/** `incomplete`: the file ended before it was whole. */
 export class IncompleteError extends RowlinkError {}
 
 const classes: Record<number, typeof RowlinkError> = {

@@ -1,14 +1,15 @@
 import { lineCounter, parse } from "./csv.js";
 import type { Rowlink } from "./index.js";
 import { IncompleteError } from "./problem.js";
-import type { Link, LinkRequest, Preview, PreviewOptions, Progress, SaveOptions } from "./types.js";
+import type { Link, LinkRequest, Opened, Preview, PreviewOptions, Progress, SaveOptions } from "./types.js";
 
-type Picker = (options: { suggestedName: string }) => Promise<FileSystemFileHandle>;
+type Picked = FileSystemFileHandle & { remove?: () => Promise<void> };
+type Picker = (options: { suggestedName: string }) => Promise<Picked>;
 
 /**
  * Streams into a file that the user chooses, for a bar of your own, in memory that does not grow with it. The
- * file gets its content once that is whole. Where the browser has no such files it downloads as `download` does,
- * and `null` comes back.
+ * browser empties a file that was there as soon as it is chosen; if the download fails, none is left. Where the
+ * browser has no such files it downloads as `download` does, and `null` comes back.
  */
 export async function saveAs(
   rowlink: Rowlink,
@@ -16,39 +17,74 @@ export async function saveAs(
   options: SaveOptions = {},
 ): Promise<Progress | null> {
   const { showSaveFilePicker } = globalThis as { showSaveFilePicker?: Picker };
-  let { file } = options;
-  if (!file) {
-    if (!showSaveFilePicker) return rowlink.download(what, options).then(() => null);
-    const name = "url" in what ? what.filename : `${what.filename ?? what.export}.${what.format}`;
-    // First of all: the browser asks only soon after a click.
-    file = await showSaveFilePicker({ suggestedName: name });
+  if (options.file) return save(rowlink, what, options.file, options);
+  if (!showSaveFilePicker) return rowlink.download(what, options).then(() => null);
+  // First of all: the browser asks only soon after a click.
+  const file = await showSaveFilePicker({ suggestedName: nameOf(what) });
+  return save(rowlink, what, file, options).catch(async (error) => {
+    await file.remove?.().catch(() => {});
+    throw error;
+  });
+}
+
+async function save(
+  rowlink: Rowlink,
+  what: Link | LinkRequest,
+  file: FileSystemFileHandle,
+  options: SaveOptions,
+): Promise<Progress> {
+  const target = await file.createWritable();
+  try {
+    // No end line: the browser sees how the stream ends.
+    const asked = "url" in what ? what : { estimate: true, ...what, end_line: false };
+    const opened = await rowlink.open(asked, options);
+    const progress = start(opened);
+    const pipe = opened.answer.body!.pipeThrough(meter(opened, progress, options)).pipeTo(target, signalOf(options));
+    await pipe.catch(broken(options.signal));
+    return progress;
+  } catch (error) {
+    await target.abort().catch(() => {});
+    throw error;
   }
-  const opened = await rowlink.open("url" in what ? what : { estimate: true, ...what }, options);
-  const { link, request, answer } = opened;
-  const isCsv = link.content_type.startsWith("text/csv");
-  const header = request?.csv?.header === false ? 0 : 1;
-  const count = lineCounter();
-  // Of a file that is compressed on its way the length says nothing here.
-  const length = request?.length ? Number(answer.headers.get("content-length")) : null;
-  const progress: Progress = {
+}
+
+function nameOf(what: Link | LinkRequest): string {
+  if ("url" in what) return what.filename;
+  const { filename, format } = what;
+  const name = filename ?? what.export;
+  return name.endsWith(`.${format}`) ? name : `${name}.${format}`;
+}
+
+function start({ link, request, answer }: Opened): Progress {
+  // Of a file that is compressed on its way the length says nothing here, and a count that was stopped is too small.
+  const length = request?.length && Number(answer.headers.get("content-length"));
+  const estimated = link.estimated_by !== "partial-count";
+  return {
     bytes: 0,
-    rows: isCsv ? 0 : null,
-    expectedBytes: length ?? link.estimated_bytes ?? null,
-    expectedRows: link.estimated_rows ?? null,
+    rows: isCsv(link) ? 0 : null,
+    expectedBytes: length || (estimated && link.estimated_bytes) || null,
+    expectedRows: (estimated && link.estimated_rows) || null,
   };
-  const meter = new TransformStream<Uint8Array, Uint8Array>({
+}
+
+function meter({ link }: Opened, progress: Progress, { onProgress }: SaveOptions) {
+  const count = lineCounter();
+  const header = link.content_type.includes("header=present") ? 1 : 0;
+  return new TransformStream<Uint8Array, Uint8Array>({
     transform(piece, out) {
       progress.bytes += piece.length;
-      if (isCsv) progress.rows = Math.max(0, count(piece) - header);
-      options.onProgress?.({ ...progress });
+      if (isCsv(link)) progress.rows = Math.max(0, count(piece) - header);
+      try {
+        onProgress?.({ ...progress });
+      } catch (error) {
+        reportError(error);
+      }
       out.enqueue(piece);
     },
   });
-  // A pipe that breaks leaves the file as it was.
-  const pipe = answer.body!.pipeThrough(meter).pipeTo(await file.createWritable(), signalOf(options));
-  await pipe.catch(broken(options.signal));
-  return progress;
 }
+
+const isCsv = (link: Link) => link.content_type.startsWith("text/csv");
 
 /** The first rows of an export. The rest is not read, and its query ends. */
 export async function preview(
@@ -58,7 +94,8 @@ export async function preview(
 ): Promise<Preview> {
   const { rows = 20, signal } = options;
   const csv = { ...request.csv, delimiter: ",", bom: false, header: true } as const;
-  const { answer } = await rowlink.open({ ...request, format: "csv", csv, end_line: false }, signalOf(options));
+  const plain = { ...request, format: "csv", csv, end_line: false, estimate: false } as const;
+  const { answer } = await rowlink.open({ ...plain, length: undefined }, signalOf(options));
   const reader = answer.body!.getReader();
   const decoder = new TextDecoder();
   const count = lineCounter();

@@ -16,7 +16,7 @@ export interface LinkRequest {
   /** The last line of a CSV proves that it is whole. */
   end_line?: boolean;
   /** A CSV comes with its length, so that the browser shows a percentage; the query runs twice. */
-  length?: "exact";
+  length?: "exact" | undefined;
   /** The link says about how large the file will be. */
   estimate?: boolean;
   csv?: {
@@ -52,7 +52,7 @@ export interface Progress {
   bytes: number;
   /** Of a CSV, without its header; `null` for XLSX. */
   rows: number | null;
-  /** What it will be: exactly with `length`, about otherwise; `null` where nobody knows. */
+  /** What it will be: exactly with `length`, about otherwise; `null` where nobody knows, as for XLSX. */
   expectedBytes: number | null;
   expectedRows: number | null;
 }
@@ -86,6 +86,7 @@ export interface Opened {
 }
 
 export interface SaveOptions extends CallOptions {
+  /** An error of its own is reported, and breaks nothing. */
   onProgress?: (progress: Progress) => void;
   /** Where to write; without it the user is asked. */
   file?: FileSystemFileHandle;

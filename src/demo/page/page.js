@@ -33,10 +33,17 @@ const exported = () => catalog.find((entry) => entry.name === chosen("export"));
 async function showCatalog() {
   const bearer = token();
   element("controls").disabled = true;
-  const { exports } = await ask("GET", "/v1/exports");
-  if (bearer !== token()) return;
-  if (JSON.stringify(exports) !== JSON.stringify(catalog)) showExports(exports);
-  element("controls").disabled = false;
+  element("estimate").textContent = "";
+  showFault(null);
+  try {
+    const { exports } = await ask("GET", "/v1/exports");
+    if (bearer !== token()) return;
+    if (JSON.stringify(exports) !== JSON.stringify(catalog)) showExports(exports);
+    element("controls").disabled = false;
+    showEstimate();
+  } catch (problem) {
+    showFault(problem.body ?? NO_ANSWER);
+  }
 }
 
 function showExports(exports) {
@@ -108,6 +115,8 @@ class Problem extends Error {
   }
 }
 
+const NO_ANSWER = { detail: "Rowlink does not answer. Start the demo again, and reload the page." };
+
 async function ask(method, path, body) {
   const answer = await fetch(path, {
     method,
@@ -136,13 +145,12 @@ async function issue(event) {
   showFault(null);
   try {
     link = await ask("POST", "/v1/links", request());
-    link.opened = performance.now();
-    download();
-    showLink();
   } catch (problem) {
-    if (!(problem instanceof Problem)) throw problem;
-    showFault(problem.body);
+    return showFault(problem.body ?? NO_ANSWER);
   }
+  link.opened = performance.now();
+  download();
+  showLink();
 }
 
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });

@@ -110,6 +110,15 @@ export async function client_package(browser, task) {
     const broken = numbers({ n: 300000, fail_at: 250000 });
     seen.broken = await failure(save.saveAs(rowlink, broken, { file: await handle("kept") }));
     seen.kept = await content("kept");
+    globalThis.showSaveFilePicker = async ({ suggestedName }) => {
+      seen.suggested = suggestedName;
+      return handle(suggestedName);
+    };
+    seen.picked = await failure(save.saveAs(rowlink, { ...broken, filename: "picked.csv" }));
+    seen.removed = await failure(folder.getFileHandle("picked.csv"));
+    globalThis.reportError = (error) => { seen.reported = error.message; };
+    const faulty = { file: await handle("faulty"), onProgress: () => { throw new Error("a fault of the page"); } };
+    seen.faulty = (await save.saveAs(rowlink, numbers({ n: 5 }, { end_line: true }), faulty)).rows;
     seen.invalid = await failure(rowlink.links.create(numbers({})));
     seen.nowhere = await failure(client.createRowlink({ baseUrl: "http://127.0.0.1:9" }).links.create(numbers({ n: 1 })));
     seen.aborted = await failure(rowlink.links.create(numbers({ n: 1 }), { signal: AbortSignal.abort() }));
@@ -145,8 +154,8 @@ export async function late_click(browser, task) {
   const download = page.waitForEvent("download");
   const ids = await withClient(page, task, async ({ rowlink }) => {
     const link = await rowlink.links.create({ export: "numbers", format: "csv", filters: { n: 3 } });
-    const now = performance.now() + 61_000;
-    performance.now = () => now;
+    const now = Date.now() + 59_000;
+    Date.now = () => now;
     const used = await rowlink.download(link);
     return [link.link_id, used.link_id];
   });
@@ -159,7 +168,9 @@ export async function heap(browser, task) {
   const cdp = await page.context().newCDPSession(page);
   const used = async () => {
     await cdp.send("HeapProfiler.collectGarbage");
-    return (await cdp.send("Runtime.getHeapUsage")).usedSize;
+    // Values, and the bytes of buffers, which are kept beside them.
+    const { usedSize, backingStorageSize } = await cdp.send("Runtime.getHeapUsage");
+    return usedSize + backingStorageSize;
   };
   const request = { export: "bulk", format: "csv" };
   const before = await used();
@@ -173,14 +184,20 @@ export async function heap(browser, task) {
   await page.exposeFunction("halfway", async () => { task.halfway ??= await used(); });
   const saved = await withClient(page, task, `async ({ save, rowlink, folder }) => {
     const file = await folder.getFileHandle("bulk.csv", { create: true });
-    let asked = false;
+    let asked;
     const onProgress = ({ bytes }) => {
-      if (bytes > 1e8 && !asked) { asked = true; halfway(); }
+      if (bytes > 1e8) asked ??= halfway();
     };
     const done = await save.saveAs(rowlink, ${JSON.stringify(request)}, { file, onProgress });
+    await asked;
     return { ...done, size: (await file.getFile()).size };
   }`);
+  // That this would be seen, if it were so.
+  await page.evaluate(() => { globalThis.held = new Uint8Array(5e7).fill(1); });
+  const seen = (await used()) - before;
+  await page.evaluate(() => { delete globalThis.held; });
   return {
+    seen,
     failure,
     bytes: content.length,
     sha256: hash(content),

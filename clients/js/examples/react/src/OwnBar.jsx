@@ -21,7 +21,7 @@ export function OwnBar({ rowlink, request }) {
 
   return (
     <section>
-      <button type="button" onClick={save}>Save with a bar</button>
+      <button type="button" disabled={said === "Saving…"} onClick={save}>Save with a bar</button>
       {progress && (
         <label>
           {number.format(progress.rows ?? 0)} rows, {number.format(progress.bytes)} bytes
