@@ -18,6 +18,9 @@ install_packages() {
   ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing+=(postgresql)
   [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
   command -v h2load >/dev/null || missing+=(nghttp2-client)
+  [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
+  [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
+  command -v kubectl >/dev/null || missing+=(kubernetes-client)
   command -v npm >/dev/null || missing+=(npm)
   command -v chromium >/dev/null || missing+=(chromium)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
@@ -30,6 +33,13 @@ install_packages() {
   echo "setup: installing ${missing[*]}"
   local sudo=()
   [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+  # The tests start what they need themselves; a package must not start a server on this machine.
+  local policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee "$policy" >/dev/null
+    "${sudo[@]}" chmod 755 "$policy"
+    trap '"${sudo[@]}" rm -f '"$policy" RETURN
+  fi
   "${sudo[@]}" apt-get update -qq
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
@@ -41,15 +51,17 @@ install_rust_components() {
 }
 
 # schemathesis tries the HTTP contract; the others read workbooks, and say what Excel would not, or read
-# traces; mypy checks the types of the Python client; XlsxWriter is a peer of the benchmarks.
+# traces; mypy checks the types of the Python client, kubernetes-validate the manifests; XlsxWriter is a peer of
+# the benchmarks.
 install_python_tools() {
-  local tools_present='import schemathesis, openpyxl, python_calamine, openxml_audit, xlsxwriter, opentelemetry.proto, mypy'
+  local tools_present='import schemathesis, openpyxl, python_calamine, openxml_audit, xlsxwriter'
+  tools_present+=', opentelemetry.proto, mypy, kubernetes_validate'
   "$tools/venv/bin/python" -c "$tools_present" 2>/dev/null && return
   echo "setup: installing schemathesis, readers of workbooks and traces, a writer of workbooks, and mypy"
   python3 -m venv "$tools/venv"
   "$tools/venv/bin/pip" install --quiet --disable-pip-version-check \
     schemathesis==4.32.5 openpyxl==3.1.5 python-calamine==0.9.1 openxml-audit==0.8.0 XlsxWriter==3.3.1 \
-    opentelemetry-proto==1.38.0 mypy==1.19.0
+    opentelemetry-proto==1.38.0 mypy==1.19.0 kubernetes-validate==1.37.0
 }
 
 # Drives Debian's Chromium; brings none of its own.

@@ -1,5 +1,6 @@
 //! The commands.
 
+mod ready;
 mod serve;
 mod telemetry;
 
@@ -45,6 +46,8 @@ enum Command {
     Demo(DemoArgs),
     /// Check configuration, catalog and database, and name every fault
     Check,
+    /// Ask the server that runs with the same variables whether it is ready
+    Ready,
     /// Check by its end line that a downloaded file is whole
     CheckFile(CheckFileArgs),
     /// Print a fresh signing key, or a fresh API key
@@ -84,6 +87,7 @@ impl Cli {
             Command::Serve => serve().await,
             Command::Demo(args) => demo(args).await,
             Command::Check => check().await,
+            Command::Ready => read_config().and_then(|config| ready::ask(&config)),
             Command::CheckFile(args) => check_file(&args.file),
             Command::Keygen(args) => keygen(args),
         };

@@ -2,13 +2,15 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use rowlink::auth::ApiKeys;
 use rowlink::link::Keyring;
 use serde_json::json;
 
-use crate::harness::Call;
+use crate::harness::postgres::free_port;
 use crate::harness::process::{Rowlink, command, configured_folder, interrupt};
+use crate::harness::{Call, exports, wait_for};
 
 fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
@@ -25,6 +27,8 @@ fn every_command_explains_itself() {
         &["serve", "--help"],
         &["demo", "--help"],
         &["check", "--help"],
+        &["check-file", "--help"],
+        &["ready", "--help"],
         &["keygen", "--help"],
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_rowlink"))
@@ -33,6 +37,38 @@ fn every_command_explains_itself() {
             .unwrap();
         assert!(output.status.success() && stdout(&output).contains("Usage: rowlink"));
     }
+}
+
+#[test]
+fn ready_asks_the_server_that_runs_with_the_same_variables() {
+    let port = free_port();
+    let bind = format!("0.0.0.0:{port}");
+    let metrics = format!("127.0.0.1:{}", free_port());
+    let folder = configured_folder(&exports());
+    let ask = |variables: &[(&str, &str)]| {
+        let mut command = command(folder.path());
+        let output = command
+            .arg("ready")
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        (output.status.code(), stderr(&output))
+    };
+    let apart = [
+        ("ROWLINK_BIND", bind.as_str()),
+        ("ROWLINK_METRICS_BIND", metrics.as_str()),
+    ];
+    assert_eq!(ask(&apart).0, Some(2), "nobody is there");
+    let rowlink = Rowlink::serve_with(&exports(), &apart);
+    assert_eq!(ask(&apart), (Some(0), String::new()));
+    assert_eq!(ask(&apart[..1]), (Some(0), String::new()));
+    drop(rowlink);
+    let draining = [&apart[..], &[("ROWLINK_DRAIN_DELAY_SECONDS", "60")]].concat();
+    let rowlink = Rowlink::serve_with(&exports(), &draining);
+    rowlink.terminate();
+    wait_for("the drain", Duration::from_secs(10), || {
+        ask(&draining) == (Some(2), "rowlink: not ready: status 503\n".to_owned())
+    });
 }
 
 #[test]

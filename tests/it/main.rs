@@ -11,6 +11,7 @@ mod catalog;
 mod cli;
 mod clients;
 mod contract;
+mod deployment;
 mod documents;
 mod downloads;
 mod faults;

@@ -3,6 +3,7 @@
 mod contract;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 mod server;
 pub mod tls;
 

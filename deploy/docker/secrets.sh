@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Makes what compose.yaml needs beside itself: secrets, the sample exports and a table for them. The API key is shown
+# once.
+set -euo pipefail
+cd "$(dirname "$0")"
+umask 077
+mkdir -p secrets
+password=$(head -c 24 /dev/urandom | base64 | tr '+/' '-_')
+printf '%s' "$password" >secrets/postgres-password
+printf 'postgres://postgres:%s@postgres/shop' "$password" >secrets/database-url
+rowlink keygen --id k1 >secrets/signing-keys
+rowlink keygen --api-key demo >secrets/api-keys
+# Read by the user of the image, who is not you.
+chmod 644 secrets/*
+umask 022
+mkdir -p exports
+cat >shop.sql <<'SQL'
+create table orders (id int primary key, user_id text, status text, amount numeric(12, 2), created_at timestamptz);
+insert into orders
+select n, 'demo', (array ['pending', 'paid', 'refunded'])[1 + n % 3], n % 1000 + 0.99, timestamptz '2026-01-01' + n * interval '1 minute'
+from generate_series(1, 500000) as n;
+SQL
+cat >exports/orders.sql <<'SQL'
+/*---
+title = "Orders"
+
+[filters.from]
+type = "date"
+required = true
+
+[filters.status]
+type = "text"
+values = ["pending", "paid", "refunded"]
+list = true
+---*/
+select id, created_at, status, amount
+from orders
+where user_id = :user
+  and created_at >= :from
+  and (:status is null or status = any(:status))
+order by id
+SQL
