@@ -166,6 +166,47 @@ fn a_key_that_does_not_fit_its_algorithms_or_is_too_short_stops_the_start() {
 }
 
 #[test]
+fn a_refusal_says_what_is_wrong_with_the_token() {
+    let rules = JwtRules {
+        issuer: Some("https://id.example.com".into()),
+        audience: Some("rowlink".into()),
+        ..JwtRules::default()
+    };
+    let issuer = hs256_issuer(rules);
+    let refused = |token: &str| wait(issuer.verify(token, NOW)).unwrap_err().to_string();
+    let claims = |issuer: &str, audience: &str| {
+        token_for(&json!({"sub": "alice", "exp": NOW + 60, "iss": issuer, "aud": audience}))
+    };
+    let good = claims("https://id.example.com", "rowlink");
+    assert!(wait(issuer.verify(&good, NOW)).is_ok());
+    for (token, why) in [
+        ("no token".to_owned(), "the token is not a JSON Web Token"),
+        (
+            token(Algorithm::ES256, None),
+            "the token's algorithm is not accepted here",
+        ),
+        (
+            claims("https://other.example.com", "rowlink"),
+            "the token is by another issuer",
+        ),
+        (
+            claims("https://id.example.com", "other"),
+            "the token is for another audience",
+        ),
+        (
+            token_for(&json!({"sub": "alice", "exp": NOW + 60, "aud": "rowlink"})),
+            "the token lacks its issuer or audience",
+        ),
+        (
+            format!("{}A", &good[..good.len() - 1]),
+            "the token's signature is not valid",
+        ),
+    ] {
+        assert_eq!(refused(&token), why);
+    }
+}
+
+#[test]
 fn a_secret_has_at_least_as_many_bytes_as_the_hash() {
     let issuer = |bytes: usize| {
         let secret = JwtKey::Secret(vec![b'x'; bytes].into());
