@@ -236,7 +236,13 @@ fn two_hundred_megabytes_leave_the_memory_of_a_page_where_it_was() {
                 select n, printf('%.*c', 10000, 'x') as filler from i where :user = 'alice'";
     let site = Site::start(&[("bulk.sql", bulk)]);
     let seen = browse(&json!({"heap": site.task}));
-    let file = site.download(json!({"export": "bulk", "format": "csv"}));
+    let filler = "x".repeat(10_000);
+    let rows = (1..=20_000).map(|n| format!("{n},{filler}\r\n"));
+    let file = [String::from("n,filler\r\n")]
+        .into_iter()
+        .chain(rows)
+        .collect::<String>()
+        .into_bytes();
     assert!(file.len() > 200_000_000);
     assert_eq!(seen["failure"], Value::Null);
     assert_eq!(seen["sha256"], sha256(&file));

@@ -146,7 +146,7 @@ fn what_one_replica_issues_every_other_serves_through_every_proxy() {
 #[test]
 fn a_file_whose_replica_is_killed_is_never_short_and_taken_for_whole() {
     let mut replicas = Replicas::start();
-    let rows = 400_000;
+    let rows = 300_000;
     let whole = {
         let link = issue(
             &format!("http://127.0.0.1:{}", replicas.ports[0]),
@@ -159,14 +159,14 @@ fn a_file_whose_replica_is_killed_is_never_short_and_taken_for_whole() {
         let (mut complete, mut broken, mut deceived) = (0, 0, 0);
         // The shipped file says that HAProxy before 2.8 must not offer HTTP/2, and why.
         let is_documented_exception = name == "HAProxy" && protocol == Protocol::Http2;
-        for round in 0..4 {
+        for round in 0..3 {
             let mut request = numbers(rows);
             request["end_line"] = json!(is_documented_exception);
             let downloads: Vec<Child> = (0..6)
                 .map(|_| curl(protocol, &[&issue(&proxy.origin(), protocol, &request)]))
                 .collect();
             // At whatever place they are.
-            thread::sleep(Duration::from_millis(40 + 60 * round));
+            thread::sleep(Duration::from_millis(40 + 80 * round));
             replicas.kill(round as usize % 3);
             for download in downloads {
                 let folder = tempfile::tempdir().unwrap();
@@ -202,13 +202,13 @@ fn a_file_whose_replica_is_killed_is_never_short_and_taken_for_whole() {
             }
             let link = issue(&proxy.origin(), protocol, &numbers(1));
             wait_for("the replica's return", Duration::from_secs(20), || {
-                (0..6).all(|_| outcome(curl(protocol, &["-f", &link])).0)
+                (0..3).all(|_| outcome(curl(protocol, &["-f", &link])).0)
             });
         }
         println!(
             "{name} {protocol:?}: {complete} complete, {broken} broken, {deceived} caught by the end line"
         );
-        assert_eq!(complete + broken + deceived, 24);
+        assert_eq!(complete + broken + deceived, 18);
         assert!(
             broken + deceived > 0,
             "{name} {protocol:?}: nothing was killed in time"
@@ -219,7 +219,19 @@ fn a_file_whose_replica_is_killed_is_never_short_and_taken_for_whole() {
 #[test]
 fn a_rolling_restart_fails_no_issue_and_no_download() {
     let mut replicas = Replicas::start();
-    for (name, protocol, proxy) in proxies(&replicas.ports) {
+    let ports = replicas.ports;
+    for (name, protocol, proxy) in [
+        (
+            "nginx",
+            Protocol::Http2,
+            Proxy::nginx(&ports, Protocol::Http2),
+        ),
+        (
+            "HAProxy",
+            Protocol::Http1,
+            Proxy::haproxy(&ports, Protocol::Http1),
+        ),
+    ] {
         let origin = proxy.origin();
         let stop = std::sync::atomic::AtomicBool::new(false);
         let (sender, results) = std::sync::mpsc::channel();

@@ -21,6 +21,7 @@ mod issuers;
 mod large_workbooks;
 mod mutation;
 mod operators;
+mod overload;
 mod parsers;
 mod plain_links;
 mod postgres;

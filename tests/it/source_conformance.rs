@@ -197,13 +197,13 @@ fn wrong_sql_stops_the_start_with_its_file_and_line() {
 #[test]
 fn a_query_that_takes_too_long_is_504_before_its_first_row_and_visibly_cut_after_it() {
     for subject in subjects("conformance_time") {
-        let server = |sql: &str| {
+        let server = |sql: &str, seconds| {
             let export = pinned(sql);
             let mut deployment = Deployment::over(subject.url.clone(), vec![("it.sql", &export)]);
-            deployment.download_max = Duration::from_secs(1);
+            deployment.download_max = Duration::from_secs(seconds);
             deployment.start()
         };
-        let endless = server(subject.endless);
+        let endless = server(subject.endless, 1);
         let start = Instant::now();
         let answer = Call::new("GET", endless.link(request())).send();
         assert_eq!(
@@ -214,7 +214,8 @@ fn a_query_that_takes_too_long_is_504_before_its_first_row_and_visibly_cut_after
         );
         assert!(start.elapsed() < Duration::from_secs(5));
 
-        let many = server(subject.many);
+        // Its first row must come in time, however busy the machine is.
+        let many = server(subject.many, 4);
         for format in FORMATS {
             let what = format!("{} as {format}", subject.name);
             let mut stream = begin(&many.link(request_for(format)));
