@@ -4,7 +4,7 @@ use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, SecondsFormat};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::problem::Problem;
@@ -25,7 +25,7 @@ pub async fn issue(
     let mut answer = describe(&issued);
     if is_estimate_wanted {
         let estimate = service.exporter.estimate(&issued, issued.link.issued).await;
-        answer.extend(describe_estimate(estimate));
+        describe_estimate(&mut answer, estimate);
     }
     let answer = HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -48,34 +48,29 @@ pub(super) fn issue_for(
     Ok(issued)
 }
 
-fn describe(issued: &IssuedLink) -> Map<String, Value> {
+fn describe(issued: &IssuedLink) -> Value {
     let link = &issued.link;
-    Map::from_iter([
-        ("url".into(), issued.url.as_str().into()),
-        ("link_id".into(), link.id.to_string().into()),
-        ("expires_at".into(), rfc3339(link.expires).into()),
-        ("expires_in".into(), (link.expires - link.issued).into()),
-        ("filename".into(), issued.filename.as_str().into()),
-        ("content_type".into(), issued.content_type.into()),
-        ("methods".into(), json!(["GET", "HEAD"])),
-    ])
+    json!({
+        "url": issued.url,
+        "link_id": link.id.to_string(),
+        "expires_at": rfc3339(link.expires),
+        "expires_in": link.expires - link.issued,
+        "filename": issued.filename,
+        "content_type": issued.content_type,
+        "methods": ["GET", "HEAD"],
+    })
 }
 
 /// Null where it was not to be had: a page then says nothing of it.
-fn describe_estimate(estimate: Option<Estimate>) -> Map<String, Value> {
-    let kind = estimate.map(|it| match it.kind {
+fn describe_estimate(answer: &mut Value, estimate: Option<Estimate>) {
+    answer["estimated_rows"] = estimate.map(|it| it.rows).into();
+    answer["estimated_bytes"] = estimate.and_then(|it| it.bytes).into();
+    let by = estimate.map(|it| match it.kind {
         EstimateKind::Planned => "planner",
         EstimateKind::Counted => "count",
         EstimateKind::AtLeast => "partial-count",
     });
-    Map::from_iter([
-        ("estimated_rows".into(), estimate.map(|it| it.rows).into()),
-        (
-            "estimated_bytes".into(),
-            estimate.and_then(|it| it.bytes).into(),
-        ),
-        ("estimated_by".into(), kind.into()),
-    ])
+    answer["estimated_by"] = by.into();
 }
 
 /// Unix seconds as people and programs read them.

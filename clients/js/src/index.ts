@@ -1,7 +1,17 @@
 import { GoneError, problemOf, UnreachableError } from "./problem.js";
 import type { CallOptions, Link, LinkRequest, Opened, Options } from "./types.js";
 
-export * from "./problem.js";
+export {
+  BusyError,
+  ForbiddenError,
+  GoneError,
+  IncompleteError,
+  InvalidError,
+  RowlinkError,
+  SignInError,
+  UnreachableError,
+  type FieldError,
+} from "./problem.js";
 export type * from "./types.js";
 
 /** What `createRowlink` makes. */

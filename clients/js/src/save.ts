@@ -39,7 +39,7 @@ async function save(
     const asked = "url" in what ? what : { estimate: true, ...what, end_line: false };
     const opened = await rowlink.open(asked, options);
     const progress = start(opened);
-    const pipe = opened.answer.body!.pipeThrough(meter(opened, progress, options)).pipeTo(target, signalOf(options));
+    const pipe = opened.answer.body!.pipeThrough(meter(opened, progress, options)).pipeTo(target, { signal: options.signal });
     await pipe.catch(broken(options.signal));
     return progress;
   } catch (error) {
@@ -95,7 +95,7 @@ export async function preview(
   const { rows = 20, signal } = options;
   const csv = { ...request.csv, delimiter: ",", bom: false, header: true } as const;
   const plain = { ...request, format: "csv", csv, end_line: false, estimate: false } as const;
-  const { answer } = await rowlink.open({ ...plain, length: undefined }, signalOf(options));
+  const { answer } = await rowlink.open({ ...plain, length: undefined }, { signal });
   const reader = answer.body!.getReader();
   const decoder = new TextDecoder();
   const count = lineCounter();
@@ -111,10 +111,6 @@ export async function preview(
   reader.cancel().catch(() => {});
   const [columns = [], ...parsed] = parse(text, rows + 1);
   return { columns, rows: parsed, more: lines > rows + 1 };
-}
-
-function signalOf({ signal }: { signal?: AbortSignal | undefined }) {
-  return signal ? { signal } : {};
 }
 
 /** What a stream says that ends early, unless whoever reads it wanted that. */

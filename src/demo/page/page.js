@@ -66,7 +66,6 @@ function showExport() {
 function showFormat() {
   const isCsv = chosen("format") === "csv";
   element("delimiter-field").hidden = element("exact-field").hidden = !isCsv;
-  showEstimate();
 }
 
 function filterField(filter) {
