@@ -1,54 +1,16 @@
 //! The Export button in a real Chromium: the demo's page, and pages of other origins that use the client
 //! package.
 
-use std::io::{BufRead as _, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::postgres::free_port;
-use crate::harness::process::{FAR_FUTURE, Rowlink, interrupt};
+use crate::harness::command::{free_port, run};
+use crate::harness::process::{Demo, FAR_FUTURE, Rowlink};
 use crate::harness::{Call, browse, exports, token_for};
-
-/// `rowlink demo` on a free port.
-struct Demo {
-    child: Child,
-    /// What it says; open as long as it may say more.
-    _welcome: Lines<BufReader<ChildStdout>>,
-    origin: String,
-}
-
-impl Demo {
-    fn start() -> Demo {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rowlink"))
-            .args(["demo", "--bind", "127.0.0.1:0"])
-            .env_clear()
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut welcome = BufReader::new(child.stdout.take().unwrap()).lines();
-        let origin = welcome.by_ref().map_while(Result::ok).find_map(|line| {
-            let origin = line.split("sample orders at ").nth(1)?;
-            Some(origin.to_owned())
-        });
-        Demo {
-            child,
-            _welcome: welcome,
-            origin: origin.unwrap(),
-        }
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        interrupt(&self.child, "-INT");
-        let _ = self.child.wait();
-    }
-}
 
 /// Rowlink, and another origin whose pages may ask it.
 struct Site {
@@ -92,13 +54,9 @@ fn client_package() -> &'static Path {
             folder.join("node_modules").exists(),
             "run `make setup` first"
         );
-        let run = Command::new("npm")
+        run(Command::new("npm")
             .args(["run", "build", "--workspaces", "--include-workspace-root"])
-            .current_dir(&folder)
-            .output()
-            .unwrap();
-        let said = [run.stdout, run.stderr].concat();
-        assert!(run.status.success(), "{}", String::from_utf8_lossy(&said));
+            .current_dir(&folder));
         folder
     })
 }
@@ -110,7 +68,7 @@ fn sha256(content: &[u8]) -> String {
 #[test]
 fn the_demos_page_exports_in_a_browser_takes_the_link_apart_and_names_what_is_missing() {
     let demo = Demo::start();
-    let seen = browse(&json!({"demo": demo.origin}));
+    let seen = browse(&json!({"demo": demo.origin()}));
     assert_eq!(seen["errors"], json!([]));
     assert_eq!(seen["name"], "Bestellungen März.csv");
     assert!(seen["rows"].as_u64().unwrap() > 1000, "{seen}");
@@ -139,6 +97,7 @@ fn the_demos_page_exports_in_a_browser_takes_the_link_apart_and_names_what_is_mi
         (&json!("from: is required"), &json!("filter-from"))
     );
     assert_eq!(seen["overflows"], false);
+    demo.stop();
 }
 
 #[test]
@@ -298,8 +257,8 @@ fn axe_finds_no_serious_fault_in_the_pages() {
     let refused = url.replace("rl_user=alice", "rl_user=bob");
     let mut urls = Vec::new();
     for scheme in ["light", "dark"] {
-        urls.push(json!({"url": demo.origin, "colorScheme": scheme}));
-        urls.push(json!({"url": demo.origin, "colorScheme": scheme, "press": ["Export", "Tamper with it"]}));
+        urls.push(json!({"url": demo.origin(), "colorScheme": scheme}));
+        urls.push(json!({"url": demo.origin(), "colorScheme": scheme, "press": ["Export", "Tamper with it"]}));
         urls.push(json!({"url": refused, "colorScheme": scheme}));
         urls.push(json!({"example": true, "colorScheme": scheme}));
     }
@@ -355,17 +314,10 @@ fn the_client_package_is_typed_for_those_who_use_it() {
         export { rows, cells, status };
     "#;
     std::fs::write(folder.path().join("consumer.mts"), consumer).unwrap();
-    let run = Command::new(modules.join(".bin/tsc"))
+    run(Command::new(modules.join(".bin/tsc"))
         .args([
             "--noEmit", "--strict", "--target", "es2022", "--module", "nodenext", "--types", "",
         ])
         .args(["--lib", "es2022,dom,dom.asynciterable", "consumer.mts"])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    assert!(
-        run.status.success(),
-        "{}",
-        String::from_utf8_lossy(&run.stdout)
-    );
+        .current_dir(folder.path()));
 }

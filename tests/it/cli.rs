@@ -1,15 +1,14 @@
 //! The commands, as processes.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use rowlink::auth::ApiKeys;
 use rowlink::link::Keyring;
 use serde_json::json;
 
-use crate::harness::postgres::free_port;
-use crate::harness::process::{Rowlink, command, configured_folder, interrupt};
+use crate::harness::command::{free_port, run};
+use crate::harness::process::{Demo, Rowlink, command, configured_folder};
 use crate::harness::{Call, exports, wait_for};
 
 fn stderr(output: &Output) -> String {
@@ -238,37 +237,20 @@ fn the_log_of_a_server_holds_no_signature_token_or_filter_value() {
 
 #[test]
 fn the_commands_that_the_demo_prints_work_when_pasted() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_rowlink"))
-        .args(["demo", "--bind", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut welcome = String::new();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    while !welcome.contains("Ctrl-C") {
-        assert!(out.read_line(&mut welcome).unwrap() > 0, "{welcome}");
-    }
-    let script: Vec<&str> = welcome
+    let demo = Demo::start();
+    let script: Vec<&str> = demo
+        .welcome()
         .lines()
         .filter(|line| line.starts_with("  "))
         .collect();
     let folder = tempfile::tempdir().unwrap();
-    let run = Command::new("bash")
+    let pasted = run(Command::new("bash")
         .args(["-ec", &script.join("\n")])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    // Ctrl-C, so that the demo cleans up after itself.
-    interrupt(&child, "-INT");
-    assert!(child.wait().unwrap().success());
+        .current_dir(folder.path()));
+    demo.stop();
 
-    assert!(run.status.success(), "{}", stderr(&run));
-    assert!(
-        stdout(&run).starts_with("http://127.0.0.1:"),
-        "{}",
-        stdout(&run)
-    );
+    let said = stdout(&pasted);
+    assert!(said.starts_with("http://127.0.0.1:"), "{said}");
     let mut reader = csv::Reader::from_path(folder.path().join("orders.csv")).unwrap();
     assert_eq!(reader.headers().unwrap().get(5), Some("Amount (EUR)"));
     let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();

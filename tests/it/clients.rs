@@ -8,6 +8,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
+use crate::harness::command::run;
 use crate::harness::{TestServer, python, token, tool};
 
 /// A server that sends this to whoever asks, and closes.
@@ -94,7 +95,7 @@ fn python_downloads_whole_files_and_leaves_nothing_of_broken_ones() {
 #[test]
 fn the_python_client_is_typed() {
     let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/python/src/rowlink");
-    let run = Command::new(tool("venv").join("bin/mypy"))
+    run(Command::new(tool("venv").join("bin/mypy"))
         .args([
             "--strict",
             "--python-version",
@@ -102,14 +103,7 @@ fn the_python_client_is_typed() {
             "--cache-dir",
             "/dev/null",
         ])
-        .arg(package)
-        .output()
-        .unwrap();
-    assert!(
-        run.status.success(),
-        "{}",
-        String::from_utf8_lossy(&run.stdout)
-    );
+        .arg(package));
 }
 
 /// A script of `clients/examples` against a server, in a folder of its own. Says whether it succeeded, and what it
@@ -217,20 +211,12 @@ fn the_scripts_of_the_documentation_export_whole_files_and_leave_none_that_is_br
         token(server.now())
     );
     std::fs::write(home.path().join(".rowlink"), settings).unwrap();
-    let mut cron = Command::new("sh");
     let path = format!("{}:{path_of_cron}", programs().display());
-    let run = cron
+    run(Command::new("sh")
         .args(["-c", &nightly])
         .env_clear()
         .envs([("HOME", home.path().as_os_str()), ("PATH", path.as_ref())])
-        .current_dir(home.path())
-        .output()
-        .unwrap();
-    assert!(
-        run.status.success(),
-        "{}",
-        String::from_utf8_lossy(&run.stderr)
-    );
+        .current_dir(home.path()));
     assert_eq!(
         std::fs::read(home.path().join("exports/orders.csv")).unwrap(),
         expected

@@ -13,6 +13,7 @@ use rowlink::link::{Keyring, Link, Revocations, UserId, sign};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::harness::command::run;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
 use crate::harness::{
@@ -359,7 +360,7 @@ fn schemathesis_finds_nothing_in_a_live_server() {
     let rowlink = Rowlink::serve(&crate::harness::exports());
     let token =
         token_for(&json!({"sub": "alice", "exp": 4_000_000_000u64, "scope": "orders:read"}));
-    let run = Command::new(tool)
+    let report = run(Command::new(tool)
         .args(["run", &format!("{}/openapi.yaml", rowlink.origin())])
         .args(["--header", &format!("Authorization: Bearer {token}")])
         .args(["--checks", "all"])
@@ -367,14 +368,6 @@ fn schemathesis_finds_nothing_in_a_live_server() {
         // schema and still name a column that this export does not have.
         .args(["--exclude-checks", "positive_data_acceptance"])
         .args(["--max-examples", "40", "--seed", "1", "--no-color"])
-        .current_dir(tempfile::tempdir().unwrap().path())
-        .output()
-        .unwrap();
-    let report = String::from_utf8_lossy(&run.stdout);
-    assert!(
-        run.status.success(),
-        "{report}\n{}",
-        String::from_utf8_lossy(&run.stderr)
-    );
-    println!("{report}");
+        .current_dir(tempfile::tempdir().unwrap().path()));
+    println!("{}", String::from_utf8_lossy(&report.stdout));
 }

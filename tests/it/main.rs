@@ -27,6 +27,7 @@ mod plain_links;
 mod postgres;
 mod postgres_server;
 mod real_data;
+mod replicas;
 mod sizes;
 mod source_conformance;
 mod sqlite;

@@ -13,6 +13,7 @@ use rowlink::export::Limits;
 use rowlink::link::Revocations;
 use serde_json::{Value, json};
 
+use crate::harness::command::free_port;
 use crate::harness::process::{FAR_FUTURE, PUBLIC_URL, Rowlink};
 use crate::harness::tls::{certificates, server_certificate};
 use crate::harness::{
@@ -366,7 +367,7 @@ fn metrics_count_what_happened_and_have_a_port_of_their_own_on_request() {
         metrics().contains("outcome=\"client_gone\"} 1")
     });
 
-    let port = crate::harness::postgres::free_port();
+    let port = free_port();
     let apart = format!("127.0.0.1:{port}");
     let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_METRICS_BIND", &apart)]);
     let at = |origin: &str, path: &str| Call::new("GET", format!("{origin}{path}")).send().status;

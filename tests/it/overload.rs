@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::harness::command::run;
 use crate::harness::process::Rowlink;
 use crate::harness::{Call, begin, exports, wait_for};
 
@@ -68,10 +69,7 @@ fn of_two_hundred_downloads_twenty_run_and_the_others_hear_at_once() {
 #[test]
 fn a_replica_whose_descriptors_ran_out_serves_again_within_seconds() {
     let rowlink = Rowlink::serve(&exports());
-    let limited = Command::new("prlimit")
-        .args(["--pid", &rowlink.pid().to_string(), "--nofile=64:64"])
-        .status();
-    assert!(limited.unwrap().success());
+    run(Command::new("prlimit").args(["--pid", &rowlink.pid().to_string(), "--nofile=64:64"]));
     let address = rowlink.origin().strip_prefix("http://").unwrap();
     let held: Vec<TcpStream> = (0..200)
         .map(|_| TcpStream::connect(address).unwrap())

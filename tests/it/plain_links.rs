@@ -5,6 +5,7 @@ use std::process::Command;
 use rowlink::http::Edge;
 use serde_json::json;
 
+use crate::harness::command::run;
 use crate::harness::process::{FAR_FUTURE, PUBLIC_URL, Rowlink};
 use crate::harness::{API_KEY, Answer, Call, TestServer, exports, token, token_for};
 
@@ -160,7 +161,7 @@ fn curl_downloads_in_one_line_and_the_log_has_neither_token_nor_signature_nor_va
     // Links are for a load balancer at another port: curl is told where that is.
     let there = rowlink.origin().trim_start_matches("http://");
     let curl = |url: &str, header: &str| {
-        let run = Command::new("curl")
+        run(Command::new("curl")
             .args([
                 "-sSLOJ",
                 "--fail",
@@ -168,14 +169,7 @@ fn curl_downloads_in_one_line_and_the_log_has_neither_token_nor_signature_nor_va
                 &format!("127.0.0.1:9:{there}"),
             ])
             .args(["-H", header, url])
-            .current_dir(folder.path())
-            .output()
-            .unwrap();
-        assert!(
-            run.status.success(),
-            "{}",
-            String::from_utf8_lossy(&run.stderr)
-        );
+            .current_dir(folder.path()));
     };
     let plain = format!("{}{PLAIN}&status=paid", rowlink.origin());
     curl(&plain, &format!("Authorization: Bearer {token}"));

@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::harness::postgres::{Cluster, free_port, give_away, run, unprivileged};
+use crate::harness::command::{free_port, give_away, run, unprivileged};
+use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
 use crate::harness::tls::certificates;
 use crate::harness::{

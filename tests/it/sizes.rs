@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
-use crate::harness::{Call, Deployment, TestServer, sqlite_url, wait_for};
+use crate::harness::{Call, Deployment, Stop, TestServer, sqlite_url, wait_for};
 
 const ROWS: usize = 100_000;
 
@@ -86,15 +86,6 @@ fn restless(rows: usize) -> String {
         "with recursive i(n) as (select 1 union all select n + 1 from i where n < {rows})
          select n, case when n = 1 then hex(randomblob(abs(random()) % 30000)) end as noise from i where :user = 'alice'"
     )
-}
-
-/// Tells another thread to stop, also when the test fails.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 #[test]

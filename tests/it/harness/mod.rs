@@ -1,9 +1,11 @@
 //! A server to test against, and a client that holds every answer against `openapi.yaml`.
 
+pub mod command;
 mod contract;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod replicas;
 mod server;
 pub mod tls;
 
@@ -19,9 +21,12 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+use command::run;
 
 /// An answer, read to its end.
 #[derive(Debug)]
@@ -173,6 +178,15 @@ pub fn wait<T>(future: impl Future<Output = T>) -> T {
     runtime.unwrap().block_on(future)
 }
 
+/// Tells another thread to stop, also when the test fails.
+pub struct Stop<'a>(pub &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Waits for a condition; returns how long that took.
 pub fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
@@ -232,28 +246,20 @@ pub fn is_whole(answer: &[u8]) -> bool {
 /// Gives a real Chromium a task; returns what it saw.
 pub fn browse(task: &Value) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/browser/run.mjs");
-    let run = Command::new("node")
+    let seen = run(Command::new("node")
         .arg(script)
         .arg(task.to_string())
-        .arg(tool("browser"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&run.stderr);
-    assert!(run.status.success(), "{said}");
-    serde_json::from_slice(&run.stdout).unwrap()
+        .arg(tool("browser")));
+    serde_json::from_slice(&seen.stdout).unwrap()
 }
 
 /// Runs a script that stands beside the tests; returns what it prints. A failure is one of the test.
 pub fn python(script: &str, arguments: &[&OsStr]) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
-    let output = Command::new(tool("venv").join("bin/python"))
+    let printed = run(Command::new(tool("venv").join("bin/python"))
         .arg(folder.join(script))
-        .args(arguments)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{script} {arguments:?}: {said}");
-    String::from_utf8(output.stdout).unwrap()
+        .args(arguments));
+    String::from_utf8(printed.stdout).unwrap()
 }
 
 /// What the readers say of a workbook; none of them may find an error.

@@ -1,13 +1,14 @@
 //! A real PostgreSQL, started by the tests as an unprivileged user and stopped by its own process.
 
 use std::fs;
-use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
+
+use super::command::{free_port, give_away, run, unprivileged};
 
 /// A cluster of its own, with its data in a temporary folder. It ends with this value; should the
 /// tests be killed, with them.
@@ -160,36 +161,6 @@ fn keep(folder: &Path, remove: bool) -> Child {
     shell.stdin(Stdio::piped()).spawn().unwrap()
 }
 
-/// PostgreSQL refuses to run as root: then the user that Debian's package made runs it.
-pub fn unprivileged(program: &Path) -> Command {
-    if !is_root() {
-        return Command::new(program);
-    }
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
-    command.arg(program).current_dir("/");
-    command
-}
-
-pub fn give_away(path: &Path) {
-    if is_root() {
-        let id = |flag| {
-            let output = run(Command::new("id").args([flag, "postgres"]));
-            String::from_utf8(output.stdout)
-                .unwrap()
-                .trim()
-                .parse()
-                .unwrap()
-        };
-        chown(path, Some(id("-u")), Some(id("-g"))).unwrap();
-    }
-}
-
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    fs::metadata("/proc/self").unwrap().uid() == 0
-}
-
 /// A program of the newest version that is installed.
 pub fn bin(program: &str) -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").expect("run `make setup` first");
@@ -199,21 +170,4 @@ pub fn bin(program: &str) -> PathBuf {
     versions.sort_unstable();
     let newest = versions.last().expect("run `make setup` first");
     PathBuf::from(format!("/usr/lib/postgresql/{newest}/bin")).join(program)
-}
-
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-/// Runs a command that must succeed.
-pub fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{command:?}: {}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::{self, JoinHandle};
 
 use serde_json::{Value, json};
@@ -119,6 +119,61 @@ impl Rowlink {
         self.terminate();
         assert!(self.child.wait().unwrap().success());
         self.log.take().unwrap().join().unwrap()
+    }
+}
+
+/// `rowlink demo` on a free port.
+pub struct Demo {
+    child: Child,
+    /// Open as long as it may say more.
+    _output: BufReader<ChildStdout>,
+    welcome: String,
+}
+
+impl Demo {
+    pub fn start() -> Demo {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rowlink"))
+            .args(["demo", "--bind", "127.0.0.1:0"])
+            .env_clear()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut welcome = String::new();
+        while !welcome.contains("Ctrl-C") {
+            assert!(output.read_line(&mut welcome).unwrap() > 0, "{welcome}");
+        }
+        Demo {
+            child,
+            _output: output,
+            welcome,
+        }
+    }
+
+    /// What it says of itself.
+    pub fn welcome(&self) -> &str {
+        &self.welcome
+    }
+
+    pub fn origin(&self) -> &str {
+        let after = self.welcome.split("sample orders at ").nth(1).unwrap();
+        after.lines().next().unwrap()
+    }
+
+    /// Stops it as Ctrl-C does, so that it cleans up after itself.
+    pub fn stop(mut self) {
+        interrupt(&self.child, "-INT");
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            interrupt(&self.child, "-INT");
+            let _ = self.child.wait();
+        }
     }
 }
 

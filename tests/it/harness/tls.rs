@@ -3,15 +3,13 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::command::run;
+
 /// Runs OpenSSL in a folder. Arguments are separated by spaces.
 pub fn openssl(folder: &Path, arguments: &str) {
-    let run = Command::new("openssl")
+    run(Command::new("openssl")
         .args(arguments.split(' '))
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&run.stderr);
-    assert!(run.status.success(), "openssl {arguments}: {said}");
+        .current_dir(folder));
 }
 
 /// `server.pem` and `server.key` for localhost, by `ca.pem`; and `other.pem`, a root that did not

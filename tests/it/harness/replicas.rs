@@ -1,0 +1,92 @@
+//! Three replicas of one deployment: they share a key, exports and a database, and nothing else.
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::command::free_port;
+use super::process::Rowlink;
+use super::{SIGNING_KEY, exports};
+
+pub struct Replicas {
+    pub ports: [u16; 3],
+    running: [Option<Rowlink>; 3],
+    exports: Vec<(&'static str, &'static str)>,
+    variables: [Variables; 3],
+    folder: TempDir,
+}
+
+/// What stands in the environment of a replica.
+pub type Variables = Vec<(&'static str, String)>;
+
+impl Replicas {
+    /// Over the sample rows.
+    pub fn start() -> Replicas {
+        Replicas::start_with(&exports(), Default::default())
+    }
+
+    /// With other exports, and further variables in the environment of each.
+    pub fn start_with(
+        exports: &[(&'static str, &'static str)],
+        variables: [Variables; 3],
+    ) -> Replicas {
+        let mut replicas = Replicas {
+            ports: [free_port(), free_port(), free_port()],
+            running: [None, None, None],
+            exports: exports.to_owned(),
+            variables,
+            folder: tempfile::tempdir().unwrap(),
+        };
+        for index in 0..3 {
+            replicas.give_keys(index, SIGNING_KEY);
+            replicas.run(index);
+        }
+        replicas
+    }
+
+    fn run(&mut self, index: usize) {
+        let bind = format!("127.0.0.1:{}", self.ports[index]);
+        let keys = self.key_file(index).to_str().unwrap().to_owned();
+        let mut variables = vec![
+            ("ROWLINK_BIND", bind.as_str()),
+            ("ROWLINK_DRAIN_DELAY_SECONDS", "3"),
+            ("ROWLINK_SIGNING_KEYS", ""),
+            ("ROWLINK_SIGNING_KEYS_FILE", &keys),
+        ];
+        let own = self.variables[index].iter();
+        variables.extend(own.map(|(name, value)| (*name, value.as_str())));
+        self.running[index] = Some(Rowlink::serve_with(&self.exports, &variables));
+    }
+
+    fn key_file(&self, index: usize) -> PathBuf {
+        self.folder.path().join(format!("keys-{index}"))
+    }
+
+    pub fn get(&self, index: usize) -> &Rowlink {
+        self.running[index].as_ref().unwrap()
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Rowlink> {
+        self.running.iter().flatten()
+    }
+
+    /// Kills one as a power cut does, and starts it anew.
+    pub fn kill(&mut self, index: usize) {
+        drop(self.running[index].take());
+        self.run(index);
+    }
+
+    /// Stops one as an orchestrator does, and starts it anew once it has ended.
+    pub fn restart(&mut self, index: usize) {
+        self.running[index].take().unwrap().stop();
+        self.run(index);
+    }
+
+    /// Writes the key file of one, which it reads soon, or at once when it is asked to.
+    pub fn give_keys(&self, index: usize, keys: &str) {
+        let file = self.key_file(index);
+        let new = file.with_extension("new");
+        std::fs::write(&new, keys).unwrap();
+        std::fs::rename(new, file).unwrap();
+    }
+}

@@ -1,0 +1,286 @@
+//! What clients see of three replicas behind a real nginx and a real HAProxy while replicas come, go and change
+//! their keys. The tests here are short; `make e2e` does the same for longer, against PostgreSQL.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::AddAssign;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::harness::command::run;
+use crate::harness::proxy::{Protocol, Proxy};
+use crate::harness::replicas::Replicas;
+use crate::harness::{Call, SIGNING_KEY, Stop, wait_for};
+
+pub fn numbers(n: u64) -> Value {
+    json!({"export": "numbers", "format": "csv", "filters": {"n": n}, "expires_in": 600})
+}
+
+/// A link of one replica is good at the others, whichever the proxy chooses.
+pub fn every_replica_serves(replicas: &Replicas, proxy: &Proxy) {
+    let link = proxy.issue(&numbers(1000)).unwrap();
+    let direct: BTreeSet<Vec<u8>> = replicas
+        .all()
+        .map(|replica| {
+            let url = link.replacen(&proxy.origin(), replica.origin(), 1);
+            Call::new("GET", url).send().body
+        })
+        .collect();
+    assert_eq!(direct.len(), 1, "{proxy}: the replicas differ");
+    let sha256 = hex::encode(Sha256::digest(direct.first().unwrap()));
+    for _ in 0..6 {
+        let download = proxy.download(&link);
+        assert!(download.taken_for_whole, "{proxy}: {}", download.said);
+        assert_eq!(download.sha256(), sha256, "{proxy}");
+    }
+}
+
+/// What became of downloads.
+#[derive(Default)]
+pub struct Tally {
+    pub complete: u32,
+    pub broken: u32,
+    /// Short ones that the client took for whole, and that the end line told.
+    pub caught: u32,
+    /// For which there was no link.
+    pub unissued: u32,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.complete += other.complete;
+        self.broken += other.broken;
+        self.caught += other.caught;
+        self.unissued += other.unissued;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally {
+            complete,
+            broken,
+            caught,
+            unissued,
+        } = self;
+        write!(
+            f,
+            "{complete} complete and equal, {broken} broken, {caught} caught by the end line, {unissued} without a link"
+        )
+    }
+}
+
+/// `at_once` downloads of `rows` rows, while some replica is killed at some place of them.
+pub struct Kill {
+    pub at_once: usize,
+    pub rows: u64,
+    pub after: Duration,
+    pub index: usize,
+}
+
+/// Kills a replica under downloads: each is whole, or known to be broken.
+pub fn kill_under_downloads(replicas: &mut Replicas, proxy: &Proxy, kill: Kill) -> Tally {
+    let mut request = numbers(kill.rows);
+    // The shipped file says that HAProxy before 2.8 must not offer HTTP/2, and why.
+    let is_documented_exception = proxy.name == "haproxy" && proxy.protocol == Protocol::Http2;
+    request["end_line"] = json!(is_documented_exception);
+    let link = proxy.issue(&request).unwrap();
+    let sha256 = proxy.download(&link).sha256();
+    let links: Vec<String> = (0..kill.at_once)
+        .map(|_| proxy.issue(&request).unwrap())
+        .collect();
+    let tally = Mutex::new(Tally::default());
+    thread::scope(|scope| {
+        for link in links {
+            let (tally, sha256) = (&tally, &sha256);
+            scope.spawn(move || {
+                let download = proxy.download(&link);
+                let is_equal = download.sha256() == *sha256;
+                let mut tally = tally.lock().unwrap();
+                match (download.taken_for_whole, is_documented_exception) {
+                    (true, _) if is_equal => tally.complete += 1,
+                    (true, true) => {
+                        assert!(!download.is_proven(), "{proxy}: short, with an end line");
+                        tally.caught += 1;
+                    }
+                    (true, false) => panic!("{proxy}: short, and taken for whole"),
+                    (false, _) => tally.broken += 1,
+                }
+            });
+        }
+        thread::sleep(kill.after);
+        replicas.kill(kill.index);
+    });
+    let link = proxy.issue(&numbers(1));
+    wait_for("the replica's return", Duration::from_secs(20), || {
+        let link = link.as_ref().is_ok();
+        link && (0..3).all(|_| proxy.issue(&numbers(1)).is_ok())
+    });
+    tally.into_inner().unwrap()
+}
+
+/// What clients get while something happens to the replicas: three ask for links and follow them, again and again.
+pub fn under_load(proxy: &Proxy, rows: u64, happens: impl FnOnce()) -> (Tally, Vec<String>) {
+    let stopped = AtomicBool::new(false);
+    let seen = Mutex::new((Tally::default(), Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !stopped.load(Ordering::SeqCst) {
+                    let outcome = proxy
+                        .issue(&numbers(rows))
+                        .map(|link| proxy.download(&link));
+                    let (tally, faults) = &mut *seen.lock().unwrap();
+                    match outcome {
+                        Err(said) => {
+                            tally.unissued += 1;
+                            faults.push(said);
+                        }
+                        Ok(download) if download.taken_for_whole => tally.complete += 1,
+                        Ok(download) => {
+                            tally.broken += 1;
+                            faults.push(download.said);
+                        }
+                    }
+                }
+            });
+        }
+        let _stop = Stop(&stopped);
+        happens();
+    });
+    seen.into_inner().unwrap()
+}
+
+/// Restarts the replicas one by one under load. No client notices.
+pub fn rolling_restart(replicas: &mut Replicas, proxy: &Proxy, rows: u64) {
+    let (tally, faults) = under_load(proxy, rows, || {
+        for index in 0..3 {
+            replicas.restart(index);
+        }
+    });
+    println!("{proxy}: a rolling restart: {tally}");
+    assert!(
+        tally.complete > 20 && faults.is_empty(),
+        "{proxy}: {faults:?}"
+    );
+}
+
+/// A key as an operator makes it.
+pub fn keygen(id: &str) -> String {
+    let mut rowlink = std::process::Command::new(env!("CARGO_BIN_EXE_rowlink"));
+    let made = run(rowlink.args(["keygen", "--id", id]));
+    String::from_utf8(made.stdout).unwrap().trim().to_owned()
+}
+
+/// Rotates the signing key as the documents say, replica after replica, under load. No client notices; afterwards
+/// the old key opens nothing.
+pub fn rotate(replicas: &Replicas, proxy: &Proxy, old: &str, new: &str) {
+    let long_ago = proxy.issue(&numbers(1)).unwrap();
+    let (tally, faults) = under_load(proxy, 100, || {
+        for keys in [format!("{old}\n{new}\n"), format!("{new}\n{old}\n")] {
+            for index in 0..3 {
+                replicas.give_keys(index, &keys);
+                replicas.get(index).reload();
+                wait_until_it_has(replicas, index, &keys);
+            }
+        }
+        // Every link that the old key signed for the load is followed by now: each at once.
+        thread::sleep(Duration::from_millis(500));
+        for index in 0..3 {
+            replicas.give_keys(index, new);
+            replicas.get(index).reload();
+            wait_until_it_has(replicas, index, new);
+        }
+    });
+    println!("{proxy}: a rotation of keys: {tally}");
+    assert!(
+        tally.complete > 5 && faults.is_empty(),
+        "{proxy}: {faults:?}"
+    );
+    for replica in replicas.all() {
+        let url = long_ago.replacen(&proxy.origin(), replica.origin(), 1);
+        let refused = Call::new("GET", url).send().problem();
+        assert_eq!(refused, (403, "bad-signature".to_owned()));
+    }
+}
+
+/// Waits until a replica says that it has these keys, in this order.
+fn wait_until_it_has(replicas: &Replicas, index: usize, keys: &str) {
+    let ids: Vec<&str> = keys
+        .lines()
+        .map(|key| key.split(':').next().unwrap())
+        .collect();
+    wait_for("the keys", Duration::from_secs(10), || {
+        let url = format!("{}/metrics", replicas.get(index).origin());
+        let metrics = Call::new("GET", url).send().text();
+        let known = metrics
+            .lines()
+            .filter(|line| line.contains("signing_key_first_seen_timestamp_seconds{"));
+        let signs = format!("key=\"{}\",signs=\"true\"", ids[0]);
+        metrics.contains(&signs) && known.count() == ids.len()
+    });
+}
+
+#[test]
+fn what_one_replica_issues_every_other_serves_through_every_proxy() {
+    let replicas = Replicas::start();
+    for proxy in Proxy::all(&replicas.ports) {
+        every_replica_serves(&replicas, &proxy);
+        let outside = proxy.download(&format!("{}/metrics", proxy.origin()));
+        assert!(!outside.taken_for_whole, "{proxy} lets the metrics out");
+        if proxy.name == "nginx" {
+            let log = proxy.access_log();
+            assert!(log.contains("/v1/exports/numbers.csv"), "{log}");
+            assert!(
+                !log.contains("rl_signature") && !log.contains("n=1000"),
+                "{log}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_file_whose_replica_is_killed_is_never_short_and_taken_for_whole() {
+    let mut replicas = Replicas::start();
+    for proxy in Proxy::all(&replicas.ports) {
+        let mut tally = Tally::default();
+        for round in 0..3 {
+            let kill = Kill {
+                at_once: 6,
+                rows: 300_000,
+                // At whatever place they are.
+                after: Duration::from_millis(40 + 80 * round),
+                index: round as usize,
+            };
+            tally += kill_under_downloads(&mut replicas, &proxy, kill);
+        }
+        println!("{proxy}: replicas killed: {tally}");
+        assert!(
+            tally.broken + tally.caught > 0,
+            "{proxy}: nothing was killed in time"
+        );
+    }
+}
+
+#[test]
+fn a_rolling_restart_fails_no_issue_and_no_download() {
+    let mut replicas = Replicas::start();
+    for proxy in [
+        Proxy::nginx(&replicas.ports, Protocol::Http2),
+        Proxy::haproxy(&replicas.ports, Protocol::Http1),
+    ] {
+        rolling_restart(&mut replicas, &proxy, 20_000);
+    }
+}
+
+#[test]
+fn keys_rotate_replica_by_replica_and_no_link_is_refused() {
+    let replicas = Replicas::start();
+    let proxy = Proxy::haproxy(&replicas.ports, Protocol::Http1);
+    rotate(&replicas, &proxy, SIGNING_KEY, &keygen("t2"));
+}
