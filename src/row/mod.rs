@@ -4,6 +4,8 @@ mod date_time;
 mod interval;
 mod time_zone;
 
+use std::slice;
+
 use indexmap::IndexMap;
 use uuid::Uuid;
 
@@ -255,9 +257,12 @@ impl RowBatch {
     }
 
     /// The rows in order, each as its cells from left to right.
-    pub fn iter(&self) -> impl Iterator<Item = impl Iterator<Item = Cell<'_>>> {
+    pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
         let rows = self.rows.slots.chunks_exact(self.rows.width.max(1));
-        rows.map(|row| row.iter().map(|slot| self.cell(*slot)))
+        rows.map(|slots| Row {
+            batch: self,
+            slots: slots.iter(),
+        })
     }
 
     /// A buffer that has its memory, to be [reset](RowBuffer::reset).
@@ -295,6 +300,23 @@ impl RowBatch {
     #[inline]
     fn text(&self, range: Range) -> &str {
         &self.text[range.bytes()]
+    }
+}
+
+/// A row of a batch: its cells from left to right.
+pub struct Row<'a> {
+    batch: &'a RowBatch,
+    slots: slice::Iter<'a, Slot>,
+}
+
+impl<'a> Iterator for Row<'a> {
+    type Item = Cell<'a>;
+
+    // So that a cell that an encoder takes apart at once never exists in memory. Left to itself the compiler
+    // forgets that when unrelated code changes, and CSV takes a third longer.
+    #[inline(always)]
+    fn next(&mut self) -> Option<Cell<'a>> {
+        self.slots.next().map(|slot| self.batch.cell(*slot))
     }
 }
 
