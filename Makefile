@@ -1,9 +1,9 @@
 # Rowlink. `make help` lists what can be made.
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-large check fmt lint fuzz timing deny bench screenshots setup
+.PHONY: help run build test test-large e2e soak check fmt lint fuzz timing deny bench screenshots setup
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1	\2/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1	\2/' | expand -t 12
 
 run: ## Build in release mode and serve the demo
 	cargo run --release -- demo
@@ -18,6 +18,14 @@ test: setup lint ## Install what the tests need, check style, run every test
 test-large: ## Also install LibreOffice; test large workbooks: half an hour, 10 GB of disk
 	tests/setup.sh large
 	cargo test --release --test it large_workbooks -- --ignored --test-threads 1
+
+e2e: ## Three replicas over PostgreSQL behind nginx and HAProxy, killed, restarted, skewed: ten minutes; prints figures
+	tests/setup.sh e2e
+	cargo test --release --test it e2e:: -- --ignored --test-threads 1 --nocapture
+	cargo test --release --test it overload:: -- --test-threads 1 --nocapture
+
+soak: setup ## Twenty minutes of load on three replicas; memory, descriptors and connections must not grow
+	cargo test --release --test it soak:: -- --ignored --nocapture
 
 check: test ## The same as `make test`: exactly what CI runs
 

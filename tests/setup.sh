@@ -2,7 +2,7 @@
 # Installs what the tests and benchmarks need and the machine does not have: programs from Debian's
 # packages, Python tools in a virtual environment, a driver for the browser, and real data, all but the
 # first under target/test-tools. Running it again costs nothing. `setup.sh large` adds what large
-# workbooks are read with.
+# workbooks are read with, `setup.sh e2e` what sets clocks wrong.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=target/test-tools
@@ -28,6 +28,9 @@ install_packages() {
     command -v soffice >/dev/null || missing+=(libreoffice-calc-nogui)
     command -v unzip >/dev/null || missing+=(unzip)
     command -v bsdtar >/dev/null || missing+=(libarchive-tools)
+  fi
+  if [ "${1-}" = e2e ]; then
+    ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing+=(libfaketime)
   fi
   [ ${#missing[@]} -eq 0 ] && return
   echo "setup: installing ${missing[*]}"

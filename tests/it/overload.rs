@@ -13,7 +13,7 @@ use crate::harness::process::Rowlink;
 use crate::harness::{Call, begin, exports, wait_for};
 
 /// The status of an answer that begins, and its head.
-fn head(stream: &TcpStream) -> (u16, String) {
+pub fn head(stream: &TcpStream) -> (u16, String) {
     let mut lines = BufReader::new(stream.take(16 * 1024));
     let mut head = String::new();
     while lines.read_line(&mut head).unwrap() > 2 {}
@@ -74,13 +74,8 @@ fn a_replica_whose_descriptors_ran_out_serves_again_within_seconds() {
     let held: Vec<TcpStream> = (0..200)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();
-    let descriptors = || {
-        std::fs::read_dir(format!("/proc/{}/fd", rowlink.pid()))
-            .unwrap()
-            .count()
-    };
     wait_for("the last descriptor", Duration::from_secs(10), || {
-        descriptors() >= 64
+        rowlink.descriptors() >= 64
     });
     drop(held);
     let link = || {

@@ -310,7 +310,9 @@ fn an_estimate_that_waits_for_a_lock_leaves_nothing_behind_and_takes_no_place_of
         .unwrap();
     let lock = b"begin; lock table locked in access exclusive mode;\n";
     holder.stdin.as_mut().unwrap().write_all(lock).unwrap();
-    let locks = "select count(*) from pg_locks where mode = 'AccessExclusiveLock' and granted";
+    // Of this table: other tests lock theirs in the same cluster.
+    let locks = "select count(*) from pg_locks where relation = 'locked'::regclass and granted \
+                 and mode = 'AccessExclusiveLock' and database = (select oid from pg_database where datname = current_database())";
     wait_for("the lock", Duration::from_secs(10), || {
         cluster.psql("sizes_lock", locks) != "0"
     });

@@ -52,7 +52,43 @@ impl Cluster {
         cluster
     }
 
+    /// A streaming replica of it, which follows it from now on.
+    pub fn standby(&self) -> Cluster {
+        let mut standby = Cluster::in_a_folder(|data| {
+            run(unprivileged(&bin("pg_basebackup"))
+                .arg("--pgdata")
+                .arg(data)
+                .args([
+                    "--username=postgres",
+                    "--host=127.0.0.1",
+                    "--checkpoint=fast",
+                ])
+                .args(["--no-sync", "--wal-method=stream", "--port"])
+                .arg(self.port.to_string()));
+            fs::write(data.join("standby.signal"), "").unwrap();
+            format!(
+                "primary_conninfo = 'host=127.0.0.1 port={} user=postgres'",
+                self.port
+            )
+        });
+        standby.keeper = keep(standby.folder(), false);
+        standby.wait();
+        standby
+    }
+
     fn prepare(settings: &str) -> Cluster {
+        Cluster::in_a_folder(|data| {
+            run(unprivileged(&bin("initdb"))
+                .arg("--pgdata")
+                .arg(data)
+                .args(["--username=postgres", "--auth=trust", "--no-sync"])
+                .args(["--encoding=UTF8", "--locale=C.UTF-8"]));
+            settings.to_owned()
+        })
+    }
+
+    /// One whose data somebody makes, and says what to add to its configuration.
+    fn in_a_folder(make: impl FnOnce(&Path) -> String) -> Cluster {
         let folder = tempfile::Builder::new()
             .prefix("rowlink-pg-")
             .tempdir()
@@ -60,11 +96,7 @@ impl Cluster {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         give_away(folder.path());
         let data = folder.path().join("data");
-        run(unprivileged(&bin("initdb"))
-            .arg("--pgdata")
-            .arg(&data)
-            .args(["--username=postgres", "--auth=trust", "--no-sync"])
-            .args(["--encoding=UTF8", "--locale=C.UTF-8"]));
+        let settings = make(&data);
         let port = free_port();
         let socket_folder = folder.path().display();
         let base = format!(

@@ -93,6 +93,12 @@ impl Rowlink {
             .unwrap()
     }
 
+    /// The descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        open.unwrap().count()
+    }
+
     /// Asks the server to read its files again.
     pub fn reload(&self) {
         interrupt(&self.child, "-HUP");

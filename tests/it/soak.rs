@@ -1,0 +1,165 @@
+//! Twenty minutes of all that clients do, and of what happens to them. What a replica holds does not grow:
+//! `make soak`.
+
+use std::io::Read as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::e2e::EXPORTS;
+use crate::harness::postgres::Cluster;
+use crate::harness::process::Rowlink;
+use crate::harness::replicas::Replicas;
+use crate::harness::{Call, Stop, begin};
+use crate::replicas::numbers;
+
+/// What a replica holds, at one time.
+struct Sample {
+    minutes: f64,
+    memory_mib: f64,
+    descriptors: f64,
+    connections: f64,
+}
+
+#[test]
+#[ignore = "`make soak`"]
+fn memory_descriptors_and_connections_do_not_grow() {
+    let minutes = std::env::var("SOAK_MINUTES").map_or(20.0, |text| text.parse().unwrap());
+    let duration = Duration::from_secs_f64(minutes * 60.0);
+    let cluster = Cluster::shared();
+    // A role for each, by which the server counts its connections.
+    let roles = ["soak_0", "soak_1", "soak_2"];
+    let sql = roles
+        .map(|role| format!("create role {role} login;"))
+        .concat();
+    let url = cluster.database("soak", &sql);
+    let variables = roles.map(|role| {
+        let url = url.replace("postgres@", &format!("{role}@"));
+        vec![("ROWLINK_DATABASE_URL", url)]
+    });
+    let replicas = Replicas::start_with(&EXPORTS, variables);
+    let (stopped, done) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut samples = [const { Vec::new() }; 3];
+    thread::scope(|scope| {
+        let _stop = Stop(&stopped);
+        for replica in replicas.all() {
+            for doing in [take_whole_files, leave_halfway, be_refused] {
+                let (stopped, done) = (&stopped, &done);
+                scope.spawn(move || {
+                    while !stopped.load(Ordering::SeqCst) {
+                        doing(replica);
+                        done.fetch_add(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < duration {
+            for (index, replica) in replicas.all().enumerate() {
+                let count = format!(
+                    "select count(*) from pg_stat_activity where usename = '{}'",
+                    roles[index]
+                );
+                samples[index].push(Sample {
+                    minutes: begun.elapsed().as_secs_f64() / 60.0,
+                    memory_mib: replica.resident_kib() as f64 / 1024.0,
+                    descriptors: replica.descriptors() as f64,
+                    connections: cluster.psql("soak", &count).parse().unwrap(),
+                });
+            }
+            // What happens once in a while: files are read again, and a backend is terminated under its download.
+            if samples[0].len() % 30 == 0 {
+                replicas.all().for_each(Rowlink::reload);
+                cluster.psql("soak", TERMINATE);
+            }
+            thread::sleep(Duration::from_secs(2));
+        }
+    });
+    println!(
+        "{} rounds in {minutes} minutes",
+        done.load(Ordering::SeqCst)
+    );
+    for (index, samples) in samples.iter().enumerate() {
+        // What is held once everything has happened.
+        let settled: Vec<&Sample> = samples
+            .iter()
+            .filter(|it| it.minutes > minutes / 5.0)
+            .collect();
+        for (what, of, unit, most) in [
+            (
+                "memory",
+                (|it| it.memory_mib) as fn(&Sample) -> f64,
+                "MiB",
+                1.0,
+            ),
+            ("descriptors", |it| it.descriptors, "", 1.0),
+            ("connections", |it| it.connections, "", 1.0),
+        ] {
+            let points: Vec<(f64, f64)> = settled.iter().map(|it| (it.minutes, of(it))).collect();
+            let mean = points.iter().map(|(_, y)| y).sum::<f64>() / points.len() as f64;
+            let growth = slope(&points) * (minutes * 0.8);
+            println!(
+                "replica {}: {what:12} {mean:6.1} {unit:3}, {growth:+.2} over the run",
+                index + 1
+            );
+            assert!(growth < most, "{what} grows");
+        }
+    }
+}
+
+const TERMINATE: &str = "select pg_terminate_backend(pid) from pg_stat_activity \
+                         where usename like 'soak_%' and state <> 'idle' limit 1";
+
+fn take_whole_files(replica: &Rowlink) {
+    for (format, rows) in [("csv", 50_000), ("xlsx", 5_000), ("csv", 1)] {
+        let mut request = numbers(rows);
+        request["format"] = json!(format);
+        request["estimate"] = json!(true);
+        // It may be the one whose backend is terminated.
+        let mut stream = begin(&replica.link(request));
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        let mut answer = Vec::new();
+        let head = loop {
+            let mut piece = [0; 64 * 1024];
+            match stream.read(&mut piece) {
+                Ok(0) | Err(_) => break answer,
+                Ok(length) => answer.extend_from_slice(&piece[..length]),
+            }
+            if answer.ends_with(b"\r\n0\r\n\r\n") {
+                break answer;
+            }
+        };
+        assert!(head.starts_with(b"HTTP/1.1 200") || head.starts_with(b"HTTP/1.1 50"));
+    }
+}
+
+fn leave_halfway(replica: &Rowlink) {
+    let mut stream = begin(&replica.link(numbers(5_000_000)));
+    let mut piece = vec![0; 256 * 1024];
+    let _ = stream.read_exact(&mut piece);
+}
+
+fn be_refused(replica: &Rowlink) {
+    let link = replica.link(numbers(1));
+    let refused = |url: &str| Call::new("GET", url).send().status;
+    assert_eq!(refused(&link.replace("rl_user=alice", "rl_user=bob")), 403);
+    assert_eq!(Call::new("HEAD", link).send().status, 200);
+    let invalid: Value = json!({"export": "numbers", "format": "csv", "filters": {"n": "many"}});
+    let issue = Call::new("POST", format!("{}/v1/links", replica.origin()));
+    assert_eq!(issue.bearer("none").json(&invalid).send().status, 401);
+}
+
+/// By least squares.
+fn slope(points: &[(f64, f64)]) -> f64 {
+    let count = points.len() as f64;
+    let (x, y) = points.iter().fold((0.0, 0.0), |(sx, sy), (x, y)| {
+        (sx + x / count, sy + y / count)
+    });
+    let covariance: f64 = points.iter().map(|(px, py)| (px - x) * (py - y)).sum();
+    let variance: f64 = points.iter().map(|(px, _)| (px - x).powi(2)).sum();
+    covariance / variance
+}
