@@ -22,13 +22,15 @@ const LABEL: &str = "ROWLINK1-HMAC-SHA256\n";
 pub fn sign(link: &Link, keyring: &Keyring) -> String {
     let path = signed_path(&link.export, link.format);
     let parameters = parameters(link, keyring.signing_key_id());
-    let query = canonical_query(parameters.iter().map(|(n, v)| (n.as_ref(), v.as_ref())));
+    let query = canonical_query(&parameters, |_| true);
     let signature = keyring.sign(&string_to_sign(&path, &query));
+    let path = path.concat();
     format!("{path}?{query}&rl_signature={signature}")
 }
 
-fn string_to_sign<'a>(path: &'a str, canonical_query: &'a str) -> [&'a str; 4] {
-    [LABEL, path, "\n", canonical_query]
+fn string_to_sign<'a>(path: &[&'a str; 4], canonical_query: &'a str) -> [&'a str; 7] {
+    let [prefix, export, dot, format] = *path;
+    [LABEL, prefix, export, dot, format, "\n", canonical_query]
 }
 
 fn parameters<'l>(link: &'l Link, key_id: &'l str) -> Vec<Pair<'l>> {
@@ -140,9 +142,12 @@ pub struct Inspection {
 }
 
 /// The path and the query that a signature covers.
-fn canonical_request(export: &str, format: Format, pairs: &[Pair<'_>]) -> (String, String) {
-    let covered = pairs.iter().filter(|(name, _)| name != "rl_signature");
-    let query = canonical_query(covered.map(|(name, value)| (name.as_ref(), value.as_ref())));
+fn canonical_request<'e>(
+    export: &'e str,
+    format: Format,
+    pairs: &[Pair<'_>],
+) -> ([&'e str; 4], String) {
+    let query = canonical_query(pairs, |name| name != "rl_signature");
     (signed_path(export, format), query)
 }
 
@@ -180,47 +185,33 @@ impl<'q> SignedLink<'q> {
         format: Format,
         pairs: &'q [Pair<'_>],
     ) -> Result<SignedLink<'q>, Malformed> {
-        let mut reserved: BTreeMap<&str, &str> = BTreeMap::new();
-        let mut filters = Vec::new();
-        for (name, value) in pairs {
-            match name.strip_prefix(RESERVED_PREFIX) {
-                None => filters.push((name.to_string(), value.to_string())),
-                Some(short) => {
-                    if reserved.insert(short, value).is_some() {
-                        return Err(Malformed::new(name, "stands twice"));
-                    }
-                }
-            }
-        }
-
-        let mut reserved = Reserved(reserved);
-        let signature = reserved.require("signature", parse_signature)?;
-        let key_id = reserved.require("key", |value| {
+        let parameters = Parameters::sort(pairs)?;
+        let signature = require("rl_signature", parameters.signature, parse_signature)?;
+        let key_id = require("rl_key", parameters.key, |value| {
             is_key_id(value).then_some(value).ok_or("not a key id")
         })?;
-        let issued = reserved.require("issued", parse_seconds)?;
-        let expires = reserved.require("expires", parse_seconds)?;
+        let issued = require("rl_issued", parameters.issued, parse_seconds)?;
+        let expires = require("rl_expires", parameters.expires, parse_seconds)?;
         if expires <= issued {
             return Err(Malformed::new("rl_expires", "not after rl_issued"));
         }
         let link = Link {
             export: export.to_owned(),
             format,
-            user: reserved.require("user", |value| {
+            user: require("rl_user", parameters.user, |value| {
                 UserId::parse(value).map_err(|_| "not a user id")
             })?,
-            id: reserved.require("link", parse_link_id)?,
+            id: require("rl_link", parameters.link, parse_link_id)?,
             issued,
             expires,
-            not_before: reserved.take("not_before", parse_seconds)?,
-            filename: reserved.take("filename", |value| {
+            not_before: parse("rl_not_before", parameters.not_before, parse_seconds)?,
+            filename: parse("rl_filename", parameters.filename, |value| {
                 FileName::parse(value).map_err(|_| "not a plain file name")
             })?,
-            claims: reserved.take_claims()?,
-            options: reserved.take_options(),
-            filters,
+            claims: parameters.claims,
+            options: parameters.options,
+            filters: parameters.filters,
         };
-        reserved.expect_empty()?;
         Ok(SignedLink {
             link,
             key_id,
@@ -229,66 +220,86 @@ impl<'q> SignedLink<'q> {
     }
 }
 
-/// The reserved parameters that have not been read yet, without `rl_`.
-struct Reserved<'q>(BTreeMap<&'q str, &'q str>);
+/// The parameters of a link, each in its place and none twice.
+#[derive(Default)]
+struct Parameters<'q> {
+    user: Option<&'q str>,
+    link: Option<&'q str>,
+    issued: Option<&'q str>,
+    expires: Option<&'q str>,
+    not_before: Option<&'q str>,
+    filename: Option<&'q str>,
+    key: Option<&'q str>,
+    signature: Option<&'q str>,
+    claims: BTreeMap<String, String>,
+    options: BTreeMap<String, String>,
+    filters: Vec<(String, String)>,
+}
 
-impl<'q> Reserved<'q> {
-    fn take<T>(
-        &mut self,
-        name: &str,
-        parse: impl FnOnce(&'q str) -> Result<T, &'static str>,
-    ) -> Result<Option<T>, Malformed> {
-        let parsed = self.0.remove(name).map(parse).transpose();
-        parsed.map_err(|reason| Malformed::new(&format!("{RESERVED_PREFIX}{name}"), reason))
-    }
-
-    fn require<T>(
-        &mut self,
-        name: &str,
-        parse: impl FnOnce(&'q str) -> Result<T, &'static str>,
-    ) -> Result<T, Malformed> {
-        self.take(name, parse)?
-            .ok_or_else(|| Malformed::new(&format!("{RESERVED_PREFIX}{name}"), "is missing"))
-    }
-
-    fn take_claims(&mut self) -> Result<BTreeMap<String, String>, Malformed> {
-        let mut claims = BTreeMap::new();
-        for (name, value) in self.split_off(|name| name.starts_with("claim.")) {
-            let claim = &name["claim.".len()..];
-            if !is_claim_name(claim) || check_text(value).is_err() {
-                let parameter = format!("{RESERVED_PREFIX}{name}");
-                return Err(Malformed::new(&parameter, "not a claim"));
+impl<'q> Parameters<'q> {
+    fn sort(pairs: &'q [Pair<'_>]) -> Result<Parameters<'q>, Malformed> {
+        let mut parameters = Parameters::default();
+        for (name, value) in pairs {
+            let Some(reserved) = name.strip_prefix(RESERVED_PREFIX) else {
+                let filter = (name.to_string(), value.to_string());
+                parameters.filters.push(filter);
+                continue;
+            };
+            let is_first = parameters.put(reserved, value);
+            let is_first = is_first.map_err(|reason| Malformed::new(name, reason))?;
+            if !is_first {
+                return Err(Malformed::new(name, "stands twice"));
             }
-            claims.insert(claim.to_owned(), value.to_owned());
         }
-        Ok(claims)
+        Ok(parameters)
     }
 
-    fn take_options(&mut self) -> BTreeMap<String, String> {
-        self.split_off(is_option)
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect()
+    /// Puts a reserved parameter into its place; says whether that was empty.
+    fn put(&mut self, reserved: &str, value: &'q str) -> Result<bool, &'static str> {
+        let place = match reserved {
+            "user" => &mut self.user,
+            "link" => &mut self.link,
+            "issued" => &mut self.issued,
+            "expires" => &mut self.expires,
+            "not_before" => &mut self.not_before,
+            "filename" => &mut self.filename,
+            "key" => &mut self.key,
+            "signature" => &mut self.signature,
+            option if is_option(option) => {
+                let before = self.options.insert(option.to_owned(), value.to_owned());
+                return Ok(before.is_none());
+            }
+            // A condition this version does not know must not be ignored: it may narrow the link.
+            other => {
+                let claim = other.strip_prefix("claim.");
+                let claim = claim.ok_or("unknown reserved parameter")?;
+                if !is_claim_name(claim) || check_text(value).is_err() {
+                    return Err("not a claim");
+                }
+                let before = self.claims.insert(claim.to_owned(), value.to_owned());
+                return Ok(before.is_none());
+            }
+        };
+        Ok(place.replace(value).is_none())
     }
+}
 
-    fn split_off(&mut self, belongs: impl Fn(&str) -> bool) -> BTreeMap<&'q str, &'q str> {
-        let (taken, left) = std::mem::take(&mut self.0)
-            .into_iter()
-            .partition(|(name, _)| belongs(name));
-        self.0 = left;
-        taken
-    }
+fn parse<'q, T>(
+    name: &str,
+    value: Option<&'q str>,
+    parse: impl FnOnce(&'q str) -> Result<T, &'static str>,
+) -> Result<Option<T>, Malformed> {
+    let parsed = value.map(parse).transpose();
+    parsed.map_err(|reason| Malformed::new(name, reason))
+}
 
-    /// A condition this version does not know must not be ignored: it may narrow the link.
-    fn expect_empty(&self) -> Result<(), Malformed> {
-        match self.0.keys().next() {
-            None => Ok(()),
-            Some(name) => Err(Malformed::new(
-                &format!("{RESERVED_PREFIX}{name}"),
-                "unknown reserved parameter",
-            )),
-        }
-    }
+fn require<'q, T>(
+    name: &str,
+    value: Option<&'q str>,
+    parse_value: impl FnOnce(&'q str) -> Result<T, &'static str>,
+) -> Result<T, Malformed> {
+    let parsed = parse(name, value, parse_value)?;
+    parsed.ok_or_else(|| Malformed::new(name, "is missing"))
 }
 
 /// Whether a link can carry a claim of that name: `[A-Za-z0-9_]{1,64}`.
@@ -313,7 +324,7 @@ fn parse_seconds(text: &str) -> Result<u64, &'static str> {
 fn parse_link_id(text: &str) -> Result<Uuid, &'static str> {
     let id = Uuid::try_parse(text).map_err(|_| "not a UUID")?;
     // Upper case, braces and missing hyphens parse too, but one id has one spelling.
-    let canonical = id.to_string() == text;
+    let canonical = id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text;
     canonical.then_some(id).ok_or("not a canonical UUID")
 }
 
