@@ -46,10 +46,16 @@ pub(super) fn start(log: &Log) -> Result<Telemetry, Faults> {
             .with_target(false)
             .with_tracked_inactivity(false)
             .with_tracer(provider.tracer("rowlink"));
-        spans.with_filter(filter_fn(|it| it.target() == TRACE_TARGET))
+        let filter = filter_fn(|it| it.target() == TRACE_TARGET);
+        spans.with_filter(filter).boxed()
     });
     let lines = lines(log.json).with_filter(log.filter.clone().and(filter_fn(|it| it.is_event())));
-    Registry::default().with(lines).with(traces).init();
+    // A list, because a layer that is `None` counts as one that wants every span.
+    let layers: Vec<_> = [Some(lines.boxed()), traces]
+        .into_iter()
+        .flatten()
+        .collect();
+    Registry::default().with(layers).init();
     Ok(Telemetry(provider))
 }
 

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::metrics::RefusalLabels;
 use super::problem::{self, Problem};
-use super::{Service, cors, page, trace};
+use super::trace::{self, Route};
+use super::{Service, cors, page};
 use crate::link::URL_BYTES_MAX;
 
 /// All header fields of a request together are at most this long.
@@ -30,7 +31,9 @@ pub(super) async fn answer_every_request(
     let request_id = Uuid::now_v7();
     request.extensions_mut().insert(RequestId(request_id));
     let span = trace::of_request(&request);
-    span.record("request_id", request_id.to_string());
+    let mut text = Uuid::encode_buffer();
+    let text: &str = request_id.hyphenated().encode_lower(&mut text);
+    span.record("request_id", text);
     let (edge, head) = (&service.edge, request.head());
     let preflight = cors::preflight(edge, &head.method, request.path(), &head.headers);
     let mut response = match (preflight, check_head(&request)) {
@@ -45,9 +48,11 @@ pub(super) async fn answer_every_request(
         }
     };
     if let Some(error) = response.response().error() {
-        let problem = error.as_error::<Problem>().cloned();
-        let problem = problem.unwrap_or_else(|| unexpected(error));
-        let answer = render(response.request(), &service, &problem, request_id);
+        let answer = |problem: &Problem| render(response.request(), &service, problem, request_id);
+        let answer = match error.as_error::<Problem>() {
+            Some(problem) => answer(problem),
+            None => answer(&unexpected(error)),
+        };
         response = response.into_response(answer);
     }
     let request = response.request().clone();
@@ -56,7 +61,7 @@ pub(super) async fn answer_every_request(
         i64::from(response.status().as_u16()),
     );
     let headers = response.headers_mut();
-    let value = HeaderValue::from_str(&request_id.to_string()).expect("a UUID is ASCII");
+    let value = HeaderValue::from_str(text).expect("a UUID is ASCII");
     headers.insert(REQUEST_ID, value);
     cors::allow(edge, request.path(), request.headers(), headers);
     Ok(response)
@@ -81,8 +86,9 @@ fn render(
     request_id: Uuid,
 ) -> HttpResponse {
     problem.log(request_id);
+    let route = request.app_data::<Route>().cloned();
     let labels = RefusalLabels {
-        route: request.match_pattern().unwrap_or_default(),
+        route: route.unwrap_or_default().0,
         code: problem.code(),
     };
     service.metrics.refused.get_or_create(&labels).inc();

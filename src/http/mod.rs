@@ -44,6 +44,7 @@ use metrics::Metrics;
 use middleware::answer_every_request;
 use problem::Problem;
 use tls::Certificate;
+use trace::Route;
 
 pub use lifecycle::Drain;
 pub use origin::ProxyHeader;
@@ -221,15 +222,16 @@ fn limit_stalls(listener: &TcpListener, stall_max: Duration) {
 /// The route table.
 fn routes(config: &mut ServiceConfig, service: &Service) {
     config
+        // What is asked for most comes first: each pattern before it costs a search.
+        .service(
+            resource("/v1/exports/{export:[^/.]*}.{format:[^/]*}", "GET, HEAD")
+                .route(web::method(Method::GET).to(downloads::get))
+                .route(web::method(Method::HEAD).to(downloads::head)),
+        )
         .service(resource("/v1/links", "POST").route(web::post().to(links::issue)))
         .service(resource("/v1/links/inspect", "POST").route(web::post().to(inspect::inspect)))
         .service(resource("/v1/exports", "GET").route(web::get().to(exports::list)))
         .service(resource("/v1/exports/{export:[^/.]*}", "GET").route(web::get().to(exports::show)))
-        .service(
-            resource("/v1/exports/{file}", "GET, HEAD")
-                .route(web::method(Method::GET).to(downloads::get))
-                .route(web::method(Method::HEAD).to(downloads::head)),
-        )
         .service(resource("/openapi.yaml", "GET").route(web::get().to(ops::openapi)))
         .configure(probes);
     if !service.edge.metrics_apart {
@@ -264,7 +266,9 @@ fn resource(path: &str, allowed: &'static str) -> Resource {
                 .with_header(header::ALLOW, HeaderValue::from_static(allowed)),
         )
     };
-    web::resource(path).default_service(web::to(refuse))
+    web::resource(path)
+        .app_data(Route::of(path))
+        .default_service(web::to(refuse))
 }
 
 async fn no_such_path() -> Result<HttpResponse, Problem> {

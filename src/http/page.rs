@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{Accept, Header as _};
+use actix_web::http::header::{ACCEPT, Accept, Header as _, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
@@ -23,6 +23,11 @@ pub(super) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
 
 /// Whether a request is a navigation: HTML is what it likes most.
 pub(super) fn is_wanted(request: &HttpRequest) -> bool {
+    // Programs never name it, and need not wait until their wishes are ranked.
+    let names_it = |value: &HeaderValue| value.as_bytes().windows(9).any(|it| it == b"text/html");
+    if !request.headers().get_all(ACCEPT).any(names_it) {
+        return false;
+    }
     let accepted = Accept::parse(request).ok();
     let ranked = accepted.map(|accepted| accepted.ranked());
     let first = ranked.and_then(|types| types.into_iter().next());

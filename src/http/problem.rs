@@ -8,6 +8,7 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use serde::{Serialize, Serializer};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -118,20 +119,19 @@ impl Problem {
             errors,
             ..
         } = self.0.as_ref();
-        let mut body = json!({
-            "type": format!("urn:rowlink:problem:{code}"),
-            "title": title,
-            "status": status.as_u16(),
-            "code": code,
-            "detail": detail,
-            "request_id": request_id,
-        });
-        if !errors.is_empty() {
-            body["errors"] = self.errors().into();
-        }
+        let document = Document {
+            kind: format_args!("urn:rowlink:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            code,
+            detail,
+            request_id,
+            errors,
+        };
+        let body = serde_json::to_vec(&document).expect("a document of texts and numbers");
         let mut answer = self.answer();
         answer.insert_header((header::CONTENT_TYPE, "application/problem+json"));
-        answer.body(body.to_string())
+        answer.body(body)
     }
 
     /// The same for a browser that navigates.
@@ -165,6 +165,27 @@ impl Problem {
     }
 }
 
+/// RFC 9457, section 3, with the members that are ours.
+#[derive(Serialize)]
+struct Document<'p> {
+    #[serde(rename = "type")]
+    kind: fmt::Arguments<'p>,
+    title: &'p str,
+    status: u16,
+    code: &'p str,
+    detail: &'p str,
+    request_id: Uuid,
+    #[serde(
+        skip_serializing_if = "<[_]>::is_empty",
+        serialize_with = "field_errors"
+    )]
+    errors: &'p [FieldFault],
+}
+
+fn field_errors<S: Serializer>(faults: &[FieldFault], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(faults.iter().map(field_error))
+}
+
 fn field_error(fault: &FieldFault) -> serde_json::Value {
     json!({"field": fault.field, "message": fault.message})
 }
@@ -180,6 +201,10 @@ impl fmt::Display for Problem {
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
         self.0.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::new(self.0.status)
     }
 }
 

@@ -15,7 +15,10 @@ pub const TRACE_TARGET: &str = "rowlink::trace";
 
 /// The span of a request, in the trace that its `traceparent` names. Its query is in no field.
 pub(super) fn of_request(request: &ServiceRequest) -> Span {
-    let route = || request.match_pattern().unwrap_or_default();
+    let route = || {
+        let pattern = request.match_pattern().unwrap_or_default();
+        Route::of(&pattern).0
+    };
     let span = tracing::info_span!(
         target: TRACE_TARGET,
         "request",
@@ -32,6 +35,26 @@ pub(super) fn of_request(request: &ServiceRequest) -> Span {
         let _ = span.set_parent(parent);
     }
     span
+}
+
+/// The path of a resource as the documents write it: `/v1/exports/{export}.{format}`.
+#[derive(Clone, Default)]
+pub(super) struct Route(pub(super) String);
+
+impl Route {
+    /// The router's pattern also says what stands at each place: `/v1/exports/{export:[^/.]*}`.
+    pub(super) fn of(pattern: &str) -> Route {
+        let mut route = String::with_capacity(pattern.len());
+        for (index, piece) in pattern.split('{').enumerate() {
+            let (name, rest) = piece.split_once('}').unwrap_or(("", piece));
+            if index > 0 {
+                let name = name.split(':').next().unwrap_or_default();
+                route.extend(["{", name, "}"]);
+            }
+            route.push_str(rest);
+        }
+        Route(route)
+    }
 }
 
 /// The span of a download, which outlives the answer's head.

@@ -350,7 +350,7 @@ fn metrics_count_what_happened_and_have_a_port_of_their_own_on_request() {
         "rowlink_links_issued_total{export=\"numbers\",format=\"csv\"} 3",
         "rowlink_downloads_total{export=\"numbers\",format=\"csv\",outcome=\"complete\"} 1",
         "rowlink_download_rows_total{export=\"numbers\",format=\"csv\"} 100",
-        "rowlink_requests_refused_total{route=\"/v1/exports/{file}\",code=\"malformed-link\"} 1",
+        "rowlink_requests_refused_total{route=\"/v1/exports/{export}.{format}\",code=\"malformed-link\"} 1",
         "rowlink_requests_refused_total{route=\"/v1/links\",code=\"unknown-export\"} 1",
         "rowlink_requests_refused_total{route=\"\",code=\"unknown-path\"} 1",
         "rowlink_download_duration_seconds_count 1",
@@ -609,7 +609,7 @@ fn traces_reach_a_collector_in_the_callers_trace_with_the_download_and_no_query(
         let found = of_trace.iter().find(|span| span["name"] == name);
         found.unwrap_or_else(|| panic!("no {name} in {spans:?}"))
     };
-    let request = named("GET /v1/exports/{file}");
+    let request = named("GET /v1/exports/{export}.{format}");
     assert_eq!(
         (&request["parent"], &request["service"]),
         (&json!("00f067aa0ba902b7"), &json!("rowlink"))
