@@ -40,13 +40,14 @@ fuzz: ## Fuzz each parser for a minute: link, canonical form, catalog, placehold
 	fuzz/run.sh
 
 timing: ## Check that verifying takes as long whatever is wrong with a link: |max t| below 10
-	cargo run --release --manifest-path benches/timing/Cargo.toml --target-dir target/timing
+	cargo run --release --bin timing --manifest-path benches/timing/Cargo.toml --target-dir target/timing
 
 deny: ## Check licences, duplicates, sources and, with a network, advisories of all dependencies
 	cargo deny check
 
 bench: build setup ## Measure speed and memory against the peers, in one run
 	cargo build --release --manifest-path benches/peers/Cargo.toml --target-dir target
+	cargo build --release --manifest-path benches/timing/Cargo.toml --target-dir target/timing
 	benches/run.py
 
 screenshots: build setup ## Take the pictures of the README anew

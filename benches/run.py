@@ -6,11 +6,12 @@ import os
 import sys
 
 import postgres
+import replicas
 import sqlite
 import xlsx
 from common import missed
 
-PARTS = {"sqlite": sqlite.main, "postgres": postgres.main, "xlsx": xlsx.main}
+PARTS = {"sqlite": sqlite.main, "postgres": postgres.main, "xlsx": xlsx.main, "replicas": replicas.main}
 
 
 def main():

@@ -1,0 +1,118 @@
+"""Replicas side by side over one PostgreSQL; and forged links, against nginx's `secure_link`."""
+
+import base64
+import contextlib
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+from common import ROOT, Server, alternate, curl, free_port, missed, report, timed, wait_until_ready
+from postgres import COLUMNS, TABLE, cluster, unprivileged
+
+REPLICAS_RATIO_MIN = 0.9
+SIGNED_RATIO_MIN = 0.80
+VERIFICATION_MICROSECONDS_MAX = 1
+ROWS = 300_000
+DOWNLOADS = 6
+REQUESTS, CLIENTS, TURNS = 40_000, 64, 12
+NGINX = """
+daemon off; pid {folder}/pid; error_log {folder}/error.log crit; worker_processes auto;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off; keepalive_requests 1000000; default_type text/csv;
+    client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
+    uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            secure_link $arg_rl_signature,$arg_rl_expires;
+            secure_link_md5 "$secure_link_expires$uri$arg_rl_user secret";
+            if ($secure_link = "") {{ return 403; }}
+            if ($secure_link = "0") {{ return 410; }}
+            return 200;
+        }}
+    }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def nginx():
+    """nginx that answers signed links with nothing; gives a good one."""
+    folder, port = pathlib.Path(tempfile.mkdtemp(prefix="rowlink-bench-")), free_port()
+    config = folder / "nginx.conf"
+    config.write_text(NGINX.format(folder=folder, port=port))
+    if os.getuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+    server = subprocess.Popen([*unprivileged(), "/usr/sbin/nginx", "-c", config], stderr=subprocess.DEVNULL)
+    try:
+        expires, path = 4_000_000_000, "/v1/exports/bench.csv"
+        digest = hashlib.md5(f"{expires}{path}bench secret".encode()).digest()
+        signature = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        url = f"http://127.0.0.1:{port}{path}?rl_user=bench&rl_expires={expires}&rl_signature={signature}"
+        wait_until_ready(url)
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
+        shutil.rmtree(folder)
+
+
+def forged(url):
+    return url.replace("rl_user=bench", "rl_user=other")
+
+
+def refusals_per_second(url):
+    """Links that all are refused with 403."""
+    load = ["h2load", "--h1", "-n", str(REQUESTS), "-c", str(CLIENTS), url]
+    result = subprocess.run(load, capture_output=True, text=True, check=True).stdout
+    if f"{REQUESTS} 4xx" not in result:
+        raise SystemExit(result)
+    return float(re.search(r"([0-9.]+) req/s", result)[1])
+
+
+def throughput(url, exports):
+    """Rows a second of some downloads at once, from one, two and three replicas."""
+    with contextlib.ExitStack() as stack:
+        servers = []
+        for _ in range(3):
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            servers.append(stack.enter_context(Server(url, exports, folder)))
+
+        def rows_per_second(replicas):
+            links = [servers[index % replicas].link("bench") for index in range(DOWNLOADS)]
+            return DOWNLOADS * ROWS / timed(*map(curl, links)) / 1e6
+
+        return alternate(*(lambda replicas=replicas: rows_per_second(replicas) for replicas in [1, 2, 3]), runs=5)
+
+
+def main():
+    with cluster() as url, tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["psql", "-q", url], input=TABLE.format(name="bench", rows=ROWS), text=True, check=True)
+        exports = {"bench": f"select {COLUMNS} from bench where :user = 'bench'"}
+        print(f"{DOWNLOADS} downloads at once of {ROWS:,} rows × 9, over replicas on this machine", flush=True)
+        one, two, three = throughput(url, exports)
+        report("two replicas, one", two, one, "M rows/s", "≥", REPLICAS_RATIO_MIN)
+        report("three replicas, one", three, one, "M rows/s", "≥", REPLICAS_RATIO_MIN)
+        print("forged links, against nginx secure_link", flush=True)
+        with Server(url, exports, folder) as server, nginx() as theirs:
+            ours = server.link("bench")
+            refused, peer_refused = alternate(lambda: refusals_per_second(forged(ours)),
+                                              lambda: refusals_per_second(forged(theirs)), runs=TURNS)
+        report("bad signature, 403", refused, peer_refused, "/s", "≥", SIGNED_RATIO_MIN)
+        report_verification()
+
+
+def report_verification():
+    """Of a good link from its query to what it says, and of a forged one to its refusal."""
+    lines = subprocess.run([ROOT / "target/timing/release/verification"], capture_output=True, text=True, check=True)
+    for line in lines.stdout.splitlines():
+        what, microseconds = line.split()
+        if float(microseconds) > VERIFICATION_MICROSECONDS_MAX:
+            missed.append(f"verification of a {what} link")
+        limit = f"(must be ≤ {VERIFICATION_MICROSECONDS_MAX})"
+        print(f"  {f'verification of a {what} link':34} {float(microseconds):9.2f} µs   {limit}")
