@@ -1,11 +1,12 @@
-//! No query makes the verifier panic, and none is accepted that no key made.
+//! No query makes the verifier panic, and none is accepted that no key made. A scope is what it was
+//! read from.
 #![no_main]
 
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use rowlink::format::Format;
-use rowlink::link::{Keyring, Revocations, Verifier, generate};
+use rowlink::link::{Client, Keyring, Revocations, Scope, Verifier, generate};
 
 static KEYRING: LazyLock<Keyring> = LazyLock::new(|| {
     Keyring::parse(&generate("k").expect("randomness")).expect("a key")
@@ -17,6 +18,11 @@ fuzz_target!(|query: &str| {
         revocations: &Revocations::default(),
         ttl_seconds_max: 3600,
     };
-    assert!(verifier.verify("orders", Format::Csv, query, 1_769_853_600).is_err());
-    let _ = Verifier::inspect("orders", Format::Xlsx, query);
+    let client = Client::At(None);
+    assert!(verifier.verify("orders", Format::Csv, query, 1_769_853_600, client).is_err());
+    let inspected = verifier.inspect("orders", Format::Xlsx, query);
+    assert!(!inspected.is_ok_and(|it| it.is_genuine));
+    if let Ok(scope) = Scope::parse(query) {
+        assert_eq!(scope.as_str(), query);
+    }
 });

@@ -37,6 +37,8 @@ struct Settings {
     xlsx: IndexMap<Spanned<String>, toml::Value>,
     timezone: Option<Spanned<String>>,
     estimate: Option<bool>,
+    #[serde(default)]
+    seal: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -162,6 +164,7 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         role: settings.role,
         row_security: settings.row_security,
         is_estimated: settings.estimate.unwrap_or(true),
+        seal: settings.seal,
         claims: claims_of(&statement, settings.claims),
         statement,
     })

@@ -65,6 +65,8 @@ pub struct Export {
     pub row_security: bool,
     /// Whether callers may know about how much it will give before they have it.
     pub is_estimated: bool,
+    /// Whether its links hide their contents, asked for or not.
+    pub seal: bool,
     /// The claims that a link must carry.
     pub claims: Vec<String>,
     /// The SQL.

@@ -103,6 +103,7 @@ struct Variables {
     max_downloads_per_user: Option<String>,
     max_downloads_per_link: Option<String>,
     max_links_per_second: Option<String>,
+    seal: Option<String>,
     drain_delay_seconds: Option<String>,
     drain_seconds: Option<String>,
     jwt_hs256_secret: Option<Zeroizing<String>>,
@@ -302,6 +303,12 @@ fn policy(variables: &mut Variables, faults: &mut Faults) -> Policy {
         limits.links_per_second,
         1..=1_000_000,
     );
+    let seal = match variables.seal.take().as_deref() {
+        None | Some("on-request") => Ok(false),
+        Some("always") => Ok(true),
+        Some(_) => Err("expected always or on-request"),
+    };
+    policy.seals_always = faults.check("SEAL", seal).unwrap_or_default();
     policy
 }
 

@@ -8,6 +8,7 @@ use super::quota::Slot;
 use super::workbook::Workbook;
 use crate::encode::{CsvEncoder, EncodeError, Encoder};
 use crate::end_line::EndLine;
+use crate::link::Conditions;
 use crate::source::{RowStream, SourceError};
 
 /// A chunk that is longer than this is no reason to make the next one as long: one huge cell must
@@ -17,10 +18,54 @@ const CHUNK_BYTES_FORESEEN: usize = 256 * 1024;
 /// A file on its way. Dropping it cancels the query.
 pub struct Download {
     file: File,
-    deadline: Instant,
-    _slot: Slot,
+    running: Running,
     bytes_written: u64,
     length: Option<u64>,
+}
+
+/// What a download runs under.
+pub(super) struct Running {
+    pub(super) deadline: Instant,
+    /// Its place, which is free again once it has ended.
+    pub(super) _slot: Slot,
+    pub(super) size_max: SizeMax,
+}
+
+/// How large its link allows a file to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SizeMax {
+    rows: u64,
+    bytes: u64,
+}
+
+/// A file is larger than its link allows. It is never cut to fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TooLarge {
+    /// In rows.
+    #[error("the file has more than the {0} rows that its link allows")]
+    Rows(u64),
+    /// In bytes.
+    #[error("the file has more than the {0} bytes that its link allows")]
+    Bytes(u64),
+}
+
+impl SizeMax {
+    pub(super) fn of(conditions: &Conditions) -> SizeMax {
+        SizeMax {
+            rows: conditions.rows_max.unwrap_or(u64::MAX),
+            bytes: conditions.bytes_max.unwrap_or(u64::MAX),
+        }
+    }
+
+    pub(super) fn check(&self, rows: u64, bytes: u64) -> Result<(), TooLarge> {
+        if rows > self.rows {
+            return Err(TooLarge::Rows(self.rows));
+        }
+        if bytes > self.bytes {
+            return Err(TooLarge::Bytes(self.bytes));
+        }
+        Ok(())
+    }
 }
 
 enum File {
@@ -37,6 +82,9 @@ pub enum DownloadError {
     /// The format cannot hold one of them.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// There are more of them than the link allows.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     /// The same query gave other rows when it was read again.
     #[error(
         "the rows were others at the second reading: the query depends on more than its values"
@@ -46,25 +94,19 @@ pub enum DownloadError {
 
 impl Download {
     /// A file of text, of that many bytes where that is known.
-    pub(super) fn text(
-        file: TextFile,
-        length: Option<u64>,
-        deadline: Instant,
-        slot: Slot,
-    ) -> Download {
-        let download = Download::new(File::Text(Box::new(file)), deadline, slot);
+    pub(super) fn text(file: TextFile, length: Option<u64>, running: Running) -> Download {
+        let download = Download::new(File::Text(Box::new(file)), running);
         Download { length, ..download }
     }
 
-    pub(super) fn workbook(workbook: Workbook, deadline: Instant, slot: Slot) -> Download {
-        Download::new(File::Workbook(workbook), deadline, slot)
+    pub(super) fn workbook(workbook: Workbook, running: Running) -> Download {
+        Download::new(File::Workbook(workbook), running)
     }
 
-    fn new(file: File, deadline: Instant, slot: Slot) -> Download {
+    fn new(file: File, running: Running) -> Download {
         Download {
             file,
-            deadline,
-            _slot: slot,
+            running,
             bytes_written: 0,
             length: None,
         }
@@ -85,7 +127,7 @@ impl Download {
 
     /// When it must have ended.
     pub fn deadline(&self) -> Instant {
-        self.deadline
+        self.running.deadline
     }
 
     /// How many rows the chunks so far hold.
@@ -104,11 +146,11 @@ impl Download {
     /// The next piece of the file, never empty, or `None` once the file is whole.
     ///
     /// # Errors
-    /// The rows ended early, took too long, or do not fit into the format. What was sent so far must
+    /// The rows ended early, took too long, are too many, or do not fit into the format. What was sent so far must
     /// not look like a whole file.
     pub async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, DownloadError> {
         // What is ready would be taken however late it is.
-        if Instant::now() >= self.deadline {
+        if Instant::now() >= self.running.deadline {
             return Err(SourceError::TooSlow.into());
         }
         let chunk = self.read().await?;
@@ -135,9 +177,11 @@ impl Download {
                 File::Workbook(file) => file.next_chunk().await,
             }
         };
-        let next = timeout_at(self.deadline, next).await;
+        let next = timeout_at(self.running.deadline, next).await;
         let chunk = next.unwrap_or(Err(SourceError::TooSlow.into()))?;
         self.bytes_written += chunk.as_ref().map_or(0, Vec::len) as u64;
+        let size_max = self.running.size_max;
+        size_max.check(self.rows_written(), self.bytes_written)?;
         Ok(chunk)
     }
 }

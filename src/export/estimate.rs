@@ -7,6 +7,7 @@ use super::download::TextFile;
 use super::open::Accepted;
 use super::{Exporter, IssuedLink};
 use crate::format::Format;
+use crate::link::Client;
 use crate::source::{Reading, SourceError, causes};
 
 /// How much a file will be.
@@ -38,7 +39,9 @@ impl Exporter {
     pub async fn estimate(&self, issued: &IssuedLink, now: u64) -> Option<Estimate> {
         let link = &issued.link;
         let (_, query) = issued.url.split_once('?')?;
-        let accepted = self.accept(&link.export, link.format, query, now).ok()?;
+        let accepted = self
+            .accept(&link.export, link.format, query, now, Client::None)
+            .ok()?;
         if !accepted.query.export().is_estimated {
             return None;
         }

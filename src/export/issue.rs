@@ -9,7 +9,7 @@ use super::{Exporter, LinkRequest, filename, may_export};
 use crate::auth::Caller;
 use crate::catalog::{Export, FieldFault};
 use crate::format::Format;
-use crate::link::{self, Link, URL_BYTES_MAX, UserId};
+use crate::link::{self, Conditions, Link, Seal, SignError, URL_BYTES_MAX, UserId};
 
 /// A link as its caller gets it.
 #[derive(Debug, Clone)]
@@ -48,6 +48,9 @@ pub enum IssueError {
     /// As many links were issued for this user within this second as may be.
     #[error("{0} links a second are issued for one user; wait a second")]
     TooMany(u32),
+    /// The signing key may not, or there is no randomness for a sealed link.
+    #[error(transparent)]
+    Sign(#[from] SignError),
     /// The URL would be too long for browsers and proxies.
     #[error(
         "the link would have {bytes} bytes, more than {URL_BYTES_MAX}; use fewer or shorter values"
@@ -93,12 +96,19 @@ impl Exporter {
         );
         let ttl_seconds = collect(&mut faults, self.ttl_seconds(request.ttl_seconds));
         let user = collect(&mut faults, user_of(caller, request.user));
+        let conditions = request.conditions;
+        let conditions = collect(&mut faults, check_conditions(conditions, ttl_seconds, now));
         // A field that did not even have its type was left out, so it seems to be missing too.
         faults.retain(|fault| !misfits.iter().any(|misfit| misfit.field == fault.field));
         faults.extend(misfits);
-        let (Some(filters), Some(output), Some(ttl_seconds), Some(user), true) =
-            (filters, output, ttl_seconds, user, faults.is_empty())
-        else {
+        let (Some(filters), Some(output), Some(ttl_seconds), Some(user), Some(conditions), true) = (
+            filters,
+            output,
+            ttl_seconds,
+            user,
+            conditions,
+            faults.is_empty(),
+        ) else {
             return Err(IssueError::Invalid(faults));
         };
 
@@ -112,13 +122,18 @@ impl Exporter {
             id: link_id,
             issued: now,
             expires: now + ttl_seconds,
-            not_before: None,
+            conditions,
             filename: request.filename,
             claims: pinned_claims(caller, export)?,
             options: request.options,
             filters,
         };
-        let url = self.policy.public_url.clone() + &link::sign(&link, &self.keyring.load());
+        let seal = match request.seal || export.seal || self.policy.seals_always {
+            true => Seal::Sealed,
+            false => Seal::Open,
+        };
+        let signed = link::sign(&link, &self.keyring.load(), seal)?;
+        let url = self.policy.public_url.clone() + &signed;
         if url.len() > URL_BYTES_MAX {
             return Err(IssueError::TooLong { bytes: url.len() });
         }
@@ -148,6 +163,20 @@ fn user_of(caller: &Caller, requested: Option<UserId>) -> Result<UserId, Vec<Fie
             "is required: this credential has no user of its own",
         )]
     })
+}
+
+/// A link that is over before it begins is a mistake.
+fn check_conditions(
+    conditions: Conditions,
+    ttl_seconds: Option<u64>,
+    now: u64,
+) -> Result<Conditions, Vec<FieldFault>> {
+    let begins = conditions.not_before.unwrap_or(now);
+    if ttl_seconds.is_some_and(|seconds| begins >= now + seconds) {
+        let message = "expected a moment before the link expires";
+        return Err(vec![FieldFault::new("not_before", message)]);
+    }
+    Ok(conditions)
 }
 
 fn pinned_claims(caller: &Caller, export: &Export) -> Result<BTreeMap<String, String>, IssueError> {

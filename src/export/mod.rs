@@ -23,7 +23,7 @@ use crate::link::{FileName, Keyring, Link, Revocations};
 use crate::row::Column;
 use crate::source::{SourceError, Sources, Usage, causes};
 
-pub use download::{Download, DownloadError};
+pub use download::{Download, DownloadError, TooLarge};
 pub use estimate::{Estimate, EstimateKind};
 pub use issue::{IssueError, IssuedLink};
 pub use open::{Accepted, OpenError};
@@ -63,6 +63,8 @@ pub struct Policy {
     pub estimate_max: Duration,
     /// How much may go on at a time.
     pub limits: Limits,
+    /// Whether every link hides its contents.
+    pub seals_always: bool,
 }
 
 impl Policy {
@@ -77,6 +79,7 @@ impl Policy {
             stall_max: Duration::from_secs(30),
             estimate_max: Duration::from_millis(500),
             limits: Limits::default(),
+            seals_always: false,
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use tokio::time::{Instant, timeout_at};
 
-use super::download::TextFile;
+use super::download::{Running, SizeMax, TextFile};
 use super::options::Output;
 use super::workbook::Workbook;
-use super::{Download, Exporter, QuotaError, filename};
+use super::{Download, Exporter, QuotaError, TooLarge, filename};
 use crate::catalog::{BoundQuery, FieldFault, Variable};
 use crate::encode::{EncodeError, Looks, Properties, XlsxEncoder};
 use crate::format::Format;
-use crate::link::{Link, LinkError, Verifier};
+use crate::link::{Client, Inspection, Keyring, Link, LinkError, Malformed, Revocations, Verifier};
 use crate::source::{Reading, RowStream, Source, SourceError};
 
 /// Why a download was refused.
@@ -33,6 +33,9 @@ pub enum OpenError {
     /// The format cannot hold the columns.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// The link does not allow that much.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
 }
 
 /// A verified link whose query is bound but not run.
@@ -51,7 +54,7 @@ pub struct Accepted {
 }
 
 impl Exporter {
-    /// Verifies a link at `now`, in Unix seconds, and binds its query without running it.
+    /// Verifies a link that `client` follows at `now`, in Unix seconds, and binds its query without running it.
     ///
     /// # Errors
     /// Why it was refused.
@@ -61,13 +64,11 @@ impl Exporter {
         format: Format,
         raw_query: &str,
         now: u64,
+        client: Client,
     ) -> Result<Accepted, OpenError> {
-        let verifier = Verifier {
-            keyring: &self.keyring.load(),
-            revocations: &self.revocations.load(),
-            ttl_seconds_max: self.policy.ttl_seconds_max,
-        };
-        let verified = verifier.verify(export, format, raw_query, now)?;
+        let (keyring, revocations) = (self.keyring.load(), self.revocations.load());
+        let verifier = self.verifier(&keyring, &revocations);
+        let verified = verifier.verify(export, format, raw_query, now, client)?;
         let link = verified.link();
         let export = self.catalog.get(&link.export);
         let export = export.ok_or_else(|| OpenError::UnknownExport(link.export.clone()))?;
@@ -86,6 +87,29 @@ impl Exporter {
             accepted_at: now,
             link: link.clone(),
         })
+    }
+
+    /// Takes a link apart, good or bad.
+    ///
+    /// # Errors
+    /// It does not follow the grammar.
+    pub fn inspect(
+        &self,
+        export: &str,
+        format: Format,
+        raw_query: &str,
+    ) -> Result<Inspection, Malformed> {
+        let (keyring, revocations) = (self.keyring.load(), self.revocations.load());
+        let verifier = self.verifier(&keyring, &revocations);
+        verifier.inspect(export, format, raw_query)
+    }
+
+    fn verifier<'a>(&self, keyring: &'a Keyring, revocations: &'a Revocations) -> Verifier<'a> {
+        Verifier {
+            keyring,
+            revocations,
+            ttl_seconds_max: self.policy.ttl_seconds_max,
+        }
     }
 
     /// Runs the query of an accepted link; returns once its first rows are here.
@@ -117,10 +141,17 @@ impl Exporter {
             }
             error => OpenError::Source(error),
         })?;
+        let size_max = SizeMax::of(&link.conditions);
+        size_max.check(0, length.unwrap_or_default())?;
+        let running = Running {
+            deadline,
+            _slot: slot,
+            size_max,
+        };
         match link.format {
             Format::Csv => {
                 let file = TextFile::new(rows, output);
-                Ok(Download::text(file, length, deadline, slot))
+                Ok(Download::text(file, length, running))
             }
             Format::Xlsx => {
                 let looks = Looks {
@@ -131,7 +162,7 @@ impl Exporter {
                 };
                 let encoder = XlsxEncoder::new(rows.columns(), looks, properties)?;
                 let workbook = Workbook::new(rows, encoder).map_err(OpenError::Source)?;
-                Ok(Download::workbook(workbook, deadline, slot))
+                Ok(Download::workbook(workbook, running))
             }
         }
     }

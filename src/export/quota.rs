@@ -170,7 +170,7 @@ mod tests {
             id: Uuid::from_u128(id),
             issued: 0,
             expires: 60,
-            not_before: None,
+            conditions: Default::default(),
             filename: None,
             claims: Default::default(),
             options: Default::default(),

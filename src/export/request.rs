@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use chrono::DateTime;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use crate::catalog::FieldFault;
 use crate::format::Format;
-use crate::link::{FileName, UserId};
+use crate::link::{Conditions, FileName, Network, UserId};
 
 /// What a caller asks for. Texts are not checked against the catalog yet.
 #[derive(Debug, Clone, Default)]
@@ -28,11 +29,15 @@ pub struct LinkRequest {
     pub estimate: bool,
     /// Whose rows, where the credential may act for others.
     pub user: Option<UserId>,
+    /// What the link shall demand beyond its times.
+    pub conditions: Conditions,
+    /// Whether its contents shall be hidden.
+    pub seal: bool,
     /// Fields that did not even have their type.
     pub(super) misfits: Vec<FieldFault>,
 }
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 18] = [
     "export",
     "format",
     "filters",
@@ -46,6 +51,11 @@ const FIELDS: [&str; 13] = [
     "csv",
     "xlsx",
     "user",
+    "not_before",
+    "ip",
+    "max_rows",
+    "max_bytes",
+    "seal",
 ];
 
 impl LinkRequest {
@@ -116,13 +126,31 @@ impl LinkRequest {
             ("end_line", Value::Bool(wanted)) => {
                 self.options.insert("end_line".into(), wanted.to_string());
             }
-            ("end_line" | "estimate", _) => self.misfit(name, "expected true or false"),
+            ("seal", Value::Bool(wanted)) => self.seal = wanted,
+            ("end_line" | "estimate" | "seal", _) => self.misfit(name, "expected true or false"),
             ("csv" | "xlsx", Value::Object(options)) => self.read_options(name, options),
             ("user", Value::String(text)) => match UserId::parse(text) {
                 Ok(user) => self.user = Some(user),
                 Err(fault) => self.misfit(name, &fault.to_string()),
             },
-            ("export" | "format" | "filename" | "timezone" | "length" | "user", _) => {
+            ("not_before", Value::String(text)) => match unix_seconds(&text) {
+                Some(seconds) => self.conditions.not_before = Some(seconds),
+                None => self.misfit(name, "expected a moment: 2026-01-31T10:00:00Z"),
+            },
+            ("ip", Value::String(text)) => match Network::parse(&text) {
+                Ok(network) => self.conditions.network = Some(network),
+                Err(message) => self.misfit(name, message),
+            },
+            ("max_rows" | "max_bytes", value) => match value.as_u64().filter(is_count) {
+                Some(count) if name == "max_rows" => self.conditions.rows_max = Some(count),
+                Some(count) => self.conditions.bytes_max = Some(count),
+                None => self.misfit(name, "expected a whole number above 0"),
+            },
+            (
+                "export" | "format" | "filename" | "timezone" | "length" | "user" | "ip"
+                | "not_before",
+                _,
+            ) => {
                 self.misfit(name, "expected a text");
             }
             ("filters" | "csv" | "xlsx", _) => self.misfit(name, "expected a JSON object"),
@@ -164,6 +192,18 @@ impl LinkRequest {
     fn misfit(&mut self, field: &str, message: &str) {
         self.misfits.push(FieldFault::new(field, message));
     }
+}
+
+/// What a link can carry for it.
+fn unix_seconds(text: &str) -> Option<u64> {
+    let moment = DateTime::parse_from_rfc3339(text).ok()?;
+    let seconds = u64::try_from(moment.timestamp()).ok()?;
+    (seconds < 10_000_000_000).then_some(seconds)
+}
+
+/// The same of a limit.
+fn is_count(count: &u64) -> bool {
+    (1..1_000_000_000_000_000).contains(count)
 }
 
 fn texts(values: Vec<Value>) -> Option<Vec<String>> {

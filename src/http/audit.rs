@@ -101,6 +101,7 @@ impl Audit {
             Broken::Download(DownloadError::Source(SourceError::TooSlow)) => "timed_out",
             Broken::Download(DownloadError::Source(_)) => "database_failed",
             Broken::Download(DownloadError::Encode(_)) => "does_not_fit_format",
+            Broken::Download(DownloadError::TooLarge(_)) => "too_large",
             Broken::Download(DownloadError::NotRepeatable) => "not_repeatable",
             Broken::Coding(_) => "coding_failed",
         };

@@ -10,12 +10,13 @@ use futures_util::stream::{self, Stream};
 use super::audit::Audit;
 use super::coding::Coding;
 use super::file::{File, Parked};
+use super::origin::client_address;
 use super::problem::{Problem, unknown_format, unknown_path};
 use super::{Service, redirect};
 use crate::catalog::is_export_name;
 use crate::export::{Accepted, OpenError};
 use crate::format::Format;
-use crate::link::percent_encode;
+use crate::link::{Client, percent_encode};
 use crate::source::SourceError;
 
 /// Streams the file, or sends to the signed link where the request has none.
@@ -81,7 +82,9 @@ async fn accept(request: &HttpRequest, service: &Service) -> Result<Target, Prob
         return Ok(Target::Link(answer));
     }
     let now = (service.clock)();
-    let accepted = service.exporter.accept(export, format, query, now)?;
+    let client = Client::At(client_address(request, &service.edge));
+    let exporter = &service.exporter;
+    let accepted = exporter.accept(export, format, query, now, client)?;
     Ok(Target::File(Box::new(accepted)))
 }
 
@@ -104,6 +107,7 @@ fn outcome_of_refusal(error: &OpenError) -> &'static str {
         OpenError::Invalid(_) => "invalid_values",
         OpenError::Source(SourceError::TooSlow) => "timed_out",
         OpenError::Encode(_) => "does_not_fit_format",
+        OpenError::TooLarge(_) => "too_large",
         _ => "database_failed",
     }
 }

@@ -10,8 +10,9 @@ use super::links::rfc3339;
 use super::middleware::check_length;
 use super::problem::{Problem, invalid};
 use super::{Service, body, credential};
+use crate::auth::Caller;
 use crate::catalog::FieldFault;
-use crate::link::{Inspection, Verifier};
+use crate::link::{Client, Inspection, Link};
 
 /// Explains a link.
 pub async fn inspect(
@@ -19,7 +20,7 @@ pub async fn inspect(
     service: Data<Service>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    credential::caller(&request, &service).await?;
+    let caller = credential::caller(&request, &service).await?;
     let question = body::json(payload).await?;
     let url = question["url"].as_str().ok_or_else(|| {
         let fault = FieldFault::new("url", "expected the link, as a text");
@@ -27,19 +28,20 @@ pub async fn inspect(
     })?;
     let answer = HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(explain(&service, url)?);
+        .json(explain(&service, &caller, url)?);
     Ok(answer)
 }
 
 /// Host and prefix are not signed, so they are not looked at.
-fn explain(service: &Service, url: &str) -> Result<Value, Problem> {
+fn explain(service: &Service, caller: &Caller, url: &str) -> Result<Value, Problem> {
     let start = url.find("/v1/exports/").unwrap_or(0);
     let target = url[start..].split('#').next().unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let (export, format) = file_of(path)?;
     let now = (service.clock)();
     let verdict = check_length(target).and_then(|()| {
-        let accepted = service.exporter.accept(export, format, query, now);
+        let exporter = &service.exporter;
+        let accepted = exporter.accept(export, format, query, now, Client::None);
         accepted.map_err(Problem::from)
     });
     let problem = verdict.err();
@@ -49,33 +51,49 @@ fn explain(service: &Service, url: &str) -> Result<Value, Problem> {
         "detail": problem.as_ref().map(Problem::detail),
         "errors": problem.as_ref().map(Problem::errors),
     });
-    if let Ok(inspection) = Verifier::inspect(export, format, query) {
-        answer["link"] = describe(&inspection, now);
+    if let Ok(inspection) = service.exporter.inspect(export, format, query) {
+        let link = inspection.link.as_ref();
+        let contents = link.filter(|link| !inspection.is_sealed || may_read(caller, link));
+        answer["link"] = json!({
+            "export": export,
+            "format": format.extension(),
+            "link_id": inspection.id,
+            "key": inspection.key_id,
+            "scope": inspection.scope,
+            "issued_at": rfc3339(inspection.issued),
+            "expires_at": rfc3339(inspection.expires),
+            "seconds_left": seconds_left(&inspection, now),
+            "sealed": inspection.is_sealed,
+        });
+        describe_contents(&mut answer["link"], contents);
         answer["string_to_sign"] = json!(inspection.string_to_sign);
     }
     Ok(answer)
 }
 
-fn describe(inspection: &Inspection, now: u64) -> Value {
-    let link = &inspection.link;
-    let filters: Vec<Value> = link
-        .filters
-        .iter()
-        .map(|(name, value)| json!({"name": name, "value": value}))
-        .collect();
+/// What is sealed is for its user, and for those who could ask for the same link.
+fn may_read(caller: &Caller, link: &Link) -> bool {
+    caller.acts_for_others || caller.user.as_ref() == Some(&link.user)
+}
+
+fn seconds_left(inspection: &Inspection, now: u64) -> i64 {
     let seconds = |instant: u64| i64::try_from(instant).unwrap_or(i64::MAX);
-    json!({
-        "export": link.export,
-        "format": link.format.extension(),
-        "user": link.user.as_str(),
-        "link_id": link.id,
-        "key": inspection.key_id,
-        "issued_at": rfc3339(link.issued),
-        "expires_at": rfc3339(link.expires),
-        "seconds_left": seconds(link.expires) - seconds(now),
-        "filename": link.filename.as_ref().map(|name| name.as_str()),
-        "claims": link.claims,
-        "options": link.options,
-        "filters": filters,
-    })
+    seconds(inspection.expires) - seconds(now)
+}
+
+/// Null and empty where they are hidden.
+fn describe_contents(answer: &mut Value, link: Option<&Link>) {
+    let conditions = link.map(|link| &link.conditions);
+    let filters = link.map_or(&[][..], |link| &link.filters);
+    let filters = filters.iter();
+    let filters = filters.map(|(name, value)| json!({"name": name, "value": value}));
+    answer["user"] = link.map(|link| link.user.as_str()).into();
+    answer["filename"] = json!(link.and_then(|link| Some(link.filename.as_ref()?.as_str())));
+    answer["claims"] = json!(link.map(|link| &link.claims));
+    answer["options"] = json!(link.map(|link| &link.options));
+    answer["filters"] = filters.collect();
+    answer["not_before"] = json!(conditions.and_then(|it| rfc3339(it.not_before?)));
+    answer["ip"] = json!(conditions.and_then(|it| Some(it.network?.to_string())));
+    answer["max_rows"] = conditions.and_then(|it| it.rows_max).into();
+    answer["max_bytes"] = conditions.and_then(|it| it.bytes_max).into();
 }

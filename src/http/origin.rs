@@ -1,5 +1,4 @@
-//! Where a request comes from, for the log: the client behind trusted proxies, and the trace that it
-//! belongs to.
+//! Where a request comes from: the client behind trusted proxies, and the trace that it belongs to.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,12 +17,19 @@ pub(super) struct Origin {
     pub trace_id: String,
 }
 
+/// The address of the client behind trusted proxies, where it is known.
+pub(super) fn client_address(request: &HttpRequest, edge: &Edge) -> Option<IpAddr> {
+    let peer = request.peer_addr()?.ip();
+    if edge.trusted_proxies.is_empty() {
+        return Some(peer.to_canonical());
+    }
+    let hops = hops(request.headers(), edge.proxy_header);
+    Some(client(peer, hops, &edge.trusted_proxies))
+}
+
 impl Origin {
     pub(super) fn of(request: &HttpRequest, edge: &Edge) -> Origin {
-        let client = request.peer_addr().map(|peer| {
-            let hops = hops(request.headers(), edge.proxy_header);
-            client(peer.ip(), hops, &edge.trusted_proxies)
-        });
+        let client = client_address(request, edge);
         Origin {
             client: client.map_or_else(String::new, |address| address.to_string()),
             trace_id: trace_id(request.headers()).unwrap_or_default().to_owned(),

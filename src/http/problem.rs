@@ -17,7 +17,7 @@ use super::page::{self, Page};
 use crate::auth::AuthError;
 use crate::catalog::FieldFault;
 use crate::encode::EncodeError;
-use crate::export::{DownloadError, IssueError, OpenError, QuotaError};
+use crate::export::{DownloadError, IssueError, OpenError, QuotaError, TooLarge};
 use crate::link::LinkError;
 use crate::source::{SourceError, causes};
 
@@ -226,6 +226,16 @@ impl From<LinkError> for Problem {
                 "link-not-yet-valid",
                 "The link is not valid yet",
             ),
+            LinkError::WrongAddress => (
+                StatusCode::FORBIDDEN,
+                "wrong-address",
+                "The link does not work from here",
+            ),
+            LinkError::OutsideScope(_) => (
+                StatusCode::FORBIDDEN,
+                "outside-scope",
+                "The link's key may not sign it",
+            ),
             LinkError::LivesTooLong { .. } => (
                 StatusCode::FORBIDDEN,
                 "link-lives-too-long",
@@ -281,6 +291,7 @@ impl From<IssueError> for Problem {
             IssueError::MissingClaim(_) => forbidden("claim-missing", detail),
             IssueError::Invalid(faults) => invalid(detail, faults),
             IssueError::TooMany(_) => too_many("issue-limit", detail, 1),
+            IssueError::Sign(error) => internal(error.to_string()),
             IssueError::TooLong { .. } => Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "link-too-long",
@@ -301,6 +312,7 @@ impl From<OpenError> for Problem {
             OpenError::Quota(error) => error.into(),
             OpenError::Source(error) => error.into(),
             OpenError::Encode(error) => error.into(),
+            OpenError::TooLarge(error) => error.into(),
         }
     }
 }
@@ -321,6 +333,7 @@ impl From<DownloadError> for Problem {
         match error {
             DownloadError::Source(error) => error.into(),
             DownloadError::Encode(error) => error.into(),
+            DownloadError::TooLarge(error) => error.into(),
             DownloadError::NotRepeatable => Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "not-repeatable",
@@ -337,6 +350,15 @@ impl From<Broken> for Problem {
             Broken::Download(error) => error.into(),
             Broken::Coding(error) => internal(error.to_string()),
         }
+    }
+}
+
+impl From<TooLarge> for Problem {
+    fn from(error: TooLarge) -> Problem {
+        let title = "The file is larger than its link allows";
+        let detail = format!("{error}; narrow the filters, or ask for a link that allows more");
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Problem::new(status, "file-too-large", title, detail)
     }
 }
 

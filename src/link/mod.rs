@@ -13,7 +13,9 @@
 //!
 //! ```
 //! use rowlink::format::Format;
-//! use rowlink::link::{Keyring, Link, LinkError, Revocations, UserId, Verifier, generate, sign};
+//! use rowlink::link::{
+//!     Client, Keyring, Link, LinkError, Revocations, Seal, UserId, Verifier, generate, sign,
+//! };
 //!
 //! let keyring = Keyring::parse(&generate("2026a")?).expect("a fresh key");
 //! let now = 1_769_853_600;
@@ -24,31 +26,36 @@
 //!     id: uuid::Uuid::nil(),
 //!     issued: now,
 //!     expires: now + 60,
-//!     not_before: None,
+//!     conditions: Default::default(),
 //!     filename: None,
 //!     claims: Default::default(),
 //!     options: Default::default(),
 //!     filters: vec![("from".into(), "2026-01-01".into())],
 //! };
-//! let url = sign(&link, &keyring);
+//! let url = sign(&link, &keyring, Seal::Open)?;
 //! let (path, query) = url.split_once('?').expect("a query");
 //! assert_eq!(path, "/v1/exports/orders.csv");
 //!
 //! let revocations = Revocations::default();
 //! let verifier = Verifier { keyring: &keyring, revocations: &revocations, ttl_seconds_max: 3600 };
-//! let verified = verifier.verify("orders", Format::Csv, query, now + 59)?;
+//! let verified = verifier.verify("orders", Format::Csv, query, now + 59, Client::None)?;
 //! assert_eq!(verified.link(), &link);
 //!
-//! let late = verifier.verify("orders", Format::Csv, query, now + 60);
+//! let late = verifier.verify("orders", Format::Csv, query, now + 60, Client::None);
 //! assert_eq!(late, Err(LinkError::Expired { seconds: 0 }));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod canonical;
+mod conditions;
 mod filename;
 mod keyring;
+mod parameters;
 mod revocation;
-mod signer;
+mod scope;
+mod seal;
+mod sign;
+mod verifier;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -58,10 +65,17 @@ use uuid::Uuid;
 use crate::format::Format;
 
 pub use canonical::{Pair, parse_query, percent_encode};
+pub use conditions::{Client, Conditions, Network};
 pub use filename::{FileName, FileNameFault};
-pub use keyring::{KEY_BYTES_MIN, KEY_ID_BYTES_MAX, Keyring, KeyringError, generate, is_key_id};
+pub use keyring::{
+    KEY_BYTES_MIN, KEY_ID_BYTES_MAX, Keyring, KeyringError, NoParentKey, generate, generate_child,
+    is_key_id,
+};
+pub use parameters::is_claim_name;
 pub use revocation::Revocations;
-pub use signer::{Inspection, VerifiedLink, Verifier, is_claim_name, sign};
+pub use scope::Scope;
+pub use sign::{Seal, SignError, sign};
+pub use verifier::{Inspection, VerifiedLink, Verifier};
 
 /// Reserved parameters start with this; filters may not.
 pub const RESERVED_PREFIX: &str = "rl_";
@@ -87,8 +101,8 @@ pub struct Link {
     pub issued: u64,
     /// The first second in which it is no longer valid, in Unix seconds.
     pub expires: u64,
-    /// The first second in which it is valid, in Unix seconds.
-    pub not_before: Option<u64>,
+    /// What it demands beyond its times.
+    pub conditions: Conditions,
     /// What the browser shall call the file.
     pub filename: Option<FileName>,
     /// Further pinned claims of the caller, by name.
@@ -178,6 +192,12 @@ pub enum LinkError {
         /// Since then.
         seconds: u64,
     },
+    /// Genuine, but it works from elsewhere alone.
+    #[error("the link does not work from this address")]
+    WrongAddress,
+    /// Made with a child key, which may not make it.
+    #[error("the link's key may not sign it: {0} is outside its scope")]
+    OutsideScope(&'static str),
     /// Genuine, but the operator withdrew it and others with it.
     #[error("the link was revoked")]
     Revoked,

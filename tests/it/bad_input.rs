@@ -198,8 +198,8 @@ fn damaged_links_say_which_parameter_is_damaged() {
         ("&rl_key=t1", "", "rl_key: is missing"),
         (
             "&rl_key=t1",
-            "&rl_key=t1&rl_ip=::1",
-            "rl_ip: unknown reserved parameter",
+            "&rl_key=t1&rl_region=eu",
+            "rl_region: unknown reserved parameter",
         ),
     ] {
         let answer = Call::new("GET", url.replace(from, to)).send();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rowlink::auth::{JwtKey, JwtRules, JwtVerifier};
 use rowlink::export::Limits;
 use rowlink::format::Format;
-use rowlink::link::{Keyring, Link, Revocations, UserId, sign};
+use rowlink::link::{Keyring, Link, Revocations, Seal, UserId, sign};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -331,13 +331,14 @@ fn minted_elsewhere(issued: u64, expires: u64) -> String {
         id: Uuid::nil(),
         issued,
         expires,
-        not_before: None,
+        conditions: Default::default(),
         filename: None,
         claims: BTreeMap::new(),
         options: BTreeMap::new(),
         filters: Vec::new(),
     };
-    sign(&link, &Keyring::parse(SIGNING_KEY).unwrap())
+    let keyring = Keyring::parse(SIGNING_KEY).unwrap();
+    sign(&link, &keyring, Seal::Open).unwrap()
 }
 
 #[test]

@@ -11,12 +11,15 @@ standard library alone.
 import base64
 import hashlib
 import hmac
+import ipaddress
 import json
 import pathlib
 import re
 import sys
 import uuid
 from urllib.parse import quote
+
+import xchacha
 
 NOW = 1769853600
 TTL_MAX = 3600
@@ -26,6 +29,8 @@ KEYS = {
 }
 PATH = "/v1/exports/orders.csv"
 LINK_ID = "0198c2f4-6f3a-7cc1-9b2e-0242ac120002"
+CLIENT = "192.0.2.7"
+NONCE = bytes(range(24))
 
 
 # --- the specification, read a second time -------------------------------------------------------
@@ -100,51 +105,173 @@ def is_file_name(name):
     )
 
 
-def verify(path, query, now):
-    """The outcome, in the order syntax, key id, MAC, times."""
+def is_network(text):
+    """An address, or a network whose bits after the prefix are zero, as both are written without a zone."""
+    try:
+        return "%" not in text and bool(ipaddress.ip_network(text)) and not re.search("/.*[.]", text)
+    except ValueError:
+        return False
+
+
+def is_scope(text):
+    try:
+        pairs = parse(text)
+    except Malformed:
+        return False
+    names = [name for name, _ in pairs if name != "export"]
+    return (
+        canonical(pairs) == text
+        and len(set(names)) == len(names)
+        and len(set(pairs)) == len(pairs)
+        and all(re.fullmatch(r"export|user_prefix|claim\.[A-Za-z0-9_]{1,64}", name) for name, _ in pairs)
+        and all(is_text(value) for _, value in pairs)
+    )
+
+
+SECONDS = r"0|[1-9][0-9]{0,9}"
+COUNT = r"[1-9][0-9]{0,14}"
+ENVELOPE = {
+    "rl_signature": lambda v: re.fullmatch("[0-9a-f]{64}", v),
+    "rl_key": lambda v: re.fullmatch("[A-Za-z0-9_-]{1,16}", v),
+    "rl_issued": lambda v: re.fullmatch(SECONDS, v),
+    "rl_expires": lambda v: re.fullmatch(SECONDS, v),
+    "rl_link": lambda v: re.fullmatch("[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", v),
+}
+OPTIONAL_ENVELOPE = {"rl_scope": is_scope, "rl_sealed": lambda v: True}
+CONTENTS = {"rl_user": is_text}
+OPTIONAL_CONTENTS = {
+    "rl_not_before": lambda v: re.fullmatch(SECONDS, v),
+    "rl_ip": is_network,
+    "rl_max_rows": lambda v: re.fullmatch(COUNT, v),
+    "rl_max_bytes": lambda v: re.fullmatch(COUNT, v),
+    "rl_filename": is_file_name,
+}
+OPTIONS = ("rl_columns", "rl_timezone", "rl_end_line", "rl_length")
+
+
+def check(pairs, required, optional, is_free):
+    """The reserved parameters by name. Each may stand once, and no other than these."""
+    reserved = [name for name, _ in pairs if name.startswith("rl_")]
+    if len(set(reserved)) != len(reserved):
+        raise Malformed("twice")
+    values = {name: value for name, value in pairs if name.startswith("rl_")}
+    for name, fits in required.items():
+        if name not in values or not fits(values[name]):
+            raise Malformed(name)
+    for name, value in values.items():
+        if name in optional:
+            if not optional[name](value):
+                raise Malformed(name)
+        elif name not in required and not is_free(name, value):
+            raise Malformed(name)
+    return values
+
+
+def is_option_or_claim(name, value):
+    if name.startswith("rl_claim."):
+        return re.fullmatch(r"rl_claim\.[A-Za-z0-9_]{1,64}", name) and is_text(value)
+    return name in OPTIONS or name.startswith("rl_csv.") or name.startswith("rl_xlsx.")
+
+
+def nothing(name, value):
+    return False
+
+
+def child_key(key, scope):
+    return hmac.new(key, f"ROWLINK1-SCOPE\n{scope}".encode(), hashlib.sha256).digest()
+
+
+def signing_key(values):
+    key = KEYS.get(values["rl_key"])
+    return child_key(key, values["rl_scope"]) if key and "rl_scope" in values else key
+
+
+def seal_key(key):
+    """HKDF-SHA256 without salt (RFC 5869)."""
+    extracted = hmac.new(bytes(32), key, hashlib.sha256).digest()
+    return hmac.new(extracted, b"rowlink seal v1\1", hashlib.sha256).digest()
+
+
+def associated_data(path, pairs):
+    envelope = [pair for pair in pairs if pair[0] not in ("rl_sealed", "rl_signature")]
+    return f"ROWLINK1-XCHACHA20-POLY1305\n{path}\n{canonical(envelope)}"
+
+
+def base64url(data):
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def seal(key, path, envelope, contents):
+    """The pair that hides the contents beside an envelope."""
+    box = xchacha.seal(seal_key(key), NONCE, associated_data(path, envelope).encode(), contents.encode())
+    return ("rl_sealed", base64url(NONCE + box))
+
+
+def unseal(key, path, pairs):
+    text = dict(pairs)["rl_sealed"]
+    try:
+        box = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError as error:
+        raise Malformed("rl_sealed") from error
+    if base64url(box) != text or len(box) < 40:
+        raise Malformed("rl_sealed")
+    opened = xchacha.open_box(seal_key(key), box[:24], associated_data(path, pairs).encode(), box[24:])
+    if opened is None:
+        raise Malformed("rl_sealed")
+    return opened.decode()
+
+
+def is_in(scope, path, values):
+    """Whether a link is what a child key may sign."""
+    pairs = parse(scope)
+    exports = [value for name, value in pairs if name == "export"]
+    claims = {f"rl_{name}": value for name, value in pairs if name.startswith("claim.")}
+    export = path.removeprefix("/v1/exports/").rpartition(".")[0]
+    return (
+        (not exports or export in exports)
+        and values["rl_user"].startswith(dict(pairs).get("user_prefix", ""))
+        and {name: value for name, value in values.items() if name.startswith("rl_claim.")} == claims
+    )
+
+
+def verify(path, query, now, client):
+    """The outcome, in the order syntax, key id, MAC, scope, times, address; and the contents."""
     try:
         pairs = parse(query)
-        reserved = [n for n, _ in pairs if n.startswith("rl_")]
-        if len(set(reserved)) != len(reserved):
-            raise Malformed("twice")
-        values = {n: v for n, v in pairs if n.startswith("rl_")}
-        seconds = r"0|[1-9][0-9]{0,9}"
-        grammar = {
-            "rl_signature": lambda v: re.fullmatch("[0-9a-f]{64}", v),
-            "rl_key": lambda v: re.fullmatch("[A-Za-z0-9_-]{1,16}", v),
-            "rl_issued": lambda v: re.fullmatch(seconds, v),
-            "rl_expires": lambda v: re.fullmatch(seconds, v),
-            "rl_user": is_text,
-            "rl_link": lambda v: re.fullmatch("[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", v),
-        }
-        for name, fits in grammar.items():
-            if name not in values or not fits(values[name]):
-                raise Malformed(name)
-        if "rl_not_before" in values and not re.fullmatch(seconds, values["rl_not_before"]):
-            raise Malformed("rl_not_before")
-        if "rl_filename" in values and not is_file_name(values["rl_filename"]):
-            raise Malformed("rl_filename")
-        for name, value in values.items():
-            if name.startswith("rl_claim."):
-                if not re.fullmatch(r"rl_claim\.[A-Za-z0-9_]{1,64}", name) or not is_text(value):
-                    raise Malformed(name)
-            elif name not in (*grammar, "rl_not_before", "rl_filename", "rl_columns", "rl_timezone", "rl_end_line",
-                              "rl_length"):
-                if not name.startswith("rl_csv."):
-                    raise Malformed(name)
+        names = [name for name, _ in pairs]
+        if "rl_sealed" in names:
+            if not all(name.startswith("rl_") for name in names):
+                raise Malformed("a filter beside rl_sealed")
+            values = check(pairs, ENVELOPE, OPTIONAL_ENVELOPE, nothing)
+        else:
+            optional = OPTIONAL_ENVELOPE | OPTIONAL_CONTENTS
+            values = check(pairs, ENVELOPE | CONTENTS, optional, is_option_or_claim)
         issued, expires = int(values["rl_issued"]), int(values["rl_expires"])
         if expires <= issued:
             raise Malformed("rl_expires")
     except Malformed:
-        return "malformed-link"
-    key = KEYS.get(values["rl_key"])
+        return "malformed-link", None
+    key = signing_key(values)
     if key is None or not hmac.compare_digest(signature(key, path, pairs), values["rl_signature"]):
-        return "bad-signature"
+        return "bad-signature", None
+    contents = pairs
+    if "rl_sealed" in values:
+        try:
+            contents = parse(unseal(key, path, pairs))
+            values |= check(contents, CONTENTS, OPTIONAL_CONTENTS, is_option_or_claim)
+        except Malformed:
+            return "malformed-link", None
+    if "rl_scope" in values and not is_in(values["rl_scope"], path, values):
+        return "outside-scope", contents
     if expires - issued > TTL_MAX:
-        return "link-lives-too-long"
+        return "link-lives-too-long", contents
     if now < max(issued - 30, int(values.get("rl_not_before", 0))):
-        return "link-not-yet-valid"
-    return "link-expired" if now >= expires else "valid"
+        return "link-not-yet-valid", contents
+    if now >= expires:
+        return "link-expired", contents
+    if "rl_ip" in values and ipaddress.ip_address(client) not in ipaddress.ip_network(values["rl_ip"]):
+        return "wrong-address", contents
+    return "valid", contents
 
 
 # --- the cases -----------------------------------------------------------------------------------
@@ -152,18 +279,22 @@ def verify(path, query, now):
 links = []
 
 
-def add(name, outcome, query, path=PATH, now=NOW):
-    assert verify(path, query, now) == outcome, (name, outcome, verify(path, query, now))
-    case = {"name": name, "outcome": outcome, "path": path, "query": query, "now": now}
+def add(name, outcome, query, path=PATH, now=NOW, client=CLIENT):
+    found, contents = verify(path, query, now, client)
+    assert found == outcome, (name, outcome, found)
+    case = {"name": name, "outcome": outcome, "path": path, "query": query, "now": now, "client": client}
     if outcome != "malformed-link":
         pairs = parse(query)
         case["canonical_query"] = canonical(pairs)
         if outcome != "bad-signature":
-            key = KEYS[dict(pairs)["rl_key"]]
-            case["signature"] = signature(key, path, pairs)
+            values = dict(pairs)
+            case["signature"] = signature(signing_key(values), path, pairs)
+            if "rl_sealed" in values:
+                case["associated_data"] = associated_data(path, pairs)
+                case["contents"] = canonical(contents)
     if outcome == "valid":
-        case["user"] = dict(pairs)["rl_user"]
-        case["filters"] = [list(pair) for pair in pairs if not pair[0].startswith("rl_")]
+        case["user"] = dict(contents)["rl_user"]
+        case["filters"] = [list(pair) for pair in contents if not pair[0].startswith("rl_")]
     links.append(case)
 
 
@@ -180,11 +311,21 @@ def base(**changes):
     return [(name, value) for name, value in pairs.items() if value is not None]
 
 
-def signed(pairs, path=PATH, spell=None):
+def signed(pairs, path=PATH, spell=None, key=None):
     """A query under its real signature, in the canonical spelling or another one."""
-    key = KEYS.get(dict(pairs).get("rl_key"), KEYS["2026b"])
+    values = dict(pairs)
+    key = key or signing_key({"rl_key": ""} | values) or KEYS["2026b"]
     query = spell(pairs) if spell else canonical(pairs)
     return f"{query}&rl_signature={signature(key, path, pairs)}"
+
+
+def sealed(pairs, path=PATH, contents=None):
+    """The same, its contents hidden."""
+    is_envelope = lambda pair: pair[0] in ENVELOPE or pair[0] == "rl_scope"
+    envelope = [pair for pair in pairs if is_envelope(pair)]
+    if contents is None:
+        contents = canonical([pair for pair in pairs if not is_envelope(pair)])
+    return signed([*envelope, seal(signing_key(dict(pairs)), path, envelope, contents)], path)
 
 
 def valid_cases():
@@ -248,6 +389,113 @@ def valid_cases():
     add("signature first", "valid", f"rl_signature={value}&{query}")
 
 
+def condition_cases():
+    for network, client in [
+        ("192.0.2.7", "192.0.2.7"), ("192.0.2.0/24", "192.0.2.255"), ("0.0.0.0/0", "8.8.8.8"),
+        ("2001:db8::/32", "2001:db8:ffff::1"), ("2001:db8::1", "2001:db8::1"),
+    ]:
+        add(f"{client} in {network}", "valid", signed(base(rl_ip=network)), client=client)
+    # Not as it would be written again, which nobody sees in a box.
+    for network, client in [("192.0.2.7/32", "192.0.2.7"), ("2001:DB8:0::1", "2001:db8::1")]:
+        add(f"{client} in {network}", "valid", sealed(base(rl_ip=network)), client=client)
+    for network, client in [
+        ("192.0.2.7", "192.0.2.8"), ("192.0.2.0/24", "192.0.3.0"), ("192.0.2.0/24", "2001:db8::1"),
+        ("2001:db8::/32", "192.0.2.7"), ("2001:db8::1", "2001:db8::2"),
+    ]:
+        add(f"{client} not in {network}", "wrong-address", signed(base(rl_ip=network)), client=client)
+    add("wrong address, sealed", "wrong-address", sealed(base(rl_ip="192.0.2.8")))
+    add("wrong address and over", "link-expired", signed(base(rl_ip="192.0.2.8")), now=NOW + 60)
+    for bad in ["", "192.0.2", "192.0.2.7/24", "192.0.2.0/33", "192.0.2.0/255.255.255.0", "::1/129", "2001:db8::1/32",
+                "localhost", "192.0.2.7:80", "[::1]", "fe80::1%eth0", "192.0.2.07", " 192.0.2.7", "192.0.2.7,192.0.2.8"]:
+        add(f"address {bad!r}", "malformed-link", signed(base(rl_ip=bad)))
+    for name in ["rl_max_rows", "rl_max_bytes"]:
+        for count in ["1", "1000", "9" * 15]:
+            add(f"{name} {count}", "valid", signed(base(**{name: count})))
+        for bad in ["", "0", "01", "-1", "1.5", "1e3", "9" * 16, "many"]:
+            add(f"{name} {bad!r}", "malformed-link", signed(base(**{name: bad})))
+    add("all conditions", "valid",
+        signed(base(rl_ip="192.0.2.0/24", rl_max_rows="10", rl_max_bytes="1000", rl_not_before=str(NOW))))
+
+
+def scope_cases():
+    for name, scope, changes in [
+        ("an export", "export=orders", {}),
+        ("one of two exports", "export=customers&export=orders", {}),
+        ("users", "user_prefix=4", {}),
+        ("users and an export", "export=orders&user_prefix=tenant7%3A", {"rl_user": "tenant7:42"}),
+        ("a claim", "claim.org_id=7", {"rl_claim__org_id": "7"}),
+        ("everything", "claim.org_id=7&export=orders&user_prefix=42", {"rl_claim__org_id": "7"}),
+        ("letters beyond ASCII", "user_prefix=%C3%BC", {"rl_user": "\u00fc1"}),
+    ]:
+        pairs = base(rl_scope=scope, **changes)
+        add(f"child key for {name}", "valid", signed(pairs))
+        add(f"child key for {name}, sealed", "valid", sealed(pairs))
+        add(f"signed by the parent of a child key for {name}", "bad-signature", signed(pairs, key=KEYS["2026b"]))
+        without = [pair for pair in pairs if pair[0] != "rl_scope"]
+        add(f"child key for {name}, without its scope", "bad-signature",
+            signed(without, key=child_key(KEYS["2026b"], scope)))
+        add(f"child key for {name}, another scope", "bad-signature",
+            signed([*without, ("rl_scope", "user_prefix=tenant")], key=child_key(KEYS["2026b"], scope)))
+        add(f"child key for {name}, of an unknown key", "bad-signature",
+            signed(pairs).replace("rl_key=2026b", "rl_key=nobody"))
+    for name, scope, changes in [
+        ("another export", "export=customers", {}),
+        ("an export whose name starts alike", "export=order", {}),
+        ("another user", "user_prefix=43", {}),
+        ("a user of another case", "user_prefix=A", {"rl_user": "a"}),
+        ("a claim that the scope does not name", "export=orders", {"rl_claim__org_id": "7"}),
+        ("another value of a claim", "claim.org_id=8", {"rl_claim__org_id": "7"}),
+        ("a claim that is missing", "claim.org_id=7", {}),
+    ]:
+        add(f"outside: {name}", "outside-scope", signed(base(rl_scope=scope, **changes)))
+        add(f"outside: {name}, sealed", "outside-scope", sealed(base(rl_scope=scope, **changes)))
+    add("outside and over", "outside-scope", signed(base(rl_scope="export=customers")), now=NOW + 60)
+    for bad in ["", "export", "export=", "orders", "export=a+b", "export=%6f", "user_prefix=b&export=a", "export=a&export=a",
+                "user_prefix=a&user_prefix=b", "claim.a=1&claim.a=2", "claim.=1", "ttl=60", "export=%", "user_prefix=%0A"]:
+        add(f"scope {bad!r}", "malformed-link", signed(base(rl_scope=bad)))
+
+
+def sealed_cases():
+    add("sealed", "valid", sealed(base()))
+    add("sealed, no filter", "valid", sealed(base(**{"from": None})))
+    add("sealed, older key", "valid", sealed(base(rl_key="2026a")))
+    add("sealed, everything", "valid",
+        sealed(base(rl_filename="Bestellungen M\u00e4rz", rl_claim__org_id="7", rl_columns="id", rl_ip="192.0.2.0/24",
+                    rl_max_rows="10", rl_not_before=str(NOW), note="a b/\U0001f381") + [("from", "x")]))
+    add("sealed, over", "link-expired", sealed(base()), now=NOW + 60)
+    add("sealed, not yet", "link-not-yet-valid", sealed(base(rl_not_before=str(NOW + 1))))
+    add("sealed, lives too long", "link-lives-too-long", sealed(base(rl_expires=str(NOW + TTL_MAX + 1))))
+
+    good = sealed(base())
+    pairs = [pair for pair in parse(good) if pair[0] != "rl_signature"]
+    box = dict(pairs)["rl_sealed"]
+    envelope = [pair for pair in pairs if pair[0] != "rl_sealed"]
+    add("sealed, box changed", "bad-signature", good.replace(box, "B" + box[1:]))
+    add("sealed, expiry changed", "bad-signature", good.replace(f"rl_expires={NOW + 60}", f"rl_expires={NOW + 61}"))
+    add("sealed, path changed", "bad-signature", good, "/v1/exports/customers.csv")
+    other = lambda text: signed([*envelope, ("rl_sealed", text)])
+    flipped = base64.urlsafe_b64decode(box + "=" * (-len(box) % 4))
+    flipped = base64url(flipped[:-1] + bytes([flipped[-1] ^ 1]))
+    for name, text in [
+        ("empty", ""), ("a nonce alone", base64url(NONCE)), ("changed, and signed again", flipped),
+        ("padded", box + "="), ("of the other alphabet", box.replace("-", "+").replace("_", "/") + "+"),
+        ("with a space", box + " "), ("cut", box[:-4]),
+        ("of another path", dict(parse(sealed(base(), "/v1/exports/customers.csv")))["rl_sealed"]),
+        ("of another key", dict(parse(sealed(base(rl_key="2026a"))))["rl_sealed"]),
+        ("of another expiry", dict(parse(sealed(base(rl_expires=str(NOW + 59)))))["rl_sealed"]),
+    ]:
+        add(f"box {name}", "malformed-link", other(text))
+    for name, value in [("rl_user", "42"), ("rl_filename", "x"), ("rl_ip", "192.0.2.7"), ("rl_max_rows", "1"),
+                        ("rl_not_before", "0"), ("rl_claim.a", "1"), ("rl_columns", "id"), ("from", "x")]:
+        add(f"{name} beside a box", "malformed-link", signed([*pairs, (name, value)]))
+    for name, contents in [
+        ("nothing", ""), ("no user", "from=x"), ("a bad user", "rl_user=%0A"), ("rl_user twice", "rl_user=1&rl_user=1"),
+        ("a bad escape", "rl_user=%"), ("an unknown parameter", "rl_user=1&rl_x=1"), ("a bad address", "rl_ip=x&rl_user=1"),
+        *[(name, f"rl_user=42&{name}={quote(value)}") for name, value in [*parse(good), ("rl_scope", "export=orders")]],
+    ]:
+        add(f"box with {name}", "malformed-link", sealed(base(), contents=contents))
+
+
 def malformed_cases():
     good = signed(base())
     for bad in ["%", "%4", "%g0", "%0g", "%%", "%u0041", "%ff", "%c3", "%c0%af", "%ed%a0%80", "%f4%90%80%80", "%00", "\0"]:
@@ -293,7 +541,7 @@ def malformed_cases():
         add(f"file name {bad[:10]!r}", "malformed-link", signed(base(rl_filename=bad)))
     for name, value in [("rl_claim.", "1"), ("rl_claim.a.b", "1"), ("rl_claim.ä", "1"), ("rl_claim.a", ""), ("rl_claim.a", "x\n")]:
         add(f"claim {name}={value!r}", "malformed-link", signed(base() + [(name, value)]))
-    for name in ["rl_", "rl_x", "rl_admin", "rl_ip", "rl_sealed", "rl_csv", "rl_claim", "rl_User", "rl_max_rows"]:
+    for name in ["rl_", "rl_x", "rl_admin", "rl_csv", "rl_claim", "rl_User", "rl_max", "rl_seal"]:
         add(f"unknown {name}", "malformed-link", signed(base() + [(name, "1")]))
 
 
@@ -315,7 +563,7 @@ def forged_cases():
     for name in ["from", "status", "rl_claim.org_id"]:
         other = [(n, v) for n, v in pairs if n != name]
         add(f"{name} removed", "bad-signature", f"{canonical(other)}&rl_signature={value}")
-    for name in ["to", "rl_filename", "rl_columns", "rl_csv.header", "rl_claim.x", "rl_not_before", "status"]:
+    for name in ["to", "rl_filename", "rl_columns", "rl_csv.header", "rl_claim.x", "rl_not_before", "rl_max_rows", "status"]:
         add(f"{name} added", "bad-signature", f"{query}&{name}=1&rl_signature={value}")
     add("a value moved to its name", "bad-signature", good.replace("status=paid", "statusp=aid"))
     add("names swapped", "bad-signature", good.replace("status=paid", "x=y").replace("from=", "status="))
@@ -359,6 +607,9 @@ def untimely_cases():
 
 def main():
     valid_cases()
+    condition_cases()
+    scope_cases()
+    sealed_cases()
     malformed_cases()
     forged_cases()
     untimely_cases()

@@ -5,7 +5,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use rowlink::format::Format;
-use rowlink::link::{Keyring, Link, Revocations, UserId, Verifier, generate, sign};
+use rowlink::link::{
+    Client, Keyring, Link, Revocations, Seal, UserId, Verifier, generate, sign,
+};
 
 const NOW: u64 = 1_769_853_600;
 const ROUNDS: u32 = 200;
@@ -26,20 +28,21 @@ fn main() {
         id: uuid::Uuid::nil(),
         issued: NOW,
         expires: NOW + 60,
-        not_before: None,
+        conditions: Default::default(),
         filename: None,
         claims: Default::default(),
         options: Default::default(),
         filters: vec![("from".into(), "2026-01-01".into())],
     };
-    let url = sign(&link, &keyring);
+    let url = sign(&link, &keyring, Seal::Open).expect("signed");
     let (_, good) = url.split_once('?').expect("a query");
     let forged = good.replace("rl_user=42", "rl_user=43");
     for (what, query, is_good) in [("good", good, true), ("forged", &forged, false)] {
         let microseconds = (0..ROUNDS).map(|_| {
             let begun = Instant::now();
             for _ in 0..LINKS {
-                let verified = verifier.verify("orders", Format::Csv, black_box(query), NOW);
+                let query = black_box(query);
+                let verified = verifier.verify("orders", Format::Csv, query, NOW, Client::At(None));
                 assert_eq!(black_box(verified).is_ok(), is_good);
             }
             begun.elapsed().as_secs_f64() * 1e6 / f64::from(LINKS)

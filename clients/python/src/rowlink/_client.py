@@ -109,7 +109,7 @@ class Rowlink:
         request = Request(
             self._base_url + path,
             method=method,
-            data=None if body is None else json.dumps(body, default=_text).encode(),
+            data=None if body is None else json.dumps(body, default=text_of).encode(),
             headers={
                 "Authorization": f"Bearer {self._token}",
                 "Content-Type": "application/json",
@@ -125,7 +125,7 @@ class Rowlink:
                 raise Problem.of(refusal) from None  # type: ignore[arg-type]
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
     """Dates, decimals and UUIDs as filters take them."""
     if isinstance(value, (date, datetime)):
         return value.isoformat()

@@ -1,0 +1,3 @@
+module rowlink
+
+go 1.19

@@ -1,0 +1,117 @@
+//! What a link demands beyond its times.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+/// The conditions under which a link works. The default: none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// The first second in which it is valid, in Unix seconds.
+    pub not_before: Option<u64>,
+    /// Where it works from.
+    pub network: Option<Network>,
+    /// The most rows that its file may have: with more, the download breaks.
+    pub rows_max: Option<u64>,
+    /// The most bytes that its file may have, before compression for the way.
+    pub bytes_max: Option<u64>,
+}
+
+/// An address, or a network in CIDR notation (RFC 4632, section 3.1; RFC 4291, section 2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network(IpNet);
+
+impl Network {
+    /// Reads `192.0.2.7`, `192.0.2.0/24`, `2001:db8::/32`.
+    ///
+    /// # Errors
+    /// It is neither, or its bits after the prefix are not zero, so that what was meant is not clear.
+    pub fn parse(text: &str) -> Result<Network, &'static str> {
+        const EXPECTED: &str =
+            "expected an address, or a network whose bits after the prefix are zero";
+        let network = match text.parse::<IpAddr>() {
+            Ok(address) => IpNet::from(address.to_canonical()),
+            Err(_) => text.parse().map_err(|_| EXPECTED)?,
+        };
+        if network != network.trunc() {
+            return Err(EXPECTED);
+        }
+        Ok(Network(network))
+    }
+
+    /// Whether the address is in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+}
+
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.prefix_len() == self.0.max_prefix_len() {
+            write!(f, "{}", self.0.addr())
+        } else {
+            write!(f, "{}", self.0)
+        }
+    }
+}
+
+/// Who follows a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// Somebody at this address. `None` is known to nobody, and no link's address.
+    At(Option<IpAddr>),
+    /// Nobody: the link is only asked about.
+    None,
+}
+
+impl Client {
+    /// Whether a link that works from there works for this client.
+    pub fn is_in(&self, network: Network) -> bool {
+        match self {
+            Client::At(address) => address.is_some_and(|address| network.contains(address)),
+            Client::None => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_read_and_written_as_it_is_meant() {
+        for (text, written) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("192.0.2.7/32", "192.0.2.7"),
+            ("192.0.2.0/24", "192.0.2.0/24"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:DB8::/32", "2001:db8::/32"),
+        ] {
+            let network = Network::parse(text).expect("a network");
+            assert_eq!(network.to_string(), written);
+        }
+        for bad in [
+            "",
+            "192.0.2.7/24",
+            "192.0.2.0/33",
+            "192.0.2",
+            "host",
+            "::1%eth0",
+            "1.2.3.4:80",
+        ] {
+            assert!(Network::parse(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn an_address_is_in_its_network_however_it_is_written() {
+        let network = Network::parse("192.0.2.0/24").expect("a network");
+        let at = |text: &str| Client::At(text.parse().ok());
+        assert!(at("192.0.2.255").is_in(network));
+        assert!(at("::ffff:192.0.2.1").is_in(network));
+        assert!(!at("192.0.3.1").is_in(network));
+        assert!(!at("::1").is_in(network));
+        assert!(!Client::At(None).is_in(network));
+        assert!(Client::None.is_in(network));
+    }
+}

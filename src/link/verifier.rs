@@ -1,0 +1,314 @@
+//! Verifying a link.
+
+use uuid::Uuid;
+
+use super::canonical::{Pair, canonical_query, parse_query, signed_path};
+use super::parameters::{Body, Contents, Envelope};
+use super::sign::{associated_data, string_to_sign};
+use super::{CLOCK_SKEW_SECONDS_MAX, Client, Keyring, Link, LinkError, Malformed, Revocations};
+use crate::format::Format;
+
+/// A link whose signature, times and conditions were verified. Only a [`Verifier`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedLink(Link);
+
+impl VerifiedLink {
+    /// What the link says.
+    pub fn link(&self) -> &Link {
+        &self.0
+    }
+}
+
+/// What links are verified by.
+#[derive(Debug, Clone, Copy)]
+pub struct Verifier<'a> {
+    /// The keys that may have made them.
+    pub keyring: &'a Keyring,
+    /// Which of them are refused though they are genuine.
+    pub revocations: &'a Revocations,
+    /// How long a link may live. Checked again here, so that a link minted elsewhere cannot outlive
+    /// this deployment's policy.
+    pub ttl_seconds_max: u64,
+}
+
+impl Verifier<'_> {
+    /// Verifies a link that `client` follows at `now`, in Unix seconds, in the order syntax, key id, MAC, scope,
+    /// times, address, revocation, so that whoever holds no key learns nothing but that the signature is bad.
+    ///
+    /// # Errors
+    /// Why the link was refused.
+    pub fn verify(
+        &self,
+        export: &str,
+        format: Format,
+        raw_query: &str,
+        now: u64,
+        client: Client,
+    ) -> Result<VerifiedLink, LinkError> {
+        let pairs = parse_query(raw_query)?;
+        let path = signed_path(export, format);
+        let (envelope, body) = Envelope::parse(&pairs)?;
+        if !self.is_genuine(&path, &pairs, &envelope) {
+            return Err(LinkError::BadSignature);
+        }
+
+        let contents = match body {
+            Body::Open(contents) => contents,
+            Body::Sealed(sealed) => self.unseal(&path, &pairs, &envelope, sealed)?,
+        };
+        let link = envelope.with(contents, export, format);
+        if let Some(scope) = &envelope.scope {
+            scope.check(&link).map_err(LinkError::OutsideScope)?;
+        }
+        check_times(&link, self.ttl_seconds_max, now)?;
+        if !link.conditions.network.is_none_or(|it| client.is_in(it)) {
+            return Err(LinkError::WrongAddress);
+        }
+        let (user, key_id) = (link.user.as_str(), envelope.key_id);
+        if self.revocations.cover(user, key_id, link.issued) {
+            return Err(LinkError::Revoked);
+        }
+        Ok(VerifiedLink(link))
+    }
+
+    /// What a link says, genuine or not, and what its signature must be of. A box is opened if it is genuine.
+    ///
+    /// # Errors
+    /// It does not follow the grammar.
+    pub fn inspect(
+        &self,
+        export: &str,
+        format: Format,
+        raw_query: &str,
+    ) -> Result<Inspection, Malformed> {
+        let pairs = parse_query(raw_query)?;
+        let path = signed_path(export, format);
+        let (envelope, body) = Envelope::parse(&pairs)?;
+        let is_genuine = self.is_genuine(&path, &pairs, &envelope);
+        let is_sealed = matches!(body, Body::Sealed(_));
+        let contents = match body {
+            Body::Open(contents) => Some(contents),
+            Body::Sealed(sealed) if is_genuine => {
+                Some(self.unseal(&path, &pairs, &envelope, sealed)?)
+            }
+            Body::Sealed(_) => None,
+        };
+        let query = signed_query(&pairs);
+        Ok(Inspection {
+            id: envelope.id,
+            issued: envelope.issued,
+            expires: envelope.expires,
+            key_id: envelope.key_id.to_owned(),
+            scope: envelope.scope.as_ref().map(|it| it.as_str().to_owned()),
+            is_genuine,
+            is_sealed,
+            link: contents.map(|contents| envelope.with(contents, export, format)),
+            string_to_sign: string_to_sign(&path, &query).concat(),
+        })
+    }
+
+    fn is_genuine(&self, path: &[&str; 4], pairs: &[Pair<'_>], envelope: &Envelope<'_>) -> bool {
+        let query = signed_query(pairs);
+        let text = string_to_sign(path, &query);
+        let Envelope {
+            key_id,
+            scope,
+            signature,
+            ..
+        } = envelope;
+        self.keyring
+            .verify(key_id, scope.as_ref(), &text, signature)
+    }
+
+    /// Opens the box of a genuine link.
+    fn unseal(
+        &self,
+        path: &[&str; 4],
+        pairs: &[Pair<'_>],
+        envelope: &Envelope<'_>,
+        sealed: &str,
+    ) -> Result<Contents, Malformed> {
+        let key = self
+            .keyring
+            .seal_key(envelope.key_id, envelope.scope.as_ref());
+        let key = key.expect("the key that verified the signature is there");
+        let contents = key.open(&associated_data(path, pairs), sealed);
+        let contents = contents.map_err(|reason| Malformed::new("rl_sealed", reason))?;
+        Contents::unsealed(&contents)
+    }
+}
+
+/// A link taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// Its id.
+    pub id: Uuid,
+    /// When it was issued, in Unix seconds.
+    pub issued: u64,
+    /// The first second in which it is no longer valid, in Unix seconds.
+    pub expires: u64,
+    /// The key that it says it was made with.
+    pub key_id: String,
+    /// What that key may sign, where it is a child key.
+    pub scope: Option<String>,
+    /// Whether its signature is right.
+    pub is_genuine: bool,
+    /// Whether its contents are hidden.
+    pub is_sealed: bool,
+    /// All it says; `None` where that is hidden and the link is not genuine.
+    pub link: Option<Link>,
+    /// What its signature must be of.
+    pub string_to_sign: String,
+}
+
+/// The query that a signature covers.
+fn signed_query(pairs: &[Pair<'_>]) -> String {
+    canonical_query(pairs, |name| name != "rl_signature")
+}
+
+fn check_times(link: &Link, seconds_max: u64, now: u64) -> Result<(), LinkError> {
+    let seconds = link.expires - link.issued;
+    if seconds > seconds_max {
+        return Err(LinkError::LivesTooLong {
+            seconds,
+            seconds_max,
+        });
+    }
+    let from_issue = link.issued.saturating_sub(CLOCK_SKEW_SECONDS_MAX);
+    let valid_from = from_issue.max(link.conditions.not_before.unwrap_or(0));
+    if now < valid_from {
+        let seconds = valid_from - now;
+        return Err(LinkError::NotYetValid { seconds });
+    }
+    if now >= link.expires {
+        let seconds = now - link.expires;
+        return Err(LinkError::Expired { seconds });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::conditions::{Conditions, Network};
+    use crate::link::{FileName, Seal, UserId, sign};
+    use proptest::collection::{btree_map, vec};
+    use proptest::option;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use std::collections::BTreeMap;
+    use std::sync::LazyLock;
+    use uuid::Uuid;
+
+    const NOW: u64 = 1_769_853_600;
+
+    static NONE: LazyLock<Revocations> = LazyLock::new(Revocations::default);
+
+    fn verifier(keyring: &Keyring) -> Verifier<'_> {
+        Verifier {
+            keyring,
+            revocations: &NONE,
+            ttl_seconds_max: 3600,
+        }
+    }
+
+    prop_compose! {
+        fn any_link()(
+            user in "[^\\p{Cc}]{1,30}",
+            id in any::<u128>(),
+            ttl_seconds in 1..3600u64,
+            not_before in option::of(0..NOW),
+            network in option::of(select(vec!["192.0.2.7", "192.0.2.0/24", "::/0"])),
+            rows_max in option::of(1..u64::from(u32::MAX)),
+            bytes_max in option::of(1..1u64 << 40),
+            filename in option::of("[a-zäöü][a-zäöü 1-9]{0,20}[a-zäöü]"),
+            claims in btree_map("[A-Za-z0-9_]{1,9}", "[^\\p{Cc}]{1,9}", 0..3),
+            options in btree_map("columns|csv\\.[a-z]{1,9}", "[^\0]{0,9}", 0..3),
+            mut filters in vec(("[^\0r][^\0]{0,9}", "[^\0]{0,9}"), 0..5),
+        ) -> Link {
+            // The canonical query is sorted as it is encoded.
+            filters.sort_by_key(|(name, value)| {
+                let encode = super::super::percent_encode;
+                (encode(name).into_owned(), encode(value).into_owned())
+            });
+            Link {
+                export: "orders".into(),
+                format: Format::Csv,
+                user: UserId::parse(user).expect("a user id"),
+                id: Uuid::from_u128(id),
+                issued: NOW,
+                expires: NOW + ttl_seconds,
+                conditions: Conditions {
+                    not_before,
+                    network: network.map(|network| Network::parse(network).expect("a network")),
+                    rows_max,
+                    bytes_max,
+                },
+                filename: filename.map(|name| FileName::parse(name).expect("a file name")),
+                claims,
+                options,
+                filters,
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_how_many_seconds_are_missing_or_over() {
+        let link = |issued, expires, not_before| Link {
+            export: "orders".into(),
+            format: Format::Csv,
+            user: UserId::parse("alice").expect("a user id"),
+            id: Uuid::nil(),
+            issued,
+            expires,
+            conditions: Conditions {
+                not_before,
+                ..Conditions::default()
+            },
+            filename: None,
+            claims: BTreeMap::new(),
+            options: BTreeMap::new(),
+            filters: Vec::new(),
+        };
+        let plain = link(NOW, NOW + 60, None);
+        let at = |now| check_times(&plain, 60, now);
+        assert_eq!(at(NOW - 30), Ok(()));
+        assert_eq!(at(NOW - 37), Err(LinkError::NotYetValid { seconds: 7 }));
+        assert_eq!(at(NOW + 59), Ok(()));
+        assert_eq!(at(NOW + 60), Err(LinkError::Expired { seconds: 0 }));
+        assert_eq!(at(NOW + 72), Err(LinkError::Expired { seconds: 12 }));
+        let later = link(NOW, NOW + 60, Some(NOW + 20));
+        assert_eq!(
+            check_times(&later, 60, NOW + 5),
+            Err(LinkError::NotYetValid { seconds: 15 })
+        );
+        assert_eq!(
+            check_times(&plain, 59, NOW),
+            Err(LinkError::LivesTooLong {
+                seconds: 60,
+                seconds_max: 59
+            })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_link_comes_back_as_it_was_signed(link in any_link(), is_sealed in any::<bool>()) {
+            let key = "k:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+            let keyring = Keyring::parse(key).expect("a key");
+            let seal = if is_sealed { Seal::Sealed } else { Seal::Open };
+            let url = sign(&link, &keyring, seal).expect("signed");
+            let (_, query) = url.split_once('?').expect("a query");
+            prop_assert_eq!(query.contains("rl_user"), !is_sealed);
+            let verified = verifier(&keyring).verify("orders", Format::Csv, query, NOW, Client::None);
+            prop_assert_eq!(verified.map(|verified| verified.link().clone()), Ok(link));
+        }
+
+        #[test]
+        fn no_query_makes_the_verifier_panic(query in "(rl_[a-z.]{0,9}=|[a-z&=%+0-9-]){0,20}[^a]{0,9}") {
+            let key = "k:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+            let keyring = Keyring::parse(key).expect("a key");
+            prop_assert!(verifier(&keyring).verify("orders", Format::Csv, &query, NOW, Client::None).is_err());
+        }
+    }
+}
