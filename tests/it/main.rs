@@ -10,6 +10,7 @@ mod button;
 mod catalog;
 mod cli;
 mod clients;
+mod conditions;
 mod contract;
 mod deployment;
 mod documents;

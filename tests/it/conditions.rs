@@ -1,0 +1,311 @@
+//! Links that hide what they say, that demand more than to be in time, and whose key may sign only some.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use rowlink::format::Format;
+use rowlink::http::Edge;
+use rowlink::link::{Keyring, Link, Scope, Seal, UserId, generate_child, sign};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use uuid::Uuid;
+
+use crate::harness::process::Rowlink;
+use crate::harness::{
+    API_KEY, Answer, Call, SIGNING_KEY, TestServer, begin, exports, is_whole, token_for, unchunked,
+};
+
+fn orders(more: Value) -> Value {
+    let mut request = json!({
+        "export": "orders", "format": "csv", "filename": "Geheim",
+        "filters": {"from": "2026-01-01", "status": ["paid", "refunded"]},
+        "columns": ["id", "amount"],
+    });
+    for (name, value) in more.as_object().unwrap() {
+        request[name] = value.clone();
+    }
+    request
+}
+
+fn numbers(last: u64, more: Value) -> Value {
+    let mut request = json!({"export": "numbers", "format": "csv", "filters": {"n": last}});
+    for (name, value) in more.as_object().unwrap() {
+        request[name] = value.clone();
+    }
+    request
+}
+
+fn get(url: &str) -> Answer {
+    Call::new("GET", url).send()
+}
+
+/// The names of a link's parameters.
+fn names(url: &str) -> Vec<&str> {
+    let query = url.split_once('?').unwrap().1;
+    let pairs = query.split('&');
+    pairs.map(|pair| pair.split_once('=').unwrap().0).collect()
+}
+
+const ENVELOPE: [&str; 6] = [
+    "rl_expires",
+    "rl_issued",
+    "rl_key",
+    "rl_link",
+    "rl_sealed",
+    "rl_signature",
+];
+
+#[test]
+fn a_sealed_link_shows_nothing_and_leads_to_the_same_file() {
+    let server = TestServer::start();
+    for format in ["csv", "xlsx"] {
+        let open = server.link(orders(json!({"format": format})));
+        let sealed = server.link(orders(json!({"format": format, "seal": true})));
+        assert!(open.contains("alice") && open.contains("Geheim") && open.contains("refunded"));
+        assert_eq!(names(&sealed), ENVELOPE);
+
+        let (by_open, by_sealed) = (get(&open), get(&sealed));
+        assert_eq!((by_open.status, by_sealed.status), (200, 200));
+        if format == "csv" {
+            assert_eq!(by_open.text(), by_sealed.text());
+        }
+        for header in ["content-disposition", "content-type"] {
+            assert_eq!(by_open.header(header), by_sealed.header(header));
+        }
+        assert_eq!(Call::new("HEAD", &sealed).send().status, 200);
+        let later = server.link(orders(json!({"format": format, "seal": true})));
+        assert_eq!(sealed.len(), later.len(), "the same, but for the nonce");
+    }
+    let answer = server.issue(orders(json!({"seal": "yes"})));
+    assert_eq!(answer.fields(), ["seal"]);
+}
+
+#[test]
+fn an_export_or_the_operator_seals_what_nobody_asked_to() {
+    let export = "/*---\nseal = true\n---*/\nselect :user as owner";
+    let server = TestServer::with_exports(vec![("secret.sql", export)]);
+    let url = server.link(json!({"export": "secret", "format": "csv"}));
+    assert_eq!(names(&url), ENVELOPE);
+    assert_eq!(get(&url).rows(), [["owner"], ["alice"]]);
+
+    let always = Rowlink::serve_with(&exports(), &[("ROWLINK_SEAL", "always")]);
+    let url = always.link(json!({"export": "numbers", "format": "csv", "filters": {"n": 1}}));
+    assert_eq!(names(&url), ENVELOPE);
+}
+
+#[test]
+fn inspection_shows_what_is_sealed_to_its_user_alone() {
+    let server = TestServer::start();
+    let url = server.link(orders(
+        json!({"seal": true, "max_rows": 9, "ip": "192.0.2.0/24"}),
+    ));
+    let now = server.now();
+    let inspect = |token: &str, url: &str| {
+        let call = server.call("POST", "/v1/links/inspect").bearer(token);
+        let answer = call.json(&json!({"url": url})).send();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let token = |user: &str| {
+        token_for(&json!({"sub": user, "exp": now + 3600, "scope": "orders:read other"}))
+    };
+    for token in [token("alice"), API_KEY.to_owned()] {
+        let said = inspect(&token, &url);
+        assert_eq!(said["valid"], true, "{said}");
+        assert_eq!(said["link"]["user"], "alice");
+        assert_eq!(said["link"]["max_rows"], 9);
+        assert_eq!(said["link"]["ip"], "192.0.2.0/24");
+        assert_eq!(said["link"]["sealed"], true);
+    }
+    let said = inspect(&token("bob"), &url);
+    assert_eq!(said["valid"], true);
+    assert_eq!(said["link"]["user"], Value::Null);
+    assert_eq!(said["link"]["filters"], json!([]));
+    assert!(!said.to_string().contains("alice") && !said.to_string().contains("refunded"));
+
+    let changed = url.replace("rl_sealed=", "rl_sealed=A");
+    let said = inspect(&token("alice"), &changed);
+    assert_eq!(said["code"], "bad-signature");
+    assert_eq!(said["link"]["user"], Value::Null);
+}
+
+#[test]
+fn a_link_works_from_its_network_alone_whatever_its_client_says() {
+    let from = |server: &TestServer, network: &str, forwarded: &str| {
+        let url = server.link(orders(json!({"ip": network})));
+        let call = Call::new("GET", url).header("x-forwarded-for", forwarded);
+        let answer = call.send();
+        match answer.status {
+            200 => "200".to_owned(),
+            _ => answer.problem().1,
+        }
+    };
+    let direct = TestServer::start();
+    assert_eq!(from(&direct, "127.0.0.1", "192.0.2.7"), "200");
+    assert_eq!(from(&direct, "192.0.2.7", "192.0.2.7"), "wrong-address");
+
+    let behind = TestServer::with(|deployment| {
+        deployment.edge = Edge {
+            trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+            ..Edge::default()
+        };
+    });
+    assert_eq!(from(&behind, "192.0.2.0/24", "192.0.2.7"), "200");
+    assert_eq!(
+        from(&behind, "192.0.2.7", "192.0.2.7, 198.51.100.1"),
+        "wrong-address"
+    );
+    assert_eq!(from(&behind, "127.0.0.1", "192.0.2.7"), "wrong-address");
+    assert_eq!(from(&behind, "2001:db8::/32", "2001:db8::7"), "200");
+    for bad in [json!("here"), json!("192.0.2.7/24"), json!(7)] {
+        assert_eq!(direct.issue(orders(json!({"ip": bad}))).fields(), ["ip"]);
+    }
+}
+
+#[test]
+fn a_link_can_begin_later() {
+    let server = TestServer::start();
+    let (now, expires_in) = (server.now(), 600);
+    let request = |moment: &str| orders(json!({"not_before": moment, "expires_in": expires_in}));
+    let url = server.link(request("2026-01-31T11:05:00+01:00"));
+    assert_eq!(get(&url).problem(), (403, "link-not-yet-valid".into()));
+    server.set_clock(now + 299);
+    assert_eq!(get(&url).problem(), (403, "link-not-yet-valid".into()));
+    server.set_clock(now + 300);
+    assert_eq!(get(&url).status, 200);
+    server.set_clock(now);
+    for bad in [
+        "2026-01-31T10:10:00Z",
+        "tomorrow",
+        "1769853600",
+        "1969-01-01T00:00:00Z",
+    ] {
+        assert_eq!(server.issue(request(bad)).fields(), ["not_before"], "{bad}");
+    }
+}
+
+#[test]
+fn a_small_file_with_more_than_its_link_allows_is_refused() {
+    let server = TestServer::start();
+    for format in ["csv", "xlsx"] {
+        let size = get(&server.link(numbers(10, json!({"format": format}))))
+            .body
+            .len();
+        for (limit, fits) in [
+            (json!({"max_rows": 10}), true),
+            (json!({"max_rows": 9}), false),
+            (json!({"max_bytes": size}), true),
+            (json!({"max_bytes": size - 20}), false),
+            (json!({"max_rows": 9, "seal": true}), false),
+        ] {
+            let mut request = numbers(10, limit.clone());
+            request["format"] = json!(format);
+            let answer = get(&server.link(request));
+            if fits {
+                assert_eq!(answer.status, 200, "{limit}");
+            } else {
+                assert_eq!(answer.problem(), (422, "file-too-large".into()), "{limit}");
+            }
+        }
+    }
+    let exact = numbers(10, json!({"length": "exact", "max_bytes": 10}));
+    assert_eq!(
+        get(&server.link(exact)).problem(),
+        (422, "file-too-large".into())
+    );
+    for (name, bad) in [
+        ("max_rows", json!(0)),
+        ("max_rows", json!("10")),
+        ("max_bytes", json!(1.5)),
+    ] {
+        let answer = server.issue(numbers(10, json!({name: bad})));
+        assert_eq!(answer.fields(), [name]);
+    }
+}
+
+#[test]
+fn a_large_file_with_more_than_its_link_allows_breaks_visibly() {
+    let server = TestServer::start();
+    for format in ["csv", "xlsx"] {
+        for (limit, value) in [("max_rows", 100_000), ("max_bytes", 400_000)] {
+            let mut answer = Vec::new();
+            let mut request = numbers(400_000, json!({limit: value}));
+            request["format"] = json!(format);
+            let mut stream = begin(&server.link(request));
+            stream
+                .set_read_timeout(Some(Duration::from_secs(60)))
+                .unwrap();
+            // A reset is as visible as an end without its last chunk.
+            let _ = stream.read_to_end(&mut answer);
+            assert!(answer.starts_with(b"HTTP/1.1 200"), "{format} {limit}");
+            assert!(!is_whole(&answer), "{format} {limit}");
+            let (file, _) = unchunked(&answer);
+            let rows = file.iter().filter(|byte| **byte == b'\n').count();
+            assert!(limit != "max_rows" || rows <= value, "{rows}");
+            assert!(
+                limit != "max_bytes" || file.len() <= value,
+                "{}",
+                file.len()
+            );
+        }
+    }
+    let enough = numbers(400_000, json!({"max_rows": 400_000}));
+    assert_eq!(get(&server.link(enough)).rows().len(), 400_001);
+}
+
+#[test]
+fn a_child_key_signs_inside_its_scope_alone() {
+    let server = TestServer::start();
+    let parent = Keyring::parse(SIGNING_KEY).unwrap();
+    let exports = ["numbers".to_owned()];
+    let scope = Scope::new(&exports, Some("tenant7:"), &[]).unwrap();
+    let child_key = generate_child(&parent, "t1", &scope).unwrap();
+    let child = Keyring::parse(&child_key).unwrap();
+    let link = |export: &str, user: &str| Link {
+        export: export.into(),
+        format: Format::Csv,
+        user: UserId::parse(user).unwrap(),
+        id: Uuid::nil(),
+        issued: server.now(),
+        expires: server.now() + 60,
+        conditions: Default::default(),
+        filename: None,
+        claims: Default::default(),
+        options: Default::default(),
+        filters: vec![("n".into(), "3".into())],
+    };
+    for seal in [Seal::Open, Seal::Sealed] {
+        let target = sign(&link("numbers", "tenant7:alice"), &child, seal).unwrap();
+        let answer = server.call("GET", &target).send();
+        assert_eq!(answer.rows().len(), 4, "{}", answer.text());
+        assert!(sign(&link("numbers", "tenant8:alice"), &child, seal).is_err());
+        assert!(sign(&link("orders", "tenant7:alice"), &child, seal).is_err());
+    }
+
+    // Whoever writes another signer, without the check.
+    let target = sign(&link("numbers", "tenant7:alice"), &child, Seal::Open).unwrap();
+    let wider = target
+        .replace("tenant7%253A", "tenant8%253A")
+        .replace("tenant7%3A", "tenant8%3A");
+    assert_ne!(target, wider);
+    let answer = server.call("GET", &wider).send();
+    assert_eq!(answer.problem(), (403, "bad-signature".into()));
+    let without_a_check = target.replace("rl_user=tenant7%3Aalice", "rl_user=bob");
+    let outside = signed_again(&without_a_check, &child_key);
+    let answer = server.call("GET", &outside).send();
+    assert_eq!(answer.problem(), (403, "outside-scope".into()));
+}
+
+/// A link as someone signs it who holds a child key and does not care for its scope.
+fn signed_again(target: &str, child_key: &str) -> String {
+    let (path, query) = target.split_once('?').unwrap();
+    let query = query.rsplit_once("&rl_signature=").unwrap().0;
+    let secret = BASE64.decode(child_key.split(':').nth(1).unwrap()).unwrap();
+    let mut mac = Hmac::<Sha256>::new_from_slice(&secret).unwrap();
+    mac.update(format!("ROWLINK1-HMAC-SHA256\n{path}\n{query}").as_bytes());
+    let signature = hex::encode(mac.finalize().into_bytes());
+    format!("{path}?{query}&rl_signature={signature}")
+}
