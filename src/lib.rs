@@ -28,6 +28,7 @@ pub mod export;
 pub mod format;
 pub mod http;
 pub mod link;
+pub mod moment;
 mod outbound;
 pub mod row;
 pub mod source;

@@ -22,6 +22,10 @@ install_packages() {
   [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
   command -v kubectl >/dev/null || missing+=(kubernetes-client)
   command -v npm >/dev/null || missing+=(npm)
+  command -v go >/dev/null || missing+=(golang-go)
+  command -v php >/dev/null || missing+=(php-cli)
+  command -v ruby >/dev/null || missing+=(ruby)
+  command -v javac >/dev/null || missing+=(default-jdk-headless)
   command -v chromium >/dev/null || missing+=(chromium)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
   if [ "${1-}" = large ]; then

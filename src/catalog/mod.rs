@@ -15,7 +15,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::format::{CsvOptions, XlsxOptions};
-use crate::link::{Link, VerifiedLink, is_bare_name};
+use crate::link::{VerifiedLink, is_bare_name};
 use crate::row::TimeZone;
 
 pub use filter::{Filter, FilterType, LIST_VALUES_MAX, Value};
@@ -272,20 +272,7 @@ impl Export {
             given.entry(name.clone()).or_default().push(value.clone());
         }
         let checked = self.check(&given)?;
-        let unpinned = self.unpinned_claims(link);
-        if !unpinned.is_empty() {
-            return Err(unpinned);
-        }
-        let missing = self
-            .claims
-            .iter()
-            .filter(|name| !link.claims.contains_key(*name));
-        let missing: Vec<FieldFault> = missing
-            .map(|name| FieldFault::new(format!("claims.{name}"), "is missing"))
-            .collect();
-        if !missing.is_empty() {
-            return Err(missing);
-        }
+        self.check_claims(&link.claims)?;
         let text = |text: &str| Parameter::One(Value::Text(text.to_owned()));
         let bind = |variable: &Variable| match variable {
             Variable::User => text(link.user.as_str()),
@@ -306,14 +293,26 @@ impl Export {
         })
     }
 
-    /// A claim narrows the link. An export that does not know it, perhaps an older version on this
-    /// replica, would give more rows than were authorised.
-    fn unpinned_claims(&self, link: &Link) -> Vec<FieldFault> {
-        let pinned = |name: &&String| self.claims.contains(*name);
-        let unpinned = link.claims.keys().filter(|name| !pinned(name));
-        unpinned
-            .map(|name| FieldFault::new(format!("claims.{name}"), "is not pinned by this export"))
-            .collect()
+    /// Checks that a link's claims are those that the export pins. A claim narrows the link: an export that does not
+    /// know it, perhaps an older version on this replica, would give more rows than were authorised.
+    ///
+    /// # Errors
+    /// Every claim that is missing or too much.
+    pub fn check_claims(&self, claims: &BTreeMap<String, String>) -> Result<(), Vec<FieldFault>> {
+        let fault = |name: &String, message| FieldFault::new(format!("claims.{name}"), message);
+        let unpinned = claims.keys().filter(|name| !self.claims.contains(name));
+        let unpinned = unpinned.map(|name| fault(name, "is not pinned by this export"));
+        let missing = self
+            .claims
+            .iter()
+            .filter(|name| !claims.contains_key(*name));
+        let missing = missing.map(|name| fault(name, "is missing"));
+        let faults: Vec<FieldFault> = unpinned.chain(missing).collect();
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(faults)
+        }
     }
 
     /// The filters in the order of the file, each with its values; those without any left out.

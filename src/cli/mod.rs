@@ -1,8 +1,14 @@
 //! The commands.
 
+mod export;
+mod load;
+mod manual;
 mod ready;
+mod request;
 mod serve;
+mod sign;
 mod telemetry;
+mod verify;
 
 use std::fmt::Display;
 use std::fs;
@@ -14,18 +20,23 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
+use zeroize::Zeroizing;
 
 use crate::auth::NewApiKey;
-use crate::catalog::{Catalog, Dialects, Fault};
-use crate::config::{Config, Log, Reload, cors_origin};
+use crate::config::{Config, KeysConfig, Log, Reload, cors_origin};
 use crate::demo::{self, Demo};
 use crate::end_line;
-use crate::export::Exporter;
-use crate::http::{Clock, Drain, Service, Tls};
-use crate::link::{self, is_bare_name, is_key_id};
-use crate::source::{PostgresOptions, Sources, dialects};
+use crate::http::{Clock, Drain, Tls};
+use crate::link::{self, Scope, is_bare_name, is_key_id};
+use crate::moment;
 
+use export::{ExportArgs, export};
+use load::{Loaded, load};
+use manual::{CompletionsArgs, ManArgs, completions, man};
+use request::claim;
 use serve::Sockets;
+use sign::{SignArgs, sign};
+use verify::{VerifyArgs, verify};
 
 /// A wrong configuration, catalog or database, as for every wrong use of a command.
 const EXIT_MISCONFIGURED: u8 = 2;
@@ -48,10 +59,20 @@ enum Command {
     Check,
     /// Ask the server that runs with the same variables whether it is ready
     Ready,
+    /// Write a file straight from the database, without a server
+    Export(ExportArgs),
     /// Check by its end line that a downloaded file is whole
     CheckFile(CheckFileArgs),
-    /// Print a fresh signing key, or a fresh API key
+    /// Make a link with a signing key alone, without a server
+    Sign(SignArgs),
+    /// Say step by step why a link is good or bad
+    Verify(VerifyArgs),
+    /// Print a fresh signing key, a child of one, or a fresh API key
     Keygen(KeygenArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+    /// Write the pages of the manual
+    Man(ManArgs),
 }
 
 #[derive(Args)]
@@ -72,12 +93,29 @@ struct CheckFileArgs {
 
 #[derive(Args)]
 struct KeygenArgs {
-    /// The key's id: up to 16 of A-Z a-z 0-9 _ -
-    #[arg(long, default_value = "k1", value_parser = key_id)]
-    id: String,
+    /// The key's id: up to 16 of A-Z a-z 0-9 _ -; of a child key, that of its parent [default: k1, or the first]
+    #[arg(long, value_parser = key_id)]
+    id: Option<String>,
     /// Make an API key of this name instead: the token for its holder, and what the file stores
     #[arg(long, value_name = "NAME", conflicts_with = "id", value_parser = api_key_name)]
     api_key: Option<String>,
+    /// Derive a key from one in ROWLINK_SIGNING_KEYS that signs links inside a scope alone
+    #[arg(long, conflicts_with = "api_key")]
+    child: bool,
+    /// Links to this export. Can be given several times
+    #[arg(
+        long = "export",
+        value_name = "NAME",
+        requires = "child",
+        group = "scope"
+    )]
+    exports: Vec<String>,
+    /// Links of users whose ids start so
+    #[arg(long, value_name = "TEXT", requires = "child")]
+    user_prefix: Option<String>,
+    /// Links with this claim, and with no other
+    #[arg(long = "claim", value_name = "NAME=VALUE", requires = "child", value_parser = claim)]
+    claims: Vec<(String, String)>,
 }
 
 impl Cli {
@@ -88,8 +126,16 @@ impl Cli {
             Command::Demo(args) => demo(args).await,
             Command::Check => check().await,
             Command::Ready => read_config().and_then(|config| ready::ask(&config)),
+            Command::Export(args) => export(args).await,
             Command::CheckFile(args) => check_file(&args.file),
+            Command::Sign(args) => sign(args),
+            Command::Verify(args) => match verify(args) {
+                Ok(verdict) => return verdict,
+                Err(faults) => Err(faults),
+            },
             Command::Keygen(args) => keygen(args),
+            Command::Completions(args) => completions(&args),
+            Command::Man(args) => man(&args),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -171,71 +217,6 @@ fn read_config() -> Result<Config, Faults> {
     Config::from_env(std::env::vars_os()).map_err(lines)
 }
 
-/// What serves, and what is read again meanwhile.
-struct Loaded {
-    service: Service,
-    reload: Reload,
-}
-
-/// The catalog, then the databases that it is prepared against.
-async fn load(config: Config) -> Result<Loaded, Faults> {
-    let options = PostgresOptions {
-        connections: config.database_connections,
-        statement_timeout: config.policy.download_max,
-    };
-    let mut sources = Sources::new();
-    for (name, url) in config.databases {
-        let source = url.source(options);
-        let source = source.map_err(|fault| one(format!("database `{name}`: {fault}")))?;
-        sources.insert(name, source);
-    }
-    let catalog = read_catalog(&config.exports_dir, &dialects(&sources))?;
-    let exporter = Exporter::start(catalog, sources, config.keyring, config.policy);
-    let exporter = exporter.await.map_err(lines)?;
-    exporter.set_revocations(config.revocations);
-    let service = Service::new(exporter, config.door, system_clock(), config.edge);
-    if let Some(pem) = config.tls {
-        let set = service.set_certificate(&pem.certificate, &pem.key);
-        set.map_err(|fault| one(format!("ROWLINK_TLS_CERT_FILE: {fault}")))?;
-    }
-    Ok(Loaded {
-        service,
-        reload: config.reload,
-    })
-}
-
-fn read_catalog(folder: &Path, dialects: &Dialects) -> Result<Catalog, Faults> {
-    let unreadable = |error: io::Error| vec![format!("cannot read {}: {error}", folder.display())];
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if path.extension().is_some_and(|extension| extension == "sql") {
-            paths.push(path);
-        }
-    }
-    if paths.is_empty() {
-        return Err(vec![format!("no .sql file in {}", folder.display())]);
-    }
-    paths.sort();
-    let (mut files, mut unreadable) = (Vec::new(), Vec::new());
-    for path in paths {
-        let name = path.file_name().unwrap_or_default();
-        let name = name.to_string_lossy().into_owned();
-        match fs::read_to_string(&path) {
-            Ok(text) => files.push((name, text)),
-            Err(error) => unreadable.push((name, error)),
-        }
-    }
-    let texts = files
-        .iter()
-        .map(|(name, text)| (name.as_str(), text.as_str()));
-    let mut catalog = Catalog::parse(texts, dialects);
-    for (name, error) in unreadable {
-        catalog.fail(&name, Fault::at(1, error.to_string()));
-    }
-    Ok(catalog)
-}
-
 fn check_file(path: &Path) -> Result<(), Faults> {
     let named = |fault: &dyn Display| one(format!("{}: {fault}", path.display()));
     let file = fs::File::open(path).map_err(|error| named(&error))?;
@@ -246,9 +227,13 @@ fn check_file(path: &Path) -> Result<(), Faults> {
 
 fn keygen(args: KeygenArgs) -> Result<(), Faults> {
     let mut out = io::stdout().lock();
+    if args.child {
+        return writeln!(out, "{}", child_key(&args)?.as_str()).map_err(one);
+    }
     match args.api_key {
         None => {
-            let key = link::generate(&args.id).map_err(one)?;
+            let id = args.id.as_deref().unwrap_or("k1");
+            let key = link::generate(id).map_err(one)?;
             writeln!(out, "{}", key.as_str()).map_err(one)
         }
         Some(name) => {
@@ -267,6 +252,19 @@ fn keygen(args: KeygenArgs) -> Result<(), Faults> {
     }
 }
 
+fn child_key(args: &KeygenArgs) -> Result<Zeroizing<String>, Faults> {
+    if args.exports.is_empty() && args.user_prefix.is_none() && args.claims.is_empty() {
+        let fault = "--child needs a scope: --export, --user-prefix or --claim";
+        return Err(one(fault));
+    }
+    let keyring = KeysConfig::from_env(std::env::vars_os());
+    let keyring = keyring.map_err(lines)?.keyring;
+    let scope = Scope::new(&args.exports, args.user_prefix.as_deref(), &args.claims);
+    let scope = scope.map_err(one)?;
+    let first = keyring.key_ids().next().unwrap_or_default();
+    link::generate_child(&keyring, args.id.as_deref().unwrap_or(first), &scope).map_err(one)
+}
+
 fn key_id(text: &str) -> Result<String, &'static str> {
     is_key_id(text)
         .then(|| text.to_owned())
@@ -278,6 +276,12 @@ fn api_key_name(text: &str) -> Result<String, &'static str> {
     is_bare_name(text, 64)
         .then(|| text.to_owned())
         .ok_or("expected 1 to 64 of A-Z a-z 0-9 _ -")
+}
+
+/// A moment in Unix seconds, as an argument says it.
+fn moment(text: &str) -> Result<u64, &'static str> {
+    let seconds = text.parse().ok().or_else(|| moment::parse(text));
+    seconds.ok_or("expected 2026-01-31T10:00:00Z, or Unix seconds")
 }
 
 fn system_clock() -> Clock {

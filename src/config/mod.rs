@@ -1,6 +1,7 @@
 //! The environment → [`Config`]. Every bad variable is reported at once.
 
 mod callers;
+mod commands;
 mod database;
 mod edge;
 mod faults;
@@ -24,6 +25,7 @@ use crate::http::{Drain, Edge};
 use crate::link::{Keyring, Revocations};
 use faults::{Faults, read};
 
+pub use commands::{KeysConfig, RowsConfig};
 pub use database::DatabaseUrl;
 pub use edge::cors_origin;
 pub use faults::ConfigFault;
@@ -137,6 +139,13 @@ impl Config {
     pub fn from_env(
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Config, Vec<ConfigFault>> {
+        let (variables, faults) = Config::variables(environment)?;
+        Config::from_variables(variables, faults)
+    }
+
+    fn variables(
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<(Variables, Faults), Vec<ConfigFault>> {
         let mut faults = Faults::default();
         let mut set = Vec::new();
         for (name, value) in environment {
@@ -151,7 +160,7 @@ impl Config {
             }
         }
         match envy::prefixed(PREFIX).from_iter(set) {
-            Ok(variables) => Config::from_variables(variables, faults),
+            Ok(variables) => Ok((variables, faults)),
             Err(error) => {
                 faults.add("", error);
                 Err(faults.0)
@@ -167,25 +176,14 @@ impl Config {
         let metrics_bind = address(&mut faults, "METRICS_BIND", variables.metrics_bind.take());
         let tls = edge::tls(&variables, &mut faults);
         let databases = databases(&mut variables, &mut faults);
-        let database_connections = faults.number(
-            "DATABASE_CONNECTIONS",
-            variables.database_connections.take(),
-            10,
-            1..=1000,
-        );
+        let exports_dir = exports_dir(&mut variables);
         let reload = Reload::new(&variables);
-        let keys = faults.secret(
-            "SIGNING_KEYS",
-            variables.signing_keys.take(),
-            variables.signing_keys_file.take(),
-        );
-        let keys = faults.required("SIGNING_KEYS", keys);
-        let keyring = keys.and_then(|text| faults.check_all("SIGNING_KEYS", Keyring::parse(&text)));
-        let revocations = variables.revocations_file.take().and_then(|path| {
-            let text = faults.check("REVOCATIONS_FILE", read(&path))?;
-            faults.check_all("REVOCATIONS_FILE", Revocations::parse(&text))
-        });
-        let policy = policy(&mut variables, &mut faults);
+        let keyring = keyring(&mut variables, &mut faults);
+        let revocations = revocations(&mut variables, &mut faults);
+        let public_url = public_url(&mut variables, &mut faults);
+        let public_url = faults.required("PUBLIC_URL", public_url);
+        let mut policy = policy(&mut variables, &mut faults);
+        policy.public_url = public_url.unwrap_or_default();
         let drain = drain(&mut variables, &mut faults);
         let door = callers::door(&mut variables, &mut faults);
         let edge = edge::edge(&mut variables, &mut faults, metrics_bind.is_some());
@@ -193,25 +191,29 @@ impl Config {
 
         let unknown = variables.unknown.into_keys();
         match (databases, keyring, log) {
-            (Some(databases), Some(keyring), Some(log)) if faults.0.is_empty() => Ok(Config {
-                bind: bind.unwrap_or(DEFAULT_BIND),
-                metrics_bind,
-                tls,
-                databases,
-                database_connections,
-                exports_dir: variables.exports_dir.unwrap_or_else(|| "exports".into()),
-                keyring,
-                revocations: revocations.unwrap_or_default(),
-                policy,
-                door,
-                edge,
-                drain,
-                reload,
-                log,
-                unknown: unknown
-                    .map(|name| format!("{PREFIX}{}", name.to_uppercase()))
-                    .collect(),
-            }),
+            (Some((databases, database_connections)), Some(keyring), Some(log))
+                if faults.0.is_empty() =>
+            {
+                Ok(Config {
+                    bind: bind.unwrap_or(DEFAULT_BIND),
+                    metrics_bind,
+                    tls,
+                    databases,
+                    database_connections,
+                    exports_dir,
+                    keyring,
+                    revocations,
+                    policy,
+                    door,
+                    edge,
+                    drain,
+                    reload,
+                    log,
+                    unknown: unknown
+                        .map(|name| format!("{PREFIX}{}", name.to_uppercase()))
+                        .collect(),
+                })
+            }
             _ => Err(faults.0),
         }
     }
@@ -228,7 +230,9 @@ fn address(faults: &mut Faults, variable: &str, text: Option<String>) -> Option<
 fn databases(
     variables: &mut Variables,
     faults: &mut Faults,
-) -> Option<BTreeMap<String, DatabaseUrl>> {
+) -> Option<(BTreeMap<String, DatabaseUrl>, usize)> {
+    let connections = variables.database_connections.take();
+    let connections = faults.number("DATABASE_CONNECTIONS", connections, 10, 1..=1000);
     let url = faults.secret(
         "DATABASE_URL",
         variables.database_url.take(),
@@ -244,13 +248,39 @@ fn databases(
     let others = others.and_then(|text| faults.check_all("DATABASES", database::parse_list(&text)));
     let mut databases = others.unwrap_or_default();
     databases.insert(DEFAULT_DATABASE.to_owned(), url?);
-    Some(databases)
+    Some((databases, connections))
+}
+
+fn exports_dir(variables: &mut Variables) -> PathBuf {
+    let folder = variables.exports_dir.take();
+    folder.unwrap_or_else(|| "exports".into())
+}
+
+fn keyring(variables: &mut Variables, faults: &mut Faults) -> Option<Keyring> {
+    let keys = faults.secret(
+        "SIGNING_KEYS",
+        variables.signing_keys.take(),
+        variables.signing_keys_file.take(),
+    );
+    let keys = faults.required("SIGNING_KEYS", keys)?;
+    faults.check_all("SIGNING_KEYS", Keyring::parse(&keys))
+}
+
+fn revocations(variables: &mut Variables, faults: &mut Faults) -> Revocations {
+    let revocations = variables.revocations_file.take().and_then(|path| {
+        let text = faults.check("REVOCATIONS_FILE", read(&path))?;
+        faults.check_all("REVOCATIONS_FILE", Revocations::parse(&text))
+    });
+    revocations.unwrap_or_default()
+}
+
+fn public_url(variables: &mut Variables, faults: &mut Faults) -> Option<String> {
+    let text = variables.public_url.take()?;
+    faults.check("PUBLIC_URL", public_url_of(&text))
 }
 
 fn policy(variables: &mut Variables, faults: &mut Faults) -> Policy {
-    let public_url = faults.required("PUBLIC_URL", variables.public_url.take());
-    let public_url = public_url.and_then(|text| faults.check("PUBLIC_URL", public_url_of(&text)));
-    let mut policy = Policy::with_defaults(public_url.unwrap_or_default());
+    let mut policy = Policy::with_defaults(String::new());
     let mut seconds = |variable: &str, text: Option<String>, default: u64| {
         faults.number(variable, text, default, 1..=604_800)
     };

@@ -39,6 +39,8 @@ impl Exporter {
     pub async fn estimate(&self, issued: &IssuedLink, now: u64) -> Option<Estimate> {
         let link = &issued.link;
         let (_, query) = issued.url.split_once('?')?;
+        // As if it were valid already.
+        let now = link.conditions.not_before.unwrap_or(now).max(now);
         let accepted = self
             .accept(&link.export, link.format, query, now, Client::None)
             .ok()?;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::options::Output;
+use super::mint::{Place, format_of, signed_url};
 use super::{Exporter, LinkRequest, filename, may_export};
 use crate::auth::Caller;
 use crate::catalog::{Export, FieldFault};
 use crate::format::Format;
-use crate::link::{self, Conditions, Link, Seal, SignError, URL_BYTES_MAX, UserId};
+use crate::link::{Link, SignError, URL_BYTES_MAX};
 
 /// A link as its caller gets it.
 #[derive(Debug, Clone)]
@@ -73,14 +73,12 @@ impl Exporter {
         now: u64,
         link_id: Uuid,
     ) -> Result<IssuedLink, IssueError> {
-        let misfits = request.misfits;
         if request.export.is_empty() || request.format.is_empty() {
-            return Err(IssueError::Invalid(misfits));
+            return Err(IssueError::Invalid(request.misfits));
         }
         let export = self.catalog.get(&request.export);
-        let export = export.ok_or(IssueError::UnknownExport(request.export))?;
-        let format = request.format.parse();
-        let format: Format = format.map_err(|_| IssueError::UnknownFormat(request.format))?;
+        let export = export.ok_or_else(|| IssueError::UnknownExport(request.export.clone()))?;
+        let format = format_of(&request)?;
         if !may_export(caller, export) {
             return Err(IssueError::NotAllowed(export.name.clone()));
         }
@@ -88,95 +86,28 @@ impl Exporter {
             return Err(IssueError::MayNotActForOthers);
         }
 
-        let mut faults = Vec::new();
-        let filters = collect(&mut faults, export.resolve(&request.filters));
-        let output = collect(
-            &mut faults,
-            Output::parse(export, format, self.columns_of(export), &request.options),
-        );
-        let ttl_seconds = collect(&mut faults, self.ttl_seconds(request.ttl_seconds));
-        let user = collect(&mut faults, user_of(caller, request.user));
-        let conditions = request.conditions;
-        let conditions = collect(&mut faults, check_conditions(conditions, ttl_seconds, now));
-        // A field that did not even have its type was left out, so it seems to be missing too.
-        faults.retain(|fault| !misfits.iter().any(|misfit| misfit.field == fault.field));
-        faults.extend(misfits);
-        let (Some(filters), Some(output), Some(ttl_seconds), Some(user), Some(conditions), true) = (
-            filters,
-            output,
-            ttl_seconds,
-            user,
-            conditions,
-            faults.is_empty(),
-        ) else {
-            return Err(IssueError::Invalid(faults));
+        let place = Place {
+            export: Some(export),
+            columns: Some(self.columns_of(export)),
+            format,
+            policy: &self.policy,
         };
-
-        if !self.quota.may_issue(&user, now) {
+        let user = request.user.clone().or_else(|| caller.user.clone());
+        let draft = place.check(request, user, now)?;
+        if !self.quota.may_issue(&draft.user, now) {
             return Err(IssueError::TooMany(self.policy.limits.links_per_second));
         }
-        let link = Link {
-            export: export.name.clone(),
-            format,
-            user,
-            id: link_id,
-            issued: now,
-            expires: now + ttl_seconds,
-            conditions,
-            filename: request.filename,
-            claims: pinned_claims(caller, export)?,
-            options: request.options,
-            filters,
-        };
-        let seal = match request.seal || export.seal || self.policy.seals_always {
-            true => Seal::Sealed,
-            false => Seal::Open,
-        };
-        let signed = link::sign(&link, &self.keyring.load(), seal)?;
-        let url = self.policy.public_url.clone() + &signed;
-        if url.len() > URL_BYTES_MAX {
-            return Err(IssueError::TooLong { bytes: url.len() });
-        }
+        let claims = pinned_claims(caller, export)?;
+        let seal = draft.seal;
+        let content_type = draft.content_type;
+        let link = draft.link(export.name.clone(), format, claims, now, link_id);
         Ok(IssuedLink {
-            url,
+            url: signed_url(&link, &self.keyring.load(), &self.policy, seal)?,
             filename: filename(&link),
-            content_type: output.media_type(format),
+            content_type,
             link,
         })
     }
-
-    fn ttl_seconds(&self, requested: Option<u64>) -> Result<u64, Vec<FieldFault>> {
-        let seconds = requested.unwrap_or(self.policy.ttl_seconds_default);
-        if (1..=self.policy.ttl_seconds_max).contains(&seconds) {
-            return Ok(seconds);
-        }
-        let message = format!("expected 1 to {} seconds", self.policy.ttl_seconds_max);
-        Err(vec![FieldFault::new("expires_in", message)])
-    }
-}
-
-/// The user comes from the credential, or from the request where the credential allows it.
-fn user_of(caller: &Caller, requested: Option<UserId>) -> Result<UserId, Vec<FieldFault>> {
-    requested.or_else(|| caller.user.clone()).ok_or_else(|| {
-        vec![FieldFault::new(
-            "user",
-            "is required: this credential has no user of its own",
-        )]
-    })
-}
-
-/// A link that is over before it begins is a mistake.
-fn check_conditions(
-    conditions: Conditions,
-    ttl_seconds: Option<u64>,
-    now: u64,
-) -> Result<Conditions, Vec<FieldFault>> {
-    let begins = conditions.not_before.unwrap_or(now);
-    if ttl_seconds.is_some_and(|seconds| begins >= now + seconds) {
-        let message = "expected a moment before the link expires";
-        return Err(vec![FieldFault::new("not_before", message)]);
-    }
-    Ok(conditions)
 }
 
 fn pinned_claims(caller: &Caller, export: &Export) -> Result<BTreeMap<String, String>, IssueError> {
@@ -188,11 +119,6 @@ fn pinned_claims(caller: &Caller, export: &Export) -> Result<BTreeMap<String, St
             None => Err(IssueError::MissingClaim(name.to_owned())),
         })
         .collect()
-}
-
-/// The value, or its faults among those of the other fields.
-fn collect<T>(faults: &mut Vec<FieldFault>, result: Result<T, Vec<FieldFault>>) -> Option<T> {
-    result.map_err(|found| faults.extend(found)).ok()
 }
 
 fn formats() -> String {

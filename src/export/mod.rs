@@ -3,6 +3,7 @@
 mod download;
 mod estimate;
 mod issue;
+mod mint;
 mod open;
 mod options;
 mod quota;
@@ -26,6 +27,7 @@ use crate::source::{SourceError, Sources, Usage, causes};
 pub use download::{Download, DownloadError, TooLarge};
 pub use estimate::{Estimate, EstimateKind};
 pub use issue::{IssueError, IssuedLink};
+pub use mint::mint;
 pub use open::{Accepted, OpenError};
 use quota::Quota;
 pub use quota::{Limits, QuotaError};

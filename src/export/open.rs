@@ -74,8 +74,8 @@ impl Exporter {
         let export = export.ok_or_else(|| OpenError::UnknownExport(link.export.clone()))?;
 
         let columns = self.columns_of(export);
-        let output =
-            Output::parse(export, format, columns, &link.options).map_err(OpenError::Invalid)?;
+        let output = Output::parse(export, format, Some(columns), &link.options)
+            .map_err(OpenError::Invalid)?;
         let query = export
             .bind(&verified, output.columns.clone())
             .map_err(OpenError::Invalid)?;

@@ -31,11 +31,11 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// What the export says, overridden by the `options` of a link. `columns` are the export's.
+    /// What the export says, overridden by the `options` of a link. `columns` are the export's, where they are known.
     pub fn parse(
         export: &Export,
         format: Format,
-        columns: &[Column],
+        columns: Option<&[Column]>,
         options: &BTreeMap<String, String>,
     ) -> Result<Output, Vec<FieldFault>> {
         let mut output = Output {
@@ -81,7 +81,7 @@ impl Output {
         &mut self,
         option: &str,
         value: &str,
-        columns: &[Column],
+        columns: Option<&[Column]>,
     ) -> Result<(), Vec<FieldFault>> {
         let fault = |message: String| vec![FieldFault::new(option, message)];
         match option.split_once('.') {
@@ -122,12 +122,16 @@ impl Output {
 /// ECMA-376 part 1, 12.3.23, as IANA has it registered.
 const XLSX_MEDIA_TYPE: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 
-fn choose_columns(columns: &[Column], list: &str) -> Result<Vec<String>, Vec<FieldFault>> {
-    let known: Vec<&str> = columns.iter().map(|it| it.name.as_str()).collect();
+fn choose_columns(columns: Option<&[Column]>, list: &str) -> Result<Vec<String>, Vec<FieldFault>> {
+    let name = |column: &'_ Column| column.name.clone();
+    let known: Option<Vec<String>> = columns.map(|columns| columns.iter().map(name).collect());
     let mut chosen: Vec<String> = Vec::new();
     let mut faults = Vec::new();
     for name in list.split(',') {
-        if !known.contains(&name) {
+        let others = known
+            .as_ref()
+            .filter(|known| !known.iter().any(|it| it == name));
+        if let Some(known) = others {
             let message = format!("no column `{name}`; the columns are {}", known.join(", "));
             faults.push(FieldFault::new("columns", message));
         } else if chosen.iter().any(|other| other == name) {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use chrono::DateTime;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use crate::catalog::FieldFault;
 use crate::format::Format;
 use crate::link::{Conditions, FileName, Network, UserId};
+use crate::moment;
 
 /// What a caller asks for. Texts are not checked against the catalog yet.
 #[derive(Debug, Clone, Default)]
@@ -133,7 +133,7 @@ impl LinkRequest {
                 Ok(user) => self.user = Some(user),
                 Err(fault) => self.misfit(name, &fault.to_string()),
             },
-            ("not_before", Value::String(text)) => match unix_seconds(&text) {
+            ("not_before", Value::String(text)) => match moment::parse(&text) {
                 Some(seconds) => self.conditions.not_before = Some(seconds),
                 None => self.misfit(name, "expected a moment: 2026-01-31T10:00:00Z"),
             },
@@ -195,13 +195,6 @@ impl LinkRequest {
 }
 
 /// What a link can carry for it.
-fn unix_seconds(text: &str) -> Option<u64> {
-    let moment = DateTime::parse_from_rfc3339(text).ok()?;
-    let seconds = u64::try_from(moment.timestamp()).ok()?;
-    (seconds < 10_000_000_000).then_some(seconds)
-}
-
-/// The same of a limit.
 fn is_count(count: &u64) -> bool {
     (1..1_000_000_000_000_000).contains(count)
 }

@@ -6,13 +6,13 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::downloads::file_of;
-use super::links::rfc3339;
 use super::middleware::check_length;
 use super::problem::{Problem, invalid};
 use super::{Service, body, credential};
 use crate::auth::Caller;
 use crate::catalog::FieldFault;
 use crate::link::{Client, Inspection, Link};
+use crate::moment::rfc3339;
 
 /// Explains a link.
 pub async fn inspect(

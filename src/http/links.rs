@@ -3,7 +3,6 @@
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use chrono::{DateTime, SecondsFormat};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -11,6 +10,7 @@ use super::problem::Problem;
 use super::{Service, audit, body, credential};
 use crate::auth::Caller;
 use crate::export::{Estimate, EstimateKind, IssuedLink, LinkRequest};
+use crate::moment::rfc3339;
 
 /// Issues a link. Nothing is created, hence 200 and not 201.
 pub async fn issue(
@@ -71,10 +71,4 @@ fn describe_estimate(answer: &mut Value, estimate: Option<Estimate>) {
         EstimateKind::AtLeast => "partial-count",
     });
     answer["estimated_by"] = by.into();
-}
-
-/// Unix seconds as people and programs read them.
-pub(super) fn rfc3339(seconds: u64) -> Option<String> {
-    let instant = DateTime::from_timestamp(i64::try_from(seconds).ok()?, 0)?;
-    Some(instant.to_rfc3339_opts(SecondsFormat::Secs, true))
 }

@@ -210,48 +210,23 @@ impl ResponseError for Problem {
 
 impl From<LinkError> for Problem {
     fn from(error: LinkError) -> Problem {
-        let (status, code, title) = match &error {
-            LinkError::Malformed(_) => (
-                StatusCode::BAD_REQUEST,
-                "malformed-link",
-                "The link is damaged",
-            ),
+        let (status, title) = match &error {
+            LinkError::Malformed(_) => (StatusCode::BAD_REQUEST, "The link is damaged"),
             LinkError::BadSignature => (
                 StatusCode::FORBIDDEN,
-                "bad-signature",
                 "The link was changed, or was not issued here",
             ),
-            LinkError::NotYetValid { .. } => (
-                StatusCode::FORBIDDEN,
-                "link-not-yet-valid",
-                "The link is not valid yet",
-            ),
-            LinkError::WrongAddress => (
-                StatusCode::FORBIDDEN,
-                "wrong-address",
-                "The link does not work from here",
-            ),
-            LinkError::OutsideScope(_) => (
-                StatusCode::FORBIDDEN,
-                "outside-scope",
-                "The link's key may not sign it",
-            ),
+            LinkError::NotYetValid { .. } => (StatusCode::FORBIDDEN, "The link is not valid yet"),
+            LinkError::WrongAddress => (StatusCode::FORBIDDEN, "The link does not work from here"),
+            LinkError::OutsideScope(_) => (StatusCode::FORBIDDEN, "The link's key may not sign it"),
             LinkError::LivesTooLong { .. } => (
                 StatusCode::FORBIDDEN,
-                "link-lives-too-long",
                 "The link lives longer than is allowed here",
             ),
-            LinkError::Expired { .. } => (
-                StatusCode::GONE,
-                "link-expired",
-                "The link expired; ask for a new one",
-            ),
-            LinkError::Revoked => (
-                StatusCode::GONE,
-                "link-revoked",
-                "The link was revoked; ask for a new one",
-            ),
+            LinkError::Expired { .. } => (StatusCode::GONE, "The link expired; ask for a new one"),
+            LinkError::Revoked => (StatusCode::GONE, "The link was revoked; ask for a new one"),
         };
+        let code = error.code();
         let mut problem = Problem::new(status, code, title, error.to_string());
         if let LinkError::Expired { seconds } = error {
             let ago = page::in_words(seconds);

@@ -151,6 +151,21 @@ pub(super) fn signed_path(export: &str, format: Format) -> [&str; 4] {
     ["/v1/exports/", export, ".", format.extension()]
 }
 
+/// The export, the format and the raw query of a link, whatever its host and prefix, which are not signed.
+///
+/// # Errors
+/// It leads to no export in a format that is known here.
+pub fn split_url(url: &str) -> Result<(&str, Format, &str), Malformed> {
+    let url = split_once(url, b'#').0;
+    let (path, query) = split_once(url, b'?');
+    let file = path.split_once("/v1/exports/").map(|(_, file)| file);
+    let split = file.and_then(|file| {
+        let (export, extension) = file.rsplit_once('.')?;
+        Some((export, extension.parse().ok()?, query.unwrap_or_default()))
+    });
+    split.ok_or_else(|| Malformed::new("", "not a link: expected …/v1/exports/NAME.FORMAT?…"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

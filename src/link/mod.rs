@@ -64,14 +64,14 @@ use uuid::Uuid;
 
 use crate::format::Format;
 
-pub use canonical::{Pair, parse_query, percent_encode};
+pub use canonical::{Pair, parse_query, percent_encode, split_url};
 pub use conditions::{Client, Conditions, Network};
 pub use filename::{FileName, FileNameFault};
 pub use keyring::{
     KEY_BYTES_MIN, KEY_ID_BYTES_MAX, Keyring, KeyringError, NoParentKey, generate, generate_child,
     is_key_id,
 };
-pub use parameters::is_claim_name;
+pub use parameters::{is_claim_name, is_option_name};
 pub use revocation::Revocations;
 pub use scope::Scope;
 pub use sign::{Seal, SignError, sign};
@@ -201,6 +201,22 @@ pub enum LinkError {
     /// Genuine, but the operator withdrew it and others with it.
     #[error("the link was revoked")]
     Revoked,
+}
+
+impl LinkError {
+    /// Its stable code, the same over HTTP.
+    pub fn code(&self) -> &'static str {
+        match self {
+            LinkError::Malformed(_) => "malformed-link",
+            LinkError::BadSignature => "bad-signature",
+            LinkError::NotYetValid { .. } => "link-not-yet-valid",
+            LinkError::LivesTooLong { .. } => "link-lives-too-long",
+            LinkError::WrongAddress => "wrong-address",
+            LinkError::OutsideScope(_) => "outside-scope",
+            LinkError::Expired { .. } => "link-expired",
+            LinkError::Revoked => "link-revoked",
+        }
+    }
 }
 
 /// A link that does not follow the grammar: which parameter, and what is wrong with it.

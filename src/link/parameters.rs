@@ -200,7 +200,7 @@ impl<'q> Parameters<'q> {
             "max_rows" => &mut self.max_rows,
             "max_bytes" => &mut self.max_bytes,
             "filename" => &mut self.filename,
-            option if is_option(option) => {
+            option if is_option_name(option) => {
                 let before = self.options.insert(option.to_owned(), value.to_owned());
                 return Ok(before.is_none());
             }
@@ -333,7 +333,7 @@ fn parse_signature(text: &str) -> Result<[u8; 32], &'static str> {
 }
 
 /// Whether a reserved parameter, without its prefix, says how the file is written.
-fn is_option(name: &str) -> bool {
+pub fn is_option_name(name: &str) -> bool {
     let format_options = ["csv.", "xlsx."];
     ["columns", "timezone", "end_line", "length"].contains(&name)
         || format_options.iter().any(|it| name.starts_with(it))

@@ -1,16 +1,14 @@
 //! The Export button in a real Chromium: the demo's page, and pages of other origins that use the client
 //! package.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::harness::command::{free_port, run};
 use crate::harness::process::{Demo, FAR_FUTURE, Rowlink};
-use crate::harness::{Call, browse, exports, token_for};
+use crate::harness::{Call, browse, client_package, exports, token_for};
 
 /// Rowlink, and another origin whose pages may ask it.
 struct Site {
@@ -43,22 +41,6 @@ impl Site {
     fn download(&self, request: Value) -> Vec<u8> {
         Call::new("GET", self.rowlink.link(request)).send().body
     }
-}
-
-/// Builds the client package and its example, once.
-fn client_package() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/js");
-        assert!(
-            folder.join("node_modules").exists(),
-            "run `make setup` first"
-        );
-        run(Command::new("npm")
-            .args(["run", "build", "--workspaces", "--include-workspace-root"])
-            .current_dir(&folder));
-        folder
-    })
 }
 
 fn sha256(content: &[u8]) -> String {

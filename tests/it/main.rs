@@ -21,6 +21,7 @@ mod harness;
 mod issue;
 mod issuers;
 mod large_workbooks;
+mod minters;
 mod mutation;
 mod operators;
 mod overload;

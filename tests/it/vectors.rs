@@ -5,15 +5,15 @@ use std::process::Command;
 use rowlink::link::{Client, Keyring, Link, LinkError, Revocations, Seal, Verifier, sign};
 use serde_json::Value;
 
-fn vectors() -> Value {
+pub fn vectors() -> Value {
     serde_json::from_str(include_str!("../vectors/links.json")).unwrap()
 }
 
-fn text<'v>(case: &'v Value, field: &str) -> &'v str {
+pub fn text<'v>(case: &'v Value, field: &str) -> &'v str {
     case[field].as_str().unwrap()
 }
 
-fn keyring(vectors: &Value) -> Keyring {
+pub fn keyring(vectors: &Value) -> Keyring {
     let keys: Vec<&str> = vectors["keys"]
         .as_array()
         .unwrap()
@@ -23,7 +23,7 @@ fn keyring(vectors: &Value) -> Keyring {
     Keyring::parse(&keys.join("\n")).unwrap()
 }
 
-fn verify_case(vectors: &Value, case: &Value) -> Result<Link, LinkError> {
+pub fn verify_case(vectors: &Value, case: &Value) -> Result<Link, LinkError> {
     let file = text(case, "path").strip_prefix("/v1/exports/").unwrap();
     let (export, format) = file.rsplit_once('.').unwrap();
     let verifier = Verifier {

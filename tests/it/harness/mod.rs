@@ -294,3 +294,19 @@ pub fn parts(url: &str) -> (&str, &str) {
     let rest = url.strip_prefix("http://").unwrap();
     rest.split_at(rest.find('/').unwrap())
 }
+
+/// Builds the client package and its example, once.
+pub fn client_package() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/js");
+        assert!(
+            folder.join("node_modules").exists(),
+            "run `make setup` first"
+        );
+        run(Command::new("npm")
+            .args(["run", "build", "--workspaces", "--include-workspace-root"])
+            .current_dir(&folder));
+        folder
+    })
+}

@@ -1,0 +1,106 @@
+//! From the configuration to what runs: the catalog, the databases that it is prepared against, the service.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Faults, lines, one, system_clock};
+use crate::catalog::{Catalog, Dialects, Fault, is_export_name};
+use crate::config::{Config, DatabaseUrl, Reload};
+use crate::export::{Exporter, Policy};
+use crate::http::Service;
+use crate::source::{PostgresOptions, Sources, dialects};
+
+/// What serves, and what is read again meanwhile.
+pub(super) struct Loaded {
+    pub(super) service: Service,
+    pub(super) reload: Reload,
+}
+
+/// The catalog, then the databases that it is prepared against.
+pub(super) async fn load(config: Config) -> Result<Loaded, Faults> {
+    let connections = config.database_connections;
+    let sources = sources(config.databases, connections, &config.policy)?;
+    let catalog = read_catalog(&config.exports_dir, &dialects(&sources))?;
+    let exporter = Exporter::start(catalog, sources, config.keyring, config.policy);
+    let exporter = exporter.await.map_err(lines)?;
+    exporter.set_revocations(config.revocations);
+    let service = Service::new(exporter, config.door, system_clock(), config.edge);
+    if let Some(pem) = config.tls {
+        let set = service.set_certificate(&pem.certificate, &pem.key);
+        set.map_err(|fault| one(format!("ROWLINK_TLS_CERT_FILE: {fault}")))?;
+    }
+    Ok(Loaded {
+        service,
+        reload: config.reload,
+    })
+}
+
+/// The databases. None is asked yet.
+pub(super) fn sources(
+    databases: BTreeMap<String, DatabaseUrl>,
+    connections: usize,
+    policy: &Policy,
+) -> Result<Sources, Faults> {
+    let options = PostgresOptions {
+        connections,
+        statement_timeout: policy.download_max,
+    };
+    let mut sources = Sources::new();
+    for (name, url) in databases {
+        let source = url.source(options);
+        let source = source.map_err(|fault| one(format!("database `{name}`: {fault}")))?;
+        sources.insert(name, source);
+    }
+    Ok(sources)
+}
+
+pub(super) fn read_catalog(folder: &Path, dialects: &Dialects) -> Result<Catalog, Faults> {
+    let unreadable = |error: io::Error| vec![format!("cannot read {}: {error}", folder.display())];
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|extension| extension == "sql") {
+            paths.push(path);
+        }
+    }
+    if paths.is_empty() {
+        return Err(vec![format!("no .sql file in {}", folder.display())]);
+    }
+    paths.sort();
+    Ok(parse_catalog(&paths, dialects))
+}
+
+/// A catalog of one export: the faults of others do not matter to it.
+pub(super) fn read_export(
+    folder: &Path,
+    name: &str,
+    dialects: &Dialects,
+) -> Result<Catalog, Faults> {
+    let path = folder.join(format!("{name}.sql"));
+    if !is_export_name(name) || !path.is_file() {
+        return Err(one(format!("no export `{name}` in {}", folder.display())));
+    }
+    Ok(parse_catalog(&[path], dialects))
+}
+
+fn parse_catalog(paths: &[PathBuf], dialects: &Dialects) -> Catalog {
+    let (mut files, mut unreadable) = (Vec::new(), Vec::new());
+    for path in paths {
+        let name = path.file_name().unwrap_or_default();
+        let name = name.to_string_lossy().into_owned();
+        match fs::read_to_string(path) {
+            Ok(text) => files.push((name, text)),
+            Err(error) => unreadable.push((name, error)),
+        }
+    }
+    let texts = files
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()));
+    let mut catalog = Catalog::parse(texts, dialects);
+    for (name, error) in unreadable {
+        catalog.fail(&name, Fault::at(1, error.to_string()));
+    }
+    catalog
+}

@@ -1,0 +1,80 @@
+//! What `sign` and `export` have in common: whose rows, which of them, and how they are written.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use indexmap::IndexMap;
+
+use crate::export::LinkRequest;
+use crate::format::Format;
+use crate::link::{FileName, UserId, is_claim_name, is_option_name};
+
+/// A file that somebody wants.
+#[derive(Args)]
+pub(super) struct Wanted {
+    /// The export's name
+    pub(super) export: String,
+    /// What the file is written in: csv, xlsx
+    #[arg(long, default_value = "csv")]
+    format: Format,
+    /// Whose rows: what `:user` is
+    #[arg(long, value_parser = user)]
+    user: UserId,
+    /// A filter's value. Once for each value of a list
+    #[arg(long = "filter", value_name = "NAME=VALUE", value_parser = pair)]
+    filters: Vec<(String, String)>,
+    /// A pinned claim
+    #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = claim)]
+    claims: Vec<(String, String)>,
+    /// The columns of the file, separated by commas
+    #[arg(long)]
+    columns: Option<String>,
+    /// How the file is written, as a link says it: csv.delimiter=;  timezone=Europe/Berlin
+    #[arg(long = "option", value_name = "NAME=VALUE", value_parser = option)]
+    options: Vec<(String, String)>,
+}
+
+impl Wanted {
+    /// The request for it, and its claims.
+    pub(super) fn request(self) -> (LinkRequest, BTreeMap<String, String>) {
+        let mut filters: IndexMap<String, Vec<String>> = IndexMap::new();
+        for (name, value) in self.filters {
+            filters.entry(name).or_default().push(value);
+        }
+        let mut request = LinkRequest::for_file(&self.export, self.format, filters);
+        request.user = Some(self.user);
+        request.options.extend(self.options);
+        let columns = self.columns.map(|names| ("columns".to_owned(), names));
+        request.options.extend(columns);
+        (request, self.claims.into_iter().collect())
+    }
+}
+
+pub(super) fn file_name(text: &str) -> Result<FileName, String> {
+    FileName::parse(text).map_err(|fault| fault.to_string())
+}
+
+pub(super) fn claim(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = pair(text)?;
+    match is_claim_name(&name) {
+        true => Ok((name, value)),
+        false => Err("expected a name of 1 to 64 of A-Z a-z 0-9 _"),
+    }
+}
+
+fn user(text: &str) -> Result<UserId, String> {
+    UserId::parse(text).map_err(|fault| fault.to_string())
+}
+
+fn option(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = pair(text)?;
+    match is_option_name(&name) {
+        true => Ok((name, value)),
+        false => Err("expected an option of a link: timezone, end_line, length, csv.…, xlsx.…"),
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}

@@ -1,0 +1,100 @@
+//! `rowlink sign`: a link from a key alone, without a service.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::load::{read_catalog, sources};
+use super::request::{Wanted, file_name};
+use super::{Faults, lines, moment, one, system_clock};
+use crate::catalog::Catalog;
+use crate::config::{KeysConfig, RowsConfig};
+use crate::export::{IssueError, mint};
+use crate::link::{Conditions, FileName, Network};
+use crate::source::dialects;
+
+#[derive(Args)]
+pub(super) struct SignArgs {
+    #[command(flatten)]
+    wanted: Wanted,
+    /// How many seconds the link lives; ROWLINK_DEFAULT_TTL_SECONDS without
+    #[arg(long, value_name = "SECONDS")]
+    expires_in: Option<u64>,
+    /// What the browser shall call the file
+    #[arg(long, value_parser = file_name)]
+    filename: Option<FileName>,
+    /// When it begins to be valid: 2026-01-31T10:00:00Z
+    #[arg(long, value_name = "MOMENT", value_parser = moment)]
+    not_before: Option<u64>,
+    /// The address or network it works from
+    #[arg(long, value_parser = Network::parse)]
+    ip: Option<Network>,
+    /// The most rows that the file may have
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..1_000_000_000_000_000))]
+    max_rows: Option<u64>,
+    /// The most bytes that the file may have
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..1_000_000_000_000_000))]
+    max_bytes: Option<u64>,
+    /// Hide what the link says
+    #[arg(long)]
+    seal: bool,
+    /// A folder of exports, to refuse what they would refuse. ROWLINK_DATABASE_URL says which SQL they are in; it is
+    /// not connected to
+    #[arg(long, value_name = "DIR")]
+    exports: Option<PathBuf>,
+}
+
+/// Prints the URL.
+pub(super) fn sign(args: SignArgs) -> Result<(), Faults> {
+    let config = KeysConfig::from_env(std::env::vars_os()).map_err(lines)?;
+    if config.policy.public_url.is_empty() {
+        return Err(one("ROWLINK_PUBLIC_URL: is required"));
+    }
+    let catalog = args.exports.map(catalog).transpose()?;
+    let (mut request, claims) = args.wanted.request();
+    request.ttl_seconds = args.expires_in;
+    request.filename = args.filename;
+    request.seal = args.seal;
+    request.conditions = Conditions {
+        not_before: args.not_before,
+        network: args.ip,
+        rows_max: args.max_rows,
+        bytes_max: args.max_bytes,
+    };
+    let (keyring, now) = (&config.keyring, system_clock()());
+    let url = mint(
+        request,
+        claims,
+        catalog.as_ref(),
+        keyring,
+        &config.policy,
+        now,
+    );
+    println!("{}", url.map_err(|error| faults_of(&error))?);
+    Ok(())
+}
+
+fn catalog(folder: PathBuf) -> Result<Catalog, Faults> {
+    let config = RowsConfig::from_env(std::env::vars_os()).map_err(lines)?;
+    let sources = sources(
+        config.databases,
+        config.database_connections,
+        &config.policy,
+    )?;
+    let catalog = read_catalog(&folder, &dialects(&sources))?;
+    match catalog.faults() {
+        [] => Ok(catalog),
+        faults => Err(lines(faults.to_vec())),
+    }
+}
+
+/// A line for each field that does not fit.
+pub(super) fn faults_of(error: &IssueError) -> Faults {
+    match error {
+        IssueError::Invalid(faults) => faults
+            .iter()
+            .map(|fault| format!("{}: {}", fault.field, fault.message))
+            .collect(),
+        other => one(other),
+    }
+}

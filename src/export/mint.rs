@@ -1,0 +1,218 @@
+//! How a link comes to be, whoever asks: what is asked for is checked, drawn up and signed.
+
+use std::collections::BTreeMap;
+use std::mem;
+
+use uuid::Uuid;
+
+use super::options::Output;
+use super::{IssueError, LinkRequest, Policy};
+use crate::catalog::{Catalog, Export, FieldFault};
+use crate::format::Format;
+use crate::link::{self, Conditions, FileName, Keyring, Link, Seal, URL_BYTES_MAX, UserId};
+use crate::row::Column;
+
+/// Makes a link with a key alone: without a service, a database or a credential. Whoever holds the key answers for
+/// the user and the claims.
+///
+/// `catalog` refuses what an export of it would refuse, but for names of columns, which the database alone knows.
+///
+/// # Errors
+/// Why there is no link.
+pub fn mint(
+    request: LinkRequest,
+    claims: BTreeMap<String, String>,
+    catalog: Option<&Catalog>,
+    keyring: &Keyring,
+    policy: &Policy,
+    now: u64,
+) -> Result<String, IssueError> {
+    let name = request.export.clone();
+    let format = format_of(&request)?;
+    let export = match catalog {
+        Some(catalog) => {
+            let export = catalog.get(&name);
+            Some(export.ok_or_else(|| IssueError::UnknownExport(name.clone()))?)
+        }
+        None => None,
+    };
+    let place = Place {
+        export: export.map(AsRef::as_ref),
+        columns: None,
+        format,
+        policy,
+    };
+    if let Some(export) = export {
+        export.check_claims(&claims).map_err(IssueError::Invalid)?;
+    }
+    let user = request.user.clone();
+    let draft = place.check(request, user, now)?;
+    let seal = draft.seal;
+    let link = draft.link(name, format, claims, now, Uuid::now_v7());
+    signed_url(&link, keyring, policy, seal)
+}
+
+/// The format that a request names.
+pub(super) fn format_of(request: &LinkRequest) -> Result<Format, IssueError> {
+    let format = request.format.parse();
+    format.map_err(|_| IssueError::UnknownFormat(request.format.clone()))
+}
+
+/// Where a link will lead, as far as that is known.
+pub(super) struct Place<'a> {
+    pub(super) export: Option<&'a Export>,
+    pub(super) columns: Option<&'a [Column]>,
+    pub(super) format: Format,
+    pub(super) policy: &'a Policy,
+}
+
+/// A link that may be, before it has an id.
+pub(super) struct Draft {
+    pub(super) user: UserId,
+    pub(super) seal: Seal,
+    /// The file's media type.
+    pub(super) content_type: &'static str,
+    ttl_seconds: u64,
+    conditions: Conditions,
+    filename: Option<FileName>,
+    options: BTreeMap<String, String>,
+    filters: Vec<(String, String)>,
+}
+
+impl Place<'_> {
+    /// Checks all that is asked for.
+    ///
+    /// # Errors
+    /// Every field that does not fit.
+    pub(super) fn check(
+        &self,
+        mut request: LinkRequest,
+        user: Option<UserId>,
+        now: u64,
+    ) -> Result<Draft, IssueError> {
+        let mut faults = Vec::new();
+        let filters = mem::take(&mut request.filters);
+        let filters = match self.export {
+            Some(export) => collect(&mut faults, export.resolve(&filters)),
+            None => Some(flat(filters)),
+        };
+        let content_type = collect(&mut faults, self.content_type(&request.options));
+        let ttl_seconds = collect(&mut faults, self.ttl_seconds(request.ttl_seconds));
+        let message = "is required: this credential has no user of its own";
+        let user = user.ok_or_else(|| vec![FieldFault::new("user", message)]);
+        let user = collect(&mut faults, user);
+        let conditions = check_conditions(request.conditions, ttl_seconds, now);
+        let conditions = collect(&mut faults, conditions);
+        // A field that did not even have its type was left out, so it seems to be missing too.
+        let misfits = request.misfits;
+        faults.retain(|fault| !misfits.iter().any(|misfit| misfit.field == fault.field));
+        faults.extend(misfits);
+        let (Some(filters), Some(content_type), Some(ttl_seconds), Some(user), Some(conditions)) =
+            (filters, content_type, ttl_seconds, user, conditions)
+        else {
+            return Err(IssueError::Invalid(faults));
+        };
+        if !faults.is_empty() {
+            return Err(IssueError::Invalid(faults));
+        }
+        let seals = self.policy.seals_always || self.export.is_some_and(|export| export.seal);
+        Ok(Draft {
+            user,
+            seal: match seals || request.seal {
+                true => Seal::Sealed,
+                false => Seal::Open,
+            },
+            content_type,
+            ttl_seconds,
+            conditions,
+            filename: request.filename,
+            options: request.options,
+            filters,
+        })
+    }
+
+    fn content_type(
+        &self,
+        options: &BTreeMap<String, String>,
+    ) -> Result<&'static str, Vec<FieldFault>> {
+        let Some(export) = self.export else {
+            return Ok("");
+        };
+        let output = Output::parse(export, self.format, self.columns, options)?;
+        Ok(output.media_type(self.format))
+    }
+
+    fn ttl_seconds(&self, requested: Option<u64>) -> Result<u64, Vec<FieldFault>> {
+        let seconds = requested.unwrap_or(self.policy.ttl_seconds_default);
+        if (1..=self.policy.ttl_seconds_max).contains(&seconds) {
+            return Ok(seconds);
+        }
+        let message = format!("expected 1 to {} seconds", self.policy.ttl_seconds_max);
+        Err(vec![FieldFault::new("expires_in", message)])
+    }
+}
+
+impl Draft {
+    pub(super) fn link(
+        self,
+        export: String,
+        format: Format,
+        claims: BTreeMap<String, String>,
+        now: u64,
+        id: Uuid,
+    ) -> Link {
+        Link {
+            export,
+            format,
+            user: self.user,
+            id,
+            issued: now,
+            expires: now + self.ttl_seconds,
+            conditions: self.conditions,
+            filename: self.filename,
+            claims,
+            options: self.options,
+            filters: self.filters,
+        }
+    }
+}
+
+/// The whole URL.
+pub(super) fn signed_url(
+    link: &Link,
+    keyring: &Keyring,
+    policy: &Policy,
+    seal: Seal,
+) -> Result<String, IssueError> {
+    let url = policy.public_url.clone() + &link::sign(link, keyring, seal)?;
+    if url.len() > URL_BYTES_MAX {
+        return Err(IssueError::TooLong { bytes: url.len() });
+    }
+    Ok(url)
+}
+
+/// A link that is over before it begins is a mistake.
+fn check_conditions(
+    conditions: Conditions,
+    ttl_seconds: Option<u64>,
+    now: u64,
+) -> Result<Conditions, Vec<FieldFault>> {
+    let begins = conditions.not_before.unwrap_or(now);
+    if ttl_seconds.is_some_and(|seconds| begins >= now + seconds) {
+        let message = "expected a moment before the link expires";
+        return Err(vec![FieldFault::new("not_before", message)]);
+    }
+    Ok(conditions)
+}
+
+fn flat(filters: indexmap::IndexMap<String, Vec<String>>) -> Vec<(String, String)> {
+    let pairs = filters
+        .into_iter()
+        .flat_map(|(name, values)| values.into_iter().map(move |value| (name.clone(), value)));
+    pairs.collect()
+}
+
+/// The value, or its faults among those of the other fields.
+fn collect<T>(faults: &mut Vec<FieldFault>, result: Result<T, Vec<FieldFault>>) -> Option<T> {
+    result.map_err(|found| faults.extend(found)).ok()
+}

@@ -1,0 +1,284 @@
+//! The minters of six languages, each against the links that an independent implementation signed; and sealed links
+//! opened by libsodium.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use rowlink::link::{Keyring, Link, Scope, Seal, generate_child, sign};
+use serde_json::Value;
+
+use crate::harness::client_package;
+use crate::harness::command::run;
+use crate::vectors::{keyring, text, vectors, verify_case};
+
+const PUBLIC_URL: &str = "https://shop.example.com/data";
+
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A valid link as a minter is told it, and as it shall come out.
+struct Case {
+    said: String,
+    url: String,
+}
+
+fn cases() -> Vec<Case> {
+    let vectors = vectors();
+    let all = vectors["links"].as_array().unwrap().iter();
+    let open = |case: &&Value| {
+        text(case, "outcome") == "valid" && !text(case, "query").contains("rl_sealed")
+    };
+    let cases: Vec<Case> = all
+        .filter(open)
+        .map(|case| {
+            let link = verify_case(&vectors, case).unwrap();
+            let (path, query) = (text(case, "path"), text(case, "canonical_query"));
+            let signature = text(case, "signature");
+            Case {
+                said: said(&link, &key_of(&vectors, query)),
+                url: format!("{PUBLIC_URL}{path}?{query}&rl_signature={signature}"),
+            }
+        })
+        .collect();
+    assert!(cases.len() > 90, "{}", cases.len());
+    cases
+}
+
+/// The line of the key that signed a query.
+fn key_of(vectors: &Value, query: &str) -> String {
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap();
+    let value = |wanted: &str| {
+        let found = pairs.iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.as_str())
+    };
+    let id = value("rl_key").unwrap();
+    match value("rl_scope") {
+        Some(scope) => {
+            let scope = Scope::parse(scope).unwrap();
+            let child = generate_child(&keyring(vectors), id, &scope);
+            child.unwrap().to_string()
+        }
+        None => {
+            let mut keys = vectors["keys"].as_array().unwrap().iter();
+            let key = keys.find(|key| key.as_str().unwrap().starts_with(&format!("{id}:")));
+            key.unwrap().as_str().unwrap().to_owned()
+        }
+    }
+}
+
+fn said(link: &Link, key: &str) -> String {
+    let conditions = &link.conditions;
+    let optional = [
+        (
+            "filename",
+            link.filename.as_ref().map(|it| it.as_str().to_owned()),
+        ),
+        ("not_before", conditions.not_before.map(|it| it.to_string())),
+        ("ip", conditions.network.map(|it| it.to_string())),
+        ("max_rows", conditions.rows_max.map(|it| it.to_string())),
+        ("max_bytes", conditions.bytes_max.map(|it| it.to_string())),
+    ];
+    let optional = optional
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let mut pairs: Vec<(String, String)> = [
+        ("public_url", PUBLIC_URL.to_owned()),
+        ("key", key.to_owned()),
+        ("export", link.export.clone()),
+        ("format", link.format.to_string()),
+        ("user", link.user.to_string()),
+        ("issued", link.issued.to_string()),
+        ("expires_in", (link.expires - link.issued).to_string()),
+        ("link_id", link.id.to_string()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    pairs.extend(optional);
+    let named =
+        |group: &str, (name, value): (&String, &String)| (format!("{group}.{name}"), value.clone());
+    pairs.extend(link.claims.iter().map(|pair| named("claim", pair)));
+    pairs.extend(link.options.iter().map(|pair| named("option", pair)));
+    pairs.extend(
+        link.filters
+            .iter()
+            .map(|(name, value)| named("filter", (name, value))),
+    );
+    serde_urlencoded::to_string(pairs).unwrap()
+}
+
+fn lines_of(command: &mut Command, input: &str) -> Vec<String> {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn assert_mints(command: &mut Command) {
+    let cases = cases();
+    let input: String = cases
+        .iter()
+        .map(|case| format!("{}\n", case.said))
+        .collect();
+    let minted = lines_of(command, &input);
+    assert_eq!(minted.len(), cases.len());
+    for (minted, case) in minted.iter().zip(&cases) {
+        assert_eq!(minted, &case.url);
+    }
+}
+
+#[test]
+fn python_mints_what_the_specification_says() {
+    let script = root("tests/it/minters/mint.py");
+    let mut python = Command::new("python3");
+    assert_mints(
+        python
+            .arg(script)
+            .env("PYTHONPATH", root("clients/python/src")),
+    );
+}
+
+#[test]
+fn javascript_mints_what_the_specification_says() {
+    let script = root("tests/it/minters/mint.mjs");
+    assert_mints(
+        Command::new("node")
+            .arg(script)
+            .arg(client_package().join("dist/mint.js")),
+    );
+}
+
+#[test]
+fn go_mints_what_the_specification_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = root("clients/go");
+    let module = format!(
+        "module mint\n\ngo 1.19\n\nrequire rowlink v0.0.0\n\nreplace rowlink => {}\n",
+        client.display()
+    );
+    std::fs::write(folder.path().join("go.mod"), module).unwrap();
+    std::fs::copy(
+        root("tests/it/minters/main.go"),
+        folder.path().join("main.go"),
+    )
+    .unwrap();
+    let go = |arguments: &[&str]| {
+        let mut go = Command::new("go");
+        go.args(arguments).current_dir(folder.path());
+        go.env("GOFLAGS", "-mod=mod")
+            .env("GOPROXY", "off")
+            .env("GOTOOLCHAIN", "local");
+        go.env("GOCACHE", folder.path().join("cache"))
+            .env("CGO_ENABLED", "0");
+        go
+    };
+    run(&mut go(&["build", "-o", "mint"]));
+    assert_mints(&mut Command::new(folder.path().join("mint")));
+}
+
+#[test]
+fn php_mints_what_the_specification_says() {
+    let script = root("tests/it/minters/mint.php");
+    assert_mints(Command::new("php").arg(script).arg(root("clients/php")));
+}
+
+#[test]
+fn ruby_mints_what_the_specification_says() {
+    let script = root("tests/it/minters/mint.rb");
+    assert_mints(Command::new("ruby").arg(script).arg(root("clients/ruby")));
+}
+
+#[test]
+fn java_mints_what_the_specification_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let sources = [
+        root("clients/java/Rowlink.java"),
+        root("tests/it/minters/Mint.java"),
+    ];
+    run(Command::new("javac")
+        .arg("-d")
+        .arg(folder.path())
+        .args(sources));
+    assert_mints(
+        Command::new("java")
+            .arg("-cp")
+            .arg(folder.path())
+            .arg("Mint"),
+    );
+}
+
+#[test]
+fn libsodium_opens_what_was_sealed_here_and_by_the_independent_implementation() {
+    let vectors = vectors();
+    let keyring = keyring(&vectors);
+    let (mut input, mut expected) = (String::new(), Vec::new());
+    let mut add = |key: &str, query: &str, associated: &str, contents: &str| {
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap();
+        let sealed = pairs.iter().find(|(name, _)| name == "rl_sealed").unwrap();
+        let sealed = URL_SAFE_NO_PAD.decode(&sealed.1).unwrap();
+        let secret = STANDARD.decode(key.split(':').nth(1).unwrap()).unwrap();
+        let line = [
+            hex::encode(secret),
+            hex::encode(associated),
+            hex::encode(sealed),
+        ];
+        input += &(line.join(" ") + "\n");
+        expected.push(contents.to_owned());
+    };
+    let all = vectors["links"].as_array().unwrap().iter();
+    for case in all.filter(|case| case["contents"].is_string()) {
+        let (query, contents) = (text(case, "query"), text(case, "contents"));
+        let key = key_of(&vectors, query);
+        add(&key, query, text(case, "associated_data"), contents);
+        if text(case, "outcome") != "valid" {
+            continue;
+        }
+        let link = verify_case(&vectors, case).unwrap();
+        let signer = Keyring::parse(&key).unwrap();
+        let url = sign(&link, &signer, Seal::Sealed).unwrap();
+        let query = url.split_once('?').unwrap().1;
+        let open = sign(&link, &signer, Seal::Open).unwrap();
+        let is_content = |pair: &&str| {
+            let name = pair.split('=').next().unwrap();
+            let envelope = [
+                "rl_link",
+                "rl_issued",
+                "rl_expires",
+                "rl_key",
+                "rl_scope",
+                "rl_signature",
+            ];
+            !envelope.contains(&name)
+        };
+        let contents: Vec<&str> = open
+            .split_once('?')
+            .unwrap()
+            .1
+            .split('&')
+            .filter(is_content)
+            .collect();
+        add(
+            &key,
+            query,
+            text(case, "associated_data"),
+            &contents.join("&"),
+        );
+    }
+    assert!(expected.len() > 20 && keyring.key_ids().count() == 2);
+    let opened = lines_of(
+        Command::new("php").arg(root("tests/it/minters/unseal.php")),
+        &input,
+    );
+    assert_eq!(opened, expected);
+}

@@ -1,0 +1,55 @@
+// Mints what each line of the standard input says, form-encoded; prints a URL a line.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"rowlink"
+)
+
+func main() {
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		said, err := url.ParseQuery(lines.Text())
+		if err != nil {
+			panic(err)
+		}
+		number := func(name string) int64 {
+			value, _ := strconv.ParseInt(said.Get(name), 10, 64)
+			return value
+		}
+		link := rowlink.Link{
+			Export: said.Get("export"), Format: said.Get("format"), User: said.Get("user"),
+			ExpiresIn: time.Duration(number("expires_in")) * time.Second,
+			Filters:   map[string][]string{}, Claims: map[string]string{}, Options: map[string]string{},
+			Filename: said.Get("filename"), IP: said.Get("ip"),
+			MaxRows: number("max_rows"), MaxBytes: number("max_bytes"),
+			Issued: time.Unix(number("issued"), 0), ID: said.Get("link_id"),
+		}
+		if said.Has("not_before") {
+			link.NotBefore = time.Unix(number("not_before"), 0)
+		}
+		for name, values := range said {
+			group, member, _ := strings.Cut(name, ".")
+			switch group {
+			case "filter":
+				link.Filters[member] = values
+			case "claim":
+				link.Claims[member] = values[0]
+			case "option":
+				link.Options[member] = values[0]
+			}
+		}
+		minted, err := rowlink.Mint(said.Get("public_url"), said.Get("key"), link)
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(minted)
+	}
+}
