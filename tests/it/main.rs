@@ -23,6 +23,7 @@ mod issuers;
 mod large_workbooks;
 mod minters;
 mod mutation;
+mod offline;
 mod operators;
 mod overload;
 mod parsers;

@@ -1,0 +1,466 @@
+//! The commands that serve nothing: links made and explained by a key alone, files straight from the database.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::harness::process::{PUBLIC_URL, Rowlink, command, configured_folder, interrupt};
+use crate::harness::{Call, SIGNING_KEY, exports, read_workbook, wait_for};
+use crate::vectors::{text, vectors};
+
+struct Ran {
+    status: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Ran {
+        Ran {
+            status: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// A command with a key and an origin, and nothing else.
+fn with_key(key: &str, arguments: &[&str]) -> Ran {
+    let mut rowlink = Command::new(env!("CARGO_BIN_EXE_rowlink"));
+    rowlink.args(arguments).env_clear();
+    rowlink.env("ROWLINK_SIGNING_KEYS", key);
+    rowlink.env("ROWLINK_PUBLIC_URL", PUBLIC_URL);
+    rowlink.output().unwrap().into()
+}
+
+/// A command in the folder of a whole configuration.
+fn within(folder: &Path, arguments: &[&str]) -> Ran {
+    let output = command(folder).args(arguments).current_dir(folder).output();
+    output.unwrap().into()
+}
+
+fn folder() -> TempDir {
+    configured_folder(&exports())
+}
+
+#[test]
+fn a_link_that_is_signed_offline_leads_to_the_file() {
+    let server = Rowlink::serve(&exports());
+    let follow = |arguments: &[&str]| {
+        let signed = with_key(SIGNING_KEY, &[&["sign"], arguments].concat());
+        assert_eq!(signed.status, Some(0), "{}", signed.err);
+        let target = signed
+            .out
+            .trim()
+            .strip_prefix(PUBLIC_URL)
+            .unwrap()
+            .to_owned();
+        Call::new("GET", format!("{}{target}", server.origin())).send()
+    };
+    let orders = follow(&[
+        "orders",
+        "--user",
+        "alice",
+        "--filter",
+        "from=2026-01-01",
+        "--filter",
+        "status=paid",
+        "--filter",
+        "status=refunded",
+        "--columns",
+        "id,amount",
+        "--option",
+        "csv.delimiter=;",
+        "--filename",
+        "März",
+        "--ip",
+        "127.0.0.0/8",
+        "--max-rows",
+        "100",
+        "--expires-in",
+        "600",
+    ]);
+    assert_eq!(orders.status, 200, "{}", orders.text());
+    assert!(
+        orders.text().starts_with("id;Amount (EUR)\r\n"),
+        "{}",
+        orders.text()
+    );
+    assert!(
+        orders
+            .header("content-disposition")
+            .contains("M%C3%A4rz.csv")
+    );
+    let by_org = follow(&["by_org", "--user", "x", "--claim", "org_id=7", "--seal"]);
+    assert_eq!(by_org.status, 200, "{}", by_org.text());
+    let workbook = follow(&[
+        "numbers", "--user", "x", "--format", "xlsx", "--filter", "n=3",
+    ]);
+    assert!(workbook.body.starts_with(b"PK"));
+    let later = [
+        "numbers",
+        "--user",
+        "x",
+        "--filter",
+        "n=3",
+        "--not-before",
+        "2199-01-01T00:00:00Z",
+    ];
+    let refused = with_key(SIGNING_KEY, &[&["sign"], &later[..]].concat());
+    assert_eq!(
+        refused.err,
+        "rowlink: not_before: expected a moment before the link expires\n"
+    );
+}
+
+#[test]
+fn signing_refuses_what_the_exports_would_refuse() {
+    let folder = folder();
+    let refused = |arguments: &[&str]| {
+        let signed = within(
+            folder.path(),
+            &[&["sign", "--exports", "exports"], arguments].concat(),
+        );
+        assert_eq!((signed.status, signed.out.as_str()), (Some(2), ""));
+        signed.err
+    };
+    let faults = refused(&[
+        "orders",
+        "--user",
+        "alice",
+        "--filter",
+        "status=lost",
+        "--filter",
+        "x=1",
+        "--option",
+        "csv.bom=perhaps",
+        "--expires-in",
+        "99999",
+    ]);
+    for field in [
+        "filters.x: unknown",
+        "filters.status: ",
+        "filters.from: is required",
+        "csv.bom: ",
+        "expires_in: ",
+    ] {
+        assert!(faults.contains(&format!("rowlink: {field}")), "{faults}");
+    }
+    assert!(refused(&["none", "--user", "alice"]).contains("no export `none`"));
+    assert!(refused(&["by_org", "--user", "alice"]).contains("claims.org_id: is missing"));
+    let claims = refused(&[
+        "numbers", "--user", "a", "--filter", "n=1", "--claim", "org_id=7",
+    ]);
+    assert!(claims.contains("claims.org_id: is not pinned"), "{claims}");
+    for bad in [
+        &["orders", "--user", ""][..],
+        &["orders", "--user", "a", "--filter", "from"],
+        &["orders", "--user", "a", "--option", "user=b"],
+        &["orders", "--user", "a", "--ip", "10.0.0.1/8"],
+        &["orders", "--user", "a", "--max-rows", "0"],
+        &["orders", "--user", "a", "--format", "pdf"],
+        &["orders", "--user", "a", "--filename", "../x"],
+    ] {
+        assert!(refused(bad).starts_with("error: invalid value"));
+    }
+    let long = "x".repeat(5000);
+    let signed = with_key(
+        SIGNING_KEY,
+        &["sign", "a", "--user", "a", "--filter", &format!("f={long}")],
+    );
+    assert!(
+        signed.err.contains("the link would have 5"),
+        "{}",
+        signed.err
+    );
+    let unset = Command::new(env!("CARGO_BIN_EXE_rowlink"))
+        .args(["sign", "a", "--user", "a"])
+        .env_clear()
+        .output();
+    assert_eq!(
+        Ran::from(unset.unwrap()).err,
+        "rowlink: ROWLINK_SIGNING_KEYS: is required\n"
+    );
+}
+
+#[test]
+fn verify_gives_the_expected_reason_for_every_vector() {
+    let vectors = vectors();
+    let keys: Vec<&str> = vectors["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key.as_str().unwrap())
+        .collect();
+    let keys = keys.join(",");
+    let (mut refused, mut valid) = (0, 0);
+    for case in vectors["links"].as_array().unwrap() {
+        let (name, outcome, query) = (
+            text(case, "name"),
+            text(case, "outcome"),
+            text(case, "query"),
+        );
+        // An argument of a process has no NUL.
+        if query.contains('\0') {
+            continue;
+        }
+        let url = format!("{PUBLIC_URL}{}?{query}", text(case, "path"));
+        let at = case["now"].to_string();
+        let said = with_key(
+            &keys,
+            &["verify", "--at", &at, "--from", text(case, "client"), &url],
+        );
+        if outcome == "valid" {
+            valid += 1;
+            assert_eq!((said.status, said.err.as_str()), (Some(0), ""), "{name}");
+            assert!(said.out.ends_with("\nvalid\n"), "{name}: {}", said.out);
+            assert!(
+                said.out.contains(text(case, "canonical_query")),
+                "{name}: {}",
+                said.out
+            );
+        } else {
+            refused += 1;
+            assert_eq!((said.status, said.err.as_str()), (Some(1), ""), "{name}");
+            let last = said.out.lines().last().unwrap();
+            assert!(
+                last.contains(&format!("refused: {outcome}: ")),
+                "{name}: {}",
+                said.out
+            );
+        }
+    }
+    assert!(valid > 100 && refused > 300, "{valid} {refused}");
+}
+
+#[test]
+fn verify_reads_a_link_where_no_list_of_processes_shows_it() {
+    let signed = with_key(
+        SIGNING_KEY,
+        &[
+            "sign", "orders", "--user", "alice", "--seal", "--filter", "note=a b",
+        ],
+    );
+    let mut verify = Command::new(env!("CARGO_BIN_EXE_rowlink"))
+        .args(["verify", "-"])
+        .env_clear()
+        .env("ROWLINK_SIGNING_KEYS", SIGNING_KEY)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    verify
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(signed.out.as_bytes())
+        .unwrap();
+    let said = Ran::from(verify.wait_with_output().unwrap()).out;
+    assert!(
+        said.contains("user          alice\n") && said.contains("note=a b"),
+        "{said}"
+    );
+    assert!(
+        said.contains("address       not checked: no --from\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_child_key_signs_for_its_scope_alone() {
+    let child =
+        |arguments: &[&str]| with_key(SIGNING_KEY, &[&["keygen", "--child"], arguments].concat());
+    let made = child(&[
+        "--export",
+        "numbers",
+        "--export",
+        "orders",
+        "--user-prefix",
+        "tenant7:",
+    ]);
+    let key = made.out.trim();
+    assert!(
+        key.starts_with("t1:")
+            && key.ends_with(":export=numbers&export=orders&user_prefix=tenant7%3A"),
+        "{key}"
+    );
+    let sign = |user: &str| with_key(key, &["sign", "numbers", "--user", user, "--filter", "n=3"]);
+    assert_eq!(
+        sign("tenant8:bob").err,
+        "rowlink: the signing key may not sign this link: its user is outside its scope\n"
+    );
+    let server = Rowlink::serve(&exports());
+    let signed = sign("tenant7:bob").out;
+    let target = signed.trim().strip_prefix(PUBLIC_URL).unwrap();
+    let answer = Call::new("GET", format!("{}{target}", server.origin())).send();
+    assert!(
+        answer.text().contains("row 3 of tenant7:bob"),
+        "{}",
+        answer.text()
+    );
+
+    assert!(child(&[]).err.contains("--child needs a scope"));
+    assert!(
+        child(&["--export", "a", "--id", "t2"])
+            .err
+            .contains("no key `t2`")
+    );
+    assert!(child(&["--user-prefix", "\n"]).err.contains("not a scope"));
+    let grandchild = with_key(key, &["keygen", "--child", "--export", "numbers"]);
+    assert!(
+        grandchild.err.contains("not itself a child key"),
+        "{}",
+        grandchild.err
+    );
+}
+
+#[test]
+fn a_file_comes_straight_from_the_database() {
+    let folder = folder();
+    let dir = folder.path();
+    let server = Rowlink::serve(&exports());
+    let numbers = json!({"export": "numbers", "format": "csv", "filters": {"n": 2_000}});
+    let over_http = Call::new("GET", server.link(numbers)).send().text();
+    let ask = ["export", "numbers", "--user", "alice", "--filter", "n=2000"];
+    let to_stdout = within(dir, &ask);
+    assert_eq!((to_stdout.status, to_stdout.err.as_str()), (Some(0), ""));
+    assert_eq!(to_stdout.out, over_http);
+
+    fs::write(dir.join("numbers.csv"), "what was there before").unwrap();
+    let to_file = within(dir, &[&ask[..], &["-o", "numbers.csv"]].concat());
+    assert_eq!((to_file.out.as_str(), to_file.err.as_str()), ("", ""));
+    assert_eq!(
+        fs::read_to_string(dir.join("numbers.csv")).unwrap(),
+        over_http
+    );
+
+    let workbook = [&ask[..], &["--format", "xlsx", "--output", "book.xlsx"]].concat();
+    assert_eq!(within(dir, &workbook).status, Some(0));
+    let read = read_workbook(&fs::read(dir.join("book.xlsx")).unwrap());
+    assert_eq!(
+        read["openpyxl"]["sheets"][0]["rows"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2_001
+    );
+
+    let by_org = within(
+        dir,
+        &["export", "by_org", "--user", "x", "--claim", "org_id=7"],
+    );
+    assert!(by_org.out.lines().count() > 1, "{}", by_org.err);
+}
+
+#[test]
+fn an_export_that_fails_leaves_nothing_and_keeps_what_was_there() {
+    let folder = configured_folder(&[&exports()[..], &[("broken.sql", "select nothing")]].concat());
+    let dir = folder.path();
+    fs::write(dir.join("kept.csv"), "kept").unwrap();
+    let before = fs::read_dir(dir).unwrap().count();
+    let fails = [
+        "export",
+        "numbers",
+        "--user",
+        "a",
+        "--filter",
+        "n=90000",
+        "--filter",
+        "fail_at=80000",
+    ];
+    let failed = within(dir, &[&fails[..], &["-o", "kept.csv"]].concat());
+    assert_eq!(failed.status, Some(2));
+    assert!(failed.err.contains("malformed JSON"), "{}", failed.err);
+    assert_eq!(fs::read_to_string(dir.join("kept.csv")).unwrap(), "kept");
+    assert_eq!(fs::read_dir(dir).unwrap().count(), before);
+
+    let refused = |arguments: &[&str]| within(dir, &[&["export"], arguments].concat()).err;
+    assert!(refused(&["numbers", "--user", "a"]).contains("filters.n: is required"));
+    assert!(refused(&["none", "--user", "a"]).contains("no export `none` in "));
+    assert!(refused(&["../x", "--user", "a"]).contains("no export `../x` in "));
+    assert!(refused(&["by_org", "--user", "a"]).contains("needs the claim `org_id`"));
+    assert!(
+        refused(&[
+            "numbers", "--user", "a", "--filter", "n=1", "-o", "no/x.csv"
+        ])
+        .contains("No such file")
+    );
+}
+
+#[test]
+fn an_export_that_is_interrupted_leaves_nothing() {
+    let folder = folder();
+    let dir = folder.path();
+    let before = fs::read_dir(dir).unwrap().count();
+    let mut child = command(dir)
+        .args([
+            "export",
+            "numbers",
+            "--user",
+            "a",
+            "--filter",
+            "n=2000000000",
+            "-o",
+            "never.csv",
+        ])
+        .current_dir(dir)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let parts = || {
+        let files = fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
+        files
+            .filter(|path| path.extension().is_some_and(|it| it == "part"))
+            .count()
+    };
+    wait_for("the first rows", Duration::from_secs(20), || parts() == 1);
+    interrupt(&child, "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    assert_eq!(fs::read_dir(dir).unwrap().count(), before);
+}
+
+#[test]
+fn completions_and_pages_of_the_manual_name_every_command() {
+    let commands = [
+        "serve",
+        "demo",
+        "check",
+        "ready",
+        "export",
+        "check-file",
+        "sign",
+        "verify",
+        "keygen",
+    ];
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = with_key(SIGNING_KEY, &["completions", shell]).out;
+        assert!(
+            commands.iter().all(|command| script.contains(command)),
+            "{shell}"
+        );
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    assert_eq!(
+        with_key(SIGNING_KEY, &["man", dir.to_str().unwrap()]).status,
+        Some(0)
+    );
+    let rowlink = fs::read_to_string(dir.join("rowlink.1")).unwrap();
+    for command in commands {
+        let page = fs::read_to_string(dir.join(format!("rowlink-{command}.1"))).unwrap();
+        assert!(
+            page.contains(".SH OPTIONS") && rowlink.contains(&command.replace('-', "\\-")),
+            "{command}"
+        );
+    }
+    assert!(
+        with_key(SIGNING_KEY, &["man", "/nonexistent"])
+            .err
+            .contains("/nonexistent")
+    );
+}
