@@ -36,8 +36,9 @@ lint: ## Check format and lints
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 
-fuzz: ## Fuzz each parser for a minute: link, canonical form, catalog, placeholders, tokens
+fuzz: setup ## Fuzz each parser for a minute; a million random links against the second implementation
 	fuzz/run.sh
+	cargo test --release --test it differential:: -- --include-ignored --nocapture
 
 timing: ## Check that verifying takes as long whatever is wrong with a link: |max t| below 10
 	cargo run --release --bin timing --manifest-path benches/timing/Cargo.toml --target-dir target/timing

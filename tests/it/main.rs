@@ -13,6 +13,7 @@ mod clients;
 mod conditions;
 mod contract;
 mod deployment;
+mod differential;
 mod documents;
 mod downloads;
 mod e2e;

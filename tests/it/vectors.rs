@@ -41,7 +41,7 @@ pub fn verify_case(vectors: &Value, case: &Value) -> Result<Link, LinkError> {
     Ok(verified.link().clone())
 }
 
-fn outcome(result: &Result<Link, LinkError>) -> &'static str {
+pub fn outcome(result: &Result<Link, LinkError>) -> &'static str {
     match result {
         Ok(_) => "valid",
         Err(LinkError::Malformed(_)) => "malformed-link",

@@ -1,0 +1,243 @@
+//! Random links, good and spoilt, in random spellings: both implementations must find the same of each.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::IpAddr;
+use std::process::{ChildStdin, Command, Stdio};
+use std::thread;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use rowlink::format::Format;
+use rowlink::link::{
+    Client, Conditions, FileName, Keyring, Link, Network, Revocations, Scope, Seal, UserId,
+    Verifier, generate_child, sign, split_url,
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::vectors::{keyring, outcome, vectors};
+
+const NOW: u64 = 1_769_853_600;
+const SCOPES: [&str; 3] = [
+    "export=orders",
+    "user_prefix=a",
+    "claim.org=7&user_prefix=a",
+];
+
+/// What a link is made of, and what becomes of it on its way.
+#[derive(Debug, Clone)]
+struct Plan {
+    link: Link,
+    scope: Option<&'static str>,
+    is_sealed: bool,
+    /// Other spellings of characters, by their place.
+    spellings: Vec<(usize, u8)>,
+    rotation: usize,
+    spoilt: Option<(usize, char)>,
+    now: u64,
+    client: IpAddr,
+}
+
+prop_compose! {
+    fn any_link()(
+        user in "[^\\p{Cc}]{1,12}",
+        is_in_scope in any::<bool>(),
+        id in any::<u128>(),
+        ttl_seconds in 1..4000u64,
+        not_before in option(NOW - 50..NOW + 50),
+        network in option(select(vec!["192.0.2.7", "192.0.2.0/24", "::/0", "2001:db8::/32"])),
+        rows_max in option(1..1_000_000u64),
+        filename in option("[a-zäöü][a-zäöü 1-9&=%+]{0,12}[a-zäöü]"),
+        claims in prop::collection::btree_map("org|[A-Za-z0-9_]{1,6}", "7|[^\\p{Cc}]{1,6}", 0..3),
+        options in prop::collection::btree_map("columns|csv\\.[a-z]{1,6}", "[^\0]{0,9}", 0..3),
+        filters in prop::collection::vec(("[^\0r][^\0]{0,6}", "[^\0]{0,12}"), 0..5),
+    ) -> Link {
+        Link {
+            export: "orders".into(),
+            format: Format::Csv,
+            user: UserId::parse(if is_in_scope { format!("a{user}") } else { user }).unwrap(),
+            id: Uuid::from_u128(id),
+            issued: NOW,
+            expires: NOW + ttl_seconds,
+            conditions: Conditions {
+                not_before,
+                network: network.map(|text| Network::parse(text).unwrap()),
+                rows_max,
+                bytes_max: None,
+            },
+            filename: filename.map(|name| FileName::parse(name).unwrap()),
+            claims: BTreeMap::from_iter(claims),
+            options: BTreeMap::from_iter(options),
+            filters,
+        }
+    }
+}
+
+fn option<T: std::fmt::Debug>(some: impl Strategy<Value = T>) -> impl Strategy<Value = Option<T>> {
+    prop::option::weighted(0.3, some)
+}
+
+prop_compose! {
+    fn any_plan()(
+        link in any_link(),
+        scope in option(select(SCOPES.to_vec())),
+        is_sealed in prop::bool::weighted(0.3),
+        spellings in prop::collection::vec((0..400usize, any::<u8>()), 0..6),
+        rotation in 0..12usize,
+        spoilt in option((0..400usize, select(vec!['&', '=', '%', '+', '0', 'a', 'Z', '\u{e4}', '_', '.']))),
+        now in select(vec![NOW, NOW, NOW, NOW - 30, NOW - 31, NOW + 40, NOW + 3999]),
+        client in select(vec!["192.0.2.7", "192.0.2.9", "2001:db8::1", "::1"]),
+    ) -> Plan {
+        Plan { link, scope, is_sealed, spellings, rotation, spoilt, now, client: client.parse().unwrap() }
+    }
+}
+
+impl Plan {
+    /// The path and query as they arrive.
+    fn url(&self, parent: &Keyring) -> String {
+        let child = self.scope.and_then(|text| {
+            let scope = Scope::parse(text).unwrap();
+            let key = generate_child(parent, "2026b", &scope).unwrap();
+            // What it may not sign is left to its parent.
+            scope.check(&self.link).ok()?;
+            Some(Keyring::parse(&key).unwrap())
+        });
+        let seal = if self.is_sealed {
+            Seal::Sealed
+        } else {
+            Seal::Open
+        };
+        let url = sign(&self.link, child.as_ref().unwrap_or(parent), seal).unwrap();
+        let (path, query) = url.split_once('?').unwrap();
+        let mut pairs: Vec<String> = query.split('&').map(|pair| self.spelt(pair)).collect();
+        let rotation = self.rotation % pairs.len();
+        pairs.rotate_left(rotation);
+        let mut query = pairs.join("&");
+        if let Some((place, character)) = self.spoilt {
+            let place = (place % query.len()..)
+                .find(|at| query.is_char_boundary(*at))
+                .unwrap();
+            query.insert(place, character);
+        }
+        format!("{path}?{query}")
+    }
+
+    /// A pair in which some characters are written otherwise, and mean the same.
+    fn spelt(&self, pair: &str) -> String {
+        let mut spelt = String::new();
+        let mut rest = pair;
+        while let Some(character) = rest.chars().next() {
+            let is_escape = character == '%';
+            let (this, after) = rest.split_at(if is_escape { 3 } else { 1 });
+            let how = self.spellings.iter().find(|(at, _)| *at == spelt.len());
+            match (how, this) {
+                (None, _) | (_, "=") => spelt += this,
+                (Some(_), "%20") => spelt.push('+'),
+                (Some((_, how)), _) if is_escape && how % 2 == 0 => spelt += &this.to_lowercase(),
+                (Some(_), _) if is_escape => spelt += this,
+                (Some(_), _) => spelt += &format!("%{:02x}", this.as_bytes()[0]),
+            }
+            rest = after;
+        }
+        spelt
+    }
+}
+
+fn feed(mut stdin: ChildStdin, lines: Vec<String>) {
+    for line in lines {
+        writeln!(stdin, "{line}").unwrap();
+    }
+}
+
+/// How many links had each outcome.
+fn compare(count: usize, seed: u8) -> BTreeMap<&'static str, usize> {
+    let vectors = vectors();
+    let keyring = keyring(&vectors);
+    let verifier = Verifier {
+        keyring: &keyring,
+        revocations: &Revocations::default(),
+        ttl_seconds_max: vectors["ttl_seconds_max"].as_u64().unwrap(),
+    };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let mut outcomes = BTreeMap::new();
+    let plans: Vec<Plan> = (0..count)
+        .map(|_| any_plan().new_tree(&mut runner).unwrap().current())
+        .collect();
+    let urls: Vec<String> = plans.iter().map(|plan| plan.url(&keyring)).collect();
+    let lines = plans.iter().zip(&urls).map(|(plan, url)| {
+        let (path, query) = url.split_once('?').unwrap();
+        let client = plan.client.to_string();
+        json!({"path": path, "query": query, "now": plan.now, "client": client}).to_string()
+    });
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/verify_lines.py");
+    let mut python = Command::new("python3")
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (stdin, lines) = (python.stdin.take().unwrap(), lines.collect());
+    let feeder = thread::spawn(move || feed(stdin, lines));
+    let said = BufReader::new(python.stdout.take().unwrap()).lines();
+    for ((plan, url), said) in plans.iter().zip(&urls).zip(said) {
+        let said = said.unwrap();
+        let (expected, canonical) = said.split_once('\t').unwrap();
+        let (export, format, query) = split_url(url).unwrap();
+        let client = Client::At(Some(plan.client));
+        let verified = verifier.verify(export, format, query, plan.now, client);
+        let found = outcome(&verified.map(|verified| verified.link().clone()));
+        assert_eq!(found, expected, "{url}\n{plan:?}");
+        if found != "malformed-link" {
+            let inspection = verifier.inspect(export, format, query).unwrap();
+            let ours = inspection.string_to_sign.lines().last().unwrap();
+            assert_eq!(ours, canonical, "{url}");
+        }
+        *outcomes.entry(found).or_default() += 1;
+    }
+    feeder.join().unwrap();
+    assert!(python.wait().unwrap().success());
+    assert_eq!(outcomes.values().sum::<usize>(), count);
+    outcomes
+}
+
+#[test]
+fn two_implementations_find_the_same_of_random_links() {
+    let outcomes = compare(4000, 1);
+    println!("{outcomes:?}");
+    for each in [
+        "valid",
+        "malformed-link",
+        "bad-signature",
+        "link-expired",
+        "link-not-yet-valid",
+        "wrong-address",
+    ] {
+        assert!(
+            outcomes.get(each).is_some_and(|count| *count > 20),
+            "{each}: {outcomes:?}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "a million links take minutes: `make fuzz`"]
+fn two_implementations_find_the_same_of_a_million_links() {
+    let halves = [2, 3].map(|half| {
+        thread::spawn(move || {
+            let mut total: BTreeMap<&str, usize> = BTreeMap::new();
+            for part in 0..50 {
+                for (outcome, count) in compare(10_000, half * 50 + part) {
+                    *total.entry(outcome).or_default() += count;
+                }
+            }
+            total
+        })
+    });
+    for half in halves {
+        println!("{:?}", half.join().unwrap());
+    }
+}
