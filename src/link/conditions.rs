@@ -1,5 +1,6 @@
 //! What a link demands beyond its times.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -27,16 +28,18 @@ impl Network {
     /// # Errors
     /// It is neither, or its bits after the prefix are not zero, so that what was meant is not clear.
     pub fn parse(text: &str) -> Result<Network, &'static str> {
-        const EXPECTED: &str =
-            "expected an address, or a network whose bits after the prefix are zero";
-        let network = match text.parse::<IpAddr>() {
-            Ok(address) => IpNet::from(address.to_canonical()),
-            Err(_) => text.parse().map_err(|_| EXPECTED)?,
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
         };
-        if network != network.trunc() {
-            return Err(EXPECTED);
-        }
-        Ok(Network(network))
+        let address: Option<IpAddr> = address.parse().ok();
+        let network = address.and_then(|address| match prefix {
+            Some(prefix) => IpNet::new(address, prefix_length(prefix)?).ok(),
+            None => Some(address.to_canonical().into()),
+        });
+        let network = network.filter(|network| *network == network.trunc());
+        let expected = "expected an address, or a network whose bits after the prefix are zero";
+        network.map(Network).ok_or(expected)
     }
 
     /// Whether the address is in it.
@@ -45,8 +48,14 @@ impl Network {
     }
 }
 
-impl std::fmt::Display for Network {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// Without a sign or leading zeros, which other parsers read otherwise or not at all.
+fn prefix_length(text: &str) -> Option<u8> {
+    let length: u8 = text.parse().ok()?;
+    (length.to_string() == text).then_some(length)
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.prefix_len() == self.0.max_prefix_len() {
             write!(f, "{}", self.0.addr())
         } else {
@@ -94,6 +103,10 @@ mod tests {
             "",
             "192.0.2.7/24",
             "192.0.2.0/33",
+            "192.0.2.0/024",
+            "192.0.2.0/+24",
+            "192.0.2.00/24",
+            "192.0.2.0/",
             "192.0.2",
             "host",
             "::1%eth0",

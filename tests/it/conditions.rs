@@ -256,56 +256,62 @@ fn a_large_file_with_more_than_its_link_allows_breaks_visibly() {
     assert_eq!(get(&server.link(enough)).rows().len(), 400_001);
 }
 
-#[test]
-fn a_child_key_signs_inside_its_scope_alone() {
-    let server = TestServer::start();
+const SCOPE: &str = "export=numbers&user_prefix=tenant7%3A";
+
+fn child_key() -> String {
     let parent = Keyring::parse(SIGNING_KEY).unwrap();
-    let exports = ["numbers".to_owned()];
-    let scope = Scope::new(&exports, Some("tenant7:"), &[]).unwrap();
-    let child_key = generate_child(&parent, "t1", &scope).unwrap();
-    let child = Keyring::parse(&child_key).unwrap();
-    let link = |export: &str, user: &str| Link {
+    let scope = Scope::parse(SCOPE).unwrap();
+    generate_child(&parent, "t1", &scope).unwrap().to_string()
+}
+
+fn link(export: &str, user: &str, now: u64) -> Link {
+    Link {
         export: export.into(),
         format: Format::Csv,
         user: UserId::parse(user).unwrap(),
         id: Uuid::nil(),
-        issued: server.now(),
-        expires: server.now() + 60,
+        issued: now,
+        expires: now + 60,
         conditions: Default::default(),
         filename: None,
         claims: Default::default(),
         options: Default::default(),
         filters: vec![("n".into(), "3".into())],
-    };
-    for seal in [Seal::Open, Seal::Sealed] {
-        let target = sign(&link("numbers", "tenant7:alice"), &child, seal).unwrap();
-        let answer = server.call("GET", &target).send();
-        assert_eq!(answer.rows().len(), 4, "{}", answer.text());
-        assert!(sign(&link("numbers", "tenant8:alice"), &child, seal).is_err());
-        assert!(sign(&link("orders", "tenant7:alice"), &child, seal).is_err());
     }
-
-    // Whoever writes another signer, without the check.
-    let target = sign(&link("numbers", "tenant7:alice"), &child, Seal::Open).unwrap();
-    let wider = target
-        .replace("tenant7%253A", "tenant8%253A")
-        .replace("tenant7%3A", "tenant8%3A");
-    assert_ne!(target, wider);
-    let answer = server.call("GET", &wider).send();
-    assert_eq!(answer.problem(), (403, "bad-signature".into()));
-    let without_a_check = target.replace("rl_user=tenant7%3Aalice", "rl_user=bob");
-    let outside = signed_again(&without_a_check, &child_key);
-    let answer = server.call("GET", &outside).send();
-    assert_eq!(answer.problem(), (403, "outside-scope".into()));
 }
 
-/// A link as someone signs it who holds a child key and does not care for its scope.
-fn signed_again(target: &str, child_key: &str) -> String {
-    let (path, query) = target.split_once('?').unwrap();
+/// The target of a link as someone signs it who holds a child key and does not care for its scope.
+pub fn link_outside_its_scope(now: u64) -> String {
+    let key = child_key();
+    let inside = link("numbers", "tenant7:alice", now);
+    let inside = sign(&inside, &Keyring::parse(&key).unwrap(), Seal::Open).unwrap();
+    let outside = inside.replace("rl_user=tenant7%3Aalice", "rl_user=bob");
+    let (path, query) = outside.split_once('?').unwrap();
     let query = query.rsplit_once("&rl_signature=").unwrap().0;
-    let secret = BASE64.decode(child_key.split(':').nth(1).unwrap()).unwrap();
+    let secret = BASE64.decode(key.split(':').nth(1).unwrap()).unwrap();
     let mut mac = Hmac::<Sha256>::new_from_slice(&secret).unwrap();
     mac.update(format!("ROWLINK1-HMAC-SHA256\n{path}\n{query}").as_bytes());
     let signature = hex::encode(mac.finalize().into_bytes());
     format!("{path}?{query}&rl_signature={signature}")
+}
+
+#[test]
+fn a_child_key_signs_inside_its_scope_alone() {
+    let server = TestServer::start();
+    let now = server.now();
+    let child = Keyring::parse(&child_key()).unwrap();
+    let inside = link("numbers", "tenant7:alice", now);
+    for seal in [Seal::Open, Seal::Sealed] {
+        let target = sign(&inside, &child, seal).unwrap();
+        let answer = server.call("GET", &target).send();
+        assert_eq!(answer.rows().len(), 4, "{}", answer.text());
+        assert!(sign(&link("numbers", "tenant8:alice", now), &child, seal).is_err());
+        assert!(sign(&link("orders", "tenant7:alice", now), &child, seal).is_err());
+    }
+    let target = sign(&inside, &child, Seal::Open).unwrap();
+    let wider = target.replace("tenant7", "tenant8");
+    let answer = server.call("GET", &wider).send();
+    assert_eq!(answer.problem(), (403, "bad-signature".into()));
+    let answer = server.call("GET", &link_outside_its_scope(now)).send();
+    assert_eq!(answer.problem(), (403, "outside-scope".into()));
 }

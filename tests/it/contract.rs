@@ -13,6 +13,7 @@ use rowlink::link::{Keyring, Link, Revocations, Seal, UserId, sign};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::conditions::link_outside_its_scope;
 use crate::harness::command::run;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
@@ -238,6 +239,15 @@ fn every_documented_status_and_code_really_occurs() {
     let watermark = Revocations::parse("issued_before = 2100-01-01T00:00:00Z").unwrap();
     revoked.service.exporter.set_revocations(watermark);
     call("GET", file, Call::new("GET", revoked.link(orders.clone())));
+
+    for condition in [json!({"ip": "192.0.2.7"}), json!({"max_rows": 1})] {
+        let mut request = json!({"export": "numbers", "format": "csv", "filters": {"n": 3}});
+        let condition = condition.as_object().unwrap().clone();
+        request.as_object_mut().unwrap().extend(condition);
+        call("GET", file, Call::new("GET", server.link(request)));
+    }
+    let outside = link_outside_its_scope(server.now());
+    call("GET", file, server.call("GET", &outside));
 
     let mut silent = Deployment::over(sqlite_url(&database), crate::harness::exports());
     let nobody = JwtKey::KeySetUrl("http://127.0.0.1:9/keys".into());

@@ -33,6 +33,7 @@ mod postgres;
 mod postgres_server;
 mod real_data;
 mod replicas;
+mod rotation;
 mod sizes;
 mod soak;
 mod source_conformance;

@@ -29,6 +29,15 @@ export interface LinkRequest {
   };
   xlsx?: { compact?: boolean };
   user?: string;
+  /** When the link begins to be valid: `2026-01-31T10:00:00Z`. */
+  not_before?: string;
+  /** The address or network that the link works from. */
+  ip?: string;
+  /** A larger file is refused, or breaks; it is never cut to fit. */
+  max_rows?: number;
+  max_bytes?: number;
+  /** The URL hides what the link says. */
+  seal?: boolean;
 }
 
 /** A signed link. Whoever has the URL has the file, until it expires. */

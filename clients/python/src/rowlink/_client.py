@@ -75,12 +75,19 @@ class Rowlink:
         csv: Mapping[str, Any] | None = None,
         xlsx: Mapping[str, Any] | None = None,
         user: str | None = None,
+        not_before: datetime | None = None,
+        ip: str | None = None,
+        max_rows: int | None = None,
+        max_bytes: int | None = None,
+        seal: bool | None = None,
     ) -> Link:
         """Issues a link. Raises `Problem` where that is refused.
 
         With `end_line`, a CSV ends with a proof that it is whole, which `download` checks and takes off.
         With `length="exact"` it comes with its length, for a progress in percent, and is read twice by the server.
         With `estimate`, the link says about how large the file will be.
+        With `ip`, it works from an address or a network alone; with `max_rows` and `max_bytes`, a larger file is
+        refused, or breaks. With `seal`, its URL hides all of this. `not_before` has a time zone.
         """
         body = {
             "export": export,
@@ -96,6 +103,11 @@ class Rowlink:
             "csv": csv,
             "xlsx": xlsx,
             "user": user,
+            "not_before": not_before,
+            "ip": ip,
+            "max_rows": max_rows,
+            "max_bytes": max_bytes,
+            "seal": seal,
         }
         answer = self._ask("POST", "/v1/links", body)
         return Link(**{name: answer[name] for name in Link.__dataclass_fields__ if name in answer})

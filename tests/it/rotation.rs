@@ -1,0 +1,162 @@
+//! Signing keys that change every second under load, over three processes that read them by signal and by watching.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::process::{FAR_FUTURE, PUBLIC_URL, Rowlink};
+use crate::harness::replicas::Replicas;
+use crate::harness::{Call, Stop, token_for};
+use crate::replicas::keygen;
+
+/// A replica that only watches its file reads it within a second; and a busy machine is late.
+const OVERLAP: usize = 4;
+const THREADS: usize = 4;
+const REQUESTS_PER_SECOND: u32 = 500;
+
+/// The key file at a second: the key that signs, those to come, and those whose links are still about.
+fn keys_at(second: usize, keys: &[String]) -> String {
+    let to_come = second + 1..(second + 1 + OVERLAP).min(keys.len());
+    let gone_by = second.saturating_sub(OVERLAP)..second;
+    let all = [second].into_iter().chain(to_come).chain(gone_by);
+    all.map(|index| format!("{}\n", keys[index])).collect()
+}
+
+/// What the load saw.
+#[derive(Default)]
+struct Seen {
+    requests: AtomicUsize,
+    refused: Mutex<Vec<String>>,
+}
+
+impl Seen {
+    /// Issues on one replica and follows on another.
+    fn pair(&self, agent: &ureq::Agent, from: &Rowlink, to: &Rowlink, token: &str) {
+        match issue(agent, from, token, 10) {
+            Ok(url) => {
+                let url = url.replacen(PUBLIC_URL, to.origin(), 1);
+                let status = agent.get(&url).call().unwrap().status().as_u16();
+                if status != 200 {
+                    self.refused
+                        .lock()
+                        .unwrap()
+                        .push(format!("{status}: {url}"));
+                }
+            }
+            Err(said) => self.refused.lock().unwrap().push(said),
+        }
+        self.requests.fetch_add(2, Ordering::SeqCst);
+    }
+}
+
+fn issue(agent: &ureq::Agent, from: &Rowlink, token: &str, seconds: u64) -> Result<String, String> {
+    let request =
+        json!({"export": "numbers", "format": "csv", "filters": {"n": 3}, "expires_in": seconds});
+    let call = agent.post(format!("{}/v1/links", from.origin()));
+    let call = call.header("authorization", format!("Bearer {token}"));
+    let mut answer = call.send(request.to_string()).unwrap();
+    let text = answer.body_mut().read_to_string().unwrap();
+    let said: Value = serde_json::from_str(&text).unwrap();
+    said["url"].as_str().map(str::to_owned).ok_or(text)
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .build()
+        .into()
+}
+
+/// Rotates every second; returns how many requests there were and how many links of retired keys were refused.
+fn rotate_every_second(seconds: usize) -> (usize, usize) {
+    let keys: Vec<String> = (0..=seconds)
+        .map(|second| keygen(&format!("s{second}")))
+        .collect();
+    let replicas = Replicas::start();
+    for index in 0..3 {
+        replicas.give_keys(index, &keys_at(0, &keys));
+        replicas.get(index).reload();
+    }
+    let token = token_for(&json!({"sub": "alice", "exp": FAR_FUTURE}));
+    let (seen, stopped) = (Seen::default(), AtomicBool::new(false));
+    let mut links: Vec<String> = Vec::new();
+    let mut retired = 0;
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (seen, stopped, replicas, token) = (&seen, &stopped, &replicas, &token);
+            scope.spawn(move || {
+                let agent = agent();
+                let every = Duration::from_secs(2) * THREADS as u32 / REQUESTS_PER_SECOND;
+                let mut next = Instant::now();
+                for round in thread.. {
+                    if stopped.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    let (from, to) = (round % 3, (round + 1 + round / 3 % 2) % 3);
+                    seen.pair(&agent, replicas.get(from), replicas.get(to), token);
+                    next += every;
+                    // The rate is what is asked for: a pause here is no wait for something to happen.
+                    thread::sleep(next.saturating_duration_since(Instant::now()));
+                }
+            });
+        }
+        let _stop = Stop(&stopped);
+        let begun = Instant::now();
+        for second in 1..=seconds {
+            thread::sleep(
+                (begun + Duration::from_secs(second as u64))
+                    .saturating_duration_since(Instant::now()),
+            );
+            for index in 0..3 {
+                replicas.give_keys(index, &keys_at(second, &keys));
+                if (second + index) % 2 == 0 {
+                    replicas.get(index).reload();
+                }
+            }
+            links.push(issue(&agent(), replicas.get(second % 3), &token, 600).unwrap());
+            // Long enough after its key was dropped that every replica has read that.
+            let Some(old) = second.checked_sub(2 * OVERLAP + 1) else {
+                continue;
+            };
+            for replica in replicas.all() {
+                let url = links[old].replacen(PUBLIC_URL, replica.origin(), 1);
+                let refused = Call::new("GET", url).send().problem();
+                assert_eq!(refused, (403, "bad-signature".to_owned()));
+                retired += 1;
+            }
+        }
+    });
+    let refused = seen.refused.into_inner().unwrap();
+    assert!(
+        refused.is_empty(),
+        "{} refused: {:?}",
+        refused.len(),
+        refused.first()
+    );
+    (seen.requests.into_inner(), retired)
+}
+
+#[test]
+fn keys_that_change_every_second_refuse_no_link_and_none_outlives_its_key() {
+    let (requests, retired) = rotate_every_second(12);
+    println!(
+        "12 rotations, {requests} requests, 0 refused; {retired} links of retired keys, all refused"
+    );
+    assert!(requests > 200 && retired > 6);
+}
+
+#[test]
+#[ignore = "`make e2e`"]
+fn keys_that_change_every_second_for_a_minute_at_five_hundred_requests_a_second() {
+    let (requests, retired) = rotate_every_second(60);
+    println!(
+        "60 rotations, {requests} requests, 0 refused; {retired} links of retired keys, all refused"
+    );
+    assert!(
+        requests >= 27_000,
+        "the load was not what it says: {requests}"
+    );
+}
