@@ -9,10 +9,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"sort"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 const (
@@ -61,11 +64,22 @@ func Mint(publicURL, key string, link Link) (string, error) {
 			return "", err
 		}
 	}
-	if length := len(link.User); length < 1 || length > 256 {
-		return "", errors.New("user: expected 1 to 256 bytes")
+	checks := []struct {
+		field string
+		fits  bool
+	}{
+		{"export", exportName.MatchString(link.Export)},
+		{"format", formatName.MatchString(link.Format)},
+		{"user", isText(link.User)},
+		{"expires in", link.ExpiresIn >= time.Second},
+		{"not before", link.NotBefore.IsZero() || link.NotBefore.Unix() >= 0},
+		{"max rows", link.MaxRows >= 0},
+		{"max bytes", link.MaxBytes >= 0},
 	}
-	if link.ExpiresIn < time.Second {
-		return "", errors.New("expires in: expected at least 1 second")
+	for _, check := range checks {
+		if !check.fits {
+			return "", unfit(check.field)
+		}
 	}
 
 	issued := link.Issued.Unix()
@@ -96,14 +110,20 @@ func Mint(publicURL, key string, link Link) (string, error) {
 		reserve("filename", link.Filename)
 	}
 	for name, value := range link.Claims {
+		if !claimName.MatchString(name) || !isText(value) {
+			return "", unfit("claims." + name)
+		}
 		reserve("claim."+name, value)
 	}
 	for name, value := range link.Options {
+		if !optionName.MatchString(name) {
+			return "", unfit("options." + name)
+		}
 		reserve(name, value)
 	}
 	for name, values := range link.Filters {
-		if strings.HasPrefix(name, "rl_") {
-			return "", fmt.Errorf("filters.%s: names that start with rl_ are reserved", name)
+		if name == "" || strings.HasPrefix(name, "rl_") {
+			return "", unfit("filters." + name)
 		}
 		for _, value := range values {
 			pairs = append(pairs, encoded(name, value))
@@ -117,9 +137,26 @@ func Mint(publicURL, key string, link Link) (string, error) {
 	signature := hex.EncodeToString(mac.Sum(nil))
 	url := strings.TrimSuffix(publicURL, "/") + path + "?" + query + "&rl_signature=" + signature
 	if len(url) > urlBytesMax {
-		return "", fmt.Errorf("url: %d bytes long, expected at most %d", len(url), urlBytesMax)
+		return "", unfit("url")
 	}
 	return url, nil
+}
+
+var (
+	keyLine    = regexp.MustCompile(`^([A-Za-z0-9_-]{1,16}):([A-Za-z0-9+/]+)=*(?::([^\s,:]+))?$`)
+	exportName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	formatName = regexp.MustCompile(`^[a-z0-9]+$`)
+	claimName  = regexp.MustCompile(`^[A-Za-z0-9_]{1,64}$`)
+	optionName = regexp.MustCompile(`^(columns|timezone|end_line|length|(csv|xlsx)\.[a-z_]+)$`)
+)
+
+// Says nothing of the value, which may be a secret.
+func unfit(field string) error {
+	return errors.New(field + ": no link can have this")
+}
+
+func isText(text string) bool {
+	return len(text) >= 1 && len(text) <= 256 && utf8.ValidString(text) && strings.IndexFunc(text, unicode.IsControl) < 0
 }
 
 type pair struct{ name, value string }
@@ -159,18 +196,15 @@ func encode(text string) string {
 
 // The id and the bytes of a key, and for a child key its scope.
 func parseKey(line string) (id string, secret []byte, scope string, err error) {
-	parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-	if len(parts) > 1 {
-		secret, err = base64.RawStdEncoding.DecodeString(strings.TrimRight(parts[1], "="))
+	parts := keyLine.FindStringSubmatch(strings.TrimSpace(line))
+	if parts == nil {
+		return "", nil, "", unfit("key")
 	}
+	secret, err = base64.RawStdEncoding.DecodeString(parts[2])
 	if err != nil || len(secret) < keyBytesMin {
-		// Says nothing of what is in it.
-		return "", nil, "", fmt.Errorf("key: expected `id:base64` of at least %d bytes", keyBytesMin)
+		return "", nil, "", unfit("key")
 	}
-	if len(parts) == 3 {
-		scope = parts[2]
-	}
-	return parts[0], secret, scope, nil
+	return parts[1], secret, parts[3], nil
 }
 
 // RFC 9562, section 5.7.

@@ -10,6 +10,8 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.UUID;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
@@ -27,15 +29,13 @@ public final class Rowlink {
     /** {@code key} is the line that {@code rowlink keygen} prints. */
     public Rowlink(String publicUrl, String key) {
         this.publicUrl = publicUrl.replaceFirst("/$", "");
-        String[] parts = key.strip().split(":", 3);
-        byte[] decoded = parts.length > 1 ? decode(parts[1]) : new byte[0];
-        if (decoded.length < KEY_BYTES_MIN) {
-            // Says nothing of what is in it.
-            throw new IllegalArgumentException("key: expected `id:base64` of at least 32 bytes");
-        }
-        keyId = parts[0];
+        Matcher parts = KEY_LINE.matcher(key.strip());
+        check("key", parts.matches() && parts.group(2).length() % 4 != 1);
+        byte[] decoded = Base64.getDecoder().decode(parts.group(2));
+        check("key", decoded.length >= KEY_BYTES_MIN);
+        keyId = parts.group(1);
         secret = new SecretKeySpec(decoded, "HmacSHA256");
-        scope = parts.length > 2 ? parts[2] : null;
+        scope = parts.group(3);
     }
 
     /**
@@ -72,13 +72,12 @@ public final class Rowlink {
     /** The URL of a file. */
     public String mint(Link link) {
         Duration expiresIn = link.expiresIn == null ? Duration.ofMinutes(1) : link.expiresIn;
-        int userBytes = link.user.getBytes(StandardCharsets.UTF_8).length;
-        if (userBytes < 1 || userBytes > 256) {
-            throw new IllegalArgumentException("user: expected 1 to 256 bytes");
-        }
-        if (expiresIn.toSeconds() < 1) {
-            throw new IllegalArgumentException("expiresIn: expected at least 1 second");
-        }
+        check("export", EXPORT_NAME.matcher(link.export).matches());
+        check("format", FORMAT_NAME.matcher(link.format).matches());
+        check("user", isText(link.user));
+        check("expiresIn", expiresIn.toSeconds() >= 1);
+        check("maxRows", link.maxRows == null || link.maxRows >= 1);
+        check("maxBytes", link.maxBytes == null || link.maxBytes >= 1);
         long issued = (link.issued == null ? Instant.now() : link.issued).getEpochSecond();
         List<Pair> pairs = new ArrayList<>();
         reserve(pairs, "user", link.user);
@@ -92,12 +91,16 @@ public final class Rowlink {
         reserve(pairs, "max_rows", link.maxRows);
         reserve(pairs, "max_bytes", link.maxBytes);
         reserve(pairs, "filename", link.filename);
-        orEmpty(link.claims).forEach((name, value) -> reserve(pairs, "claim." + name, value));
-        orEmpty(link.options).forEach((name, value) -> reserve(pairs, name, value));
+        orEmpty(link.claims).forEach((name, value) -> {
+            check("claims." + name, CLAIM_NAME.matcher(name).matches() && isText(value));
+            reserve(pairs, "claim." + name, value);
+        });
+        orEmpty(link.options).forEach((name, value) -> {
+            check("options." + name, OPTION_NAME.matcher(name).matches());
+            reserve(pairs, name, value);
+        });
         orEmpty(link.filters).forEach((name, values) -> {
-            if (name.startsWith("rl_")) {
-                throw new IllegalArgumentException("filters." + name + ": names that start with rl_ are reserved");
-            }
+            check("filters." + name, !name.isEmpty() && !name.startsWith("rl_"));
             values.forEach(value -> pairs.add(new Pair(encode(name), encode(value))));
         });
 
@@ -105,10 +108,28 @@ public final class Rowlink {
         String path = "/v1/exports/" + link.export + "." + link.format;
         String signature = sign("ROWLINK1-HMAC-SHA256\n" + path + "\n" + query);
         String url = publicUrl + path + "?" + query + "&rl_signature=" + signature;
-        if (url.length() > URL_BYTES_MAX) {
-            throw new IllegalArgumentException("url: " + url.length() + " bytes long, expected at most 4096");
-        }
+        check("url", url.length() <= URL_BYTES_MAX);
         return url;
+    }
+
+    private static final Pattern KEY_LINE =
+            Pattern.compile("([A-Za-z0-9_-]{1,16}):([A-Za-z0-9+/]+)=*(?::([^\\s,:]+))?");
+    private static final Pattern EXPORT_NAME = Pattern.compile("[A-Za-z0-9_-]{1,64}");
+    private static final Pattern FORMAT_NAME = Pattern.compile("[a-z0-9]+");
+    private static final Pattern CLAIM_NAME = Pattern.compile("[A-Za-z0-9_]{1,64}");
+    private static final Pattern OPTION_NAME =
+            Pattern.compile("columns|timezone|end_line|length|(csv|xlsx)\\.[a-z_]+");
+
+    /** Says nothing of the value, which may be a secret. */
+    private static void check(String field, boolean fits) {
+        if (!fits) {
+            throw new IllegalArgumentException(field + ": no link can have this");
+        }
+    }
+
+    private static boolean isText(String text) {
+        int bytes = text.getBytes(StandardCharsets.UTF_8).length;
+        return bytes >= 1 && bytes <= 256 && text.codePoints().noneMatch(Character::isISOControl);
     }
 
     /** Sorted by name, then by value: what is left after encoding is ASCII. */
@@ -148,14 +169,6 @@ public final class Rowlink {
             return HexFormat.of().formatHex(mac.doFinal(text.getBytes(StandardCharsets.UTF_8)));
         } catch (GeneralSecurityException error) {
             throw new IllegalStateException("every Java platform has HmacSHA256", error);
-        }
-    }
-
-    private static byte[] decode(String base64) {
-        try {
-            return Base64.getDecoder().decode(base64);
-        } catch (IllegalArgumentException error) {
-            return new byte[0];
         }
     }
 

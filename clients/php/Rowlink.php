@@ -19,22 +19,25 @@ final class Rowlink
     public function __construct(string $publicUrl, #[SensitiveParameter] string $key)
     {
         $this->publicUrl = rtrim($publicUrl, '/');
-        $parts = explode(':', trim($key), 3);
-        $secret = base64_decode($parts[1] ?? '', true);
-        if ($secret === false || strlen($secret) < self::KEY_BYTES_MIN) {
-            // Says nothing of what is in it.
-            throw new InvalidArgumentException('key: expected `id:base64` of at least 32 bytes');
-        }
-        $this->keyId = $parts[0];
-        $this->secret = $secret;
-        $this->scope = $parts[2] ?? null;
+        $line = '~^([A-Za-z0-9_-]{1,16}):([A-Za-z0-9+/]+)=*(?::([^\s,:]+))?$~D';
+        self::check('key', preg_match($line, trim($key), $parts) === 1);
+        $this->keyId = $parts[1];
+        $this->secret = (string) base64_decode($parts[2], true);
+        self::check('key', strlen($this->secret) >= self::KEY_BYTES_MIN);
+        $this->scope = $parts[3] ?? null;
+    }
+
+    /** Without the key. */
+    public function __debugInfo(): array
+    {
+        return ['publicUrl' => $this->publicUrl, 'keyId' => $this->keyId];
     }
 
     /**
      * The URL of a file for `$user`. Times are Unix seconds.
      *
      * @param int $expiresIn seconds from `$issued`, which is now
-     * @param array<string, string|list<string>> $filters
+     * @param array<string, scalar|list<scalar>> $filters
      * @param array<string, string> $claims
      * @param array<string, string> $options as the link names them, without `rl_`: `['csv.delimiter' => ';']`
      * @param string|null $ip the address or network it works from
@@ -55,13 +58,14 @@ final class Rowlink
         ?int $issued = null,
         ?string $linkId = null,
     ): string {
-        if ($user === '' || strlen($user) > 256) {
-            throw new InvalidArgumentException('user: expected 1 to 256 bytes');
-        }
-        if ($expiresIn < 1) {
-            throw new InvalidArgumentException('expiresIn: expected at least 1 second');
-        }
         $issued ??= time();
+        self::check('export', preg_match('~^[A-Za-z0-9_-]{1,64}$~D', $export) === 1);
+        self::check('format', preg_match('~^[a-z0-9]+$~D', $format) === 1);
+        self::check('user', self::isText($user));
+        self::check('expiresIn', $expiresIn >= 1);
+        self::check('notBefore', ($notBefore ?? 0) >= 0);
+        self::check('maxRows', ($maxRows ?? 1) >= 1);
+        self::check('maxBytes', ($maxBytes ?? 1) >= 1);
         $reserved = [
             'user' => $user,
             'link' => $linkId ?? self::uuid7(),
@@ -74,23 +78,24 @@ final class Rowlink
             'max_rows' => $maxRows,
             'max_bytes' => $maxBytes,
             'filename' => $filename,
-            ...$options,
         ];
-        foreach ($claims as $name => $value) {
-            $reserved["claim.$name"] = $value;
-        }
         $pairs = [];
-        foreach ($reserved as $name => $value) {
-            if ($value !== null) {
-                $pairs[] = self::encoded("rl_$name", (string) $value);
-            }
+        foreach (array_filter($reserved, fn ($value) => $value !== null) as $name => $value) {
+            $pairs[] = self::encoded("rl_$name", (string) $value);
+        }
+        foreach ($claims as $name => $value) {
+            self::check("claims.$name", preg_match('~^[A-Za-z0-9_]{1,64}$~D', (string) $name) && self::isText($value));
+            $pairs[] = self::encoded("rl_claim.$name", $value);
+        }
+        foreach ($options as $name => $value) {
+            $known = '~^(columns|timezone|end_line|length|(csv|xlsx)\.[a-z_]+)$~D';
+            self::check("options.$name", preg_match($known, (string) $name) === 1);
+            $pairs[] = self::encoded("rl_$name", self::text($value));
         }
         foreach ($filters as $name => $values) {
-            if (str_starts_with((string) $name, 'rl_')) {
-                throw new InvalidArgumentException("filters.$name: names that start with rl_ are reserved");
-            }
-            foreach ((array) $values as $value) {
-                $pairs[] = self::encoded((string) $name, (string) $value);
+            self::check("filters.$name", $name !== '' && !str_starts_with((string) $name, 'rl_'));
+            foreach (is_array($values) ? $values : [$values] as $value) {
+                $pairs[] = self::encoded((string) $name, self::text($value));
             }
         }
 
@@ -100,10 +105,26 @@ final class Rowlink
         $path = "/v1/exports/$export.$format";
         $signature = hash_hmac('sha256', "ROWLINK1-HMAC-SHA256\n$path\n$query", $this->secret);
         $url = "$this->publicUrl$path?$query&rl_signature=$signature";
-        if (strlen($url) > self::URL_BYTES_MAX) {
-            throw new LengthException('url: ' . strlen($url) . ' bytes long, expected at most 4096');
-        }
+        self::check('url', strlen($url) <= self::URL_BYTES_MAX);
         return $url;
+    }
+
+    /** Says nothing of the value, which may be a secret. */
+    private static function check(string $field, bool $fits): void
+    {
+        if (!$fits) {
+            throw new InvalidArgumentException("$field: no link can have this");
+        }
+    }
+
+    private static function isText(string $text): bool
+    {
+        return $text !== '' && strlen($text) <= 256 && preg_match('~\A[^\x00-\x1F\x7F\x{80}-\x{9F}]+\z~u', $text) === 1;
+    }
+
+    private static function text(string|int|float|bool $value): string
+    {
+        return is_bool($value) ? ($value ? 'true' : 'false') : (string) $value;
     }
 
     /** @return array{string, string} */

@@ -11,10 +11,12 @@ class Rowlink
   # +key+ is the line that `rowlink keygen` prints.
   def initialize(public_url, key)
     @public_url = public_url.chomp("/")
-    @key_id, secret, @scope = key.strip.split(":", 3)
-    @secret = decode(secret.to_s)
-    # Says nothing of what is in it.
-    raise ArgumentError, "key: expected `id:base64` of at least 32 bytes" if @secret.bytesize < KEY_BYTES_MIN
+    parts = %r{\A([A-Za-z0-9_-]{1,16}):([A-Za-z0-9+/]+)=*(?::([^\s,:]+))?\z}.match(key.strip)
+    check("key", parts)
+    @key_id, secret, @scope = parts.captures
+    check("key", secret.length % 4 != 1)
+    @secret = (secret + "=" * (-secret.length % 4)).unpack1("m0")
+    check("key", @secret.bytesize >= KEY_BYTES_MIN)
   end
 
   # Without the key.
@@ -25,20 +27,32 @@ class Rowlink
   # array.
   def mint(export, format, user:, expires_in: 60, filters: {}, claims: {}, options: {}, filename: nil,
            not_before: nil, ip: nil, max_rows: nil, max_bytes: nil, issued: nil, link_id: nil)
-    raise ArgumentError, "user: expected 1 to 256 bytes" unless (1..256).cover?(user.bytesize)
-    raise ArgumentError, "expires_in: expected at least 1 second" if expires_in < 1
-
     issued ||= Time.now.to_i
+    check("export", /\A[A-Za-z0-9_-]{1,64}\z/.match?(export))
+    check("format", /\A[a-z0-9]+\z/.match?(format))
+    check("user", text?(user))
+    check("expires_in", whole?(expires_in, 1))
+    check("issued", whole?(issued, 0))
+    check("not_before", not_before.nil? || whole?(not_before, 0))
+    check("max_rows", max_rows.nil? || whole?(max_rows, 1))
+    check("max_bytes", max_bytes.nil? || whole?(max_bytes, 1))
     reserved = {
       "user" => user, "link" => link_id || uuid7, "issued" => issued, "expires" => issued + expires_in,
       "key" => @key_id, "scope" => @scope, "not_before" => not_before, "ip" => ip, "max_rows" => max_rows,
-      "max_bytes" => max_bytes, "filename" => filename, **claims.transform_keys { |name| "claim.#{name}" }, **options
+      "max_bytes" => max_bytes, "filename" => filename
     }
     pairs = reserved.compact.map { |name, value| ["rl_#{name}", value] }
+    claims.each do |name, value|
+      check("claims.#{name}", /\A[A-Za-z0-9_]{1,64}\z/.match?(name) && text?(value))
+      pairs << ["rl_claim.#{name}", value]
+    end
+    options.each do |name, value|
+      check("options.#{name}", /\A(columns|timezone|end_line|length|(csv|xlsx)\.[a-z_]+)\z/.match?(name))
+      pairs << ["rl_#{name}", value]
+    end
     filters.each do |name, values|
-      raise ArgumentError, "filters.#{name}: names that start with rl_ are reserved" if name.start_with?("rl_")
-
-      Array(values).each { |value| pairs << [name, value] }
+      check("filters.#{name}", !name.empty? && !name.start_with?("rl_"))
+      (values.is_a?(Array) ? values : [values]).compact.each { |value| pairs << [name, value] }
     end
 
     # Sorted by name, then by value: what is left after encoding is ASCII.
@@ -46,22 +60,28 @@ class Rowlink
     path = "/v1/exports/#{export}.#{format}"
     signature = OpenSSL::HMAC.hexdigest("SHA256", @secret, "ROWLINK1-HMAC-SHA256\n#{path}\n#{query}")
     url = "#{@public_url}#{path}?#{query}&rl_signature=#{signature}"
-    raise ArgumentError, "url: #{url.bytesize} bytes long, expected at most #{URL_BYTES_MAX}" if url.bytesize > URL_BYTES_MAX
-
+    check("url", url.bytesize <= URL_BYTES_MAX)
     url
   end
 
   private
 
-  # RFC 3986: what is not unreserved becomes %HH.
-  def encode(text)
-    text.b.gsub(/[^A-Za-z0-9\-._~]/n) { |byte| format("%%%02X", byte.ord) }
+  # Says nothing of the value, which may be a secret.
+  def check(field, fits)
+    raise ArgumentError, "#{field}: no link can have this" unless fits
   end
 
-  def decode(base64)
-    (base64 + "=" * (-base64.length % 4)).unpack1("m0")
-  rescue ArgumentError
-    ""
+  def text?(text)
+    (1..256).cover?(text.bytesize) && !text.encode("UTF-8").match?(/\p{Cntrl}/)
+  end
+
+  def whole?(number, least)
+    number.is_a?(Integer) && number >= least
+  end
+
+  # RFC 3986: what is not unreserved becomes %HH.
+  def encode(text)
+    text.encode("UTF-8").b.gsub(/[^A-Za-z0-9\-._~]/n) { |byte| format("%%%02X", byte.ord) }
   end
 
   # RFC 9562, section 5.7.

@@ -1,7 +1,9 @@
 //! `rowlink export`: the same file without HTTP, straight from the database into a file.
 
-use std::fs::Permissions;
+use std::fs::{self, File, Permissions};
+use std::future::pending;
 use std::io::{self, IsTerminal as _, Write};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,12 +11,13 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use tempfile::NamedTempFile;
-use tokio::signal::ctrl_c;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::load::{read_export, sources};
 use super::request::Wanted;
-use super::sign::faults_of;
+use super::sign::{faults_of, lines_of};
 use super::{Faults, lines, one, system_clock};
 use crate::auth::Caller;
 use crate::config::RowsConfig;
@@ -49,6 +52,9 @@ pub(super) async fn export(args: ExportArgs) -> Result<(), Faults> {
         &config.policy,
     )?;
     let catalog = read_export(&config.exports_dir, &request.export, &dialects(&sources))?;
+    for export in catalog.iter() {
+        export.check_claims(&claims).map_err(lines_of)?;
+    }
     let scopes = catalog.iter().filter_map(|export| export.scope.clone());
     // Whoever has the database's password may have every row of it.
     let caller = Caller {
@@ -65,12 +71,26 @@ pub(super) async fn export(args: ExportArgs) -> Result<(), Faults> {
     let now = system_clock()();
     let issued = exporter.issue(&caller, request, now, Uuid::now_v7());
     let issued = issued.map_err(|error| faults_of(&error))?;
+    let to = Destination::of(args.output)?;
     let written = tokio::select! {
-        written = write(&exporter, &issued, args.output.as_deref(), to_terminal) => written,
-        _ = ctrl_c() => Err(one("interrupted: nothing is left of the file")),
+        written = write(&exporter, &issued, to, to_terminal) => written,
+        name = stopped() => Err(one(format!("stopped by {name}: the file is not whole"))),
     };
     exporter.close().await;
     written
+}
+
+/// Comes with the name of the signal that asks us to end.
+async fn stopped() -> &'static str {
+    let arrives = async |kind| match signal(kind) {
+        Ok(mut signals) => signals.recv().await,
+        Err(_) => pending().await,
+    };
+    tokio::select! {
+        _ = arrives(SignalKind::interrupt()) => "SIGINT",
+        _ = arrives(SignalKind::terminate()) => "SIGTERM",
+        _ = arrives(SignalKind::hangup()) => "SIGHUP",
+    }
 }
 
 /// The way to the rows leads over a verified link, here too. Nobody ever sees this one.
@@ -82,12 +102,18 @@ fn one_time_keyring() -> Result<Keyring, Faults> {
 async fn write(
     exporter: &Exporter,
     issued: &IssuedLink,
-    output: Option<&Path>,
+    to: Destination,
     to_terminal: bool,
 ) -> Result<(), Faults> {
     let link = &issued.link;
     let query = issued.url.split_once('?').map_or("", |(_, query)| query);
-    let accepted = exporter.accept(&link.export, link.format, query, link.issued, Client::None);
+    let accepted = exporter.accept(
+        &link.export,
+        link.format,
+        query,
+        link.issued,
+        Client::Unchecked,
+    );
     let download = match accepted {
         Ok(accepted) => exporter.open(accepted).await,
         Err(error) => Err(error),
@@ -98,47 +124,91 @@ async fn write(
     } else {
         Progress::shown()
     };
-    match output {
-        None => copy(download, &mut io::stdout().lock(), &progress).await,
-        Some(path) => {
-            let named = |fault: &dyn std::fmt::Display| one(format!("{}: {fault}", path.display()));
-            let mut file = beside(path).map_err(one)?;
-            copy(download, file.as_file_mut(), &progress).await?;
-            file.persist(path).map_err(|error| named(&error.error))?;
-            progress.say_whole(path);
+    match to {
+        Destination::Stream(stream) => copy(download, stream, &progress).await.map(drop),
+        Destination::File { path, part } => {
+            let part = copy(download, part, &progress).await?;
+            let named = |error: io::Error| one(format!("{}: {error}", path.display()));
+            // On the disk before it has its name, or a power cut leaves a short file under it.
+            part.as_file().sync_all().map_err(named)?;
+            part.persist(&path).map_err(|error| named(error.error))?;
+            progress.say_whole(&path);
             Ok(())
         }
     }
 }
 
-/// A file that is renamed to `path` once it is whole, and removed if it never is.
-fn beside(path: &Path) -> io::Result<NamedTempFile> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let name = path.file_name().unwrap_or_default();
-    tempfile::Builder::new()
-        .prefix(&format!(".{}.", name.to_string_lossy()))
-        .suffix(".part")
-        // As any new file: the umask takes from it.
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
+/// Where the bytes go.
+enum Destination {
+    /// To whoever reads: a pipe, a terminal, a device.
+    Stream(File),
+    /// Into a file that is renamed to `path` once it is whole, and removed if it never is.
+    File { path: PathBuf, part: NamedTempFile },
 }
 
-async fn copy(
+impl Destination {
+    fn of(output: Option<PathBuf>) -> Result<Destination, Faults> {
+        match output {
+            None => {
+                let stdout = io::stdout().as_fd().try_clone_to_owned();
+                Ok(Destination::Stream(stdout.map_err(one)?.into()))
+            }
+            Some(path) => {
+                let named = |error: io::Error| one(format!("{}: {error}", path.display()));
+                Destination::at(&path).map_err(named)
+            }
+        }
+    }
+
+    fn at(path: &Path) -> io::Result<Destination> {
+        // As any new file, from which the umask takes; or as the file that is there.
+        let mut permissions = Permissions::from_mode(0o666);
+        let mut path = path.to_owned();
+        match fs::metadata(&path) {
+            Ok(there) if there.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            // To rename over a device would be the end of it.
+            Ok(there) if !there.is_file() => {
+                let device = File::options().write(true).open(&path)?;
+                return Ok(Destination::Stream(device));
+            }
+            Ok(there) => {
+                permissions = there.permissions();
+                path = path.canonicalize()?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let part = tempfile::Builder::new()
+            .prefix(&format!(".{name}."))
+            .suffix(".part")
+            .permissions(permissions)
+            .tempfile_in(folder.unwrap_or(Path::new(".")));
+        // The path of the temporary file says nothing to anybody.
+        let part = part.map_err(|error| io::Error::from(error.kind()))?;
+        Ok(Destination::File { path, part })
+    }
+}
+
+/// Writes the whole file; gives back where to.
+async fn copy<W: Write + Send + 'static>(
     mut download: Download,
-    out: &mut impl Write,
+    mut out: W,
     progress: &Progress,
-) -> Result<(), Faults> {
+) -> Result<W, Faults> {
     loop {
         let next = download.next_chunk().await;
         let Some(chunk) = next.map_err(|error| one(causes(&error)))? else {
-            break;
+            return Ok(out);
         };
-        out.write_all(&chunk).map_err(one)?;
+        // Apart: whoever reads the pipe may take his time, and signals must be heard meanwhile.
+        let written = spawn_blocking(move || out.write_all(&chunk).map(|()| out));
+        out = written.await.map_err(one)?.map_err(one)?;
         progress.update(&download);
     }
-    out.flush().map_err(one)
 }
 
 /// What somebody who watches sees: nothing where the standard error is no terminal.

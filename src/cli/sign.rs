@@ -1,5 +1,6 @@
 //! `rowlink sign`: a link from a key alone, without a service.
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -7,7 +8,7 @@ use clap::Args;
 use super::load::{read_catalog, sources};
 use super::request::{Wanted, file_name};
 use super::{Faults, lines, moment, one, system_clock};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, FieldFault};
 use crate::config::{KeysConfig, RowsConfig};
 use crate::export::{IssueError, mint};
 use crate::link::{Conditions, FileName, Network};
@@ -70,8 +71,8 @@ pub(super) fn sign(args: SignArgs) -> Result<(), Faults> {
         &config.policy,
         now,
     );
-    println!("{}", url.map_err(|error| faults_of(&error))?);
-    Ok(())
+    let url = url.map_err(|error| faults_of(&error))?;
+    writeln!(io::stdout(), "{url}").map_err(one)
 }
 
 fn catalog(folder: PathBuf) -> Result<Catalog, Faults> {
@@ -91,10 +92,12 @@ fn catalog(folder: PathBuf) -> Result<Catalog, Faults> {
 /// A line for each field that does not fit.
 pub(super) fn faults_of(error: &IssueError) -> Faults {
     match error {
-        IssueError::Invalid(faults) => faults
-            .iter()
-            .map(|fault| format!("{}: {}", fault.field, fault.message))
-            .collect(),
+        IssueError::Invalid(faults) => lines_of(faults.clone()),
         other => one(other),
     }
+}
+
+pub(super) fn lines_of(faults: Vec<FieldFault>) -> Faults {
+    let line = |fault: &FieldFault| format!("{}: {}", fault.field, fault.message);
+    faults.iter().map(line).collect()
 }

@@ -1,7 +1,7 @@
 //! `rowlink verify`: why a link is good or bad, step by step.
 
 use std::fmt::Display;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::process::ExitCode;
 
@@ -9,9 +9,8 @@ use clap::Args;
 
 use super::{Faults, lines, moment, one, system_clock};
 use crate::config::KeysConfig;
+use crate::link::{Client, Inspection, Link, LinkError, Verifier, split_url};
 use crate::moment::rfc3339;
-
-use crate::link::{Client, Conditions, Inspection, Link, LinkError, Verifier, split_url};
 
 #[derive(Args)]
 pub(super) struct VerifyArgs {
@@ -25,10 +24,11 @@ pub(super) struct VerifyArgs {
     from: Option<IpAddr>,
 }
 
-/// What is checked, in this order, and what a link says at each.
-const STEPS: [&str; 6] = [
+/// What is checked, in this order.
+const STEPS: [&str; 7] = [
     "syntax",
     "signature",
+    "contents",
     "scope",
     "times",
     "address",
@@ -43,121 +43,43 @@ pub(super) fn verify(args: VerifyArgs) -> Result<ExitCode, Faults> {
         url => url.to_owned(),
     };
     let now = args.at.unwrap_or_else(|| system_clock()());
-    let client = args
-        .from
-        .map_or(Client::None, |address| Client::At(Some(address)));
+    let at = |address| Client::At(Some(address));
+    let client = args.from.map_or(Client::Unchecked, at);
     let verifier = Verifier {
         keyring: &config.keyring,
         revocations: &config.revocations,
         ttl_seconds_max: config.policy.ttl_seconds_max,
     };
-    let verdict = split_url(url.trim()).and_then(|(export, format, query)| {
-        let inspected = verifier.inspect(export, format, query)?;
+    let found = split_url(url.trim()).and_then(|(export, format, query)| {
+        let inspection = verifier.inspect(export, format, query)?;
         let verified = verifier.verify(export, format, query, now, client);
-        Ok((inspected, verified))
+        Ok((inspection, verified.err()))
     });
-    let (inspection, verdict) = match verdict {
-        Ok((inspection, verified)) => (Some(inspection), verified.err()),
-        Err(malformed) => (None, Some(LinkError::from(malformed))),
+    let mut report = Report::default();
+    let refusal = match found {
+        Ok((inspection, refusal)) => {
+            report.describe(&inspection, &config, now);
+            report.steps(refusal.as_ref(), args.from.is_some());
+            refusal
+        }
+        Err(malformed) => {
+            let refusal = LinkError::from(malformed);
+            report.refuse("syntax", &refusal);
+            Some(refusal)
+        }
     };
-    if let Some(inspection) = &inspection {
-        describe(inspection, &config, now);
-    }
-    report(verdict.as_ref(), args.from.is_some());
-    Ok(match verdict {
+    io::stdout().write_all(report.0.as_bytes()).map_err(one)?;
+    Ok(match refusal {
         None => ExitCode::SUCCESS,
         Some(_) => ExitCode::FAILURE,
     })
 }
 
-/// The parts of a link, and what its signature must be of.
-fn describe(inspection: &Inspection, config: &KeysConfig, now: u64) {
-    let known = config.keyring.key_ids().any(|id| id == inspection.key_id);
-    let known = if known {
-        ""
-    } else {
-        ", which is not among ours"
-    };
-    say("link id", inspection.id);
-    say("key", format_args!("{}{known}", inspection.key_id));
-    if let Some(scope) = &inspection.scope {
-        say("its scope", scope);
-    }
-    say("issued", time(inspection.issued));
-    let left = i128::from(inspection.expires) - i128::from(now);
-    say(
-        "expires",
-        format_args!("{}, {left} s left", time(inspection.expires)),
-    );
-    match &inspection.link {
-        Some(link) => describe_contents(link),
-        None => say("contents", "sealed"),
-    }
-    println!("string to sign:");
-    for line in inspection.string_to_sign.lines() {
-        println!("  {line}");
-    }
-    println!();
-}
-
-fn describe_contents(link: &Link) {
-    let Conditions {
-        not_before,
-        network,
-        rows_max,
-        bytes_max,
-    } = &link.conditions;
-    say("user", &link.user);
-    let optional = [
-        ("not before", not_before.map(time)),
-        ("address", network.map(|network| network.to_string())),
-        ("rows at most", rows_max.map(|count| count.to_string())),
-        ("bytes at most", bytes_max.map(|count| count.to_string())),
-        (
-            "file name",
-            link.filename.as_ref().map(|it| it.as_str().to_owned()),
-        ),
-    ];
-    for (what, value) in optional {
-        if let Some(value) = value {
-            say(what, value);
-        }
-    }
-    let named = |name: &str, value: &str| format!("{name}={}", value.escape_debug());
-    let lists: [(&str, Vec<String>); 3] = [
-        (
-            "claims",
-            link.claims
-                .iter()
-                .map(|(name, value)| named(name, value))
-                .collect(),
-        ),
-        (
-            "options",
-            link.options
-                .iter()
-                .map(|(name, value)| named(name, value))
-                .collect(),
-        ),
-        (
-            "filters",
-            link.filters
-                .iter()
-                .map(|(name, value)| named(name, value))
-                .collect(),
-        ),
-    ];
-    for (what, pairs) in lists {
-        if !pairs.is_empty() {
-            say(what, pairs.join("  "));
-        }
-    }
-}
-
-/// A line for each step up to the one that refuses it.
-fn report(refusal: Option<&LinkError>, is_address_known: bool) {
-    let refused_at = refusal.map(|error| match error {
-        LinkError::Malformed(_) => "syntax",
+/// Where a link that follows the grammar is refused.
+fn step_of(refusal: &LinkError) -> &'static str {
+    match refusal {
+        // What can be read follows the grammar, so it is what was sealed.
+        LinkError::Malformed(_) => "contents",
         LinkError::BadSignature => "signature",
         LinkError::OutsideScope(_) => "scope",
         LinkError::LivesTooLong { .. }
@@ -165,29 +87,102 @@ fn report(refusal: Option<&LinkError>, is_address_known: bool) {
         | LinkError::Expired { .. } => "times",
         LinkError::WrongAddress => "address",
         LinkError::Revoked => "revocation",
-    });
-    let passed = STEPS.into_iter();
-    for step in passed.take_while(|step| Some(*step) != refused_at) {
-        let is_checked = step != "address" || is_address_known;
-        say(
-            step,
-            if is_checked {
-                "ok"
-            } else {
-                "not checked: no --from"
-            },
-        );
     }
-    match (refused_at, refusal) {
-        (Some(step), Some(error)) => say(step, format_args!("refused: {}: {error}", error.code())),
-        _ => println!("valid"),
+}
+
+/// What is printed in the end. Whoever made the link may have put anything into it, and a terminal shall show that
+/// and not obey it.
+#[derive(Default)]
+struct Report(String);
+
+impl Report {
+    fn say(&mut self, what: &str, value: impl Display) {
+        let value = value.to_string();
+        self.0 += &format!("{what:14}{}\n", value.escape_debug());
+    }
+
+    fn refuse(&mut self, step: &str, refusal: &LinkError) {
+        let code = refusal.code();
+        self.0 += &format!("{step:14}refused: {code}: {refusal}\n");
+    }
+
+    /// A line for each step up to the one that refuses it.
+    fn steps(&mut self, refusal: Option<&LinkError>, is_address_known: bool) {
+        for step in STEPS {
+            match refusal {
+                Some(refusal) if step_of(refusal) == step => return self.refuse(step, refusal),
+                _ if step == "address" && !is_address_known => {
+                    self.say(step, "not checked: no --from");
+                }
+                _ => self.say(step, "ok"),
+            }
+        }
+        self.0 += "valid\n";
+    }
+
+    /// The parts of a link, and what its signature must be of.
+    fn describe(&mut self, inspection: &Inspection, config: &KeysConfig, now: u64) {
+        let is_ours = config.keyring.key_ids().any(|id| id == inspection.key_id);
+        let known = if is_ours {
+            ""
+        } else {
+            ", which is not among ours"
+        };
+        self.say("link id", inspection.id);
+        self.say("key", format!("{}{known}", inspection.key_id));
+        if let Some(scope) = &inspection.scope {
+            self.say("its scope", scope);
+        }
+        let left = i128::from(inspection.expires) - i128::from(now);
+        self.say("issued", time(inspection.issued));
+        self.say(
+            "expires",
+            format!("{}, {left} s left", time(inspection.expires)),
+        );
+        match &inspection.link {
+            Some(link) => self.describe_contents(link),
+            None => self.say("contents", "sealed"),
+        }
+        self.0 += "string to sign:\n";
+        for line in inspection.string_to_sign.lines() {
+            self.0 += &format!("  {line}\n");
+        }
+        self.0 += "\n";
+    }
+
+    fn describe_contents(&mut self, link: &Link) {
+        let conditions = &link.conditions;
+        self.say("user", &link.user);
+        let optional = [
+            ("not before", conditions.not_before.map(time)),
+            ("works from", conditions.network.map(|it| it.to_string())),
+            ("rows at most", conditions.rows_max.map(|it| it.to_string())),
+            (
+                "bytes at most",
+                conditions.bytes_max.map(|it| it.to_string()),
+            ),
+            (
+                "file name",
+                link.filename.as_ref().map(|it| it.as_str().to_owned()),
+            ),
+        ];
+        for (what, value) in optional {
+            if let Some(value) = value {
+                self.say(what, value);
+            }
+        }
+        for (name, value) in &link.claims {
+            self.say("claim", format!("{name}={value}"));
+        }
+        for (name, value) in &link.options {
+            self.say("option", format!("{name}={value}"));
+        }
+        for (name, value) in &link.filters {
+            self.say("filter", format!("{name}={value}"));
+        }
     }
 }
 
 fn time(seconds: u64) -> String {
     rfc3339(seconds).unwrap_or_else(|| seconds.to_string())
-}
-
-fn say(what: &str, value: impl Display) {
-    println!("{what:14}{value}");
 }

@@ -3,6 +3,7 @@
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
+use super::OpenError;
 use super::options::Output;
 use super::quota::Slot;
 use super::workbook::Workbook;
@@ -215,10 +216,14 @@ impl TextFile {
     }
 
     /// Reads to the end; returns how many bytes that was, and the rows for the second reading.
-    pub(super) async fn measure(mut self) -> Result<(u64, RowStream), SourceError> {
+    pub(super) async fn measure(
+        mut self,
+        size_max: SizeMax,
+    ) -> Result<(u64, RowStream), OpenError> {
         let mut bytes = 0;
         while let Some(chunk) = self.next_chunk().await? {
             bytes += chunk.len() as u64;
+            size_max.check(self.rows_written, bytes)?;
             // Rows that are always ready would let nobody else have a turn, nor see that the time is up.
             yield_now().await;
         }

@@ -42,7 +42,7 @@ impl Exporter {
         // As if it were valid already.
         let now = link.conditions.not_before.unwrap_or(now).max(now);
         let accepted = self
-            .accept(&link.export, link.format, query, now, Client::None)
+            .accept(&link.export, link.format, query, now, Client::Unchecked)
             .ok()?;
         if !accepted.query.export().is_estimated {
             return None;

@@ -110,7 +110,11 @@ impl Exporter {
     }
 }
 
-fn pinned_claims(caller: &Caller, export: &Export) -> Result<BTreeMap<String, String>, IssueError> {
+/// The claims of a link that this caller asks for.
+pub(super) fn pinned_claims(
+    caller: &Caller,
+    export: &Export,
+) -> Result<BTreeMap<String, String>, IssueError> {
     export
         .claims
         .iter()

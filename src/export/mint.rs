@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::mem;
 
+use indexmap::IndexMap;
 use uuid::Uuid;
 
 use super::options::Output;
 use super::{IssueError, LinkRequest, Policy};
-use crate::catalog::{Catalog, Export, FieldFault};
+use crate::catalog::{Catalog, Export, FieldFault, is_export_name};
 use crate::format::Format;
-use crate::link::{self, Conditions, FileName, Keyring, Link, Seal, URL_BYTES_MAX, UserId};
+use crate::link::{
+    self, Conditions, FileName, Keyring, Link, RESERVED_PREFIX, Seal, URL_BYTES_MAX, UserId,
+    check_text,
+};
 use crate::row::Column;
 
 /// Makes a link with a key alone: without a service, a database or a credential. Whoever holds the key answers for
@@ -27,6 +31,7 @@ pub fn mint(
     policy: &Policy,
     now: u64,
 ) -> Result<String, IssueError> {
+    check_names(&request, &claims).map_err(IssueError::Invalid)?;
     let name = request.export.clone();
     let format = format_of(&request)?;
     let export = match catalog {
@@ -50,6 +55,33 @@ pub fn mint(
     let seal = draft.seal;
     let link = draft.link(name, format, claims, now, Uuid::now_v7());
     signed_url(&link, keyring, policy, seal)
+}
+
+/// What the grammar of links forbids, whatever an export says.
+fn check_names(
+    request: &LinkRequest,
+    claims: &BTreeMap<String, String>,
+) -> Result<(), Vec<FieldFault>> {
+    let mut faults = Vec::new();
+    if !is_export_name(&request.export) {
+        let message = "expected 1 to 64 of A-Z a-z 0-9 _ -";
+        faults.push(FieldFault::new("export", message));
+    }
+    let is_bad = |name: &&String| name.is_empty() || name.starts_with(RESERVED_PREFIX);
+    for name in request.filters.keys().filter(is_bad) {
+        let message = "expected a name that does not start with rl_";
+        faults.push(FieldFault::new(format!("filters.{name}"), message));
+    }
+    for (name, value) in claims {
+        if let Err(fault) = check_text(value) {
+            faults.push(FieldFault::new(format!("claims.{name}"), fault.to_string()));
+        }
+    }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(faults)
+    }
 }
 
 /// The format that a request names.
@@ -136,7 +168,8 @@ impl Place<'_> {
         options: &BTreeMap<String, String>,
     ) -> Result<&'static str, Vec<FieldFault>> {
         let Some(export) = self.export else {
-            return Ok("");
+            // Nobody is told: a URL alone is made.
+            return Ok("application/octet-stream");
         };
         let output = Output::parse(export, self.format, self.columns, options)?;
         Ok(output.media_type(self.format))
@@ -205,7 +238,7 @@ fn check_conditions(
     Ok(conditions)
 }
 
-fn flat(filters: indexmap::IndexMap<String, Vec<String>>) -> Vec<(String, String)> {
+fn flat(filters: IndexMap<String, Vec<String>>) -> Vec<(String, String)> {
     let pairs = filters
         .into_iter()
         .flat_map(|(name, values)| values.into_iter().map(move |value| (name.clone(), value)));

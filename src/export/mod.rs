@@ -26,6 +26,7 @@ use crate::source::{SourceError, Sources, Usage, causes};
 
 pub use download::{Download, DownloadError, TooLarge};
 pub use estimate::{Estimate, EstimateKind};
+use issue::pinned_claims;
 pub use issue::{IssueError, IssuedLink};
 pub use mint::mint;
 pub use open::{Accepted, OpenError};
@@ -215,6 +216,17 @@ impl Exporter {
             .iter()
             .filter(|export| may_export(caller, export))
             .map(|export| (export.as_ref(), self.columns_of(export)))
+    }
+
+    /// Whether a caller could ask for a link that says the same: then it may read what it hides.
+    pub fn may_read(&self, caller: &Caller, link: &Link) -> bool {
+        let is_theirs = caller.acts_for_others || caller.user.as_ref() == Some(&link.user);
+        let export = self.catalog.get(&link.export);
+        is_theirs
+            && export.is_some_and(|export| {
+                may_export(caller, export)
+                    && pinned_claims(caller, export).is_ok_and(|claims| claims == link.claims)
+            })
     }
 
     fn columns_of(&self, export: &Export) -> &[Column] {

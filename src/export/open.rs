@@ -29,7 +29,7 @@ pub enum OpenError {
     Quota(#[from] QuotaError),
     /// The database failed before the first row.
     #[error(transparent)]
-    Source(SourceError),
+    Source(#[from] SourceError),
     /// The format cannot hold the columns.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -132,17 +132,16 @@ impl Exporter {
         };
         let variables = query.export().statement.variables.clone();
         let deadline = Instant::now() + self.policy.download_max;
-        let opened = timeout_at(deadline, self.rows(query, &output)).await;
-        let opened = opened.unwrap_or(Err(SourceError::TooSlow));
+        let size_max = SizeMax::of(&link.conditions);
+        let opened = timeout_at(deadline, self.rows(query, &output, size_max)).await;
+        let opened = opened.unwrap_or(Err(SourceError::TooSlow.into()));
         let (rows, length) = opened.map_err(|error| match error {
-            SourceError::BadValue { variable, .. } => {
+            OpenError::Source(SourceError::BadValue { variable, .. }) => {
                 let variable = variable.and_then(|index| variables.get(index));
                 OpenError::Invalid(vec![not_taken(variable)])
             }
-            error => OpenError::Source(error),
+            error => error,
         })?;
-        let size_max = SizeMax::of(&link.conditions);
-        size_max.check(0, length.unwrap_or_default())?;
         let running = Running {
             deadline,
             _slot: slot,
@@ -173,13 +172,15 @@ impl Exporter {
         &self,
         query: BoundQuery,
         output: &Output,
-    ) -> Result<(RowStream, Option<u64>), SourceError> {
+        size_max: SizeMax,
+    ) -> Result<(RowStream, Option<u64>), OpenError> {
         let source = self.source_of(&query);
         if !output.exact_length {
             return Ok((source.open(query, Reading::Once).await?, None));
         }
         let rows = source.open(query, Reading::Twice).await?;
-        let (length, rows) = TextFile::new(rows, output.clone()).measure().await?;
+        let measured = TextFile::new(rows, output.clone()).measure(size_max);
+        let (length, rows) = measured.await?;
         Ok((rows, Some(length)))
     }
 

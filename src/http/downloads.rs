@@ -10,7 +10,7 @@ use futures_util::stream::{self, Stream};
 use super::audit::Audit;
 use super::coding::Coding;
 use super::file::{File, Parked};
-use super::origin::client_address;
+use super::origin::proven_address;
 use super::problem::{Problem, unknown_format, unknown_path};
 use super::{Service, redirect};
 use crate::catalog::is_export_name;
@@ -82,7 +82,7 @@ async fn accept(request: &HttpRequest, service: &Service) -> Result<Target, Prob
         return Ok(Target::Link(answer));
     }
     let now = (service.clock)();
-    let client = Client::At(client_address(request, &service.edge));
+    let client = Client::At(proven_address(request, &service.edge));
     let exporter = &service.exporter;
     let accepted = exporter.accept(export, format, query, now, client)?;
     Ok(Target::File(Box::new(accepted)))

@@ -39,21 +39,27 @@ fn explain(service: &Service, caller: &Caller, url: &str) -> Result<Value, Probl
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let (export, format) = file_of(path)?;
     let now = (service.clock)();
+    let exporter = &service.exporter;
     let verdict = check_length(target).and_then(|()| {
-        let exporter = &service.exporter;
-        let accepted = exporter.accept(export, format, query, now, Client::None);
+        let accepted = exporter.accept(export, format, query, now, Client::Unchecked);
         accepted.map_err(Problem::from)
     });
     let problem = verdict.err();
+    let inspection = exporter.inspect(export, format, query).ok();
+    let is_hidden = inspection.as_ref().is_some_and(|it| {
+        let may_read = |link| exporter.may_read(caller, link);
+        it.is_sealed && !it.link.as_ref().is_some_and(may_read)
+    });
+    // What is wrong with a link that is sealed says what is in it.
+    let said = problem.as_ref().filter(|_| !is_hidden);
     let mut answer = json!({
         "valid": problem.is_none(),
         "code": problem.as_ref().map(Problem::code),
-        "detail": problem.as_ref().map(Problem::detail),
-        "errors": problem.as_ref().map(Problem::errors),
+        "detail": said.map(Problem::detail),
+        "errors": said.map(Problem::errors),
     });
-    if let Ok(inspection) = service.exporter.inspect(export, format, query) {
-        let link = inspection.link.as_ref();
-        let contents = link.filter(|link| !inspection.is_sealed || may_read(caller, link));
+    if let Some(inspection) = inspection {
+        let contents = inspection.link.as_ref().filter(|_| !is_hidden);
         answer["link"] = json!({
             "export": export,
             "format": format.extension(),
@@ -69,11 +75,6 @@ fn explain(service: &Service, caller: &Caller, url: &str) -> Result<Value, Probl
         answer["string_to_sign"] = json!(inspection.string_to_sign);
     }
     Ok(answer)
-}
-
-/// What is sealed is for its user, and for those who could ask for the same link.
-fn may_read(caller: &Caller, link: &Link) -> bool {
-    caller.acts_for_others || caller.user.as_ref() == Some(&link.user)
 }
 
 fn seconds_left(inspection: &Inspection, now: u64) -> i64 {

@@ -3,8 +3,8 @@
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
@@ -60,6 +60,11 @@ pub(super) async fn answer_every_request(
         "http.response.status_code",
         i64::from(response.status().as_u16()),
     );
+    if service.lifecycle.is_draining() {
+        // Or a proxy sends a request on a connection that is just being closed, and cannot tell whether it was served.
+        let head = response.response_mut().head_mut();
+        head.set_connection_type(ConnectionType::Close);
+    }
     let headers = response.headers_mut();
     let value = HeaderValue::from_str(text).expect("a UUID is ASCII");
     headers.insert(REQUEST_ID, value);

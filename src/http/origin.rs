@@ -18,13 +18,25 @@ pub(super) struct Origin {
 }
 
 /// The address of the client behind trusted proxies, where it is known.
-pub(super) fn client_address(request: &HttpRequest, edge: &Edge) -> Option<IpAddr> {
+fn client_address(request: &HttpRequest, edge: &Edge) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip();
     if edge.trusted_proxies.is_empty() {
         return Some(peer.to_canonical());
     }
     let hops = hops(request.headers(), edge.proxy_header);
     Some(client(peer, hops, &edge.trusted_proxies))
+}
+
+/// The same, to allow or to refuse by: an address of a trusted proxy is nobody's, because the proxy did not say who
+/// asked it.
+pub(super) fn proven_address(request: &HttpRequest, edge: &Edge) -> Option<IpAddr> {
+    let is_proxy = |address: &IpAddr| is_in(&edge.trusted_proxies, *address);
+    client_address(request, edge).filter(|address| !is_proxy(address))
+}
+
+fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
 }
 
 impl Origin {
@@ -40,13 +52,9 @@ impl Origin {
 /// The last address that no trusted proxy has. Each proxy adds the address it was asked from at the
 /// end, and only what trusted ones add is true: so the way goes from the end to the front.
 fn client(peer: IpAddr, hops: Vec<Option<IpAddr>>, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted = |address: IpAddr| {
-        let address = address.to_canonical();
-        trusted.iter().any(|network| network.contains(&address))
-    };
     let mut client = peer;
     for hop in hops.into_iter().rev() {
-        if !is_trusted(client) {
+        if !is_in(trusted, client) {
             break;
         }
         match hop {

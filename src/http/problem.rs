@@ -18,11 +18,14 @@ use crate::auth::AuthError;
 use crate::catalog::FieldFault;
 use crate::encode::EncodeError;
 use crate::export::{DownloadError, IssueError, OpenError, QuotaError, TooLarge};
-use crate::link::LinkError;
+use crate::link::{LinkError, SignError};
 use crate::source::{SourceError, causes};
 
 /// How long a client shall wait for what is not available now.
 const RETRY_AFTER_SECONDS: u64 = 2;
+
+/// As long as most problems are: they are then written in one piece of memory.
+const TYPICAL_BYTES: usize = 384;
 
 const FULL: &str = "Too much at a time";
 
@@ -128,7 +131,8 @@ impl Problem {
             request_id,
             errors,
         };
-        let body = serde_json::to_vec(&document).expect("a document of texts and numbers");
+        let mut body = Vec::with_capacity(TYPICAL_BYTES);
+        serde_json::to_writer(&mut body, &document).expect("a document of texts and numbers");
         let mut answer = self.answer();
         answer.insert_header((header::CONTENT_TYPE, "application/problem+json"));
         answer.body(body)
@@ -266,7 +270,8 @@ impl From<IssueError> for Problem {
             IssueError::MissingClaim(_) => forbidden("claim-missing", detail),
             IssueError::Invalid(faults) => invalid(detail, faults),
             IssueError::TooMany(_) => too_many("issue-limit", detail, 1),
-            IssueError::Sign(error) => internal(error.to_string()),
+            IssueError::Sign(SignError::OutsideScope(_)) => forbidden("outside-scope", detail),
+            IssueError::Sign(SignError::NoRandomness) => internal(detail),
             IssueError::TooLong { .. } => Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "link-too-long",

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr3};
 
-use super::Malformed;
+use super::{Malformed, URL_BYTES_MAX};
 use crate::format::Format;
 
 /// A decoded name and value. Borrowed from the query where nothing was escaped.
@@ -154,9 +154,13 @@ pub(super) fn signed_path(export: &str, format: Format) -> [&str; 4] {
 /// The export, the format and the raw query of a link, whatever its host and prefix, which are not signed.
 ///
 /// # Errors
-/// It leads to no export in a format that is known here.
+/// It leads to no export in a format that is known here, or its path and query are too long.
 pub fn split_url(url: &str) -> Result<(&str, Format, &str), Malformed> {
     let url = split_once(url, b'#').0;
+    let signed = url.find("/v1/exports/").map_or("", |start| &url[start..]);
+    if signed.len() > URL_BYTES_MAX {
+        return Err(Malformed::new("", "longer than 4096 bytes"));
+    }
     let (path, query) = split_once(url, b'?');
     let file = path.split_once("/v1/exports/").map(|(_, file)| file);
     let split = file.and_then(|file| {

@@ -123,7 +123,7 @@ impl Keyring {
 
     /// Whether `signature` is that of the key `id`, or of its child for `scope`, in constant time.
     ///
-    /// An unknown id costs the same MACs as a known one and gives the same answer as a bad
+    /// An unknown id costs the same MACs as that of a whole key and gives the same answer as a bad
     /// signature, so that ids cannot be guessed.
     pub(super) fn verify(
         &self,
@@ -223,8 +223,8 @@ pub fn generate_child(
     id: &str,
     scope: &Scope,
 ) -> Result<Zeroizing<String>, NoParentKey> {
-    let parents = keyring.keys.iter().filter(|key| key.scope.is_none());
-    let parent = parents.into_iter().find(|key| key.id == id);
+    let mut parents = keyring.keys.iter().filter(|key| key.scope.is_none());
+    let parent = parents.find(|key| key.id == id);
     let parent = parent.ok_or_else(|| NoParentKey(id.to_owned()))?;
     let secret = Zeroizing::new(BASE64.encode(child(&parent.mac, scope).as_ref()));
     let (secret, scope) = (secret.as_str(), scope.as_str());

@@ -38,10 +38,10 @@
 //!
 //! let revocations = Revocations::default();
 //! let verifier = Verifier { keyring: &keyring, revocations: &revocations, ttl_seconds_max: 3600 };
-//! let verified = verifier.verify("orders", Format::Csv, query, now + 59, Client::None)?;
+//! let verified = verifier.verify("orders", Format::Csv, query, now + 59, Client::Unchecked)?;
 //! assert_eq!(verified.link(), &link);
 //!
-//! let late = verifier.verify("orders", Format::Csv, query, now + 60, Client::None);
+//! let late = verifier.verify("orders", Format::Csv, query, now + 60, Client::Unchecked);
 //! assert_eq!(late, Err(LinkError::Expired { seconds: 0 }));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -240,7 +240,8 @@ impl fmt::Display for Malformed {
         if self.parameter.is_empty() {
             f.write_str(self.reason)
         } else {
-            write!(f, "{}: {}", self.parameter, self.reason)
+            // Whoever made it may have put anything into its name.
+            write!(f, "{}: {}", self.parameter.escape_debug(), self.reason)
         }
     }
 }

@@ -160,6 +160,18 @@ fn a_link_works_from_its_network_alone_whatever_its_client_says() {
     );
     assert_eq!(from(&behind, "127.0.0.1", "192.0.2.7"), "wrong-address");
     assert_eq!(from(&behind, "2001:db8::/32", "2001:db8::7"), "200");
+    for hidden in ["", "unknown", "192.0.2.7, unknown", "127.0.0.2"] {
+        assert_eq!(
+            from(&behind, "127.0.0.0/8", hidden),
+            "wrong-address",
+            "{hidden:?}"
+        );
+        assert_eq!(
+            from(&behind, "192.0.2.7", hidden),
+            "wrong-address",
+            "{hidden:?}"
+        );
+    }
     for bad in [json!("here"), json!("192.0.2.7/24"), json!(7)] {
         assert_eq!(direct.issue(orders(json!({"ip": bad}))).fields(), ["ip"]);
     }

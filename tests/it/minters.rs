@@ -125,16 +125,65 @@ fn lines_of(command: &mut Command, input: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-fn assert_mints(command: &mut Command) {
-    let cases = cases();
-    let input: String = cases
+/// What no minter may sign, and the field it names.
+fn refusals() -> Vec<(String, &'static str)> {
+    let key = cases()[0].said.clone();
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(&key).unwrap();
+    let with = |name: &str, value: &str| {
+        let mut pairs: Vec<_> = pairs.iter().filter(|(it, _)| it != name).cloned().collect();
+        pairs.push((name.to_owned(), value.to_owned()));
+        serde_urlencoded::to_string(pairs).unwrap()
+    };
+    let key = pairs
         .iter()
-        .map(|case| format!("{}\n", case.said))
-        .collect();
+        .find(|(name, _)| name == "key")
+        .unwrap()
+        .1
+        .clone();
+    let two_keys = format!("{}\n{key}", key.trim_end_matches('='));
+    let long = "x".repeat(5000);
+    vec![
+        (with("option.user", "admin"), "options.user"),
+        (with("option.expires", "9999999999"), "options.expires"),
+        (with("option.claim.org", "8"), "options.claim.org"),
+        (with("claim.a.b", "1"), "claims.a.b"),
+        (with("claim.a", ""), "claims.a"),
+        (with("filter.rl_user", "bob"), "filters.rl_user"),
+        (with("filter.", "bob"), "filters."),
+        (with("filter.f", &long), "url"),
+        (with("user", ""), "user"),
+        (with("user", "a\nb"), "user"),
+        (with("user", &"ü".repeat(129)), "user"),
+        (with("export", "a/b"), "export"),
+        (with("format", "csv?x=1"), "format"),
+        (with("expires_in", "-5"), "expires"),
+        (with("max_rows", "-1"), "max"),
+        (with("key", "k1:c2hvcnQ="), "key"),
+        (with("key", "k1"), "key"),
+        (
+            with("key", "a b:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="),
+            "key",
+        ),
+        (with("key", &two_keys), "key"),
+    ]
+}
+
+fn assert_mints(command: &mut Command) {
+    let (cases, refusals) = (cases(), refusals());
+    let asked = cases.iter().map(|case| &case.said);
+    let asked = asked.chain(refusals.iter().map(|(said, _)| said));
+    let input: String = asked.map(|said| format!("{said}\n")).collect();
     let minted = lines_of(command, &input);
-    assert_eq!(minted.len(), cases.len());
+    assert_eq!(minted.len(), cases.len() + refusals.len());
+    let (minted, refused) = minted.split_at(cases.len());
     for (minted, case) in minted.iter().zip(&cases) {
         assert_eq!(minted, &case.url);
+    }
+    for (said, (asked, field)) in refused.iter().zip(&refusals) {
+        assert!(
+            said.starts_with(&format!("refused {field}")),
+            "{asked}: {said}"
+        );
     }
 }
 

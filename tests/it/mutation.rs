@@ -63,7 +63,7 @@ fn verify(keyring: &Keyring, export: &str, query: &str) -> Result<VerifiedLink, 
         revocations: &Revocations::default(),
         ttl_seconds_max: 3600,
     };
-    verifier.verify(export, Format::Csv, query, NOW, Client::None)
+    verifier.verify(export, Format::Csv, query, NOW, Client::Unchecked)
 }
 
 /// The pairs of a query as an independent decoder reads them, in any order.

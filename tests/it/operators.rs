@@ -240,19 +240,18 @@ fn files_are_read_again_when_they_change_and_on_sighup_and_a_bad_one_changes_not
 fn a_draining_replica_is_not_ready_at_once_and_serves_until_load_balancers_have_seen_it() {
     let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_DRAIN_DELAY_SECONDS", "3")]);
     let ready = format!("{}/readyz", rowlink.origin());
-    assert_eq!(Call::new("GET", ready.clone()).send().status, 200);
+    let answer = Call::new("GET", ready.clone()).send();
+    assert_eq!((answer.status, answer.header("connection")), (200, ""));
     let link = rowlink.link(numbers(1));
     rowlink.terminate();
     wait_for("not ready", Duration::from_secs(2), || {
         Call::new("GET", ready.clone()).send().problem() == (503, "draining".into())
     });
-    assert_eq!(Call::new("GET", link).send().status, 200);
-    assert_eq!(
-        Call::new("GET", format!("{}/healthz", rowlink.origin()))
-            .send()
-            .status,
-        200
-    );
+    let served = Call::new("GET", link).send();
+    assert_eq!(served.status, 200);
+    assert_eq!(served.header("connection"), "close");
+    let alive = Call::new("GET", format!("{}/healthz", rowlink.origin())).send();
+    assert_eq!(alive.status, 200);
     rowlink.link(numbers(1));
     rowlink.stop();
 }

@@ -108,7 +108,9 @@ def is_file_name(name):
 def is_network(text):
     """An address, or a network whose bits after the prefix are zero, as both are written without a zone."""
     try:
-        return "%" not in text and bool(ipaddress.ip_network(text)) and re.fullmatch("[^/]*(/(0|[1-9][0-9]*))?", text)
+        network = ipaddress.ip_network(text)
+        is_mapped = network.version == 6 and network.network_address.ipv4_mapped
+        return "%" not in text and not is_mapped and re.fullmatch("[^/]*(/(0|[1-9][0-9]*))?", text)
     except ValueError:
         return False
 
@@ -406,7 +408,7 @@ def condition_cases():
     add("wrong address, sealed", "wrong-address", sealed(base(rl_ip="192.0.2.8")))
     add("wrong address and over", "link-expired", signed(base(rl_ip="192.0.2.8")), now=NOW + 60)
     for bad in ["", "192.0.2", "192.0.2.7/24", "192.0.2.0/33", "192.0.2.0/255.255.255.0", "::1/129", "2001:db8::1/32",
-                "localhost", "192.0.2.7:80", "[::1]", "fe80::1%eth0", "192.0.2.07", "192.0.2.00/24", "192.0.2.0/024", "192.0.2.0/+24", "192.0.2.0/", " 192.0.2.7", "192.0.2.7,192.0.2.8"]:
+                "localhost", "192.0.2.7:80", "[::1]", "fe80::1%eth0", "192.0.2.07", "192.0.2.00/24", "192.0.2.0/024", "192.0.2.0/+24", "192.0.2.0/", "::ffff:192.0.2.7", "::ffff:192.0.2.0/120", " 192.0.2.7", "192.0.2.7,192.0.2.8"]:
         add(f"address {bad!r}", "malformed-link", signed(base(rl_ip=bad)))
     for name in ["rl_max_rows", "rl_max_bytes"]:
         for count in ["1", "1000", "9" * 15]:

@@ -31,12 +31,17 @@ const URL_BYTES_MAX = 4096;
 /** The URL of a file. `key` is the line that `rowlink keygen` prints. */
 export async function mint(publicUrl: string, key: string, what: Minted): Promise<string> {
   const { id, secret, scope } = parseKey(key);
-  const { expires_in = 60, issued = Math.floor(Date.now() / 1000) } = what;
-  const user = new TextEncoder().encode(what.user).length;
-  if (user < 1 || user > 256) throw new RangeError("user: expected 1 to 256 bytes");
-  if (!(expires_in >= 1)) throw new RangeError("expires_in: expected at least 1 second");
+  const { user, expires_in = 60, issued = Math.floor(Date.now() / 1000) } = what;
+  check("export", /^[A-Za-z0-9_-]{1,64}$/.test(what.export));
+  check("format", /^[a-z0-9]+$/.test(what.format));
+  check("user", isText(user));
+  check("expires_in", isWhole(expires_in, 1));
+  check("issued", isWhole(issued, 0));
+  check("not_before", isAbsent(what.not_before) || isWhole(what.not_before, 0));
+  check("max_rows", isAbsent(what.max_rows) || isWhole(what.max_rows, 1));
+  check("max_bytes", isAbsent(what.max_bytes) || isWhole(what.max_bytes, 1));
   const reserved = {
-    user: what.user,
+    user,
     link: what.link_id ?? uuid7(),
     issued,
     expires: issued + expires_in,
@@ -47,16 +52,22 @@ export async function mint(publicUrl: string, key: string, what: Minted): Promis
     max_rows: what.max_rows,
     max_bytes: what.max_bytes,
     filename: what.filename,
-    ...Object.fromEntries(Object.entries(what.claims ?? {}).map(([name, value]) => [`claim.${name}`, value])),
-    ...what.options,
   };
   const pairs = Object.entries(reserved).flatMap(([name, value]) =>
-    value === undefined ? [] : [[`rl_${name}`, String(value)]],
+    isAbsent(value) ? [] : [[`rl_${name}`, String(value)]],
   );
+  for (const [name, value] of Object.entries(what.claims ?? {})) {
+    check(`claims.${name}`, /^[A-Za-z0-9_]{1,64}$/.test(name) && isText(value));
+    pairs.push([`rl_claim.${name}`, value]);
+  }
+  for (const [name, value] of Object.entries(what.options ?? {})) {
+    check(`options.${name}`, /^(columns|timezone|end_line|length|(csv|xlsx)\.[a-z_]+)$/.test(name));
+    pairs.push([`rl_${name}`, String(value)]);
+  }
   for (const [name, value] of Object.entries(what.filters ?? {})) {
-    if (name.startsWith("rl_")) throw new RangeError(`filters.${name}: names that start with rl_ are reserved`);
+    check(`filters.${name}`, name !== "" && !name.startsWith("rl_"));
     const values = Array.isArray(value) ? value : [value];
-    pairs.push(...values.filter((each) => each !== null).map((each) => [name, String(each)]));
+    pairs.push(...values.filter((each) => !isAbsent(each)).map((each) => [name, String(each)]));
   }
 
   // Sorted by name, then by value. A tab is less than any character that is left after encoding.
@@ -65,20 +76,35 @@ export async function mint(publicUrl: string, key: string, what: Minted): Promis
   const path = `/v1/exports/${what.export}.${what.format}`;
   const signature = await sign(secret, `ROWLINK1-HMAC-SHA256\n${path}\n${query}`);
   const url = `${publicUrl.replace(/\/$/, "")}${path}?${query}&rl_signature=${signature}`;
-  if (url.length > URL_BYTES_MAX) {
-    throw new RangeError(`url: ${url.length} bytes long, expected at most ${URL_BYTES_MAX}`);
-  }
+  check("url", url.length <= URL_BYTES_MAX);
   return url;
 }
 
+/** Says nothing of the value, which may be a secret. */
+function check(field: string, fits: boolean): void {
+  if (!fits) throw new RangeError(`${field}: no link can have this`);
+}
+
+function isAbsent(value: unknown): value is null | undefined {
+  return value === undefined || value === null;
+}
+
+function isText(text: unknown): boolean {
+  if (typeof text !== "string" || /[\u0000-\u001f\u007f-\u009f]/.test(text)) return false;
+  const { length } = new TextEncoder().encode(text);
+  return length >= 1 && length <= 256;
+}
+
+function isWhole(number: unknown, least: number): boolean {
+  return Number.isSafeInteger(number) && (number as number) >= least;
+}
+
 function parseKey(line: string) {
-  const [id = "", base64 = "", scope] = line.trim().split(":");
-  const secret = /^[A-Za-z0-9+/]*={0,2}$/.test(base64)
-    ? Uint8Array.from(atob(base64), (character) => character.charCodeAt(0))
-    : new Uint8Array();
-  if (secret.length < KEY_BYTES_MIN) {
-    throw new RangeError(`key: expected \`id:base64\` of at least ${KEY_BYTES_MIN} bytes`);
-  }
+  const parts = /^([A-Za-z0-9_-]{1,16}):([A-Za-z0-9+/]+)=*(?::([^\s,:]+))?$/.exec(line.trim()) ?? [];
+  const [, id = "", base64 = "", scope] = parts;
+  check("key", base64.length % 4 !== 1);
+  const secret = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  check("key", secret.length >= KEY_BYTES_MIN);
   return { id, secret, scope };
 }
 

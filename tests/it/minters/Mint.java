@@ -48,7 +48,11 @@ public final class Mint {
                     said.containsKey("max_bytes") ? Long.valueOf(said.get("max_bytes")) : null,
                     Instant.ofEpochSecond(Long.parseLong(said.get("issued"))),
                     UUID.fromString(said.get("link_id")));
-            System.out.println(new Rowlink(said.get("public_url"), said.get("key")).mint(link));
+            try {
+                System.out.println(new Rowlink(said.get("public_url"), said.get("key")).mint(link));
+            } catch (IllegalArgumentException refusal) {
+                System.out.println("refused " + refusal.getMessage());
+            }
         }
     }
 }

@@ -48,7 +48,7 @@ func main() {
 		}
 		minted, err := rowlink.Mint(said.Get("public_url"), said.Get("key"), link)
 		if err != nil {
-			panic(err)
+			minted = "refused " + err.Error()
 		}
 		fmt.Println(minted)
 	}

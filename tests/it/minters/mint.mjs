@@ -16,5 +16,5 @@ for (const line of readFileSync(0, "utf8").trimEnd().split("\n")) {
     else said[name] = /^(issued|expires_in|not_before|max_)/.test(name) ? Number(value) : value;
   }
   const { public_url, key, ...what } = said;
-  console.log(await mint(public_url, key, what));
+  console.log(await mint(public_url, key, what).catch((refusal) => `refused ${refusal.message}`));
 }

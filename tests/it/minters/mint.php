@@ -19,21 +19,25 @@ while (($line = fgets(STDIN)) !== false) {
         };
     }
     $number = fn (string $name): ?int => isset($said[$name]) ? (int) $said[$name] : null;
-    $rowlink = new Rowlink($said['public_url'], $said['key']);
-    echo $rowlink->mint(
-        $said['export'],
-        $said['format'],
-        $said['user'],
-        $number('expires_in'),
-        $said['filter'],
-        $said['claim'],
-        $said['option'],
-        filename: $said['filename'] ?? null,
-        notBefore: $number('not_before'),
-        ip: $said['ip'] ?? null,
-        maxRows: $number('max_rows'),
-        maxBytes: $number('max_bytes'),
-        issued: $number('issued'),
-        linkId: $said['link_id'] ?? null,
-    ), "\n";
+    try {
+        $rowlink = new Rowlink($said['public_url'], $said['key']);
+        echo $rowlink->mint(
+            $said['export'],
+            $said['format'],
+            $said['user'],
+            $number('expires_in'),
+            $said['filter'],
+            $said['claim'],
+            $said['option'],
+            filename: $said['filename'] ?? null,
+            notBefore: $number('not_before'),
+            ip: $said['ip'] ?? null,
+            maxRows: $number('max_rows'),
+            maxBytes: $number('max_bytes'),
+            issued: $number('issued'),
+            linkId: $said['link_id'] ?? null,
+        ), "\n";
+    } catch (InvalidArgumentException $refusal) {
+        echo 'refused ', $refusal->getMessage(), "\n";
+    }
 }

@@ -16,9 +16,13 @@ for line in sys.stdin:
         else:
             said[name] = value
     number = lambda name: int(said[name]) if name in said else None
-    print(mint(
-        said["public_url"], said["key"], said["export"], said["format"], user=said["user"],
-        expires_in=number("expires_in"), filters=said["filter"], claims=said["claim"], options=said["option"],
-        filename=said.get("filename"), not_before=number("not_before"), ip=said.get("ip"),
-        max_rows=number("max_rows"), max_bytes=number("max_bytes"), issued=number("issued"), link_id=said.get("link_id"),
-    ))
+    try:
+        print(mint(
+            said["public_url"], said["key"], said["export"], said["format"], user=said["user"],
+            expires_in=number("expires_in"), filters=said["filter"], claims=said["claim"], options=said["option"],
+            filename=said.get("filename"), not_before=number("not_before"), ip=said.get("ip"),
+            max_rows=number("max_rows"), max_bytes=number("max_bytes"), issued=number("issued"),
+            link_id=said.get("link_id"),
+        ))
+    except ValueError as refusal:
+        print("refused", refusal)

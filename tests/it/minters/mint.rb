@@ -17,10 +17,14 @@ while (line = $stdin.gets)
     end
   end
   number = ->(name) { said[name]&.to_i }
-  puts Rowlink.new(said["public_url"], said["key"]).mint(
-    said["export"], said["format"], user: said["user"], expires_in: number["expires_in"], filters: said["filter"],
-    claims: said["claim"], options: said["option"], filename: said["filename"], not_before: number["not_before"],
-    ip: said["ip"], max_rows: number["max_rows"], max_bytes: number["max_bytes"], issued: number["issued"],
-    link_id: said["link_id"]
-  )
+  begin
+    puts Rowlink.new(said["public_url"], said["key"]).mint(
+      said["export"], said["format"], user: said["user"], expires_in: number["expires_in"], filters: said["filter"],
+      claims: said["claim"], options: said["option"], filename: said["filename"], not_before: number["not_before"],
+      ip: said["ip"], max_rows: number["max_rows"], max_bytes: number["max_bytes"], issued: number["issued"],
+      link_id: said["link_id"]
+    )
+  rescue ArgumentError => e
+    puts "refused #{e.message}"
+  end
 end

@@ -6,8 +6,9 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from urllib.parse import quote
 from uuid import UUID
 
@@ -43,10 +44,14 @@ def mint(
     """
     key_id, secret, scope = _key(key)
     issued = int(time.time()) if issued is None else issued
-    if not 1 <= len(user.encode()) <= 256:
-        raise ValueError("user: expected 1 to 256 bytes")
-    if expires_in < 1:
-        raise ValueError("expires_in: expected at least 1 second")
+    _check("export", re.fullmatch(r"[A-Za-z0-9_-]{1,64}", export))
+    _check("format", re.fullmatch(r"[a-z0-9]+", format))
+    _check("user", _is_text(user))
+    _check("expires_in", _is_whole(expires_in, 1))
+    _check("issued", _is_whole(issued, 0))
+    _check("not_before", not_before is None or _is_whole(not_before, 0))
+    _check("max_rows", max_rows is None or _is_whole(max_rows, 1))
+    _check("max_bytes", max_bytes is None or _is_whole(max_bytes, 1))
     reserved = {
         "user": user,
         "link": link_id or str(_uuid7()),
@@ -59,50 +64,60 @@ def mint(
         "max_rows": max_rows,
         "max_bytes": max_bytes,
         "filename": filename,
-        **{f"claim.{name}": value for name, value in (claims or {}).items()},
-        **(options or {}),
     }
     pairs = [(f"rl_{name}", str(value)) for name, value in reserved.items() if value is not None]
-    pairs += _filter_pairs(filters or {})
+    for name, value in (claims or {}).items():
+        _check(f"claims.{name}", re.fullmatch(r"[A-Za-z0-9_]{1,64}", name) and _is_text(value))
+        pairs.append((f"rl_claim.{name}", value))
+    for name, value in (options or {}).items():
+        _check(f"options.{name}", re.fullmatch(r"columns|timezone|end_line|length|(csv|xlsx)\.[a-z_]+", name))
+        pairs.append((f"rl_{name}", value))
+    for name, values in (filters or {}).items():
+        _check(f"filters.{name}", name and not name.startswith("rl_"))
+        several = values if isinstance(values, (list, tuple)) else [values]
+        pairs += ((name, _filter_text(value)) for value in several if value is not None)
 
     query = "&".join("=".join(pair) for pair in sorted((_encode(name), _encode(value)) for name, value in pairs))
     path = f"/v1/exports/{export}.{format}"
     string_to_sign = f"ROWLINK1-HMAC-SHA256\n{path}\n{query}"
     signature = hmac.new(secret, string_to_sign.encode(), hashlib.sha256).hexdigest()
     url = f"{public_url.rstrip('/')}{path}?{query}&rl_signature={signature}"
-    if len(url) > URL_BYTES_MAX:
-        raise ValueError(f"url: {len(url)} bytes long, expected at most {URL_BYTES_MAX}")
+    _check("url", len(url) <= URL_BYTES_MAX)
     return url
+
+
+def _check(field: str, fits: object) -> None:
+    """Says nothing of the value, which may be a secret."""
+    if not fits:
+        raise ValueError(f"{field}: no link can have this")
+
+
+def _is_text(text: str) -> bool:
+    controls = any(ord(character) < 32 or 127 <= ord(character) < 160 for character in text)
+    return 1 <= len(text.encode()) <= 256 and not controls
+
+
+def _is_whole(number: int, least: int) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number >= least
 
 
 def _key(line: str) -> tuple[str, bytes, str | None]:
     """The id and the bytes of a key, and for a child key its scope."""
-    key_id, _, rest = line.strip().partition(":")
-    secret, _, scope = rest.partition(":")
-    try:
-        decoded = base64.b64decode(secret + "=" * (-len(secret) % 4), validate=True)
-    except ValueError:
-        decoded = b""
-    if len(decoded) < KEY_BYTES_MIN:
-        # Says nothing of what is in it.
-        raise ValueError(f"key: expected `id:base64` of at least {KEY_BYTES_MIN} bytes")
-    return key_id, decoded, scope or None
-
-
-def _filter_pairs(filters: Mapping[str, Filter]) -> Iterator[tuple[str, str]]:
-    for name, value in filters.items():
-        if name.startswith("rl_"):
-            raise ValueError(f"filters.{name}: names that start with rl_ are reserved")
-        if value is None:
-            continue
-        values = value if isinstance(value, (list, tuple)) else [value]
-        yield from ((name, _filter_text(each)) for each in values)
+    parts = re.fullmatch(r"([A-Za-z0-9_-]{1,16}):([A-Za-z0-9+/]+)=*(?::([^\s,:]+))?", line.strip())
+    _check("key", parts)
+    key_id, text, scope = parts.groups()  # type: ignore[union-attr]
+    secret = base64.b64decode(text + "=" * (-len(text) % 4))
+    _check("key", len(secret) >= KEY_BYTES_MIN)
+    return key_id, secret, scope
 
 
 def _filter_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value) if isinstance(value, (str, int, float)) else text_of(value)
+    if isinstance(value, str):
+        # Of an enumeration of texts, the text.
+        return str.__str__(value)
+    return str(value) if isinstance(value, (int, float)) else text_of(value)
 
 
 def _encode(text: str) -> str:
