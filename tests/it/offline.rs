@@ -1,7 +1,8 @@
 //! The commands that serve nothing: links made and explained by a key alone, files straight from the database.
 
-use std::fs;
-use std::io::Write as _;
+use std::fs::{self, Permissions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -168,6 +169,22 @@ fn signing_refuses_what_the_exports_would_refuse() {
     ] {
         assert!(refused(bad).starts_with("error: invalid value"));
     }
+    for (field, bad) in [
+        (
+            "filters.rl_user",
+            &["orders", "--user", "a", "--filter", "rl_user=bob"][..],
+        ),
+        ("filters.", &["orders", "--user", "a", "--filter", "=x"]),
+        ("claims.org", &["orders", "--user", "a", "--claim", "org="]),
+        ("export", &["a/b", "--user", "a"]),
+    ] {
+        let signed = with_key(SIGNING_KEY, &[&["sign"], bad].concat());
+        assert!(
+            signed.err.starts_with(&format!("rowlink: {field}: ")),
+            "{}",
+            signed.err
+        );
+    }
     let long = "x".repeat(5000);
     let signed = with_key(
         SIGNING_KEY,
@@ -239,6 +256,39 @@ fn verify_gives_the_expected_reason_for_every_vector() {
 }
 
 #[test]
+fn verify_shows_what_a_terminal_would_obey() {
+    let escape = "%1b%5d0;x%07";
+    for url in [
+        format!("https://x/v1/exports/orders.csv?rl_{escape}=1"),
+        with_key(
+            SIGNING_KEY,
+            &[
+                "sign",
+                "orders",
+                "--user",
+                "a",
+                "--filter",
+                "\u{1b}[2J\nsignature     ok=x",
+            ],
+        )
+        .out,
+    ] {
+        let said = with_key(SIGNING_KEY, &["verify", url.trim()]).out;
+        assert!(
+            said.contains("\\u{1b}") && !said.contains('\u{1b}'),
+            "{said}"
+        );
+        assert!(said.matches("\nsignature     ok").count() <= 1, "{said}");
+    }
+    let long = format!("https://x/v1/exports/orders.csv?a={}", "x".repeat(4096));
+    assert!(
+        with_key(SIGNING_KEY, &["verify", &long])
+            .out
+            .contains("longer than 4096 bytes")
+    );
+}
+
+#[test]
 fn verify_reads_a_link_where_no_list_of_processes_shows_it() {
     let signed = with_key(
         SIGNING_KEY,
@@ -262,7 +312,7 @@ fn verify_reads_a_link_where_no_list_of_processes_shows_it() {
         .unwrap();
     let said = Ran::from(verify.wait_with_output().unwrap()).out;
     assert!(
-        said.contains("user          alice\n") && said.contains("note=a b"),
+        said.contains("user          alice\n") && said.contains("filter        note=a b"),
         "{said}"
     );
     assert!(
@@ -382,8 +432,12 @@ fn an_export_that_fails_leaves_nothing_and_keeps_what_was_there() {
     let refused = |arguments: &[&str]| within(dir, &[&["export"], arguments].concat()).err;
     assert!(refused(&["numbers", "--user", "a"]).contains("filters.n: is required"));
     assert!(refused(&["none", "--user", "a"]).contains("no export `none` in "));
+    let unpinned = [
+        "numbers", "--user", "a", "--filter", "n=1", "--claim", "org_id=7",
+    ];
+    assert!(refused(&unpinned).contains("claims.org_id: is not pinned"));
     assert!(refused(&["../x", "--user", "a"]).contains("no export `../x` in "));
-    assert!(refused(&["by_org", "--user", "a"]).contains("needs the claim `org_id`"));
+    assert!(refused(&["by_org", "--user", "a"]).contains("claims.org_id: is missing"));
     assert!(
         refused(&[
             "numbers", "--user", "a", "--filter", "n=1", "-o", "no/x.csv"
@@ -393,11 +447,43 @@ fn an_export_that_fails_leaves_nothing_and_keeps_what_was_there() {
 }
 
 #[test]
-fn an_export_that_is_interrupted_leaves_nothing() {
+fn an_export_that_is_stopped_leaves_nothing() {
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        let folder = folder();
+        let dir = folder.path();
+        let before = fs::read_dir(dir).unwrap().count();
+        let mut child = command(dir)
+            .args([
+                "export",
+                "numbers",
+                "--user",
+                "a",
+                "--filter",
+                "n=2000000000",
+                "-o",
+                "never.csv",
+            ])
+            .current_dir(dir)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let parts = || {
+            let files = fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
+            files
+                .filter(|path| path.extension().is_some_and(|it| it == "part"))
+                .count()
+        };
+        wait_for("the first rows", Duration::from_secs(20), || parts() == 1);
+        interrupt(&child, signal);
+        assert_eq!(child.wait().unwrap().code(), Some(2), "{signal}");
+        assert_eq!(fs::read_dir(dir).unwrap().count(), before, "{signal}");
+    }
+}
+
+#[test]
+fn an_export_into_a_pipe_that_nobody_reads_can_be_stopped() {
     let folder = folder();
-    let dir = folder.path();
-    let before = fs::read_dir(dir).unwrap().count();
-    let mut child = command(dir)
+    let mut child = command(folder.path())
         .args([
             "export",
             "numbers",
@@ -405,23 +491,52 @@ fn an_export_that_is_interrupted_leaves_nothing() {
             "a",
             "--filter",
             "n=2000000000",
-            "-o",
-            "never.csv",
         ])
-        .current_dir(dir)
-        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let parts = || {
-        let files = fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
-        files
-            .filter(|path| path.extension().is_some_and(|it| it == "part"))
-            .count()
+    let mut pipe = child.stdout.take().unwrap();
+    let mut first = [0; 4];
+    pipe.read_exact(&mut first).unwrap();
+    interrupt(&child, "-TERM");
+    wait_for("its end", Duration::from_secs(20), || {
+        child.try_wait().unwrap().is_some()
+    });
+    drop(pipe);
+}
+
+#[test]
+fn an_export_keeps_the_links_the_modes_and_the_devices_at_its_place() {
+    let folder = folder();
+    let dir = folder.path();
+    let export = |to: &str| {
+        within(
+            dir,
+            &[
+                "export", "numbers", "--user", "a", "--filter", "n=3", "-o", to,
+            ],
+        )
     };
-    wait_for("the first rows", Duration::from_secs(20), || parts() == 1);
-    interrupt(&child, "-INT");
-    assert_eq!(child.wait().unwrap().code(), Some(2));
-    assert_eq!(fs::read_dir(dir).unwrap().count(), before);
+    let mode = |name: &str| fs::metadata(dir.join(name)).unwrap().permissions().mode() & 0o777;
+    fs::write(dir.join("secret.csv"), "").unwrap();
+    fs::set_permissions(dir.join("secret.csv"), Permissions::from_mode(0o600)).unwrap();
+    symlink("secret.csv", dir.join("current.csv")).unwrap();
+    assert_eq!(export("current.csv").status, Some(0));
+    assert!(fs::read_link(dir.join("current.csv")).is_ok());
+    assert!(
+        fs::read_to_string(dir.join("secret.csv"))
+            .unwrap()
+            .contains("row 3 of a")
+    );
+    assert_eq!(mode("secret.csv"), 0o600);
+    assert_eq!(export("new.csv").status, Some(0));
+    assert_eq!(mode("new.csv") & 0o600, 0o600);
+
+    assert_eq!(export("/dev/null").status, Some(0));
+    assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    assert!(export("/dev/stdout").out.contains("row 3 of a"));
+    let refused = export("exports").err;
+    assert!(refused.contains("exports: is a directory"), "{refused}");
 }
 
 #[test]

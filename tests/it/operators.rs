@@ -240,8 +240,7 @@ fn files_are_read_again_when_they_change_and_on_sighup_and_a_bad_one_changes_not
 fn a_draining_replica_is_not_ready_at_once_and_serves_until_load_balancers_have_seen_it() {
     let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_DRAIN_DELAY_SECONDS", "3")]);
     let ready = format!("{}/readyz", rowlink.origin());
-    let answer = Call::new("GET", ready.clone()).send();
-    assert_eq!((answer.status, answer.header("connection")), (200, ""));
+    assert_eq!(Call::new("GET", ready.clone()).send().status, 200);
     let link = rowlink.link(numbers(1));
     rowlink.terminate();
     wait_for("not ready", Duration::from_secs(2), || {
