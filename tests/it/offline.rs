@@ -442,7 +442,7 @@ fn an_export_that_fails_leaves_nothing_and_keeps_what_was_there() {
         refused(&[
             "numbers", "--user", "a", "--filter", "n=1", "-o", "no/x.csv"
         ])
-        .contains("No such file")
+        .contains("no/x.csv: entity not found")
     );
 }
 
