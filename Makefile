@@ -21,7 +21,7 @@ test-large: ## Also install LibreOffice; test large workbooks: half an hour, 10 
 
 e2e: ## Three replicas over PostgreSQL behind nginx and HAProxy, killed, restarted, skewed: ten minutes; prints figures
 	tests/setup.sh e2e
-	cargo test --release --test it e2e:: -- --ignored --test-threads 1 --nocapture
+	cargo test --release --test it -- --ignored --test-threads 1 --nocapture e2e:: rotation::
 	cargo test --release --test it overload:: -- --test-threads 1 --nocapture
 
 soak: setup ## Twenty minutes of load on three replicas; memory, descriptors and connections must not grow

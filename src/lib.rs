@@ -13,7 +13,8 @@
 //!                 → source::open → RowStream → encode → chunks → body
 //! ```
 //!
-//! Imports point one way: [`row`], [`format`](mod@format), [`end_line`], [`toml_file`] ← [`link`] ← [`catalog`] ← [`source`], [`encode`] ←
+//! Imports point one way: [`row`], [`format`](mod@format), [`end_line`], [`moment`],
+//! [`toml_file`] ← [`link`] ← [`catalog`] ← [`source`], [`encode`] ←
 //! [`auth`], [`export`] ← [`http`] ← [`config`], [`demo`] ← [`cli`]. The time is an argument; only
 //! the edge reads the clock.
 

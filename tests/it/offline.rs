@@ -39,6 +39,22 @@ fn with_key(key: &str, arguments: &[&str]) -> Ran {
     rowlink.output().unwrap().into()
 }
 
+/// The same, told something on its standard input.
+fn asked(key: &str, arguments: &[&str], input: &str) -> Ran {
+    let mut rowlink = Command::new(env!("CARGO_BIN_EXE_rowlink"));
+    rowlink.args(arguments).env_clear();
+    rowlink.env("ROWLINK_SIGNING_KEYS", key);
+    rowlink
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut rowlink = rowlink.spawn().unwrap();
+    let mut stdin = rowlink.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    rowlink.wait_with_output().unwrap().into()
+}
+
 /// A command in the folder of a whole configuration.
 fn within(folder: &Path, arguments: &[&str]) -> Ran {
     let output = command(folder).args(arguments).current_dir(folder).output();
@@ -222,16 +238,10 @@ fn verify_gives_the_expected_reason_for_every_vector() {
             text(case, "outcome"),
             text(case, "query"),
         );
-        // An argument of a process has no NUL.
-        if query.contains('\0') {
-            continue;
-        }
         let url = format!("{PUBLIC_URL}{}?{query}", text(case, "path"));
         let at = case["now"].to_string();
-        let said = with_key(
-            &keys,
-            &["verify", "--at", &at, "--from", text(case, "client"), &url],
-        );
+        let how = ["verify", "--at", &at, "--from", text(case, "client"), "-"];
+        let said = asked(&keys, &how, &url);
         if outcome == "valid" {
             valid += 1;
             assert_eq!((said.status, said.err.as_str()), (Some(0), ""), "{name}");
@@ -296,21 +306,7 @@ fn verify_reads_a_link_where_no_list_of_processes_shows_it() {
             "sign", "orders", "--user", "alice", "--seal", "--filter", "note=a b",
         ],
     );
-    let mut verify = Command::new(env!("CARGO_BIN_EXE_rowlink"))
-        .args(["verify", "-"])
-        .env_clear()
-        .env("ROWLINK_SIGNING_KEYS", SIGNING_KEY)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    verify
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(signed.out.as_bytes())
-        .unwrap();
-    let said = Ran::from(verify.wait_with_output().unwrap()).out;
+    let said = asked(SIGNING_KEY, &["verify", "-"], &signed.out).out;
     assert!(
         said.contains("user          alice\n") && said.contains("filter        note=a b"),
         "{said}"
