@@ -75,6 +75,12 @@ def refusals_per_second(url):
     return float(re.search(r"([0-9.]+) req/s", result)[1])
 
 
+def heads_per_second(url):
+    """Heads of good links."""
+    load = [ROOT / "target/release/heads", url, str(REQUESTS), str(CLIENTS)]
+    return float(subprocess.run(load, capture_output=True, text=True, check=True).stdout)
+
+
 def throughput(url, exports):
     """Rows a second of some downloads at once, from one, two and three replicas."""
     with contextlib.ExitStack() as stack:
@@ -98,12 +104,14 @@ def main():
         one, two, three = throughput(url, exports)
         report("two replicas, one", two, one, "M rows/s", "≥", REPLICAS_RATIO_MIN)
         report("three replicas, one", three, one, "M rows/s", "≥", REPLICAS_RATIO_MIN)
-        print("forged links, against nginx secure_link", flush=True)
+        print("small requests, against nginx secure_link", flush=True)
         with Server(url, exports, folder) as server, nginx() as theirs:
             ours = server.link("bench")
             refused, peer_refused = alternate(lambda: refusals_per_second(forged(ours)),
                                               lambda: refusals_per_second(forged(theirs)), runs=TURNS)
+            heads, peer_heads = alternate(lambda: heads_per_second(ours), lambda: heads_per_second(theirs), runs=TURNS)
         report("bad signature, 403", refused, peer_refused, "/s", "≥", SIGNED_RATIO_MIN)
+        report("HEAD of a good link, 200", heads, peer_heads, "/s", "≥", SIGNED_RATIO_MIN)
         report_verification()
 
 

@@ -103,12 +103,7 @@ struct KeygenArgs {
     #[arg(long, conflicts_with = "api_key")]
     child: bool,
     /// Links to this export. Can be given several times
-    #[arg(
-        long = "export",
-        value_name = "NAME",
-        requires = "child",
-        group = "scope"
-    )]
+    #[arg(long = "export", value_name = "NAME", requires = "child")]
     exports: Vec<String>,
     /// Links of users whose ids start so
     #[arg(long, value_name = "TEXT", requires = "child")]

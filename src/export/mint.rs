@@ -34,20 +34,18 @@ pub fn mint(
     check_names(&request, &claims).map_err(IssueError::Invalid)?;
     let name = request.export.clone();
     let format = format_of(&request)?;
-    let export = match catalog {
-        Some(catalog) => {
-            let export = catalog.get(&name);
-            Some(export.ok_or_else(|| IssueError::UnknownExport(name.clone()))?)
-        }
-        None => None,
+    let find = |catalog: &'_ Catalog| {
+        let export = catalog.get(&name).cloned();
+        export.ok_or_else(|| IssueError::UnknownExport(name.clone()))
     };
+    let export = catalog.map(find).transpose()?;
     let place = Place {
-        export: export.map(AsRef::as_ref),
+        export: export.as_deref(),
         columns: None,
         format,
         policy,
     };
-    if let Some(export) = export {
+    if let Some(export) = &export {
         export.check_claims(&claims).map_err(IssueError::Invalid)?;
     }
     let user = request.user.clone();

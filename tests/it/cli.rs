@@ -29,6 +29,11 @@ fn every_command_explains_itself() {
         &["check-file", "--help"],
         &["ready", "--help"],
         &["keygen", "--help"],
+        &["export", "--help"],
+        &["sign", "--help"],
+        &["verify", "--help"],
+        &["completions", "--help"],
+        &["man", "--help"],
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_rowlink"))
             .args(arguments)
