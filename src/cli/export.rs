@@ -46,11 +46,7 @@ pub(super) async fn export(args: ExportArgs) -> Result<(), Faults> {
     }
     request.ttl_seconds = Some(1);
     let config = RowsConfig::from_env(std::env::vars_os()).map_err(lines)?;
-    let sources = sources(
-        config.databases,
-        config.database_connections,
-        &config.policy,
-    )?;
+    let sources = sources(config.databases, &config.policy)?;
     let catalog = read_export(&config.exports_dir, &request.export, &dialects(&sources))?;
     for export in catalog.iter() {
         export.check_claims(&claims).map_err(lines_of)?;

@@ -1,13 +1,12 @@
 //! From the configuration to what runs: the catalog, the databases that it is prepared against, the service.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Faults, lines, one, system_clock};
 use crate::catalog::{Catalog, Dialects, Fault, is_export_name};
-use crate::config::{Config, DatabaseUrl, Reload};
+use crate::config::{Config, Databases, Reload};
 use crate::export::{Exporter, Policy};
 use crate::http::Service;
 use crate::source::{PostgresOptions, Sources, dialects};
@@ -20,8 +19,7 @@ pub(super) struct Loaded {
 
 /// The catalog, then the databases that it is prepared against.
 pub(super) async fn load(config: Config) -> Result<Loaded, Faults> {
-    let connections = config.database_connections;
-    let sources = sources(config.databases, connections, &config.policy)?;
+    let sources = sources(config.databases, &config.policy)?;
     let catalog = read_catalog(&config.exports_dir, &dialects(&sources))?;
     let exporter = Exporter::start(catalog, sources, config.keyring, config.policy);
     let exporter = exporter.await.map_err(lines)?;
@@ -38,17 +36,13 @@ pub(super) async fn load(config: Config) -> Result<Loaded, Faults> {
 }
 
 /// The databases. None is asked yet.
-pub(super) fn sources(
-    databases: BTreeMap<String, DatabaseUrl>,
-    connections: usize,
-    policy: &Policy,
-) -> Result<Sources, Faults> {
+pub(super) fn sources(databases: Databases, policy: &Policy) -> Result<Sources, Faults> {
     let options = PostgresOptions {
-        connections,
+        connections: databases.connections,
         statement_timeout: policy.download_max,
     };
     let mut sources = Sources::new();
-    for (name, url) in databases {
+    for (name, url) in databases.urls {
         let source = url.source(options);
         let source = source.map_err(|fault| one(format!("database `{name}`: {fault}")))?;
         sources.insert(name, source);

@@ -77,11 +77,7 @@ pub(super) fn sign(args: SignArgs) -> Result<(), Faults> {
 
 fn catalog(folder: PathBuf) -> Result<Catalog, Faults> {
     let config = RowsConfig::from_env(std::env::vars_os()).map_err(lines)?;
-    let sources = sources(
-        config.databases,
-        config.database_connections,
-        &config.policy,
-    )?;
+    let sources = sources(config.databases, &config.policy)?;
     let catalog = read_catalog(&folder, &dialects(&sources))?;
     match catalog.faults() {
         [] => Ok(catalog),

@@ -1,12 +1,11 @@
 //! What commands that serve nothing need of the configuration, and no more: whoever signs needs no database, and
 //! whoever exports no key.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::{
-    Config, ConfigFault, DatabaseUrl, databases, exports_dir, keyring, policy, public_url,
+    Config, ConfigFault, Databases, databases, exports_dir, keyring, policy, public_url,
     revocations,
 };
 use crate::export::Policy;
@@ -24,10 +23,8 @@ pub struct KeysConfig {
 
 /// Where rows are.
 pub struct RowsConfig {
-    /// The databases by their names.
-    pub databases: BTreeMap<String, DatabaseUrl>,
-    /// How many connections each may have.
-    pub database_connections: usize,
+    /// The databases.
+    pub databases: Databases,
     /// The folder of `.sql` files.
     pub exports_dir: PathBuf,
     /// How long an export may take, among others.
@@ -70,9 +67,8 @@ impl RowsConfig {
         let databases = databases(&mut variables, &mut faults);
         let policy = policy(&mut variables, &mut faults);
         match databases {
-            Some((databases, database_connections)) if faults.0.is_empty() => Ok(RowsConfig {
+            Some(databases) if faults.0.is_empty() => Ok(RowsConfig {
                 databases,
-                database_connections,
                 exports_dir: exports_dir(&mut variables),
                 policy,
             }),

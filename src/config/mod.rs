@@ -45,10 +45,8 @@ pub struct Config {
     pub metrics_bind: Option<SocketAddr>,
     /// The certificate to serve under, if TLS does not end at a proxy.
     pub tls: Option<TlsPem>,
-    /// Where the rows are, by the names that exports use.
-    pub databases: BTreeMap<String, DatabaseUrl>,
-    /// How many downloads may have a connection to a database at a time.
-    pub database_connections: usize,
+    /// Where the rows are.
+    pub databases: Databases,
     /// The folder of `.sql` files.
     pub exports_dir: PathBuf,
     /// What signs and verifies links.
@@ -70,6 +68,14 @@ pub struct Config {
     /// Variables in our prefix that nothing reads: most likely typing errors. Not faults, because
     /// Kubernetes adds such variables for a service named `rowlink`.
     pub unknown: Vec<String>,
+}
+
+/// Where the rows are.
+pub struct Databases {
+    /// By the names that exports use.
+    pub urls: BTreeMap<String, DatabaseUrl>,
+    /// How many downloads may have a connection to each at a time.
+    pub connections: usize,
 }
 
 /// A certificate with those between it and its root, and its key.
@@ -191,29 +197,24 @@ impl Config {
 
         let unknown = variables.unknown.into_keys();
         match (databases, keyring, log) {
-            (Some((databases, database_connections)), Some(keyring), Some(log))
-                if faults.0.is_empty() =>
-            {
-                Ok(Config {
-                    bind: bind.unwrap_or(DEFAULT_BIND),
-                    metrics_bind,
-                    tls,
-                    databases,
-                    database_connections,
-                    exports_dir,
-                    keyring,
-                    revocations,
-                    policy,
-                    door,
-                    edge,
-                    drain,
-                    reload,
-                    log,
-                    unknown: unknown
-                        .map(|name| format!("{PREFIX}{}", name.to_uppercase()))
-                        .collect(),
-                })
-            }
+            (Some(databases), Some(keyring), Some(log)) if faults.0.is_empty() => Ok(Config {
+                bind: bind.unwrap_or(DEFAULT_BIND),
+                metrics_bind,
+                tls,
+                databases,
+                exports_dir,
+                keyring,
+                revocations,
+                policy,
+                door,
+                edge,
+                drain,
+                reload,
+                log,
+                unknown: unknown
+                    .map(|name| format!("{PREFIX}{}", name.to_uppercase()))
+                    .collect(),
+            }),
             _ => Err(faults.0),
         }
     }
@@ -227,10 +228,7 @@ fn address(faults: &mut Faults, variable: &str, text: Option<String>) -> Option<
     )
 }
 
-fn databases(
-    variables: &mut Variables,
-    faults: &mut Faults,
-) -> Option<(BTreeMap<String, DatabaseUrl>, usize)> {
+fn databases(variables: &mut Variables, faults: &mut Faults) -> Option<Databases> {
     let connections = variables.database_connections.take();
     let connections = faults.number("DATABASE_CONNECTIONS", connections, 10, 1..=1000);
     let url = faults.secret(
@@ -246,9 +244,9 @@ fn databases(
         variables.databases_file.take(),
     );
     let others = others.and_then(|text| faults.check_all("DATABASES", database::parse_list(&text)));
-    let mut databases = others.unwrap_or_default();
-    databases.insert(DEFAULT_DATABASE.to_owned(), url?);
-    Some((databases, connections))
+    let mut urls = others.unwrap_or_default();
+    urls.insert(DEFAULT_DATABASE.to_owned(), url?);
+    Some(Databases { urls, connections })
 }
 
 fn exports_dir(variables: &mut Variables) -> PathBuf {
@@ -404,9 +402,9 @@ mod tests {
         let config = config(&[]).expect("a configuration");
         assert_eq!(config.policy.public_url, "https://example.com/data");
         assert_eq!(config.policy.ttl_seconds_default, 60);
-        assert_eq!(config.databases.len(), 1);
+        assert_eq!(config.databases.urls.len(), 1);
         assert!(matches!(
-            &config.databases[DEFAULT_DATABASE],
+            &config.databases.urls[DEFAULT_DATABASE],
             DatabaseUrl::Sqlite(path) if path == "/var/lib/shop.db"
         ));
         assert_eq!(config.policy.download_max, Duration::from_secs(900));
@@ -484,9 +482,12 @@ mod tests {
             "warehouse=postgres://u:p@a:5432,b:5433/w?sslmode=require, archive=sqlite:/a.db",
         )]);
         let databases = config.expect("a configuration").databases;
-        let names: Vec<&str> = databases.keys().map(String::as_str).collect();
+        let names: Vec<&str> = databases.urls.keys().map(String::as_str).collect();
         assert_eq!(names, ["archive", "default", "warehouse"]);
-        assert!(matches!(databases["warehouse"], DatabaseUrl::Postgres(_)));
+        assert!(matches!(
+            databases.urls["warehouse"],
+            DatabaseUrl::Postgres(_)
+        ));
     }
 
     #[test]

@@ -442,24 +442,29 @@ fn an_export_that_fails_leaves_nothing_and_keeps_what_was_there() {
     );
 }
 
+/// More rows than anybody waits for.
+fn endless_export(dir: &Path) -> Command {
+    let mut rowlink = command(dir);
+    let export = [
+        "export",
+        "numbers",
+        "--user",
+        "a",
+        "--filter",
+        "n=2000000000",
+    ];
+    rowlink.args(export).current_dir(dir);
+    rowlink
+}
+
 #[test]
 fn an_export_that_is_stopped_leaves_nothing() {
     for signal in ["-INT", "-TERM", "-HUP"] {
         let folder = folder();
         let dir = folder.path();
         let before = fs::read_dir(dir).unwrap().count();
-        let mut child = command(dir)
-            .args([
-                "export",
-                "numbers",
-                "--user",
-                "a",
-                "--filter",
-                "n=2000000000",
-                "-o",
-                "never.csv",
-            ])
-            .current_dir(dir)
+        let mut child = endless_export(dir)
+            .args(["-o", "never.csv"])
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -479,18 +484,8 @@ fn an_export_that_is_stopped_leaves_nothing() {
 #[test]
 fn an_export_into_a_pipe_that_nobody_reads_can_be_stopped() {
     let folder = folder();
-    let mut child = command(folder.path())
-        .args([
-            "export",
-            "numbers",
-            "--user",
-            "a",
-            "--filter",
-            "n=2000000000",
-        ])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut export = endless_export(folder.path());
+    let mut child = export.stdout(Stdio::piped()).spawn().unwrap();
     let mut pipe = child.stdout.take().unwrap();
     let mut first = [0; 4];
     pipe.read_exact(&mut first).unwrap();
