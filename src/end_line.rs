@@ -5,29 +5,72 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use sha2::{Digest as _, Sha256};
 
-/// What the line starts with.
-const PREFIX: &[u8] = b"#rowlink-end,rows=";
-/// Between the number of rows and the hash.
-const HASH: &str = ",sha256=";
+use crate::format::Format;
+
+/// What stands around the number of rows and the hash.
+struct Form {
+    before: &'static str,
+    between: &'static str,
+    after: &'static str,
+}
+
+/// To a reader of CSV it is a comment, or a row that looks like none of the others.
+const CSV: Form = Form {
+    before: "#rowlink-end,rows=",
+    between: ",sha256=",
+    after: "\r\n",
+};
+/// JSON like every other line.
+const NDJSON: Form = Form {
+    before: r#"{"rowlink_end":{"rows":"#,
+    between: r#","sha256":""#,
+    after: "\"}}\n",
+};
 /// The line is never longer.
 const BYTES_MAX: u64 = 128;
 
 /// Sees a file go by, and writes its last line.
-#[derive(Debug, Default)]
-pub struct EndLine(Sha256);
+pub struct EndLine {
+    seen: Sha256,
+    form: &'static Form,
+}
 
 impl EndLine {
+    /// The line of a file of text in this format.
+    pub fn new(format: Format) -> EndLine {
+        let form = match format {
+            Format::Ndjson => &NDJSON,
+            _ => &CSV,
+        };
+        let seen = Sha256::default();
+        EndLine { seen, form }
+    }
+
     /// A piece of the file.
     pub fn update(&mut self, piece: &[u8]) {
-        self.0.update(piece);
+        self.seen.update(piece);
     }
 
     /// The line after `rows` rows: their number and the SHA-256 of all that stands before it.
     pub fn finish(self, rows: u64) -> Vec<u8> {
-        let hash = hex::encode(self.0.finalize());
-        let mut line = PREFIX.to_vec();
-        line.extend_from_slice(format!("{rows}{HASH}{hash}\r\n").as_bytes());
-        line
+        let hash = hex::encode(self.seen.finalize());
+        let Form {
+            before,
+            between,
+            after,
+        } = self.form;
+        format!("{before}{rows}{between}{hash}{after}").into_bytes()
+    }
+}
+
+impl Form {
+    /// Where the line starts with which a file ends, the number of rows in it, and the hash.
+    fn find<'t>(&self, tail: &'t [u8]) -> Option<(usize, u64, &'t str)> {
+        let before = self.before.as_bytes();
+        let start = tail.windows(before.len()).rposition(|it| it == before)?;
+        let rest = std::str::from_utf8(&tail[start + before.len()..]).ok()?;
+        let (rows, hash) = rest.strip_suffix(self.after)?.split_once(self.between)?;
+        Some((start, rows.parse().ok()?, hash))
     }
 }
 
@@ -54,12 +97,10 @@ pub fn check<F: Read + Seek>(mut file: F) -> Result<u64, NotWhole> {
     let mut tail = Vec::new();
     file.seek(SeekFrom::Start(length.saturating_sub(BYTES_MAX)))?;
     file.read_to_end(&mut tail)?;
-    let start = tail.windows(PREFIX.len()).rposition(|it| it == PREFIX);
-    let start = start.ok_or(NotWhole::NoEndLine)?;
-    let line = std::str::from_utf8(&tail[start + PREFIX.len()..]).ok();
-    let fields = line.and_then(|line| line.strip_suffix("\r\n")?.split_once(HASH));
-    let (rows, hash) = fields.ok_or(NotWhole::NoEndLine)?;
-    let rows = rows.parse().map_err(|_| NotWhole::NoEndLine)?;
+    let mut found = [&CSV, &NDJSON]
+        .into_iter()
+        .filter_map(|form| form.find(&tail));
+    let (start, rows, hash) = found.next().ok_or(NotWhole::NoEndLine)?;
 
     file.seek(SeekFrom::Start(0))?;
     let before = length - (tail.len() - start) as u64;
@@ -86,35 +127,36 @@ mod tests {
     use super::*;
     use std::io::Cursor;
 
-    fn file(content: &[u8], rows: u64) -> Vec<u8> {
-        let mut end = EndLine::default();
+    fn file(format: Format, content: &[u8], rows: u64) -> Vec<u8> {
+        let mut end = EndLine::new(format);
         content.chunks(3).for_each(|piece| end.update(piece));
         [content, &end.finish(rows)].concat()
     }
 
     #[test]
     fn a_file_is_whole_as_it_was_written_and_no_byte_of_it_can_be_missing_or_other() {
-        let whole = file(b"id,name\r\n1,x\r\n", 1);
-        assert!(matches!(check(Cursor::new(&whole)), Ok(1)));
-        for cut in 0..whole.len() {
-            assert!(check(Cursor::new(&whole[..cut])).is_err(), "{cut}");
-        }
-        let number = whole
-            .windows(5)
-            .position(|it| it == b"rows=")
-            .expect("a number")
-            + 5;
-        for at in (0..whole.len()).filter(|at| *at != number) {
-            let mut changed = whole.clone();
-            changed[at] ^= 1;
-            assert!(check(Cursor::new(&changed)).is_err(), "{at}");
+        for (format, content, before) in [
+            (Format::Csv, "id,name\r\n1,x\r\n", CSV.before),
+            (Format::Ndjson, "{\"id\":1}\n", NDJSON.before),
+        ] {
+            let whole = file(format, content.as_bytes(), 1);
+            assert!(matches!(check(Cursor::new(&whole)), Ok(1)));
+            for cut in 0..whole.len() {
+                assert!(check(Cursor::new(&whole[..cut])).is_err(), "{format} {cut}");
+            }
+            let number = content.len() + before.len();
+            for at in (0..whole.len()).filter(|at| *at != number) {
+                let mut changed = whole.clone();
+                changed[at] ^= 1;
+                assert!(check(Cursor::new(&changed)).is_err(), "{format} {at}");
+            }
         }
     }
 
     #[test]
     fn a_cell_that_reads_like_the_line_ends_nothing() {
-        let content = file(b"id\r\n", 0);
-        let whole = file(&content, 7);
+        let content = file(Format::Csv, b"id\r\n", 0);
+        let whole = file(Format::Csv, &content, 7);
         assert!(matches!(check(Cursor::new(&whole)), Ok(7)));
         let cut = &whole[..content.len() + 4];
         assert!(matches!(check(Cursor::new(cut)), Err(NotWhole::NoEndLine)));

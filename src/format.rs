@@ -10,18 +10,27 @@ pub enum Format {
     Csv,
     /// Excel's workbook, ECMA-376.
     Xlsx,
+    /// One JSON object a line.
+    Ndjson,
 }
 
 impl Format {
     /// Every format, in the order in which they are listed to callers.
-    pub const ALL: [Format; 2] = [Format::Csv, Format::Xlsx];
+    pub const ALL: [Format; 3] = [Format::Csv, Format::Xlsx, Format::Ndjson];
 
     /// The extension, without a dot: `csv`.
     pub fn extension(self) -> &'static str {
         match self {
             Format::Csv => "csv",
             Format::Xlsx => "xlsx",
+            Format::Ndjson => "ndjson",
         }
+    }
+
+    /// Whether its files are lines of text. They can end with a line that proves them whole, and be compressed on
+    /// their way.
+    pub fn is_text(self) -> bool {
+        self != Format::Xlsx
     }
 }
 
@@ -29,6 +38,12 @@ impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.extension())
     }
+}
+
+/// Formats as a reader sees them listed: `csv, xlsx`.
+pub fn names(formats: &[Format]) -> String {
+    let names: Vec<&str> = formats.iter().map(|format| format.extension()).collect();
+    names.join(", ")
 }
 
 /// The extension names no format.
@@ -96,6 +111,42 @@ impl XlsxOptions {
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionFault> {
         match name {
             "compact" => self.compact = parse_bool(value)?,
+            _ => return Err(OptionFault::Unknown(&Self::NAMES)),
+        }
+        Ok(())
+    }
+}
+
+/// How NDJSON is written. An export sets them under `[ndjson]`, a link overrides them by `rl_ndjson.*`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NdjsonOptions {
+    /// What becomes of numbers that a reader with 64-bit floats would round.
+    pub large_numbers: LargeNumbers,
+}
+
+/// How NDJSON writes integers beyond 2⁵³ and decimals with more than 15 significant digits. RFC 8259, section 6.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LargeNumbers {
+    /// As numbers, with every digit.
+    #[default]
+    Number,
+    /// As strings, for readers that know no other numbers than floats.
+    String,
+}
+
+impl NdjsonOptions {
+    /// The names of the options.
+    pub const NAMES: [&'static str; 1] = ["large_numbers"];
+
+    /// Sets one option from its text, the one form it has in a catalog, a request and a link.
+    ///
+    /// # Errors
+    /// The name is unknown, or the value does not fit it.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionFault> {
+        match (name, value) {
+            ("large_numbers", "number") => self.large_numbers = LargeNumbers::Number,
+            ("large_numbers", "string") => self.large_numbers = LargeNumbers::String,
+            ("large_numbers", _) => return Err(OptionFault::Expected("`number` or `string`")),
             _ => return Err(OptionFault::Unknown(&Self::NAMES)),
         }
         Ok(())

@@ -147,7 +147,7 @@ var (
 	exportName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	formatName = regexp.MustCompile(`^[a-z0-9]+$`)
 	claimName  = regexp.MustCompile(`^[A-Za-z0-9_]{1,64}$`)
-	optionName = regexp.MustCompile(`^(columns|timezone|end_line|length|(csv|xlsx)\.[a-z_]+)$`)
+	optionName = regexp.MustCompile(`^(columns|timezone|end_line|length|(csv|xlsx|ndjson)\.[a-z_]+)$`)
 )
 
 // Says nothing of the value, which may be a secret.

@@ -118,7 +118,7 @@ public final class Rowlink {
     private static final Pattern FORMAT_NAME = Pattern.compile("[a-z0-9]+");
     private static final Pattern CLAIM_NAME = Pattern.compile("[A-Za-z0-9_]{1,64}");
     private static final Pattern OPTION_NAME =
-            Pattern.compile("columns|timezone|end_line|length|(csv|xlsx)\\.[a-z_]+");
+            Pattern.compile("columns|timezone|end_line|length|(csv|xlsx|ndjson)\\.[a-z_]+");
 
     /** Says nothing of the value, which may be a secret. */
     private static void check(String field, boolean fits) {

@@ -88,7 +88,7 @@ final class Rowlink
             $pairs[] = self::encoded("rl_claim.$name", $value);
         }
         foreach ($options as $name => $value) {
-            $known = '~^(columns|timezone|end_line|length|(csv|xlsx)\.[a-z_]+)$~D';
+            $known = '~^(columns|timezone|end_line|length|(csv|xlsx|ndjson)\.[a-z_]+)$~D';
             self::check("options.$name", preg_match($known, (string) $name) === 1);
             $pairs[] = self::encoded("rl_$name", self::text($value));
         }

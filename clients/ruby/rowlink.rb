@@ -47,7 +47,7 @@ class Rowlink
       pairs << ["rl_claim.#{name}", value]
     end
     options.each do |name, value|
-      check("options.#{name}", /\A(columns|timezone|end_line|length|(csv|xlsx)\.[a-z_]+)\z/.match?(name))
+      check("options.#{name}", /\A(columns|timezone|end_line|length|(csv|xlsx|ndjson)\.[a-z_]+)\z/.match?(name))
       pairs << ["rl_#{name}", value]
     end
     filters.each do |name, values|

@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::filter::FilterSettings;
 use super::{DEFAULT_DATABASE, Dialects, Export, Fault, Filter, SqlDialect, Statement, Variable};
-use crate::format::{CsvOptions, OptionFault, XlsxOptions};
+use crate::format::{self, CsvOptions, Format, NdjsonOptions, OptionFault, XlsxOptions};
 use crate::link::is_claim_name;
 use crate::row::TimeZone;
 
@@ -31,10 +31,13 @@ struct Settings {
     filters: IndexMap<Spanned<String>, FilterSettings>,
     #[serde(default)]
     columns: IndexMap<String, ColumnSettings>,
+    formats: Option<Spanned<Vec<Spanned<String>>>>,
     #[serde(default)]
     csv: IndexMap<Spanned<String>, toml::Value>,
     #[serde(default)]
     xlsx: IndexMap<Spanned<String>, toml::Value>,
+    #[serde(default)]
+    ndjson: IndexMap<Spanned<String>, toml::Value>,
     timezone: Option<Spanned<String>>,
     estimate: Option<bool>,
     #[serde(default)]
@@ -74,10 +77,23 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         declared.push((line, name.into_inner()));
     }
     let (mut csv, mut xlsx) = (CsvOptions::default(), XlsxOptions::default());
-    let in_csv = set_options("csv", &settings.csv, |name, value| csv.set(name, value));
-    let in_xlsx = set_options("xlsx", &settings.xlsx, |name, value| xlsx.set(name, value));
-    let in_options = in_csv.into_iter().chain(in_xlsx);
+    let mut ndjson = NdjsonOptions::default();
+    let in_options = [
+        set_options("csv", &settings.csv, |name, value| csv.set(name, value)),
+        set_options("xlsx", &settings.xlsx, |name, value| xlsx.set(name, value)),
+        set_options("ndjson", &settings.ndjson, |name, value| {
+            ndjson.set(name, value)
+        }),
+    ];
+    let in_options = in_options.into_iter().flatten();
     faults.extend(in_options.map(|(offset, message)| Fault::at(line_at(offset), message)));
+    let formats = match &settings.formats {
+        None => Format::ALL.to_vec(),
+        Some(listed) => read_formats(listed).unwrap_or_else(|(offset, message)| {
+            faults.push(Fault::at(line_at(offset), message));
+            Vec::new()
+        }),
+    };
     let mut time_zone = TimeZone::default();
     if let Some(name) = &settings.timezone {
         match name.get_ref().parse() {
@@ -155,11 +171,13 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         description: settings.description,
         scope: settings.scope,
         filters,
+        formats,
         labels,
         number_formats,
         time_zone,
         csv,
         xlsx,
+        ndjson,
         database,
         role: settings.role,
         row_security: settings.row_security,
@@ -168,6 +186,26 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         claims: claims_of(&statement, settings.claims),
         statement,
     })
+}
+
+/// The formats of a list, or the first fault and where it stands.
+fn read_formats(listed: &Spanned<Vec<Spanned<String>>>) -> Result<Vec<Format>, (usize, String)> {
+    let mut formats = Vec::new();
+    for name in listed.get_ref() {
+        let fault = |what: String| (name.span().start, format!("`formats`: {what}"));
+        let format = name.get_ref().parse();
+        let unknown = |_| fault(format!("expected some of {}", format::names(&Format::ALL)));
+        let format = format.map_err(unknown)?;
+        if formats.contains(&format) {
+            return Err(fault(format!("`{format}` stands twice")));
+        }
+        formats.push(format);
+    }
+    if formats.is_empty() {
+        let message = "`formats`: expected at least one".to_owned();
+        return Err((listed.span().start, message));
+    }
+    Ok(formats)
 }
 
 /// Sets the options of a table; gives what is wrong with them and where that stands.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::format::{CsvOptions, XlsxOptions};
+use crate::format::{CsvOptions, Format, NdjsonOptions, XlsxOptions};
 use crate::link::{VerifiedLink, is_bare_name};
 use crate::row::TimeZone;
 
@@ -47,6 +47,8 @@ pub struct Export {
     pub scope: Option<String>,
     /// What a caller may filter by, in the order of the file.
     pub filters: Vec<Filter>,
+    /// What it may be downloaded as.
+    pub formats: Vec<Format>,
     /// What the header calls a column, by column name; other columns keep their name.
     pub labels: IndexMap<String, String>,
     /// Number formats of XLSX, by column name.
@@ -57,6 +59,8 @@ pub struct Export {
     pub csv: CsvOptions,
     /// How XLSX is written unless a link says otherwise.
     pub xlsx: XlsxOptions,
+    /// How NDJSON is written unless a link says otherwise.
+    pub ndjson: NdjsonOptions,
     /// Which database it reads.
     pub database: String,
     /// The role that PostgreSQL runs it as, instead of the one that is logged in.

@@ -39,7 +39,8 @@ pub(super) struct ExportArgs {
 pub(super) async fn export(args: ExportArgs) -> Result<(), Faults> {
     let to_terminal = args.output.is_none() && io::stdout().is_terminal();
     let (mut request, claims) = args.wanted.request();
-    if to_terminal && request.format != Format::Csv.extension() {
+    let format: Option<Format> = request.format.parse().ok();
+    if to_terminal && format.is_some_and(|format| !format.is_text()) {
         return Err(one(
             "a workbook is not for a terminal; give it a file by --output",
         ));

@@ -9,7 +9,7 @@ use crate::catalog::{Catalog, Dialects, Fault, is_export_name};
 use crate::config::{Config, Databases, Reload};
 use crate::export::{Exporter, Policy};
 use crate::http::Service;
-use crate::source::{PostgresOptions, Sources, dialects};
+use crate::source::{SourceOptions, Sources, dialects};
 
 /// What serves, and what is read again meanwhile.
 pub(super) struct Loaded {
@@ -37,7 +37,7 @@ pub(super) async fn load(config: Config) -> Result<Loaded, Faults> {
 
 /// The databases. None is asked yet.
 pub(super) fn sources(databases: Databases, policy: &Policy) -> Result<Sources, Faults> {
-    let options = PostgresOptions {
+    let options = SourceOptions {
         connections: databases.connections,
         statement_timeout: policy.download_max,
     };

@@ -14,7 +14,7 @@ use crate::link::{FileName, UserId, is_claim_name, is_option_name};
 pub(super) struct Wanted {
     /// The export's name
     pub(super) export: String,
-    /// What the file is written in: csv, xlsx
+    /// What the file is written in: csv, xlsx, ndjson
     #[arg(long, default_value = "csv")]
     format: Format,
     /// Whose rows: what `:user` is
@@ -70,7 +70,9 @@ fn option(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = pair(text)?;
     match is_option_name(&name) {
         true => Ok((name, value)),
-        false => Err("expected an option of a link: timezone, end_line, length, csv.…, xlsx.…"),
+        false => {
+            Err("expected an option of a link: timezone, end_line, length, csv.…, xlsx.…, ndjson.…")
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Rows → bytes. Knows neither SQL nor HTTP.
 
 mod csv;
+mod ndjson;
 mod xlsx;
 
 use crate::row::{Column, RowBatch};
 
 pub use csv::CsvEncoder;
+pub use ndjson::NdjsonEncoder;
 pub use xlsx::{Container, Looks, Piece, Properties, TooLong, XlsxEncoder};
 
 /// What a format cannot hold. Nothing is ever cut to fit.

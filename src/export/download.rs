@@ -7,8 +7,9 @@ use super::OpenError;
 use super::options::Output;
 use super::quota::Slot;
 use super::workbook::Workbook;
-use crate::encode::{CsvEncoder, EncodeError, Encoder};
+use crate::encode::{CsvEncoder, EncodeError, Encoder, NdjsonEncoder};
 use crate::end_line::EndLine;
+use crate::format::Format;
 use crate::link::Conditions;
 use crate::source::{RowStream, SourceError};
 
@@ -199,15 +200,22 @@ pub(super) struct TextFile {
 }
 
 impl TextFile {
-    pub(super) fn new(rows: RowStream, output: Output) -> TextFile {
-        let encoder = CsvEncoder::new(output.csv, output.labels, output.time_zone);
+    pub(super) fn new(rows: RowStream, format: Format, output: Output) -> TextFile {
+        let encoder: Box<dyn Encoder> = match format {
+            Format::Ndjson => Box::new(NdjsonEncoder::new(output.ndjson, output.time_zone)),
+            // The rows of a workbook are only counted here.
+            Format::Csv | Format::Xlsx => {
+                let encoder = CsvEncoder::new(output.csv, output.labels, output.time_zone);
+                Box::new(encoder)
+            }
+        };
         TextFile {
             rows,
-            encoder: Box::new(encoder),
+            encoder,
             begun: false,
             chunk_bytes: 0,
             rows_written: 0,
-            end_line: output.end_line.then(EndLine::default),
+            end_line: output.end_line.then(|| EndLine::new(format)),
         }
     }
 

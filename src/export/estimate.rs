@@ -62,7 +62,7 @@ impl Exporter {
         accepted: Accepted,
         deadline: Instant,
     ) -> Result<Estimate, SourceError> {
-        let is_text = accepted.link.format != Format::Xlsx;
+        let format = accepted.link.format;
         let source = self.source_of(&accepted.query);
         let estimate = match source
             .planned(&accepted.query, self.policy.estimate_max)
@@ -70,20 +70,38 @@ impl Exporter {
         {
             Some(planned) => Estimate {
                 rows: planned.rows,
-                bytes: Some(planned.bytes),
+                bytes: Some(planned.bytes + planned.rows * self.names_bytes(&accepted)),
                 kind: EstimateKind::Planned,
             },
             None => {
                 let rows = source.open(accepted.query, Reading::Once).await?;
                 // As long as the answer may still take, half of that.
                 let until = Instant::now() + (deadline - Instant::now()) / 2;
-                count(TextFile::new(rows, accepted.output), until).await?
+                count(TextFile::new(rows, format, accepted.output), until).await?
             }
         };
+        // Nobody knows how well a workbook compresses.
         Ok(Estimate {
-            bytes: estimate.bytes.filter(|_| is_text),
+            bytes: estimate.bytes.filter(|_| format.is_text()),
             ..estimate
         })
+    }
+}
+
+impl Exporter {
+    /// How many bytes of a row are not its values: NDJSON names each of them, `"name":`.
+    fn names_bytes(&self, accepted: &Accepted) -> u64 {
+        if accepted.link.format != Format::Ndjson {
+            return 0;
+        }
+        let bytes_of = |name: &String| name.len() as u64 + 3;
+        match &accepted.output.columns {
+            Some(names) => names.iter().map(bytes_of).sum(),
+            None => {
+                let columns = self.columns_of(accepted.query.export());
+                columns.iter().map(|column| bytes_of(&column.name)).sum()
+            }
+        }
     }
 }
 

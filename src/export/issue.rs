@@ -8,7 +8,7 @@ use super::mint::{Place, format_of, signed_url};
 use super::{Exporter, LinkRequest, filename, may_export};
 use crate::auth::Caller;
 use crate::catalog::{Export, FieldFault};
-use crate::format::Format;
+use crate::format::{self, Format};
 use crate::link::{Link, SignError, URL_BYTES_MAX};
 
 /// A link as its caller gets it.
@@ -30,9 +30,17 @@ pub enum IssueError {
     /// There is no such export.
     #[error("there is no export `{0}`")]
     UnknownExport(String),
-    /// There is no such format.
-    #[error("there is no format `{name}`; the formats are {}", formats(), name = .0)]
-    UnknownFormat(String),
+    /// There is no such format, or not of this export.
+    #[error(
+        "there is no format `{name}`; the formats are {}",
+        format::names(known)
+    )]
+    UnknownFormat {
+        /// What was asked for.
+        name: String,
+        /// What may be asked for.
+        known: Vec<Format>,
+    },
     /// The caller may not have this export.
     #[error("this credential may not export `{0}`")]
     NotAllowed(String),
@@ -78,7 +86,7 @@ impl Exporter {
         }
         let export = self.catalog.get(&request.export);
         let export = export.ok_or_else(|| IssueError::UnknownExport(request.export.clone()))?;
-        let format = format_of(&request)?;
+        let format = format_of(&request, Some(export))?;
         if !may_export(caller, export) {
             return Err(IssueError::NotAllowed(export.name.clone()));
         }
@@ -123,8 +131,4 @@ pub(super) fn pinned_claims(
             None => Err(IssueError::MissingClaim(name.to_owned())),
         })
         .collect()
-}
-
-fn formats() -> String {
-    Format::ALL.map(|format| format.to_string()).join(", ")
 }

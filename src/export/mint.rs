@@ -33,12 +33,12 @@ pub fn mint(
 ) -> Result<String, IssueError> {
     check_names(&request, &claims).map_err(IssueError::Invalid)?;
     let name = request.export.clone();
-    let format = format_of(&request)?;
     let find = |catalog: &'_ Catalog| {
         let export = catalog.get(&name).cloned();
         export.ok_or_else(|| IssueError::UnknownExport(name.clone()))
     };
     let export = catalog.map(find).transpose()?;
+    let format = format_of(&request, export.as_deref())?;
     let place = Place {
         export: export.as_deref(),
         columns: None,
@@ -82,10 +82,18 @@ fn check_names(
     }
 }
 
-/// The format that a request names.
-pub(super) fn format_of(request: &LinkRequest) -> Result<Format, IssueError> {
-    let format = request.format.parse();
-    format.map_err(|_| IssueError::UnknownFormat(request.format.clone()))
+/// The format that a request names, if the export may be downloaded as such.
+pub(super) fn format_of(
+    request: &LinkRequest,
+    export: Option<&Export>,
+) -> Result<Format, IssueError> {
+    let known = export.map_or(&Format::ALL[..], |export| &export.formats);
+    let format = request.format.parse().ok();
+    let known_format = format.filter(|format| known.contains(format));
+    known_format.ok_or_else(|| IssueError::UnknownFormat {
+        name: request.format.clone(),
+        known: known.to_vec(),
+    })
 }
 
 /// Where a link will lead, as far as that is known.

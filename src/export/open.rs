@@ -8,7 +8,7 @@ use super::workbook::Workbook;
 use super::{Download, Exporter, QuotaError, TooLarge, filename};
 use crate::catalog::{BoundQuery, FieldFault, Variable};
 use crate::encode::{EncodeError, Looks, Properties, XlsxEncoder};
-use crate::format::Format;
+use crate::format::{self, Format};
 use crate::link::{Client, Inspection, Keyring, Link, LinkError, Malformed, Revocations, Verifier};
 use crate::source::{Reading, RowStream, Source, SourceError};
 
@@ -21,6 +21,17 @@ pub enum OpenError {
     /// A genuine link to an export that is gone.
     #[error("there is no export `{0}`")]
     UnknownExport(String),
+    /// A genuine link to a format that this export may not be downloaded as any more.
+    #[error(
+        "there is no format `{name}` of this export; its formats are {}",
+        format::names(known)
+    )]
+    UnknownFormat {
+        /// The link's.
+        name: Format,
+        /// What there is.
+        known: Vec<Format>,
+    },
     /// A genuine link whose values this catalog does not accept.
     #[error("some values of the link do not fit this export any more")]
     Invalid(Vec<FieldFault>),
@@ -72,6 +83,12 @@ impl Exporter {
         let link = verified.link();
         let export = self.catalog.get(&link.export);
         let export = export.ok_or_else(|| OpenError::UnknownExport(link.export.clone()))?;
+        if !export.formats.contains(&format) {
+            return Err(OpenError::UnknownFormat {
+                name: format,
+                known: export.formats.clone(),
+            });
+        }
 
         let columns = self.columns_of(export);
         let output = Output::parse(export, format, Some(columns), &link.options)
@@ -133,7 +150,8 @@ impl Exporter {
         let variables = query.export().statement.variables.clone();
         let deadline = Instant::now() + self.policy.download_max;
         let size_max = SizeMax::of(&link.conditions);
-        let opened = timeout_at(deadline, self.rows(query, &output, size_max)).await;
+        let opened = self.rows(query, link.format, &output, size_max);
+        let opened = timeout_at(deadline, opened).await;
         let opened = opened.unwrap_or(Err(SourceError::TooSlow.into()));
         let (rows, length) = opened.map_err(|error| match error {
             OpenError::Source(SourceError::BadValue { variable, .. }) => {
@@ -148,8 +166,8 @@ impl Exporter {
             size_max,
         };
         match link.format {
-            Format::Csv => {
-                let file = TextFile::new(rows, output);
+            Format::Csv | Format::Ndjson => {
+                let file = TextFile::new(rows, link.format, output);
                 Ok(Download::text(file, length, running))
             }
             Format::Xlsx => {
@@ -171,6 +189,7 @@ impl Exporter {
     async fn rows(
         &self,
         query: BoundQuery,
+        format: Format,
         output: &Output,
         size_max: SizeMax,
     ) -> Result<(RowStream, Option<u64>), OpenError> {
@@ -179,7 +198,7 @@ impl Exporter {
             return Ok((source.open(query, Reading::Once).await?, None));
         }
         let rows = source.open(query, Reading::Twice).await?;
-        let measured = TextFile::new(rows, output.clone()).measure(size_max);
+        let measured = TextFile::new(rows, format, output.clone()).measure(size_max);
         let (length, rows) = measured.await?;
         Ok((rows, Some(length)))
     }

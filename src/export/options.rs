@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 
 use crate::catalog::{Export, FieldFault};
-use crate::format::{CsvOptions, Format, XlsxOptions, parse_bool};
+use crate::format::{CsvOptions, Format, NdjsonOptions, XlsxOptions, parse_bool};
 use crate::row::{Column, TimeZone, UnknownTimeZone};
 
 /// The output options of one link, checked.
@@ -24,6 +24,8 @@ pub(super) struct Output {
     pub csv: CsvOptions,
     /// How XLSX is written.
     pub xlsx: XlsxOptions,
+    /// How NDJSON is written.
+    pub ndjson: NdjsonOptions,
     /// What the header calls a column, by column name.
     pub labels: IndexMap<String, String>,
     /// Number formats of XLSX, by column name.
@@ -45,6 +47,7 @@ impl Output {
             exact_length: false,
             csv: export.csv.clone(),
             xlsx: export.xlsx.clone(),
+            ndjson: export.ndjson.clone(),
             labels: export.labels.clone(),
             number_formats: export.number_formats.clone(),
         };
@@ -54,12 +57,12 @@ impl Output {
                 faults.extend(found);
             }
         }
-        if output.end_line && format == Format::Xlsx {
+        if output.end_line && !format.is_text() {
             let message = "a workbook proves itself: it cannot be opened when its end is missing";
             faults.push(FieldFault::new("end_line", message));
         }
-        if output.exact_length && format == Format::Xlsx {
-            let message = "expected a CSV: a workbook is compressed on its way";
+        if output.exact_length && !format.is_text() {
+            let message = "expected a CSV or NDJSON: a workbook is compressed on its way";
             faults.push(FieldFault::new("length", message));
         }
         if faults.is_empty() {
@@ -74,6 +77,7 @@ impl Output {
         match format {
             Format::Csv => self.csv.media_type(),
             Format::Xlsx => XLSX_MEDIA_TYPE,
+            Format::Ndjson => NDJSON_MEDIA_TYPE,
         }
     }
 
@@ -87,6 +91,10 @@ impl Output {
         match option.split_once('.') {
             Some(("csv", name)) => {
                 let set = self.csv.set(name, value);
+                set.map_err(|it| fault(it.to_string()))
+            }
+            Some(("ndjson", name)) => {
+                let set = self.ndjson.set(name, value);
                 set.map_err(|it| fault(it.to_string()))
             }
             Some((_, name)) => {
@@ -121,6 +129,9 @@ impl Output {
 
 /// ECMA-376 part 1, 12.3.23, as IANA has it registered.
 const XLSX_MEDIA_TYPE: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+
+/// Not registered, and what everybody sends. JSON is UTF-8, and its type has no parameter (RFC 8259, section 11).
+const NDJSON_MEDIA_TYPE: &str = "application/x-ndjson";
 
 fn choose_columns(columns: Option<&[Column]>, list: &str) -> Result<Vec<String>, Vec<FieldFault>> {
     let name = |column: &'_ Column| column.name.clone();

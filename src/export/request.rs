@@ -37,7 +37,7 @@ pub struct LinkRequest {
     pub(super) misfits: Vec<FieldFault>,
 }
 
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 19] = [
     "export",
     "format",
     "filters",
@@ -50,6 +50,7 @@ const FIELDS: [&str; 18] = [
     "estimate",
     "csv",
     "xlsx",
+    "ndjson",
     "user",
     "not_before",
     "ip",
@@ -128,7 +129,7 @@ impl LinkRequest {
             }
             ("seal", Value::Bool(wanted)) => self.seal = wanted,
             ("end_line" | "estimate" | "seal", _) => self.misfit(name, "expected true or false"),
-            ("csv" | "xlsx", Value::Object(options)) => self.read_options(name, options),
+            ("csv" | "xlsx" | "ndjson", Value::Object(options)) => self.read_options(name, options),
             ("user", Value::String(text)) => match UserId::parse(text) {
                 Ok(user) => self.user = Some(user),
                 Err(fault) => self.misfit(name, &fault.to_string()),
@@ -153,7 +154,9 @@ impl LinkRequest {
             ) => {
                 self.misfit(name, "expected a text");
             }
-            ("filters" | "csv" | "xlsx", _) => self.misfit(name, "expected a JSON object"),
+            ("filters" | "csv" | "xlsx" | "ndjson", _) => {
+                self.misfit(name, "expected a JSON object")
+            }
             _ => self.misfit(name, "expected an array of column names"),
         }
     }

@@ -25,10 +25,11 @@ pub(super) enum Coding {
 
 impl Coding {
     /// What to write for a request, if it is not the file as it is: zstd before gzip where the client
-    /// likes both as much (RFC 9110, section 12.5.3). A workbook is compressed already.
+    /// likes both as much (RFC 9110, section 12.5.3). A file that is no text is
+    /// compressed already.
     pub(super) fn negotiate(request: &HttpRequest, format: Format) -> Option<Coding> {
         let accepted = AcceptEncoding::parse(request).ok()?;
-        if format == Format::Xlsx || !request.headers().contains_key(header::ACCEPT_ENCODING) {
+        if !format.is_text() || !request.headers().contains_key(header::ACCEPT_ENCODING) {
             return None;
         }
         let quality = |encoding: Encoding| {

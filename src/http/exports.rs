@@ -9,7 +9,6 @@ use super::Service;
 use super::credential::caller;
 use super::problem::{Problem, unknown_export};
 use crate::catalog::{self, Export, Filter};
-use crate::format::Format;
 use crate::row::Column;
 
 /// All of them.
@@ -52,7 +51,7 @@ fn describe(export: &Export, columns: &[Column]) -> Value {
         "name": export.name,
         "title": export.title,
         "description": export.description,
-        "formats": Format::ALL.map(Format::extension),
+        "formats": export.formats.iter().map(|format| format.extension()).collect::<Vec<_>>(),
         "filters": export.filters.iter().map(describe_filter).collect::<Vec<_>>(),
         "columns": columns,
     })

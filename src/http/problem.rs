@@ -264,7 +264,7 @@ impl From<IssueError> for Problem {
         let detail = error.to_string();
         match error {
             IssueError::UnknownExport(_) => unknown_export(detail),
-            IssueError::UnknownFormat(_) => unknown_format(detail),
+            IssueError::UnknownFormat { .. } => unknown_format(detail),
             IssueError::NotAllowed(_) => forbidden("export-not-allowed", detail),
             IssueError::MayNotActForOthers => forbidden("may-not-act-for-others", detail),
             IssueError::MissingClaim(_) => forbidden("claim-missing", detail),
@@ -288,6 +288,7 @@ impl From<OpenError> for Problem {
         match error {
             OpenError::Link(error) => error.into(),
             OpenError::UnknownExport(_) => unknown_export(detail),
+            OpenError::UnknownFormat { .. } => unknown_format(detail),
             OpenError::Invalid(faults) => invalid(detail, faults),
             OpenError::Quota(error) => error.into(),
             OpenError::Source(error) => error.into(),

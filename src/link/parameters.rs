@@ -334,7 +334,7 @@ fn parse_signature(text: &str) -> Result<[u8; 32], &'static str> {
 
 /// Whether a reserved parameter, without its prefix, says how the file is written.
 pub fn is_option_name(name: &str) -> bool {
-    let format_options = ["csv.", "xlsx."];
+    let format_options = ["csv.", "xlsx.", "ndjson."];
     ["columns", "timezone", "end_line", "length"].contains(&name)
         || format_options.iter().any(|it| name.starts_with(it))
 }

@@ -54,6 +54,18 @@ fn each_fault_of_a_file_is_named_with_its_line() {
             "x.sql:3: unknown field `colour`",
         ),
         (
+            "/*---\nformats = ['csv', 'pdf']\n---*/\nselect :user",
+            "x.sql:2: `formats`: expected some of csv, xlsx, ndjson",
+        ),
+        (
+            "/*---\nformats = ['csv',\n 'csv']\n---*/\nselect :user",
+            "x.sql:3: `formats`: `csv` stands twice",
+        ),
+        (
+            "/*---\nformats = []\n---*/\nselect :user",
+            "x.sql:2: `formats`: expected at least one",
+        ),
+        (
             "/*---\n[filters.a]\ntype = 'money'\n---*/\nselect :user, :a",
             "x.sql:3: unknown variant `money`",
         ),

@@ -70,6 +70,7 @@ fn python_downloads_whole_files_and_leaves_nothing_of_broken_ones() {
     );
     assert_eq!(seen["unproved"], "the");
     assert_eq!(seen["proved"], "9,,row 9 of alice");
+    assert_eq!(seen["lines"], json!([1, 2, 3, 4, 5, 6, 7, 8, 9]));
     assert_eq!(seen["exact"], json!([true, 5_000, "count"]));
     assert_eq!(seen["kept"], "what was there before");
     assert_eq!(
@@ -78,6 +79,7 @@ fn python_downloads_whole_files_and_leaves_nothing_of_broken_ones() {
             "book.xlsx",
             "exact.csv",
             "kept.csv",
+            "lines.ndjson",
             "numbers of März.csv",
             "proved.csv",
             "small.csv"

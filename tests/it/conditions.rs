@@ -61,7 +61,7 @@ const ENVELOPE: [&str; 6] = [
 #[test]
 fn a_sealed_link_shows_nothing_and_leads_to_the_same_file() {
     let server = TestServer::start();
-    for format in ["csv", "xlsx"] {
+    for format in ["csv", "xlsx", "ndjson"] {
         let open = server.link(orders(json!({"format": format})));
         let sealed = server.link(orders(json!({"format": format, "seal": true})));
         assert!(open.contains("alice") && open.contains("Geheim") && open.contains("refunded"));
@@ -69,7 +69,7 @@ fn a_sealed_link_shows_nothing_and_leads_to_the_same_file() {
 
         let (by_open, by_sealed) = (get(&open), get(&sealed));
         assert_eq!((by_open.status, by_sealed.status), (200, 200));
-        if format == "csv" {
+        if format != "xlsx" {
             assert_eq!(by_open.text(), by_sealed.text());
         }
         for header in ["content-disposition", "content-type"] {
@@ -224,18 +224,17 @@ fn a_link_can_begin_later() {
 #[test]
 fn a_small_file_with_more_than_its_link_allows_is_refused() {
     let server = TestServer::start();
-    for format in ["csv", "xlsx"] {
+    for format in ["csv", "xlsx", "ndjson"] {
         let size = get(&server.link(numbers(10, json!({"format": format}))))
             .body
             .len();
+        // A workbook holds the id of its link, which compresses sometimes better and sometimes worse.
+        let slack = if format == "xlsx" { 20 } else { 0 };
         for (limit, fits) in [
             (json!({"max_rows": 10}), true),
             (json!({"max_rows": 9}), false),
-            (json!({"max_bytes": size}), true),
-            (
-                json!({"max_bytes": if format == "csv" { size - 1 } else { size - 20 }}),
-                false,
-            ),
+            (json!({"max_bytes": size + slack}), true),
+            (json!({"max_bytes": size - 1 - slack}), false),
             (json!({"max_rows": 9, "seal": true}), false),
         ] {
             let mut request = numbers(10, limit.clone());
@@ -268,7 +267,7 @@ fn a_small_file_with_more_than_its_link_allows_is_refused() {
 #[test]
 fn a_large_file_with_more_than_its_link_allows_breaks_visibly() {
     let server = TestServer::start();
-    for format in ["csv", "xlsx"] {
+    for format in ["csv", "xlsx", "ndjson"] {
         for (limit, value) in [("max_rows", 100_000), ("max_bytes", 400_000)] {
             let mut answer = Vec::new();
             let mut request = numbers(400_000, json!({limit: value}));

@@ -370,7 +370,7 @@ fn a_credential_does_not_stand_in_for_a_signature() {
 }
 
 #[test]
-fn an_end_line_proves_a_csv_whole_to_a_script_and_a_workbook_needs_none() {
+fn an_end_line_proves_lines_whole_to_a_script_and_a_workbook_needs_none() {
     let server = TestServer::start();
     let folder = tempfile::tempdir().unwrap();
     let check = |name: &str, content: &[u8]| {
@@ -404,6 +404,21 @@ fn an_end_line_proves_a_csv_whole_to_a_script_and_a_workbook_needs_none() {
             (Some(0), format!("whole.csv: whole, {n} rows\n"))
         );
         assert_eq!(check("cut.csv", &proved[..plain.len()]).0, Some(2));
+        let lines =
+            json!({"export": "numbers", "format": "ndjson", "filters": {"n": n}, "end_line": true});
+        let lines = server.download(lines).body;
+        assert_eq!(
+            check("whole.ndjson", &lines),
+            (Some(0), format!("whole.ndjson: whole, {n} rows\n"))
+        );
+        let start = lines[..lines.len() - 1]
+            .iter()
+            .rposition(|byte| *byte == b'\n');
+        let (rows, end) = lines.split_at(start.unwrap() + 1);
+        let end: Value = serde_json::from_slice(end).unwrap();
+        let hash = hex::encode(Sha256::digest(rows));
+        assert_eq!(end, json!({"rowlink_end": {"rows": n, "sha256": hash}}));
+        assert_eq!(check("cut.ndjson", rows).0, Some(2));
         let mut changed = proved.clone();
         changed[1] ^= 1;
         let (code, said) = check("changed.csv", &changed);

@@ -55,6 +55,7 @@ fn null_means_left_out() {
     let with_nulls = json!({
         "export": "orders", "format": "csv", "filters": {"from": "2026-01-01", "status": null},
         "expires_in": null, "filename": null, "columns": null, "csv": null, "xlsx": null,
+        "ndjson": null,
         "timezone": null, "user": null,
     });
     let url = server.link(with_nulls);
@@ -72,7 +73,7 @@ fn every_misfit_is_reported_at_once_by_its_field() {
         "filters": {"from": "yesterday", "status": ["paid", "stolen"], "limit": 1000, "colour": "red", "x": {}},
         "expires_in": 3601, "filename": "a/b", "columns": ["id", "secret", "id"],
         "csv": {"delimiter": "x", "quote": "'"}, "colour": 1,
-        "xlsx": {"compact": "a bit"}, "timezone": "Europe/Atlantis",
+        "xlsx": {"compact": "a bit"}, "ndjson": {"large_numbers": "no"}, "timezone": "Europe/Atlantis",
     }));
     assert_eq!(answer.problem(), (422, "invalid-values".into()));
     let mut fields = answer.fields();
@@ -92,6 +93,7 @@ fn every_misfit_is_reported_at_once_by_its_field() {
             "filters.limit",
             "filters.status",
             "filters.x",
+            "ndjson.large_numbers",
             "timezone",
             "xlsx.compact",
         ]
@@ -296,7 +298,7 @@ fn an_export_is_described_with_its_filters_and_columns() {
         .send();
     let export = answer.json();
     assert_eq!(export["title"], "Orders");
-    assert_eq!(export["formats"], json!(["csv", "xlsx"]));
+    assert_eq!(export["formats"], json!(["csv", "xlsx", "ndjson"]));
     assert_eq!(
         export["columns"][3],
         json!({"name": "amount", "label": "Amount (EUR)"})
@@ -342,4 +344,39 @@ fn a_link_that_would_be_too_long_is_refused_at_issue() {
         issue(4097 - shortest).problem(),
         (422, "link-too-long".into())
     );
+}
+
+#[test]
+fn an_export_has_the_formats_that_its_file_lists() {
+    let export = "/*---\nformats = ['ndjson', 'csv']\n---*/\nselect :user as owner";
+    let server = TestServer::with_exports(vec![("it.sql", export)]);
+    let described = server
+        .call("GET", "/v1/exports/it")
+        .bearer(&token(server.now()))
+        .send();
+    assert_eq!(described.json()["formats"], json!(["ndjson", "csv"]));
+    let lines = server.download(json!({"export": "it", "format": "ndjson"}));
+    assert_eq!(lines.header("content-type"), "application/x-ndjson");
+    assert_eq!(lines.text(), "{\"owner\":\"alice\"}\n");
+    for format in ["xlsx", "pdf"] {
+        let refused = server.issue(json!({"export": "it", "format": format}));
+        assert_eq!(refused.problem(), (404, "unknown-format".into()));
+        assert!(
+            refused.text().contains("the formats are ndjson, csv"),
+            "{}",
+            refused.text()
+        );
+    }
+}
+
+#[test]
+fn a_link_to_a_format_that_its_export_has_no_more_is_refused() {
+    let all = "select :user as owner";
+    let csv = "/*---\nformats = ['csv']\n---*/\nselect :user as owner";
+    let link = TestServer::with_exports(vec![("it.sql", all)])
+        .link(json!({"export": "it", "format": "xlsx"}));
+    let later = TestServer::with_exports(vec![("it.sql", csv)]);
+    let (_, target) = link.split_once("/v1/").unwrap();
+    let refused = later.call("GET", &format!("/v1/{target}")).send();
+    assert_eq!(refused.problem(), (404, "unknown-format".into()));
 }

@@ -183,6 +183,13 @@ fn a_length_is_exact_or_not_asked_for_and_no_workbook_has_one() {
         assert_eq!(ask(format, length).fields(), ["length"]);
     }
     assert_eq!(ask("xlsx", Value::Null).status, 200);
+    let ndjson = json!({"export": "numbers", "format": "ndjson", "filters": {"n": 9_000}});
+    let whole = server.download(ndjson.clone()).body;
+    let mut exact = ndjson;
+    exact["length"] = json!("exact");
+    let answer = server.download(exact);
+    assert_eq!(answer.header("content-length"), whole.len().to_string());
+    assert_eq!(answer.body, whole);
     let link = server.link(
         json!({"export": "numbers", "format": "csv", "filters": {"n": 1}, "length": "exact"}),
     );
@@ -230,6 +237,9 @@ fn an_estimate_is_counted_where_that_is_quick_and_planned_where_there_is_a_plann
         } else {
             assert_eq!(estimate_of_csv[2], "planner");
         }
+        asked["format"] = json!("ndjson");
+        let (url, of_ndjson) = estimate(&server, asked.clone());
+        near(&of_ndjson[1], Call::new("GET", url).send().body.len());
         asked["format"] = json!("xlsx");
         let (_, of_workbook) = estimate(&server, asked);
         assert_eq!(of_workbook[0], estimate_of_csv[0]);

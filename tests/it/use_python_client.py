@@ -38,6 +38,8 @@ except Problem as problem:
 Path("kept.csv").write_text("what was there before")
 proved = rowlink.link("numbers", "csv", filters={"n": 9}, end_line=True)
 seen["proved"] = proved.download("proved.csv").read_text().splitlines()[-1]
+lines = rowlink.link("numbers", "ndjson", filters={"n": 9}, end_line=True, ndjson={"large_numbers": "string"})
+seen["lines"] = [json.loads(line)["n"] for line in lines.download("lines.ndjson").read_text().splitlines()]
 measured = []
 exact = rowlink.link("numbers", "csv", filters={"n": 5_000}, length="exact", estimate=True)
 path = exact.download("exact.csv", progress=measured.append)

@@ -172,7 +172,7 @@ def check(pairs, required, optional, is_free):
 def is_option_or_claim(name, value):
     if name.startswith("rl_claim."):
         return re.fullmatch(r"rl_claim\.[A-Za-z0-9_]{1,64}", name) and is_text(value)
-    return name in OPTIONS or name.startswith("rl_csv.") or name.startswith("rl_xlsx.")
+    return name in OPTIONS or name.startswith(("rl_csv.", "rl_xlsx.", "rl_ndjson."))
 
 
 def nothing(name, value):

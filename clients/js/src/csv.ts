@@ -1,10 +1,12 @@
-/** Counts the lines of a CSV that goes by in pieces. */
-export function lineCounter(): (piece: Uint8Array) => number {
+export const QUOTE = 34;
+
+/** Counts the lines of a text that goes by in pieces. Between quotes of a CSV none ends. */
+export function lineCounter(quote?: number): (piece: Uint8Array) => number {
   let lines = 0;
   let quoted = false;
   return (piece) => {
     for (const byte of piece) {
-      if (byte === 34) quoted = !quoted;
+      if (byte === quote) quoted = !quoted;
       else if (byte === 10 && !quoted) lines++;
     }
     return lines;

@@ -61,7 +61,7 @@ export async function mint(publicUrl: string, key: string, what: Minted): Promis
     pairs.push([`rl_claim.${name}`, value]);
   }
   for (const [name, value] of Object.entries(what.options ?? {})) {
-    check(`options.${name}`, /^(columns|timezone|end_line|length|(csv|xlsx)\.[a-z_]+)$/.test(name));
+    check(`options.${name}`, /^(columns|timezone|end_line|length|(csv|xlsx|ndjson)\.[a-z_]+)$/.test(name));
     pairs.push([`rl_${name}`, String(value)]);
   }
   for (const [name, value] of Object.entries(what.filters ?? {})) {

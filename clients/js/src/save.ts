@@ -1,4 +1,4 @@
-import { lineCounter, parse } from "./csv.js";
+import { QUOTE, lineCounter, parse } from "./csv.js";
 import type { Rowlink } from "./index.js";
 import { IncompleteError } from "./problem.js";
 import type { Link, LinkRequest, Opened, Preview, PreviewOptions, Progress, SaveOptions } from "./types.js";
@@ -61,19 +61,19 @@ function start({ link, request, answer }: Opened): Progress {
   const estimated = link.estimated_by !== "partial-count";
   return {
     bytes: 0,
-    rows: isCsv(link) ? 0 : null,
+    rows: counter(link) ? 0 : null,
     expectedBytes: length || (estimated && link.estimated_bytes) || null,
     expectedRows: (estimated && link.estimated_rows) || null,
   };
 }
 
 function meter({ link }: Opened, progress: Progress, { onProgress }: SaveOptions) {
-  const count = lineCounter();
+  const count = counter(link);
   const header = link.content_type.includes("header=present") ? 1 : 0;
   return new TransformStream<Uint8Array, Uint8Array>({
     transform(piece, out) {
       progress.bytes += piece.length;
-      if (isCsv(link)) progress.rows = Math.max(0, count(piece) - header);
+      if (count) progress.rows = Math.max(0, count(piece) - header);
       try {
         onProgress?.({ ...progress });
       } catch (error) {
@@ -84,7 +84,11 @@ function meter({ link }: Opened, progress: Progress, { onProgress }: SaveOptions
   });
 }
 
-const isCsv = (link: Link) => link.content_type.startsWith("text/csv");
+/** What counts the lines of a file that has some. */
+function counter({ content_type }: Link) {
+  if (content_type.startsWith("text/csv")) return lineCounter(QUOTE);
+  return content_type === "application/x-ndjson" ? lineCounter() : null;
+}
 
 /** The first rows of an export. The rest is not read, and its query ends. */
 export async function preview(
@@ -98,7 +102,7 @@ export async function preview(
   const { answer } = await rowlink.open({ ...plain, length: undefined }, { signal });
   const reader = answer.body!.getReader();
   const decoder = new TextDecoder();
-  const count = lineCounter();
+  const count = lineCounter(QUOTE);
   let text = "";
   let lines = 0;
   // The header, and one more than is shown, to know whether there is one.

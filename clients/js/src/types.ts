@@ -5,7 +5,7 @@ export type Filter = Scalar | readonly Scalar[] | null;
 /** What is asked for, as the HTTP interface names it. */
 export interface LinkRequest {
   export: string;
-  format: "csv" | "xlsx";
+  format: "csv" | "xlsx" | "ndjson";
   filters?: Record<string, Filter>;
   /** Seconds. */
   expires_in?: number;
@@ -13,9 +13,9 @@ export interface LinkRequest {
   columns?: readonly string[];
   /** An IANA name, such as `Europe/Berlin`. */
   timezone?: string;
-  /** The last line of a CSV proves that it is whole. */
+  /** The last line of a CSV, or of NDJSON, proves that it is whole. */
   end_line?: boolean;
-  /** A CSV comes with its length, so that the browser shows a percentage; the query runs twice. */
+  /** A CSV, or NDJSON, comes with its length, so that the browser shows a percentage; the query runs twice. */
   length?: "exact" | undefined;
   /** The link says about how large the file will be. */
   estimate?: boolean;
@@ -28,6 +28,7 @@ export interface LinkRequest {
     formula_guard?: boolean;
   };
   xlsx?: { compact?: boolean };
+  ndjson?: { large_numbers?: "number" | "string" };
   user?: string;
   /** When the link begins to be valid: `2026-01-31T10:00:00Z`. */
   not_before?: string;
@@ -59,7 +60,7 @@ export interface Link {
 /** How far a download is. */
 export interface Progress {
   bytes: number;
-  /** Of a CSV, without its header; `null` for XLSX. */
+  /** Of a CSV, without its header, or of NDJSON; `null` for XLSX. */
   rows: number | null;
   /** What it will be: exactly with `length`, about otherwise; `null` where nobody knows, as for XLSX. */
   expectedBytes: number | null;

@@ -44,7 +44,7 @@ def download(
     """Downloads a signed URL to `path`, in memory that does not grow with the file.
 
     The bytes go to a temporary file beside it, which is renamed when it is whole: by its length or the end
-    of its chunks, a workbook by its central directory too, a CSV by its end line where the link has one.
+    of its chunks, a workbook by its central directory too, lines of text by an end line where the link has one.
     `timeout` is for each wait, in seconds.
 
     Raises `Problem` for a link that is refused, `IncompleteDownload` for one that breaks off.
@@ -106,22 +106,26 @@ def _check_archive(name: str) -> None:
         raise IncompleteDownload("the workbook has no central directory")
 
 
+_END_LINE = re.compile(
+    rb"#rowlink-end,rows=\d+,sha256=(?P<csv>[0-9a-f]{64})\r\n\Z"
+    rb'|\{"rowlink_end":\{"rows":\d+,"sha256":"(?P<ndjson>[0-9a-f]{64})"\}\}\n\Z'
+)
+
+
 def _check_end_line(name: str) -> None:
-    """Takes the line off that proves that a CSV is whole."""
+    """Takes the line off that proves that a CSV, or NDJSON, is whole."""
     with open(name, "rb+") as file:
         file.seek(max(0, os.path.getsize(name) - 128))
-        tail = file.read()
-        line = tail[tail.rfind(b"#rowlink-end,rows=") :]
-        hash = re.fullmatch(rb"#rowlink-end,rows=\d+,sha256=([0-9a-f]{64})\r\n", line)
-        if not hash:
+        line = _END_LINE.search(file.read())
+        if not line:
             raise IncompleteDownload("the file has no end line")
-        file.seek(-len(line), os.SEEK_END)
+        file.seek(line.start() - line.end(), os.SEEK_END)
         file.truncate()
         file.seek(0)
         seen = hashlib.sha256()
         while chunk := file.read(_CHUNK_BYTES):
             seen.update(chunk)
-    if seen.hexdigest().encode() != hash[1]:
+    if seen.hexdigest().encode() not in line.groups():
         raise IncompleteDownload("the file is not what its end line says")
 
 

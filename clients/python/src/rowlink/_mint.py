@@ -70,7 +70,8 @@ def mint(
         _check(f"claims.{name}", re.fullmatch(r"[A-Za-z0-9_]{1,64}", name) and _is_text(value))
         pairs.append((f"rl_claim.{name}", value))
     for name, value in (options or {}).items():
-        _check(f"options.{name}", re.fullmatch(r"columns|timezone|end_line|length|(csv|xlsx)\.[a-z_]+", name))
+        known = r"columns|timezone|end_line|length|(csv|xlsx|ndjson)\.[a-z_]+"
+        _check(f"options.{name}", re.fullmatch(known, name))
         pairs.append((f"rl_{name}", value))
     for name, values in (filters or {}).items():
         _check(f"filters.{name}", name and not name.startswith("rl_"))
