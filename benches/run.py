@@ -5,13 +5,15 @@ missed. `make bench` builds what it needs first; `benches/run.py xlsx` measures 
 import os
 import sys
 
+import mysql
 import postgres
 import replicas
 import sqlite
 import xlsx
 from common import missed
 
-PARTS = {"sqlite": sqlite.main, "postgres": postgres.main, "xlsx": xlsx.main, "replicas": replicas.main}
+PARTS = {"sqlite": sqlite.main, "postgres": postgres.main, "mysql": mysql.main, "xlsx": xlsx.main,
+         "replicas": replicas.main}
 
 
 def main():

@@ -15,6 +15,8 @@ install_packages() {
   command -v sqlite3 >/dev/null || missing+=(sqlite3)
   command -v jq >/dev/null || missing+=(jq)
   command -v openssl >/dev/null || missing+=(openssl)
+  [ -x /usr/sbin/mariadbd ] || missing+=(mariadb-server-core)
+  command -v mariadb >/dev/null || missing+=(mariadb-client-core)
   ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing+=(postgresql)
   [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
   command -v h2load >/dev/null || missing+=(nghttp2-client)

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use sqlparser::dialect::{Dialect, PostgreSqlDialect, SQLiteDialect};
+use sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Word};
 
 use super::Fault;
@@ -39,6 +39,8 @@ pub enum SqlDialect {
     Sqlite,
     /// PostgreSQL; parameters are `$1`, `$2`, ….
     Postgres,
+    /// MySQL and MariaDB; parameters are `?`, one for each use.
+    Mysql,
 }
 
 impl SqlDialect {
@@ -46,6 +48,7 @@ impl SqlDialect {
         match self {
             SqlDialect::Sqlite => &SQLiteDialect {},
             SqlDialect::Postgres => &PostgreSqlDialect {},
+            SqlDialect::Mysql => &MySqlDialect {},
         }
     }
 
@@ -53,6 +56,7 @@ impl SqlDialect {
         match self {
             SqlDialect::Sqlite => format!("?{number}"),
             SqlDialect::Postgres => format!("${number}"),
+            SqlDialect::Mysql => "?".to_owned(),
         }
     }
 }
@@ -138,15 +142,19 @@ impl Statement {
     }
 
     /// The same SQL with a parameter of its own for each use of a variable, and the index of the
-    /// variable of each parameter: for a database that gives one parameter only one type.
-    pub fn with_a_parameter_for_each_use(&self) -> (String, Vec<usize>) {
+    /// variable of each parameter: for a database that gives one parameter only one type, or none to two
+    /// uses. `write` says how one is written, by its number and its variable.
+    pub fn with_a_parameter_for_each_use(
+        &self,
+        write: impl Fn(usize, &Variable) -> String,
+    ) -> (String, Vec<usize>) {
         let mut sql = String::new();
         let mut variables = Vec::new();
         let mut copied = 0;
         for (span, variable) in &self.uses {
             variables.push(*variable);
             sql.push_str(&self.sql[copied..span.start]);
-            sql.push_str(&self.dialect.parameter(variables.len()));
+            sql.push_str(&write(variables.len(), &self.variables[*variable]));
             copied = span.end;
         }
         sql.push_str(&self.sql[copied..]);
@@ -285,7 +293,8 @@ mod tests {
             statement.sql,
             "select $1::int, ':a', $$:a$$ where $2 = $1 and x ? 'y'"
         );
-        let (sql, variables) = statement.with_a_parameter_for_each_use();
+        let (sql, variables) =
+            statement.with_a_parameter_for_each_use(|number, _| format!("${number}"));
         assert_eq!(
             sql,
             "select $1::int, ':a', $$:a$$ where $2 = $3 and x ? 'y'"

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::catalog::DEFAULT_DATABASE;
 use crate::link::is_bare_name;
-use crate::source::{PostgresOptions, PostgresSource, PostgresUrl, Source, SqliteSource};
+use crate::source::{
+    MysqlSource, MysqlUrl, PostgresSource, PostgresUrl, Source, SourceOptions, SqliteSource,
+};
 
 /// Where the rows are.
 #[derive(Debug, Clone)]
@@ -15,9 +17,13 @@ pub enum DatabaseUrl {
     Sqlite(PathBuf),
     /// `postgres://…`.
     Postgres(Box<PostgresUrl>),
+    /// `mysql://…`, MariaDB too.
+    Mysql(Box<MysqlUrl>),
 }
 
-const SCHEMES: [&str; 3] = ["sqlite:", "postgres://", "postgresql://"];
+const POSTGRES: [&str; 2] = ["postgres://", "postgresql://"];
+const MYSQL: [&str; 2] = ["mysql://", "mariadb://"];
+const SQLITE: &str = "sqlite:";
 
 impl DatabaseUrl {
     /// Reads a URL.
@@ -25,25 +31,31 @@ impl DatabaseUrl {
     /// # Errors
     /// What was expected; never a part of the URL, which may hold a password.
     pub fn parse(text: &str) -> Result<DatabaseUrl, String> {
-        if let Some(path) = text.strip_prefix("sqlite:") {
+        let starts_with = |schemes: [&str; 2]| schemes.iter().any(|it| text.starts_with(it));
+        if let Some(path) = text.strip_prefix(SQLITE) {
             let path = path.strip_prefix("//").unwrap_or(path);
             if !path.is_empty() {
                 return Ok(DatabaseUrl::Sqlite(path.into()));
             }
-        } else if SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
+        } else if starts_with(POSTGRES) {
             return PostgresUrl::parse(text).map(|url| DatabaseUrl::Postgres(Box::new(url)));
+        } else if starts_with(MYSQL) {
+            return MysqlUrl::parse(text).map(|url| DatabaseUrl::Mysql(Box::new(url)));
         }
-        Err("expected sqlite:PATH or postgres://user@host/database".into())
+        let expected =
+            "expected sqlite:PATH, postgres://user@host/database or mysql://user@host/database";
+        Err(expected.into())
     }
 
     /// The database. Nothing is connected yet.
     ///
     /// # Errors
     /// A file that the URL names cannot be read.
-    pub fn source(self, options: PostgresOptions) -> Result<Arc<dyn Source>, String> {
+    pub fn source(self, options: SourceOptions) -> Result<Arc<dyn Source>, String> {
         Ok(match self {
             DatabaseUrl::Sqlite(path) => Arc::new(SqliteSource::new(path)),
             DatabaseUrl::Postgres(url) => Arc::new(PostgresSource::new(*url, options)?),
+            DatabaseUrl::Mysql(url) => Arc::new(MysqlSource::new(*url, options)?),
         })
     }
 }
@@ -52,9 +64,10 @@ impl DatabaseUrl {
 /// a database starts with a name and a scheme.
 pub(super) fn parse_list(text: &str) -> Result<BTreeMap<String, DatabaseUrl>, Vec<String>> {
     let starts = |piece: &str| {
-        piece
-            .split_once('=')
-            .is_some_and(|(_, url)| SCHEMES.iter().any(|scheme| url.starts_with(scheme)))
+        piece.split_once('=').is_some_and(|(_, url)| {
+            let mut schemes = [SQLITE].into_iter().chain(POSTGRES).chain(MYSQL);
+            schemes.any(|scheme| url.starts_with(scheme))
+        })
     };
     let mut entries: Vec<String> = Vec::new();
     for piece in text.split([',', '\n']).map(str::trim) {

@@ -59,6 +59,17 @@ pub enum Cell<'a> {
     Json(&'a str),
 }
 
+impl Cell<'_> {
+    /// A number of single precision, as the double that reads like it: 0.1, not 0.10000000149011612.
+    pub fn single(value: f32) -> Cell<'static> {
+        if !value.is_finite() {
+            return Cell::Float(f64::from(value));
+        }
+        let text = zmij::Buffer::new().format_finite(value).parse();
+        Cell::Float(text.unwrap_or_else(|_| f64::from(value)))
+    }
+}
+
 /// Where a cell's value is: here, or in one of the arenas.
 #[derive(Debug, Clone, Copy)]
 enum Slot {
@@ -343,6 +354,19 @@ mod tests {
         let rows: Vec<Vec<Cell>> = batch.iter().map(Iterator::collect).collect();
         assert_eq!(rows, [cells[..2].to_vec(), cells[2..].to_vec()]);
         assert_eq!(batch.rows(), 2);
+    }
+
+    #[test]
+    fn singles_are_written_as_they_are() {
+        for (single, double) in [
+            (0.1_f32, 0.1),
+            (-3.4028235e38, -3.4028235e38),
+            (1e-45, 1e-45),
+            (f32::NEG_INFINITY, f64::NEG_INFINITY),
+        ] {
+            assert_eq!(Cell::single(single), Cell::Float(double));
+        }
+        assert!(matches!(Cell::single(f32::NAN), Cell::Float(value) if value.is_nan()));
     }
 
     #[test]

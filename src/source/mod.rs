@@ -4,6 +4,8 @@
 //! database that cannot be reached is still an honest status code. After that, rows or an error:
 //! a stream that ends without its last batch is never taken for a whole one.
 
+mod mysql;
+mod pool;
 mod postgres;
 mod sink;
 mod sqlite;
@@ -19,7 +21,8 @@ use futures_util::future::BoxFuture;
 use crate::catalog::{BoundQuery, Dialects, Export, SqlDialect};
 use crate::row::Column;
 
-pub use postgres::{PostgresOptions, PostgresSource, PostgresUrl};
+pub use mysql::{MysqlSource, MysqlUrl};
+pub use postgres::{PostgresSource, PostgresUrl};
 pub use sqlite::SqliteSource;
 pub use stream::RowStream;
 
@@ -32,6 +35,15 @@ pub fn dialects(sources: &Sources) -> Dialects {
     dialects
         .map(|(name, source)| (name.clone(), source.dialect()))
         .collect()
+}
+
+/// How a database with a server of its own is used.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceOptions {
+    /// How many downloads may have a connection at a time. A few more are kept in reserve.
+    pub connections: usize,
+    /// How long a query may run.
+    pub statement_timeout: Duration,
 }
 
 /// Connections of a database.

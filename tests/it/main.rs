@@ -24,6 +24,7 @@ mod issuers;
 mod large_workbooks;
 mod minters;
 mod mutation;
+mod mysql;
 mod offline;
 mod operators;
 mod overload;

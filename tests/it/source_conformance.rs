@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::harness::mariadb::MariaDb;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
 use crate::harness::{
@@ -17,6 +18,7 @@ use crate::harness::{
 struct Subject {
     name: &'static str,
     url: String,
+    database: String,
     /// Columns `number`, `fraction`, `word`, `empty`, `bytes`; one row.
     values: &'static str,
     /// Columns `n` and `word`, as many rows as anybody reads.
@@ -30,11 +32,12 @@ struct Subject {
     _folder: TempDir,
 }
 
-fn subjects(database: &str) -> [Subject; 2] {
+fn subjects(database: &str) -> [Subject; 3] {
     let folder = || tempfile::tempdir().unwrap();
     let files = folder();
     let sqlite = Subject {
         name: "SQLite",
+        database: database.to_owned(),
         url: sqlite_url(&sample_database(files.path())),
         values: "select 42 as number, 1.5 as fraction, 'zwölf' as word, null as empty, x'00ff' as bytes",
         many: "with recursive m(i) as (select 1 union all select i + 1 from m) \
@@ -47,6 +50,7 @@ fn subjects(database: &str) -> [Subject; 2] {
     };
     let postgres = Subject {
         name: "PostgreSQL",
+        database: database.to_owned(),
         url: Cluster::shared().database(database, "create table nothing (n int)"),
         values: "select 42 as number, 1.5::float8 as fraction, 'zwölf' as word, null as empty, \
                  '\\x00ff'::bytea as bytes",
@@ -57,7 +61,19 @@ fn subjects(database: &str) -> [Subject; 2] {
         huge: "select repeat('x', 10485760) as cell",
         _folder: folder(),
     };
-    [sqlite, postgres]
+    let mariadb = Subject {
+        name: "MariaDB",
+        database: database.to_owned(),
+        url: MariaDb::shared().database(database, "create table nothing (n int)"),
+        values: "select 42 as number, 1.5e0 as fraction, 'zwölf' as word, null as empty, x'00ff' as bytes",
+        many: "select seq as n, lpad(seq, 100, '0') as word from seq_1_to_2000000000",
+        endless: "select max(a.seq * b.seq % 7) as n from seq_1_to_1000000 a, seq_1_to_1000000 b",
+        fails: "select seq as n, case when seq >= :below then 18446744073709551615 + seq end as failure \
+                from seq_1_to_2000000000",
+        huge: "select repeat('x', 10485760) as cell",
+        _folder: folder(),
+    };
+    [sqlite, postgres, mariadb]
 }
 
 impl Subject {
@@ -82,15 +98,8 @@ impl Subject {
                     .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
                 names.filter(|name| name.trim() == "rowlink-sqlite").count()
             }
-            _ => Cluster::shared().running(
-                self.url
-                    .rsplit('/')
-                    .next()
-                    .unwrap()
-                    .split('?')
-                    .next()
-                    .unwrap(),
-            ),
+            "MariaDB" => MariaDb::shared().running(&self.database),
+            _ => Cluster::shared().running(&self.database),
         }
     }
 }
@@ -109,7 +118,7 @@ fn request() -> serde_json::Value {
 }
 
 /// The formats, as what holds for all of them is tried with each.
-const FORMATS: [&str; 2] = ["csv", "xlsx"];
+const FORMATS: [&str; 3] = ["csv", "xlsx", "ndjson"];
 
 fn request_for(format: &str) -> serde_json::Value {
     json!({"export": "it", "format": format})
@@ -122,6 +131,12 @@ fn values_and_nulls_arrive_and_columns_can_be_chosen() {
         assert_eq!(
             server.download(request()).text(),
             "number,fraction,word,empty,bytes\r\n42,1.5,zwölf,,00ff\r\n",
+            "{}",
+            subject.name
+        );
+        assert_eq!(
+            server.download(request_for("ndjson")).text(),
+            "{\"number\":42,\"fraction\":1.5,\"word\":\"zwölf\",\"empty\":null,\"bytes\":\"00ff\"}\n",
             "{}",
             subject.name
         );
@@ -263,6 +278,7 @@ fn a_client_that_leaves_ends_its_query_within_two_seconds() {
             (subject.endless, false, "csv"),
             (subject.many, true, "csv"),
             (subject.many, true, "xlsx"),
+            (subject.many, true, "ndjson"),
         ];
         for (sql, reads_first, format) in cases {
             let rowlink = subject.process(sql);

@@ -19,6 +19,7 @@ use super::socket::Socket;
 use super::tap::{Tap, Valve};
 use super::tls::{self, TappedTls};
 use super::url::{PostgresUrl, SessionAttributes};
+use crate::source::pool::Connect;
 use crate::source::{SourceError, causes};
 
 /// How long one address may take to answer, unless the URL says otherwise; libpq's shortest.
@@ -80,45 +81,6 @@ impl Connector {
         let tls = tls::client(url.trust, url.root_certificates.as_deref())?;
         let tls = MakeRustlsConnect::new(tls);
         Ok(Connector { url, tls, runtime })
-    }
-
-    /// Connects to the first server, in the URL's order, that answers and is wanted.
-    ///
-    /// # Errors
-    /// What is wrong with each.
-    pub(super) async fn connect(&self) -> Result<Connection, SourceError> {
-        let mut refusals = Vec::new();
-        let wanted = self.url.session;
-        // A standby is preferred by asking for one first, and for any server then.
-        let any = (wanted == SessionAttributes::PreferStandby).then_some(SessionAttributes::Any);
-        for wanted in [Some(wanted), any].into_iter().flatten() {
-            for host in self.hosts() {
-                match self.connect_to_host(&host, wanted).await {
-                    Ok(connection) => return Ok(connection),
-                    Err(refusal) => refusals.push(refusal),
-                }
-            }
-        }
-        Err(SourceError::Unavailable(refusals.join("; ").into()))
-    }
-
-    /// Ends what a connection is doing, in the server: closing its socket would not end a query that
-    /// sends nothing.
-    pub(super) async fn cancel(&self, connection: &Connection) {
-        let cancel = async {
-            // A pooler forgets whom to cancel when its client leaves, so the end is waited for.
-            let ended = connection.client.batch_execute("rollback");
-            tokio::pin!(ended);
-            loop {
-                // Whether it was sent or not: one that comes between two statements is lost.
-                let _ = self.send_cancel(connection).await;
-                if timeout(CANCEL_AGAIN_AFTER, &mut ended).await.is_ok() {
-                    break;
-                }
-            }
-        };
-        // Whatever failed, the caller closes the socket, which is all that is left to do.
-        let _ = timeout(CANCEL_TIMEOUT, cancel).await;
     }
 
     async fn send_cancel(&self, connection: &Connection) -> Option<()> {
@@ -281,6 +243,52 @@ impl Connector {
         let made =
             MakeTlsConnect::<Tap<Socket>>::make_tls_connect(&mut self.tls.clone(), &endpoint.name);
         made.map(TappedTls).map_err(|error| causes(&error))
+    }
+}
+
+impl Connect for Connector {
+    type Connection = Connection;
+
+    /// Connects to the first server, in the URL's order, that answers and is wanted.
+    async fn connect(&self) -> Result<Connection, SourceError> {
+        let mut refusals = Vec::new();
+        let wanted = self.url.session;
+        // A standby is preferred by asking for one first, and for any server then.
+        let any = (wanted == SessionAttributes::PreferStandby).then_some(SessionAttributes::Any);
+        for wanted in [Some(wanted), any].into_iter().flatten() {
+            for host in self.hosts() {
+                match self.connect_to_host(&host, wanted).await {
+                    Ok(connection) => return Ok(connection),
+                    Err(refusal) => refusals.push(refusal),
+                }
+            }
+        }
+        Err(SourceError::Unavailable(refusals.join("; ").into()))
+    }
+
+    async fn is_usable(&self, connection: &mut Connection) -> bool {
+        !connection.client.is_closed()
+    }
+
+    async fn end(&self, connection: &mut Connection) -> bool {
+        connection.client.batch_execute("commit").await.is_ok()
+    }
+
+    async fn cancel(&self, connection: &mut Connection) {
+        let cancel = async {
+            // A pooler forgets whom to cancel when its client leaves, so the end is waited for.
+            let ended = connection.client.batch_execute("rollback");
+            tokio::pin!(ended);
+            loop {
+                // Whether it was sent or not: one that comes between two statements is lost.
+                let _ = self.send_cancel(connection).await;
+                if timeout(CANCEL_AGAIN_AFTER, &mut ended).await.is_ok() {
+                    break;
+                }
+            }
+        };
+        // Whatever failed, the caller closes the socket, which is all that is left to do.
+        let _ = timeout(CANCEL_TIMEOUT, cancel).await;
     }
 }
 

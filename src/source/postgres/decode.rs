@@ -130,7 +130,7 @@ impl Decoder {
             Decoder::Int4 => Cell::Integer(i32::from_be_bytes(fixed(value)?).into()),
             Decoder::Int8 => Cell::Integer(i64::from_be_bytes(fixed(value)?)),
             Decoder::Oid => Cell::Integer(u32::from_be_bytes(fixed(value)?).into()),
-            Decoder::Float4 => Cell::Float(widen(f32::from_be_bytes(fixed(value)?))),
+            Decoder::Float4 => Cell::single(f32::from_be_bytes(fixed(value)?)),
             Decoder::Float8 => Cell::Float(f64::from_be_bytes(fixed(value)?)),
             Decoder::Numeric => {
                 cells.push_decimal(value);
@@ -174,33 +174,10 @@ fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], Unreadable> {
     value.try_into().map_err(|_| Unreadable)
 }
 
-/// The double that reads like the single: 0.1, not 0.10000000149011612.
-fn widen(value: f32) -> f64 {
-    if value.is_finite() {
-        let text = zmij::Buffer::new().format_finite(value).parse();
-        text.unwrap_or_else(|_| f64::from(value))
-    } else {
-        f64::from(value)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn singles_are_written_as_they_are() {
-        for (single, double) in [
-            (0.1_f32, 0.1),
-            (-3.4028235e38, -3.4028235e38),
-            (1e-45, 1e-45),
-        ] {
-            assert_eq!(widen(single), double);
-        }
-        assert!(widen(f32::NAN).is_nan());
-        assert_eq!(widen(f32::NEG_INFINITY), f64::NEG_INFINITY);
-    }
 
     const ALL: [Decoder; 20] = [
         Decoder::Boolean,

@@ -9,9 +9,9 @@ use tokio_postgres::types::{ToSql, Type};
 use super::plan::Plan;
 use super::session::Settings;
 use super::stream::{gone, values};
-use super::{PostgresOptions, Shared, run_failure};
+use super::{Shared, run_failure};
 use crate::catalog::BoundQuery;
-use crate::source::{Planned, SourceError, refusal};
+use crate::source::{Planned, SourceError, SourceOptions, refusal};
 
 /// Asks as the query would ask: in its role, and with its values. Planning takes locks, and may wait for
 /// them; the server gives up after `patience`, whether we are still there or not.
@@ -23,7 +23,7 @@ pub(super) async fn of(
 ) -> Result<Planned, SourceError> {
     let chosen = plan.choose(query.columns()).map_err(gone)?;
     let loan = shared.estimates.acquire().await?;
-    let options = PostgresOptions {
+    let options = SourceOptions {
         statement_timeout: patience,
         ..shared.options
     };

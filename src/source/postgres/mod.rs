@@ -9,7 +9,6 @@ mod estimate;
 mod formats;
 mod parameter;
 mod plan;
-mod pool;
 mod session;
 mod socket;
 mod stream;
@@ -30,9 +29,11 @@ use tokio_util::task::TaskTracker;
 
 use self::connect::Connector;
 use self::plan::Plan;
-use self::pool::Connections;
+use super::pool::{Connect as _, Connections};
 use super::sink::hand_over_from_task;
-use super::{Planned, Reading, RowStream, Source, SourceError, Usage, causes, refusal};
+use super::{
+    Planned, Reading, RowStream, Source, SourceError, SourceOptions, Usage, causes, refusal,
+};
 use crate::catalog::{BoundQuery, Export, SqlDialect};
 use crate::row::Column;
 
@@ -47,15 +48,6 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the end of cancelled queries is waited for.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How a PostgreSQL database is used.
-#[derive(Debug, Clone, Copy)]
-pub struct PostgresOptions {
-    /// How many downloads may have a connection at a time. A few more are kept in reserve.
-    pub connections: usize,
-    /// How long a query may run.
-    pub statement_timeout: Duration,
-}
-
 /// A PostgreSQL database, only ever read.
 pub struct PostgresSource {
     shared: Arc<Shared>,
@@ -66,10 +58,10 @@ pub struct PostgresSource {
 
 struct Shared {
     connector: Arc<Connector>,
-    downloads: Connections,
-    reserve: Connections,
-    estimates: Connections,
-    options: PostgresOptions,
+    downloads: Connections<Connector>,
+    reserve: Connections<Connector>,
+    estimates: Connections<Connector>,
+    options: SourceOptions,
 }
 
 impl PostgresSource {
@@ -78,7 +70,7 @@ impl PostgresSource {
     ///
     /// # Errors
     /// The root certificates cannot be read.
-    pub fn new(url: PostgresUrl, options: PostgresOptions) -> Result<PostgresSource, String> {
+    pub fn new(url: PostgresUrl, options: SourceOptions) -> Result<PostgresSource, String> {
         let runtime = Handle::current();
         let connector = Arc::new(Connector::new(url, runtime.clone())?);
         let shared = Shared {
@@ -133,7 +125,14 @@ impl Source for PostgresSource {
             let plan = self.plan(&query.export().name);
             let plan = plan.ok_or_else(|| refusal("the export was never described"))?;
             let (sink, pending) = hand_over_from_task();
-            let run = stream::run(self.shared.clone(), query, reading, plan, sink);
+            let shared = self.shared.clone();
+            let query = stream::Rows {
+                query,
+                reading,
+                plan,
+                options: shared.options,
+            };
+            let run = async move { shared.downloads.run(query, sink).await };
             self.runtime.spawn(self.queries.track_future(run));
             pending.open().await
         })

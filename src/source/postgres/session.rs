@@ -6,10 +6,10 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 use super::connect::Connection;
+use super::failure;
 use super::plan::Plan;
-use super::{PostgresOptions, failure};
 use crate::catalog::{BoundQuery, Export};
-use crate::source::{SourceError, refusal};
+use crate::source::{SourceError, SourceOptions, refusal};
 
 /// One snapshot for the whole file, and nothing is ever written.
 const BEGIN: &str = "begin isolation level repeatable read read only";
@@ -26,7 +26,7 @@ pub(super) struct Settings(Vec<(&'static str, String)>);
 impl Settings {
     /// Those of a query on behalf of its user. The claims stand where PostgREST puts them, so that
     /// policies written for it work unchanged.
-    pub(super) fn of(query: &BoundQuery, version: u32, options: &PostgresOptions) -> Settings {
+    pub(super) fn of(query: &BoundQuery, version: u32, options: &SourceOptions) -> Settings {
         let mut claims = Map::new();
         claims.insert("sub".into(), query.user().into());
         if let Some(role) = &query.export().role {
@@ -41,7 +41,7 @@ impl Settings {
         settings
     }
 
-    fn for_export(export: &Export, version: u32, options: &PostgresOptions) -> Settings {
+    fn for_export(export: &Export, version: u32, options: &SourceOptions) -> Settings {
         let timeout = options.statement_timeout.as_millis().to_string();
         let idle = IDLE_TIMEOUT_MILLISECONDS.to_owned();
         let mut settings = vec![
@@ -85,7 +85,7 @@ impl Settings {
 pub(super) async fn describe(
     connection: &Connection,
     export: &Export,
-    options: &PostgresOptions,
+    options: &SourceOptions,
 ) -> Result<Plan, SourceError> {
     let client = &connection.client;
     let settings = Settings::for_export(export, connection.version, options);

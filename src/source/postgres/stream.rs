@@ -7,83 +7,44 @@ use tokio::time::timeout;
 use tokio_postgres::Error;
 use tokio_postgres::types::Type;
 
+use super::connect::Connection;
 use super::decode::Decoder;
 use super::parameter::AsText;
 use super::plan::{Plan, parameter_in};
-use super::pool::Loan;
+use super::run_failure;
 use super::session::Settings;
 use super::tap::{HEAD_BYTES, row_bytes};
-use super::{Shared, run_failure};
 use crate::catalog::BoundQuery;
 use crate::row::{Cell, Column, RowBuffer};
+use crate::source::pool::Query;
 use crate::source::sink::{Stop, TaskRowSink};
 use crate::source::stream::HURRY_AFTER;
-use crate::source::{Reading, SourceError, refusal};
+use crate::source::{Reading, SourceError, SourceOptions, refusal};
 
-/// Runs a query to its end, or until its reader leaves.
-pub(super) async fn run(
-    shared: Arc<Shared>,
-    query: BoundQuery,
-    reading: Reading,
-    plan: Arc<Plan>,
-    mut sink: TaskRowSink,
-) {
-    let gone = sink.reader_gone();
-    tokio::pin!(gone);
-    let acquired = tokio::select! {
-        acquired = shared.downloads.acquire() => acquired,
-        () = &mut gone => return,
-    };
-    let loan = match acquired {
-        Ok(loan) => loan,
-        Err(error) => return sink.fail(error).await,
-    };
-    let outcome = tokio::select! {
-        outcome = read(&shared, &loan, &query, reading, &plan, &mut sink) => outcome,
-        () = gone => Err(Stop::ReaderGone),
-    };
-    match outcome {
-        Ok(()) => {
-            let give_back = shared.downloads.give_back(loan);
-            let (finished, ()) = tokio::join!(sink.finish(), give_back);
-            // A reader that left now wants no end.
-            if let Err(Stop::Failed(error)) = finished {
-                sink.fail(error).await;
-            }
-        }
-        Err(stop) => {
-            let tell = async {
-                if let Stop::Failed(error) = stop {
-                    sink.fail(error).await;
-                }
-            };
-            // Together: a slow reader must not keep the query, nor its connection.
-            tokio::join!(tell, shared.downloads.cancel(loan));
-        }
-    }
+/// A query, and how often it is read.
+pub(super) struct Rows {
+    pub(super) query: BoundQuery,
+    pub(super) reading: Reading,
+    pub(super) plan: Arc<Plan>,
+    pub(super) options: SourceOptions,
 }
 
-/// Sends the rows, all but the end of the last reading.
-async fn read(
-    shared: &Shared,
-    loan: &Loan,
-    query: &BoundQuery,
-    reading: Reading,
-    plan: &Plan,
-    sink: &mut TaskRowSink,
-) -> Result<(), Stop> {
-    let settings = Settings::of(query, loan.version, &shared.options);
-    stream(loan, Some(&settings), query, plan, sink).await?;
-    if reading == Reading::Twice {
-        sink.finish().await?;
-        stream(loan, None, query, plan, sink).await?;
+impl Query<Connection> for Rows {
+    async fn run(self, connection: &mut Connection, sink: &mut TaskRowSink) -> Result<(), Stop> {
+        let Rows { query, plan, .. } = &self;
+        let settings = Settings::of(query, connection.version, &self.options);
+        stream(connection, Some(&settings), query, plan, sink).await?;
+        if self.reading == Reading::Twice {
+            sink.finish().await?;
+            stream(connection, None, query, plan, sink).await?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Runs the query, after the settings of its transaction where it is the first.
 async fn stream(
-    loan: &Loan,
+    connection: &Connection,
     settings: Option<&Settings>,
     query: &BoundQuery,
     plan: &Plan,
@@ -95,16 +56,16 @@ async fn stream(
     // the settings comes the one with the rows.
     let answers_before = if settings.is_some() { 2 } else { 0 };
     let formats = chosen.iter().map(|(_, decoder)| decoder.format()).collect();
-    let mut chunks = loan.valve.divert(answers_before, formats);
+    let mut chunks = connection.valve.divert(answers_before, formats);
     let begin = async {
         match settings {
-            Some(settings) => settings.begin(&loan.client).await,
+            Some(settings) => settings.begin(&connection.client).await,
             None => Ok(()),
         }
     };
     let (begun, rest) = tokio::join!(
         begin,
-        loan.client.query_typed_raw(&sql, values(plan, query))
+        connection.client.query_typed_raw(&sql, values(plan, query))
     );
     begun.map_err(|error| run_failure(&error))?;
     let rest = rest.map_err(|error| refused(&error, plan))?;

@@ -2,6 +2,7 @@
 
 pub mod command;
 mod contract;
+pub mod mariadb;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

@@ -16,7 +16,7 @@ use rowlink::config::DatabaseUrl;
 use rowlink::export::{Exporter, Limits, Policy};
 use rowlink::http::{self, Edge, Service, Tls};
 use rowlink::link::Keyring;
-use rowlink::source::{PostgresOptions, Sources, dialects};
+use rowlink::source::{SourceOptions, Sources, dialects};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -100,7 +100,7 @@ impl<'a> Deployment<'a> {
             limits: self.limits,
             ..Policy::with_defaults(origin.clone())
         };
-        let options = PostgresOptions {
+        let options = SourceOptions {
             connections: self.connections,
             statement_timeout: self.download_max,
         };

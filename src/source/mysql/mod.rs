@@ -1,0 +1,214 @@
+//! MySQL and MariaDB: prepared statements, rows as they come, one read-only transaction a query.
+
+mod connect;
+mod decode;
+mod geometry;
+mod parameter;
+mod stream;
+mod url;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, ready};
+use mysql_async::Error;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use self::connect::Connector;
+use super::pool::{Connect as _, Connections};
+use super::sink::hand_over_from_task;
+use super::{Planned, Reading, RowStream, Source, SourceError, SourceOptions, Usage, refusal};
+use crate::catalog::{BoundQuery, Export, SqlDialect};
+use crate::row::Column;
+
+pub use url::MysqlUrl;
+
+/// Connections beside those of downloads, so that these never keep `/readyz` waiting.
+const RESERVED_CONNECTIONS: usize = 2;
+/// How long a sign of life is waited for, a new connection included.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the end of cancelled queries is waited for.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A MySQL or MariaDB database, only ever read.
+pub struct MysqlSource {
+    connector: Arc<Connector>,
+    downloads: Arc<Connections<Connector>>,
+    reserve: Arc<Connections<Connector>>,
+    /// The columns of each export that hold JSON, as far as only their tables say so.
+    json: RwLock<BTreeMap<String, Arc<BTreeSet<String>>>>,
+    runtime: Handle,
+    queries: TaskTracker,
+}
+
+impl MysqlSource {
+    /// The database at that URL. Nothing is connected yet. Its connections live on the runtime that
+    /// this is called on.
+    ///
+    /// # Errors
+    /// The root certificates cannot be read.
+    pub fn new(url: MysqlUrl, options: SourceOptions) -> Result<MysqlSource, String> {
+        let connector = Arc::new(Connector::new(url, options)?);
+        let connections = |count| Arc::new(Connections::new(connector.clone(), count));
+        Ok(MysqlSource {
+            downloads: connections(options.connections),
+            reserve: connections(RESERVED_CONNECTIONS),
+            connector,
+            json: RwLock::default(),
+            runtime: Handle::current(),
+            queries: TaskTracker::new(),
+        })
+    }
+
+    fn json_of(&self, export: &str) -> Option<Arc<BTreeSet<String>>> {
+        let json = self.json.read().unwrap_or_else(PoisonError::into_inner);
+        json.get(export).cloned()
+    }
+}
+
+impl Source for MysqlSource {
+    fn dialect(&self) -> SqlDialect {
+        SqlDialect::Mysql
+    }
+
+    fn describe<'a>(
+        &'a self,
+        export: &'a Export,
+    ) -> BoxFuture<'a, Result<Vec<Column>, SourceError>> {
+        Box::pin(async move {
+            let mut connection = self.connector.connect().await?;
+            let described = stream::describe(&mut connection, export).await?;
+            let mut json = self.json.write().unwrap_or_else(PoisonError::into_inner);
+            json.insert(export.name.clone(), Arc::new(described.json));
+            Ok(described.columns)
+        })
+    }
+
+    fn open(
+        &self,
+        query: BoundQuery,
+        reading: Reading,
+    ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
+        Box::pin(async move {
+            let json = self.json_of(&query.export().name);
+            let json = json.ok_or_else(|| refusal("the export was never described"))?;
+            let (sink, pending) = hand_over_from_task();
+            let query = stream::Rows {
+                query,
+                reading,
+                json,
+            };
+            let downloads = self.downloads.clone();
+            let run = async move { downloads.run(query, sink).await };
+            self.runtime.spawn(self.queries.track_future(run));
+            pending.open().await
+        })
+    }
+
+    /// The planner foretells how many rows it reads of each table, not how many come of that.
+    fn planned<'a>(
+        &'a self,
+        _: &'a BoundQuery,
+        _: Duration,
+    ) -> BoxFuture<'a, Result<Option<Planned>, SourceError>> {
+        Box::pin(ready(Ok(None)))
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+        let reserve = self.reserve.clone();
+        let ping = async move {
+            // A connection that has waited is asked before it is lent; a new one has just answered.
+            let loan = reserve.acquire().await?;
+            reserve.give_back(loan).await;
+            Ok(())
+        };
+        let ping = self.runtime.spawn(timeout(PING_TIMEOUT, ping));
+        Box::pin(async move {
+            match ping.await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err(SourceError::Unavailable("no answer in time".into())),
+                Err(_) => Err(SourceError::Cut),
+            }
+        })
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        Some(self.downloads.usage())
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.queries.close();
+            // Whatever still runs then ends with its connection.
+            let _ = timeout(CLOSE_TIMEOUT, self.queries.wait()).await;
+        })
+    }
+}
+
+/// Sorts the errors of a statement that is prepared, which has no values yet, and says all that the server said. `sql`
+/// is what was sent.
+fn failure(error: &Error, sql: &str) -> SourceError {
+    let Error::Server(said) = error else {
+        return SourceError::Unavailable(error.to_string().into());
+    };
+    let message = format!("{} ({}, {})", said.message, said.code, said.state);
+    sorted(said.code, message, offset_of(&said.message, sql))
+}
+
+/// The same for a query that runs. What the server says may quote a value of the link or of a row, which has no place in
+/// a log.
+fn run_failure(error: &Error) -> SourceError {
+    match error {
+        Error::Server(said) => {
+            let message = format!("error {} (SQLSTATE {})", said.code, said.state);
+            sorted(said.code, message, None)
+        }
+        error => SourceError::Unavailable(error.to_string().into()),
+    }
+}
+
+/// The numbers are those of MySQL's "Server Error Message Reference", and of MariaDB's from 1900 to 1999.
+fn sorted(code: u16, message: String, offset: Option<usize>) -> SourceError {
+    match code {
+        // Of MariaDB and of MySQL: the statement's time is up.
+        1969 | 3024 => SourceError::TooSlow,
+        // Too many connections, access denied, no such database, shutdown, killed, out of memory.
+        1040 | 1203 | 1226 | 1044 | 1045 | 1698 | 1049 | 1053 | 1077 | 1317 | 1927 | 1037
+        | 1038 | 1041 => SourceError::Unavailable(message.into()),
+        _ => SourceError::Query {
+            offset,
+            cause: message.into(),
+        },
+    }
+}
+
+/// Where the fault is: in a line, `… near 'x' at line 2`, or at a name, `Table 'shop.orders' doesn't exist`.
+fn offset_of(message: &str, sql: &str) -> Option<usize> {
+    if let Some((_, line)) = message.rsplit_once(" at line ") {
+        let line: usize = line.parse().ok()?;
+        let starts = sql.match_indices('\n').map(|(offset, _)| offset + 1);
+        return std::iter::once(0).chain(starts).nth(line.checked_sub(1)?);
+    }
+    let name = message.split('\'').nth(1)?;
+    sql.find(name.rsplit('.').next().unwrap_or(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::offset_of;
+
+    #[test]
+    fn a_fault_is_found_by_its_line_or_its_name() {
+        let sql = "select 1,\n  x frm t\nwhere";
+        assert_eq!(offset_of("near 'frm' at line 2", sql), Some(10));
+        assert_eq!(offset_of("near '' at line 1", sql), Some(0));
+        assert_eq!(offset_of("near '' at line 9", sql), None);
+        assert_eq!(offset_of("Unknown column 'x' in 'SELECT'", sql), Some(12));
+        assert_eq!(offset_of("Table 'shop.t' doesn't exist", sql), Some(5));
+        assert_eq!(offset_of("Unknown column 'y' in 'SELECT'", sql), None);
+        assert_eq!(offset_of("No database selected", sql), None);
+    }
+}
