@@ -40,7 +40,7 @@ impl EndLine {
     pub fn new(format: Format) -> EndLine {
         let form = match format {
             Format::Ndjson => &NDJSON,
-            _ => &CSV,
+            Format::Csv | Format::Xlsx | Format::Parquet => &CSV,
         };
         let seen = Sha256::default();
         EndLine { seen, form }
@@ -68,6 +68,10 @@ impl Form {
     fn find<'t>(&self, tail: &'t [u8]) -> Option<(usize, u64, &'t str)> {
         let before = self.before.as_bytes();
         let start = tail.windows(before.len()).rposition(|it| it == before)?;
+        // A cell that reads like it stands in a line of others.
+        if !matches!(tail[..start].last(), None | Some(b'\n')) {
+            return None;
+        }
         let rest = std::str::from_utf8(&tail[start + before.len()..]).ok()?;
         let (rows, hash) = rest.strip_suffix(self.after)?.split_once(self.between)?;
         Some((start, rows.parse().ok()?, hash))
@@ -160,5 +164,9 @@ mod tests {
         assert!(matches!(check(Cursor::new(&whole)), Ok(7)));
         let cut = &whole[..content.len() + 4];
         assert!(matches!(check(Cursor::new(cut)), Err(NotWhole::NoEndLine)));
+        let line = EndLine::new(Format::Csv).finish(0);
+        let in_a_cell = [b"id;".as_slice(), &line].concat();
+        let said = check(Cursor::new(in_a_cell));
+        assert!(matches!(said, Err(NotWhole::NoEndLine)));
     }
 }

@@ -12,11 +12,15 @@ pub enum Format {
     Xlsx,
     /// One JSON object a line.
     Ndjson,
+    /// Typed columns, compressed: <https://parquet.apache.org>.
+    Parquet,
 }
 
 impl Format {
     /// Every format, in the order in which they are listed to callers.
-    pub const ALL: [Format; 3] = [Format::Csv, Format::Xlsx, Format::Ndjson];
+    pub const ALL: [Format; 4] = [Format::Csv, Format::Xlsx, Format::Ndjson, Format::Parquet];
+    /// Those of an export that lists none: they hold whatever a query gives.
+    pub const DEFAULT: [Format; 3] = [Format::Csv, Format::Xlsx, Format::Ndjson];
 
     /// The extension, without a dot: `csv`.
     pub fn extension(self) -> &'static str {
@@ -24,13 +28,14 @@ impl Format {
             Format::Csv => "csv",
             Format::Xlsx => "xlsx",
             Format::Ndjson => "ndjson",
+            Format::Parquet => "parquet",
         }
     }
 
     /// Whether its files are lines of text. They can end with a line that proves them whole, and be compressed on
     /// their way.
     pub fn is_text(self) -> bool {
-        self != Format::Xlsx
+        matches!(self, Format::Csv | Format::Ndjson)
     }
 }
 

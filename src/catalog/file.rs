@@ -88,7 +88,7 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
     let in_options = in_options.into_iter().flatten();
     faults.extend(in_options.map(|(offset, message)| Fault::at(line_at(offset), message)));
     let formats = match &settings.formats {
-        None => Format::ALL.to_vec(),
+        None => Format::DEFAULT.to_vec(),
         Some(listed) => read_formats(listed).unwrap_or_else(|(offset, message)| {
             faults.push(Fault::at(line_at(offset), message));
             Vec::new()

@@ -42,7 +42,7 @@ pub(super) async fn export(args: ExportArgs) -> Result<(), Faults> {
     let format: Option<Format> = request.format.parse().ok();
     if to_terminal && format.is_some_and(|format| !format.is_text()) {
         return Err(one(
-            "a workbook is not for a terminal; give it a file by --output",
+            "this format is not for a terminal; give it a file by --output",
         ));
     }
     request.ttl_seconds = Some(1);

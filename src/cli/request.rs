@@ -14,7 +14,7 @@ use crate::link::{FileName, UserId, is_claim_name, is_option_name};
 pub(super) struct Wanted {
     /// The export's name
     pub(super) export: String,
-    /// What the file is written in: csv, xlsx, ndjson
+    /// What the file is written in: csv, xlsx, ndjson, parquet
     #[arg(long, default_value = "csv")]
     format: Format,
     /// Whose rows: what `:user` is

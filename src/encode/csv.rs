@@ -212,12 +212,7 @@ mod tests {
         for (name, value) in options {
             csv.set(name, value).expect("an option");
         }
-        let columns: Vec<Column> = columns
-            .iter()
-            .map(|name| Column {
-                name: name.to_string(),
-            })
-            .collect();
+        let columns: Vec<Column> = columns.iter().map(|name| Column::text(*name)).collect();
         let mut buffer = RowBuffer::default();
         buffer.reset(columns.len());
         rows.concat().iter().for_each(|cell| buffer.push(*cell));

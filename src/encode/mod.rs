@@ -2,12 +2,14 @@
 
 mod csv;
 mod ndjson;
+mod parquet;
 mod xlsx;
 
 use crate::row::{Column, RowBatch};
 
 pub use csv::CsvEncoder;
 pub use ndjson::NdjsonEncoder;
+pub use parquet::ParquetEncoder;
 pub use xlsx::{Container, Looks, Piece, Properties, TooLong, XlsxEncoder};
 
 /// What a format cannot hold. Nothing is ever cut to fit.
@@ -34,6 +36,19 @@ pub enum EncodeError {
     /// A row that is longer than a sheet.
     #[error("row {0}: it has more bytes than a sheet holds")]
     RowTooLong(u64),
+    /// A value that does not have the type of its column, where columns have types.
+    #[error("row {row}, column `{column}`: the value is not {expected}")]
+    OtherType {
+        /// The row, from 1.
+        row: u64,
+        /// The column's name.
+        column: String,
+        /// What the column holds.
+        expected: &'static str,
+    },
+    /// The library that writes the format failed.
+    #[error("the file could not be written: {0}")]
+    Failed(String),
     /// More columns than a sheet has.
     #[error("there are {0} columns; a sheet holds 16384")]
     TooManyColumns(usize),

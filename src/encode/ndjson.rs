@@ -170,9 +170,7 @@ mod tests {
         for (name, value) in options {
             ndjson.set(name, value).expect("an option");
         }
-        let column = |name: &&str| Column {
-            name: name.to_string(),
-        };
+        let column = |name: &&str| Column::text(*name);
         let columns: Vec<Column> = columns.iter().map(column).collect();
         let mut buffer = RowBuffer::default();
         buffer.reset(columns.len());

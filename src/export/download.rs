@@ -5,8 +5,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::OpenError;
 use super::options::Output;
+use super::packed::Packed;
 use super::quota::Slot;
-use super::workbook::Workbook;
 use crate::encode::{CsvEncoder, EncodeError, Encoder, NdjsonEncoder};
 use crate::end_line::EndLine;
 use crate::format::Format;
@@ -72,7 +72,7 @@ impl SizeMax {
 
 enum File {
     Text(Box<TextFile>),
-    Workbook(Workbook),
+    Packed(Packed),
 }
 
 /// Why a file ends before it is whole.
@@ -101,8 +101,8 @@ impl Download {
         Download { length, ..download }
     }
 
-    pub(super) fn workbook(workbook: Workbook, running: Running) -> Download {
-        Download::new(File::Workbook(workbook), running)
+    pub(super) fn packed(packed: Packed, running: Running) -> Download {
+        Download::new(File::Packed(packed), running)
     }
 
     fn new(file: File, running: Running) -> Download {
@@ -118,7 +118,7 @@ impl Download {
     pub fn is_complete(&self) -> bool {
         match &self.file {
             File::Text(file) => file.rows.is_complete(),
-            File::Workbook(file) => file.is_complete(),
+            File::Packed(file) => file.is_complete(),
         }
     }
 
@@ -136,7 +136,7 @@ impl Download {
     pub fn rows_written(&self) -> u64 {
         match &self.file {
             File::Text(file) => file.rows_written,
-            File::Workbook(file) => file.rows_written(),
+            File::Packed(file) => file.rows_written(),
         }
     }
 
@@ -176,7 +176,7 @@ impl Download {
         let next = async {
             match &mut self.file {
                 File::Text(file) => Ok(file.next_chunk().await?),
-                File::Workbook(file) => file.next_chunk().await,
+                File::Packed(file) => file.next_chunk().await,
             }
         };
         let next = timeout_at(self.running.deadline, next).await;
@@ -203,8 +203,8 @@ impl TextFile {
     pub(super) fn new(rows: RowStream, format: Format, output: Output) -> TextFile {
         let encoder: Box<dyn Encoder> = match format {
             Format::Ndjson => Box::new(NdjsonEncoder::new(output.ndjson, output.time_zone)),
-            // The rows of a workbook are only counted here.
-            Format::Csv | Format::Xlsx => {
+            // The rows of the others are only counted here.
+            Format::Csv | Format::Xlsx | Format::Parquet => {
                 let encoder = CsvEncoder::new(output.csv, output.labels, output.time_zone);
                 Box::new(encoder)
             }

@@ -70,7 +70,10 @@ impl Exporter {
         {
             Some(planned) => Estimate {
                 rows: planned.rows,
-                bytes: Some(planned.bytes + planned.rows * self.names_bytes(&accepted)),
+                bytes: Some({
+                    let names = planned.rows.saturating_mul(self.names_bytes(&accepted));
+                    planned.bytes.saturating_add(names)
+                }),
                 kind: EstimateKind::Planned,
             },
             None => {

@@ -6,6 +6,8 @@ mod issue;
 mod mint;
 mod open;
 mod options;
+mod packed;
+mod parquet;
 mod quota;
 mod request;
 mod workbook;

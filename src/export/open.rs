@@ -4,10 +4,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::download::{Running, SizeMax, TextFile};
 use super::options::Output;
-use super::workbook::Workbook;
 use super::{Download, Exporter, QuotaError, TooLarge, filename};
+use super::{parquet, workbook};
 use crate::catalog::{BoundQuery, FieldFault, Variable};
-use crate::encode::{EncodeError, Looks, Properties, XlsxEncoder};
+use crate::encode::{EncodeError, Looks, ParquetEncoder, Properties, XlsxEncoder};
 use crate::format::{self, Format};
 use crate::link::{Client, Inspection, Keyring, Link, LinkError, Malformed, Revocations, Verifier};
 use crate::source::{Reading, RowStream, Source, SourceError};
@@ -178,8 +178,13 @@ impl Exporter {
                     time_zone: output.time_zone,
                 };
                 let encoder = XlsxEncoder::new(rows.columns(), looks, properties)?;
-                let workbook = Workbook::new(rows, encoder).map_err(OpenError::Source)?;
-                Ok(Download::workbook(workbook, running))
+                let packed = workbook::start(rows, encoder).map_err(OpenError::Source)?;
+                Ok(Download::packed(packed, running))
+            }
+            Format::Parquet => {
+                let encoder = ParquetEncoder::new(rows.columns(), output.time_zone)?;
+                let packed = parquet::start(rows, encoder).map_err(OpenError::Source)?;
+                Ok(Download::packed(packed, running))
             }
         }
     }

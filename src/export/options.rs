@@ -58,11 +58,11 @@ impl Output {
             }
         }
         if output.end_line && !format.is_text() {
-            let message = "a workbook proves itself: it cannot be opened when its end is missing";
+            let message = "this format proves itself: it cannot be opened when its end is missing";
             faults.push(FieldFault::new("end_line", message));
         }
         if output.exact_length && !format.is_text() {
-            let message = "expected a CSV or NDJSON: a workbook is compressed on its way";
+            let message = "expected a CSV or NDJSON: this format is compressed on its way";
             faults.push(FieldFault::new("length", message));
         }
         if faults.is_empty() {
@@ -78,6 +78,7 @@ impl Output {
             Format::Csv => self.csv.media_type(),
             Format::Xlsx => XLSX_MEDIA_TYPE,
             Format::Ndjson => NDJSON_MEDIA_TYPE,
+            Format::Parquet => PARQUET_MEDIA_TYPE,
         }
     }
 
@@ -132,6 +133,9 @@ const XLSX_MEDIA_TYPE: &str = "application/vnd.openxmlformats-officedocument.spr
 
 /// Not registered, and what everybody sends. JSON is UTF-8, and its type has no parameter (RFC 8259, section 11).
 const NDJSON_MEDIA_TYPE: &str = "application/x-ndjson";
+
+/// As IANA has it registered.
+const PARQUET_MEDIA_TYPE: &str = "application/vnd.apache.parquet";
 
 fn choose_columns(columns: Option<&[Column]>, list: &str) -> Result<Vec<String>, Vec<FieldFault>> {
     let name = |column: &'_ Column| column.name.clone();

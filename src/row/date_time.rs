@@ -38,6 +38,11 @@ pub struct Timestamp {
 }
 
 impl Date {
+    /// Whether it is before or after all days.
+    pub fn is_infinite(self) -> bool {
+        matches!(self.days, i32::MIN | i32::MAX)
+    }
+
     /// Appends `2026-01-31`.
     pub fn write(self, out: &mut Vec<u8>) {
         match self.days {
@@ -101,6 +106,11 @@ impl Time {
 }
 
 impl Timestamp {
+    /// Whether it is before or after all times.
+    pub fn is_infinite(self) -> bool {
+        matches!(self.micros, i64::MIN | i64::MAX)
+    }
+
     /// Appends `2026-01-31T10:00:00Z`, without the `Z` where it is no instant. An instant is shown
     /// as clocks in the time zone show it, with their offset: `2026-01-31T11:00:00+01:00`.
     pub fn write(self, time_zone: TimeZone, out: &mut Vec<u8>) {

@@ -18,9 +18,56 @@ pub use time_zone::{TimeZone, UnknownTimeZone};
 pub struct Column {
     /// The name the query gives it.
     pub name: String,
+    /// What it holds.
+    pub kind: Kind,
+}
+
+/// What a column holds, as far as its database says so. Formats whose columns have types follow it; a cell may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// True or false.
+    Boolean,
+    /// Whole numbers.
+    Integer,
+    /// Whole numbers above or at zero, up to 2⁶⁴ - 1.
+    Unsigned,
+    /// Floating-point numbers.
+    Float,
+    /// Decimals with so many digits, and so many of them behind the point.
+    Decimal {
+        /// The digits.
+        precision: u8,
+        /// Those behind the point.
+        scale: u8,
+    },
+    /// Text; or anything, which can be written as text.
+    Text,
+    /// JSON.
+    Json,
+    /// Bytes.
+    Bytes,
+    /// Days.
+    Date,
+    /// Times of day.
+    Time,
+    /// Dates and times.
+    Timestamp {
+        /// Whether they are instants.
+        utc: bool,
+    },
+    /// UUIDs.
+    Uuid,
 }
 
 impl Column {
+    /// A column of which nothing more is known.
+    pub fn text(name: impl Into<String>) -> Column {
+        Column {
+            name: name.into(),
+            kind: Kind::Text,
+        }
+    }
+
     /// What a header calls it: its label among these, by column name, or its name.
     pub fn label<'a>(&'a self, labels: &'a IndexMap<String, String>) -> &'a str {
         labels.get(&self.name).unwrap_or(&self.name)

@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     fn column() -> Vec<Column> {
-        vec![Column { name: "n".into() }]
+        vec![Column::text("n")]
     }
 
     fn stream_from(

@@ -12,7 +12,7 @@ use rust_decimal::prelude::ToPrimitive as _;
 use super::sink::{RowSink, Stop, hand_over};
 use super::{Planned, Reading, RowStream, Source, SourceError, Usage, refusal};
 use crate::catalog::{BoundQuery, Export, Parameter, SqlDialect, Statement, Value};
-use crate::row::{Cell, Column};
+use crate::row::{Cell, Column, Kind};
 
 /// How long a lock of another process is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -122,12 +122,26 @@ fn describe(connection: &Connection, statement: &Statement) -> Result<Vec<Column
 }
 
 fn columns(prepared: &rusqlite::Statement<'_>) -> Vec<Column> {
-    let names = prepared.column_names();
-    names
-        .map(|name| Column {
-            name: name.to_owned(),
-        })
-        .collect()
+    let columns = prepared.columns();
+    let column = |column: rusqlite::Column<'_>| Column {
+        name: column.name().to_owned(),
+        kind: kind(column.decl_type()),
+    };
+    columns.map(column).collect()
+}
+
+/// What a column holds that was declared so: "Datatypes In SQLite", section 3.1. What an expression gives is not
+/// declared, and a type such as `decimal` says nothing of what is stored.
+fn kind(declared: Option<&str>) -> Kind {
+    let declared = declared.unwrap_or_default().to_ascii_uppercase();
+    let has = |parts: &[&str]| parts.iter().any(|part| declared.contains(part));
+    match () {
+        () if has(&["INT"]) => Kind::Integer,
+        () if has(&["CHAR", "CLOB", "TEXT"]) => Kind::Text,
+        () if has(&["BLOB"]) => Kind::Bytes,
+        () if has(&["REAL", "FLOA", "DOUB"]) => Kind::Float,
+        () => Kind::Text,
+    }
 }
 
 fn run(source: &SqliteSource, query: &BoundQuery, reading: Reading, sink: RowSink) {

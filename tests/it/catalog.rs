@@ -55,7 +55,7 @@ fn each_fault_of_a_file_is_named_with_its_line() {
         ),
         (
             "/*---\nformats = ['csv', 'pdf']\n---*/\nselect :user",
-            "x.sql:2: `formats`: expected some of csv, xlsx, ndjson",
+            "x.sql:2: `formats`: expected some of csv, xlsx, ndjson, parquet",
         ),
         (
             "/*---\nformats = ['csv',\n 'csv']\n---*/\nselect :user",

@@ -22,6 +22,7 @@ mod harness;
 mod issue;
 mod issuers;
 mod large_workbooks;
+mod matrix;
 mod minters;
 mod mutation;
 mod mysql;

@@ -20,8 +20,11 @@ fn faults(url: &str, sql: &str) -> Vec<String> {
     Deployment::over(url.to_owned(), vec![("it.sql", sql)]).faults()
 }
 
-/// Types, each with values as SQL, and what CSV and NDJSON have for them.
-const TYPES: &[(&str, &[(&str, &str, &str)])] = &[
+/// A value as SQL, and what CSV and NDJSON have for it.
+type Written = (&'static str, &'static str, &'static str);
+
+/// Types, each with some values.
+const TYPES: &[(&str, &[Written])] = &[
     (
         "boolean",
         &[
@@ -146,6 +149,7 @@ const TYPES: &[(&str, &[(&str, &str, &str)])] = &[
             ("'2026-01-31'", "2026-01-31", "\"2026-01-31\""),
             ("'0000-00-00'", "0000-00-00", "\"0000-00-00\""),
             ("'2026-00-00'", "2026-00-00", "\"2026-00-00\""),
+            ("'0000-05-17'", "0000-05-17", "\"0000-05-17\""),
             ("'9999-12-31'", "9999-12-31", "\"9999-12-31\""),
             ("'0001-01-01'", "0001-01-01", "\"0001-01-01\""),
         ],
@@ -383,6 +387,10 @@ fn what_writes_fails_or_gives_nothing_stops_the_start() {
         ),
         ("select 1 where :user = 'x' into @a", "it.sql:1: "),
         (
+            "/*---\n[filters.a]\ntype = 'decimal'\n---*/\nselect :user, :a, :a, :a\nfrom nowhere",
+            "it.sql:6: Table",
+        ),
+        (
             "select :user\nfrom nowhere",
             "it.sql:2: Table 'mysql_faults.nowhere' doesn't exist",
         ),
@@ -409,7 +417,7 @@ fn what_writes_fails_or_gives_nothing_stops_the_start() {
     assert!(!found[0].contains("wrong"), "{found:?}");
     let missing = url.replace("/mysql_faults", "/missing");
     let found = faults(&missing, "select :user as x");
-    assert!(found[0].contains("Unknown database"), "{found:?}");
+    assert!(found[0].contains("Access denied"), "{found:?}");
 }
 
 #[test]
@@ -418,12 +426,19 @@ fn no_setting_of_the_server_cuts_a_result_short() {
     let url = server.database("cuts", "create table nothing (n int)");
     server.query(
         "",
-        "set global sql_select_limit = 3, group_concat_max_len = 64, net_write_timeout = 1, max_statement_time = 2",
+        "set global sql_select_limit = 3, group_concat_max_len = 64, net_write_timeout = 1, max_statement_time = 2,
+                    init_connect = 'set names latin1'",
     );
     let many =
         "select seq as n, repeat('x', 1000) as word from seq_1_to_200000 where :user = 'alice'";
     let long = "select length(group_concat(seq)) as n from seq_1_to_10000 where :user = 'alice'";
-    let rowlink = serve(&url, &[("many.sql", many), ("long.sql", long)]);
+    let word = "select '😀' as word where :user = 'alice'";
+    let rowlink = serve(
+        &url,
+        &[("many.sql", many), ("long.sql", long), ("word.sql", word)],
+    );
+    let word = rowlink.download(json!({"export": "word", "format": "csv"}));
+    assert_eq!(word.text(), "word\r\n😀\r\n");
     let long = rowlink.download(json!({"export": "long", "format": "csv"}));
     assert_eq!(long.text(), "n\r\n48893\r\n");
     // Longer than the server would wait for the next byte to be taken.
@@ -538,4 +553,22 @@ fn a_unix_socket_serves_too() {
             .text(),
         "one\r\n1\r\n"
     );
+}
+
+#[test]
+fn nothing_of_a_query_stays_in_its_connection() {
+    let server = MariaDb::start();
+    let url = server.database("state", "create table nothing (n int)");
+    let counts = "select @n := coalesce(@n, 0) + 1 as n, get_lock('x', 0) as is_mine from seq_1_to_3 where :user = 'alice'";
+    let mut deployment = Deployment::over(url, vec![("it.sql", counts)]);
+    deployment.connections = 1;
+    let rowlink = deployment.start();
+    for _ in 0..50 {
+        let file = rowlink.download(json!({"export": "it", "format": "csv"}));
+        assert_eq!(file.text(), "n,is_mine\r\n1.0,1\r\n2.0,1\r\n3.0,1\r\n");
+    }
+    let asked = server.query("", "show global status like 'Prepared_stmt_count'");
+    assert_eq!(asked, "Variable_name\tValue\nPrepared_stmt_count\t0\n");
+    let kept = server.query("", "show global status like 'Aborted_clients'");
+    assert_eq!(kept, "Variable_name\tValue\nAborted_clients\t0\n");
 }

@@ -137,9 +137,7 @@ fn no_rows_and_two_thousand_columns_are_files_that_others_read() {
 #[test]
 fn the_last_column_of_excel_is_read_by_others() {
     let columns: Vec<Column> = (0..16_384)
-        .map(|index| Column {
-            name: format!("c{index}"),
-        })
+        .map(|index| Column::text(format!("c{index}")))
         .collect();
     let properties = Properties {
         title: "Wide".into(),

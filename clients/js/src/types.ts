@@ -5,7 +5,7 @@ export type Filter = Scalar | readonly Scalar[] | null;
 /** What is asked for, as the HTTP interface names it. */
 export interface LinkRequest {
   export: string;
-  format: "csv" | "xlsx" | "ndjson";
+  format: "csv" | "xlsx" | "ndjson" | "parquet";
   filters?: Record<string, Filter>;
   /** Seconds. */
   expires_in?: number;
@@ -51,7 +51,7 @@ export interface Link {
   readonly content_type: string;
   /** With `estimate` only; `null` where it is not known soon. */
   readonly estimated_rows?: number | null;
-  /** Before compression; `null` for XLSX. */
+  /** Before compression; `null` for XLSX and Parquet. */
   readonly estimated_bytes?: number | null;
   /** After `partial-count` there is more than was counted. */
   readonly estimated_by?: "planner" | "count" | "partial-count" | null;
@@ -60,9 +60,9 @@ export interface Link {
 /** How far a download is. */
 export interface Progress {
   bytes: number;
-  /** Of a CSV, without its header, or of NDJSON; `null` for XLSX. */
+  /** Of a CSV, without its header, or of NDJSON; `null` otherwise. */
   rows: number | null;
-  /** What it will be: exactly with `length`, about otherwise; `null` where nobody knows, as for XLSX. */
+  /** What it will be: exactly with `length`, about otherwise; `null` where nobody knows, as for XLSX and Parquet. */
   expectedBytes: number | null;
   expectedRows: number | null;
 }

@@ -262,12 +262,7 @@ mod tests {
     use crate::row::{Cell, RowBuffer};
 
     fn encoder(names: &[&str], limits: Limits, compact: bool) -> XlsxEncoder {
-        let columns: Vec<Column> = names
-            .iter()
-            .map(|name| Column {
-                name: name.to_string(),
-            })
-            .collect();
+        let columns: Vec<Column> = names.iter().map(|name| Column::text(*name)).collect();
         let looks = Looks {
             options: XlsxOptions { compact },
             labels: IndexMap::from([("total".into(), "Total, €".into())]),
@@ -386,12 +381,10 @@ mod tests {
             identifier: "i".into(),
             created: 0,
         };
-        let columns = vec![Column { name: "c".into() }; 16_385];
+        let columns = vec![Column::text("c"); 16_385];
         let error = XlsxEncoder::new(&columns, Looks::default(), properties.clone()).err();
         assert_eq!(error, Some(EncodeError::TooManyColumns(16_385)));
-        let column = Column {
-            name: "x".repeat(32_768),
-        };
+        let column = Column::text("x".repeat(32_768));
         let error = XlsxEncoder::new(&[column], Looks::default(), properties).err();
         assert!(matches!(error, Some(EncodeError::LabelTooLong { .. })));
     }

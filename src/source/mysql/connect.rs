@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, DriverError, Error, Opts, OptsBuilder, SslOpts};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
@@ -19,9 +21,15 @@ use crate::source::{SourceError, SourceOptions};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// An idle server is asked for a sign of life after this.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
-/// How long a cancelled query is waited for.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a connection may take to say that it is alive, and to forget what it did.
+const RESET_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a cancelled query is waited for: a connection to a server far away takes a while.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 const CANCEL_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// How long a lock of another's `alter table` is waited for. Neither time-out of statements counts that.
+const LOCK_WAIT_SECONDS: u64 = 10;
+/// By what a server is known again.
+const IDENTITY: &str = "select concat_ws('/', @@hostname, @@port, @@server_id)";
 /// The largest packet that a server may be told to send.
 const PACKET_BYTES_MAX: usize = 1 << 30;
 /// A reader may be as slow as its time allows, and a server that gave up on it before would break its file.
@@ -59,6 +67,16 @@ impl Connector {
         }
     }
 
+    async fn log_in(&self, address: Option<IpAddr>) -> Result<Connection, Error> {
+        let mut conn = self.connect_to(address).await?;
+        let server: Option<String> = conn.query_first(IDENTITY).await?;
+        Ok(Connection {
+            conn: Some(conn),
+            server: server.unwrap_or_default(),
+            is_busy: false,
+        })
+    }
+
     fn opts(&self, address: Option<IpAddr>, tls: Option<SslOpts>) -> Opts {
         let url = &self.url;
         let builder = OptsBuilder::default()
@@ -75,25 +93,44 @@ impl Connector {
             .prefer_socket(false)
             .max_allowed_packet(Some(PACKET_BYTES_MAX))
             .wait_timeout(Some(usize::MAX >> 1))
-            // A connection runs other statements each time.
+            // A connection forgets its statements after each query.
             .stmt_cache_size(0)
             .setup(session(&self.options));
         builder.into()
     }
 
-    async fn kill_query(&self, connection: &Connection) -> Option<()> {
-        // By the same address: behind the name may be other servers.
-        let mut killer = Conn::new(connection.opts().clone()).await.ok()?;
-        let kill = format!("kill query {}", connection.id());
-        killer.query_drop(kill).await.ok()
+    /// Ends the query of a connection, if the same server is found again: another may run one by the same number.
+    async fn kill_query(connection: &Connection) -> Option<()> {
+        let opts = OptsBuilder::from_opts(connection.opts().clone()).setup(Vec::<String>::new());
+        let mut killer = Conn::new(opts).await.ok()?;
+        let found: Option<String> = killer.query_first(IDENTITY).await.ok()?;
+        let killed = if found.as_ref() == Some(&connection.server) {
+            let kill = format!("kill query {}", connection.id());
+            killer.query_drop(kill).await.ok()
+        } else {
+            None
+        };
+        let _ = killer.disconnect().await;
+        killed
     }
 }
 
 /// A connection that is logged in.
 pub(super) struct Connection {
     conn: Option<Conn>,
+    /// The server behind its address.
+    server: String,
     /// Whether a result may be on its way.
     pub(super) is_busy: bool,
+}
+
+impl Connection {
+    /// Says good-bye, which servers count and log where it is left out.
+    pub(super) async fn close(&mut self) {
+        if let Some(conn) = self.conn.take() {
+            let _ = timeout(RESET_TIMEOUT, conn.disconnect()).await;
+        }
+    }
 }
 
 impl Deref for Connection {
@@ -102,7 +139,7 @@ impl Deref for Connection {
     fn deref(&self) -> &Conn {
         self.conn
             .as_ref()
-            .expect("it is taken only when it is dropped")
+            .expect("it is not used once it is closed")
     }
 }
 
@@ -110,7 +147,7 @@ impl DerefMut for Connection {
     fn deref_mut(&mut self) -> &mut Conn {
         self.conn
             .as_mut()
-            .expect("it is taken only when it is dropped")
+            .expect("it is not used once it is closed")
     }
 }
 
@@ -119,7 +156,7 @@ impl Drop for Connection {
         if self.is_busy {
             let conn = self.conn.take();
             // The driver would read what is left of the result. Where there is no runtime it closes the socket.
-            thread::spawn(move || drop(conn));
+            let _ = thread::Builder::new().spawn(move || drop(conn));
         }
     }
 }
@@ -139,13 +176,8 @@ impl Connect for Connector {
         }
         let mut refusal = unavailable(host, "no address");
         for address in addresses {
-            match timeout(CONNECT_TIMEOUT, self.connect_to(address)).await {
-                Ok(Ok(conn)) => {
-                    return Ok(Connection {
-                        conn: Some(conn),
-                        is_busy: false,
-                    });
-                }
+            match timeout(CONNECT_TIMEOUT, self.log_in(address)).await {
+                Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(error)) => refusal = failure(&error, ""),
                 Err(_) => refusal = unavailable(host, "no answer in time"),
             }
@@ -158,46 +190,53 @@ impl Connect for Connector {
     }
 
     async fn is_usable(&self, connection: &mut Connection) -> bool {
-        let pong = timeout(CONNECT_TIMEOUT, connection.ping()).await;
+        let pong = timeout(RESET_TIMEOUT, connection.ping()).await;
         pong.is_ok_and(|pong| pong.is_ok())
     }
 
+    /// Ends the transaction with all else that the session remembers: variables, locks, prepared statements.
     async fn end(&self, connection: &mut Connection) -> bool {
-        let is_ended = connection.query_drop("commit").await.is_ok();
-        connection.is_busy = !is_ended;
-        is_ended
+        let reset = timeout(RESET_TIMEOUT, connection.reset()).await;
+        let is_clean = matches!(reset, Ok(Ok(true)));
+        connection.is_busy = !is_clean;
+        is_clean
     }
 
     async fn cancel(&self, connection: &mut Connection) {
         let cancel = async {
             loop {
-                // Whether it was done or not: one that comes between two statements is lost.
-                let _ = self.kill_query(connection).await;
-                // The driver first reads what is left of the result, whose end is that of the query.
-                let ended = connection.query_drop("rollback");
-                if timeout(CANCEL_AGAIN_AFTER, ended).await.is_ok() {
+                let killed = Connector::kill_query(connection).await;
+                // The driver first reads what is left of the result, whose end is that of the query. One that comes
+                // between two statements kills nothing.
+                let ended = timeout(CANCEL_AGAIN_AFTER, connection.query_drop("rollback")).await;
+                if connection.is_disconnected() || (killed.is_some() && ended.is_ok()) {
                     break;
                 }
             }
         };
         connection.is_busy = timeout(CANCEL_TIMEOUT, cancel).await.is_err();
+        if !connection.is_busy {
+            connection.close().await;
+        }
     }
 }
 
 /// What a session is told, in one round trip. Comments with an `M` are read by MariaDB alone, those with a number by
-/// MySQL from that version on: each has a time-out of its own, in seconds and milliseconds.
+/// MySQL from that version on: each has names of its own, and one time-out is in seconds, the other in milliseconds.
 fn session(options: &SourceOptions) -> Vec<String> {
     let seconds = options.statement_timeout.as_secs().max(1);
     let milliseconds = options.statement_timeout.as_millis().max(1);
     let write_seconds = (options.statement_timeout + WRITE_TIMEOUT_MARGIN).as_secs();
-    // The last two cut results, or texts in them, without saying so.
-    let set = format!(
-        "set session time_zone = '+00:00', net_write_timeout = {write_seconds}, \
+    let isolation = "'REPEATABLE-READ'";
+    // Without the names, texts would come in the character set that the server thinks best; the last two cut results,
+    // or texts in them. All of that without a word.
+    vec![format!(
+        "set names utf8mb4, time_zone = '+00:00', net_write_timeout = {write_seconds}, \
+         lock_wait_timeout = {LOCK_WAIT_SECONDS}, \
          sql_select_limit = 18446744073709551615, group_concat_max_len = {PACKET_BYTES_MAX} \
-         /*M!100103 , max_statement_time = {seconds} */ /*!50708 , max_execution_time = {milliseconds} */"
-    );
-    let isolation = "set session transaction isolation level repeatable read";
-    vec![set, isolation.to_owned()]
+         /*M!100103 , tx_isolation = {isolation}, max_statement_time = {seconds} */ \
+         /*!50720 , transaction_isolation = {isolation}, max_execution_time = {milliseconds} */"
+    )]
 }
 
 /// What is needed to connect with TLS, if that may be.
@@ -218,11 +257,13 @@ fn tls(url: &MysqlUrl) -> Result<Option<SslOpts>, String> {
             vec![pem]
         }
         None => {
+            // The driver refuses all of them where it cannot read one.
+            let mut store = RootCertStore::empty();
+            let mut is_readable =
+                |it: &CertificateDer<'_>| store.add(it.clone().into_owned()).is_ok();
             let native = rustls_native_certs::load_native_certs().certs;
-            native
-                .into_iter()
-                .map(|certificate| certificate.to_vec())
-                .collect()
+            let native = native.into_iter().filter(|it| is_readable(it));
+            native.map(|certificate| certificate.to_vec()).collect()
         }
     };
     Ok(Some(

@@ -5,7 +5,7 @@ use mysql_async::consts::{ColumnFlags, ColumnType};
 use mysql_async::{Column, Value};
 
 use super::geometry;
-use crate::row::{Cell, Date, Interval, RowBuffer, Time, Timestamp};
+use crate::row::{Cell, Date, Interval, Kind, RowBuffer, Time, Timestamp};
 
 /// The character set of what is no text.
 const BINARY: u16 = 63;
@@ -73,6 +73,28 @@ impl Decoder {
         }
     }
 
+    /// What a column holds.
+    pub(super) fn kind(self, column: &Column) -> Kind {
+        let is_unsigned = column.flags().contains(ColumnFlags::UNSIGNED_FLAG);
+        match (self, column.column_type()) {
+            (Decoder::Number, ColumnType::MYSQL_TYPE_FLOAT | ColumnType::MYSQL_TYPE_DOUBLE) => {
+                Kind::Float
+            }
+            (Decoder::Number, ColumnType::MYSQL_TYPE_LONGLONG) if is_unsigned => Kind::Unsigned,
+            (Decoder::Number, _) => Kind::Integer,
+            (Decoder::Boolean, _) => Kind::Boolean,
+            (Decoder::Bits, _) => Kind::Unsigned,
+            (Decoder::Decimal, _) => decimal(column, is_unsigned),
+            (Decoder::Text | Decoder::Geometry, _) => Kind::Text,
+            (Decoder::Json, _) => Kind::Json,
+            (Decoder::Bytes, _) => Kind::Bytes,
+            (Decoder::Date, _) => Kind::Date,
+            (Decoder::LocalTimestamp, _) => Kind::Timestamp { utc: false },
+            (Decoder::Timestamp, _) => Kind::Timestamp { utc: true },
+            (Decoder::Time, _) => Kind::Time,
+        }
+    }
+
     /// Reads a value into the next cell of a row.
     ///
     /// # Errors
@@ -123,12 +145,15 @@ impl Decoder {
     ) {
         let [hour, minute, second] = time;
         let date = NaiveDate::from_ymd_opt(i32::from(year), u32::from(month), u32::from(day));
-        let Some(date) = date else {
-            // `0000-00-00` and days such as `2026-00-00` are no dates, and come as they are written.
-            let text = match self {
-                Decoder::Date => format!("{year:04}-{month:02}-{day:02}"),
-                _ => format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"),
-            };
+        // `0000-00-00`, days such as `2026-00-00` and the year 0 are no dates, and come as they are written.
+        let Some(date) = date.filter(|_| year > 0) else {
+            let mut text = format!("{year:04}-{month:02}-{day:02}");
+            if self != Decoder::Date {
+                text += &format!(" {hour:02}:{minute:02}:{second:02}");
+            }
+            if micros > 0 {
+                text += &format!(".{micros:06}");
+            }
             return cells.push(Cell::Text(&text));
         };
         let days = date.num_days_from_ce() - DAYS_BEFORE_2000;
@@ -142,6 +167,17 @@ impl Decoder {
                 })
             }
         });
+    }
+}
+
+/// The length of the column counts its digits, its point and its sign.
+fn decimal(column: &Column, is_unsigned: bool) -> Kind {
+    let scale = column.decimals();
+    let others = u32::from(scale > 0) + u32::from(!is_unsigned);
+    let precision = column.column_length().saturating_sub(others);
+    match u8::try_from(precision) {
+        Ok(precision) if scale <= precision && precision > 0 => Kind::Decimal { precision, scale },
+        _ => Kind::Text,
     }
 }
 

@@ -7,17 +7,18 @@ mod parameter;
 mod stream;
 mod url;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
-use mysql_async::Error;
+use mysql_async::{DriverError, Error};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use self::connect::Connector;
+use self::stream::Description;
 use super::pool::{Connect as _, Connections};
 use super::sink::hand_over_from_task;
 use super::{Planned, Reading, RowStream, Source, SourceError, SourceOptions, Usage, refusal};
@@ -38,8 +39,7 @@ pub struct MysqlSource {
     connector: Arc<Connector>,
     downloads: Arc<Connections<Connector>>,
     reserve: Arc<Connections<Connector>>,
-    /// The columns of each export that hold JSON, as far as only their tables say so.
-    json: RwLock<BTreeMap<String, Arc<BTreeSet<String>>>>,
+    described: RwLock<BTreeMap<String, Arc<Description>>>,
     runtime: Handle,
     queries: TaskTracker,
 }
@@ -57,15 +57,18 @@ impl MysqlSource {
             downloads: connections(options.connections),
             reserve: connections(RESERVED_CONNECTIONS),
             connector,
-            json: RwLock::default(),
+            described: RwLock::default(),
             runtime: Handle::current(),
             queries: TaskTracker::new(),
         })
     }
 
-    fn json_of(&self, export: &str) -> Option<Arc<BTreeSet<String>>> {
-        let json = self.json.read().unwrap_or_else(PoisonError::into_inner);
-        json.get(export).cloned()
+    fn description(&self, export: &str) -> Option<Arc<Description>> {
+        let known = self
+            .described
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.get(export).cloned()
     }
 }
 
@@ -80,10 +83,15 @@ impl Source for MysqlSource {
     ) -> BoxFuture<'a, Result<Vec<Column>, SourceError>> {
         Box::pin(async move {
             let mut connection = self.connector.connect().await?;
-            let described = stream::describe(&mut connection, export).await?;
-            let mut json = self.json.write().unwrap_or_else(PoisonError::into_inner);
-            json.insert(export.name.clone(), Arc::new(described.json));
-            Ok(described.columns)
+            let described = stream::describe(&mut connection, export).await;
+            connection.close().await;
+            let described = Arc::new(described?);
+            let mut known = self
+                .described
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            known.insert(export.name.clone(), described.clone());
+            Ok(described.columns.clone())
         })
     }
 
@@ -93,13 +101,13 @@ impl Source for MysqlSource {
         reading: Reading,
     ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
         Box::pin(async move {
-            let json = self.json_of(&query.export().name);
-            let json = json.ok_or_else(|| refusal("the export was never described"))?;
+            let described = self.description(&query.export().name);
+            let described = described.ok_or_else(|| refusal("the export was never described"))?;
             let (sink, pending) = hand_over_from_task();
             let query = stream::Rows {
                 query,
                 reading,
-                json,
+                described,
             };
             let downloads = self.downloads.clone();
             let run = async move { downloads.run(query, sink).await };
@@ -151,8 +159,9 @@ impl Source for MysqlSource {
 /// Sorts the errors of a statement that is prepared, which has no values yet, and says all that the server said. `sql`
 /// is what was sent.
 fn failure(error: &Error, sql: &str) -> SourceError {
-    let Error::Server(said) = error else {
-        return SourceError::Unavailable(error.to_string().into());
+    let said = match error {
+        Error::Server(said) => said,
+        error => return not_said(error),
     };
     let message = format!("{} ({}, {})", said.message, said.code, said.state);
     sorted(said.code, message, offset_of(&said.message, sql))
@@ -166,6 +175,20 @@ fn run_failure(error: &Error) -> SourceError {
             let message = format!("error {} (SQLSTATE {})", said.code, said.state);
             sorted(said.code, message, None)
         }
+        error => not_said(error),
+    }
+}
+
+/// What the server did not say: the connection is gone, or the driver does not understand the statement.
+fn not_said(error: &Error) -> SourceError {
+    match error {
+        Error::Driver(
+            DriverError::MixedParams
+            | DriverError::Params(_)
+            | DriverError::StmtParamsMismatch { .. },
+        ) => refusal(
+            "the driver takes a part of the statement for a parameter; write `'` apart from operators",
+        ),
         error => SourceError::Unavailable(error.to_string().into()),
     }
 }
@@ -175,7 +198,8 @@ fn sorted(code: u16, message: String, offset: Option<usize>) -> SourceError {
     match code {
         // Of MariaDB and of MySQL: the statement's time is up.
         1969 | 3024 => SourceError::TooSlow,
-        // Too many connections, access denied, no such database, shutdown, killed, out of memory.
+        // Too many connections or statements, access denied, no such database, out of memory, locked, not ready, shutdown,
+        // killed.
         1040 | 1203 | 1226 | 1044 | 1045 | 1698 | 1049 | 1053 | 1077 | 1317 | 1927 | 1037
         | 1038 | 1041 => SourceError::Unavailable(message.into()),
         _ => SourceError::Query {

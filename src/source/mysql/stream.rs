@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use mysql_async::consts::ColumnType;
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Column as Described, Row, Value};
+use mysql_async::{Column as Described, Row};
 use tokio::time::timeout;
 
 use super::connect::Connection;
@@ -23,7 +23,7 @@ use crate::source::{Reading, SourceError, refusal};
 /// One snapshot for the whole file, and nothing is ever written.
 const BEGIN: &str = "start transaction with consistent snapshot, read only";
 
-/// What a query gives.
+/// What a query gives, as it was when the service started.
 pub(super) struct Description {
     pub(super) columns: Vec<Column>,
     /// Which of them hold JSON, as far as only their tables say so.
@@ -40,7 +40,8 @@ pub(super) async fn describe(
         return Err(refusal("the statement must be a query that only reads"));
     }
     let prepared = connection.prep(sql.as_str()).await;
-    let prepared = prepared.map_err(|error| failure(&error, &sql))?;
+    // For each parameter the other SQL has a `?` too, and so the same lines.
+    let prepared = prepared.map_err(|error| failure(&error, &export.statement.sql))?;
     if prepared.columns().is_empty() {
         return Err(refusal(
             "the statement must be a query that returns columns",
@@ -49,7 +50,6 @@ pub(super) async fn describe(
     if usize::from(prepared.num_params()) != variables.len() {
         return Err(refusal("parameters are written `:name`, not `?`"));
     }
-    let columns = prepared.columns().iter().map(column).collect();
     let mut json = BTreeSet::new();
     for column in prepared.columns().iter() {
         let is_json = is_checked_as_json(connection, column).await;
@@ -57,7 +57,12 @@ pub(super) async fn describe(
             json.insert(column.name_str().into_owned());
         }
     }
-    Ok(Description { columns, json })
+    let columns = prepared.columns();
+    let columns = columns.iter().map(|described| column(described, &json).0);
+    Ok(Description {
+        columns: columns.collect(),
+        json,
+    })
 }
 
 /// A transaction that only reads refuses the rest too, but each time anew. `insert … returning` gives rows.
@@ -96,18 +101,18 @@ async fn is_checked_as_json(
     }
 }
 
-fn column(described: &Described) -> Column {
-    Column {
-        name: described.name_str().into_owned(),
-    }
+fn column(described: &Described, json: &BTreeSet<String>) -> (Column, Decoder) {
+    let name = described.name_str().into_owned();
+    let decoder = Decoder::of(described, json.contains(&name));
+    let kind = decoder.kind(described);
+    (Column { name, kind }, decoder)
 }
 
 /// A query, and how often it is read.
 pub(super) struct Rows {
     pub(super) query: BoundQuery,
     pub(super) reading: Reading,
-    /// The columns that hold JSON, as far as only their tables say so.
-    pub(super) json: Arc<BTreeSet<String>>,
+    pub(super) described: Arc<Description>,
 }
 
 impl Query<Connection> for Rows {
@@ -130,7 +135,7 @@ impl Rows {
         let values = values(&self.query, &variables);
         let result = connection.exec_iter(sql, values).await;
         let mut result = result.map_err(|error| run_failure(&error))?;
-        let decoder = RowDecoder::new(result.columns_ref(), &self.query, &self.json)?;
+        let decoder = RowDecoder::new(result.columns_ref(), &self.query, &self.described)?;
         sink.start(decoder.columns.clone()).await?;
         loop {
             let next = result.next();
@@ -168,33 +173,32 @@ struct RowDecoder {
 }
 
 impl RowDecoder {
+    /// Of the columns that are there now, those that are wanted, by their names: a table may have got others.
     fn new(
-        described: &[Described],
+        found: &[Described],
         query: &BoundQuery,
-        json: &BTreeSet<String>,
+        described: &Description,
     ) -> Result<RowDecoder, SourceError> {
-        let all: Vec<Column> = described.iter().map(column).collect();
-        let place = |index: usize| {
-            let is_json = json.contains(&all[index].name);
-            (index, Decoder::of(&described[index], is_json))
-        };
-        let find = |name: &String| {
-            let index = all.iter().position(|column| column.name == *name);
-            index.ok_or_else(|| refusal(format!("no column `{name}` any more")))
-        };
-        let indices: Vec<usize> = match query.columns() {
-            None => (0..all.len()).collect(),
-            Some(names) => names.iter().map(find).collect::<Result<_, _>>()?,
-        };
-        Ok(RowDecoder {
-            places: indices.iter().map(|index| place(*index)).collect(),
-            columns: indices.iter().map(|index| all[*index].clone()).collect(),
-        })
+        let found: Vec<(Column, Decoder)> =
+            found.iter().map(|it| column(it, &described.json)).collect();
+        let all = || described.columns.iter().map(|column| &column.name);
+        let names: Vec<&String> = query
+            .columns()
+            .map_or_else(|| all().collect(), |names| names.iter().collect());
+        let (mut columns, mut places) = (Vec::new(), Vec::new());
+        for name in names {
+            let index = found.iter().position(|(column, _)| column.name == *name);
+            let index = index.ok_or_else(|| refusal(format!("no column `{name}` any more")))?;
+            let (column, decoder) = &found[index];
+            columns.push(column.clone());
+            places.push((index, *decoder));
+        }
+        Ok(RowDecoder { columns, places })
     }
 
     fn decode(&self, row: &Row, cells: &mut RowBuffer) -> Result<(), SourceError> {
         for ((index, decoder), column) in self.places.iter().zip(&self.columns) {
-            let value = row.as_ref(*index).unwrap_or(&Value::NULL);
+            let value = row.as_ref(*index).ok_or_else(|| SourceError::Cut)?;
             let read = decoder.read(value, cells);
             read.map_err(|_| refusal(format!("column `{}`: unknown format", column.name)))?;
         }

@@ -4,7 +4,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::formats::Format;
-use crate::row::{Cell, Date, Interval, RowBuffer, Time, Timestamp};
+use crate::row::{Cell, Date, Interval, Kind, RowBuffer, Time, Timestamp};
 
 /// How the values of a column are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,28 @@ impl Decoder {
             Type::JSON => Decoder::Json,
             Type::JSONB => Decoder::JsonBinary,
             _ => Decoder::Text,
+        }
+    }
+
+    /// What a column of a type holds, with the modifier that its declaration gives it.
+    pub(super) fn kind(self, column: &Type, modifier: i32) -> Kind {
+        match self {
+            Decoder::Boolean => Kind::Boolean,
+            Decoder::Int2 | Decoder::Int4 | Decoder::Int8 | Decoder::Oid => Kind::Integer,
+            Decoder::Float4 | Decoder::Float8 => Kind::Float,
+            Decoder::Numeric if *column == Type::NUMERIC => numeric(modifier),
+            Decoder::Bytes => Kind::Bytes,
+            Decoder::Date => Kind::Date,
+            Decoder::Time => Kind::Time,
+            Decoder::LocalTimestamp => Kind::Timestamp { utc: false },
+            Decoder::Timestamp => Kind::Timestamp { utc: true },
+            Decoder::Uuid => Kind::Uuid,
+            Decoder::Json | Decoder::JsonBinary => Kind::Json,
+            Decoder::Numeric
+            | Decoder::Interval
+            | Decoder::Text
+            | Decoder::PaddedText
+            | Decoder::Address => Kind::Text,
         }
     }
 
@@ -163,6 +185,19 @@ impl Decoder {
             Decoder::Uuid => Cell::Uuid(Uuid::from_bytes(fixed(value)?)),
         });
         Ok(())
+    }
+}
+
+/// `numeric(precision, scale)`: PostgreSQL's `numerictypmodin`. Without these it has any number of digits, and with a
+/// scale below zero or above the precision it is no decimal elsewhere.
+fn numeric(modifier: i32) -> Kind {
+    let Some(packed) = modifier.checked_sub(4).filter(|packed| *packed >= 0) else {
+        return Kind::Text;
+    };
+    let (precision, scale) = (packed >> 16, packed & 0x7ff);
+    match (u8::try_from(precision), u8::try_from(scale)) {
+        (Ok(precision), Ok(scale)) if scale <= precision => Kind::Decimal { precision, scale },
+        _ => Kind::Text,
     }
 }
 

@@ -81,8 +81,12 @@ impl Plan {
     fn of(sql: &str, variables: &[usize], prepared: &Prepared) -> Plan {
         let types = prepared.params().iter().cloned();
         let columns = prepared.columns().iter().map(|column| {
-            let name = column.name().to_owned();
-            (Column { name }, Decoder::of(column.type_()))
+            let decoder = Decoder::of(column.type_());
+            let column = Column {
+                name: column.name().to_owned(),
+                kind: decoder.kind(column.type_(), column.type_modifier()),
+            };
+            (column, decoder)
         });
         Plan {
             sql: sql.to_owned(),
@@ -224,7 +228,7 @@ mod tests {
 
     #[test]
     fn columns_are_chosen_quoted_and_converted() {
-        let column = |name: &str, decoder| (Column { name: name.into() }, decoder);
+        let column = |name: &str, decoder| (Column::text(name), decoder);
         let plan = Plan {
             sql: "select 1".into(),
             parameters: Vec::new(),

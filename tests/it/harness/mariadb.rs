@@ -107,8 +107,7 @@ impl MariaDb {
             "",
             &format!(
                 "create user if not exists {USER}@'127.0.0.1' identified by '{PASSWORD}';
-                 create user if not exists {USER}@localhost identified by '{PASSWORD}';
-                 grant select, process on *.* to {USER}@'127.0.0.1', {USER}@localhost"
+                 create user if not exists {USER}@localhost identified by '{PASSWORD}'"
             ),
         );
     }
@@ -146,7 +145,10 @@ impl MariaDb {
     /// Makes a database and returns its URL.
     pub fn database(&self, name: &str, sql: &str) -> String {
         self.query("", &format!("create database {name} character set utf8mb4"));
-        self.query(name, sql);
+        self.query(
+            name,
+            &format!("grant select on {name}.* to {USER}@'127.0.0.1', {USER}@localhost; {sql}"),
+        );
         self.url(name)
     }
 

@@ -44,7 +44,8 @@ def download(
     """Downloads a signed URL to `path`, in memory that does not grow with the file.
 
     The bytes go to a temporary file beside it, which is renamed when it is whole: by its length or the end
-    of its chunks, a workbook by its central directory too, lines of text by an end line where the link has one.
+    of its chunks, a workbook by its central directory and Parquet by its footer too, lines of text by their
+    end line where the link has one.
     `timeout` is for each wait, in seconds.
 
     Raises `Problem` for a link that is refused, `IncompleteDownload` for one that breaks off.
@@ -58,6 +59,8 @@ def download(
                 _copy(answer, file, progress)
         if ".xlsx?" in url:
             _check_archive(name)
+        if ".parquet?" in url:
+            _check_parquet(name)
         if "rl_end_line=true" in url:
             _check_end_line(name)
         os.chmod(name, 0o666 & ~_umask())
@@ -106,9 +109,16 @@ def _check_archive(name: str) -> None:
         raise IncompleteDownload("the workbook has no central directory")
 
 
+def _check_parquet(name: str) -> None:
+    with open(name, "rb") as file:
+        file.seek(max(0, os.path.getsize(name) - 4))
+        if file.read() != b"PAR1":
+            raise IncompleteDownload("the Parquet file has no footer")
+
+
 _END_LINE = re.compile(
-    rb"#rowlink-end,rows=\d+,sha256=(?P<csv>[0-9a-f]{64})\r\n\Z"
-    rb'|\{"rowlink_end":\{"rows":\d+,"sha256":"(?P<ndjson>[0-9a-f]{64})"\}\}\n\Z'
+    rb"(?:\A|(?<=\n))(?:#rowlink-end,rows=\d+,sha256=(?P<csv>[0-9a-f]{64})\r\n\Z"
+    rb'|\{"rowlink_end":\{"rows":\d+,"sha256":"(?P<ndjson>[0-9a-f]{64})"\}\}\n\Z)'
 )
 
 

@@ -1,0 +1,110 @@
+"""Checks a file with readers that are not ours.
+
+check_file.py FORMAT FILE EXPECTED    EXPECTED is a JSON array of rows, each an object of texts and nulls
+
+Prints the types that a Parquet file's columns have, as a JSON array.
+"""
+
+import csv
+import datetime
+import decimal
+import json
+import sys
+
+import duckdb
+import openpyxl
+import pyarrow.parquet
+
+
+def by_csv(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        # NULL is empty, and an empty text is quoted: the reader does not tell these apart.
+        return [{name: value or None for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def by_openpyxl(path):
+    rows = openpyxl.load_workbook(path).worksheets[0].iter_rows(values_only=True)
+    names = next(rows)
+    return [dict(zip(names, row)) for row in rows]
+
+
+def by_json(path):
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line, parse_float=decimal.Decimal) for line in file]
+
+
+def by_pyarrow(path):
+    return pyarrow.parquet.read_table(path).to_pylist()
+
+
+def by_duckdb(path):
+    duckdb.sql("set TimeZone = 'UTC'")
+    found = duckdb.sql(f"select * from '{path}'")
+    return [dict(zip(found.columns, row)) for row in found.fetchall()]
+
+
+def text(value):
+    """A value as the expectation writes it."""
+    match value:
+        case None:
+            return None
+        case bool():
+            return "true" if value else "false"
+        case bytes():
+            return value.hex()
+        case datetime.datetime() if value.tzinfo:
+            return value.astimezone(datetime.timezone.utc).replace(tzinfo=None).isoformat() + "Z"
+        case datetime.date() | datetime.time():
+            return value.isoformat()
+        case dict() | list():
+            return json.dumps(value)
+        case _:
+            return str(value)
+
+
+def number(value):
+    try:
+        return decimal.Decimal(value)
+    except (decimal.InvalidOperation, TypeError):
+        return None
+
+
+def same(expected, found):
+    found = text(found)
+    if expected == found:
+        return True
+    if expected is None or found is None:
+        return False
+    if number(expected) is not None:
+        return number(expected) == number(found)
+    if expected[:1] in "{[":
+        return json.loads(expected) == json.loads(found)
+    # Fractions of a second have any number of zeros, dates in a workbook a time, and instants no zone there.
+    return moment(expected) is not None and moment(expected) == moment(found)
+
+
+def moment(value):
+    try:
+        return datetime.datetime.fromisoformat(value.removesuffix("Z"))
+    except ValueError:
+        return None
+
+
+READERS = {
+    "csv": [by_csv],
+    "xlsx": [by_openpyxl],
+    "ndjson": [by_json],
+    "parquet": [by_pyarrow, by_duckdb],
+}
+
+format, path, expected = sys.argv[1:4]
+expected = json.loads(expected)
+for reader in READERS[format]:
+    rows = reader(path)
+    assert len(rows) == len(expected), f"{reader.__name__}: {len(rows)} rows"
+    for wanted, row in zip(expected, rows):
+        assert list(wanted) == list(row), f"{reader.__name__}: {list(row)}"
+        for name, value in wanted.items():
+            assert same(value, row[name]), f"{reader.__name__}: {name} is {row[name]!r}, expected {value!r}"
+types = [str(field.type) for field in pyarrow.parquet.read_schema(path)] if format == "parquet" else []
+print(json.dumps(types))
