@@ -5,6 +5,7 @@ missed. `make bench` builds what it needs first; `benches/run.py xlsx` measures 
 import os
 import sys
 
+import formats
 import mysql
 import postgres
 import replicas
@@ -13,7 +14,7 @@ import xlsx
 from common import missed
 
 PARTS = {"sqlite": sqlite.main, "postgres": postgres.main, "mysql": mysql.main, "xlsx": xlsx.main,
-         "replicas": replicas.main}
+         "formats": formats.main, "replicas": replicas.main}
 
 
 def main():

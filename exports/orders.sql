@@ -2,6 +2,7 @@
 title = "Orders"
 description = "The caller's orders, oldest first."
 scope = "orders:read"
+formats = ["csv", "xlsx", "ndjson", "parquet"]
 
 [filters.from]
 type = "date"

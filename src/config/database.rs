@@ -120,6 +120,8 @@ mod tests {
             ("a=sqlite:/secret,a=sqlite:/secret", "a: this name is taken"),
             ("w=oracle:secret", "w: expected"),
             ("w=postgres://u:secret@h:x/d", "port"),
+            ("w=mysql://u:secret@h:x/d", "port"),
+            ("w=mariadb://u:secret@h", "database"),
         ] {
             let faults = parse_list(text).expect_err("refused");
             assert_eq!(faults.len(), 1, "{text}");

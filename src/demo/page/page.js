@@ -193,7 +193,7 @@ function showFault(problem) {
 function parts(url) {
   const { pathname, searchParams } = new URL(url);
   const own = [...searchParams].filter(([name]) => !name.startsWith("rl_"));
-  const options = [...searchParams].filter(([name]) => /^rl_(csv|xlsx|columns|filename|timezone|length)/.test(name));
+  const options = [...searchParams].filter(([name]) => /^rl_(csv|xlsx|ndjson|columns|filename|timezone|length)/.test(name));
   return [
     ["Who", "who", searchParams.get("rl_user")],
     ["What", "what", pathname.split("/").pop()],

@@ -10,7 +10,7 @@ use mysql_async::{Conn, DriverError, Error, Opts, OptsBuilder, SslOpts};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use tokio::net::lookup_host;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::failure;
 use super::url::{MysqlUrl, Tls};
@@ -98,20 +98,33 @@ impl Connector {
             .setup(session(&self.options));
         builder.into()
     }
+}
 
-    /// Ends the query of a connection, if the same server is found again: another may run one by the same number.
-    async fn kill_query(connection: &Connection) -> Option<()> {
-        let opts = OptsBuilder::from_opts(connection.opts().clone()).setup(Vec::<String>::new());
-        let mut killer = Conn::new(opts).await.ok()?;
-        let found: Option<String> = killer.query_first(IDENTITY).await.ok()?;
-        let killed = if found.as_ref() == Some(&connection.server) {
-            let kill = format!("kill query {}", connection.id());
-            killer.query_drop(kill).await.ok()
-        } else {
-            None
-        };
-        let _ = killer.disconnect().await;
-        killed
+/// A query to be killed: the number of its connection, and how its server is reached and known again. Another server
+/// may run one by the same number.
+struct Target {
+    id: u32,
+    opts: Opts,
+    server: String,
+}
+
+impl Target {
+    fn of(connection: &Connection) -> Target {
+        let opts = OptsBuilder::from_opts(connection.opts().clone());
+        Target {
+            id: connection.id(),
+            opts: opts.setup(Vec::<String>::new()).into(),
+            server: connection.server.clone(),
+        }
+    }
+
+    async fn kill(&self) -> Result<(), Error> {
+        let mut killer = Conn::new(self.opts.clone()).await?;
+        let found: Option<String> = killer.query_first(IDENTITY).await?;
+        if found.as_ref() == Some(&self.server) {
+            killer.query_drop(format!("kill query {}", self.id)).await?;
+        }
+        killer.disconnect().await
     }
 }
 
@@ -203,15 +216,20 @@ impl Connect for Connector {
     }
 
     async fn cancel(&self, connection: &mut Connection) {
+        let target = Target::of(connection);
         let cancel = async {
-            loop {
-                let killed = Connector::kill_query(connection).await;
-                // The driver first reads what is left of the result, whose end is that of the query. One that comes
-                // between two statements kills nothing.
-                let ended = timeout(CANCEL_AGAIN_AFTER, connection.query_drop("rollback")).await;
-                if connection.is_disconnected() || (killed.is_some() && ended.is_ok()) {
-                    break;
-                }
+            // The driver first reads what is left of the result, whose end is that of the query.
+            let mut ended = connection.query_drop("rollback");
+            let _ = target.kill().await;
+            // One that comes between two statements kills nothing.
+            while timeout(CANCEL_AGAIN_AFTER, &mut ended).await.is_err() {
+                let _ = target.kill().await;
+            }
+            drop(ended);
+            if connection.is_disconnected() {
+                // The driver does not know what became of a statement that was just being sent.
+                sleep(CANCEL_AGAIN_AFTER).await;
+                let _ = target.kill().await;
             }
         };
         connection.is_busy = timeout(CANCEL_TIMEOUT, cancel).await.is_err();
