@@ -224,8 +224,9 @@ fn an_estimate_is_counted_where_that_is_quick_and_planned_where_there_is_a_plann
         let file = Call::new("GET", url).send();
         let near = |seen: &Value, real: usize| {
             let (seen, real) = (seen.as_f64().unwrap(), real as f64);
+            // A planner knows a sample of the table, another one each time.
             assert!(
-                (seen / real - 1.0).abs() < 0.2,
+                (seen / real - 1.0).abs() < 0.35,
                 "{}: {seen} for {real}",
                 lines.name
             );
