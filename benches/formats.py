@@ -7,7 +7,7 @@ from common import MEMORY_NOISE_MIB, Server, alternate, curl, missed, peak_above
 from postgres import COLUMNS, TABLE, cluster
 
 NDJSON_RATIO_MAX = 0.8
-PARQUET_MIB_MAX = 48
+PARQUET_MIB_MAX = 40
 SETTINGS = "/*---\nformats = ['ndjson', 'parquet']\n---*/\n"
 
 

@@ -11,6 +11,7 @@ use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedColumnWriter;
 use uuid::Uuid;
 
+use super::ROW_GROUP_BYTES;
 use crate::row::{Cell, Kind, Time, TimeZone};
 
 /// Of a value that is there, and of NULL.
@@ -27,6 +28,12 @@ pub(super) struct ColumnBuffer {
     pub(super) kind: Kind,
     levels: Vec<i16>,
     values: Values,
+}
+
+/// Whether values are parts of one memory. The least and the greatest of a row group, kept to the end of the file as its
+/// statistics, would keep all of them.
+pub(super) fn is_shared(kind: Kind) -> bool {
+    matches!(kind, Kind::Text | Kind::Json | Kind::Bytes)
 }
 
 /// Values without the NULLs between them.
@@ -111,57 +118,67 @@ impl ColumnBuffer {
         Some(bytes + size_of::<i16>())
     }
 
-    /// Writes the values into a row group, and is empty again.
+    /// Writes the values into a row group, and is empty again. It keeps its memory for the next.
     pub(super) fn write(
         &mut self,
         writer: &mut SerializedColumnWriter<'_>,
     ) -> Result<(), ParquetError> {
-        let levels = Some(mem::take(&mut self.levels));
-        let levels = levels.as_deref();
+        let levels = Some(self.levels.as_slice());
         match &mut self.values {
             Values::Booleans(values) => {
                 writer
                     .typed::<BoolType>()
-                    .write_batch(&mem::take(values), levels, None)?;
+                    .write_batch(values, levels, None)?;
+                values.clear();
             }
             Values::Ints(values) => {
                 writer
                     .typed::<Int32Type>()
-                    .write_batch(&mem::take(values), levels, None)?;
+                    .write_batch(values, levels, None)?;
+                values.clear();
             }
             Values::Longs(values) => {
                 writer
                     .typed::<Int64Type>()
-                    .write_batch(&mem::take(values), levels, None)?;
+                    .write_batch(values, levels, None)?;
+                values.clear();
             }
             Values::Doubles(values) => {
                 writer
                     .typed::<DoubleType>()
-                    .write_batch(&mem::take(values), levels, None)?;
+                    .write_batch(values, levels, None)?;
+                values.clear();
             }
             Values::Bytes(bytes, ends) => {
-                let bytes = Bytes::from(mem::take(bytes));
+                let shared = Bytes::from(mem::take(bytes));
                 let mut start = 0;
-                let value =
-                    |end: usize| ByteArray::from(bytes.slice(mem::replace(&mut start, end)..end));
-                let values: Vec<ByteArray> = mem::take(ends).into_iter().map(value).collect();
+                let value = |end: usize| {
+                    let value = shared.slice(start..end);
+                    start = end;
+                    ByteArray::from(value)
+                };
+                let values: Vec<ByteArray> = ends.drain(..).map(value).collect();
                 writer
                     .typed::<ByteArrayType>()
                     .write_batch(&values, levels, None)?;
+                drop(values);
+                // Without a copy, as nobody shares it any more.
+                *bytes = Vec::from(shared);
+                bytes.clear();
+                // One huge value must not keep its memory for the rest of the file.
+                bytes.shrink_to(ROW_GROUP_BYTES);
             }
             Values::Fixed(bytes) => {
-                let bytes = Bytes::from(mem::take(bytes));
-                let value = |start| {
-                    FixedLenByteArray::from(ByteArray::from(
-                        bytes.slice(start..start + FIXED_BYTES),
-                    ))
-                };
-                let values: Vec<_> = (0..bytes.len()).step_by(FIXED_BYTES).map(value).collect();
+                // Each by itself: the least and the greatest are kept to the end of the file.
+                let value = |value: &[u8]| FixedLenByteArray::from(value.to_vec());
+                let values: Vec<_> = bytes.chunks_exact(FIXED_BYTES).map(value).collect();
                 writer
                     .typed::<FixedLenByteArrayType>()
                     .write_batch(&values, levels, None)?;
+                bytes.clear();
             }
         }
+        self.levels.clear();
         Ok(())
     }
 }

@@ -9,9 +9,9 @@ use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Phy
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::{Type, TypePtr};
+use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
-use self::column::{ColumnBuffer, FIXED_BYTES};
+use self::column::{ColumnBuffer, FIXED_BYTES, is_shared};
 use super::EncodeError;
 use crate::row::{Column, Kind, RowBatch, TimeZone};
 
@@ -45,15 +45,18 @@ impl ParquetEncoder {
         let schema = Type::group_type_builder("rowlink")
             .with_fields(fields)
             .build();
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_created_by(concat!("rowlink version ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             // What is known of each page would stay in memory to the end of the file.
             .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_offset_index_disabled(true)
-            .build();
+            .set_offset_index_disabled(true);
+        for column in columns.iter().filter(|column| is_shared(of(column))) {
+            let path = ColumnPath::new(vec![column.name.clone()]);
+            properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
+        }
         let schema = Arc::new(schema.map_err(failure)?);
-        let writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties));
+        let writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties.build()));
         Ok(ParquetEncoder {
             writer: writer.map_err(failure)?,
             names: columns.iter().map(|column| column.name.clone()).collect(),
