@@ -100,8 +100,8 @@ impl Connector {
     }
 }
 
-/// A query to be killed: the number of its connection, and how its server is reached and known again. Another server
-/// may run one by the same number.
+/// A connection to be killed: its number, and how its server is reached and known again. Another server may have one by
+/// the same number.
 struct Target {
     id: u32,
     opts: Opts,
@@ -118,11 +118,12 @@ impl Target {
         }
     }
 
+    /// Kills the connection, and not its query alone: between two statements that would be lost.
     async fn kill(&self) -> Result<(), Error> {
         let mut killer = Conn::new(self.opts.clone()).await?;
         let found: Option<String> = killer.query_first(IDENTITY).await?;
         if found.as_ref() == Some(&self.server) {
-            killer.query_drop(format!("kill query {}", self.id)).await?;
+            killer.query_drop(format!("kill {}", self.id)).await?;
         }
         killer.disconnect().await
     }
@@ -215,27 +216,16 @@ impl Connect for Connector {
         is_clean
     }
 
+    /// The socket is then closed without reading what is left in it: it stays busy.
     async fn cancel(&self, connection: &mut Connection) {
         let target = Target::of(connection);
         let cancel = async {
-            // The driver first reads what is left of the result, whose end is that of the query.
-            let mut ended = connection.query_drop("rollback");
-            let _ = target.kill().await;
-            // One that comes between two statements kills nothing.
-            while timeout(CANCEL_AGAIN_AFTER, &mut ended).await.is_err() {
-                let _ = target.kill().await;
-            }
-            drop(ended);
-            if connection.is_disconnected() {
-                // The driver does not know what became of a statement that was just being sent.
+            // A server that is gone runs nothing.
+            while target.kill().await.is_err() && !connection.is_disconnected() {
                 sleep(CANCEL_AGAIN_AFTER).await;
-                let _ = target.kill().await;
             }
         };
-        connection.is_busy = timeout(CANCEL_TIMEOUT, cancel).await.is_err();
-        if !connection.is_busy {
-            connection.close().await;
-        }
+        let _ = timeout(CANCEL_TIMEOUT, cancel).await;
     }
 }
 
