@@ -8,10 +8,20 @@ use deadpool::Runtime;
 use deadpool::managed::{
     Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult, TimeoutType,
 };
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use super::sink::{Stop, TaskRowSink};
 use super::{SourceError, Usage};
 
+/// Connections beside those of downloads, so that these never keep `/readyz` waiting.
+pub(super) const RESERVED_CONNECTIONS: usize = 2;
+/// How long a sign of life is waited for, a new connection included.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the end of cancelled queries is waited for.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a connection of the pool is waited for.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection is not used for longer, so that a changed address or another standby is found.
@@ -167,6 +177,29 @@ impl<C: Connect> Drop for Loan<C> {
     fn drop(&mut self) {
         drop(self.0.take().map(Object::take));
     }
+}
+
+/// Whether a database gives the sign of life that is asked for, in time. It is asked on the runtime that has its
+/// connections.
+pub(super) fn answer_in_time(
+    runtime: &Handle,
+    ping: impl Future<Output = Result<(), SourceError>> + Send + 'static,
+) -> BoxFuture<'static, Result<(), SourceError>> {
+    let ping = runtime.spawn(timeout(PING_TIMEOUT, ping));
+    Box::pin(async move {
+        match ping.await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(SourceError::Unavailable("no answer in time".into())),
+            Err(_) => Err(SourceError::Cut),
+        }
+    })
+}
+
+/// Waits until the queries that were cancelled have ended in the database. Whatever still runs after that ends with its
+/// connection.
+pub(super) async fn end_of(queries: &TaskTracker) {
+    queries.close();
+    let _ = timeout(CLOSE_TIMEOUT, queries.wait()).await;
 }
 
 struct Factory<C>(Arc<C>);

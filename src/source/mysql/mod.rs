@@ -14,25 +14,17 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, ready};
 use mysql_async::{DriverError, Error};
 use tokio::runtime::Handle;
-use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use self::connect::Connector;
 use self::stream::Description;
-use super::pool::{Connect as _, Connections};
+use super::pool::{Connect as _, Connections, RESERVED_CONNECTIONS, answer_in_time, end_of};
 use super::sink::hand_over_from_task;
 use super::{Planned, Reading, RowStream, Source, SourceError, SourceOptions, Usage, refusal};
 use crate::catalog::{BoundQuery, Export, SqlDialect};
 use crate::row::Column;
 
 pub use url::MysqlUrl;
-
-/// Connections beside those of downloads, so that these never keep `/readyz` waiting.
-const RESERVED_CONNECTIONS: usize = 2;
-/// How long a sign of life is waited for, a new connection included.
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the end of cancelled queries is waited for.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A MySQL or MariaDB database, only ever read.
 pub struct MysqlSource {
@@ -133,14 +125,7 @@ impl Source for MysqlSource {
             reserve.give_back(loan).await;
             Ok(())
         };
-        let ping = self.runtime.spawn(timeout(PING_TIMEOUT, ping));
-        Box::pin(async move {
-            match ping.await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(_)) => Err(SourceError::Unavailable("no answer in time".into())),
-                Err(_) => Err(SourceError::Cut),
-            }
-        })
+        answer_in_time(&self.runtime, ping)
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -148,11 +133,7 @@ impl Source for MysqlSource {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {
-            self.queries.close();
-            // Whatever still runs then ends with its connection.
-            let _ = timeout(CLOSE_TIMEOUT, self.queries.wait()).await;
-        })
+        Box::pin(end_of(&self.queries))
     }
 }
 

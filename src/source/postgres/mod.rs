@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use self::connect::Connector;
 use self::plan::Plan;
-use super::pool::{Connect as _, Connections};
+use super::pool::{Connect as _, Connections, RESERVED_CONNECTIONS, answer_in_time, end_of};
 use super::sink::hand_over_from_task;
 use super::{
     Planned, Reading, RowStream, Source, SourceError, SourceOptions, Usage, causes, refusal,
@@ -39,14 +39,8 @@ use crate::row::Column;
 
 pub use url::PostgresUrl;
 
-/// Connections beside those of downloads, so that these never keep `/readyz` waiting.
-const RESERVED_CONNECTIONS: usize = 2;
 /// The same for estimates: many of them take no place of a download.
 const ESTIMATE_CONNECTIONS: usize = 1;
-/// How long a sign of life is waited for, a new connection included.
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the end of cancelled queries is waited for.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A PostgreSQL database, only ever read.
 pub struct PostgresSource {
@@ -165,14 +159,7 @@ impl Source for PostgresSource {
             shared.reserve.give_back(loan).await;
             Ok(())
         };
-        let ping = self.runtime.spawn(timeout(PING_TIMEOUT, ping));
-        Box::pin(async move {
-            match ping.await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(_)) => Err(SourceError::Unavailable("no answer in time".into())),
-                Err(_) => Err(SourceError::Cut),
-            }
-        })
+        answer_in_time(&self.runtime, ping)
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -180,11 +167,7 @@ impl Source for PostgresSource {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {
-            self.queries.close();
-            // Whatever still runs then ends with its connection.
-            let _ = timeout(CLOSE_TIMEOUT, self.queries.wait()).await;
-        })
+        Box::pin(end_of(&self.queries))
     }
 }
 
