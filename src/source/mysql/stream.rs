@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use mysql_async::consts::ColumnType;
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Column as Described, Row};
+use mysql_async::{Column as Described, Row, Statement, Value};
 use tokio::time::timeout;
 
 use super::connect::Connection;
@@ -120,20 +120,29 @@ impl Query<Connection> for Rows {
         connection.is_busy = true;
         let begun = connection.query_drop(BEGIN).await;
         begun.map_err(|error| run_failure(&error))?;
-        self.read(connection, sink).await?;
+        let (sql, variables) = statement(self.query.export());
+        let prepared = connection.prep(sql).await;
+        let prepared = prepared.map_err(|error| run_failure(&error))?;
+        let values = values(&self.query, &variables);
+        self.read(connection, &prepared, values.clone(), sink)
+            .await?;
         if self.reading == Reading::Twice {
             sink.finish().await?;
-            self.read(connection, sink).await?;
+            self.read(connection, &prepared, values, sink).await?;
         }
         Ok(())
     }
 }
 
 impl Rows {
-    async fn read(&self, connection: &mut Connection, sink: &mut TaskRowSink) -> Result<(), Stop> {
-        let (sql, variables) = statement(self.query.export());
-        let values = values(&self.query, &variables);
-        let result = connection.exec_iter(sql, values).await;
+    async fn read(
+        &self,
+        connection: &mut Connection,
+        prepared: &Statement,
+        values: Vec<Value>,
+        sink: &mut TaskRowSink,
+    ) -> Result<(), Stop> {
+        let result = connection.exec_iter(prepared, values).await;
         let mut result = result.map_err(|error| run_failure(&error))?;
         let decoder = RowDecoder::new(result.columns_ref(), &self.query, &self.described)?;
         sink.start(decoder.columns.clone()).await?;
