@@ -8,8 +8,8 @@ help: ## List the targets
 run: ## Build in release mode and serve the demo
 	cargo run --release -- demo
 
-build: ## Build the release binary, target/release/rowlink
-	cargo build --release
+build: ## Build the binary to deploy, target/dist/rowlink
+	cargo build --profile dist
 
 test: setup lint ## Install what the tests need, check style, run every test
 	cargo test --doc
@@ -41,14 +41,14 @@ fuzz: setup ## Fuzz each parser for a minute; a million random links against the
 	cargo test --release --test it differential:: -- --include-ignored --nocapture
 
 timing: ## Check that verifying takes as long whatever is wrong with a link: |max t| below 10
-	cargo run --release --bin timing --manifest-path benches/timing/Cargo.toml --target-dir target/timing
+	cargo run --profile dist --bin timing --manifest-path benches/timing/Cargo.toml --target-dir target/timing
 
 deny: ## Check licences, duplicates, sources and, with a network, advisories of all dependencies
 	cargo deny check
 
 bench: build setup ## Measure speed and memory against the peers, in one run
-	cargo build --release --manifest-path benches/peers/Cargo.toml --target-dir target
-	cargo build --release --manifest-path benches/timing/Cargo.toml --target-dir target/timing
+	cargo build --profile dist --manifest-path benches/peers/Cargo.toml --target-dir target
+	cargo build --profile dist --manifest-path benches/timing/Cargo.toml --target-dir target/timing
 	benches/run.py
 
 screenshots: build setup ## Take the pictures of the README anew

@@ -12,7 +12,7 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ROWLINK = ROOT / "target/release/rowlink"
+ROWLINK = ROOT / "target/dist/rowlink"
 RUNS = 9
 MEMORY_MIB_MAX = 12
 # What one run differs from the next by; growth with rows would be a hundred times as much.

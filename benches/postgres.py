@@ -74,7 +74,7 @@ def cluster():
 @contextlib.contextmanager
 def copy_passthrough(url, query):
     address = f"127.0.0.1:{free_port()}"
-    peer = subprocess.Popen([ROOT / "target/release/copy_passthrough", address, url, query])
+    peer = subprocess.Popen([ROOT / "target/dist/copy_passthrough", address, url, query])
     try:
         wait_until_ready(f"http://{address}/")
         yield f"http://{address}/"

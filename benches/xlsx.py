@@ -35,7 +35,7 @@ def main():
     }
     print("SQLite → XLSX, 1,000,000 rows × 9, against writers with constant memory", flush=True)
     with tempfile.TemporaryDirectory(dir=ROOT / "target") as folder:
-        rust, python = ROOT / "target/release/rust_xlsxwriter", ROOT / "target/test-tools/venv/bin/python"
+        rust, python = ROOT / "target/dist/rust_xlsxwriter", ROOT / "target/test-tools/venv/bin/python"
         file = {name: pathlib.Path(folder, f"{name}.xlsx") for name in ["ours", "default", "fastest", "python"]}
         default = [rust, "6", million, query, file["default"]]
         fastest = [rust, "1", million, query, file["fastest"]]
