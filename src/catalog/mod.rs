@@ -292,7 +292,7 @@ impl Export {
             export: self.clone(),
             parameters: self.statement.variables.iter().map(bind).collect(),
             columns,
-            user: link.user.to_string(),
+            user: link.user.as_str().to_owned(),
             claims: link.claims.clone(),
         })
     }

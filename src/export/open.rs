@@ -102,7 +102,7 @@ impl Exporter {
             query,
             output,
             accepted_at: now,
-            link: link.clone(),
+            link: verified.into_link(),
         })
     }
 

@@ -10,6 +10,7 @@ use futures_util::stream::{self, Stream};
 use super::audit::Audit;
 use super::coding::Coding;
 use super::file::{File, Parked};
+use super::headers::{fixed, id_value};
 use super::origin::proven_address;
 use super::problem::{Problem, unknown_format, unknown_path};
 use super::{Service, redirect};
@@ -27,10 +28,19 @@ pub async fn get(request: HttpRequest, service: Data<Service>) -> Result<HttpRes
         Target::File(accepted) => accepted,
         Target::Link(answer) => return Ok(answer),
     };
+    // In memory of its own: refusals, which may be many, do not pay for its size.
+    Box::pin(stream_file(request, service, *accepted)).await
+}
+
+async fn stream_file(
+    request: HttpRequest,
+    service: Data<Service>,
+    accepted: Accepted,
+) -> Result<HttpResponse, Problem> {
     let mut response = response_to(&accepted);
     let mut audit = Audit::start(&request, &service, &accepted.link);
     let coding = Coding::negotiate(&request, accepted.link.format);
-    let download = service.exporter.open(*accepted).await;
+    let download = service.exporter.open(accepted).await;
     let download = download.inspect_err(|error| audit.outcome = outcome_of_refusal(error))?;
     let (is_complete, length) = (download.is_complete(), download.length());
     // A coding would make another length, which nobody knows.
@@ -78,8 +88,9 @@ async fn accept(request: &HttpRequest, service: &Service) -> Result<Target, Prob
     let (export, format) = file_of(request.uri().path())?;
     let query = request.uri().query().unwrap_or_default();
     if let Some(plain) = redirect::plain_query(query)? {
-        let answer = redirect::to_link(request, service, export, format, plain).await?;
-        return Ok(Target::Link(answer));
+        // In memory of its own, for the same reason.
+        let answer = Box::pin(redirect::to_link(request, service, export, format, plain));
+        return Ok(Target::Link(answer.await?));
     }
     let now = (service.clock)();
     let client = Client::At(proven_address(request, &service.edge));
@@ -200,45 +211,46 @@ fn refuse_late_range(headers: &HeaderMap) -> Result<(), Problem> {
     ))
 }
 
+/// What the answer to every file says.
+const FIXED: [(HeaderName, HeaderValue); 7] = [
+    fixed(header::CACHE_CONTROL, "private, no-store"),
+    fixed(header::REFERRER_POLICY, "no-referrer"),
+    fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    fixed(
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; sandbox",
+    ),
+    fixed(HeaderName::from_static("x-robots-tag"), "noindex"),
+    fixed(HeaderName::from_static("x-accel-buffering"), "no"),
+    fixed(header::VARY, "Accept-Encoding"),
+];
+
+const LINK_ID: HeaderName = HeaderName::from_static("rowlink-link-id");
+
 fn response_to(accepted: &Accepted) -> HttpResponseBuilder {
-    let fixed = [
-        (header::CACHE_CONTROL, "private, no-store"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; sandbox",
-        ),
-        (HeaderName::from_static("x-robots-tag"), "noindex"),
-        (HeaderName::from_static("x-accel-buffering"), "no"),
-        (header::VARY, "Accept-Encoding"),
-    ];
     let mut response = HttpResponse::Ok();
-    response.content_type(accepted.content_type);
-    fixed.into_iter().for_each(|header| {
+    FIXED.into_iter().for_each(|header| {
         response.insert_header(header);
     });
-    response.insert_header((
-        header::CONTENT_DISPOSITION,
-        content_disposition(&accepted.filename),
-    ));
-    response.insert_header(("rowlink-link-id", accepted.link.id.to_string()));
+    let content_type = HeaderValue::from_static(accepted.content_type);
+    response.insert_header((header::CONTENT_TYPE, content_type));
+    let disposition = content_disposition(&accepted.filename);
+    response.insert_header((header::CONTENT_DISPOSITION, disposition));
+    response.insert_header((LINK_ID, id_value(accepted.link.id)));
     response
 }
 
+/// As long as most values of `Content-Disposition` are: they are then written in one piece of memory.
+const TYPICAL_BYTES: usize = 128;
+
 /// RFC 6266: a plain ASCII name for old clients, and the real one as RFC 8187 has it.
 fn content_disposition(filename: &str) -> HeaderValue {
-    let plain = |c: char| {
-        if c.is_ascii() && !"\"\\%".contains(c) {
-            c
-        } else {
-            '_'
-        }
-    };
-    let ascii: String = filename.chars().map(plain).collect();
+    let is_plain = |c: char| c.is_ascii() && !['"', '\\', '%'].contains(&c);
     let encoded = percent_encode(filename);
-    HeaderValue::from_str(&format!(
-        "attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}"
-    ))
-    .expect("a file name has no control characters, and these are its ASCII ones")
+    let mut value = String::with_capacity(TYPICAL_BYTES);
+    value.push_str("attachment; filename=\"");
+    value.extend(filename.chars().map(|c| if is_plain(c) { c } else { '_' }));
+    value.extend(["\"; filename*=UTF-8''", &encoded]);
+    let value = HeaderValue::try_from(value);
+    value.expect("a file name has no control characters, and these are its ASCII ones")
 }

@@ -3,14 +3,16 @@
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::HeaderName;
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
 use tracing::Instrument as _;
+use tracing::field::display;
 use uuid::Uuid;
 
+use super::headers::id_value;
 use super::metrics::RefusalLabels;
 use super::problem::{self, Problem};
 use super::trace::{self, Route};
@@ -28,12 +30,7 @@ pub(super) async fn answer_every_request(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let request_id = Uuid::now_v7();
-    request.extensions_mut().insert(RequestId(request_id));
     let span = trace::of_request(&request);
-    let mut text = Uuid::encode_buffer();
-    let text: &str = request_id.hyphenated().encode_lower(&mut text);
-    span.record("request_id", text);
     let (edge, head) = (&service.edge, request.head());
     let preflight = cors::preflight(edge, &head.method, request.path(), &head.headers);
     let mut response = match (preflight, check_head(&request)) {
@@ -42,11 +39,10 @@ pub(super) async fn answer_every_request(
             let answered = next.call(request).instrument(span.clone());
             answered.await?.map_into_boxed_body()
         }
-        (None, Err(problem)) => {
-            let answer = render(request.request(), &service, &problem, request_id);
-            request.into_response(answer)
-        }
+        (None, Err(problem)) => request.error_response(problem),
     };
+    let known = known_id(response.request());
+    let request_id = known.unwrap_or_else(Uuid::now_v7);
     if let Some(error) = response.response().error() {
         let answer = |problem: &Problem| render(response.request(), &service, problem, request_id);
         let answer = match error.as_error::<Problem>() {
@@ -56,6 +52,7 @@ pub(super) async fn answer_every_request(
         response = response.into_response(answer);
     }
     let request = response.request().clone();
+    span.record("request_id", display(request_id));
     span.record(
         "http.response.status_code",
         i64::from(response.status().as_u16()),
@@ -66,8 +63,7 @@ pub(super) async fn answer_every_request(
         head.set_connection_type(ConnectionType::Close);
     }
     let headers = response.headers_mut();
-    let value = HeaderValue::from_str(text).expect("a UUID is ASCII");
-    headers.insert(REQUEST_ID, value);
+    headers.insert(REQUEST_ID, id_value(request_id));
     cors::allow(edge, request.path(), request.headers(), headers);
     Ok(response)
 }
@@ -76,11 +72,18 @@ pub(super) async fn answer_every_request(
 #[derive(Clone, Copy)]
 struct RequestId(Uuid);
 
+fn known_id(request: &HttpRequest) -> Option<Uuid> {
+    let extensions = request.extensions();
+    extensions.get().map(|RequestId(id)| *id)
+}
+
+/// The id of a request, kept for the rest of it. Most that are refused end before anything asks for it.
 pub(super) fn request_id(request: &HttpRequest) -> Uuid {
-    request
-        .extensions()
-        .get()
-        .map_or(Uuid::nil(), |RequestId(id)| *id)
+    known_id(request).unwrap_or_else(|| {
+        let id = Uuid::now_v7();
+        request.extensions_mut().insert(RequestId(id));
+        id
+    })
 }
 
 /// The answer to a problem, its line in the log, and its count.

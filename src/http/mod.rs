@@ -8,6 +8,7 @@ mod credential;
 mod downloads;
 mod exports;
 mod file;
+mod headers;
 mod inspect;
 mod lifecycle;
 mod links;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
+use actix_web::guard::fn_guard;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::from_fn;
@@ -225,8 +227,8 @@ fn routes(config: &mut ServiceConfig, service: &Service) {
         // What is asked for most comes first: each pattern before it costs a search.
         .service(
             resource("/v1/exports/{export:[^/.]*}.{format:[^/]*}", "GET, HEAD")
-                .route(web::method(Method::GET).to(downloads::get))
-                .route(web::method(Method::HEAD).to(downloads::head)),
+                .route(of_method(Method::GET).to(downloads::get))
+                .route(of_method(Method::HEAD).to(downloads::head)),
         )
         .service(resource("/v1/links", "POST").route(web::post().to(links::issue)))
         .service(resource("/v1/links/inspect", "POST").route(web::post().to(inspect::inspect)))
@@ -253,6 +255,11 @@ fn probes(config: &mut ServiceConfig) {
 
 fn metrics_route(config: &mut ServiceConfig) {
     config.service(resource("/metrics", "GET").route(web::get().to(ops::metrics)));
+}
+
+/// The route of a method. The framework's own guard also notes what was tried, for an answer that is ours.
+fn of_method(method: Method) -> actix_web::Route {
+    web::route().guard(fn_guard(move |request| request.head().method == method))
 }
 
 /// A resource that answers 405 to every method but `allowed`.

@@ -6,13 +6,14 @@
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::file::Broken;
+use super::headers::fixed;
 use super::page::{self, Page};
 use crate::auth::AuthError;
 use crate::catalog::FieldFault;
@@ -29,6 +30,18 @@ const TYPICAL_BYTES: usize = 384;
 
 const FULL: &str = "Too much at a time";
 
+/// What every refusal says.
+const FIXED: [(HeaderName, HeaderValue); 4] = [
+    fixed(header::CACHE_CONTROL, "no-store"),
+    fixed(header::VARY, "Accept"),
+    fixed(header::REFERRER_POLICY, "no-referrer"),
+    fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+];
+
+/// RFC 9457, section 3.
+const DOCUMENT_TYPE: (HeaderName, HeaderValue) =
+    fixed(header::CONTENT_TYPE, "application/problem+json");
+
 /// An answer that is not what was asked for.
 #[derive(Debug, Clone)]
 pub struct Problem(Box<Parts>);
@@ -40,7 +53,7 @@ struct Parts {
     title: &'static str,
     detail: String,
     errors: Vec<FieldFault>,
-    header: Option<(header::HeaderName, HeaderValue)>,
+    header: Option<(HeaderName, HeaderValue)>,
     /// For the log alone.
     cause: Option<String>,
     /// What a page says instead of the title.
@@ -74,7 +87,7 @@ impl Problem {
     }
 
     /// Adds a header to the answer.
-    pub fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Problem {
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
         self.0.header = Some((name, value));
         self
     }
@@ -134,7 +147,7 @@ impl Problem {
         let mut body = Vec::with_capacity(TYPICAL_BYTES);
         serde_json::to_writer(&mut body, &document).expect("a document of texts and numbers");
         let mut answer = self.answer();
-        answer.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+        answer.insert_header(DOCUMENT_TYPE);
         answer.body(body)
     }
 
@@ -158,10 +171,9 @@ impl Problem {
 
     fn answer(&self) -> HttpResponseBuilder {
         let mut answer = HttpResponseBuilder::new(self.0.status);
-        answer.insert_header((header::CACHE_CONTROL, "no-store"));
-        answer.insert_header((header::VARY, "Accept"));
-        answer.insert_header((header::REFERRER_POLICY, "no-referrer"));
-        answer.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
+        for header in FIXED {
+            answer.insert_header(header);
+        }
         if let Some(header) = &self.0.header {
             answer.insert_header(header.clone());
         }

@@ -17,6 +17,11 @@ impl VerifiedLink {
     pub fn link(&self) -> &Link {
         &self.0
     }
+
+    /// The same, without the proof that it was verified.
+    pub fn into_link(self) -> Link {
+        self.0
+    }
 }
 
 /// What links are verified by.
