@@ -88,7 +88,7 @@ async fn accept(request: &HttpRequest, service: &Service) -> Result<Target, Prob
     let (export, format) = file_of(request.uri().path())?;
     let query = request.uri().query().unwrap_or_default();
     if let Some(plain) = redirect::plain_query(query)? {
-        // In memory of its own, for the same reason.
+        // In memory of its own: signed links, which are more, do not pay for its size.
         let answer = Box::pin(redirect::to_link(request, service, export, format, plain));
         return Ok(Target::Link(answer.await?));
     }
@@ -229,9 +229,9 @@ const LINK_ID: HeaderName = HeaderName::from_static("rowlink-link-id");
 
 fn response_to(accepted: &Accepted) -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
-    FIXED.into_iter().for_each(|header| {
+    for header in FIXED {
         response.insert_header(header);
-    });
+    }
     let content_type = HeaderValue::from_static(accepted.content_type);
     response.insert_header((header::CONTENT_TYPE, content_type));
     let disposition = content_disposition(&accepted.filename);
@@ -240,17 +240,17 @@ fn response_to(accepted: &Accepted) -> HttpResponseBuilder {
     response
 }
 
-/// As long as most values of `Content-Disposition` are: they are then written in one piece of memory.
-const TYPICAL_BYTES: usize = 128;
-
 /// RFC 6266: a plain ASCII name for old clients, and the real one as RFC 8187 has it.
 fn content_disposition(filename: &str) -> HeaderValue {
     let is_plain = |c: char| c.is_ascii() && !['"', '\\', '%'].contains(&c);
-    let encoded = percent_encode(filename);
-    let mut value = String::with_capacity(TYPICAL_BYTES);
-    value.push_str("attachment; filename=\"");
-    value.extend(filename.chars().map(|c| if is_plain(c) { c } else { '_' }));
-    value.extend(["\"; filename*=UTF-8''", &encoded]);
-    let value = HeaderValue::try_from(value);
+    let plain = filename.chars().map(|c| if is_plain(c) { c } else { '_' });
+    let (ascii, encoded) = (plain.collect::<String>(), percent_encode(filename));
+    let value = [
+        "attachment; filename=\"",
+        &ascii,
+        "\"; filename*=UTF-8''",
+        &encoded,
+    ];
+    let value = HeaderValue::try_from(value.concat());
     value.expect("a file name has no control characters, and these are its ASCII ones")
 }

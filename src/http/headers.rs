@@ -1,4 +1,4 @@
-//! Header values that are made without checking or copying a text for each answer.
+//! Header values that cost little, because every answer has them.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use uuid::Uuid;

@@ -8,8 +8,8 @@ use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
-use tracing::Instrument as _;
 use tracing::field::display;
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use super::headers::id_value;
@@ -41,8 +41,8 @@ pub(super) async fn answer_every_request(
         }
         (None, Err(problem)) => request.error_response(problem),
     };
-    let known = known_id(response.request());
-    let request_id = known.unwrap_or_else(Uuid::now_v7);
+    // Not kept: nothing asks for it after this.
+    let request_id = known_id(response.request()).unwrap_or_else(Uuid::now_v7);
     if let Some(error) = response.response().error() {
         let answer = |problem: &Problem| render(response.request(), &service, problem, request_id);
         let answer = match error.as_error::<Problem>() {
@@ -77,11 +77,14 @@ fn known_id(request: &HttpRequest) -> Option<Uuid> {
     extensions.get().map(|RequestId(id)| *id)
 }
 
-/// The id of a request, kept for the rest of it. Most that are refused end before anything asks for it.
+/// The id of a request, made when it is first asked for and kept for the rest of it. Most requests that are refused end
+/// before that.
 pub(super) fn request_id(request: &HttpRequest) -> Uuid {
     known_id(request).unwrap_or_else(|| {
         let id = Uuid::now_v7();
         request.extensions_mut().insert(RequestId(id));
+        // Now, because a client that leaves gets no answer.
+        Span::current().record("request_id", display(id));
         id
     })
 }

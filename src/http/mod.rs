@@ -257,7 +257,8 @@ fn metrics_route(config: &mut ServiceConfig) {
     config.service(resource("/metrics", "GET").route(web::get().to(ops::metrics)));
 }
 
-/// The route of a method. The framework's own guard also notes what was tried, for an answer that is ours.
+/// The route of a method, where refusals may be many. The framework's own guard also keeps a list of methods with each
+/// request, for a 405 that we write ourselves.
 fn of_method(method: Method) -> actix_web::Route {
     web::route().guard(fn_guard(move |request| request.head().method == method))
 }

@@ -212,8 +212,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Lets handlers return problems with `?`. The middleware renders them, because only there is the
-/// request id known.
+/// Lets handlers return problems with `?`. The middleware renders them: an error does not
+/// know its request.
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
         self.0.status

@@ -334,6 +334,39 @@ fn json_lines_join_issue_and_download_and_name_client_and_trace() {
 }
 
 #[test]
+fn an_answer_and_all_its_lines_in_the_log_have_one_id() {
+    let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_LOG_FORMAT", "json")]);
+    let fails = json!({"export": "numbers", "format": "csv", "filters": {"n": 1, "fail_at": 1}});
+    let issued = rowlink.issue(fails);
+    let url = rowlink.link_in(&issued);
+    let failed = Call::new("GET", url.clone()).send();
+    let forged = Call::new("GET", url.replace("rl_user=alice", "rl_user=bob")).send();
+    let oversized = Call::new("GET", format!("{url}&x={}", "x".repeat(9000))).send();
+    assert_eq!(
+        (failed.status, forged.status, oversized.status),
+        (500, 403, 414)
+    );
+    let log = rowlink.stop();
+    for (answer, messages) in [
+        (issued, vec!["link issued"]),
+        (failed, vec!["download ended", "request failed"]),
+        (forged, vec!["request refused"]),
+        (oversized, vec!["request refused"]),
+    ] {
+        let id = answer.header("x-request-id");
+        let lines = log
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut found: Vec<String> = lines
+            .filter(|line| line["request_id"] == id)
+            .map(|line| line["message"].as_str().unwrap().to_owned())
+            .collect();
+        found.sort();
+        assert_eq!(found, messages, "{log}");
+    }
+}
+
+#[test]
 fn metrics_count_what_happened_and_have_a_port_of_their_own_on_request() {
     let server = TestServer::start();
     let long = server.link(numbers(9_000_000));
@@ -587,7 +620,7 @@ fn traces_reach_a_collector_in_the_callers_trace_with_the_download_and_no_query(
     });
     let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_OTLP_ENDPOINT", &endpoint)]);
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    Call::new("GET", rowlink.link(numbers(5000)))
+    let answer = Call::new("GET", rowlink.link(numbers(5000)))
         .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))
         .send();
     // What was not sent before is sent when it stops.
@@ -613,6 +646,8 @@ fn traces_reach_a_collector_in_the_callers_trace_with_the_download_and_no_query(
         (&json!("00f067aa0ba902b7"), &json!("rowlink"))
     );
     assert_eq!(request["attributes"]["http.response.status_code"], 200);
+    let id = answer.header("x-request-id");
+    assert_eq!(request["attributes"]["request_id"], id);
     let download = named("download");
     assert_eq!(download["parent"], request["span"]);
     assert_eq!(

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Call, JWT_SECRET, SIGNING_KEY, sample_database, token_for};
+use super::{Answer, Call, JWT_SECRET, SIGNING_KEY, sample_database, token_for};
 
 pub const FAR_FUTURE: u64 = 4_000_000_000;
 
@@ -65,9 +65,18 @@ impl Rowlink {
     }
 
     pub fn link(&self, request: Value) -> String {
+        self.link_in(&self.issue(request))
+    }
+
+    /// The answer to alice's wish for a link.
+    pub fn issue(&self, request: Value) -> Answer {
         let token = token_for(&json!({"sub": "alice", "exp": FAR_FUTURE, "scope": "orders:read"}));
         let url = format!("{}/v1/links", self.origin);
-        let answer = Call::new("POST", url).bearer(&token).json(&request).send();
+        Call::new("POST", url).bearer(&token).json(&request).send()
+    }
+
+    /// The link of an answer, as it leads here.
+    pub fn link_in(&self, answer: &Answer) -> String {
         assert_eq!(answer.status, 200, "{}", answer.text());
         let url = answer.json()["url"].as_str().unwrap().to_owned();
         url.replacen(PUBLIC_URL, &self.origin, 1)

@@ -1,46 +1,51 @@
-//! `heads URL REQUESTS CLIENTS` asks for the head of a file again and again, over connections that stay open, and
-//! prints how many answers came a second. The load generators of Debian's packages wait for a body, which the answer to
-//! a HEAD announces and does not bring.
+//! `heads URL CLIENTS` asks for the head of a file again and again, over connections that stay open, and prints how many
+//! answers came a second. The load generators of Debian's packages wait for a body, which the answer to a HEAD announces
+//! and does not bring.
 
 use std::env::args;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+const WARM_UP: Duration = Duration::from_millis(200);
+const MEASURED: Duration = Duration::from_secs(1);
 
 fn main() {
     let arguments: Vec<String> = args().skip(1).collect();
-    let [url, requests, clients] = arguments.as_slice() else {
-        panic!("heads URL REQUESTS CLIENTS");
+    let [url, clients] = arguments.as_slice() else {
+        panic!("heads URL CLIENTS");
     };
-    let (requests, clients): (usize, usize) = (number(requests), number(clients));
+    let clients: usize = clients.parse().expect("a number");
     let (address, path) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).expect("a URL");
     let head = format!("HEAD /{path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
     // A thread for each processor: one for each connection would measure how threads are switched.
-    let threads = thread::available_parallelism().map_or(1, |count| count.get());
-    let rounds = requests / clients;
-    let begun = Instant::now();
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| ask(address, &head, clients / threads, rounds));
-        }
+    let threads = thread::available_parallelism().map_or(1, |count| count.get()).min(clients);
+    let begin = Instant::now() + WARM_UP;
+    let answers: usize = thread::scope(|scope| {
+        let ask = || ask(address, &head, clients / threads, begin);
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(ask)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("every answer is a 200")).sum()
     });
-    let asked = clients / threads * threads * rounds;
-    println!("{:.0}", asked as f64 / begun.elapsed().as_secs_f64());
+    println!("{:.0}", answers as f64 / MEASURED.as_secs_f64());
 }
 
-fn number(text: &str) -> usize {
-    text.parse().expect("a number")
-}
-
-/// In each round asks on every connection, and then reads every answer.
-fn ask(address: &str, head: &str, clients: usize, rounds: usize) {
+/// In each round asks on every connection, and then reads every answer. Counts those that come in time.
+fn ask(address: &str, head: &str, clients: usize, begin: Instant) -> usize {
     let mut streams: Vec<TcpStream> = (0..clients).map(|_| connect(address)).collect();
-    for _ in 0..rounds {
+    let mut answers = 0;
+    loop {
         for stream in &mut streams {
             stream.write_all(head.as_bytes()).expect("an open connection");
         }
-        streams.iter_mut().for_each(read_answer);
+        for stream in &mut streams {
+            read_answer(stream);
+            let elapsed = begin.elapsed();
+            if elapsed > MEASURED {
+                return answers;
+            }
+            answers += usize::from(!elapsed.is_zero());
+        }
     }
 }
 
