@@ -27,7 +27,7 @@ http {{
     client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
     uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port} reuseport;
         location / {{
             secure_link $arg_rl_signature,$arg_rl_expires;
             secure_link_md5 "$secure_link_expires$uri$arg_rl_user secret";
