@@ -205,7 +205,8 @@ impl TextFile {
             Format::Ndjson => Box::new(NdjsonEncoder::new(output.ndjson, output.time_zone)),
             // The rows of the others are only counted here.
             Format::Csv | Format::Xlsx | Format::Parquet => {
-                let encoder = CsvEncoder::new(output.csv, output.labels, output.time_zone);
+                let labels = output.export.labels.clone();
+                let encoder = CsvEncoder::new(output.csv, labels, output.time_zone);
                 Box::new(encoder)
             }
         };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use uuid::Uuid;
@@ -40,7 +41,7 @@ pub fn mint(
     let export = catalog.map(find).transpose()?;
     let format = format_of(&request, export.as_deref())?;
     let place = Place {
-        export: export.as_deref(),
+        export: export.as_ref(),
         columns: None,
         format,
         policy,
@@ -98,7 +99,7 @@ pub(super) fn format_of(
 
 /// Where a link will lead, as far as that is known.
 pub(super) struct Place<'a> {
-    pub(super) export: Option<&'a Export>,
+    pub(super) export: Option<&'a Arc<Export>>,
     pub(super) columns: Option<&'a [Column]>,
     pub(super) format: Format,
     pub(super) policy: &'a Policy,

@@ -251,7 +251,7 @@ fn filename(link: &Link) -> String {
     let extension = link.format.extension();
     match &link.filename {
         Some(name) => FileName::with_extension(name, extension),
-        None => format!("{}.{extension}", link.export),
+        None => [&link.export, ".", extension].concat(),
     }
 }
 

@@ -173,8 +173,8 @@ impl Exporter {
             Format::Xlsx => {
                 let looks = Looks {
                     options: output.xlsx,
-                    labels: output.labels,
-                    number_formats: output.number_formats,
+                    labels: output.export.labels.clone(),
+                    number_formats: output.export.number_formats.clone(),
                     time_zone: output.time_zone,
                 };
                 let encoder = XlsxEncoder::new(rows.columns(), looks, properties)?;

@@ -1,8 +1,7 @@
 //! Output options as they stand in a link: which columns, and how they are written.
 
 use std::collections::BTreeMap;
-
-use indexmap::IndexMap;
+use std::sync::Arc;
 
 use crate::catalog::{Export, FieldFault};
 use crate::format::{CsvOptions, Format, NdjsonOptions, XlsxOptions, parse_bool};
@@ -26,16 +25,14 @@ pub(super) struct Output {
     pub xlsx: XlsxOptions,
     /// How NDJSON is written.
     pub ndjson: NdjsonOptions,
-    /// What the header calls a column, by column name.
-    pub labels: IndexMap<String, String>,
-    /// Number formats of XLSX, by column name.
-    pub number_formats: IndexMap<String, String>,
+    /// What says how columns are called, and how their numbers look.
+    pub export: Arc<Export>,
 }
 
 impl Output {
     /// What the export says, overridden by the `options` of a link. `columns` are the export's, where they are known.
     pub fn parse(
-        export: &Export,
+        export: &Arc<Export>,
         format: Format,
         columns: Option<&[Column]>,
         options: &BTreeMap<String, String>,
@@ -48,8 +45,7 @@ impl Output {
             csv: export.csv.clone(),
             xlsx: export.xlsx.clone(),
             ndjson: export.ndjson.clone(),
-            labels: export.labels.clone(),
-            number_formats: export.number_formats.clone(),
+            export: export.clone(),
         };
         let mut faults = Vec::new();
         for (option, value) in options {

@@ -242,9 +242,8 @@ fn response_to(accepted: &Accepted) -> HttpResponseBuilder {
 
 /// RFC 6266: a plain ASCII name for old clients, and the real one as RFC 8187 has it.
 fn content_disposition(filename: &str) -> HeaderValue {
-    let is_plain = |c: char| c.is_ascii() && !['"', '\\', '%'].contains(&c);
-    let plain = filename.chars().map(|c| if is_plain(c) { c } else { '_' });
-    let (ascii, encoded) = (plain.collect::<String>(), percent_encode(filename));
+    let is_odd = |c: char| !c.is_ascii() || ['"', '\\', '%'].contains(&c);
+    let (ascii, encoded) = (filename.replace(is_odd, "_"), percent_encode(filename));
     let value = [
         "attachment; filename=\"",
         &ascii,
