@@ -68,25 +68,37 @@ pub(super) async fn export(args: ExportArgs) -> Result<(), Faults> {
     let now = system_clock()();
     let issued = exporter.issue(&caller, request, now, Uuid::now_v7());
     let issued = issued.map_err(|error| faults_of(&error))?;
+    // Before there is a file that a signal would leave behind.
+    let stopped = stopped();
     let to = Destination::of(args.output)?;
     let written = tokio::select! {
         written = write(&exporter, &issued, to, to_terminal) => written,
-        name = stopped() => Err(one(format!("stopped by {name}: the file is not whole"))),
+        name = stopped => Err(one(format!("stopped by {name}: the file is not whole"))),
     };
     exporter.close().await;
     written
 }
 
-/// Comes with the name of the signal that asks us to end.
-async fn stopped() -> &'static str {
-    let arrives = async |kind| match signal(kind) {
-        Ok(mut signals) => signals.recv().await,
-        Err(_) => pending().await,
+/// Comes with the name of the signal that asks us to end. Signals are heard from the call on.
+fn stopped() -> impl Future<Output = &'static str> {
+    let heard = |kind| {
+        let signals = signal(kind);
+        async {
+            match signals {
+                Ok(mut signals) => signals.recv().await,
+                Err(_) => pending().await,
+            }
+        }
     };
-    tokio::select! {
-        _ = arrives(SignalKind::interrupt()) => "SIGINT",
-        _ = arrives(SignalKind::terminate()) => "SIGTERM",
-        _ = arrives(SignalKind::hangup()) => "SIGHUP",
+    let interrupt = heard(SignalKind::interrupt());
+    let terminate = heard(SignalKind::terminate());
+    let hangup = heard(SignalKind::hangup());
+    async {
+        tokio::select! {
+            _ = interrupt => "SIGINT",
+            _ = terminate => "SIGTERM",
+            _ = hangup => "SIGHUP",
+        }
     }
 }
 
