@@ -1,7 +1,6 @@
 //! `rowlink export`: the same file without HTTP, straight from the database into a file.
 
 use std::fs::{self, File, Permissions};
-use std::future::pending;
 use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,13 +10,13 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use tempfile::NamedTempFile;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::load::{read_export, sources};
 use super::request::Wanted;
 use super::sign::{faults_of, lines_of};
+use super::signals::Signals;
 use super::{Faults, lines, one, system_clock};
 use crate::auth::Caller;
 use crate::config::RowsConfig;
@@ -69,36 +68,22 @@ pub(super) async fn export(args: ExportArgs) -> Result<(), Faults> {
     let issued = exporter.issue(&caller, request, now, Uuid::now_v7());
     let issued = issued.map_err(|error| faults_of(&error))?;
     // Before there is a file that a signal would leave behind.
-    let stopped = stopped();
+    let signals = Signals::install().map_err(one)?;
     let to = Destination::of(args.output)?;
     let written = tokio::select! {
         written = write(&exporter, &issued, to, to_terminal) => written,
-        name = stopped => Err(one(format!("stopped by {name}: the file is not whole"))),
+        name = stopped(signals) => Err(one(format!("stopped by {name}: the file is not whole"))),
     };
     exporter.close().await;
     written
 }
 
-/// Comes with the name of the signal that asks us to end. Signals are heard from the call on.
-fn stopped() -> impl Future<Output = &'static str> {
-    let heard = |kind| {
-        let signals = signal(kind);
-        async {
-            match signals {
-                Ok(mut signals) => signals.recv().await,
-                Err(_) => pending().await,
-            }
-        }
-    };
-    let interrupt = heard(SignalKind::interrupt());
-    let terminate = heard(SignalKind::terminate());
-    let hangup = heard(SignalKind::hangup());
-    async {
-        tokio::select! {
-            _ = interrupt => "SIGINT",
-            _ = terminate => "SIGTERM",
-            _ = hangup => "SIGHUP",
-        }
+/// Comes with the name of the signal that asks us to end.
+async fn stopped(mut signals: Signals) -> &'static str {
+    tokio::select! {
+        _ = signals.interrupt.recv() => "SIGINT",
+        _ = signals.terminate.recv() => "SIGTERM",
+        _ = signals.hangup.recv() => "SIGHUP",
     }
 }
 

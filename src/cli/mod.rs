@@ -7,6 +7,7 @@ mod ready;
 mod request;
 mod serve;
 mod sign;
+mod signals;
 mod telemetry;
 mod verify;
 
