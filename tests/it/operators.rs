@@ -287,6 +287,12 @@ fn an_idle_connection_does_not_hold_up_a_stop() {
     );
 }
 
+fn json_lines(log: &str) -> Vec<Value> {
+    log.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
 #[test]
 fn json_lines_join_issue_and_download_and_name_client_and_trace() {
     let variables = [
@@ -301,10 +307,7 @@ fn json_lines_join_issue_and_download_and_name_client_and_trace() {
         .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))
         .send();
     let log = rowlink.stop();
-    let lines: Vec<Value> = log
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines = json_lines(&log);
     let line = |message: &str| {
         let mut found = lines.iter().filter(|line| line["message"] == message);
         found
@@ -347,6 +350,7 @@ fn an_answer_and_all_its_lines_in_the_log_have_one_id() {
         (500, 403, 414)
     );
     let log = rowlink.stop();
+    let lines = json_lines(&log);
     for (answer, messages) in [
         (issued, vec!["link issued"]),
         (failed, vec!["download ended", "request failed"]),
@@ -354,12 +358,9 @@ fn an_answer_and_all_its_lines_in_the_log_have_one_id() {
         (oversized, vec!["request refused"]),
     ] {
         let id = answer.header("x-request-id");
-        let lines = log
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let mut found: Vec<String> = lines
-            .filter(|line| line["request_id"] == id)
-            .map(|line| line["message"].as_str().unwrap().to_owned())
+        let of_answer = lines.iter().filter(|line| line["request_id"] == id);
+        let mut found: Vec<&str> = of_answer
+            .map(|line| line["message"].as_str().unwrap())
             .collect();
         found.sort();
         assert_eq!(found, messages, "{log}");
