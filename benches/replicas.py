@@ -19,6 +19,7 @@ VERIFICATION_MICROSECONDS_MAX = 1
 ROWS = 300_000
 DOWNLOADS = 6
 REQUESTS, CLIENTS, TURNS = 80_000, 64, 12
+# `reuseport`: connections are dealt evenly to its workers, as we deal ours.
 NGINX = """
 daemon off; pid {folder}/pid; error_log {folder}/error.log crit; worker_processes auto;
 events {{ worker_connections 1024; }}
