@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::AddAssign;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -122,13 +122,30 @@ pub fn kill_under_downloads(replicas: &mut Replicas, proxy: &Proxy, kill: Kill) 
     tally.into_inner().unwrap()
 }
 
-/// What clients get while something happens to the replicas: three ask for links and follow them, again and again.
-pub fn under_load(proxy: &Proxy, rows: u64, happens: impl FnOnce()) -> (Tally, Vec<String>) {
+/// Three clients that ask for links and follow them, again and again, each with the number of links it is done with.
+#[derive(Default)]
+pub struct Load([AtomicUsize; 3]);
+
+impl Load {
+    /// Waits until no link is about that was issued before.
+    fn follow_all_links(&self) {
+        let done = || self.0.each_ref().map(|done| done.load(Ordering::SeqCst));
+        let before = done();
+        wait_for("the clients' links", Duration::from_secs(20), || {
+            done().iter().zip(before).all(|(now, before)| *now > before)
+        });
+    }
+}
+
+/// What clients get while something happens to the replicas.
+pub fn under_load(proxy: &Proxy, rows: u64, happens: impl FnOnce(&Load)) -> (Tally, Vec<String>) {
+    let load = Load::default();
     let stopped = AtomicBool::new(false);
     let seen = Mutex::new((Tally::default(), Vec::new()));
     thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
+        for done in &load.0 {
+            let (seen, stopped) = (&seen, &stopped);
+            scope.spawn(move || {
                 while !stopped.load(Ordering::SeqCst) {
                     let outcome = proxy
                         .issue(&numbers(rows))
@@ -145,18 +162,19 @@ pub fn under_load(proxy: &Proxy, rows: u64, happens: impl FnOnce()) -> (Tally, V
                             faults.push(download.said);
                         }
                     }
+                    done.fetch_add(1, Ordering::SeqCst);
                 }
             });
         }
         let _stop = Stop(&stopped);
-        happens();
+        happens(&load);
     });
     seen.into_inner().unwrap()
 }
 
 /// Restarts the replicas one by one under load. No client notices.
 pub fn rolling_restart(replicas: &mut Replicas, proxy: &Proxy, rows: u64) {
-    let (tally, faults) = under_load(proxy, rows, || {
+    let (tally, faults) = under_load(proxy, rows, |_| {
         for index in 0..3 {
             replicas.restart(index);
         }
@@ -179,20 +197,19 @@ pub fn keygen(id: &str) -> String {
 /// the old key opens nothing.
 pub fn rotate(replicas: &Replicas, proxy: &Proxy, old: &str, new: &str) {
     let long_ago = proxy.issue(&numbers(1)).unwrap();
-    let (tally, faults) = under_load(proxy, 100, || {
+    let (tally, faults) = under_load(proxy, 100, |load| {
         for keys in [format!("{old}\n{new}\n"), format!("{new}\n{old}\n")] {
             for index in 0..3 {
                 replicas.give_keys(index, &keys);
                 replicas.get(index).reload();
-                wait_until_it_has(replicas, index, &keys);
+                replicas.wait_for_keys(index, &keys);
             }
         }
-        // Every link that the old key signed for the load is followed by now: each at once.
-        thread::sleep(Duration::from_millis(500));
+        load.follow_all_links();
         for index in 0..3 {
             replicas.give_keys(index, new);
             replicas.get(index).reload();
-            wait_until_it_has(replicas, index, new);
+            replicas.wait_for_keys(index, new);
         }
     });
     println!("{proxy}: a rotation of keys: {tally}");
@@ -205,23 +222,6 @@ pub fn rotate(replicas: &Replicas, proxy: &Proxy, old: &str, new: &str) {
         let refused = Call::new("GET", url).send().problem();
         assert_eq!(refused, (403, "bad-signature".to_owned()));
     }
-}
-
-/// Waits until a replica says that it has these keys, in this order.
-fn wait_until_it_has(replicas: &Replicas, index: usize, keys: &str) {
-    let ids: Vec<&str> = keys
-        .lines()
-        .map(|key| key.split(':').next().unwrap())
-        .collect();
-    wait_for("the keys", Duration::from_secs(10), || {
-        let url = format!("{}/metrics", replicas.get(index).origin());
-        let metrics = Call::new("GET", url).send().text();
-        let known = metrics
-            .lines()
-            .filter(|line| line.contains("signing_key_first_seen_timestamp_seconds{"));
-        let signs = format!("key=\"{}\",signs=\"true\"", ids[0]);
-        metrics.contains(&signs) && known.count() == ids.len()
-    });
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::harness::replicas::Replicas;
 use crate::harness::{Call, Stop, token_for};
 use crate::replicas::keygen;
 
-/// A replica that only watches its file reads it within a second; and a busy machine is late.
+/// How many keys verify before and after they sign: a replica that only watches its file reads it a second late.
 const OVERLAP: usize = 4;
 const THREADS: usize = 4;
 const REQUESTS_PER_SECOND: u32 = 500;
@@ -70,7 +70,7 @@ fn agent() -> ureq::Agent {
         .into()
 }
 
-/// Rotates every second; returns how many requests there were and how many links of retired keys were refused.
+/// Rotates every second, once every replica has the last keys; returns how many requests there were and how many links of retired keys were refused.
 fn rotate_every_second(seconds: usize) -> (usize, usize) {
     let keys: Vec<String> = (0..=seconds)
         .map(|second| keygen(&format!("s{second}")))
@@ -78,7 +78,7 @@ fn rotate_every_second(seconds: usize) -> (usize, usize) {
     let replicas = Replicas::start();
     for index in 0..3 {
         replicas.give_keys(index, &keys_at(0, &keys));
-        replicas.get(index).reload();
+        replicas.wait_for_keys(index, &keys_at(0, &keys));
     }
     let token = token_for(&json!({"sub": "alice", "exp": FAR_FUTURE}));
     let (seen, stopped) = (Seen::default(), AtomicBool::new(false));
@@ -104,25 +104,26 @@ fn rotate_every_second(seconds: usize) -> (usize, usize) {
             });
         }
         let _stop = Stop(&stopped);
-        let begun = Instant::now();
+        let mut rotated = Instant::now();
         for second in 1..=seconds {
-            thread::sleep(
-                (begun + Duration::from_secs(second as u64))
-                    .saturating_duration_since(Instant::now()),
-            );
+            thread::sleep(Duration::from_secs(1).saturating_sub(rotated.elapsed()));
+            rotated = Instant::now();
+            let new = keys_at(second, &keys);
             for index in 0..3 {
-                replicas.give_keys(index, &keys_at(second, &keys));
+                replicas.give_keys(index, &new);
                 if (second + index) % 2 == 0 {
                     replicas.get(index).reload();
                 }
             }
+            for index in 0..3 {
+                replicas.wait_for_keys(index, &new);
+            }
             links.push(issue(&agent(), replicas.get(second % 3), &token, 600).unwrap());
-            // Long enough after its key was dropped that every replica has read that.
-            let Some(old) = second.checked_sub(2 * OVERLAP + 1) else {
+            let Some(retired_link) = second.checked_sub(OVERLAP + 2).map(|old| &links[old]) else {
                 continue;
             };
             for replica in replicas.all() {
-                let url = links[old].replacen(PUBLIC_URL, replica.origin(), 1);
+                let url = retired_link.replacen(PUBLIC_URL, replica.origin(), 1);
                 let refused = Call::new("GET", url).send().problem();
                 assert_eq!(refused, (403, "bad-signature".to_owned()));
                 retired += 1;

@@ -1,12 +1,13 @@
 //! Three replicas of one deployment: they share a key, exports and a database, and nothing else.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::command::free_port;
 use super::process::Rowlink;
-use super::{SIGNING_KEY, exports};
+use super::{Call, SIGNING_KEY, exports, wait_for};
 
 pub struct Replicas {
     pub ports: [u16; 3],
@@ -88,5 +89,22 @@ impl Replicas {
         let new = file.with_extension("new");
         std::fs::write(&new, keys).unwrap();
         std::fs::rename(new, file).unwrap();
+    }
+
+    /// Waits until one says that it has these keys, and signs by the first.
+    pub fn wait_for_keys(&self, index: usize, keys: &str) {
+        let ids: Vec<&str> = keys
+            .lines()
+            .map(|key| key.split(':').next().unwrap())
+            .collect();
+        let signs = format!("key=\"{}\",signs=\"true\"", ids[0]);
+        let url = format!("{}/metrics", self.get(index).origin());
+        wait_for("the keys", Duration::from_secs(10), || {
+            let metrics = Call::new("GET", &url).send().text();
+            let known = metrics
+                .lines()
+                .filter(|line| line.contains("signing_key_first_seen_timestamp_seconds{"));
+            metrics.contains(&signs) && known.count() == ids.len()
+        });
     }
 }
