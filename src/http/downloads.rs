@@ -2,7 +2,7 @@
 
 use actix_web::body::{BodyStream, SizedStream};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{StatusCode, Version};
+use actix_web::http::{Method, StatusCode, Version};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::stream::{self, Stream};
@@ -12,7 +12,7 @@ use super::coding::Coding;
 use super::file::{File, Parked};
 use super::headers::{fixed, id_value};
 use super::origin::proven_address;
-use super::problem::{Problem, unknown_format, unknown_path};
+use super::problem::{self, Problem, unknown_format, unknown_path};
 use super::{Service, redirect};
 use crate::catalog::is_export_name;
 use crate::export::{Accepted, OpenError};
@@ -20,8 +20,26 @@ use crate::format::Format;
 use crate::link::{Client, percent_encode};
 use crate::source::SourceError;
 
+/// The route of files, as the documents write it.
+pub(super) const ROUTE: &str = "/v1/exports/{export}.{format}";
+
+/// Whether a path is of [`ROUTE`]: what has a dot, or an escape that may be one, is no export's name.
+pub(super) fn is_file(path: &str) -> bool {
+    let file = path.strip_prefix("/v1/exports/");
+    file.is_some_and(|file| file.contains(['.', '%']) && !file.contains('/'))
+}
+
+/// The file itself, or its head alone.
+pub async fn file(request: HttpRequest, service: Data<Service>) -> Result<HttpResponse, Problem> {
+    match *request.method() {
+        Method::GET => get(request, service).await,
+        Method::HEAD => head(request, service).await,
+        _ => Err(problem::method_not_allowed("GET, HEAD")),
+    }
+}
+
 /// Streams the file, or sends to the signed link where the request has none.
-pub async fn get(request: HttpRequest, service: Data<Service>) -> Result<HttpResponse, Problem> {
+async fn get(request: HttpRequest, service: Data<Service>) -> Result<HttpResponse, Problem> {
     refuse_prefetch(request.headers())?;
     refuse_late_range(request.headers())?;
     let accepted = match accept(&request, &service).await? {
@@ -65,7 +83,7 @@ async fn stream_file(
 }
 
 /// The same headers, and no query.
-pub async fn head(request: HttpRequest, service: Data<Service>) -> Result<HttpResponse, Problem> {
+async fn head(request: HttpRequest, service: Data<Service>) -> Result<HttpResponse, Problem> {
     let accepted = match accept(&request, &service).await? {
         Target::File(accepted) => accepted,
         Target::Link(answer) => return Ok(answer),

@@ -1,5 +1,6 @@
 //! Counts and times for Prometheus, in the OpenMetrics text format.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -53,7 +54,7 @@ pub(super) struct FileLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct RefusalLabels {
     /// The route's pattern: paths that nobody serves must not make series.
-    pub(super) route: String,
+    pub(super) route: Cow<'static, str>,
     pub(super) code: &'static str,
 }
 

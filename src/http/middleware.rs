@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::headers::id_value;
 use super::metrics::RefusalLabels;
 use super::problem::{self, Problem};
-use super::trace::{self, Route};
+use super::trace;
 use super::{Service, cors, page};
 use crate::link::URL_BYTES_MAX;
 
@@ -97,9 +97,8 @@ fn render(
     request_id: Uuid,
 ) -> HttpResponse {
     problem.log(request_id);
-    let route = request.app_data::<Route>().cloned();
     let labels = RefusalLabels {
-        route: route.unwrap_or_default().0,
+        route: trace::route_of(request),
         code: problem.code(),
     };
     service.metrics.refused.get_or_create(&labels).inc();

@@ -30,9 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
-use actix_web::guard::fn_guard;
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::guard::{GuardContext, fn_guard};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpResponse, HttpServer, Resource};
@@ -46,7 +44,6 @@ use metrics::Metrics;
 use middleware::answer_every_request;
 use problem::Problem;
 use tls::Certificate;
-use trace::Route;
 
 pub use lifecycle::Drain;
 pub use origin::ProxyHeader;
@@ -224,16 +221,22 @@ fn limit_stalls(listener: &TcpListener, stall_max: Duration) {
 /// The route table.
 fn routes(config: &mut ServiceConfig, service: &Service) {
     config
-        // What is asked for most comes first: each pattern before it costs a search.
+        // What is asked for most comes first, and without a pattern, which each request would be searched for.
         .service(
-            resource("/v1/exports/{export:[^/.]*}.{format:[^/]*}", "GET, HEAD")
-                .route(of_method(Method::GET).to(downloads::get))
-                .route(of_method(Method::HEAD).to(downloads::head)),
+            web::scope("/v1/exports")
+                .guard(fn_guard(|request| {
+                    downloads::is_file(path_as_sent(request))
+                }))
+                .default_service(web::to(downloads::file)),
         )
         .service(resource("/v1/links", "POST").route(web::post().to(links::issue)))
         .service(resource("/v1/links/inspect", "POST").route(web::post().to(inspect::inspect)))
         .service(resource("/v1/exports", "GET").route(web::get().to(exports::list)))
-        .service(resource("/v1/exports/{export:[^/.]*}", "GET").route(web::get().to(exports::show)))
+        .service(
+            resource("/v1/exports/{export}", "GET")
+                .guard(fn_guard(|request| !path_as_sent(request).contains('.')))
+                .route(web::get().to(exports::show)),
+        )
         .service(resource("/openapi.yaml", "GET").route(web::get().to(ops::openapi)))
         .configure(probes);
     if !service.edge.metrics_apart {
@@ -257,26 +260,16 @@ fn metrics_route(config: &mut ServiceConfig) {
     config.service(resource("/metrics", "GET").route(web::get().to(ops::metrics)));
 }
 
-/// The route of a method, where refusals may be many. The framework's own guard also keeps a list of methods with each
-/// request, for a 405 that we write ourselves.
-fn of_method(method: Method) -> actix_web::Route {
-    web::route().guard(fn_guard(move |request| request.head().method == method))
+/// The path before the router decodes it.
+fn path_as_sent<'r>(request: &'r GuardContext<'_>) -> &'r str {
+    request.head().uri.path()
 }
 
 /// A resource that answers 405 to every method but `allowed`.
 fn resource(path: &str, allowed: &'static str) -> Resource {
-    let refuse = move || async move {
-        let detail = format!("expected {allowed}");
-        let title = "The method is not allowed here";
-        let code = "method-not-allowed";
-        Err::<HttpResponse, Problem>(
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, code, title, detail)
-                .with_header(header::ALLOW, HeaderValue::from_static(allowed)),
-        )
-    };
-    web::resource(path)
-        .app_data(Route::of(path))
-        .default_service(web::to(refuse))
+    let refuse =
+        move || async move { Err::<HttpResponse, Problem>(problem::method_not_allowed(allowed)) };
+    web::resource(path).default_service(web::to(refuse))
 }
 
 async fn no_such_path() -> Result<HttpResponse, Problem> {

@@ -404,6 +404,15 @@ pub(super) fn unknown_path() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "unknown-path", title, detail)
 }
 
+/// A path that takes other methods. `allowed` is what the header `Allow` says: RFC 9110, section 15.5.6.
+pub(super) fn method_not_allowed(allowed: &'static str) -> Problem {
+    let (code, title) = ("method-not-allowed", "The method is not allowed here");
+    let detail = format!("expected {allowed}");
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    Problem::new(status, code, title, detail)
+        .with_header(header::ALLOW, HeaderValue::from_static(allowed))
+}
+
 /// Something that only the operator can mend; the cause goes to the log.
 pub(super) fn internal(cause: String) -> Problem {
     let status = StatusCode::INTERNAL_SERVER_ERROR;

@@ -1,5 +1,8 @@
 //! Spans of requests and downloads, for a collector. Where none is configured, none is made.
 
+use std::borrow::Cow;
+
+use actix_web::HttpRequest;
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::HeaderMap;
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
@@ -8,6 +11,7 @@ use tracing::Span;
 use tracing::field::Empty;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use super::downloads;
 use crate::link::Link;
 
 /// What marks spans that go to a collector.
@@ -15,17 +19,14 @@ pub const TRACE_TARGET: &str = "rowlink::trace";
 
 /// The span of a request, in the trace that its `traceparent` names. Its query is in no field.
 pub(super) fn of_request(request: &ServiceRequest) -> Span {
-    let route = || {
-        let pattern = request.match_pattern().unwrap_or_default();
-        Route::of(&pattern).0
-    };
+    let route = || route_of(request.request());
     let span = tracing::info_span!(
         target: TRACE_TARGET,
         "request",
         otel.name = format!("{} {}", request.method(), route()),
         otel.kind = "server",
         http.request.method = %request.method(),
-        http.route = route(),
+        http.route = %route(),
         http.response.status_code = Empty,
         request_id = Empty,
     );
@@ -37,24 +38,12 @@ pub(super) fn of_request(request: &ServiceRequest) -> Span {
     span
 }
 
-/// The path of a resource as the documents write it: `/v1/exports/{export}.{format}`.
-#[derive(Clone, Default)]
-pub(super) struct Route(pub(super) String);
-
-impl Route {
-    /// The router's pattern also says what stands at each place: `/v1/exports/{export:[^/.]*}`.
-    pub(super) fn of(pattern: &str) -> Route {
-        let mut route = String::with_capacity(pattern.len());
-        for (index, piece) in pattern.split('{').enumerate() {
-            let (name, rest) = piece.split_once('}').unwrap_or(("", piece));
-            if index > 0 {
-                let name = name.split(':').next().unwrap_or_default();
-                route.extend(["{", name, "}"]);
-            }
-            route.push_str(rest);
-        }
-        Route(route)
+/// The route of a request as the documents write it, or nothing where there is none: `/v1/exports/{export}.{format}`.
+pub(super) fn route_of(request: &HttpRequest) -> Cow<'static, str> {
+    if downloads::is_file(request.path()) {
+        return downloads::ROUTE.into();
     }
+    request.match_pattern().unwrap_or_default().into()
 }
 
 /// The span of a download, which outlives the answer's head.
