@@ -42,5 +42,6 @@ mod source_conformance;
 mod sqlite;
 mod statement_log;
 mod streaming;
+mod traces;
 mod vectors;
 mod xlsx;

@@ -1,12 +1,9 @@
 //! What operators rely on: limits, stopping, reloading, revoking, the log, metrics and TLS.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Command;
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rowlink::export::Limits;
@@ -18,7 +15,7 @@ use crate::harness::process::{FAR_FUTURE, PUBLIC_URL, Rowlink};
 use crate::harness::tls::{certificates, server_certificate};
 use crate::harness::{
     API_KEY, Call, SIGNING_KEY, TestServer, UNLIMITED, begin, begin_with, exports, is_whole, parts,
-    python, token, token_for, wait_for,
+    token, token_for, wait_for,
 };
 
 const OTHER_KEY: &str = "t2:ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
@@ -607,92 +604,6 @@ fn the_dashboard_asks_for_nothing_that_is_not_measured() {
     for name in asked {
         assert!(measured.contains(name), "{name} is not measured");
     }
-}
-
-#[test]
-fn traces_reach_a_collector_in_the_callers_trace_with_the_download_and_no_query() {
-    let collector = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", collector.local_addr().unwrap());
-    let (sender, received) = mpsc::channel();
-    thread::spawn(move || {
-        for stream in collector.incoming() {
-            sender.send(take_request(stream.unwrap())).unwrap();
-        }
-    });
-    let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_OTLP_ENDPOINT", &endpoint)]);
-    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let answer = Call::new("GET", rowlink.link(numbers(5000)))
-        .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))
-        .send();
-    // What was not sent before is sent when it stops.
-    rowlink.stop();
-    let folder = tempfile::tempdir().unwrap();
-    let mut paths = Vec::new();
-    while let Ok((head, body)) = received.recv_timeout(Duration::from_millis(500)) {
-        assert!(head.starts_with("POST /v1/traces HTTP/1.1"), "{head}");
-        let path = folder.path().join(paths.len().to_string());
-        fs::write(&path, body).unwrap();
-        paths.push(path);
-    }
-    let paths: Vec<&OsStr> = paths.iter().map(|path| path.as_os_str()).collect();
-    let spans: Vec<Value> = serde_json::from_str(&python("read_spans.py", &paths)).unwrap();
-    let of_trace: Vec<&Value> = spans.iter().filter(|span| span["trace"] == trace).collect();
-    let named = |name: &str| {
-        let found = of_trace.iter().find(|span| span["name"] == name);
-        found.unwrap_or_else(|| panic!("no {name} in {spans:?}"))
-    };
-    let request = named("GET /v1/exports/{export}.{format}");
-    assert_eq!(
-        (&request["parent"], &request["service"]),
-        (&json!("00f067aa0ba902b7"), &json!("rowlink"))
-    );
-    assert_eq!(request["attributes"]["http.response.status_code"], 200);
-    let id = answer.header("x-request-id");
-    assert_eq!(request["attributes"]["request_id"], id);
-    let download = named("download");
-    assert_eq!(download["parent"], request["span"]);
-    assert_eq!(
-        (
-            &download["attributes"]["rows"],
-            &download["attributes"]["outcome"]
-        ),
-        (&json!(5000), &json!("complete"))
-    );
-    assert!(
-        spans
-            .iter()
-            .any(|span| span["name"] == "POST /v1/links" && span["trace"] != trace)
-    );
-    let said = json!(spans).to_string();
-    assert!(
-        !said.contains("rl_") && !said.contains("signature"),
-        "{said}"
-    );
-}
-
-/// A request's head and body, answered with 200.
-fn take_request(mut stream: TcpStream) -> (String, Vec<u8>) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        assert!(reader.read_line(&mut head).unwrap() > 0);
-    }
-    let length = head.to_lowercase();
-    let length = length
-        .split("content-length: ")
-        .nth(1)
-        .unwrap()
-        .lines()
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    stream
-        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        .unwrap();
-    (head, body)
 }
 
 #[test]

@@ -1,0 +1,158 @@
+//! What a collector of traces is told, read by OpenTelemetry's own schema.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::process::Rowlink;
+use crate::harness::{Call, begin_with, exports, python, wait_for};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+
+/// Takes what is sent over OTLP.
+struct Collector {
+    endpoint: String,
+    received: Receiver<(String, Vec<u8>)>,
+}
+
+impl Collector {
+    fn start() -> Collector {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let (sender, received) = channel();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                sender.send(take_request(stream.unwrap())).unwrap();
+            }
+        });
+        Collector { endpoint, received }
+    }
+
+    /// The spans of a service. What it did not send before, it sends when it stops.
+    fn spans_of(self, rowlink: Rowlink) -> Vec<Value> {
+        rowlink.stop();
+        let folder = tempfile::tempdir().unwrap();
+        let mut paths = Vec::new();
+        while let Ok((head, body)) = self.received.recv_timeout(Duration::from_millis(500)) {
+            assert!(head.starts_with("POST /v1/traces HTTP/1.1"), "{head}");
+            let path = folder.path().join(paths.len().to_string());
+            fs::write(&path, body).unwrap();
+            paths.push(path);
+        }
+        let paths: Vec<&OsStr> = paths.iter().map(|path| path.as_os_str()).collect();
+        serde_json::from_str(&python("read_spans.py", &paths)).unwrap()
+    }
+}
+
+/// A request's head and body, answered with 200.
+fn take_request(mut stream: TcpStream) -> (String, Vec<u8>) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(reader.read_line(&mut head).unwrap() > 0);
+    }
+    let length = head.to_lowercase();
+    let length = length
+        .split("content-length: ")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    stream
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    (head, body)
+}
+
+fn traceparent() -> String {
+    format!("00-{TRACE}-{PARENT}-01")
+}
+
+/// The span of a name in the caller's trace.
+fn named<'s>(spans: &'s [Value], name: &str) -> &'s Value {
+    let mut of_trace = spans.iter().filter(|span| span["trace"] == TRACE);
+    let found = of_trace.find(|span| span["name"] == name);
+    found.unwrap_or_else(|| panic!("no {name} in {spans:?}"))
+}
+
+#[test]
+fn traces_reach_a_collector_in_the_callers_trace_with_the_download_and_no_query() {
+    let collector = Collector::start();
+    let variables = [("ROWLINK_OTLP_ENDPOINT", collector.endpoint.as_str())];
+    let rowlink = Rowlink::serve_with(&exports(), &variables);
+    let link = json!({"export": "numbers", "format": "csv", "filters": {"n": 5000}});
+    let answer = Call::new("GET", rowlink.link(link))
+        .header("traceparent", traceparent())
+        .send();
+    let spans = collector.spans_of(rowlink);
+    let request = named(&spans, "GET /v1/exports/{export}.{format}");
+    assert_eq!(
+        (&request["parent"], &request["service"]),
+        (&json!(PARENT), &json!("rowlink"))
+    );
+    let attributes = &request["attributes"];
+    assert_eq!(attributes["http.route"], "/v1/exports/{export}.{format}");
+    assert_eq!(attributes["http.response.status_code"], 200);
+    assert_eq!(attributes["request_id"], answer.header("x-request-id"));
+    let download = named(&spans, "download");
+    assert_eq!(download["parent"], request["span"]);
+    assert_eq!(
+        (
+            &download["attributes"]["rows"],
+            &download["attributes"]["outcome"]
+        ),
+        (&json!(5000), &json!("complete"))
+    );
+    assert!(
+        spans
+            .iter()
+            .any(|span| span["name"] == "POST /v1/links" && span["trace"] != TRACE)
+    );
+    let said = json!(spans).to_string();
+    assert!(
+        !said.contains("rl_") && !said.contains("signature"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_client_that_leaves_before_its_answer_is_in_the_trace_under_its_request_id() {
+    let collector = Collector::start();
+    let silent = "with recursive i(n) as (select 1 union all select n + 1 from i) \
+                  select count(*) as n from i where :user = 'alice'";
+    let variables = [("ROWLINK_OTLP_ENDPOINT", collector.endpoint.as_str())];
+    let rowlink = Rowlink::serve_with(&[("silent.sql", silent)], &variables);
+    let link = rowlink.link(json!({"export": "silent", "format": "csv"}));
+    let seen = |metric: &str| {
+        let url = format!("{}/metrics", rowlink.origin());
+        wait_for(metric, Duration::from_secs(10), || {
+            Call::new("GET", &url).send().text().contains(metric)
+        });
+    };
+    let client = begin_with(&link, &format!("traceparent: {}\r\n", traceparent()));
+    seen("rowlink_downloads_in_flight 1");
+    drop(client);
+    seen("outcome=\"client_gone\"} 1");
+    let spans = collector.spans_of(rowlink);
+    let request = named(&spans, "GET /v1/exports/{export}.{format}");
+    let attributes = &request["attributes"];
+    assert!(attributes["request_id"].is_string(), "{request}");
+    assert!(
+        attributes["http.response.status_code"].is_null(),
+        "{request}"
+    );
+    let outcome = &named(&spans, "download")["attributes"]["outcome"];
+    assert_eq!(outcome, "client_gone");
+}
