@@ -1,6 +1,7 @@
 //! CSV as RFC 4180 has it: CRLF, a header row, quotes only where they are needed.
 
 use indexmap::IndexMap;
+use memchr::memchr_iter;
 use uuid::Uuid;
 
 use super::Encoder;
@@ -71,28 +72,27 @@ impl CsvEncoder {
     #[inline]
     fn needs_quotes(&self, text: &str) -> bool {
         let text = text.as_bytes();
-        let Some(end) = text.last_chunk() else {
-            let special = |byte: &u8| b"\"\r\n".contains(byte) | (*byte == self.options.delimiter);
-            return text.iter().any(special);
-        };
-        // The last word overlaps the one before it, so that no byte is left over.
-        let (words, _) = text.as_chunks();
-        words.iter().any(|word| self.has_special(*word)) || self.has_special(*end)
+        // The last piece overlaps the one before it, so that no byte is left over.
+        if let Some(end) = text.last_chunk::<16>() {
+            let (pieces, _) = text.as_chunks::<16>();
+            pieces.iter().any(|piece| self.has_special(piece)) || self.has_special(end)
+        } else if let (Some(start), Some(end)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+            self.has_special(start) || self.has_special(end)
+        } else {
+            text.iter().any(|byte| self.is_special(*byte))
+        }
     }
 
-    /// Whether one of eight bytes makes quotes necessary. A byte is zero exactly where subtracting
-    /// one borrows from its clear top bit: Bit Twiddling Hacks, "Determine if a word has a zero
-    /// byte".
+    /// Whether one of so many bytes makes quotes necessary. Without a way out of the loop they are compared at once.
     #[inline]
-    fn has_special(&self, word: [u8; 8]) -> bool {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        let word = u64::from_ne_bytes(word);
-        let has = |byte: u8| {
-            let zero = word ^ (ONES * u64::from(byte));
-            zero.wrapping_sub(ONES) & !zero
-        };
-        let found = has(b'"') | has(b'\r') | has(b'\n') | has(self.options.delimiter);
-        found & (ONES << 7) != 0
+    fn has_special<const BYTES: usize>(&self, piece: &[u8; BYTES]) -> bool {
+        let found = |found, byte: &u8| found | self.is_special(*byte);
+        piece.iter().fold(false, found)
+    }
+
+    #[inline]
+    fn is_special(&self, byte: u8) -> bool {
+        (byte == b'"') | (byte == b'\r') | (byte == b'\n') | (byte == self.options.delimiter)
     }
 
     fn text(&self, text: &str, out: &mut Vec<u8>) {
@@ -191,11 +191,9 @@ fn quoted(text: &str, guarded: bool, out: &mut Vec<u8>) {
         out.push(b'\'');
     }
     let mut copied = 0;
-    for (index, byte) in text.bytes().enumerate() {
-        if byte == b'"' {
-            out.extend_from_slice(&text.as_bytes()[copied..=index]);
-            copied = index;
-        }
+    for index in memchr_iter(b'"', text.as_bytes()) {
+        out.extend_from_slice(&text.as_bytes()[copied..=index]);
+        copied = index;
     }
     out.extend_from_slice(&text.as_bytes()[copied..]);
     out.push(b'"');
@@ -360,10 +358,28 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_needs_quotes_is_found_at_every_place_of_texts_of_every_length() {
+        let options = [("header", "false"), ("formula_guard", "false")];
+        let encode = |text: &str| encode(&options, &["a"], &[&[Cell::Text(text)]]);
+        for length in 1..70 {
+            let plain = "x".repeat(length);
+            assert_eq!(encode(&plain), format!("{plain}\r\n"));
+            for place in 0..length {
+                for special in [",", "\r", "\n", "\""] {
+                    let mut text = plain.clone();
+                    text.replace_range(place..=place, special);
+                    let doubled = text.replace('"', "\"\"");
+                    assert_eq!(encode(&text), format!("\"{doubled}\"\r\n"));
+                }
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn another_reader_gets_every_text_back(
-            rows in prop::collection::vec(prop::collection::vec("[ -~\r\n\t\"é€😀]{0,12}", 3), 0..20),
+            rows in prop::collection::vec(prop::collection::vec("[ -~\r\n\t\"é€😀]{0,40}", 3), 0..20),
             delimiter in prop::sample::select(vec![",", ";", "\t", "|"]),
         ) {
             let cells: Vec<Vec<Cell>> =
