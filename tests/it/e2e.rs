@@ -1,5 +1,5 @@
-//! Three replicas over a real PostgreSQL, behind a real nginx and a real HAProxy, for as long as it takes to meet
-//! what is rare. `make e2e` runs it with the release binary, one test after the other, and prints what each saw.
+//! Three replicas over a real PostgreSQL, behind a real nginx, HAProxy and Envoy, for as long as it takes to meet what
+//! is rare. `make e2e` runs it with the release binary, one test after the other, and prints what each saw.
 
 use std::fmt::Write as _;
 use std::io::Read as _;

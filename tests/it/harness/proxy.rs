@@ -1,8 +1,9 @@
 //! Real proxies in front of replicas, with the configurations that are shipped.
 
 use std::fmt;
+use std::fs::{self, File};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -12,9 +13,12 @@ use tempfile::TempDir;
 
 use super::command::{free_port, give_away, unprivileged};
 use super::process::{FAR_FUTURE, PUBLIC_URL, interrupt};
-use super::{token_for, wait_for};
+use super::{token_for, tool, wait_for};
 
-/// nginx or HAProxy in front of replicas, running.
+/// Where the shipped file of nginx has its log; Envoy's goes there from its standard output.
+const LOG: &str = "rowlink.log";
+
+/// nginx, HAProxy or Envoy in front of replicas, running.
 pub struct Proxy {
     pub name: &'static str,
     pub protocol: Protocol,
@@ -41,7 +45,7 @@ pub struct Download {
 impl Download {
     /// What there is of it.
     pub fn sha256(&self) -> String {
-        let content = std::fs::read(self.folder.path().join("file.csv"));
+        let content = fs::read(self.folder.path().join("file.csv"));
         hex::encode(Sha256::digest(content.unwrap_or_default()))
     }
 
@@ -81,7 +85,7 @@ impl Proxy {
                  {shipped}
              }}"
         );
-        Proxy::start("nginx", protocol, "-c", &config)
+        Proxy::start("nginx", protocol, &["-c"], &config)
     }
 
     /// HAProxy as `deploy/haproxy/haproxy.cfg` has it, with these replicas.
@@ -93,36 +97,66 @@ impl Proxy {
         let config = at_replicas(&shipped("haproxy/haproxy.cfg"), replicas)
             .replace("bind :8080", bind)
             .replace("maxconn 4000", "maxconn 400");
-        Proxy::start("haproxy", protocol, "-f", &config)
+        Proxy::start("haproxy", protocol, &["-f"], &config)
+    }
+
+    /// Envoy as `deploy/envoy/envoy.yaml` has it, with these replicas. It hears which protocol a client speaks.
+    pub fn envoy(replicas: &[u16], protocol: Protocol) -> Proxy {
+        let endpoint =
+            "- endpoint: { address: { socket_address: { address: rowlink, port_value: 8080 } } }";
+        let listener = "address: 0.0.0.0, port_value: 8080";
+        let shipped = shipped("envoy/envoy.yaml");
+        assert!(shipped.contains(endpoint) && shipped.contains(listener));
+        let at = |port: &u16| {
+            endpoint
+                .replace("rowlink", "127.0.0.1")
+                .replace("8080", &port.to_string())
+        };
+        let endpoints: Vec<String> = replicas.iter().map(at).collect();
+        let config = shipped
+            .replace(endpoint, &endpoints.join("\n              "))
+            .replace(listener, "address: 127.0.0.1, port_value: PORT");
+        // Several run at once here, and what it logs is read soon.
+        let arguments =
+            "--log-level warning --disable-hot-restart --file-flush-interval-msec 100 -c";
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        Proxy::start("envoy", protocol, &arguments, &config)
     }
 
     /// Each of them, with each protocol.
-    pub fn all(replicas: &[u16]) -> [Proxy; 4] {
-        [
-            Proxy::nginx(replicas, Protocol::Http1),
-            Proxy::haproxy(replicas, Protocol::Http1),
-            Proxy::nginx(replicas, Protocol::Http2),
-            Proxy::haproxy(replicas, Protocol::Http2),
-        ]
+    pub fn all(replicas: &[u16]) -> Vec<Proxy> {
+        let protocols = [Protocol::Http1, Protocol::Http2];
+        let proxies = protocols.map(|protocol| {
+            [
+                Proxy::nginx(replicas, protocol),
+                Proxy::haproxy(replicas, protocol),
+                Proxy::envoy(replicas, protocol),
+            ]
+        });
+        proxies.into_iter().flatten().collect()
     }
 
-    fn start(name: &'static str, protocol: Protocol, flag: &str, config: &str) -> Proxy {
+    /// `arguments` are followed by the name of its configuration file.
+    fn start(name: &'static str, protocol: Protocol, arguments: &[&str], config: &str) -> Proxy {
         let folder = tempfile::tempdir().unwrap();
         give_away(folder.path());
         let port = free_port();
         let config = config.replace("FOLDER", folder.path().to_str().unwrap());
-        let file = folder.path().join("config");
-        std::fs::write(&file, config.replace("PORT", &port.to_string())).unwrap();
+        let file = folder.path().join("config.yaml");
+        fs::write(&file, config.replace("PORT", &port.to_string())).unwrap();
         give_away(&file);
-        let child = unprivileged(&Path::new("/usr/sbin").join(name))
-            .arg(flag)
+        let log = folder.path().join(LOG);
+        let output = File::create(&log).unwrap();
+        give_away(&log);
+        let child = unprivileged(&program(name, folder.path()))
+            .args(arguments)
             .arg(&file)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(folder.path().join("said")).unwrap())
+            .stdout(output)
+            .stderr(File::create(folder.path().join("said")).unwrap())
             .spawn()
             .unwrap();
-        let proxy = Proxy {
+        let mut proxy = Proxy {
             name,
             protocol,
             child,
@@ -130,6 +164,8 @@ impl Proxy {
             folder,
         };
         wait_for("the proxy", Duration::from_secs(10), || {
+            let said = || fs::read_to_string(proxy.folder.path().join("said")).unwrap();
+            assert!(proxy.child.try_wait().unwrap().is_none(), "{}", said());
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
         proxy
@@ -183,9 +219,9 @@ impl Proxy {
         }
     }
 
-    /// What nginx logged of requests.
+    /// What nginx or Envoy logged of requests.
     pub fn access_log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("rowlink.log")).unwrap()
+        fs::read_to_string(self.folder.path().join(LOG)).unwrap()
     }
 }
 
@@ -196,11 +232,21 @@ impl Drop for Proxy {
     }
 }
 
+/// A proxy's program, at a place where an unprivileged user may go.
+fn program(name: &str, folder: &Path) -> PathBuf {
+    if name != "envoy" {
+        return Path::new("/usr/sbin").join(name);
+    }
+    let copy = folder.join(name);
+    fs::copy(tool(name), &copy).unwrap();
+    copy
+}
+
 fn shipped(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("deploy")
         .join(name);
-    std::fs::read_to_string(path).unwrap()
+    fs::read_to_string(path).unwrap()
 }
 
 fn at_replicas(config: &str, replicas: &[u16]) -> String {
