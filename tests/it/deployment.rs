@@ -1,19 +1,29 @@
 //! What is shipped to deploy Rowlink with.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
+
+use serde_json::{Value, json};
 
 use crate::harness::command::run;
-use crate::harness::tool;
+use crate::harness::postgres::Cluster;
+use crate::harness::process::Rowlink;
+use crate::harness::{Call, python, tool};
+
+fn deploy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
+}
 
 #[test]
 fn the_manifests_render_and_follow_the_schemas_of_kubernetes() {
-    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/k8s/overlays");
+    let overlays = deploy().join("k8s/overlays");
     let folder = tempfile::tempdir().unwrap();
     for (overlay, kinds) in [("production", 6), ("development", 5)] {
         let rendered = run(Command::new("kubectl")
             .arg("kustomize")
-            .arg(deploy.join(overlay)));
+            .arg(overlays.join(overlay)));
         let file = folder.path().join("manifests.yaml");
         std::fs::write(&file, &rendered.stdout).unwrap();
         let report = run(Command::new(tool("venv").join("bin/kubernetes-validate"))
@@ -22,4 +32,95 @@ fn the_manifests_render_and_follow_the_schemas_of_kubernetes() {
         let said = String::from_utf8([report.stdout, report.stderr].concat()).unwrap();
         assert_eq!(said.matches(" passed ").count(), kinds, "{said}");
     }
+}
+
+#[test]
+fn the_image_is_made_by_rules_and_has_what_compose_mounts() {
+    let dockerfile = deploy().join("docker/Dockerfile");
+    run(Command::new(tool("venv").join("bin/hadolint")).arg(&dockerfile));
+    let image = fs::read_to_string(dockerfile).unwrap();
+    assert!(image.contains("ROWLINK_EXPORTS_DIR=/etc/rowlink/exports\n"));
+    let replica = &services(&deploy().join("docker"))["rowlink-1"];
+    let exports = replica["volumes"][0].as_str().unwrap();
+    assert!(
+        exports.ends_with("/docker/exports:/etc/rowlink/exports:ro"),
+        "{exports}"
+    );
+}
+
+/// The services of the `compose.yaml` in a folder, as Docker's own program reads it.
+fn services(folder: &Path) -> Value {
+    let mut compose = Command::new("docker-compose");
+    let config = run(compose.arg("config").current_dir(folder));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), config.stdout).unwrap();
+    let config: Value =
+        serde_json::from_str(&python("read_yaml.py", &[file.path().as_os_str()])).unwrap();
+    config["services"].clone()
+}
+
+/// Runs the shipped script; returns the token that it shows.
+fn make_secrets(folder: &Path) -> String {
+    let script = folder.join("secrets.sh");
+    fs::copy(deploy().join("docker/secrets.sh"), &script).unwrap();
+    let rowlink = Path::new(env!("CARGO_BIN_EXE_rowlink")).parent().unwrap();
+    let path = format!("{}:{}", rowlink.display(), env::var("PATH").unwrap());
+    let made = run(Command::new(script).env("PATH", path));
+    let said = String::from_utf8([made.stdout, made.stderr].concat()).unwrap();
+    let token = said
+        .split_whitespace()
+        .find(|word| word.starts_with("rlk_"));
+    token.unwrap().to_owned()
+}
+
+/// There are no containers here: their processes run as they are.
+#[test]
+fn what_compose_starts_serves_its_table_with_the_secrets_that_are_made_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let token = make_secrets(folder.path());
+    let cluster = Cluster::shared();
+    cluster.database("shop", &fs::read_to_string(path("shop.sql")).unwrap());
+    let url = fs::read_to_string(path("secrets/database-url")).unwrap();
+    let here = format!("@127.0.0.1:{}/", cluster.port());
+    fs::write(
+        path("secrets/database-url"),
+        url.replace("@postgres/", &here),
+    )
+    .unwrap();
+
+    let services = services(&deploy().join("docker"));
+    let replica = &services["rowlink-1"];
+    for name in ["rowlink-2", "rowlink-3"] {
+        assert_eq!(&services[name], replica, "nginx takes them for alike");
+    }
+    let given = replica["environment"].as_object().unwrap();
+    let mut variables: BTreeMap<&str, String> = BTreeMap::new();
+    for (name, value) in given {
+        let value = value.as_str().unwrap();
+        variables.insert(name, value.replace("/run/secrets", &path("secrets")));
+    }
+    variables.insert("ROWLINK_EXPORTS_DIR", path("exports"));
+    // The tests' own.
+    variables.insert("ROWLINK_DATABASE_URL", String::new());
+    variables.insert("ROWLINK_SIGNING_KEYS", String::new());
+    let variables: Vec<(&str, &str)> = variables
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let rowlink = Rowlink::serve_with(&[], &variables);
+
+    let filters = json!({"from": "2026-12-01", "status": ["paid"]});
+    let request = json!({"export": "orders", "format": "csv", "filters": filters});
+    let call = Call::new("POST", format!("{}/v1/links", rowlink.origin())).bearer(&token);
+    let issued = call.json(&request).send().json();
+    let link = issued["url"]
+        .as_str()
+        .unwrap()
+        .replace("http://localhost:8080", rowlink.origin());
+    let rows = Call::new("GET", link).send().rows();
+    let sql = "select count(*) from orders where status = 'paid' and created_at >= '2026-12-01'";
+    let expected: usize = cluster.psql("shop", sql).trim().parse().unwrap();
+    assert!(expected > 1000);
+    assert_eq!(rows.len(), expected + 1, "and a header");
 }

@@ -1,0 +1,9 @@
+"""What a YAML file says, as JSON."""
+
+import json
+import sys
+
+import yaml
+
+with open(sys.argv[1], encoding="utf-8") as file:
+    print(json.dumps(yaml.safe_load(file), default=str))
