@@ -272,6 +272,7 @@ fn a_rolling_restart_fails_no_issue_and_no_download() {
     for proxy in [
         Proxy::nginx(&replicas.ports, Protocol::Http2),
         Proxy::haproxy(&replicas.ports, Protocol::Http1),
+        Proxy::envoy(&replicas.ports, Protocol::Http1),
     ] {
         rolling_restart(&mut replicas, &proxy, 20_000);
     }
