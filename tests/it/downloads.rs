@@ -338,6 +338,8 @@ fn the_path_is_taken_as_it_was_sent() {
         let answer = Call::new("GET", url.replace("/v1/exports", path)).send();
         assert_eq!(answer.status, 404, "{path}");
     }
+    let both = url.replace("/v1/exports/orders.csv", "/v%31/exports/orders%2Ecsv");
+    assert_eq!(Call::new("GET", both).send().status, 404);
     let other = Call::new("GET", url.replace("orders.csv", "echo.csv")).send();
     assert_eq!(other.problem(), (403, "bad-signature".into()));
 }

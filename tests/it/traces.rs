@@ -35,9 +35,9 @@ impl Collector {
         Collector { endpoint, received }
     }
 
-    /// The spans of a service. What it did not send before, it sends when it stops.
-    fn spans_of(self, rowlink: Rowlink) -> Vec<Value> {
-        rowlink.stop();
+    /// The spans of a service, and its log. What it did not send before, it sends when it stops.
+    fn spans_of(self, rowlink: Rowlink) -> (Vec<Value>, String) {
+        let log = rowlink.stop();
         let folder = tempfile::tempdir().unwrap();
         let mut paths = Vec::new();
         while let Ok((head, body)) = self.received.recv_timeout(Duration::from_millis(500)) {
@@ -47,7 +47,8 @@ impl Collector {
             paths.push(path);
         }
         let paths: Vec<&OsStr> = paths.iter().map(|path| path.as_os_str()).collect();
-        serde_json::from_str(&python("read_spans.py", &paths)).unwrap()
+        let spans = serde_json::from_str(&python("read_spans.py", &paths)).unwrap();
+        (spans, log)
     }
 }
 
@@ -96,7 +97,13 @@ fn traces_reach_a_collector_in_the_callers_trace_with_the_download_and_no_query(
     let answer = Call::new("GET", rowlink.link(link))
         .header("traceparent", traceparent())
         .send();
-    let spans = collector.spans_of(rowlink);
+    for path in ["/v1/exports", "/v1/exports/numbers"] {
+        let call = Call::new("GET", format!("{}{path}", rowlink.origin()));
+        call.header("traceparent", traceparent()).send();
+    }
+    let (spans, _) = collector.spans_of(rowlink);
+    named(&spans, "GET /v1/exports");
+    named(&spans, "GET /v1/exports/{export}");
     let request = named(&spans, "GET /v1/exports/{export}.{format}");
     assert_eq!(
         (&request["parent"], &request["service"]),
@@ -145,10 +152,11 @@ fn a_client_that_leaves_before_its_answer_is_in_the_trace_under_its_request_id()
     seen("rowlink_downloads_in_flight 1");
     drop(client);
     seen("outcome=\"client_gone\"} 1");
-    let spans = collector.spans_of(rowlink);
+    let (spans, log) = collector.spans_of(rowlink);
     let request = named(&spans, "GET /v1/exports/{export}.{format}");
     let attributes = &request["attributes"];
-    assert!(attributes["request_id"].is_string(), "{request}");
+    let id = attributes["request_id"].as_str().unwrap();
+    assert!(log.contains(id), "{id} is not in {log}");
     assert!(
         attributes["http.response.status_code"].is_null(),
         "{request}"

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use super::command::{free_port, give_away, unprivileged};
+use super::command::{free_port, give_away, run, unprivileged};
 use super::process::{FAR_FUTURE, PUBLIC_URL, interrupt};
 use super::{token_for, tool, wait_for};
 
@@ -238,7 +238,8 @@ fn program(name: &str, folder: &Path) -> PathBuf {
         return Path::new("/usr/sbin").join(name);
     }
     let copy = folder.join(name);
-    fs::copy(tool(name), &copy).unwrap();
+    // By a process that does not fork, or another test's child may hold it open while it is started.
+    run(Command::new("cp").arg(tool(name)).arg(&copy));
     copy
 }
 
