@@ -113,10 +113,10 @@ impl XlsxOptions {
     ///
     /// # Errors
     /// The name is unknown, or the value does not fit it.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionFault> {
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
         match name {
             "compact" => self.compact = parse_bool(value)?,
-            _ => return Err(OptionFault::Unknown(&Self::NAMES)),
+            _ => return Err(OptionError::Unknown(&Self::NAMES)),
         }
         Ok(())
     }
@@ -147,12 +147,12 @@ impl NdjsonOptions {
     ///
     /// # Errors
     /// The name is unknown, or the value does not fit it.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionFault> {
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
         match (name, value) {
             ("large_numbers", "number") => self.large_numbers = LargeNumbers::Number,
             ("large_numbers", "string") => self.large_numbers = LargeNumbers::String,
-            ("large_numbers", _) => return Err(OptionFault::Expected("`number` or `string`")),
-            _ => return Err(OptionFault::Unknown(&Self::NAMES)),
+            ("large_numbers", _) => return Err(OptionError::Expected("`number` or `string`")),
+            _ => return Err(OptionError::Unknown(&Self::NAMES)),
         }
         Ok(())
     }
@@ -160,7 +160,7 @@ impl NdjsonOptions {
 
 /// Why an option was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OptionFault {
+pub enum OptionError {
     /// There is no option of that name, but these.
     #[error("unknown option; the options are {}", .0.join(", "))]
     Unknown(&'static [&'static str]),
@@ -184,7 +184,7 @@ impl CsvOptions {
     ///
     /// # Errors
     /// The name is unknown, or the value does not fit it.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionFault> {
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
         match name {
             "delimiter" => self.delimiter = parse_delimiter(value)?,
             "bom" => self.bom = parse_bool(value)?,
@@ -192,7 +192,7 @@ impl CsvOptions {
             "null" => self.null = parse_null(value)?,
             "decimal_comma" => self.decimal_comma = parse_bool(value)?,
             "formula_guard" => self.formula_guard = parse_bool(value)?,
-            _ => return Err(OptionFault::Unknown(&Self::NAMES)),
+            _ => return Err(OptionError::Unknown(&Self::NAMES)),
         }
         Ok(())
     }
@@ -211,28 +211,28 @@ impl CsvOptions {
 ///
 /// # Errors
 /// It is neither.
-pub fn parse_bool(value: &str) -> Result<bool, OptionFault> {
+pub fn parse_bool(value: &str) -> Result<bool, OptionError> {
     match value {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err(OptionFault::Expected("true or false")),
+        _ => Err(OptionError::Expected("true or false")),
     }
 }
 
-fn parse_delimiter(value: &str) -> Result<u8, OptionFault> {
+fn parse_delimiter(value: &str) -> Result<u8, OptionError> {
     match value.as_bytes() {
         [delimiter @ (b',' | b';' | b'|' | b'\t')] => Ok(*delimiter),
-        _ => Err(OptionFault::Expected("one of \",\", \";\", \"|\" or a tab")),
+        _ => Err(OptionError::Expected("one of \",\", \";\", \"|\" or a tab")),
     }
 }
 
 /// The marker is written bare, so it must never need quotes, whatever the delimiter.
-fn parse_null(value: &str) -> Result<String, OptionFault> {
+fn parse_null(value: &str) -> Result<String, OptionError> {
     let plain = |byte: u8| byte.is_ascii_graphic() && !b",;|\"'=+@".contains(&byte);
     if value.len() <= 16 && value.bytes().all(plain) {
         Ok(value.to_owned())
     } else {
-        Err(OptionFault::Expected(
+        Err(OptionError::Expected(
             "at most 16 visible ASCII characters, none of , ; | \" ' = + @",
         ))
     }

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Imports point one way: [`row`], [`format`](mod@format), [`end_line`], [`moment`],
-//! [`toml_file`] ← [`link`] ← [`catalog`] ← [`source`], [`encode`] ←
+//! [`toml_errors`] ← [`link`] ← [`catalog`] ← [`source`], [`encode`] ←
 //! [`auth`], [`export`] ← [`http`] ← [`config`], [`demo`] ← [`cli`]. The time is an argument; only
 //! the edge reads the clock.
 
@@ -24,13 +24,13 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod encode;
-pub mod end_line;
-pub mod export;
 pub mod format;
 pub mod http;
+mod http_client;
+pub mod integrity_line;
 pub mod link;
-pub mod moment;
-mod outbound;
 pub mod row;
+pub mod service;
 pub mod source;
-pub mod toml_file;
+pub mod toml_errors;
+pub mod unix_time;

@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 
 use futures_executor::block_on;
 use libfuzzer_sys::fuzz_target;
-use rowlink::auth::{Door, JwtKey, JwtRules, JwtVerifier};
+use rowlink::auth::{Authenticator, JwtKey, JwtRules, JwtVerifier};
 
-static DOOR: LazyLock<Door> = LazyLock::new(|| {
+static DOOR: LazyLock<Authenticator> = LazyLock::new(|| {
     let issuer = |name: &str| {
         let rules = JwtRules {
             issuer: Some(name.to_owned()),
@@ -16,9 +16,9 @@ static DOOR: LazyLock<Door> = LazyLock::new(|| {
         let secret = b"a secret that the fuzzer does not know".to_vec();
         JwtVerifier::new(JwtKey::Secret(secret.into()), rules).expect("an issuer")
     };
-    Door::new(vec![issuer("https://a"), issuer("https://b")], None)
+    Authenticator::new(vec![issuer("https://a"), issuer("https://b")], None)
 });
 
 fuzz_target!(|token: &str| {
-    assert!(block_on(DOOR.admit(token, 0)).is_err());
+    assert!(block_on(DOOR.authenticate(token, 0)).is_err());
 });

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::Caller;
 use crate::link::{UserId, check_text};
-use crate::toml_file::{self, LineFault};
+use crate::toml_errors::{self, LineError};
 
 /// The keys of an API key file.
 pub struct ApiKeys {
@@ -51,26 +51,26 @@ impl ApiKeys {
     ///
     /// # Errors
     /// Every fault at once. No key at all is a fault.
-    pub fn parse(text: &str) -> Result<ApiKeys, Vec<LineFault>> {
-        let file: File = toml_file::read(text)?;
-        let (mut keys, mut faults) = (Vec::new(), Vec::new());
+    pub fn parse(text: &str) -> Result<ApiKeys, Vec<LineError>> {
+        let file: File = toml_errors::read(text)?;
+        let (mut keys, mut errors) = (Vec::new(), Vec::new());
         for (name, entry) in file.keys {
             let key = entry.into_key(name.get_ref());
-            match key.and_then(|key| unlike_others(key, &keys)) {
+            match key.and_then(|key| ensure_unique(key, &keys)) {
                 Ok(key) => keys.push(key),
                 Err(message) => {
                     let message = format!("key `{}`: {message}", name.get_ref());
-                    faults.push(LineFault::at(text, name.span().start, message));
+                    errors.push(LineError::at(text, name.span().start, message));
                 }
             }
         }
-        if keys.is_empty() && faults.is_empty() {
-            faults.push(LineFault::at(text, 0, "no [keys.NAME]"));
+        if keys.is_empty() && errors.is_empty() {
+            errors.push(LineError::at(text, 0, "no [keys.NAME]"));
         }
-        if faults.is_empty() {
+        if errors.is_empty() {
             Ok(ApiKeys { keys })
         } else {
-            Err(faults)
+            Err(errors)
         }
     }
 
@@ -93,12 +93,12 @@ impl Entry {
         hex::decode_to_slice(&self.sha256, &mut sha256)
             .map_err(|_| "`sha256` is not 64 hex digits")?;
         let user = self.user.map(UserId::parse).transpose();
-        let user = user.map_err(|fault| format!("`user`: {fault}"))?;
+        let user = user.map_err(|error| format!("`user`: {error}"))?;
         if user.is_none() && !self.act_for_others {
             return Err("needs a `user`, or `act_for_others = true`".into());
         }
         for (claim, value) in &self.claims {
-            check_text(value).map_err(|fault| format!("claim `{claim}`: {fault}"))?;
+            check_text(value).map_err(|error| format!("claim `{claim}`: {error}"))?;
         }
         let caller = Caller {
             credential: name.to_owned(),
@@ -113,7 +113,7 @@ impl Entry {
 }
 
 /// One token is one key: of two entries the wrong one would say what its holder may do.
-fn unlike_others(key: ApiKey, others: &[ApiKey]) -> Result<ApiKey, String> {
+fn ensure_unique(key: ApiKey, others: &[ApiKey]) -> Result<ApiKey, String> {
     match others.iter().find(|other| other.sha256 == key.sha256) {
         None => Ok(key),
         Some(other) => Err(format!("is the same as `{}`", other.caller.credential)),
@@ -172,8 +172,8 @@ mod tests {
     #[test]
     fn faults_are_found_all_at_once_with_their_lines() {
         let lines = |text: &str| -> Vec<usize> {
-            let faults = ApiKeys::parse(text).err().expect("refused");
-            faults.iter().map(|fault| fault.line).collect()
+            let errors = ApiKeys::parse(text).err().expect("refused");
+            errors.iter().map(|error| error.line).collect()
         };
         let hash = "0".repeat(64);
         assert_eq!(lines(""), [1]);

@@ -19,7 +19,7 @@ use url::{Host, Url};
 
 use super::AuthError;
 use super::jwt::RSA_BYTES_MIN;
-use crate::outbound::agent;
+use crate::http_client::agent;
 
 /// Between two requests to the provider at least this passes, whatever comes of them.
 const COOL_DOWN: Duration = Duration::from_secs(30);

@@ -72,7 +72,7 @@ impl Default for JwtRules {
 
 /// Why an issuer cannot be configured like this.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum JwtFault {
+pub enum JwtError {
     /// The algorithms do not fit the key, or each other.
     #[error("{0}")]
     Algorithms(String),
@@ -98,14 +98,14 @@ impl JwtVerifier {
     ///
     /// # Errors
     /// Key and rules do not fit.
-    pub fn new(key: JwtKey, rules: JwtRules) -> Result<JwtVerifier, JwtFault> {
-        let algorithms = algorithms(&key, &rules.algorithms).map_err(JwtFault::Algorithms)?;
+    pub fn new(key: JwtKey, rules: JwtRules) -> Result<JwtVerifier, JwtError> {
+        let algorithms = algorithms(&key, &rules.algorithms).map_err(JwtError::Algorithms)?;
         let keys = match key {
             JwtKey::Secret(secret) => secret_key(&secret).map(Keys::One),
             JwtKey::PublicPem(pem) => public_key(&pem, &algorithms).map(Keys::One),
             JwtKey::KeySetUrl(url) => KeySet::at(url).map(Keys::Published),
         };
-        let keys = keys.map_err(JwtFault::Key)?;
+        let keys = keys.map_err(JwtError::Key)?;
         let mut validation = Validation::new(algorithms[0]);
         validation.algorithms = algorithms;
         // Times are checked here, against the caller's clock and not the library's.

@@ -14,7 +14,7 @@ use arc_swap::ArcSwapOption;
 use crate::link::UserId;
 
 pub use api_key::{ApiKeys, NewApiKey};
-pub use jwt::{JWT_SECRET_BYTES_MIN, JwtFault, JwtKey, JwtRules, JwtVerifier};
+pub use jwt::{JWT_SECRET_BYTES_MIN, JwtError, JwtKey, JwtRules, JwtVerifier};
 
 /// A caller whose credential was verified.
 #[derive(Debug, Clone)]
@@ -48,16 +48,16 @@ pub enum AuthError {
 }
 
 /// Everything that lets callers in.
-pub struct Door {
+pub struct Authenticator {
     issuers: Vec<JwtVerifier>,
     api_keys: ArcSwapOption<ApiKeys>,
 }
 
-impl Door {
+impl Authenticator {
     /// Lets in who has a token of an issuer, or an API key. Where there are several issuers, each
     /// has an `iss` of its own.
-    pub fn new(issuers: Vec<JwtVerifier>, api_keys: Option<ApiKeys>) -> Door {
-        Door {
+    pub fn new(issuers: Vec<JwtVerifier>, api_keys: Option<ApiKeys>) -> Authenticator {
+        Authenticator {
             issuers,
             api_keys: ArcSwapOption::new(api_keys.map(Arc::new)),
         }
@@ -84,7 +84,7 @@ impl Door {
     ///
     /// # Errors
     /// Nobody does.
-    pub async fn admit(&self, token: &str, now: u64) -> Result<Caller, AuthError> {
+    pub async fn authenticate(&self, token: &str, now: u64) -> Result<Caller, AuthError> {
         let keys = self.api_keys.load();
         if let Some(caller) = keys.as_ref().and_then(|keys| keys.find(token)) {
             return Ok(caller);

@@ -5,10 +5,11 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::filter::FilterSettings;
-use super::{DEFAULT_DATABASE, Dialects, Export, Fault, Filter, SqlDialect, Statement, Variable};
-use crate::format::{self, CsvOptions, Format, NdjsonOptions, OptionFault, XlsxOptions};
+use super::{DEFAULT_DATABASE, Dialects, Export, Filter, SqlDialect, Statement, Variable};
+use crate::format::{self, CsvOptions, Format, NdjsonOptions, OptionError, XlsxOptions};
 use crate::link::is_claim_name;
 use crate::row::TimeZone;
+use crate::toml_errors::LineError;
 
 const OPEN: &str = "/*---";
 const CLOSE: &str = "---*/";
@@ -55,24 +56,24 @@ struct ColumnSettings {
 ///
 /// # Errors
 /// Every fault of the file.
-pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Export, Vec<Fault>> {
+pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Export, Vec<LineError>> {
     // Editors on Windows put a byte order mark there, which no database takes for a space.
     let text = text.trim_start_matches('\u{feff}');
-    let (settings_text, first_line) = split_settings(text).map_err(|fault| vec![fault])?;
+    let (settings_text, first_line) = split_settings(text).map_err(|error| vec![error])?;
     let line_at = |offset: usize| first_line + settings_text[..offset].matches('\n').count();
     let settings: Settings = toml::from_str(settings_text).map_err(|error| {
         let line = error.span().map_or(first_line, |span| line_at(span.start));
-        vec![Fault::at(line, error.message())]
+        vec![LineError::new(line, error.message())]
     })?;
 
-    let mut faults = Vec::new();
+    let mut errors = Vec::new();
     let mut declared = Vec::new();
     let mut filters = Vec::new();
     for (name, declaration) in settings.filters {
         let line = line_at(name.span().start);
         match Filter::declare(name.get_ref(), declaration) {
             Ok(filter) => filters.push(filter),
-            Err(texts) => faults.extend(texts.into_iter().map(|text| Fault::at(line, text))),
+            Err(texts) => errors.extend(texts.into_iter().map(|text| LineError::new(line, text))),
         }
         declared.push((line, name.into_inner()));
     }
@@ -86,11 +87,11 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         }),
     ];
     let in_options = in_options.into_iter().flatten();
-    faults.extend(in_options.map(|(offset, message)| Fault::at(line_at(offset), message)));
+    errors.extend(in_options.map(|(offset, message)| LineError::new(line_at(offset), message)));
     let formats = match &settings.formats {
         None => Format::DEFAULT.to_vec(),
         Some(listed) => read_formats(listed).unwrap_or_else(|(offset, message)| {
-            faults.push(Fault::at(line_at(offset), message));
+            errors.push(LineError::new(line_at(offset), message));
             Vec::new()
         }),
     };
@@ -100,7 +101,7 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
             Ok(known) => time_zone = known,
             Err(unknown) => {
                 let message = format!("`timezone`: {unknown}");
-                faults.push(Fault::at(line_at(name.span().start), message));
+                errors.push(LineError::new(line_at(name.span().start), message));
             }
         }
     }
@@ -110,7 +111,7 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
             let line = line_at(format.span().start);
             if !is_number_format(format.get_ref()) {
                 let message = format!("`number_format` of `{name}`: {NUMBER_FORMAT}");
-                faults.push(Fault::at(line, message));
+                errors.push(LineError::new(line, message));
             }
             number_formats.insert(name.clone(), format.into_inner());
         }
@@ -121,7 +122,7 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
     for claim in &settings.claims {
         if !is_claim_name(claim.get_ref()) {
             let message = format!("`{}`: {CLAIM_NAME}", claim.get_ref());
-            faults.push(Fault::at(line_at(claim.span().start), message));
+            errors.push(LineError::new(line_at(claim.span().start), message));
         }
     }
     let (database, line) = match settings.database {
@@ -132,18 +133,18 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         let known: Vec<&str> = dialects.keys().map(String::as_str).collect();
         let known = known.join(", ");
         let message = format!("no database `{database}`; the databases are {known}");
-        faults.push(Fault::at(line, message));
-        return Err(faults);
+        errors.push(LineError::new(line, message));
+        return Err(errors);
     };
     if *dialect != SqlDialect::Postgres && (settings.role.is_some() || settings.row_security) {
         let message = "`role` and `row_security` are for PostgreSQL";
-        faults.push(Fault::at(first_line, message));
+        errors.push(LineError::new(first_line, message));
     }
     let statement = match Statement::parse(text, *dialect) {
         Ok(statement) => statement,
-        Err(fault) => {
-            faults.push(fault);
-            return Err(faults);
+        Err(error) => {
+            errors.push(error);
+            return Err(errors);
         }
     };
     if *dialect != SqlDialect::Postgres {
@@ -154,16 +155,16 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         });
         for claim in unused {
             let message = format!("the SQL has no `:claim.{}`", claim.get_ref());
-            faults.push(Fault::at(line_at(claim.span().start), message));
+            errors.push(LineError::new(line_at(claim.span().start), message));
         }
     }
     let scope = Scope {
         unscoped: settings.unscoped,
         row_security: settings.row_security,
     };
-    check_variables(&statement, &declared, scope, &mut faults);
-    if !faults.is_empty() {
-        return Err(faults);
+    check_variables(&statement, &declared, scope, &mut errors);
+    if !errors.is_empty() {
+        return Err(errors);
     }
     Ok(Export {
         name: name.to_owned(),
@@ -192,12 +193,12 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
 fn read_formats(listed: &Spanned<Vec<Spanned<String>>>) -> Result<Vec<Format>, (usize, String)> {
     let mut formats = Vec::new();
     for name in listed.get_ref() {
-        let fault = |what: String| (name.span().start, format!("`formats`: {what}"));
+        let error = |what: String| (name.span().start, format!("`formats`: {what}"));
         let format = name.get_ref().parse();
-        let unknown = |_| fault(format!("expected some of {}", format::names(&Format::ALL)));
+        let unknown = |_| error(format!("expected some of {}", format::names(&Format::ALL)));
         let format = format.map_err(unknown)?;
         if formats.contains(&format) {
-            return Err(fault(format!("`{format}` stands twice")));
+            return Err(error(format!("`{format}` stands twice")));
         }
         formats.push(format);
     }
@@ -212,21 +213,21 @@ fn read_formats(listed: &Spanned<Vec<Spanned<String>>>) -> Result<Vec<Format>, (
 fn set_options(
     table: &str,
     options: &IndexMap<Spanned<String>, toml::Value>,
-    mut set: impl FnMut(&str, &str) -> Result<(), OptionFault>,
+    mut set: impl FnMut(&str, &str) -> Result<(), OptionError>,
 ) -> Vec<(usize, String)> {
-    let fault = |(option, value): (&Spanned<String>, &toml::Value)| {
+    let error = |(option, value): (&Spanned<String>, &toml::Value)| {
         let text = match value {
             toml::Value::String(text) => text.clone(),
             other => other.to_string(),
         };
         let name = option.get_ref();
-        let fault = set(name, &text).err()?;
+        let error = set(name, &text).err()?;
         Some((
             option.span().start,
-            format!("`{name}` under [{table}]: {fault}"),
+            format!("`{name}` under [{table}]: {error}"),
         ))
     };
-    options.iter().filter_map(fault).collect()
+    options.iter().filter_map(error).collect()
 }
 
 const NUMBER_FORMAT: &str = "expected a format such as #,##0.00, of at most 255 visible characters";
@@ -260,7 +261,7 @@ const CLAIM_NAME: &str = "a claim's name is 1 to 64 of A-Z a-z 0-9 _";
 /// The TOML of the leading comment and the line on which it starts; empty where there is none.
 ///
 /// Settings that would be overlooked are a fault: without its `scope` an export is open to all.
-fn split_settings(text: &str) -> Result<(&str, usize), Fault> {
+fn split_settings(text: &str) -> Result<(&str, usize), LineError> {
     let line_at = |offset: usize| 1 + text[..offset].matches('\n').count();
     let (settings, end) = match text.trim_start().strip_prefix(OPEN) {
         None => ("", 0),
@@ -268,7 +269,7 @@ fn split_settings(text: &str) -> Result<(&str, usize), Fault> {
             let offset = text.len() - rest.len();
             let Some(length) = rest.find(CLOSE) else {
                 let message = format!("`{OPEN}` is never closed by `{CLOSE}`");
-                return Err(Fault::at(line_at(offset), message));
+                return Err(LineError::new(line_at(offset), message));
             };
             (&rest[..length], offset + length + CLOSE.len())
         }
@@ -276,7 +277,7 @@ fn split_settings(text: &str) -> Result<(&str, usize), Fault> {
     let first = end.saturating_sub(CLOSE.len() + settings.len());
     if let Some(offset) = settings.find("*/") {
         let message = "`*/` ends the comment for the database: write it otherwise";
-        return Err(Fault::at(line_at(first + offset), message));
+        return Err(LineError::new(line_at(first + offset), message));
     }
     let stray = [OPEN, CLOSE]
         .iter()
@@ -285,7 +286,7 @@ fn split_settings(text: &str) -> Result<(&str, usize), Fault> {
     if let Some(offset) = stray {
         let message =
             format!("settings stand at the start of the file, between `{OPEN}` and `{CLOSE}`");
-        return Err(Fault::at(line_at(end + offset), message));
+        return Err(LineError::new(line_at(end + offset), message));
     }
     Ok((settings, line_at(first)))
 }
@@ -294,7 +295,7 @@ fn check_variables(
     statement: &Statement,
     declared: &[(usize, String)],
     scope: Scope,
-    faults: &mut Vec<Fault>,
+    errors: &mut Vec<LineError>,
 ) {
     let mut pinned = scope.row_security;
     for variable in &statement.variables {
@@ -302,7 +303,7 @@ fn check_variables(
             Variable::Claim(name) if !is_claim_name(name) => {
                 let line = statement.line_of(variable);
                 let message = format!("`{variable}`: {CLAIM_NAME}");
-                faults.push(Fault::at(line, message));
+                errors.push(LineError::new(line, message));
                 pinned = true;
             }
             Variable::User | Variable::Claim(_) => pinned = true,
@@ -310,7 +311,7 @@ fn check_variables(
             Variable::Filter(name) => {
                 let line = statement.line_of(variable);
                 let message = format!("`:{name}` is not declared; add [filters.{name}]");
-                faults.push(Fault::at(line, message));
+                errors.push(LineError::new(line, message));
             }
         }
     }
@@ -318,18 +319,18 @@ fn check_variables(
         let used = |variable: &Variable| matches!(variable, Variable::Filter(it) if it == name);
         if !statement.variables.iter().any(used) {
             let message = format!("filter `{name}` is declared, but the SQL has no `:{name}`");
-            faults.push(Fault::at(*line, message));
+            errors.push(LineError::new(*line, message));
         }
     }
     if !pinned && !scope.unscoped {
-        faults.push(Fault::at(
+        errors.push(LineError::new(
             statement.line,
             "every caller would get every row: use `:user` or `:claim.NAME`, rely on policies with \
              `row_security = true`, or say `unscoped = true`",
         ));
     }
     if pinned && scope.unscoped {
-        faults.push(Fault::at(
+        errors.push(LineError::new(
             statement.line,
             "`unscoped = true`, but the SQL uses `:user` or `:claim.NAME`, or `row_security` is set: \
              remove one of them",

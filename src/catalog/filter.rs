@@ -181,11 +181,11 @@ impl Filter {
     /// Every fault in it, as text.
     pub(super) fn declare(name: &str, settings: FilterSettings) -> Result<Filter, Vec<String>> {
         let kind = settings.kind;
-        let mut faults = check_name(name);
+        let mut errors = check_name(name);
         let mut parse = |setting: &str, value: &toml::Value| {
             let parsed = scalar(value).and_then(|text| kind.parse(&text));
             parsed
-                .map_err(|fault| faults.push(format!("`{setting}` of filter `{name}`: {fault}")))
+                .map_err(|error| errors.push(format!("`{setting}` of filter `{name}`: {error}")))
                 .ok()
         };
         let no_values = settings.values.as_ref().is_some_and(Vec::is_empty);
@@ -213,42 +213,42 @@ impl Filter {
             .map(|value| value.to_string())
             .collect();
 
-        let mut fault = |text: String| faults.push(format!("filter `{name}`: {text}"));
+        let mut error = |text: String| errors.push(format!("filter `{name}`: {text}"));
         if !kind.is_ordered() && (filter.min.is_some() || filter.max.is_some()) {
-            fault("`min` and `max` need a number, a date or a timestamp".into());
+            error("`min` and `max` need a number, a date or a timestamp".into());
         }
         if no_values {
-            fault("`values` is empty: no value would be accepted".into());
+            error("`values` is empty: no value would be accepted".into());
         }
         if let (Some(min), Some(max)) = (&filter.min, &filter.max)
             && min > max
         {
-            fault("`min` is more than `max`".into());
+            error("`min` is more than `max`".into());
         }
         if kind != FilterType::Text && (filter.max_length.is_some() || settings.pattern.is_some()) {
-            fault("`max_length` and `pattern` need the type text".into());
+            error("`max_length` and `pattern` need the type text".into());
         }
         if filter.required && !default.is_empty() {
-            fault("a required filter has no use for a `default`".into());
+            error("a required filter has no use for a `default`".into());
         }
         if let Some(pattern) = settings.pattern {
             // Anchored, as the pattern of an HTML input is: a caller must not smuggle text around it.
             // Alone first: `a)|(?:b` would escape the anchors and still compile with them.
             match Regex::new(&pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$"))) {
                 Ok(pattern) => filter.pattern = Some(pattern),
-                Err(error) => fault(format!("`pattern`: {error}")),
+                Err(cause) => error(format!("`pattern`: {cause}")),
             }
         }
         if !default.is_empty() {
             match filter.check(&default) {
                 Ok(checked) => filter.default = checked,
-                Err(message) => fault(format!("`default`: {message}")),
+                Err(message) => error(format!("`default`: {message}")),
             }
         }
-        if faults.is_empty() {
+        if errors.is_empty() {
             Ok(filter)
         } else {
-            Err(faults)
+            Err(errors)
         }
     }
 
@@ -301,24 +301,24 @@ fn join(values: &[Value]) -> String {
 }
 
 fn check_name(name: &str) -> Vec<String> {
-    let mut faults = Vec::new();
+    let mut errors = Vec::new();
     let well_formed = name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !well_formed {
-        faults.push(format!(
+        errors.push(format!(
             "filter `{name}`: a name is letters, digits and `_`, at most 64, not starting with a digit"
         ));
     }
     if name.starts_with(crate::link::RESERVED_PREFIX) {
-        faults.push(format!("filter `{name}`: names in `rl_` are reserved"));
+        errors.push(format!("filter `{name}`: names in `rl_` are reserved"));
     }
     if ["user", "claim"].contains(&name) {
-        faults.push(format!(
+        errors.push(format!(
             "filter `{name}`: `:user` and `:claim.NAME` come from the link"
         ));
     }
-    faults
+    errors
 }
 
 /// A TOML scalar as the text a caller would send for it.
@@ -442,8 +442,8 @@ mod tests {
 
     #[test]
     fn declarations_that_make_no_sense_are_refused_all_at_once() {
-        let faults = declare("type='boolean'\nmin=true\npattern='a)|(?:b'\nvalues=['maybe']");
-        assert_eq!(faults.expect_err("refused").len(), 4);
+        let errors = declare("type='boolean'\nmin=true\npattern='a)|(?:b'\nvalues=['maybe']");
+        assert_eq!(errors.expect_err("refused").len(), 4);
         for nonsense in ["type='integer'\nmin=9\nmax=1", "type='text'\nvalues=[]"] {
             assert!(declare(nonsense).is_err(), "{nonsense} was accepted");
         }

@@ -17,6 +17,7 @@ use indexmap::IndexMap;
 use crate::format::{CsvOptions, Format, NdjsonOptions, XlsxOptions};
 use crate::link::{VerifiedLink, is_bare_name};
 use crate::row::TimeZone;
+use crate::toml_errors::LineError;
 
 pub use filter::{Filter, FilterType, LIST_VALUES_MAX, Value};
 pub use placeholder::{SqlDialect, Statement, Variable};
@@ -31,7 +32,7 @@ pub const DEFAULT_DATABASE: &str = "default";
 #[derive(Debug, Default)]
 pub struct Catalog {
     exports: BTreeMap<String, Arc<Export>>,
-    faults: Vec<FileFault>,
+    errors: Vec<FileError>,
 }
 
 /// One export.
@@ -77,55 +78,37 @@ pub struct Export {
     pub statement: Statement,
 }
 
-/// Something wrong in a file, with its line from 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The line.
-    pub line: usize,
-    /// What is wrong and, where it helps, what to do.
-    pub message: String,
-}
-
-impl Fault {
-    pub(crate) fn at(line: usize, message: impl Into<String>) -> Fault {
-        Fault {
-            line,
-            message: message.into(),
-        }
-    }
-}
-
 /// A fault with its file: `orders.sql:12: …`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct FileFault {
+pub struct FileError {
     /// The file's name.
     pub file: String,
     /// What is wrong there.
-    pub fault: Fault,
+    pub error: LineError,
 }
 
-impl fmt::Display for FileFault {
+impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "{}:{}: {}",
-            self.file, self.fault.line, self.fault.message
+            self.file, self.error.line, self.error.message
         )
     }
 }
 
 /// A value that a caller gave and that does not fit, by the name it has in the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldFault {
+pub struct FieldError {
     /// `filters.from`, `csv.delimiter`, `expires_in`, ….
     pub field: String,
     /// What was expected.
     pub message: String,
 }
 
-impl FieldFault {
-    pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> FieldFault {
-        FieldFault {
+impl FieldError {
+    pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> FieldError {
+        FieldError {
             field: field.into(),
             message: message.into(),
         }
@@ -149,23 +132,23 @@ impl Catalog {
                 }
                 Err(found) => found
                     .into_iter()
-                    .for_each(|fault| catalog.fail(file, fault)),
+                    .for_each(|error| catalog.fail(file, error)),
             }
         }
         catalog
     }
 
     /// Adds the fault of a file that gives no export.
-    pub fn fail(&mut self, file: &str, fault: Fault) {
-        self.faults.push(FileFault {
+    pub fn fail(&mut self, file: &str, error: LineError) {
+        self.errors.push(FileError {
             file: file.to_owned(),
-            fault,
+            error,
         });
     }
 
     /// Every fault of every file. A catalog that has any is not served.
-    pub fn faults(&self) -> &[FileFault] {
-        &self.faults
+    pub fn errors(&self) -> &[FileError] {
+        &self.errors
     }
 
     /// The export of that name.
@@ -184,12 +167,12 @@ pub fn is_export_name(name: &str) -> bool {
     is_bare_name(name, 64)
 }
 
-fn check_name(name: &str) -> Result<(), Vec<Fault>> {
+fn check_name(name: &str) -> Result<(), Vec<LineError>> {
     if is_export_name(name) {
         Ok(())
     } else {
         let message = "an export's file name is 1 to 64 letters, digits, `_` and `-`, then `.sql`";
-        Err(vec![Fault::at(1, message)])
+        Err(vec![LineError::new(1, message)])
     }
 }
 
@@ -250,7 +233,7 @@ impl Export {
     pub fn resolve(
         &self,
         given: &IndexMap<String, Vec<String>>,
-    ) -> Result<Vec<(String, String)>, Vec<FieldFault>> {
+    ) -> Result<Vec<(String, String)>, Vec<FieldError>> {
         let values = self.check(given)?;
         let pairs = values.iter().flat_map(|(filter, values)| {
             values
@@ -269,7 +252,7 @@ impl Export {
         self: &Arc<Self>,
         verified: &VerifiedLink,
         columns: Option<Vec<String>>,
-    ) -> Result<BoundQuery, Vec<FieldFault>> {
+    ) -> Result<BoundQuery, Vec<FieldError>> {
         let link = verified.link();
         let mut given: IndexMap<String, Vec<String>> = IndexMap::new();
         for (name, value) in &link.filters {
@@ -302,20 +285,20 @@ impl Export {
     ///
     /// # Errors
     /// Every claim that is missing or too much.
-    pub fn check_claims(&self, claims: &BTreeMap<String, String>) -> Result<(), Vec<FieldFault>> {
-        let fault = |name: &String, message| FieldFault::new(format!("claims.{name}"), message);
+    pub fn check_claims(&self, claims: &BTreeMap<String, String>) -> Result<(), Vec<FieldError>> {
+        let error = |name: &String, message| FieldError::new(format!("claims.{name}"), message);
         let unpinned = claims.keys().filter(|name| !self.claims.contains(name));
-        let unpinned = unpinned.map(|name| fault(name, "is not pinned by this export"));
+        let unpinned = unpinned.map(|name| error(name, "is not pinned by this export"));
         let missing = self
             .claims
             .iter()
             .filter(|name| !claims.contains_key(*name));
-        let missing = missing.map(|name| fault(name, "is missing"));
-        let faults: Vec<FieldFault> = unpinned.chain(missing).collect();
-        if faults.is_empty() {
+        let missing = missing.map(|name| error(name, "is missing"));
+        let errors: Vec<FieldError> = unpinned.chain(missing).collect();
+        if errors.is_empty() {
             Ok(())
         } else {
-            Err(faults)
+            Err(errors)
         }
     }
 
@@ -323,9 +306,9 @@ impl Export {
     fn check(
         &self,
         given: &IndexMap<String, Vec<String>>,
-    ) -> Result<Vec<(&Filter, Vec<Value>)>, Vec<FieldFault>> {
+    ) -> Result<Vec<(&Filter, Vec<Value>)>, Vec<FieldError>> {
         let unknown = given.keys().filter(|name| self.filter(name).is_none());
-        let mut faults: Vec<FieldFault> = unknown.map(|name| self.unknown_filter(name)).collect();
+        let mut errors: Vec<FieldError> = unknown.map(|name| self.unknown_filter(name)).collect();
         let checked = self.filters.iter().filter_map(|filter| {
             let values = match given.get(&filter.name) {
                 Some(texts) => filter.check(texts),
@@ -337,16 +320,16 @@ impl Export {
                 Ok(values) => Some(Ok((filter, values))),
                 Err(message) => {
                     let field = format!("filters.{}", filter.name);
-                    Some(Err(FieldFault::new(field, message)))
+                    Some(Err(FieldError::new(field, message)))
                 }
             }
         });
-        let (checked, misfits) = partition(checked);
-        faults.extend(misfits);
-        if faults.is_empty() {
+        let (checked, field_errors) = partition(checked);
+        errors.extend(field_errors);
+        if errors.is_empty() {
             Ok(checked)
         } else {
-            Err(faults)
+            Err(errors)
         }
     }
 
@@ -354,14 +337,14 @@ impl Export {
         self.filters.iter().find(|filter| filter.name == name)
     }
 
-    fn unknown_filter(&self, name: &str) -> FieldFault {
+    fn unknown_filter(&self, name: &str) -> FieldError {
         let names: Vec<&str> = self.filters.iter().map(|it| it.name.as_str()).collect();
         let message = if names.is_empty() {
             "unknown filter; this export has none".to_owned()
         } else {
             format!("unknown filter; this export has {}", names.join(", "))
         };
-        FieldFault::new(format!("filters.{name}"), message)
+        FieldError::new(format!("filters.{name}"), message)
     }
 }
 
@@ -378,12 +361,12 @@ impl Parameter {
 }
 
 fn partition<T, E>(results: impl Iterator<Item = Result<T, E>>) -> (Vec<T>, Vec<E>) {
-    let (mut values, mut faults) = (Vec::new(), Vec::new());
+    let (mut values, mut errors) = (Vec::new(), Vec::new());
     for result in results {
         match result {
             Ok(value) => values.push(value),
-            Err(fault) => faults.push(fault),
+            Err(error) => errors.push(error),
         }
     }
-    (values, faults)
+    (values, errors)
 }

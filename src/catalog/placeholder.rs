@@ -6,10 +6,9 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::toml_errors::LineError;
 use sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Word};
-
-use super::Fault;
 
 /// What a placeholder stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,10 +81,10 @@ impl Statement {
     ///
     /// # Errors
     /// It cannot be read, is empty, or is more than one statement.
-    pub fn parse(text: &str, dialect: SqlDialect) -> Result<Statement, Fault> {
+    pub fn parse(text: &str, dialect: SqlDialect) -> Result<Statement, LineError> {
         let tokens = Tokenizer::new(dialect.tokenizer_dialect(), text)
             .tokenize_with_location()
-            .map_err(|error| Fault::at(line_of(error.location), error.message))?;
+            .map_err(|error| LineError::new(line_of(error.location), error.message))?;
         let code: Vec<&TokenWithSpan> = tokens
             .iter()
             .filter(|token| !matches!(token.token, Token::Whitespace(_)))
@@ -96,7 +95,7 @@ impl Statement {
             .find(|it| matches!(it.token, Token::Placeholder(_)))
         {
             let message = format!("`{}`: a parameter is written `:name`", foreign.token);
-            return Err(Fault::at(line_of(foreign.span.start), message));
+            return Err(LineError::new(line_of(foreign.span.start), message));
         }
         let offsets = Offsets::new(text);
 
@@ -144,7 +143,7 @@ impl Statement {
     /// The same SQL with a parameter of its own for each use of a variable, and the index of the
     /// variable of each parameter: for a database that gives one parameter only one type, or none to two
     /// uses. `write` says how one is written, by its number and its variable.
-    pub fn with_a_parameter_for_each_use(
+    pub fn expand_parameters(
         &self,
         write: impl Fn(usize, &Variable) -> String,
     ) -> (String, Vec<usize>) {
@@ -175,18 +174,18 @@ impl Statement {
 }
 
 /// The tokens without the semicolon at the end.
-fn one_statement<'t>(code: &'t [&'t TokenWithSpan]) -> Result<&'t [&'t TokenWithSpan], Fault> {
+fn one_statement<'t>(code: &'t [&'t TokenWithSpan]) -> Result<&'t [&'t TokenWithSpan], LineError> {
     let is_semicolon = |token: &&TokenWithSpan| token.token == Token::SemiColon;
     let end = code.iter().position(is_semicolon).unwrap_or(code.len());
     if let Some(extra) = code[end..].iter().find(|token| !is_semicolon(token)) {
         let line = line_of(extra.span.start);
-        return Err(Fault::at(
+        return Err(LineError::new(
             line,
             "an export is one statement; here starts another",
         ));
     }
     if end == 0 {
-        return Err(Fault::at(1, "no statement"));
+        return Err(LineError::new(1, "no statement"));
     }
     Ok(&code[..end])
 }
@@ -293,8 +292,7 @@ mod tests {
             statement.sql,
             "select $1::int, ':a', $$:a$$ where $2 = $1 and x ? 'y'"
         );
-        let (sql, variables) =
-            statement.with_a_parameter_for_each_use(|number, _| format!("${number}"));
+        let (sql, variables) = statement.expand_parameters(|number, _| format!("${number}"));
         assert_eq!(
             sql,
             "select $1::int, ':a', $$:a$$ where $2 = $3 and x ? 'y'"
@@ -308,8 +306,8 @@ mod tests {
             ("select :user,\n$1", SqlDialect::Postgres),
             ("select :user,\n?1", SqlDialect::Sqlite),
         ] {
-            let fault = Statement::parse(sql, dialect).expect_err("refused");
-            assert_eq!(fault.line, 2, "{sql}: {}", fault.message);
+            let error = Statement::parse(sql, dialect).expect_err("refused");
+            assert_eq!(error.line, 2, "{sql}: {}", error.message);
         }
     }
 
@@ -329,14 +327,14 @@ mod tests {
     fn exactly_one_statement_is_accepted() {
         assert_eq!(parse("select 1;;\n -- end").sql, "select 1");
         for (sql, line) in [("", 1), ("-- nothing", 1), ("select 1;\ndrop table t", 2)] {
-            let fault = Statement::parse(sql, SqlDialect::Sqlite).expect_err("refused");
-            assert_eq!(fault.line, line, "{sql:?}");
+            let error = Statement::parse(sql, SqlDialect::Sqlite).expect_err("refused");
+            assert_eq!(error.line, line, "{sql:?}");
         }
     }
 
     #[test]
     fn what_the_tokenizer_cannot_read_is_a_fault_with_its_line() {
-        let fault = Statement::parse("select 1,\n 'open", SqlDialect::Sqlite).expect_err("refused");
-        assert_eq!(fault.line, 2);
+        let error = Statement::parse("select 1,\n 'open", SqlDialect::Sqlite).expect_err("refused");
+        assert_eq!(error.line, 2);
     }
 }

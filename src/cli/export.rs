@@ -14,38 +14,38 @@ use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::load::{read_export, sources};
-use super::request::Wanted;
+use super::request::RequestArgs;
 use super::sign::{faults_of, lines_of};
 use super::signals::Signals;
-use super::{Faults, lines, one, system_clock};
+use super::{ErrorLines, error_line, error_lines, system_clock};
 use crate::auth::Caller;
 use crate::config::RowsConfig;
-use crate::export::{Download, Exporter, IssuedLink};
 use crate::format::Format;
-use crate::link::{self, Client, Keyring};
+use crate::link::{self, ClientAddr, Keyring};
+use crate::service::{Download, ExportService, IssuedLink};
 use crate::source::{causes, dialects};
 
 #[derive(Args)]
 pub(super) struct ExportArgs {
     #[command(flatten)]
-    wanted: Wanted,
+    wanted: RequestArgs,
     /// Where to write; it appears there once it is whole. The standard output without
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 /// Writes the file.
-pub(super) async fn export(args: ExportArgs) -> Result<(), Faults> {
+pub(super) async fn export(args: ExportArgs) -> Result<(), ErrorLines> {
     let to_terminal = args.output.is_none() && io::stdout().is_terminal();
     let (mut request, claims) = args.wanted.request();
     let format: Option<Format> = request.format.parse().ok();
     if to_terminal && format.is_some_and(|format| !format.is_text()) {
-        return Err(one(
+        return Err(error_line(
             "this format is not for a terminal; give it a file by --output",
         ));
     }
     request.ttl_seconds = Some(1);
-    let config = RowsConfig::from_env(std::env::vars_os()).map_err(lines)?;
+    let config = RowsConfig::from_env(std::env::vars_os()).map_err(error_lines)?;
     let sources = sources(config.databases, &config.policy)?;
     let catalog = read_export(&config.exports_dir, &request.export, &dialects(&sources))?;
     for export in catalog.iter() {
@@ -62,19 +62,19 @@ pub(super) async fn export(args: ExportArgs) -> Result<(), Faults> {
         acts_for_others: true,
     };
     let keyring = one_time_keyring()?;
-    let exporter = Exporter::start(catalog, sources, keyring, config.policy).await;
-    let exporter = exporter.map_err(lines)?;
+    let service = ExportService::start(catalog, sources, keyring, config.policy).await;
+    let service = service.map_err(error_lines)?;
     let now = system_clock()();
-    let issued = exporter.issue(&caller, request, now, Uuid::now_v7());
+    let issued = service.issue(&caller, request, now, Uuid::now_v7());
     let issued = issued.map_err(|error| faults_of(&error))?;
     // Before there is a file that a signal would leave behind.
-    let signals = Signals::install().map_err(one)?;
+    let signals = Signals::install().map_err(error_line)?;
     let to = Destination::of(args.output)?;
     let written = tokio::select! {
-        written = write(&exporter, &issued, to, to_terminal) => written,
-        name = stopped(signals) => Err(one(format!("stopped by {name}: the file is not whole"))),
+        written = write(&service, &issued, to, to_terminal) => written,
+        name = stopped(signals) => Err(error_line(format!("stopped by {name}: the file is not whole"))),
     };
-    exporter.close().await;
+    service.close().await;
     written
 }
 
@@ -88,31 +88,31 @@ async fn stopped(mut signals: Signals) -> &'static str {
 }
 
 /// The way to the rows leads over a verified link, here too. Nobody ever sees this one.
-fn one_time_keyring() -> Result<Keyring, Faults> {
-    let key = link::generate("export").map_err(one)?;
-    Keyring::parse(&key).map_err(lines)
+fn one_time_keyring() -> Result<Keyring, ErrorLines> {
+    let key = link::generate("export").map_err(error_line)?;
+    Keyring::parse(&key).map_err(error_lines)
 }
 
 async fn write(
-    exporter: &Exporter,
+    service: &ExportService,
     issued: &IssuedLink,
     to: Destination,
     to_terminal: bool,
-) -> Result<(), Faults> {
+) -> Result<(), ErrorLines> {
     let link = &issued.link;
     let query = issued.url.split_once('?').map_or("", |(_, query)| query);
-    let accepted = exporter.accept(
+    let prepared = service.prepare(
         &link.export,
         link.format,
         query,
         link.issued,
-        Client::Unchecked,
+        ClientAddr::Unchecked,
     );
-    let download = match accepted {
-        Ok(accepted) => exporter.open(accepted).await,
+    let download = match prepared {
+        Ok(prepared) => service.open(prepared).await,
         Err(error) => Err(error),
     };
-    let download = download.map_err(|error| one(causes(&error)))?;
+    let download = download.map_err(|error| error_line(causes(&error)))?;
     let progress = if to_terminal {
         Progress::hidden()
     } else {
@@ -122,7 +122,7 @@ async fn write(
         Destination::Stream(stream) => copy(download, stream, &progress).await.map(drop),
         Destination::File { path, part } => {
             let part = copy(download, part, &progress).await?;
-            let named = |error: io::Error| one(format!("{}: {error}", path.display()));
+            let named = |error: io::Error| error_line(format!("{}: {error}", path.display()));
             // On the disk before it has its name, or a power cut leaves a short file under it.
             part.as_file().sync_all().map_err(named)?;
             part.persist(&path).map_err(|error| named(error.error))?;
@@ -141,14 +141,14 @@ enum Destination {
 }
 
 impl Destination {
-    fn of(output: Option<PathBuf>) -> Result<Destination, Faults> {
+    fn of(output: Option<PathBuf>) -> Result<Destination, ErrorLines> {
         match output {
             None => {
                 let stdout = io::stdout().as_fd().try_clone_to_owned();
-                Ok(Destination::Stream(stdout.map_err(one)?.into()))
+                Ok(Destination::Stream(stdout.map_err(error_line)?.into()))
             }
             Some(path) => {
-                let named = |error: io::Error| one(format!("{}: {error}", path.display()));
+                let named = |error: io::Error| error_line(format!("{}: {error}", path.display()));
                 Destination::at(&path).map_err(named)
             }
         }
@@ -192,15 +192,15 @@ async fn copy<W: Write + Send + 'static>(
     mut download: Download,
     mut out: W,
     progress: &Progress,
-) -> Result<W, Faults> {
+) -> Result<W, ErrorLines> {
     loop {
         let next = download.next_chunk().await;
-        let Some(chunk) = next.map_err(|error| one(causes(&error)))? else {
+        let Some(chunk) = next.map_err(|error| error_line(causes(&error)))? else {
             return Ok(out);
         };
         // Apart: whoever reads the pipe may take his time, and signals must be heard meanwhile.
         let written = spawn_blocking(move || out.write_all(&chunk).map(|()| out));
-        out = written.await.map_err(one)?.map_err(one)?;
+        out = written.await.map_err(error_line)?.map_err(error_line)?;
         progress.update(&download);
     }
 }

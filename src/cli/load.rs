@@ -4,39 +4,45 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Faults, lines, one, system_clock};
-use crate::catalog::{Catalog, Dialects, Fault, is_export_name};
+use super::{ErrorLines, error_line, error_lines, system_clock};
+use crate::catalog::{Catalog, Dialects, is_export_name};
 use crate::config::{Config, Databases, Reload};
-use crate::export::{Exporter, Policy};
-use crate::http::Service;
+use crate::http::AppState;
+use crate::service::{ExportService, Policy};
 use crate::source::{SourceOptions, Sources, dialects};
+use crate::toml_errors::LineError;
 
 /// What serves, and what is read again meanwhile.
 pub(super) struct Loaded {
-    pub(super) service: Service,
+    pub(super) state: AppState,
     pub(super) reload: Reload,
 }
 
 /// The catalog, then the databases that it is prepared against.
-pub(super) async fn load(config: Config) -> Result<Loaded, Faults> {
+pub(super) async fn load(config: Config) -> Result<Loaded, ErrorLines> {
     let sources = sources(config.databases, &config.policy)?;
     let catalog = read_catalog(&config.exports_dir, &dialects(&sources))?;
-    let exporter = Exporter::start(catalog, sources, config.keyring, config.policy);
-    let exporter = exporter.await.map_err(lines)?;
-    exporter.set_revocations(config.revocations);
-    let service = Service::new(exporter, config.door, system_clock(), config.edge);
+    let service = ExportService::start(catalog, sources, config.keyring, config.policy);
+    let service = service.await.map_err(error_lines)?;
+    service.set_revocations(config.revocations);
+    let state = AppState::new(
+        service,
+        config.authenticator,
+        system_clock(),
+        config.http_config,
+    );
     if let Some(pem) = config.tls {
-        let set = service.set_certificate(&pem.certificate, &pem.key);
-        set.map_err(|fault| one(format!("ROWLINK_TLS_CERT_FILE: {fault}")))?;
+        let set = state.set_certificate(&pem.certificate, &pem.key);
+        set.map_err(|error| error_line(format!("ROWLINK_TLS_CERT_FILE: {error}")))?;
     }
     Ok(Loaded {
-        service,
+        state,
         reload: config.reload,
     })
 }
 
 /// The databases. None is asked yet.
-pub(super) fn sources(databases: Databases, policy: &Policy) -> Result<Sources, Faults> {
+pub(super) fn sources(databases: Databases, policy: &Policy) -> Result<Sources, ErrorLines> {
     let options = SourceOptions {
         connections: databases.connections,
         statement_timeout: policy.download_max,
@@ -44,13 +50,13 @@ pub(super) fn sources(databases: Databases, policy: &Policy) -> Result<Sources, 
     let mut sources = Sources::new();
     for (name, url) in databases.urls {
         let source = url.source(options);
-        let source = source.map_err(|fault| one(format!("database `{name}`: {fault}")))?;
+        let source = source.map_err(|error| error_line(format!("database `{name}`: {error}")))?;
         sources.insert(name, source);
     }
     Ok(sources)
 }
 
-pub(super) fn read_catalog(folder: &Path, dialects: &Dialects) -> Result<Catalog, Faults> {
+pub(super) fn read_catalog(folder: &Path, dialects: &Dialects) -> Result<Catalog, ErrorLines> {
     let unreadable = |error: io::Error| vec![format!("cannot read {}: {error}", folder.display())];
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
@@ -71,10 +77,13 @@ pub(super) fn read_export(
     folder: &Path,
     name: &str,
     dialects: &Dialects,
-) -> Result<Catalog, Faults> {
+) -> Result<Catalog, ErrorLines> {
     let path = folder.join(format!("{name}.sql"));
     if !is_export_name(name) || !path.is_file() {
-        return Err(one(format!("no export `{name}` in {}", folder.display())));
+        return Err(error_line(format!(
+            "no export `{name}` in {}",
+            folder.display()
+        )));
     }
     Ok(parse_catalog(&[path], dialects))
 }
@@ -94,7 +103,7 @@ fn parse_catalog(paths: &[PathBuf], dialects: &Dialects) -> Catalog {
         .map(|(name, text)| (name.as_str(), text.as_str()));
     let mut catalog = Catalog::parse(texts, dialects);
     for (name, error) in unreadable {
-        catalog.fail(&name, Fault::at(1, error.to_string()));
+        catalog.fail(&name, LineError::new(1, error.to_string()));
     }
     catalog
 }

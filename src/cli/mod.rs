@@ -26,10 +26,10 @@ use zeroize::Zeroizing;
 use crate::auth::NewApiKey;
 use crate::config::{Config, KeysConfig, Log, Reload, cors_origin};
 use crate::demo::{self, Demo};
-use crate::end_line;
 use crate::http::{Clock, Drain, Tls};
+use crate::integrity_line;
 use crate::link::{self, Scope, is_bare_name, is_key_id};
-use crate::moment;
+use crate::unix_time;
 
 use export::{ExportArgs, export};
 use load::{Loaded, load};
@@ -127,7 +127,7 @@ impl Cli {
             Command::Sign(args) => sign(args),
             Command::Verify(args) => match verify(args) {
                 Ok(verdict) => return verdict,
-                Err(faults) => Err(faults),
+                Err(errors) => Err(errors),
             },
             Command::Keygen(args) => keygen(args),
             Command::Completions(args) => completions(&args),
@@ -135,10 +135,10 @@ impl Cli {
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
-            Err(faults) => {
-                faults
+            Err(errors) => {
+                errors
                     .iter()
-                    .for_each(|fault| eprintln!("rowlink: {fault}"));
+                    .for_each(|error| eprintln!("rowlink: {error}"));
                 ExitCode::from(EXIT_MISCONFIGURED)
             }
         }
@@ -146,23 +146,23 @@ impl Cli {
 }
 
 /// What stops a command, a line each.
-type Faults = Vec<String>;
+type ErrorLines = Vec<String>;
 
-async fn serve() -> Result<(), Faults> {
+async fn serve() -> Result<(), ErrorLines> {
     let config = read_config()?;
     let _telemetry = telemetry::start(&config.log)?;
     for name in &config.unknown {
         tracing::warn!(name, "unknown variable");
     }
-    if config.edge.jwt_query_param.is_some() {
+    if config.http_config.jwt_query_param.is_some() {
         tracing::warn!("tokens may come in the query, where proxies and histories keep them");
     }
     let bind = config.bind;
     let metrics_bind = config.metrics_bind;
     let drain = config.drain;
     let tls = config.tls.as_ref().map_or(Tls::Elsewhere, |_| Tls::Here);
-    let Loaded { service, reload } = load(config).await?;
-    for issuer in service.door.warm_up().await {
+    let Loaded { state, reload } = load(config).await?;
+    for issuer in state.authenticator.warm_up().await {
         tracing::warn!(issuer, "no keys yet: its tokens are answered with 503");
     }
     let sockets = Sockets {
@@ -170,28 +170,28 @@ async fn serve() -> Result<(), Faults> {
         metrics: metrics_bind.map(listen).transpose()?,
         tls,
     };
-    serve::run(sockets, service, reload, drain).await
+    serve::run(sockets, state, reload, drain).await
 }
 
-async fn check() -> Result<(), Faults> {
-    let service = load(read_config()?).await?.service;
-    let silent = service.door.warm_up().await;
+async fn check() -> Result<(), ErrorLines> {
+    let state = load(read_config()?).await?.state;
+    let silent = state.authenticator.warm_up().await;
     if !silent.is_empty() {
-        let fault = |issuer| format!("the issuer {issuer} does not publish its keys now");
-        return Err(silent.into_iter().map(fault).collect());
+        let error = |issuer| format!("the issuer {issuer} does not publish its keys now");
+        return Err(silent.into_iter().map(error).collect());
     }
-    let exports = service.exporter.count();
+    let exports = state.service.count();
     println!("configuration, {exports} exports and their databases are in order");
     Ok(())
 }
 
-async fn demo(args: DemoArgs) -> Result<(), Faults> {
+async fn demo(args: DemoArgs) -> Result<(), ErrorLines> {
     let _telemetry = telemetry::start(&Log::for_people())?;
     let public = listen(args.bind)?;
-    let address = public.local_addr().map_err(one)?;
+    let address = public.local_addr().map_err(error_line)?;
     eprintln!("rowlink: making {} sample orders …", demo::ORDERS);
     let Demo {
-        service,
+        state,
         welcome,
         folder,
     } = Demo::build(address, args.origins, system_clock()).await?;
@@ -201,39 +201,39 @@ async fn demo(args: DemoArgs) -> Result<(), Faults> {
         metrics: None,
         tls: Tls::Elsewhere,
     };
-    serve::run(sockets, service, Reload::default(), Drain::default()).await?;
-    folder.close().map_err(one)
+    serve::run(sockets, state, Reload::default(), Drain::default()).await?;
+    folder.close().map_err(error_line)
 }
 
-fn listen(bind: SocketAddr) -> Result<TcpListener, Faults> {
+fn listen(bind: SocketAddr) -> Result<TcpListener, ErrorLines> {
     TcpListener::bind(bind).map_err(|error| vec![format!("cannot listen on {bind}: {error}")])
 }
 
-fn read_config() -> Result<Config, Faults> {
-    Config::from_env(std::env::vars_os()).map_err(lines)
+fn read_config() -> Result<Config, ErrorLines> {
+    Config::from_env(std::env::vars_os()).map_err(error_lines)
 }
 
-fn check_file(path: &Path) -> Result<(), Faults> {
-    let named = |fault: &dyn Display| one(format!("{}: {fault}", path.display()));
+fn check_file(path: &Path) -> Result<(), ErrorLines> {
+    let named = |error: &dyn Display| error_line(format!("{}: {error}", path.display()));
     let file = fs::File::open(path).map_err(|error| named(&error))?;
-    let rows = end_line::check(file).map_err(|fault| named(&fault))?;
+    let rows = integrity_line::check(file).map_err(|error| named(&error))?;
     println!("{}: whole, {rows} rows", path.display());
     Ok(())
 }
 
-fn keygen(args: KeygenArgs) -> Result<(), Faults> {
+fn keygen(args: KeygenArgs) -> Result<(), ErrorLines> {
     let mut out = io::stdout().lock();
     if args.child {
-        return writeln!(out, "{}", child_key(&args)?.as_str()).map_err(one);
+        return writeln!(out, "{}", child_key(&args)?.as_str()).map_err(error_line);
     }
     match args.api_key {
         None => {
             let id = args.id.as_deref().unwrap_or("k1");
-            let key = link::generate(id).map_err(one)?;
-            writeln!(out, "{}", key.as_str()).map_err(one)
+            let key = link::generate(id).map_err(error_line)?;
+            writeln!(out, "{}", key.as_str()).map_err(error_line)
         }
         Some(name) => {
-            let key = NewApiKey::generate().map_err(one)?;
+            let key = NewApiKey::generate().map_err(error_line)?;
             let entry = format!(
                 "[keys.{name}]\nsha256 = \"{}\"\nuser = \"{name}\"",
                 key.sha256
@@ -243,22 +243,22 @@ fn keygen(args: KeygenArgs) -> Result<(), Faults> {
                 "The token for its holder, shown once: {}",
                 key.token.as_str()
             );
-            writeln!(out, "{entry}").map_err(one)
+            writeln!(out, "{entry}").map_err(error_line)
         }
     }
 }
 
-fn child_key(args: &KeygenArgs) -> Result<Zeroizing<String>, Faults> {
+fn child_key(args: &KeygenArgs) -> Result<Zeroizing<String>, ErrorLines> {
     if args.exports.is_empty() && args.user_prefix.is_none() && args.claims.is_empty() {
-        let fault = "--child needs a scope: --export, --user-prefix or --claim";
-        return Err(one(fault));
+        let error = "--child needs a scope: --export, --user-prefix or --claim";
+        return Err(error_line(error));
     }
     let keyring = KeysConfig::from_env(std::env::vars_os());
-    let keyring = keyring.map_err(lines)?.keyring;
+    let keyring = keyring.map_err(error_lines)?.keyring;
     let scope = Scope::new(&args.exports, args.user_prefix.as_deref(), &args.claims);
-    let scope = scope.map_err(one)?;
+    let scope = scope.map_err(error_line)?;
     let first = keyring.key_ids().next().unwrap_or_default();
-    link::generate_child(&keyring, args.id.as_deref().unwrap_or(first), &scope).map_err(one)
+    link::generate_child(&keyring, args.id.as_deref().unwrap_or(first), &scope).map_err(error_line)
 }
 
 fn key_id(text: &str) -> Result<String, &'static str> {
@@ -276,7 +276,7 @@ fn api_key_name(text: &str) -> Result<String, &'static str> {
 
 /// A moment in Unix seconds, as an argument says it.
 fn moment(text: &str) -> Result<u64, &'static str> {
-    let seconds = text.parse().ok().or_else(|| moment::parse(text));
+    let seconds = text.parse().ok().or_else(|| unix_time::parse(text));
     seconds.ok_or("expected 2026-01-31T10:00:00Z, or Unix seconds")
 }
 
@@ -288,10 +288,10 @@ fn system_clock() -> Clock {
     })
 }
 
-fn one(fault: impl Display) -> Faults {
-    vec![fault.to_string()]
+fn error_line(error: impl Display) -> ErrorLines {
+    vec![error.to_string()]
 }
 
-fn lines<T: Display>(faults: Vec<T>) -> Faults {
-    faults.iter().map(ToString::to_string).collect()
+fn error_lines<T: Display>(errors: Vec<T>) -> ErrorLines {
+    errors.iter().map(ToString::to_string).collect()
 }

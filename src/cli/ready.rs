@@ -3,15 +3,15 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{Faults, one};
+use super::{ErrorLines, error_line};
 use crate::config::Config;
-use crate::outbound::agent;
+use crate::http_client::agent;
 
 /// As long as the server itself waits for its databases, and a bit.
 const PATIENCE: Duration = Duration::from_secs(6);
 
 /// Asks the server that runs with the same variables.
-pub(super) fn ask(config: &Config) -> Result<(), Faults> {
+pub(super) fn ask(config: &Config) -> Result<(), ErrorLines> {
     let bind = match config.metrics_bind {
         Some(bind) => bind,
         None if config.tls.is_none() => config.bind,
@@ -23,7 +23,7 @@ pub(super) fn ask(config: &Config) -> Result<(), Faults> {
         }
     };
     let url = format!("http://{}/readyz", reachable(bind));
-    let answer = agent(PATIENCE).get(&url).call().map_err(one)?;
+    let answer = agent(PATIENCE).get(&url).call().map_err(error_line)?;
     if answer.status() == 200 {
         Ok(())
     } else {

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use clap::Args;
 use indexmap::IndexMap;
 
-use crate::export::LinkRequest;
 use crate::format::Format;
 use crate::link::{FileName, UserId, is_claim_name, is_option_name};
+use crate::service::LinkRequest;
 
 /// A file that somebody wants.
 #[derive(Args)]
-pub(super) struct Wanted {
+pub(super) struct RequestArgs {
     /// The export's name
     pub(super) export: String,
     /// What the file is written in: csv, xlsx, ndjson, parquet
@@ -34,7 +34,7 @@ pub(super) struct Wanted {
     options: Vec<(String, String)>,
 }
 
-impl Wanted {
+impl RequestArgs {
     /// The request for it, and its claims.
     pub(super) fn request(self) -> (LinkRequest, BTreeMap<String, String>) {
         let mut filters: IndexMap<String, Vec<String>> = IndexMap::new();
@@ -51,7 +51,7 @@ impl Wanted {
 }
 
 pub(super) fn file_name(text: &str) -> Result<FileName, String> {
-    FileName::parse(text).map_err(|fault| fault.to_string())
+    FileName::parse(text).map_err(|error| error.to_string())
 }
 
 pub(super) fn claim(text: &str) -> Result<(String, String), &'static str> {
@@ -63,7 +63,7 @@ pub(super) fn claim(text: &str) -> Result<(String, String), &'static str> {
 }
 
 fn user(text: &str) -> Result<UserId, String> {
-    UserId::parse(text).map_err(|fault| fault.to_string())
+    UserId::parse(text).map_err(|error| error.to_string())
 }
 
 fn option(text: &str) -> Result<(String, String), &'static str> {

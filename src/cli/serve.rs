@@ -10,14 +10,14 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::signals::Signals;
-use super::{Faults, one};
+use super::{ErrorLines, error_line};
 use crate::config::Reload;
-use crate::http::{self, Drain, Service, Tls};
+use crate::http::{self, AppState, Drain, Tls};
 
 /// How often files are looked at. They are small, and a change in a mounted secret has no signal.
 const RELOAD_EVERY: Duration = Duration::from_secs(1);
 /// What is left of it after an interrupt.
-const CUT_GRACE: Duration = Duration::from_millis(100);
+const ABORT_GRACE: Duration = Duration::from_millis(100);
 /// What a stopping server needs beyond the time that it gives to downloads.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
@@ -32,66 +32,66 @@ pub(super) struct Sockets {
 /// Serves until SIGTERM or SIGINT.
 pub(super) async fn run(
     sockets: Sockets,
-    service: Service,
+    state: AppState,
     reload: Reload,
     drain: Drain,
-) -> Result<(), Faults> {
-    let address = sockets.public.local_addr().map_err(one)?;
-    let signals = Signals::install().map_err(one)?;
-    let service = Arc::new(service);
+) -> Result<(), ErrorLines> {
+    let address = sockets.public.local_addr().map_err(error_line)?;
+    let signals = Signals::install().map_err(error_line)?;
+    let state = Arc::new(state);
     let patience = drain.max + STOP_GRACE;
-    let server = http::server(sockets.public, service.clone(), sockets.tls, patience);
-    let server = server.map_err(one)?;
+    let server = http::server(sockets.public, state.clone(), sockets.tls, patience);
+    let server = server.map_err(error_line)?;
     if let Some(listener) = sockets.metrics {
-        let address = listener.local_addr().map_err(one)?;
-        let metrics = http::metrics_server(listener, service.clone()).map_err(one)?;
+        let address = listener.local_addr().map_err(error_line)?;
+        let metrics = http::metrics_server(listener, state.clone()).map_err(error_line)?;
         tokio::spawn(metrics);
         tracing::info!(%address, "metrics");
     }
-    tokio::spawn(reload_for_ever(reload, service.clone(), signals.hangup));
+    tokio::spawn(reload_for_ever(reload, state.clone(), signals.hangup));
     tracing::info!(%address, "listening");
     let handle = server.handle();
     tokio::select! {
-        ended = server => ended.map_err(one)?,
-        () = interrupted(signals.interrupt, &service) => {}
-        () = wind_down(signals.terminate, &handle, &service, drain) => {}
+        ended = server => ended.map_err(error_line)?,
+        () = interrupted(signals.interrupt, &state) => {}
+        () = wind_down(signals.terminate, &handle, &state, drain) => {}
     }
-    service.exporter.close().await;
+    state.service.close().await;
     Ok(())
 }
 
 /// Comes on SIGINT: stops at once, also while downloads wind down.
-async fn interrupted(mut interrupt: Signal, service: &Service) {
+async fn interrupted(mut interrupt: Signal, state: &AppState) {
     interrupt.recv().await;
-    service.cut();
+    state.abort_downloads();
     // Lets bodies that are on their way see it, and break visibly.
-    sleep(CUT_GRACE).await;
+    sleep(ABORT_GRACE).await;
 }
 
 /// Comes some time after SIGTERM, once everything has ended.
-async fn wind_down(mut terminate: Signal, server: &ServerHandle, service: &Service, drain: Drain) {
+async fn wind_down(mut terminate: Signal, server: &ServerHandle, state: &AppState, drain: Drain) {
     terminate.recv().await;
     tracing::info!("draining");
-    service.drain();
+    state.drain();
     sleep(drain.delay).await;
     let stopped = server.stop(true);
     tokio::pin!(stopped);
     if timeout(drain.max, &mut stopped).await.is_err() {
-        tracing::warn!(downloads = service.exporter.downloads(), "cut");
-        service.cut();
+        tracing::warn!(downloads = state.service.downloads(), "cut");
+        state.abort_downloads();
         stopped.await;
     }
 }
 
-async fn reload_for_ever(mut reload: Reload, service: Arc<Service>, mut hangup: Signal) {
+async fn reload_for_ever(mut reload: Reload, state: Arc<AppState>, mut hangup: Signal) {
     loop {
         tokio::select! {
             _ = hangup.recv() => {}
             () = sleep(RELOAD_EVERY) => {}
         }
-        let service = service.clone();
+        let state = state.clone();
         let checked = spawn_blocking(move || {
-            reload.check(&service);
+            reload.check(&state);
             reload
         });
         match checked.await {

@@ -6,18 +6,18 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::load::{read_catalog, sources};
-use super::request::{Wanted, file_name};
-use super::{Faults, lines, moment, one, system_clock};
-use crate::catalog::{Catalog, FieldFault};
+use super::request::{RequestArgs, file_name};
+use super::{ErrorLines, error_line, error_lines, moment, system_clock};
+use crate::catalog::{Catalog, FieldError};
 use crate::config::{KeysConfig, RowsConfig};
-use crate::export::{IssueError, mint};
 use crate::link::{Conditions, FileName, Network};
+use crate::service::{IssueError, mint};
 use crate::source::dialects;
 
 #[derive(Args)]
 pub(super) struct SignArgs {
     #[command(flatten)]
-    wanted: Wanted,
+    wanted: RequestArgs,
     /// How many seconds the link lives; ROWLINK_DEFAULT_TTL_SECONDS without
     #[arg(long, value_name = "SECONDS")]
     expires_in: Option<u64>,
@@ -46,10 +46,10 @@ pub(super) struct SignArgs {
 }
 
 /// Prints the URL.
-pub(super) fn sign(args: SignArgs) -> Result<(), Faults> {
-    let config = KeysConfig::from_env(std::env::vars_os()).map_err(lines)?;
+pub(super) fn sign(args: SignArgs) -> Result<(), ErrorLines> {
+    let config = KeysConfig::from_env(std::env::vars_os()).map_err(error_lines)?;
     if config.policy.public_url.is_empty() {
-        return Err(one("ROWLINK_PUBLIC_URL: is required"));
+        return Err(error_line("ROWLINK_PUBLIC_URL: is required"));
     }
     let catalog = args.exports.map(catalog).transpose()?;
     let (mut request, claims) = args.wanted.request();
@@ -72,28 +72,28 @@ pub(super) fn sign(args: SignArgs) -> Result<(), Faults> {
         now,
     );
     let url = url.map_err(|error| faults_of(&error))?;
-    writeln!(io::stdout(), "{url}").map_err(one)
+    writeln!(io::stdout(), "{url}").map_err(error_line)
 }
 
-fn catalog(folder: PathBuf) -> Result<Catalog, Faults> {
-    let config = RowsConfig::from_env(std::env::vars_os()).map_err(lines)?;
+fn catalog(folder: PathBuf) -> Result<Catalog, ErrorLines> {
+    let config = RowsConfig::from_env(std::env::vars_os()).map_err(error_lines)?;
     let sources = sources(config.databases, &config.policy)?;
     let catalog = read_catalog(&folder, &dialects(&sources))?;
-    match catalog.faults() {
+    match catalog.errors() {
         [] => Ok(catalog),
-        faults => Err(lines(faults.to_vec())),
+        errors => Err(error_lines(errors.to_vec())),
     }
 }
 
 /// A line for each field that does not fit.
-pub(super) fn faults_of(error: &IssueError) -> Faults {
+pub(super) fn faults_of(error: &IssueError) -> ErrorLines {
     match error {
-        IssueError::Invalid(faults) => lines_of(faults.clone()),
-        other => one(other),
+        IssueError::Invalid(errors) => lines_of(errors.clone()),
+        other => error_line(other),
     }
 }
 
-pub(super) fn lines_of(faults: Vec<FieldFault>) -> Faults {
-    let line = |fault: &FieldFault| format!("{}: {}", fault.field, fault.message);
-    faults.iter().map(line).collect()
+pub(super) fn lines_of(errors: Vec<FieldError>) -> ErrorLines {
+    let line = |error: &FieldError| format!("{}: {}", error.field, error.message);
+    errors.iter().map(line).collect()
 }

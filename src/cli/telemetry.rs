@@ -14,10 +14,10 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry};
 
-use super::{Faults, one};
+use super::{ErrorLines, error_line};
 use crate::config::Log;
 use crate::http::TRACE_TARGET;
-use crate::outbound::agent;
+use crate::http_client::agent;
 
 /// A collector that does not take spans within this loses them.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -37,7 +37,7 @@ impl Drop for Telemetry {
 ///
 /// # Errors
 /// The endpoint is not a URL.
-pub(super) fn start(log: &Log) -> Result<Telemetry, Faults> {
+pub(super) fn start(log: &Log) -> Result<Telemetry, ErrorLines> {
     let provider = log.otlp_endpoint.as_deref().map(provider).transpose()?;
     let traces = provider.as_ref().map(|provider| {
         let spans = tracing_opentelemetry::layer()
@@ -49,7 +49,8 @@ pub(super) fn start(log: &Log) -> Result<Telemetry, Faults> {
         let filter = filter_fn(|it| it.target() == TRACE_TARGET);
         spans.with_filter(filter).boxed()
     });
-    let lines = lines(log.json).with_filter(log.filter.clone().and(filter_fn(|it| it.is_event())));
+    let lines =
+        log_lines(log.json).with_filter(log.filter.clone().and(filter_fn(|it| it.is_event())));
     // A list, because a layer that is `None` counts as one that wants every span.
     let layers: Vec<_> = [Some(lines.boxed()), traces]
         .into_iter()
@@ -59,7 +60,7 @@ pub(super) fn start(log: &Log) -> Result<Telemetry, Faults> {
     Ok(Telemetry(provider))
 }
 
-fn lines(json: bool) -> Box<dyn Layer<Registry> + Send + Sync> {
+fn log_lines(json: bool) -> Box<dyn Layer<Registry> + Send + Sync> {
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     if json {
         lines.json().flatten_event(true).boxed()
@@ -68,14 +69,14 @@ fn lines(json: bool) -> Box<dyn Layer<Registry> + Send + Sync> {
     }
 }
 
-fn provider(endpoint: &str) -> Result<SdkTracerProvider, Faults> {
-    let exporter = SpanExporter::builder()
+fn provider(endpoint: &str) -> Result<SdkTracerProvider, ErrorLines> {
+    let service = SpanExporter::builder()
         .with_http()
         .with_http_client(Client(agent(EXPORT_TIMEOUT)))
         .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
         .build();
     Ok(SdkTracerProvider::builder()
-        .with_batch_exporter(exporter.map_err(one)?)
+        .with_batch_exporter(service.map_err(error_line)?)
         .with_resource(Resource::builder().with_service_name("rowlink").build())
         .build())
 }

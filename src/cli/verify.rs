@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Faults, lines, moment, one, system_clock};
+use super::{ErrorLines, error_line, error_lines, moment, system_clock};
 use crate::config::KeysConfig;
-use crate::link::{Client, Inspection, Link, LinkError, Verifier, split_url};
-use crate::moment::rfc3339;
+use crate::link::{ClientAddr, Inspection, Link, LinkError, Verifier, split_url};
+use crate::unix_time::rfc3339;
 
 #[derive(Args)]
 pub(super) struct VerifyArgs {
@@ -36,15 +36,15 @@ const STEPS: [&str; 7] = [
 ];
 
 /// Prints what the link says and what each step finds; fails if the link is refused.
-pub(super) fn verify(args: VerifyArgs) -> Result<ExitCode, Faults> {
-    let config = KeysConfig::from_env(std::env::vars_os()).map_err(lines)?;
+pub(super) fn verify(args: VerifyArgs) -> Result<ExitCode, ErrorLines> {
+    let config = KeysConfig::from_env(std::env::vars_os()).map_err(error_lines)?;
     let url = match args.url.as_str() {
-        "-" => io::read_to_string(io::stdin()).map_err(one)?,
+        "-" => io::read_to_string(io::stdin()).map_err(error_line)?,
         url => url.to_owned(),
     };
     let now = args.at.unwrap_or_else(|| system_clock()());
-    let at = |address| Client::At(Some(address));
-    let client = args.from.map_or(Client::Unchecked, at);
+    let at = |address| ClientAddr::At(Some(address));
+    let client = args.from.map_or(ClientAddr::Unchecked, at);
     let verifier = Verifier {
         keyring: &config.keyring,
         revocations: &config.revocations,
@@ -68,7 +68,9 @@ pub(super) fn verify(args: VerifyArgs) -> Result<ExitCode, Faults> {
             Some(refusal)
         }
     };
-    io::stdout().write_all(report.0.as_bytes()).map_err(one)?;
+    io::stdout()
+        .write_all(report.0.as_bytes())
+        .map_err(error_line)?;
     Ok(match refusal {
         None => ExitCode::SUCCESS,
         Some(_) => ExitCode::FAILURE,

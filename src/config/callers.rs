@@ -8,9 +8,9 @@ use toml::Spanned;
 use zeroize::Zeroizing;
 
 use super::Variables;
-use super::faults::{Faults, read};
-use crate::auth::{ApiKeys, Door, JwtFault, JwtKey, JwtRules, JwtVerifier};
-use crate::toml_file::{self, LineFault};
+use super::errors::{ConfigErrors, read};
+use crate::auth::{ApiKeys, Authenticator, JwtError, JwtKey, JwtRules, JwtVerifier};
+use crate::toml_errors::{self, LineError};
 
 /// A file of issuers: a table `[issuers.NAME]` an issuer.
 #[derive(Deserialize)]
@@ -35,7 +35,7 @@ struct Entry {
 }
 
 /// Reads who may ask; nobody is a fault.
-pub(super) fn door(variables: &mut Variables, faults: &mut Faults) -> Door {
+pub(super) fn authenticator(variables: &mut Variables, errors: &mut ConfigErrors) -> Authenticator {
     let nobody = variables.jwt_hs256_secret.is_none()
         && variables.jwt_hs256_secret_file.is_none()
         && variables.jwt_public_key_file.is_none()
@@ -43,45 +43,45 @@ pub(super) fn door(variables: &mut Variables, faults: &mut Faults) -> Door {
         && variables.jwt_issuers_file.is_none()
         && variables.api_keys_file.is_none();
     if nobody {
-        faults.add(
+        errors.add(
             "JWT_HS256_SECRET",
             "set this, ROWLINK_JWT_PUBLIC_KEY_FILE, ROWLINK_JWT_JWKS_URL, \
              ROWLINK_JWT_ISSUERS_FILE or ROWLINK_API_KEYS_FILE: without them nobody could ask for a link",
         );
     }
-    let mut issuers: Vec<JwtVerifier> = issuer(variables, faults).into_iter().collect();
+    let mut issuers: Vec<JwtVerifier> = issuer(variables, errors).into_iter().collect();
     if let Some(path) = &variables.jwt_issuers_file {
-        let text = faults.check("JWT_ISSUERS_FILE", read(path));
-        let further = text.and_then(|text| faults.check_all("JWT_ISSUERS_FILE", listed(&text)));
+        let text = errors.check("JWT_ISSUERS_FILE", read(path));
+        let further = text.and_then(|text| errors.check_all("JWT_ISSUERS_FILE", listed(&text)));
         issuers.extend(further.unwrap_or_default());
     }
     if issuers.len() > 1 && issuers.iter().any(|issuer| issuer.issuer().is_none()) {
-        faults.add("JWT_ISSUER", "is required where there are several issuers");
+        errors.add("JWT_ISSUER", "is required where there are several issuers");
     }
     let mut names: Vec<&str> = issuers.iter().filter_map(JwtVerifier::issuer).collect();
     names.sort_unstable();
     if names.windows(2).any(|pair| pair[0] == pair[1]) {
-        faults.add(
+        errors.add(
             "JWT_ISSUERS_FILE",
             "expected an `issuer` of its own for each",
         );
     }
     let api_keys = variables.api_keys_file.as_ref().and_then(|path| {
-        let text = faults.check("API_KEYS_FILE", read(path))?;
-        faults.check_all("API_KEYS_FILE", ApiKeys::parse(&text))
+        let text = errors.check("API_KEYS_FILE", read(path))?;
+        errors.check_all("API_KEYS_FILE", ApiKeys::parse(&text))
     });
-    Door::new(issuers, api_keys)
+    Authenticator::new(issuers, api_keys)
 }
 
 /// The issuer that the variables describe.
-fn issuer(variables: &mut Variables, faults: &mut Faults) -> Option<JwtVerifier> {
-    let secret = faults.secret(
+fn issuer(variables: &mut Variables, errors: &mut ConfigErrors) -> Option<JwtVerifier> {
+    let secret = errors.secret(
         "JWT_HS256_SECRET",
         variables.jwt_hs256_secret.take(),
         variables.jwt_hs256_secret_file.take(),
     );
     let public_key = variables.jwt_public_key_file.take();
-    let public_key = public_key.and_then(|path| faults.check("JWT_PUBLIC_KEY_FILE", read(&path)));
+    let public_key = public_key.and_then(|path| errors.check("JWT_PUBLIC_KEY_FILE", read(&path)));
     let (variable, key) = match (secret, public_key, variables.jwt_jwks_url.take()) {
         (Some(secret), None, None) => ("JWT_HS256_SECRET", secret_key(&secret)),
         (None, Some(pem), None) => ("JWT_PUBLIC_KEY_FILE", JwtKey::PublicPem(pem.to_string())),
@@ -94,7 +94,7 @@ fn issuer(variables: &mut Variables, faults: &mut Faults) -> Option<JwtVerifier>
                 ("JWT_USER_CLAIM", &variables.jwt_user_claim),
             ] {
                 if rule.is_some() {
-                    faults.add(
+                    errors.add(
                         variable,
                         "is of no use without a key that tokens are verified with",
                     );
@@ -105,7 +105,7 @@ fn issuer(variables: &mut Variables, faults: &mut Faults) -> Option<JwtVerifier>
         _ => {
             let message = "set one of this, ROWLINK_JWT_PUBLIC_KEY_FILE and ROWLINK_JWT_JWKS_URL; \
                            further issuers go into ROWLINK_JWT_ISSUERS_FILE";
-            faults.add("JWT_HS256_SECRET", message);
+            errors.add("JWT_HS256_SECRET", message);
             return None;
         }
     };
@@ -119,37 +119,37 @@ fn issuer(variables: &mut Variables, faults: &mut Faults) -> Option<JwtVerifier>
     };
     match JwtVerifier::new(key, rules) {
         Ok(issuer) => Some(issuer),
-        Err(JwtFault::Algorithms(message)) => {
-            faults.add("JWT_ALGORITHMS", message);
+        Err(JwtError::Algorithms(message)) => {
+            errors.add("JWT_ALGORITHMS", message);
             None
         }
-        Err(JwtFault::Key(message)) => {
-            faults.add(variable, message);
+        Err(JwtError::Key(message)) => {
+            errors.add(variable, message);
             None
         }
     }
 }
 
 /// The issuers of a file.
-fn listed(text: &str) -> Result<Vec<JwtVerifier>, Vec<LineFault>> {
-    let file: File = toml_file::read(text)?;
-    let (mut issuers, mut faults) = (Vec::new(), Vec::new());
+fn listed(text: &str) -> Result<Vec<JwtVerifier>, Vec<LineError>> {
+    let file: File = toml_errors::read(text)?;
+    let (mut issuers, mut errors) = (Vec::new(), Vec::new());
     for (name, entry) in file.issuers {
         match entry.into_issuer(name.get_ref()) {
             Ok(issuer) => issuers.push(issuer),
             Err(message) => {
                 let message = format!("issuer `{}`: {message}", name.get_ref());
-                faults.push(LineFault::at(text, name.span().start, message));
+                errors.push(LineError::at(text, name.span().start, message));
             }
         }
     }
-    if issuers.is_empty() && faults.is_empty() {
-        faults.push(LineFault::at(text, 0, "no [issuers.NAME]"));
+    if issuers.is_empty() && errors.is_empty() {
+        errors.push(LineError::at(text, 0, "no [issuers.NAME]"));
     }
-    if faults.is_empty() {
+    if errors.is_empty() {
         Ok(issuers)
     } else {
-        Err(faults)
+        Err(errors)
     }
 }
 
@@ -173,9 +173,9 @@ impl Entry {
             name: format!("jwt {name}"),
             exports: self.exports,
         };
-        JwtVerifier::new(key, rules).map_err(|fault| match fault {
-            JwtFault::Algorithms(message) => format!("`algorithms`: {message}"),
-            JwtFault::Key(message) => format!("its key: {message}"),
+        JwtVerifier::new(key, rules).map_err(|error| match error {
+            JwtError::Algorithms(message) => format!("`algorithms`: {message}"),
+            JwtError::Key(message) => format!("its key: {message}"),
         })
     }
 }

@@ -5,11 +5,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::{
-    Config, ConfigFault, Databases, databases, exports_dir, keyring, policy, public_url,
+    Config, ConfigError, Databases, databases, exports_dir, keyring, policy, public_url,
     revocations,
 };
-use crate::export::Policy;
 use crate::link::{Keyring, Revocations};
+use crate::service::Policy;
 
 /// What signs and verifies links.
 pub struct KeysConfig {
@@ -38,19 +38,19 @@ impl KeysConfig {
     /// Every variable of these that is missing or does not fit.
     pub fn from_env(
         environment: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<KeysConfig, Vec<ConfigFault>> {
-        let (mut variables, mut faults) = Config::variables(environment)?;
-        let keyring = keyring(&mut variables, &mut faults);
-        let revocations = revocations(&mut variables, &mut faults);
-        let mut policy = policy(&mut variables, &mut faults);
-        policy.public_url = public_url(&mut variables, &mut faults).unwrap_or_default();
+    ) -> Result<KeysConfig, Vec<ConfigError>> {
+        let (mut variables, mut errors) = Config::variables(environment)?;
+        let keyring = keyring(&mut variables, &mut errors);
+        let revocations = revocations(&mut variables, &mut errors);
+        let mut policy = policy(&mut variables, &mut errors);
+        policy.public_url = public_url(&mut variables, &mut errors).unwrap_or_default();
         match keyring {
-            Some(keyring) if faults.0.is_empty() => Ok(KeysConfig {
+            Some(keyring) if errors.0.is_empty() => Ok(KeysConfig {
                 keyring,
                 revocations,
                 policy,
             }),
-            _ => Err(faults.0),
+            _ => Err(errors.0),
         }
     }
 }
@@ -62,17 +62,17 @@ impl RowsConfig {
     /// Every variable of these that is missing or does not fit.
     pub fn from_env(
         environment: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<RowsConfig, Vec<ConfigFault>> {
-        let (mut variables, mut faults) = Config::variables(environment)?;
-        let databases = databases(&mut variables, &mut faults);
-        let policy = policy(&mut variables, &mut faults);
+    ) -> Result<RowsConfig, Vec<ConfigError>> {
+        let (mut variables, mut errors) = Config::variables(environment)?;
+        let databases = databases(&mut variables, &mut errors);
+        let policy = policy(&mut variables, &mut errors);
         match databases {
-            Some(databases) if faults.0.is_empty() => Ok(RowsConfig {
+            Some(databases) if errors.0.is_empty() => Ok(RowsConfig {
                 databases,
                 exports_dir: exports_dir(&mut variables),
                 policy,
             }),
-            _ => Err(faults.0),
+            _ => Err(errors.0),
         }
     }
 }

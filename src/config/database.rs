@@ -80,30 +80,30 @@ pub(super) fn parse_list(text: &str) -> Result<BTreeMap<String, DatabaseUrl>, Ve
         }
     }
     let mut databases = BTreeMap::new();
-    let mut faults = Vec::new();
+    let mut errors = Vec::new();
     for entry in &entries {
         // Nothing of the entry may be shown but a name that is one: the rest holds a password.
         let Some((name, url)) = entry
             .split_once('=')
             .filter(|(name, _)| is_bare_name(name, 64))
         else {
-            faults.push("expected name=URL, separated by commas".to_owned());
+            errors.push("expected name=URL, separated by commas".to_owned());
             continue;
         };
         match DatabaseUrl::parse(url) {
-            Err(fault) => faults.push(format!("{name}: {fault}")),
+            Err(error) => errors.push(format!("{name}: {error}")),
             Ok(_) if name == DEFAULT_DATABASE || databases.contains_key(name) => {
-                faults.push(format!("{name}: this name is taken"));
+                errors.push(format!("{name}: this name is taken"));
             }
             Ok(database) => {
                 databases.insert(name.to_owned(), database);
             }
         }
     }
-    if faults.is_empty() {
+    if errors.is_empty() {
         Ok(databases)
     } else {
-        Err(faults)
+        Err(errors)
     }
 }
 
@@ -123,10 +123,10 @@ mod tests {
             ("w=mysql://u:secret@h:x/d", "port"),
             ("w=mariadb://u:secret@h", "database"),
         ] {
-            let faults = parse_list(text).expect_err("refused");
-            assert_eq!(faults.len(), 1, "{text}");
-            assert!(faults[0].contains(named), "{text}: {}", faults[0]);
-            assert!(!faults[0].contains("secret"), "{text}: {}", faults[0]);
+            let errors = parse_list(text).expect_err("refused");
+            assert_eq!(errors.len(), 1, "{text}");
+            assert!(errors[0].contains(named), "{text}: {}", errors[0]);
+            assert!(!errors[0].contains("secret"), "{text}: {}", errors[0]);
         }
     }
 }

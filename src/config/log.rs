@@ -3,8 +3,8 @@
 use tracing_subscriber::EnvFilter;
 
 use super::Variables;
-use super::edge::web_url;
-use super::faults::Faults;
+use super::errors::ConfigErrors;
+use super::http_config::web_url;
 
 /// What to log, and how.
 pub struct Log {
@@ -31,19 +31,19 @@ impl Log {
 /// driver repeats every notice that the database gives.
 const DEFAULT: &str = "info,actix_server=warn,actix_http=off,tokio_postgres=warn";
 
-pub(super) fn log(variables: &mut Variables, faults: &mut Faults) -> Option<Log> {
-    let filter = faults.check("LOG", filter(variables.log.as_deref().unwrap_or(DEFAULT)));
+pub(super) fn log(variables: &mut Variables, errors: &mut ConfigErrors) -> Option<Log> {
+    let filter = errors.check("LOG", filter(variables.log.as_deref().unwrap_or(DEFAULT)));
     let json = match variables.log_format.as_deref() {
         None | Some("text") => Ok(false),
         Some("json") => Ok(true),
         Some(_) => Err("expected text or json"),
     };
-    let json = faults.check("LOG_FORMAT", json);
+    let json = errors.check("LOG_FORMAT", json);
     let endpoint = variables.otlp_endpoint.take().map(|text| web_url(&text));
     Some(Log {
         filter: filter?,
         json: json?,
-        otlp_endpoint: faults.check("OTLP_ENDPOINT", endpoint.transpose())?,
+        otlp_endpoint: errors.check("OTLP_ENDPOINT", endpoint.transpose())?,
     })
 }
 

@@ -3,8 +3,8 @@
 mod callers;
 mod commands;
 mod database;
-mod edge;
-mod faults;
+mod errors;
+mod http_config;
 mod log;
 mod reload;
 
@@ -18,17 +18,17 @@ use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::auth::Door;
+use crate::auth::Authenticator;
 use crate::catalog::DEFAULT_DATABASE;
-use crate::export::Policy;
-use crate::http::{Drain, Edge};
+use crate::http::{Drain, HttpConfig};
 use crate::link::{Keyring, Revocations};
-use faults::{Faults, read};
+use crate::service::Policy;
+use errors::{ConfigErrors, read};
 
 pub use commands::{KeysConfig, RowsConfig};
 pub use database::DatabaseUrl;
-pub use edge::cors_origin;
-pub use faults::ConfigFault;
+pub use errors::ConfigError;
+pub use http_config::cors_origin;
 pub use log::Log;
 pub use reload::Reload;
 
@@ -56,9 +56,9 @@ pub struct Config {
     /// What links and downloads may be.
     pub policy: Policy,
     /// Who may ask for links.
-    pub door: Door,
+    pub authenticator: Authenticator,
     /// How browsers and proxies see us.
-    pub edge: Edge,
+    pub http_config: HttpConfig,
     /// How to stop.
     pub drain: Drain,
     /// What to read again while the service runs.
@@ -144,15 +144,15 @@ impl Config {
     /// Every variable that is missing or does not fit.
     pub fn from_env(
         environment: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<Config, Vec<ConfigFault>> {
-        let (variables, faults) = Config::variables(environment)?;
-        Config::from_variables(variables, faults)
+    ) -> Result<Config, Vec<ConfigError>> {
+        let (variables, errors) = Config::variables(environment)?;
+        Config::from_variables(variables, errors)
     }
 
     fn variables(
         environment: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<(Variables, Faults), Vec<ConfigFault>> {
-        let mut faults = Faults::default();
+    ) -> Result<(Variables, ConfigErrors), Vec<ConfigError>> {
+        let mut errors = ConfigErrors::default();
         let mut set = Vec::new();
         for (name, value) in environment {
             let Some(name) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else {
@@ -162,42 +162,43 @@ impl Config {
                 // An empty variable is one that a template left unset.
                 Ok(value) if value.is_empty() => {}
                 Ok(value) => set.push((format!("{PREFIX}{name}"), value)),
-                Err(_) => faults.add(name, "expected UTF-8"),
+                Err(_) => errors.add(name, "expected UTF-8"),
             }
         }
         match envy::prefixed(PREFIX).from_iter(set) {
-            Ok(variables) => Ok((variables, faults)),
+            Ok(variables) => Ok((variables, errors)),
             Err(error) => {
-                faults.add("", error);
-                Err(faults.0)
+                errors.add("", error);
+                Err(errors.0)
             }
         }
     }
 
     fn from_variables(
         mut variables: Variables,
-        mut faults: Faults,
-    ) -> Result<Config, Vec<ConfigFault>> {
-        let bind = address(&mut faults, "BIND", variables.bind.take());
-        let metrics_bind = address(&mut faults, "METRICS_BIND", variables.metrics_bind.take());
-        let tls = edge::tls(&variables, &mut faults);
-        let databases = databases(&mut variables, &mut faults);
+        mut errors: ConfigErrors,
+    ) -> Result<Config, Vec<ConfigError>> {
+        let bind = address(&mut errors, "BIND", variables.bind.take());
+        let metrics_bind = address(&mut errors, "METRICS_BIND", variables.metrics_bind.take());
+        let tls = http_config::tls(&variables, &mut errors);
+        let databases = databases(&mut variables, &mut errors);
         let exports_dir = exports_dir(&mut variables);
         let reload = Reload::new(&variables);
-        let keyring = keyring(&mut variables, &mut faults);
-        let revocations = revocations(&mut variables, &mut faults);
-        let public_url = public_url(&mut variables, &mut faults);
-        let public_url = faults.required("PUBLIC_URL", public_url);
-        let mut policy = policy(&mut variables, &mut faults);
+        let keyring = keyring(&mut variables, &mut errors);
+        let revocations = revocations(&mut variables, &mut errors);
+        let public_url = public_url(&mut variables, &mut errors);
+        let public_url = errors.required("PUBLIC_URL", public_url);
+        let mut policy = policy(&mut variables, &mut errors);
         policy.public_url = public_url.unwrap_or_default();
-        let drain = drain(&mut variables, &mut faults);
-        let door = callers::door(&mut variables, &mut faults);
-        let edge = edge::edge(&mut variables, &mut faults, metrics_bind.is_some());
-        let log = log::log(&mut variables, &mut faults);
+        let drain = drain(&mut variables, &mut errors);
+        let authenticator = callers::authenticator(&mut variables, &mut errors);
+        let http_config =
+            http_config::http_config(&mut variables, &mut errors, metrics_bind.is_some());
+        let log = log::log(&mut variables, &mut errors);
 
         let unknown = variables.unknown.into_keys();
         match (databases, keyring, log) {
-            (Some(databases), Some(keyring), Some(log)) if faults.0.is_empty() => Ok(Config {
+            (Some(databases), Some(keyring), Some(log)) if errors.0.is_empty() => Ok(Config {
                 bind: bind.unwrap_or(DEFAULT_BIND),
                 metrics_bind,
                 tls,
@@ -206,8 +207,8 @@ impl Config {
                 keyring,
                 revocations,
                 policy,
-                door,
-                edge,
+                authenticator,
+                http_config,
                 drain,
                 reload,
                 log,
@@ -215,35 +216,35 @@ impl Config {
                     .map(|name| format!("{PREFIX}{}", name.to_uppercase()))
                     .collect(),
             }),
-            _ => Err(faults.0),
+            _ => Err(errors.0),
         }
     }
 }
 
-fn address(faults: &mut Faults, variable: &str, text: Option<String>) -> Option<SocketAddr> {
+fn address(errors: &mut ConfigErrors, variable: &str, text: Option<String>) -> Option<SocketAddr> {
     let parsed = text?.parse();
-    faults.check(
+    errors.check(
         variable,
         parsed.map_err(|_| "expected an address and port like 0.0.0.0:8080"),
     )
 }
 
-fn databases(variables: &mut Variables, faults: &mut Faults) -> Option<Databases> {
+fn databases(variables: &mut Variables, errors: &mut ConfigErrors) -> Option<Databases> {
     let connections = variables.database_connections.take();
-    let connections = faults.number("DATABASE_CONNECTIONS", connections, 10, 1..=1000);
-    let url = faults.secret(
+    let connections = errors.number("DATABASE_CONNECTIONS", connections, 10, 1..=1000);
+    let url = errors.secret(
         "DATABASE_URL",
         variables.database_url.take(),
         variables.database_url_file.take(),
     );
-    let url = faults.required("DATABASE_URL", url);
-    let url = url.and_then(|text| faults.check("DATABASE_URL", DatabaseUrl::parse(&text)));
-    let others = faults.secret(
+    let url = errors.required("DATABASE_URL", url);
+    let url = url.and_then(|text| errors.check("DATABASE_URL", DatabaseUrl::parse(&text)));
+    let others = errors.secret(
         "DATABASES",
         variables.databases.take(),
         variables.databases_file.take(),
     );
-    let others = others.and_then(|text| faults.check_all("DATABASES", database::parse_list(&text)));
+    let others = others.and_then(|text| errors.check_all("DATABASES", database::parse_list(&text)));
     let mut urls = others.unwrap_or_default();
     urls.insert(DEFAULT_DATABASE.to_owned(), url?);
     Some(Databases { urls, connections })
@@ -254,33 +255,33 @@ fn exports_dir(variables: &mut Variables) -> PathBuf {
     folder.unwrap_or_else(|| "exports".into())
 }
 
-fn keyring(variables: &mut Variables, faults: &mut Faults) -> Option<Keyring> {
-    let keys = faults.secret(
+fn keyring(variables: &mut Variables, errors: &mut ConfigErrors) -> Option<Keyring> {
+    let keys = errors.secret(
         "SIGNING_KEYS",
         variables.signing_keys.take(),
         variables.signing_keys_file.take(),
     );
-    let keys = faults.required("SIGNING_KEYS", keys)?;
-    faults.check_all("SIGNING_KEYS", Keyring::parse(&keys))
+    let keys = errors.required("SIGNING_KEYS", keys)?;
+    errors.check_all("SIGNING_KEYS", Keyring::parse(&keys))
 }
 
-fn revocations(variables: &mut Variables, faults: &mut Faults) -> Revocations {
+fn revocations(variables: &mut Variables, errors: &mut ConfigErrors) -> Revocations {
     let revocations = variables.revocations_file.take().and_then(|path| {
-        let text = faults.check("REVOCATIONS_FILE", read(&path))?;
-        faults.check_all("REVOCATIONS_FILE", Revocations::parse(&text))
+        let text = errors.check("REVOCATIONS_FILE", read(&path))?;
+        errors.check_all("REVOCATIONS_FILE", Revocations::parse(&text))
     });
     revocations.unwrap_or_default()
 }
 
-fn public_url(variables: &mut Variables, faults: &mut Faults) -> Option<String> {
+fn public_url(variables: &mut Variables, errors: &mut ConfigErrors) -> Option<String> {
     let text = variables.public_url.take()?;
-    faults.check("PUBLIC_URL", public_url_of(&text))
+    errors.check("PUBLIC_URL", public_url_of(&text))
 }
 
-fn policy(variables: &mut Variables, faults: &mut Faults) -> Policy {
+fn policy(variables: &mut Variables, errors: &mut ConfigErrors) -> Policy {
     let mut policy = Policy::with_defaults(String::new());
     let mut seconds = |variable: &str, text: Option<String>, default: u64| {
-        faults.number(variable, text, default, 1..=604_800)
+        errors.number(variable, text, default, 1..=604_800)
     };
     policy.ttl_seconds_max = seconds(
         "MAX_TTL_SECONDS",
@@ -304,11 +305,11 @@ fn policy(variables: &mut Variables, faults: &mut Faults) -> Policy {
     ));
     if policy.ttl_seconds_default > policy.ttl_seconds_max {
         let message = "expected no more than ROWLINK_MAX_TTL_SECONDS";
-        faults.add("DEFAULT_TTL_SECONDS", message);
+        errors.add("DEFAULT_TTL_SECONDS", message);
     }
     let limits = &mut policy.limits;
     let mut count = |variable: &str, text: Option<String>, limit: &mut usize| {
-        *limit = faults.number(variable, text, *limit, 1..=1_000_000);
+        *limit = errors.number(variable, text, *limit, 1..=1_000_000);
     };
     count(
         "MAX_DOWNLOADS",
@@ -325,7 +326,7 @@ fn policy(variables: &mut Variables, faults: &mut Faults) -> Policy {
         variables.max_downloads_per_link.take(),
         &mut limits.downloads_per_link,
     );
-    limits.links_per_second = faults.number(
+    limits.links_per_second = errors.number(
         "MAX_LINKS_PER_SECOND",
         variables.max_links_per_second.take(),
         limits.links_per_second,
@@ -336,13 +337,13 @@ fn policy(variables: &mut Variables, faults: &mut Faults) -> Policy {
         Some("always") => Ok(true),
         Some(_) => Err("expected always or on-request"),
     };
-    policy.seals_always = faults.check("SEAL", seal).unwrap_or_default();
+    policy.seals_always = errors.check("SEAL", seal).unwrap_or_default();
     policy
 }
 
-fn drain(variables: &mut Variables, faults: &mut Faults) -> Drain {
+fn drain(variables: &mut Variables, errors: &mut ConfigErrors) -> Drain {
     let mut seconds = |variable: &str, text: Option<String>, default: Duration| {
-        Duration::from_secs(faults.number(variable, text, default.as_secs(), 0..=3600))
+        Duration::from_secs(errors.number(variable, text, default.as_secs(), 0..=3600))
     };
     let Drain { delay, max } = Drain::default();
     Drain {
@@ -390,10 +391,10 @@ mod tests {
             .iter()
             .map(|(name, value)| (format!("{PREFIX}{name}").into(), value.into()));
         Config::from_env(vars)
-            .map_err(|faults| faults.iter().map(|fault| fault.variable.clone()).collect())
+            .map_err(|errors| errors.iter().map(|error| error.variable.clone()).collect())
     }
 
-    fn faults(changes: &[(&str, &str)]) -> Vec<String> {
+    fn errors(changes: &[(&str, &str)]) -> Vec<String> {
         config(changes).err().expect("refused")
     }
 
@@ -413,7 +414,7 @@ mod tests {
 
     #[test]
     fn every_bad_variable_is_named_at_once() {
-        let found = faults(&[
+        let found = errors(&[
             ("BIND", "8080"),
             ("PUBLIC_URL", "example.com"),
             ("DATABASE_URL", "oracle:x"),
@@ -446,7 +447,7 @@ mod tests {
             "SIGNING_KEYS",
             "JWT_HS256_SECRET",
         ] {
-            assert_eq!(faults(&[(name, "")]), [format!("{PREFIX}{name}")]);
+            assert_eq!(errors(&[(name, "")]), [format!("{PREFIX}{name}")]);
         }
     }
 
@@ -458,11 +459,11 @@ mod tests {
         let path = path.to_str().expect("UTF-8");
         assert!(config(&[("SIGNING_KEYS", ""), ("SIGNING_KEYS_FILE", path)]).is_ok());
         assert_eq!(
-            faults(&[("SIGNING_KEYS_FILE", path)]),
+            errors(&[("SIGNING_KEYS_FILE", path)]),
             ["ROWLINK_SIGNING_KEYS_FILE"]
         );
         assert_eq!(
-            faults(&[("SIGNING_KEYS", ""), ("SIGNING_KEYS_FILE", "/nonexistent")]),
+            errors(&[("SIGNING_KEYS", ""), ("SIGNING_KEYS_FILE", "/nonexistent")]),
             ["ROWLINK_SIGNING_KEYS_FILE"]
         );
     }
@@ -470,7 +471,7 @@ mod tests {
     #[test]
     fn the_default_life_is_not_longer_than_the_longest() {
         assert_eq!(
-            faults(&[("MAX_TTL_SECONDS", "30")]),
+            errors(&[("MAX_TTL_SECONDS", "30")]),
             ["ROWLINK_DEFAULT_TTL_SECONDS"]
         );
     }
@@ -510,7 +511,7 @@ mod tests {
             ("JWT_ALGORITHMS", "RS256"),
         ] {
             assert_eq!(
-                faults(&[(name, value)]),
+                errors(&[(name, value)]),
                 [format!("{PREFIX}{name}")],
                 "{value}"
             );
@@ -519,12 +520,12 @@ mod tests {
             ("CORS_ORIGINS", "https://a.example, http://localhost:3000"),
             ("TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
         ]);
-        let edge = config.expect("a configuration").edge;
+        let http_config = config.expect("a configuration").http_config;
         assert_eq!(
-            edge.cors_origins,
+            http_config.cors_origins,
             ["https://a.example", "http://localhost:3000"]
         );
-        assert_eq!(edge.trusted_proxies.len(), 2);
+        assert_eq!(http_config.trusted_proxies.len(), 2);
     }
 
     #[test]
@@ -544,7 +545,7 @@ mod tests {
         assert!(config(&changes).is_ok());
         changes.extend(rules.map(|rule| (rule, "RS256")));
         assert_eq!(
-            faults(&changes),
+            errors(&changes),
             rules.map(|rule| format!("{PREFIX}{rule}"))
         );
     }
@@ -590,17 +591,17 @@ mod tests {
     fn only_our_own_variables_must_be_utf_8() {
         use std::os::unix::ffi::OsStringExt as _;
         let bytes = || OsString::from_vec(vec![0xff]);
-        let faults = Config::from_env([
+        let errors = Config::from_env([
             (OsString::from("HOME"), bytes()),
             (bytes(), bytes()),
             (OsString::from("ROWLINK_LOG"), bytes()),
         ]);
-        let faults = faults.err().expect("refused");
-        assert_eq!(faults[0].to_string(), "ROWLINK_LOG: expected UTF-8");
+        let errors = errors.err().expect("refused");
+        assert_eq!(errors[0].to_string(), "ROWLINK_LOG: expected UTF-8");
         assert!(
-            faults
+            errors
                 .iter()
-                .any(|fault| fault.variable == "ROWLINK_JWT_HS256_SECRET")
+                .any(|error| error.variable == "ROWLINK_JWT_HS256_SECRET")
         );
     }
 }

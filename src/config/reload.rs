@@ -6,9 +6,9 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::Variables;
-use super::faults::read;
+use super::errors::read;
 use crate::auth::ApiKeys;
-use crate::http::Service;
+use crate::http::AppState;
 use crate::link::{Keyring, Revocations};
 
 /// What is read again.
@@ -23,7 +23,7 @@ struct Watched {
     paths: Vec<PathBuf>,
     /// The hash of what was read last, good or bad.
     last: Option<[u8; 32]>,
-    apply: fn(&Service, &[Zeroizing<String>]) -> Result<(), String>,
+    apply: fn(&AppState, &[Zeroizing<String>]) -> Result<(), String>,
 }
 
 impl Reload {
@@ -57,10 +57,10 @@ impl Reload {
 
     /// Reads every file; what changed since the last time is used from now on. A file that is
     /// faulty is reported, and what was good before stays.
-    pub fn check(&mut self, service: &Service) {
+    pub fn check(&mut self, state: &AppState) {
         for file in &mut self.files {
             let what = file.what;
-            match file.check(service) {
+            match file.check(state) {
                 Ok(true) => tracing::info!(what, "reloaded"),
                 Ok(false) => {}
                 Err(cause) => tracing::error!(what, cause, "not reloaded: the last good stays"),
@@ -71,7 +71,7 @@ impl Reload {
 
 impl Watched {
     /// Whether there was something new, and it was good.
-    fn check(&mut self, service: &Service) -> Result<bool, String> {
+    fn check(&mut self, state: &AppState) -> Result<bool, String> {
         let read: Result<Vec<_>, String> = self.paths.iter().map(|path| read(path)).collect();
         let texts = read.as_deref().unwrap_or_default();
         let hash = texts.iter().fold(Sha256::new(), |hash, text| {
@@ -83,34 +83,34 @@ impl Watched {
             return Ok(false);
         }
         // Also the first time: the file may have changed since the configuration was read.
-        (self.apply)(service, &read?)?;
+        (self.apply)(state, &read?)?;
         Ok(!first)
     }
 }
 
-fn signing_keys(service: &Service, texts: &[Zeroizing<String>]) -> Result<(), String> {
+fn signing_keys(state: &AppState, texts: &[Zeroizing<String>]) -> Result<(), String> {
     let keyring = Keyring::parse(&texts[0]).map_err(joined)?;
-    service.exporter.set_keyring(keyring);
+    state.service.set_keyring(keyring);
     Ok(())
 }
 
-fn api_keys(service: &Service, texts: &[Zeroizing<String>]) -> Result<(), String> {
+fn api_keys(state: &AppState, texts: &[Zeroizing<String>]) -> Result<(), String> {
     let keys = ApiKeys::parse(&texts[0]).map_err(joined)?;
-    service.door.set_api_keys(keys);
+    state.authenticator.set_api_keys(keys);
     Ok(())
 }
 
-fn revocations(service: &Service, texts: &[Zeroizing<String>]) -> Result<(), String> {
+fn revocations(state: &AppState, texts: &[Zeroizing<String>]) -> Result<(), String> {
     let revocations = Revocations::parse(&texts[0]).map_err(joined)?;
-    service.exporter.set_revocations(revocations);
+    state.service.set_revocations(revocations);
     Ok(())
 }
 
-fn certificate(service: &Service, texts: &[Zeroizing<String>]) -> Result<(), String> {
-    service.set_certificate(&texts[0], &texts[1])
+fn certificate(state: &AppState, texts: &[Zeroizing<String>]) -> Result<(), String> {
+    state.set_certificate(&texts[0], &texts[1])
 }
 
-fn joined<T: ToString>(faults: Vec<T>) -> String {
-    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-    faults.join("; ")
+fn joined<T: ToString>(errors: Vec<T>) -> String {
+    let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    errors.join("; ")
 }

@@ -9,11 +9,11 @@ use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::auth::{Door, JwtKey, JwtRules, JwtVerifier, NewApiKey};
+use crate::auth::{Authenticator, JwtKey, JwtRules, JwtVerifier, NewApiKey};
 use crate::catalog::{Catalog, DEFAULT_DATABASE};
-use crate::export::{Exporter, Policy};
-use crate::http::{Clock, Edge, Service, StaticFile};
+use crate::http::{AppState, Clock, HttpConfig, StaticFile};
 use crate::link::{self, Keyring};
+use crate::service::{ExportService, Policy};
 use crate::source::{Sources, SqliteSource, dialects};
 
 /// How many orders `orders.sql` makes.
@@ -31,7 +31,7 @@ const EXPORTS: [(&str, &str); 2] = [
 /// A demo that is ready to serve.
 pub struct Demo {
     /// What to serve.
-    pub service: Service,
+    pub state: AppState,
     /// What to tell the person who started it.
     pub welcome: String,
     /// Holds the database; removed with this value.
@@ -64,10 +64,10 @@ impl Demo {
         let source = Arc::new(SqliteSource::new(&path));
         let sources = Sources::from([(DEFAULT_DATABASE.to_owned(), source as _)]);
         let catalog = Catalog::parse(EXPORTS, &dialects(&sources));
-        let exporter = Exporter::start(catalog, sources, keyring, policy);
-        let exporter = exporter
+        let service = ExportService::start(catalog, sources, keyring, policy);
+        let service = service
             .await
-            .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
 
         let expires = clock() + TOKEN_SECONDS;
         let tokens = USERS.map(|user| (user, token(user, expires, secret.as_bytes())));
@@ -76,13 +76,14 @@ impl Demo {
             JwtRules::default(),
         );
         let issuer = issuer.expect("a generated key is long enough for a secret");
-        let door = Door::new(vec![issuer], None);
-        let edge = Edge {
+        let authenticator = Authenticator::new(vec![issuer], None);
+        let http_config = HttpConfig {
             cors_origins: origins,
-            ..Edge::default()
+            ..HttpConfig::default()
         };
         Ok(Demo {
-            service: Service::new(exporter, door, clock, edge).with_files(page(&tokens)),
+            state: AppState::new(service, authenticator, clock, http_config)
+                .with_files(page(&tokens)),
             welcome: welcome(address, &tokens),
             folder,
         })

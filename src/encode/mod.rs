@@ -10,28 +10,28 @@ use crate::row::{Column, RowBatch};
 pub use csv::CsvEncoder;
 pub use ndjson::NdjsonEncoder;
 pub use parquet::ParquetEncoder;
-pub use xlsx::{Container, Looks, Piece, Properties, TooLong, XlsxEncoder};
+pub use xlsx::{Container, Piece, Properties, SheetStyle, TooLong, XlsxEncoder};
 
 /// What a format cannot hold. Nothing is ever cut to fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
     /// A text that is longer than a cell.
-    #[error("row {row}, column `{column}`: {fault}")]
+    #[error("row {row}, column `{column}`: {error}")]
     TooLong {
         /// The row, from 1.
         row: u64,
         /// The column's name.
         column: String,
         /// By how much.
-        fault: TooLong,
+        error: TooLong,
     },
     /// A label that is longer than a cell.
-    #[error("the header, column `{column}`: {fault}")]
+    #[error("the header, column `{column}`: {error}")]
     LabelTooLong {
         /// The column's name.
         column: String,
         /// By how much.
-        fault: TooLong,
+        error: TooLong,
     },
     /// A row that is longer than a sheet.
     #[error("row {0}: it has more bytes than a sheet holds")]

@@ -305,11 +305,11 @@ mod tests {
     #[test]
     fn an_option_says_what_it_takes() {
         let mut options = NdjsonOptions::default();
-        let fault = options.set("large_numbers", "yes").expect_err("refused");
-        assert_eq!(fault.to_string(), "expected `number` or `string`");
-        let fault = options.set("pretty", "true").expect_err("refused");
+        let error = options.set("large_numbers", "yes").expect_err("refused");
+        assert_eq!(error.to_string(), "expected `number` or `string`");
+        let error = options.set("pretty", "true").expect_err("refused");
         assert_eq!(
-            fault.to_string(),
+            error.to_string(),
             "unknown option; the options are large_numbers"
         );
     }

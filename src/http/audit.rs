@@ -8,23 +8,23 @@ use actix_web::HttpRequest;
 use actix_web::web::Data;
 use tracing::Span;
 
-use super::Service;
-use super::file::Broken;
+use super::AppState;
+use super::file::StreamError;
 use super::metrics::{FileLabels, Metrics};
 use super::middleware::request_id;
 use super::origin::Origin;
 use super::trace;
 use crate::auth::Caller;
-use crate::export::{Download, DownloadError};
 use crate::link::Link;
+use crate::service::{Download, DownloadError};
 use crate::source::{SourceError, causes};
 
 /// The outcome of a download that nothing else ended.
 const CLIENT_GONE: &str = "client_gone";
 
 /// A link was issued.
-pub(super) fn link_issued(request: &HttpRequest, service: &Service, caller: &Caller, link: &Link) {
-    let origin = Origin::of(request, &service.edge);
+pub(super) fn link_issued(request: &HttpRequest, state: &AppState, caller: &Caller, link: &Link) {
+    let origin = Origin::of(request, &state.http_config);
     tracing::info!(
         request_id = %request_id(request),
         link_id = %link.id,
@@ -39,12 +39,12 @@ pub(super) fn link_issued(request: &HttpRequest, service: &Service, caller: &Cal
         "link issued"
     );
     let labels = FileLabels::of(&link.export, link.format);
-    service.metrics.links_issued.get_or_create(&labels).inc();
+    state.metrics.links_issued.get_or_create(&labels).inc();
 }
 
 /// A download on its way. Dropping it writes its line, also when its client left.
-pub(super) struct Audit {
-    service: Arc<Service>,
+pub(super) struct DownloadLog {
+    state: Arc<AppState>,
     pub(super) request_id: String,
     pub(super) link: Link,
     origin: Origin,
@@ -60,13 +60,13 @@ pub(super) struct Audit {
     pub(super) outcome: &'static str,
 }
 
-impl Audit {
-    pub(super) fn start(request: &HttpRequest, service: &Data<Service>, link: &Link) -> Audit {
-        Audit {
-            service: service.clone().into_inner(),
+impl DownloadLog {
+    pub(super) fn start(request: &HttpRequest, state: &Data<AppState>, link: &Link) -> DownloadLog {
+        DownloadLog {
+            state: state.clone().into_inner(),
             request_id: request_id(request).to_string(),
             link: link.clone(),
-            origin: Origin::of(request, &service.edge),
+            origin: Origin::of(request, &state.http_config),
             span: trace::of_download(link),
             started: Instant::now(),
             first_byte: None,
@@ -93,31 +93,31 @@ impl Audit {
     }
 
     /// An error ends it.
-    pub(super) fn abort(&mut self, error: &Broken) {
+    pub(super) fn abort(&mut self, error: &StreamError) {
         let (request_id, link_id) = (&self.request_id, &self.link.id);
         let cause = causes(error);
         tracing::error!(request_id, %link_id, cause, "download aborted");
         self.outcome = match error {
-            Broken::Download(DownloadError::Source(SourceError::TooSlow)) => "timed_out",
-            Broken::Download(DownloadError::Source(_)) => "database_failed",
-            Broken::Download(DownloadError::Encode(_)) => "does_not_fit_format",
-            Broken::Download(DownloadError::TooLarge(_)) => "too_large",
-            Broken::Download(DownloadError::NotRepeatable) => "not_repeatable",
-            Broken::Coding(_) => "coding_failed",
+            StreamError::Download(DownloadError::Source(SourceError::TooSlow)) => "timed_out",
+            StreamError::Download(DownloadError::Source(_)) => "database_failed",
+            StreamError::Download(DownloadError::Encode(_)) => "does_not_fit_format",
+            StreamError::Download(DownloadError::TooLarge(_)) => "too_large",
+            StreamError::Download(DownloadError::NotRepeatable) => "not_repeatable",
+            StreamError::Coding(_) => "coding_failed",
         };
     }
 
     /// The download took as long as it may, or the replica stops.
     pub(super) fn time_is_up(&mut self) {
-        if !self.service.lifecycle.is_cut() {
+        if !self.state.lifecycle.is_aborting() {
             self.outcome = "timed_out";
         }
     }
 
     /// Why nobody ended it.
     fn silent_outcome(&self) -> &'static str {
-        let stall_max = self.service.exporter.policy().stall_max;
-        if self.service.lifecycle.is_cut() {
+        let stall_max = self.state.service.policy().stall_max;
+        if self.state.lifecycle.is_aborting() {
             "shutdown"
         } else if !self.waits_for_rows && self.handed_on.elapsed() >= stall_max {
             "stalled"
@@ -127,7 +127,7 @@ impl Audit {
     }
 }
 
-impl Drop for Audit {
+impl Drop for DownloadLog {
     fn drop(&mut self) {
         if self.outcome == CLIENT_GONE {
             self.outcome = self.silent_outcome();
@@ -156,7 +156,7 @@ impl Drop for Audit {
         self.span.record("rows", signed(self.rows));
         self.span.record("bytes", signed(self.bytes));
         self.span.record("outcome", self.outcome);
-        let metrics = &self.service.metrics;
+        let metrics = &self.state.metrics;
         let labels = FileLabels::of(&link.export, link.format);
         metrics.rows.get_or_create(&labels).inc_by(self.rows);
         metrics.bytes.get_or_create(&labels).inc_by(self.bytes);

@@ -28,13 +28,13 @@ impl Coding {
     /// likes both as much (RFC 9110, section 12.5.3). A file that is no text is
     /// compressed already.
     pub(super) fn negotiate(request: &HttpRequest, format: Format) -> Option<Coding> {
-        let accepted = AcceptEncoding::parse(request).ok()?;
+        let prepared = AcceptEncoding::parse(request).ok()?;
         if !format.is_text() || !request.headers().contains_key(header::ACCEPT_ENCODING) {
             return None;
         }
         let quality = |encoding: Encoding| {
             let listed = |wanted: &Preference<Encoding>| {
-                accepted
+                prepared
                     .iter()
                     .find(|it| it.item == *wanted)
                     .map(|it| it.quality)
@@ -61,18 +61,18 @@ impl Coding {
 }
 
 /// A stream on its way through a coding.
-pub(super) enum Encoder {
+pub(super) enum ContentEncoder {
     Gzip(GzEncoder<Vec<u8>>),
     Zstd(ZstdEncoder<'static, Vec<u8>>),
 }
 
-impl Encoder {
+impl ContentEncoder {
     /// # Errors
     /// There is no memory for it.
-    pub(super) fn new(coding: Coding) -> io::Result<Encoder> {
+    pub(super) fn new(coding: Coding) -> io::Result<ContentEncoder> {
         Ok(match coding {
-            Coding::Gzip => Encoder::Gzip(GzEncoder::new(Vec::new(), Compression::fast())),
-            Coding::Zstd => Encoder::Zstd(ZstdEncoder::new(Vec::new(), ZSTD_LEVEL)?),
+            Coding::Gzip => ContentEncoder::Gzip(GzEncoder::new(Vec::new(), Compression::fast())),
+            Coding::Zstd => ContentEncoder::Zstd(ZstdEncoder::new(Vec::new(), ZSTD_LEVEL)?),
         })
     }
 
@@ -82,12 +82,12 @@ impl Encoder {
     /// There is no memory for it.
     pub(super) fn chunk(&mut self, chunk: &[u8]) -> io::Result<Vec<u8>> {
         let coded = match self {
-            Encoder::Gzip(encoder) => {
+            ContentEncoder::Gzip(encoder) => {
                 encoder.write_all(chunk)?;
                 encoder.flush()?;
                 encoder.get_mut()
             }
-            Encoder::Zstd(encoder) => {
+            ContentEncoder::Zstd(encoder) => {
                 encoder.write_all(chunk)?;
                 encoder.flush()?;
                 encoder.get_mut()
@@ -102,8 +102,8 @@ impl Encoder {
     /// There is no memory for it.
     pub(super) fn finish(self) -> io::Result<Vec<u8>> {
         match self {
-            Encoder::Gzip(encoder) => encoder.finish(),
-            Encoder::Zstd(encoder) => encoder.finish(),
+            ContentEncoder::Gzip(encoder) => encoder.finish(),
+            ContentEncoder::Zstd(encoder) => encoder.finish(),
         }
     }
 }

@@ -5,7 +5,7 @@ use actix_web::HttpResponse;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
-use super::Edge;
+use super::HttpConfig;
 
 /// What scripts may read of an answer beyond the few headers that they always may.
 const EXPOSED: &str = "Content-Disposition, Rowlink-Link-Id, X-Request-Id, Retry-After";
@@ -14,7 +14,7 @@ const MAX_AGE_SECONDS: u64 = 7200;
 
 /// The answer to a browser that asks whether it may ask, if it does that.
 pub(super) fn preflight(
-    edge: &Edge,
+    http_config: &HttpConfig,
     method: &Method,
     path: &str,
     headers: &HeaderMap,
@@ -25,7 +25,7 @@ pub(super) fn preflight(
     if !asks {
         return None;
     }
-    origin(edge, headers)?;
+    origin(http_config, headers)?;
     let mut answer = HttpResponse::NoContent();
     answer.insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST"));
     let allowed = "Authorization, Content-Type, Traceparent";
@@ -35,13 +35,18 @@ pub(super) fn preflight(
 }
 
 /// Lets scripts of a listed origin read an answer.
-pub(super) fn allow(edge: &Edge, path: &str, request: &HeaderMap, answer: &mut HeaderMap) {
-    if edge.cors_origins.is_empty() || !path.starts_with("/v1/") {
+pub(super) fn allow(
+    http_config: &HttpConfig,
+    path: &str,
+    request: &HeaderMap,
+    answer: &mut HeaderMap,
+) {
+    if http_config.cors_origins.is_empty() || !path.starts_with("/v1/") {
         return;
     }
     // A cache must not give one origin what was made for another.
     answer.append(header::VARY, HeaderValue::from_static("Origin"));
-    let Some(origin) = origin(edge, request) else {
+    let Some(origin) = origin(http_config, request) else {
         return;
     };
     answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -49,15 +54,15 @@ pub(super) fn allow(edge: &Edge, path: &str, request: &HeaderMap, answer: &mut H
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
         HeaderValue::from_static(EXPOSED),
     );
-    if edge.jwt_cookie.is_some() {
+    if http_config.jwt_cookie.is_some() {
         let credentials = header::ACCESS_CONTROL_ALLOW_CREDENTIALS;
         answer.insert(credentials, HeaderValue::from_static("true"));
     }
 }
 
-fn origin<'h>(edge: &Edge, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+fn origin<'h>(http_config: &HttpConfig, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
     let origin = headers.get(header::ORIGIN)?;
-    let is_listed = edge
+    let is_listed = http_config
         .cors_origins
         .iter()
         .any(|listed| origin == listed.as_str());

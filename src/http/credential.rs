@@ -3,32 +3,35 @@
 use actix_web::HttpRequest;
 use actix_web::http::header;
 
-use super::Service;
+use super::AppState;
 use super::problem::Problem;
 use crate::auth::{AuthError, Caller};
 
 /// Who sends this request.
-pub(super) async fn caller(request: &HttpRequest, service: &Service) -> Result<Caller, Problem> {
-    let cookie = service.edge.jwt_cookie.as_deref();
+pub(super) async fn caller(request: &HttpRequest, state: &AppState) -> Result<Caller, Problem> {
+    let cookie = state.http_config.jwt_cookie.as_deref();
     let token = bearer(request).or_else(|| cookie_value(request, cookie?));
-    admit(service, token).await
+    admit(state, token).await
 }
 
 /// The same, where the token may also be a value of the query.
 pub(super) async fn caller_of_query(
     request: &HttpRequest,
-    service: &Service,
+    state: &AppState,
     parameter: Option<&str>,
 ) -> Result<Caller, Problem> {
     match parameter {
-        Some(token) if bearer(request).is_none() => admit(service, Some(token)).await,
-        _ => caller(request, service).await,
+        Some(token) if bearer(request).is_none() => admit(state, Some(token)).await,
+        _ => caller(request, state).await,
     }
 }
 
-async fn admit(service: &Service, token: Option<&str>) -> Result<Caller, Problem> {
+async fn admit(state: &AppState, token: Option<&str>) -> Result<Caller, Problem> {
     let token = token.ok_or(AuthError::Missing)?;
-    Ok(service.door.admit(token, (service.clock)()).await?)
+    Ok(state
+        .authenticator
+        .authenticate(token, (state.clock)())
+        .await?)
 }
 
 fn bearer(request: &HttpRequest) -> Option<&str> {

@@ -7,17 +7,17 @@ use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::stream::{self, Stream};
 
-use super::audit::Audit;
+use super::audit::DownloadLog;
 use super::coding::Coding;
-use super::file::{File, Parked};
+use super::file::{ExpiringStream, ResponseStream};
 use super::headers::{fixed, id_value};
 use super::origin::proven_address;
 use super::problem::{self, Problem, unknown_format, unknown_path};
-use super::{Service, redirect};
+use super::{AppState, redirect};
 use crate::catalog::is_export_name;
-use crate::export::{Accepted, OpenError};
 use crate::format::Format;
-use crate::link::{Client, percent_encode};
+use crate::link::{ClientAddr, percent_encode};
+use crate::service::{OpenError, PreparedDownload};
 use crate::source::SourceError;
 
 /// The route of files, as the documents write it.
@@ -35,45 +35,45 @@ pub(super) fn has_dot(path: &str) -> bool {
 }
 
 /// The file itself, or its head alone.
-pub async fn file(request: HttpRequest, service: Data<Service>) -> Result<HttpResponse, Problem> {
+pub async fn file(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     match *request.method() {
-        Method::GET => get(request, service).await,
-        Method::HEAD => head(request, service).await,
+        Method::GET => get(request, state).await,
+        Method::HEAD => head(request, state).await,
         _ => Err(problem::method_not_allowed("GET, HEAD")),
     }
 }
 
 /// Streams the file, or sends to the signed link where the request has none.
-async fn get(request: HttpRequest, service: Data<Service>) -> Result<HttpResponse, Problem> {
+async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     refuse_prefetch(request.headers())?;
     refuse_late_range(request.headers())?;
-    let accepted = match accept(&request, &service).await? {
-        Target::File(accepted) => accepted,
+    let prepared = match accept(&request, &state).await? {
+        Target::File(prepared) => prepared,
         Target::Link(answer) => return Ok(answer),
     };
     // In memory of its own: refusals, which may be many, do not pay for its size.
-    Box::pin(stream_file(request, service, *accepted)).await
+    Box::pin(stream_file(request, state, *prepared)).await
 }
 
 async fn stream_file(
     request: HttpRequest,
-    service: Data<Service>,
-    accepted: Accepted,
+    state: Data<AppState>,
+    prepared: PreparedDownload,
 ) -> Result<HttpResponse, Problem> {
-    let mut response = response_to(&accepted);
-    let mut audit = Audit::start(&request, &service, &accepted.link);
-    let coding = Coding::negotiate(&request, accepted.link.format);
-    let download = service.exporter.open(accepted).await;
+    let mut response = response_to(&prepared);
+    let mut audit = DownloadLog::start(&request, &state, &prepared.link);
+    let coding = Coding::negotiate(&request, prepared.link.format);
+    let download = state.service.open(prepared).await;
     let download = download.inspect_err(|error| audit.outcome = outcome_of_refusal(error))?;
     let (is_complete, length) = (download.is_complete(), download.length());
     // A coding would make another length, which nobody knows.
     let coding = coding.filter(|_| length.is_none());
-    let mut file = File::new(download, coding, audit)?;
+    let mut file = ResponseStream::new(download, coding, audit)?;
     if let Some(coding) = coding {
         response.insert_header((header::CONTENT_ENCODING, coding.header()));
     }
     if !is_complete {
-        let chunks = chunks(file, service);
+        let chunks = chunks(file, state);
         return Ok(match length {
             Some(length) => response.body(SizedStream::new(length, chunks)),
             None => response.body(BodyStream::new(chunks)),
@@ -88,38 +88,38 @@ async fn stream_file(
 }
 
 /// The same headers, and no query.
-async fn head(request: HttpRequest, service: Data<Service>) -> Result<HttpResponse, Problem> {
-    let accepted = match accept(&request, &service).await? {
-        Target::File(accepted) => accepted,
+async fn head(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let prepared = match accept(&request, &state).await? {
+        Target::File(prepared) => prepared,
         Target::Link(answer) => return Ok(answer),
     };
     let no_chunks = stream::empty::<Result<Bytes, Aborted>>();
-    Ok(response_to(&accepted).body(BodyStream::new(no_chunks)))
+    Ok(response_to(&prepared).body(BodyStream::new(no_chunks)))
 }
 
 /// What a request is for.
 enum Target {
     /// The file of a good link.
-    File(Box<Accepted>),
+    File(Box<PreparedDownload>),
     /// A link, and this is the way there.
     Link(HttpResponse),
 }
 
 /// Verifies the link of a request, or issues one.
-async fn accept(request: &HttpRequest, service: &Service) -> Result<Target, Problem> {
+async fn accept(request: &HttpRequest, state: &AppState) -> Result<Target, Problem> {
     refuse_http_1_0(request.version())?;
     let (export, format) = file_of(request.uri().path())?;
     let query = request.uri().query().unwrap_or_default();
     if let Some(plain) = redirect::plain_query(query)? {
         // In memory of its own: signed links, which are more, do not pay for its size.
-        let answer = Box::pin(redirect::to_link(request, service, export, format, plain));
+        let answer = Box::pin(redirect::to_link(request, state, export, format, plain));
         return Ok(Target::Link(answer.await?));
     }
-    let now = (service.clock)();
-    let client = Client::At(proven_address(request, &service.edge));
-    let exporter = &service.exporter;
-    let accepted = exporter.accept(export, format, query, now, client)?;
-    Ok(Target::File(Box::new(accepted)))
+    let now = (state.clock)();
+    let client = ClientAddr::At(proven_address(request, &state.http_config));
+    let service = &state.service;
+    let prepared = service.prepare(export, format, query, now, client)?;
+    Ok(Target::File(Box::new(prepared)))
 }
 
 /// The export and the format that a path names. It is taken as it was sent: decoding it here too,
@@ -148,21 +148,24 @@ fn outcome_of_refusal(error: &OpenError) -> &'static str {
 
 /// The file's chunks. An error aborts the connection, so that no client takes what it got for a
 /// whole file.
-fn chunks(file: File, service: Data<Service>) -> impl Stream<Item = Result<Bytes, Aborted>> {
-    let parked = Parked::new(file, service.clone());
-    stream::unfold(Some((parked, service)), |state| async {
-        let (parked, service) = state?;
+fn chunks(
+    file: ResponseStream,
+    state: Data<AppState>,
+) -> impl Stream<Item = Result<Bytes, Aborted>> {
+    let parked = ExpiringStream::new(file, state.clone());
+    stream::unfold(Some((parked, state)), |state| async {
+        let (parked, state) = state?;
         let next = match parked.take() {
             None => Err(Aborted),
             Some(mut file) => tokio::select! {
                 next = file.next_chunk() => next.map(|chunk| (chunk, file)).map_err(|_| Aborted),
-                () = service.lifecycle.when_cut() => Err(Aborted),
+                () = state.lifecycle.aborted() => Err(Aborted),
             },
         };
         match next {
             Ok((Some(chunk), file)) => {
                 parked.put(file);
-                Some((Ok(Bytes::from(chunk)), Some((parked, service))))
+                Some((Ok(Bytes::from(chunk)), Some((parked, state))))
             }
             Ok((None, _)) => None,
             Err(aborted) => {
@@ -250,16 +253,16 @@ const FIXED: [(HeaderName, HeaderValue); 7] = [
 
 const LINK_ID: HeaderName = HeaderName::from_static("rowlink-link-id");
 
-fn response_to(accepted: &Accepted) -> HttpResponseBuilder {
+fn response_to(prepared: &PreparedDownload) -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     for header in FIXED {
         response.insert_header(header);
     }
-    let content_type = HeaderValue::from_static(accepted.content_type);
+    let content_type = HeaderValue::from_static(prepared.content_type);
     response.insert_header((header::CONTENT_TYPE, content_type));
-    let disposition = content_disposition(&accepted.filename);
+    let disposition = content_disposition(&prepared.filename);
     response.insert_header((header::CONTENT_DISPOSITION, disposition));
-    response.insert_header((LINK_ID, id_value(accepted.link.id)));
+    response.insert_header((LINK_ID, id_value(prepared.link.id)));
     response
 }
 

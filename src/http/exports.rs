@@ -5,16 +5,16 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 
-use super::Service;
+use super::AppState;
 use super::credential::caller;
 use super::problem::{Problem, unknown_export};
 use crate::catalog::{self, Export, Filter};
 use crate::row::Column;
 
 /// All of them.
-pub async fn list(request: HttpRequest, service: Data<Service>) -> Result<HttpResponse, Problem> {
-    let caller = caller(&request, &service).await?;
-    let exports = service.exporter.exports_for(&caller);
+pub async fn list(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let caller = caller(&request, &state).await?;
+    let exports = state.service.exports_for(&caller);
     let exports: Vec<Value> = exports
         .map(|(export, columns)| describe(export, columns))
         .collect();
@@ -24,11 +24,11 @@ pub async fn list(request: HttpRequest, service: Data<Service>) -> Result<HttpRe
 /// One of them. What the list does not show, this does not show either.
 pub async fn show(
     request: HttpRequest,
-    service: Data<Service>,
+    state: Data<AppState>,
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let caller = caller(&request, &service).await?;
-    let mut exports = service.exporter.exports_for(&caller);
+    let caller = caller(&request, &state).await?;
+    let mut exports = state.service.exports_for(&caller);
     let found = exports.find(|(export, _)| export.name == *name);
     let (export, columns) = found.ok_or_else(|| {
         unknown_export(format!("there is no export `{name}` for this credential"))

@@ -8,46 +8,46 @@ use serde_json::{Value, json};
 use super::downloads::file_of;
 use super::middleware::check_length;
 use super::problem::{Problem, invalid};
-use super::{Service, body, credential};
+use super::{AppState, body, credential};
 use crate::auth::Caller;
-use crate::catalog::FieldFault;
-use crate::link::{Client, Inspection, Link};
-use crate::moment::rfc3339;
+use crate::catalog::FieldError;
+use crate::link::{ClientAddr, Inspection, Link};
+use crate::unix_time::rfc3339;
 
 /// Explains a link.
 pub async fn inspect(
     request: HttpRequest,
-    service: Data<Service>,
+    state: Data<AppState>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = credential::caller(&request, &service).await?;
+    let caller = credential::caller(&request, &state).await?;
     let question = body::json(payload).await?;
     let url = question["url"].as_str().ok_or_else(|| {
-        let fault = FieldFault::new("url", "expected the link, as a text");
-        invalid("some values do not fit".to_owned(), vec![fault])
+        let error = FieldError::new("url", "expected the link, as a text");
+        invalid("some values do not fit".to_owned(), vec![error])
     })?;
     let answer = HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(explain(&service, &caller, url)?);
+        .json(explain(&state, &caller, url)?);
     Ok(answer)
 }
 
 /// Host and prefix are not signed, so they are not looked at.
-fn explain(service: &Service, caller: &Caller, url: &str) -> Result<Value, Problem> {
+fn explain(state: &AppState, caller: &Caller, url: &str) -> Result<Value, Problem> {
     let start = url.find("/v1/exports/").unwrap_or(0);
     let target = url[start..].split('#').next().unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let (export, format) = file_of(path)?;
-    let now = (service.clock)();
-    let exporter = &service.exporter;
+    let now = (state.clock)();
+    let service = &state.service;
     let verdict = check_length(target).and_then(|()| {
-        let accepted = exporter.accept(export, format, query, now, Client::Unchecked);
-        accepted.map_err(Problem::from)
+        let prepared = service.prepare(export, format, query, now, ClientAddr::Unchecked);
+        prepared.map_err(Problem::from)
     });
     let problem = verdict.err();
-    let inspection = exporter.inspect(export, format, query).ok();
+    let inspection = service.inspect(export, format, query).ok();
     let is_hidden = inspection.as_ref().is_some_and(|it| {
-        let may_read = |link| exporter.may_read(caller, link);
+        let may_read = |link| service.may_read(caller, link);
         it.is_sealed && !it.link.as_ref().is_some_and(may_read)
     });
     // What is wrong with a link that is sealed says what is in it.

@@ -29,7 +29,7 @@ impl Default for Drain {
 #[derive(Debug, Default)]
 pub(super) struct Lifecycle {
     draining: AtomicBool,
-    cut: CancellationToken,
+    abort: CancellationToken,
 }
 
 impl Lifecycle {
@@ -42,16 +42,16 @@ impl Lifecycle {
     }
 
     /// Ends every download, visibly broken.
-    pub(super) fn cut(&self) {
-        self.cut.cancel();
+    pub(super) fn abort_downloads(&self) {
+        self.abort.cancel();
     }
 
-    pub(super) fn is_cut(&self) -> bool {
-        self.cut.is_cancelled()
+    pub(super) fn is_aborting(&self) -> bool {
+        self.abort.is_cancelled()
     }
 
     /// Comes when downloads shall end.
-    pub(super) async fn when_cut(&self) {
-        self.cut.cancelled().await;
+    pub(super) async fn aborted(&self) {
+        self.abort.cancelled().await;
     }
 }

@@ -7,24 +7,24 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::problem::Problem;
-use super::{Service, audit, body, credential};
+use super::{AppState, audit, body, credential};
 use crate::auth::Caller;
-use crate::export::{Estimate, EstimateKind, IssuedLink, LinkRequest};
-use crate::moment::rfc3339;
+use crate::service::{Estimate, EstimateKind, IssuedLink, LinkRequest};
+use crate::unix_time::rfc3339;
 
 /// Issues a link. Nothing is created, hence 200 and not 201.
 pub async fn issue(
     request: HttpRequest,
-    service: Data<Service>,
+    state: Data<AppState>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = credential::caller(&request, &service).await?;
+    let caller = credential::caller(&request, &state).await?;
     let wanted = LinkRequest::from_json(body::json(payload).await?);
     let is_estimate_wanted = wanted.estimate;
-    let issued = issue_for(&request, &service, &caller, wanted)?;
+    let issued = issue_for(&request, &state, &caller, wanted)?;
     let mut answer = describe(&issued);
     if is_estimate_wanted {
-        let estimate = service.exporter.estimate(&issued, issued.link.issued).await;
+        let estimate = state.service.estimate(&issued, issued.link.issued).await;
         describe_estimate(&mut answer, estimate);
     }
     let answer = HttpResponse::Ok()
@@ -36,15 +36,13 @@ pub async fn issue(
 /// The one way to a link, whatever the request was.
 pub(super) fn issue_for(
     request: &HttpRequest,
-    service: &Service,
+    state: &AppState,
     caller: &Caller,
     wanted: LinkRequest,
 ) -> Result<IssuedLink, Problem> {
-    let now = (service.clock)();
-    let issued = service
-        .exporter
-        .issue(caller, wanted, now, Uuid::now_v7())?;
-    audit::link_issued(request, service, caller, &issued.link);
+    let now = (state.clock)();
+    let issued = state.service.issue(caller, wanted, now, Uuid::now_v7())?;
+    audit::link_issued(request, state, caller, &issued.link);
     Ok(issued)
 }
 
@@ -66,7 +64,7 @@ fn describe_estimate(answer: &mut Value, estimate: Option<Estimate>) {
     answer["estimated_rows"] = estimate.map(|it| it.rows).into();
     answer["estimated_bytes"] = estimate.and_then(|it| it.bytes).into();
     let by = estimate.map(|it| match it.kind {
-        EstimateKind::Planned => "planner",
+        EstimateKind::RowEstimate => "planner",
         EstimateKind::Counted => "count",
         EstimateKind::AtLeast => "partial-count",
     });

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::Service;
+use super::AppState;
 use crate::format::Format;
 
 /// How this answer is called (OpenMetrics 1.0, section "Text format").
@@ -160,15 +160,14 @@ impl Metrics {
     }
 
     /// What Prometheus reads.
-    pub(super) fn render(&self, service: &Service) -> String {
+    pub(super) fn render(&self, state: &AppState) -> String {
         // First, so that two who ask at once do not clear what the other fills.
         let registry = self.registry.lock();
         let registry = registry.expect("nothing panics while it is held");
-        let exporter = &service.exporter;
-        self.in_flight.set(exporter.downloads() as i64);
-        self.draining
-            .set(i64::from(service.lifecycle.is_draining()));
-        for (database, usage) in exporter.connections() {
+        let service = &state.service;
+        self.in_flight.set(service.downloads() as i64);
+        self.draining.set(i64::from(state.lifecycle.is_draining()));
+        for (database, usage) in service.connections() {
             let labels = DatabaseLabels {
                 database: database.to_owned(),
             };
@@ -180,12 +179,12 @@ impl Metrics {
                 .set(usage.max as i64);
         }
         self.keys.clear();
-        let now = i64::try_from((service.clock)()).unwrap_or(i64::MAX);
+        let now = i64::try_from((state.clock)()).unwrap_or(i64::MAX);
         let mut first_seen = self
             .first_seen
             .lock()
             .expect("nothing panics while it is held");
-        for (index, key) in exporter.key_ids().into_iter().enumerate() {
+        for (index, key) in service.key_ids().into_iter().enumerate() {
             let signs = if index == 0 { "true" } else { "false" };
             let since = *first_seen.entry(key.clone()).or_insert(now);
             self.keys

@@ -16,7 +16,7 @@ use super::headers::id_value;
 use super::metrics::RefusalLabels;
 use super::problem::{self, Problem};
 use super::trace;
-use super::{Service, cors, page};
+use super::{AppState, cors, page};
 use crate::link::URL_BYTES_MAX;
 
 /// All header fields of a request together are at most this long.
@@ -26,13 +26,13 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Gives every request an id, refuses oversized heads, answers preflights, and renders every problem.
 pub(super) async fn answer_every_request(
-    service: Data<Service>,
+    state: Data<AppState>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let span = trace::of_request(&request);
-    let (edge, head) = (&service.edge, request.head());
-    let preflight = cors::preflight(edge, &head.method, request.path(), &head.headers);
+    let (http_config, head) = (&state.http_config, request.head());
+    let preflight = cors::preflight(http_config, &head.method, request.path(), &head.headers);
     let mut response = match (preflight, check_head(&request)) {
         (Some(answer), _) => request.into_response(answer),
         (None, Ok(())) => {
@@ -44,7 +44,7 @@ pub(super) async fn answer_every_request(
     // Not kept: nothing asks for it after this.
     let request_id = known_id(response.request()).unwrap_or_else(Uuid::now_v7);
     if let Some(error) = response.response().error() {
-        let answer = |problem: &Problem| render(response.request(), &service, problem, request_id);
+        let answer = |problem: &Problem| render(response.request(), &state, problem, request_id);
         let answer = match error.as_error::<Problem>() {
             Some(problem) => answer(problem),
             None => answer(&unexpected(error)),
@@ -57,14 +57,14 @@ pub(super) async fn answer_every_request(
         "http.response.status_code",
         i64::from(response.status().as_u16()),
     );
-    if service.lifecycle.is_draining() {
+    if state.lifecycle.is_draining() {
         // Or a proxy sends a request on a connection that is just being closed, and cannot tell whether it was served.
         let head = response.response_mut().head_mut();
         head.set_connection_type(ConnectionType::Close);
     }
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id_value(request_id));
-    cors::allow(edge, request.path(), request.headers(), headers);
+    cors::allow(http_config, request.path(), request.headers(), headers);
     Ok(response)
 }
 
@@ -92,7 +92,7 @@ pub(super) fn request_id(request: &HttpRequest) -> Uuid {
 /// The answer to a problem, its line in the log, and its count.
 fn render(
     request: &HttpRequest,
-    service: &Service,
+    state: &AppState,
     problem: &Problem,
     request_id: Uuid,
 ) -> HttpResponse {
@@ -101,9 +101,9 @@ fn render(
         route: trace::route_of(request),
         code: problem.code(),
     };
-    service.metrics.refused.get_or_create(&labels).inc();
+    state.metrics.refused.get_or_create(&labels).inc();
     if page::is_wanted(request) {
-        problem.page(request_id, service.edge.return_url.as_deref())
+        problem.page(request_id, state.http_config.return_url.as_deref())
     } else {
         problem.document(request_id)
     }

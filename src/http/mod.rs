@@ -37,8 +37,8 @@ use actix_web::{App, HttpResponse, HttpServer, Resource};
 use ipnet::IpNet;
 use socket2::SockRef;
 
-use crate::auth::Door;
-use crate::export::Exporter;
+use crate::auth::Authenticator;
+use crate::service::ExportService;
 use lifecycle::Lifecycle;
 use metrics::Metrics;
 use middleware::answer_every_request;
@@ -56,14 +56,14 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// What every handler needs.
-pub struct Service {
+pub struct AppState {
     /// The two use cases.
-    pub exporter: Exporter,
+    pub service: ExportService,
     /// Who may come in.
-    pub door: Door,
+    pub authenticator: Authenticator,
     /// The time, in Unix seconds. Tests hold it still.
     pub clock: Clock,
-    edge: Edge,
+    http_config: HttpConfig,
     metrics: Metrics,
     lifecycle: Lifecycle,
     certificate: Arc<Certificate>,
@@ -87,7 +87,7 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// How browsers and proxies see us. The default: no cross-origin requests, no credential but the
 /// header's, no trusted proxy.
 #[derive(Debug, Clone, Default)]
-pub struct Edge {
+pub struct HttpConfig {
     /// The origins whose scripts may use `/v1/`.
     pub cors_origins: Vec<String>,
     /// The proxies whose word on the client's address is taken.
@@ -104,14 +104,19 @@ pub struct Edge {
     pub metrics_apart: bool,
 }
 
-impl Service {
+impl AppState {
     /// A service that runs.
-    pub fn new(exporter: Exporter, door: Door, clock: Clock, edge: Edge) -> Service {
-        Service {
-            exporter,
-            door,
+    pub fn new(
+        service: ExportService,
+        authenticator: Authenticator,
+        clock: Clock,
+        http_config: HttpConfig,
+    ) -> AppState {
+        AppState {
+            service,
+            authenticator,
             clock,
-            edge,
+            http_config,
             metrics: Metrics::new(),
             lifecycle: Lifecycle::default(),
             certificate: Arc::default(),
@@ -120,7 +125,7 @@ impl Service {
     }
 
     /// The same, with files beside the routes.
-    pub fn with_files(mut self, files: Vec<StaticFile>) -> Service {
+    pub fn with_files(mut self, files: Vec<StaticFile>) -> AppState {
         self.files = files;
         self
     }
@@ -139,8 +144,8 @@ impl Service {
     }
 
     /// Ends every download, visibly broken.
-    pub fn cut(&self) {
-        self.lifecycle.cut();
+    pub fn abort_downloads(&self) {
+        self.lifecycle.abort_downloads();
     }
 }
 
@@ -160,18 +165,18 @@ pub enum Tls {
 /// The socket cannot be used.
 pub fn server(
     listener: TcpListener,
-    service: Arc<Service>,
+    state: Arc<AppState>,
     tls: Tls,
     drain_max: Duration,
 ) -> io::Result<Server> {
-    limit_stalls(&listener, service.exporter.policy().stall_max);
-    let certificate = service.certificate.clone();
-    let service = Data::from(service);
+    limit_stalls(&listener, state.service.policy().stall_max);
+    let certificate = state.certificate.clone();
+    let state = Data::from(state);
     let server = HttpServer::new(move || {
         App::new()
-            .app_data(service.clone())
+            .app_data(state.clone())
             .wrap(from_fn(answer_every_request))
-            .configure(|config| routes(config, &service))
+            .configure(|config| routes(config, &state))
     })
     .client_request_timeout(HEAD_TIMEOUT)
     .keep_alive(KEEP_ALIVE)
@@ -190,11 +195,11 @@ pub fn server(
 ///
 /// # Errors
 /// The socket cannot be used.
-pub fn metrics_server(listener: TcpListener, service: Arc<Service>) -> io::Result<Server> {
-    let service = Data::from(service);
+pub fn metrics_server(listener: TcpListener, state: Arc<AppState>) -> io::Result<Server> {
+    let state = Data::from(state);
     let server = HttpServer::new(move || {
         App::new()
-            .app_data(service.clone())
+            .app_data(state.clone())
             .wrap(from_fn(answer_every_request))
             .configure(probes)
             .configure(metrics_route)
@@ -219,7 +224,7 @@ fn limit_stalls(listener: &TcpListener, stall_max: Duration) {
 }
 
 /// The route table.
-fn routes(config: &mut ServiceConfig, service: &Service) {
+fn routes(config: &mut ServiceConfig, state: &AppState) {
     config
         // What is asked for most comes first, and without a pattern, which each request would be searched for.
         .service(
@@ -241,10 +246,10 @@ fn routes(config: &mut ServiceConfig, service: &Service) {
         )
         .service(resource("/openapi.yaml", "GET").route(web::get().to(ops::openapi)))
         .configure(probes);
-    if !service.edge.metrics_apart {
+    if !state.http_config.metrics_apart {
         config.configure(metrics_route);
     }
-    for file in &service.files {
+    for file in &state.files {
         let (path, file) = (file.path, file.clone());
         let serve = move || ready(ops::file(&file));
         config.service(resource(path, "GET").route(web::get().to(serve)));

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::metrics;
 use super::problem::{Problem, unavailable};
-use super::{Service, StaticFile};
+use super::{AppState, StaticFile};
 
 /// The process runs. Says nothing about the database, or a restart would be tried as its cure.
 pub async fn healthz() -> HttpResponse {
@@ -15,20 +15,20 @@ pub async fn healthz() -> HttpResponse {
 }
 
 /// Links can be issued and downloads served, and will be for a while.
-pub async fn readyz(service: Data<Service>) -> Result<HttpResponse, Problem> {
-    if service.lifecycle.is_draining() {
+pub async fn readyz(state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    if state.lifecycle.is_draining() {
         let title = "This replica stops";
         return Err(unavailable("draining", title, "ask another replica"));
     }
-    service.exporter.ping().await?;
+    state.service.ping().await?;
     Ok(HttpResponse::Ok().json(json!({"status": "ready"})))
 }
 
 /// Counts and times, as Prometheus reads them.
-pub async fn metrics(service: Data<Service>) -> HttpResponse {
+pub async fn metrics(state: Data<AppState>) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, metrics::CONTENT_TYPE))
-        .body(service.metrics.render(&service))
+        .body(state.metrics.render(&state))
 }
 
 /// The contract, as it stands at the top of the repository.

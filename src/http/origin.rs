@@ -6,7 +6,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-use super::Edge;
+use super::HttpConfig;
 
 /// Who asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,20 +18,20 @@ pub(super) struct Origin {
 }
 
 /// The address of the client behind trusted proxies, where it is known.
-fn client_address(request: &HttpRequest, edge: &Edge) -> Option<IpAddr> {
+fn client_address(request: &HttpRequest, http_config: &HttpConfig) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip();
-    if edge.trusted_proxies.is_empty() {
+    if http_config.trusted_proxies.is_empty() {
         return Some(peer.to_canonical());
     }
-    let hops = hops(request.headers(), edge.proxy_header);
-    Some(client(peer, hops, &edge.trusted_proxies))
+    let hops = hops(request.headers(), http_config.proxy_header);
+    Some(client(peer, hops, &http_config.trusted_proxies))
 }
 
 /// The same, to allow or to refuse by: an address of a trusted proxy is nobody's, because the proxy did not say who
 /// asked it.
-pub(super) fn proven_address(request: &HttpRequest, edge: &Edge) -> Option<IpAddr> {
-    let is_proxy = |address: &IpAddr| is_in(&edge.trusted_proxies, *address);
-    client_address(request, edge).filter(|address| !is_proxy(address))
+pub(super) fn proven_address(request: &HttpRequest, http_config: &HttpConfig) -> Option<IpAddr> {
+    let is_proxy = |address: &IpAddr| is_in(&http_config.trusted_proxies, *address);
+    client_address(request, http_config).filter(|address| !is_proxy(address))
 }
 
 fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
@@ -40,8 +40,8 @@ fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
 }
 
 impl Origin {
-    pub(super) fn of(request: &HttpRequest, edge: &Edge) -> Origin {
-        let client = client_address(request, edge);
+    pub(super) fn of(request: &HttpRequest, http_config: &HttpConfig) -> Origin {
+        let client = client_address(request, http_config);
         Origin {
             client: client.map_or_else(String::new, |address| address.to_string()),
             trace_id: trace_id(request.headers()).unwrap_or_default().to_owned(),

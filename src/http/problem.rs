@@ -12,14 +12,14 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::file::Broken;
+use super::file::StreamError;
 use super::headers::fixed;
 use super::page::{self, Page};
 use crate::auth::AuthError;
-use crate::catalog::FieldFault;
+use crate::catalog::FieldError;
 use crate::encode::EncodeError;
-use crate::export::{DownloadError, IssueError, OpenError, QuotaError, TooLarge};
 use crate::link::{LinkError, SignError};
+use crate::service::{DownloadError, IssueError, OpenError, QuotaError, TooLarge};
 use crate::source::{SourceError, causes};
 
 /// How long a client shall wait for what is not available now.
@@ -52,7 +52,7 @@ struct Parts {
     code: &'static str,
     title: &'static str,
     detail: String,
-    errors: Vec<FieldFault>,
+    errors: Vec<FieldError>,
     header: Option<(HeaderName, HeaderValue)>,
     /// For the log alone.
     cause: Option<String>,
@@ -81,7 +81,7 @@ impl Problem {
         }))
     }
 
-    fn with_errors(mut self, errors: Vec<FieldFault>) -> Problem {
+    fn with_errors(mut self, errors: Vec<FieldError>) -> Problem {
         self.0.errors = errors;
         self
     }
@@ -195,15 +195,15 @@ struct Document<'p> {
         skip_serializing_if = "<[_]>::is_empty",
         serialize_with = "field_errors"
     )]
-    errors: &'p [FieldFault],
+    errors: &'p [FieldError],
 }
 
-fn field_errors<S: Serializer>(faults: &[FieldFault], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(faults.iter().map(field_error))
+fn field_errors<S: Serializer>(errors: &[FieldError], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(errors.iter().map(field_error))
 }
 
-fn field_error(fault: &FieldFault) -> serde_json::Value {
-    json!({"field": fault.field, "message": fault.message})
+fn field_error(error: &FieldError) -> serde_json::Value {
+    json!({"field": error.field, "message": error.message})
 }
 
 impl fmt::Display for Problem {
@@ -280,7 +280,7 @@ impl From<IssueError> for Problem {
             IssueError::NotAllowed(_) => forbidden("export-not-allowed", detail),
             IssueError::MayNotActForOthers => forbidden("may-not-act-for-others", detail),
             IssueError::MissingClaim(_) => forbidden("claim-missing", detail),
-            IssueError::Invalid(faults) => invalid(detail, faults),
+            IssueError::Invalid(errors) => invalid(detail, errors),
             IssueError::TooMany(_) => too_many("issue-limit", detail, 1),
             IssueError::Sign(SignError::OutsideScope(_)) => forbidden("outside-scope", detail),
             IssueError::Sign(SignError::NoRandomness) => internal(detail),
@@ -301,7 +301,7 @@ impl From<OpenError> for Problem {
             OpenError::Link(error) => error.into(),
             OpenError::UnknownExport(_) => unknown_export(detail),
             OpenError::UnknownFormat { .. } => unknown_format(detail),
-            OpenError::Invalid(faults) => invalid(detail, faults),
+            OpenError::Invalid(errors) => invalid(detail, errors),
             OpenError::Quota(error) => error.into(),
             OpenError::Source(error) => error.into(),
             OpenError::Encode(error) => error.into(),
@@ -337,11 +337,11 @@ impl From<DownloadError> for Problem {
     }
 }
 
-impl From<Broken> for Problem {
-    fn from(error: Broken) -> Problem {
+impl From<StreamError> for Problem {
+    fn from(error: StreamError) -> Problem {
         match error {
-            Broken::Download(error) => error.into(),
-            Broken::Coding(error) => internal(error.to_string()),
+            StreamError::Download(error) => error.into(),
+            StreamError::Coding(error) => internal(error.to_string()),
         }
     }
 }
@@ -385,7 +385,7 @@ impl From<SourceError> for Problem {
             SourceError::BadValue { .. }
             | SourceError::Query { .. }
             | SourceError::NotUtf8 { .. }
-            | SourceError::Cut => Problem::new(
+            | SourceError::Truncated => Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "export-failed",
                 "The export failed",
@@ -462,7 +462,7 @@ fn forbidden(code: &'static str, detail: String) -> Problem {
 }
 
 /// Values that do not fit, each with its field.
-pub(super) fn invalid(detail: String, faults: Vec<FieldFault>) -> Problem {
+pub(super) fn invalid(detail: String, errors: Vec<FieldError>) -> Problem {
     let title = "Some values do not fit";
     Problem::new(
         StatusCode::UNPROCESSABLE_ENTITY,
@@ -470,5 +470,5 @@ pub(super) fn invalid(detail: String, faults: Vec<FieldFault>) -> Problem {
         title,
         detail,
     )
-    .with_errors(faults)
+    .with_errors(errors)
 }

@@ -7,10 +7,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use indexmap::IndexMap;
 
 use super::problem::Problem;
-use super::{Service, credential, links};
-use crate::export::LinkRequest;
+use super::{AppState, credential, links};
 use crate::format::Format;
 use crate::link::{LinkError, RESERVED_PREFIX, parse_query};
+use crate::service::LinkRequest;
 
 /// The names and values of a query that has no reserved parameter.
 ///
@@ -41,23 +41,23 @@ pub(super) fn plain_query(raw_query: &str) -> Result<Option<Vec<(String, String)
 /// Issues a link for who asks, and sends there.
 pub(super) async fn to_link(
     request: &HttpRequest,
-    service: &Service,
+    state: &AppState,
     export: &str,
     format: Format,
     query: Vec<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    let token_name = service.edge.jwt_query_param.as_deref();
+    let token_name = state.http_config.jwt_query_param.as_deref();
     let (tokens, filters): (Vec<_>, Vec<_>) = query
         .into_iter()
         .partition(|(name, _)| token_name == Some(name.as_str()));
     let token = tokens.first().map(|(_, token)| token.as_str());
-    let caller = credential::caller_of_query(request, service, token).await?;
+    let caller = credential::caller_of_query(request, state, token).await?;
     let mut by_name: IndexMap<String, Vec<String>> = IndexMap::new();
     for (name, value) in filters {
         by_name.entry(name).or_default().push(value);
     }
     let wanted = LinkRequest::for_file(export, format, by_name);
-    let issued = links::issue_for(request, service, &caller, wanted)?;
+    let issued = links::issue_for(request, state, &caller, wanted)?;
     // See Other: whatever this request was, the file is fetched by a GET (RFC 9110, section 15.4.4).
     Ok(HttpResponse::SeeOther()
         .insert_header((header::LOCATION, issued.url))

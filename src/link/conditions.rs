@@ -68,19 +68,19 @@ impl fmt::Display for Network {
 
 /// Who follows a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Client {
+pub enum ClientAddr {
     /// Somebody at this address. `None` is known to nobody, and no link's address.
     At(Option<IpAddr>),
     /// Nobody follows it, it is only asked about: its address is not checked.
     Unchecked,
 }
 
-impl Client {
+impl ClientAddr {
     /// Whether a link that works from there works for this client.
     pub fn is_in(&self, network: Network) -> bool {
         match self {
-            Client::At(address) => address.is_some_and(|address| network.contains(address)),
-            Client::Unchecked => true,
+            ClientAddr::At(address) => address.is_some_and(|address| network.contains(address)),
+            ClientAddr::Unchecked => true,
         }
     }
 }
@@ -122,12 +122,12 @@ mod tests {
     #[test]
     fn an_address_is_in_its_network_however_it_is_written() {
         let network = Network::parse("192.0.2.0/24").expect("a network");
-        let at = |text: &str| Client::At(text.parse().ok());
+        let at = |text: &str| ClientAddr::At(text.parse().ok());
         assert!(at("192.0.2.255").is_in(network));
         assert!(at("::ffff:192.0.2.1").is_in(network));
         assert!(!at("192.0.3.1").is_in(network));
         assert!(!at("::1").is_in(network));
-        assert!(!Client::At(None).is_in(network));
-        assert!(Client::Unchecked.is_in(network));
+        assert!(!ClientAddr::At(None).is_in(network));
+        assert!(ClientAddr::Unchecked.is_in(network));
     }
 }

@@ -10,32 +10,32 @@ pub struct FileName(String);
 /// Why a file name was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct FileNameFault(&'static str);
+pub struct FileNameError(&'static str);
 
 impl FileName {
     /// Checks a file name.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(name: impl Into<String>) -> Result<FileName, FileNameFault> {
+    pub fn parse(name: impl Into<String>) -> Result<FileName, FileNameError> {
         let name = name.into();
         if !(1..=150).contains(&name.chars().count()) {
-            return Err(FileNameFault("expected 1 to 150 characters"));
+            return Err(FileNameError("expected 1 to 150 characters"));
         }
         if name.contains(['/', '\\']) || name.chars().all(|c| c == '.') {
-            return Err(FileNameFault("expected a name without a path"));
+            return Err(FileNameError("expected a name without a path"));
         }
         if name.chars().any(char::is_control) {
-            return Err(FileNameFault("expected no control characters"));
+            return Err(FileNameError("expected no control characters"));
         }
         if name.chars().any(is_bidi_control) {
-            return Err(FileNameFault("expected no direction-changing characters"));
+            return Err(FileNameError("expected no direction-changing characters"));
         }
         if name.trim() != name || name.ends_with('.') {
-            return Err(FileNameFault("expected no space or dot at the edges"));
+            return Err(FileNameError("expected no space or dot at the edges"));
         }
         if is_reserved_on_windows(&name) {
-            return Err(FileNameFault("expected another name: Windows reserves it"));
+            return Err(FileNameError("expected another name: Windows reserves it"));
         }
         Ok(FileName(name))
     }

@@ -84,7 +84,7 @@ impl Keyring {
     /// Every fault at once. No key at all is a fault.
     pub fn parse(text: &str) -> Result<Keyring, Vec<KeyringError>> {
         let mut keys: Vec<Key> = Vec::new();
-        let mut faults = Vec::new();
+        let mut errors = Vec::new();
         let entries = text
             .lines()
             .filter(|line| !line.trim_start().starts_with('#'))
@@ -94,20 +94,20 @@ impl Keyring {
         for (place, entry) in entries.enumerate() {
             match Key::parse(entry, place + 1) {
                 Ok(key) if keys.iter().any(|other| other.id == key.id) => {
-                    faults.push(KeyringError::Twice(key.id));
+                    errors.push(KeyringError::Twice(key.id));
                 }
                 Ok(key) => keys.push(key),
-                Err(fault) => faults.push(fault),
+                Err(error) => errors.push(error),
             }
         }
-        if keys.is_empty() && faults.is_empty() {
-            faults.push(KeyringError::Empty);
+        if keys.is_empty() && errors.is_empty() {
+            errors.push(KeyringError::Empty);
         }
-        if faults.is_empty() {
+        if errors.is_empty() {
             let decoy = keyed(&[0; KEY_BYTES_MIN]);
             Ok(Keyring { keys, decoy })
         } else {
-            Err(faults)
+            Err(errors)
         }
     }
 
@@ -188,7 +188,7 @@ impl Key {
         }
         let scope = scope.map(Scope::parse).transpose();
         Ok(Key {
-            scope: scope.map_err(|fault| KeyringError::Scope(id.clone(), fault))?,
+            scope: scope.map_err(|error| KeyringError::Scope(id.clone(), error))?,
             seal: SealKey::derive(&secret),
             mac: keyed(&secret),
             id,
@@ -263,7 +263,7 @@ mod tests {
     const A: &str = "a:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
     const B: &str = "b:ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
 
-    fn faults(text: &str) -> Vec<KeyringError> {
+    fn errors(text: &str) -> Vec<KeyringError> {
         Keyring::parse(text).expect_err("refused")
     }
 
@@ -302,14 +302,14 @@ mod tests {
         assert!(generate_child(&child, "a", &orders).is_err());
         assert!(generate_child(&parent, "b", &orders).is_err());
         let text = line.replace("export=orders", "all");
-        let fault = "not a scope in its canonical form";
-        assert_eq!(faults(&text), [KeyringError::Scope("a".into(), fault)]);
+        let error = "not a scope in its canonical form";
+        assert_eq!(errors(&text), [KeyringError::Scope("a".into(), error)]);
     }
 
     #[test]
     fn weak_and_broken_keys_are_refused_all_at_once() {
         use KeyringError::*;
-        assert_eq!(faults(" \n# none\n"), [Empty]);
+        assert_eq!(errors(" \n# none\n"), [Empty]);
         let zeros = format!("zeros:{}", BASE64.encode([0; 32]));
         let short = format!("short:{}", BASE64.encode([1; 31]));
         let text = format!("{A},nothing,b?:xx,c:!!,{short},{zeros},{A}");
@@ -321,7 +321,7 @@ mod tests {
             Repeated("zeros".into()),
             Twice("a".into()),
         ];
-        assert_eq!(faults(&text), expected);
+        assert_eq!(errors(&text), expected);
     }
 
     #[test]

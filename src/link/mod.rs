@@ -38,10 +38,10 @@
 //!
 //! let revocations = Revocations::default();
 //! let verifier = Verifier { keyring: &keyring, revocations: &revocations, ttl_seconds_max: 3600 };
-//! let verified = verifier.verify("orders", Format::Csv, query, now + 59, Client::Unchecked)?;
+//! let verified = verifier.verify("orders", Format::Csv, query, now + 59, ClientAddr::Unchecked)?;
 //! assert_eq!(verified.link(), &link);
 //!
-//! let late = verifier.verify("orders", Format::Csv, query, now + 60, Client::Unchecked);
+//! let late = verifier.verify("orders", Format::Csv, query, now + 60, ClientAddr::Unchecked);
 //! assert_eq!(late, Err(LinkError::Expired { seconds: 0 }));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -65,8 +65,8 @@ use uuid::Uuid;
 use crate::format::Format;
 
 pub use canonical::{Pair, parse_query, percent_encode, split_url};
-pub use conditions::{Client, Conditions, Network};
-pub use filename::{FileName, FileNameFault};
+pub use conditions::{ClientAddr, Conditions, Network};
+pub use filename::{FileName, FileNameError};
 pub use keyring::{
     KEY_BYTES_MIN, KEY_ID_BYTES_MAX, Keyring, KeyringError, NoParentKey, generate, generate_child,
     is_key_id,
@@ -122,7 +122,7 @@ impl UserId {
     ///
     /// # Errors
     /// It is empty, too long, or has a control character.
-    pub fn parse(text: impl Into<String>) -> Result<UserId, TextFault> {
+    pub fn parse(text: impl Into<String>) -> Result<UserId, TextError> {
         let text = text.into();
         check_text(&text)?;
         Ok(UserId(text))
@@ -143,15 +143,15 @@ impl fmt::Display for UserId {
 /// A user id or a claim has a form that no link may carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected 1 to 256 bytes without control characters")]
-pub struct TextFault;
+pub struct TextError;
 
 /// The rule for user ids and claims' values.
 ///
 /// # Errors
 /// It is empty, longer than 256 bytes, or has a control character.
-pub fn check_text(text: &str) -> Result<(), TextFault> {
+pub fn check_text(text: &str) -> Result<(), TextError> {
     let fits = (1..=256).contains(&text.len()) && !text.chars().any(char::is_control);
-    fits.then_some(()).ok_or(TextFault)
+    fits.then_some(()).ok_or(TextError)
 }
 
 /// Whether `name` is 1 to `bytes_max` of `A-Z a-z 0-9 _ -`, and so stands in a path, a query and a

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::value::Datetime;
 
-use crate::toml_file::{self, LineFault};
+use crate::toml_errors::{self, LineError};
 
 /// Which genuine links are refused: of everybody, of a user or under a key, when they were issued
 /// before a moment.
@@ -21,7 +21,7 @@ pub struct Revocations {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct RevocationsFile {
     issued_before: Option<Spanned<Datetime>>,
     #[serde(default)]
     users: BTreeMap<String, Spanned<Datetime>>,
@@ -35,13 +35,13 @@ impl Revocations {
     ///
     /// # Errors
     /// Every fault at once. An empty file revokes nothing and is none.
-    pub fn parse(text: &str) -> Result<Revocations, Vec<LineFault>> {
-        let file: File = toml_file::read(text)?;
-        let mut faults = Vec::new();
+    pub fn parse(text: &str) -> Result<Revocations, Vec<LineError>> {
+        let file: RevocationsFile = toml_errors::read(text)?;
+        let mut errors = Vec::new();
         let mut watermark = |at: Spanned<Datetime>| {
             unix_seconds(at.get_ref()).unwrap_or_else(|| {
                 let message = "expected a moment with its offset: 2026-01-31T10:00:00Z";
-                faults.push(LineFault::at(text, at.span().start, message));
+                errors.push(LineError::at(text, at.span().start, message));
                 0
             })
         };
@@ -55,15 +55,15 @@ impl Revocations {
             users,
             keys,
         };
-        if faults.is_empty() {
+        if errors.is_empty() {
             Ok(revocations)
         } else {
-            Err(faults)
+            Err(errors)
         }
     }
 
     /// Whether a link of `user`, issued at `issued` under the key `key_id`, is refused.
-    pub(super) fn cover(&self, user: &str, key_id: &str, issued: u64) -> bool {
+    pub(super) fn is_revoked(&self, user: &str, key_id: &str, issued: u64) -> bool {
         let of = |table: &BTreeMap<String, u64>, name| table.get(name).copied().unwrap_or(0);
         let watermark = self
             .everything
@@ -98,20 +98,20 @@ mod tests {
             ("42", "k1", 30, false),
         ] {
             assert_eq!(
-                revocations.cover(user, key, issued),
+                revocations.is_revoked(user, key, issued),
                 covered,
                 "{user} {key} {issued}"
             );
         }
-        assert!(!Revocations::default().cover("42", "k1", 0));
+        assert!(!Revocations::default().is_revoked("42", "k1", 0));
         assert_eq!(Revocations::parse("# none\n"), Ok(Revocations::default()));
     }
 
     #[test]
     fn faults_are_found_all_at_once_with_their_lines() {
         let lines = |text: &str| -> Vec<usize> {
-            let faults = Revocations::parse(text).expect_err("refused");
-            faults.iter().map(|fault| fault.line).collect()
+            let errors = Revocations::parse(text).expect_err("refused");
+            errors.iter().map(|error| error.line).collect()
         };
         assert_eq!(
             lines("[users]\na = 2026-01-31\nb = 2026-01-31T10:00:00\n"),

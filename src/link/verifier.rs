@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::canonical::{Pair, canonical_query, parse_query, signed_path};
 use super::parameters::{Body, Contents, Envelope};
 use super::sign::{associated_data, string_to_sign};
-use super::{CLOCK_SKEW_SECONDS_MAX, Client, Keyring, Link, LinkError, Malformed, Revocations};
+use super::{CLOCK_SKEW_SECONDS_MAX, ClientAddr, Keyring, Link, LinkError, Malformed, Revocations};
 use crate::format::Format;
 
 /// A link whose signature, times and conditions were verified. Only a [`Verifier`] makes one.
@@ -48,12 +48,12 @@ impl Verifier<'_> {
         format: Format,
         raw_query: &str,
         now: u64,
-        client: Client,
+        client: ClientAddr,
     ) -> Result<VerifiedLink, LinkError> {
         let pairs = parse_query(raw_query)?;
         let path = signed_path(export, format);
         let (envelope, body) = Envelope::parse(&pairs)?;
-        if !self.is_genuine(&path, &pairs, &envelope) {
+        if !self.signature_valid(&path, &pairs, &envelope) {
             return Err(LinkError::BadSignature);
         }
 
@@ -70,7 +70,7 @@ impl Verifier<'_> {
             return Err(LinkError::WrongAddress);
         }
         let (user, key_id) = (link.user.as_str(), envelope.key_id);
-        if self.revocations.cover(user, key_id, link.issued) {
+        if self.revocations.is_revoked(user, key_id, link.issued) {
             return Err(LinkError::Revoked);
         }
         Ok(VerifiedLink(link))
@@ -89,11 +89,11 @@ impl Verifier<'_> {
         let pairs = parse_query(raw_query)?;
         let path = signed_path(export, format);
         let (envelope, body) = Envelope::parse(&pairs)?;
-        let is_genuine = self.is_genuine(&path, &pairs, &envelope);
+        let signature_valid = self.signature_valid(&path, &pairs, &envelope);
         let is_sealed = matches!(body, Body::Sealed(_));
         let contents = match body {
             Body::Open(contents) => Some(contents),
-            Body::Sealed(sealed) if is_genuine => {
+            Body::Sealed(sealed) if signature_valid => {
                 self.unseal(&path, &pairs, &envelope, sealed).ok()
             }
             Body::Sealed(_) => None,
@@ -105,14 +105,19 @@ impl Verifier<'_> {
             expires: envelope.expires,
             key_id: envelope.key_id.to_owned(),
             scope: envelope.scope.as_ref().map(|it| it.as_str().to_owned()),
-            is_genuine,
+            signature_valid,
             is_sealed,
             link: contents.map(|contents| envelope.with(contents, export, format)),
             string_to_sign: string_to_sign(&path, &query).concat(),
         })
     }
 
-    fn is_genuine(&self, path: &[&str; 4], pairs: &[Pair<'_>], envelope: &Envelope<'_>) -> bool {
+    fn signature_valid(
+        &self,
+        path: &[&str; 4],
+        pairs: &[Pair<'_>],
+        envelope: &Envelope<'_>,
+    ) -> bool {
         let query = signed_query(pairs);
         let text = string_to_sign(path, &query);
         let Envelope {
@@ -157,7 +162,7 @@ pub struct Inspection {
     /// What that key may sign, where it is a child key.
     pub scope: Option<String>,
     /// Whether its signature is right.
-    pub is_genuine: bool,
+    pub signature_valid: bool,
     /// Whether its contents are hidden.
     pub is_sealed: bool,
     /// All it says; `None` where that is hidden and the link is not genuine, or its box does not open.
@@ -305,7 +310,7 @@ mod tests {
             let url = sign(&link, &keyring, seal).expect("signed");
             let (_, query) = url.split_once('?').expect("a query");
             prop_assert_eq!(query.contains("rl_user"), !is_sealed);
-            let verified = verifier(&keyring).verify("orders", Format::Csv, query, NOW, Client::Unchecked);
+            let verified = verifier(&keyring).verify("orders", Format::Csv, query, NOW, ClientAddr::Unchecked);
             prop_assert_eq!(verified.map(|verified| verified.link().clone()), Ok(link));
         }
 
@@ -313,7 +318,7 @@ mod tests {
         fn no_query_makes_the_verifier_panic(query in "(rl_[a-z.]{0,9}=|[a-z&=%+0-9-]){0,20}[^a]{0,9}") {
             let key = "k:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
             let keyring = Keyring::parse(key).expect("a key");
-            prop_assert!(verifier(&keyring).verify("orders", Format::Csv, &query, NOW, Client::Unchecked).is_err());
+            prop_assert!(verifier(&keyring).verify("orders", Format::Csv, &query, NOW, ClientAddr::Unchecked).is_err());
         }
     }
 }

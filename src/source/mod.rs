@@ -48,7 +48,7 @@ pub struct SourceOptions {
 
 /// Connections of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
+pub struct PoolStatus {
     /// How many downloads have one.
     pub in_use: usize,
     /// How many may have one.
@@ -57,16 +57,16 @@ pub struct Usage {
 
 /// How often the rows of a query are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
+pub enum Passes {
     /// Once.
-    Once,
+    One,
     /// Twice from one snapshot: see [`RowStream::again`].
-    Twice,
+    Two,
 }
 
 /// What the planner of a database expects of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Planned {
+pub struct RowEstimate {
     /// How many rows it gives.
     pub rows: u64,
     /// How many bytes these have as text, separators included.
@@ -97,7 +97,7 @@ pub trait Source: Send + Sync {
     fn open(
         &self,
         query: BoundQuery,
-        reading: Reading,
+        passes: Passes,
     ) -> BoxFuture<'_, Result<RowStream, SourceError>>;
 
     /// What the planner expects of a query, which is not run; `None` where there is no planner to ask.
@@ -105,11 +105,11 @@ pub trait Source: Send + Sync {
     ///
     /// # Errors
     /// The planner could not be asked.
-    fn planned<'a>(
+    fn estimate<'a>(
         &'a self,
         query: &'a BoundQuery,
         patience: Duration,
-    ) -> BoxFuture<'a, Result<Option<Planned>, SourceError>>;
+    ) -> BoxFuture<'a, Result<Option<RowEstimate>, SourceError>>;
 
     /// Whether the database answers.
     ///
@@ -118,7 +118,7 @@ pub trait Source: Send + Sync {
     fn ping(&self) -> BoxFuture<'_, Result<(), SourceError>>;
 
     /// How many connections are in use, where their number is bounded.
-    fn usage(&self) -> Option<Usage>;
+    fn pool_status(&self) -> Option<PoolStatus>;
 
     /// Waits, for a moment at most, until queries that were cancelled have ended in the database.
     fn close(&self) -> BoxFuture<'_, ()>;
@@ -167,7 +167,7 @@ pub enum SourceError {
     },
     /// The query ended without its last rows: its thread died, or it was cancelled.
     #[error("the rows ended before the last one")]
-    Cut,
+    Truncated,
 }
 
 /// A query that is refused by us, not by the database.

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::sink::{Stop, TaskRowSink};
-use super::{SourceError, Usage};
+use super::{PoolStatus, SourceError};
 
 /// Connections beside those of downloads, so that these never keep `/readyz` waiting.
 pub(super) const RESERVED_CONNECTIONS: usize = 2;
@@ -67,9 +67,9 @@ pub(super) struct Connections<C: Connect> {
     connector: Arc<C>,
 }
 
-/// A connection on loan, in a transaction. It goes back by [`Connections::give_back`]; dropped, it
+/// A connection on loan, in a transaction. It goes back by [`Connections::release`]; dropped, it
 /// is closed, so that none goes back in an unknown state.
-pub(super) struct Loan<C: Connect>(Option<Object<Factory<C>>>);
+pub(super) struct ConnectionGuard<C: Connect>(Option<Object<Factory<C>>>);
 
 impl<C: Connect> Connections<C> {
     pub(super) fn new(connector: Arc<C>, count: usize) -> Connections<C> {
@@ -86,9 +86,9 @@ impl<C: Connect> Connections<C> {
     ///
     /// # Errors
     /// All are in use, or the database does not answer.
-    pub(super) async fn acquire(&self) -> Result<Loan<C>, SourceError> {
+    pub(super) async fn acquire(&self) -> Result<ConnectionGuard<C>, SourceError> {
         match self.pool.get().await {
-            Ok(connection) => Ok(Loan(Some(connection))),
+            Ok(connection) => Ok(ConnectionGuard(Some(connection))),
             Err(PoolError::Timeout(TimeoutType::Wait)) => Err(SourceError::Busy {
                 connections: self.pool.status().max_size,
             }),
@@ -97,9 +97,9 @@ impl<C: Connect> Connections<C> {
         }
     }
 
-    pub(super) fn usage(&self) -> Usage {
+    pub(super) fn pool_status(&self) -> PoolStatus {
         let status = self.pool.status();
-        Usage {
+        PoolStatus {
             in_use: status.size.saturating_sub(status.available),
             max: status.max_size,
         }
@@ -113,17 +113,17 @@ impl<C: Connect> Connections<C> {
             acquired = self.acquire() => acquired,
             () = &mut gone => return,
         };
-        let mut loan = match acquired {
-            Ok(loan) => loan,
+        let mut guard = match acquired {
+            Ok(guard) => guard,
             Err(error) => return sink.fail(error).await,
         };
         let outcome = tokio::select! {
-            outcome = query.run(&mut loan, &mut sink) => outcome,
+            outcome = query.run(&mut guard, &mut sink) => outcome,
             () = gone => Err(Stop::ReaderGone),
         };
         match outcome {
             Ok(()) => {
-                let (finished, ()) = tokio::join!(sink.finish(), self.give_back(loan));
+                let (finished, ()) = tokio::join!(sink.finish(), self.release(guard));
                 // A reader that left now wants no end.
                 if let Err(Stop::Failed(error)) = finished {
                     sink.fail(error).await;
@@ -136,26 +136,26 @@ impl<C: Connect> Connections<C> {
                     }
                 };
                 // Together: a slow reader must not keep the query, nor its connection.
-                tokio::join!(tell, self.cancel(loan));
+                tokio::join!(tell, self.cancel(guard));
             }
         }
     }
 
     /// Ends the transaction and puts the connection back; closes it where that fails.
-    pub(super) async fn give_back(&self, mut loan: Loan<C>) {
-        if self.connector.end(&mut loan).await {
-            drop(loan.0.take());
+    pub(super) async fn release(&self, mut guard: ConnectionGuard<C>) {
+        if self.connector.end(&mut guard).await {
+            drop(guard.0.take());
         }
     }
 
     /// Ends what the connection is doing, in the server, and closes it. Only then may another take
     /// its place: the database never has more than it was promised.
-    async fn cancel(&self, mut loan: Loan<C>) {
-        self.connector.cancel(&mut loan).await;
+    async fn cancel(&self, mut guard: ConnectionGuard<C>) {
+        self.connector.cancel(&mut guard).await;
     }
 }
 
-impl<C: Connect> Deref for Loan<C> {
+impl<C: Connect> Deref for ConnectionGuard<C> {
     type Target = C::Connection;
 
     fn deref(&self) -> &C::Connection {
@@ -165,7 +165,7 @@ impl<C: Connect> Deref for Loan<C> {
     }
 }
 
-impl<C: Connect> DerefMut for Loan<C> {
+impl<C: Connect> DerefMut for ConnectionGuard<C> {
     fn deref_mut(&mut self) -> &mut C::Connection {
         self.0
             .as_mut()
@@ -173,7 +173,7 @@ impl<C: Connect> DerefMut for Loan<C> {
     }
 }
 
-impl<C: Connect> Drop for Loan<C> {
+impl<C: Connect> Drop for ConnectionGuard<C> {
     fn drop(&mut self) {
         drop(self.0.take().map(Object::take));
     }
@@ -181,7 +181,7 @@ impl<C: Connect> Drop for Loan<C> {
 
 /// Whether a database gives the sign of life that is asked for, in time. It is asked on the runtime that has its
 /// connections.
-pub(super) fn answer_in_time(
+pub(super) fn ping_with_timeout(
     runtime: &Handle,
     ping: impl Future<Output = Result<(), SourceError>> + Send + 'static,
 ) -> BoxFuture<'static, Result<(), SourceError>> {
@@ -190,14 +190,14 @@ pub(super) fn answer_in_time(
         match ping.await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(SourceError::Unavailable("no answer in time".into())),
-            Err(_) => Err(SourceError::Cut),
+            Err(_) => Err(SourceError::Truncated),
         }
     })
 }
 
 /// Waits until the queries that were cancelled have ended in the database. Whatever still runs after that ends with its
 /// connection.
-pub(super) async fn end_of(queries: &TaskTracker) {
+pub(super) async fn wait_for_cancelled(queries: &TaskTracker) {
     queries.close();
     let _ = timeout(CLOSE_TIMEOUT, queries.wait()).await;
 }

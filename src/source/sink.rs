@@ -41,23 +41,23 @@ impl From<SourceError> for Stop {
 }
 
 /// Makes the two ends of a hand-over, for a source that blocks a thread.
-pub(super) fn hand_over() -> (RowSink, PendingStream) {
-    let (filling, flow, pending) = ends();
-    let filling = Arc::new(Mutex::new(filling));
-    (RowSink { filling, flow }, pending)
+pub(super) fn row_channel() -> (RowSink, PendingStream) {
+    let (builder, flow, pending) = ends();
+    let builder = Arc::new(Mutex::new(builder));
+    (RowSink { builder, flow }, pending)
 }
 
 /// Makes the two ends of a hand-over, for a source that is a task.
-pub(super) fn hand_over_from_task() -> (TaskRowSink, PendingStream) {
-    let (filling, _, pending) = ends();
-    (TaskRowSink { filling }, pending)
+pub(super) fn task_row_channel() -> (TaskRowSink, PendingStream) {
+    let (builder, _, pending) = ends();
+    (TaskRowSink { builder }, pending)
 }
 
-fn ends() -> (Filling, Arc<Flow>, PendingStream) {
+fn ends() -> (BatchBuilder, Arc<Flow>, PendingStream) {
     let (events_in, events) = mpsc::channel(BATCHES_IN_FLIGHT);
     let (spares, spares_out) = std_mpsc::sync_channel(BATCHES_IN_FLIGHT + 1);
     let flow = Arc::new(Flow::default());
-    let filling = Filling {
+    let builder = BatchBuilder {
         buffer: RowBuffer::default(),
         columns: Vec::new(),
         rows_before: 0,
@@ -69,7 +69,7 @@ fn ends() -> (Filling, Arc<Flow>, PendingStream) {
         spares,
         flow: flow.clone(),
     };
-    (filling, flow, PendingStream(reader))
+    (builder, flow, PendingStream(reader))
 }
 
 /// The end that a source writes to, from a blocking thread.
@@ -77,12 +77,12 @@ fn ends() -> (Filling, Arc<Flow>, PendingStream) {
 /// The batch being filled is shared with the [hook](RowSink::progress_hook), which hands it on
 /// when the next row takes long. Both run on one thread, so the lock is never waited for.
 pub(super) struct RowSink {
-    filling: Arc<Mutex<Filling>>,
+    builder: Arc<Mutex<BatchBuilder>>,
     flow: Arc<Flow>,
 }
 
 /// The batch being filled. Between two rows it holds whole rows only.
-pub(super) struct Filling {
+pub(super) struct BatchBuilder {
     buffer: RowBuffer,
     columns: Vec<Column>,
     /// Rows that were handed on.
@@ -95,16 +95,16 @@ impl RowSink {
     /// What a database shall call while it works: serves a reader that waits, and says whether
     /// the reader has left, so that the query must end.
     pub(super) fn progress_hook(&self) -> impl Fn() -> bool + Send + 'static {
-        let (filling, flow) = (self.filling.clone(), self.flow.clone());
+        let (builder, flow) = (self.builder.clone(), self.flow.clone());
         move || {
-            if flow.hurried.load(Ordering::Relaxed) {
-                let mut filling = lock(&filling);
+            if flow.flush_requested.load(Ordering::Relaxed) {
+                let mut builder = lock(&builder);
                 // Without a row the reader goes on waiting, and must be served with the first.
-                if !filling.buffer.is_empty() {
-                    flow.hurried.store(false, Ordering::Relaxed);
-                    if let Err(Stop::Failed(error)) = filling.hand_on() {
+                if !builder.buffer.is_empty() {
+                    flow.flush_requested.store(false, Ordering::Relaxed);
+                    if let Err(Stop::Failed(error)) = builder.flush() {
                         // That the reader left is also said by the other flag.
-                        let _ = filling.send(Event::Failed(error));
+                        let _ = builder.send(Event::Failed(error));
                     }
                 }
             }
@@ -125,31 +125,31 @@ impl RowSink {
 
     /// Says which columns follow. Comes first.
     pub(super) fn start(&self, columns: Vec<Column>) -> Result<(), ReaderGone> {
-        let mut filling = lock(&self.filling);
-        let event = filling.start(columns);
-        filling.send(event)
+        let mut builder = lock(&self.builder);
+        let event = builder.start(columns);
+        builder.send(event)
     }
 
     /// Where the next row goes.
-    pub(super) fn row(&self) -> MutexGuard<'_, Filling> {
-        lock(&self.filling)
+    pub(super) fn row(&self) -> MutexGuard<'_, BatchBuilder> {
+        lock(&self.builder)
     }
 
     /// Says that every row was given.
     pub(super) fn finish(&self) -> Result<(), Stop> {
-        let mut filling = lock(&self.filling);
-        let batch = filling.take_batch()?;
-        Ok(filling.send(Event::LastRows(batch))?)
+        let mut builder = lock(&self.builder);
+        let batch = builder.take_batch()?;
+        Ok(builder.send(Event::LastRows(batch))?)
     }
 
     /// Says that no further row comes, and why.
     pub(super) fn fail(self, error: SourceError) {
         // A reader that left has no use for the error.
-        let _ = lock(&self.filling).send(Event::Failed(error));
+        let _ = lock(&self.builder).send(Event::Failed(error));
     }
 }
 
-impl Filling {
+impl BatchBuilder {
     /// Appends the next cell of the row.
     #[inline(always)]
     pub(super) fn push(&mut self, cell: Cell<'_>) {
@@ -164,11 +164,7 @@ impl Filling {
 
     /// Ends a row; hands the batch on when it is full. Blocks while the reader is behind.
     pub(super) fn end_row(&mut self) -> Result<(), Stop> {
-        if self.is_full() {
-            self.hand_on()
-        } else {
-            Ok(())
-        }
+        if self.is_full() { self.flush() } else { Ok(()) }
     }
 
     fn start(&mut self, columns: Vec<Column>) -> Event {
@@ -182,7 +178,7 @@ impl Filling {
         self.buffer.bytes() >= BATCH_BYTES
     }
 
-    fn hand_on(&mut self) -> Result<(), Stop> {
+    fn flush(&mut self) -> Result<(), Stop> {
         let batch = self.take_batch()?;
         Ok(self.send(Event::Rows(batch))?)
     }
@@ -216,46 +212,46 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The end that a source writes to, from a task.
 pub(super) struct TaskRowSink {
-    filling: Filling,
+    builder: BatchBuilder,
 }
 
 impl TaskRowSink {
     /// Ends when the reader leaves.
     pub(super) fn reader_gone(&self) -> impl Future<Output = ()> + Send + 'static {
-        let events = self.filling.events.clone();
+        let events = self.builder.events.clone();
         async move { events.closed().await }
     }
 
     /// Says which columns follow. Comes first.
     pub(super) async fn start(&mut self, columns: Vec<Column>) -> Result<(), ReaderGone> {
-        let event = self.filling.start(columns);
+        let event = self.builder.start(columns);
         self.send(event).await
     }
 
     /// Where the next row goes.
     pub(super) fn row(&mut self) -> &mut RowBuffer {
-        &mut self.filling.buffer
+        &mut self.builder.buffer
     }
 
     /// Whether enough rows are here to hand them on.
     pub(super) fn is_full(&self) -> bool {
-        self.filling.is_full()
+        self.builder.is_full()
     }
 
     /// Whether there is no row to hand on.
     pub(super) fn is_empty(&self) -> bool {
-        self.filling.buffer.is_empty()
+        self.builder.buffer.is_empty()
     }
 
     /// Hands the rows on, all of them whole. Waits while the reader is behind.
-    pub(super) async fn hand_on(&mut self) -> Result<(), Stop> {
-        let batch = self.filling.take_batch()?;
+    pub(super) async fn flush(&mut self) -> Result<(), Stop> {
+        let batch = self.builder.take_batch()?;
         Ok(self.send(Event::Rows(batch)).await?)
     }
 
     /// Says that every row was given.
     pub(super) async fn finish(&mut self) -> Result<(), Stop> {
-        let batch = self.filling.take_batch()?;
+        let batch = self.builder.take_batch()?;
         Ok(self.send(Event::LastRows(batch)).await?)
     }
 
@@ -266,7 +262,7 @@ impl TaskRowSink {
     }
 
     async fn send(&mut self, event: Event) -> Result<(), ReaderGone> {
-        self.filling
+        self.builder
             .events
             .send(event)
             .await
@@ -288,7 +284,7 @@ mod tests {
     fn stream_from(
         write: impl FnOnce(RowSink) + Send + 'static,
     ) -> impl Future<Output = Result<RowStream, SourceError>> {
-        let (sink, pending) = hand_over();
+        let (sink, pending) = row_channel();
         std::thread::spawn(move || write(sink));
         pending.open()
     }
@@ -326,7 +322,7 @@ mod tests {
                 other => break other,
             }
         };
-        assert!(matches!(outcome, Err(SourceError::Cut)));
+        assert!(matches!(outcome, Err(SourceError::Truncated)));
     }
 
     #[tokio::test]
@@ -336,7 +332,7 @@ mod tests {
             let working = sink.progress_hook();
             sink.start(column()).expect("a reader");
             // The reader asks before there is a row, and is served with the first.
-            while !sink.flow.hurried.load(Ordering::Relaxed) {
+            while !sink.flow.flush_requested.load(Ordering::Relaxed) {
                 assert!(!working());
             }
             assert!(!working());
@@ -356,7 +352,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_leaves_calls_what_was_asked_for() {
-        let (sink, pending) = hand_over();
+        let (sink, pending) = row_channel();
         let (called, is_called) = std_mpsc::channel();
         sink.on_cancel(move || called.send(()).expect("a test"));
         assert!(is_called.try_recv().is_err());
@@ -367,7 +363,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_reader_stops_the_writer() {
-        let (sink, pending) = hand_over();
+        let (sink, pending) = row_channel();
         let written = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let count = written.clone();
         let writer = std::thread::spawn(move || {

@@ -9,8 +9,8 @@ use rusqlite::types::{ToSqlOutput, Value as SqliteValue, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rust_decimal::prelude::ToPrimitive as _;
 
-use super::sink::{RowSink, Stop, hand_over};
-use super::{Planned, Reading, RowStream, Source, SourceError, Usage, refusal};
+use super::sink::{RowSink, Stop, row_channel};
+use super::{Passes, PoolStatus, RowEstimate, RowStream, Source, SourceError, refusal};
 use crate::catalog::{BoundQuery, Export, Parameter, SqlDialect, Statement, Value};
 use crate::row::{Cell, Column, Kind};
 
@@ -49,7 +49,7 @@ impl SqliteSource {
         let source = self.clone();
         tokio::task::spawn_blocking(move || work(source.connect()?))
             .await
-            .unwrap_or(Err(SourceError::Cut))
+            .unwrap_or(Err(SourceError::Truncated))
     }
 }
 
@@ -69,26 +69,26 @@ impl Source for SqliteSource {
     fn open(
         &self,
         query: BoundQuery,
-        reading: Reading,
+        passes: Passes,
     ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
         Box::pin(async move {
-            let (sink, pending) = hand_over();
+            let (sink, pending) = row_channel();
             let source = self.clone();
             // A thread of its own, not the runtime's pool: a slow reader keeps it for minutes.
             thread::Builder::new()
                 .name("rowlink-sqlite".into())
-                .spawn(move || run(&source, &query, reading, sink))
+                .spawn(move || run(&source, &query, passes, sink))
                 .map_err(|error| SourceError::Unavailable(error.into()))?;
             pending.open().await
         })
     }
 
     /// SQLite's planner foretells no number of rows.
-    fn planned<'a>(
+    fn estimate<'a>(
         &'a self,
         _: &'a BoundQuery,
         _: Duration,
-    ) -> BoxFuture<'a, Result<Option<Planned>, SourceError>> {
+    ) -> BoxFuture<'a, Result<Option<RowEstimate>, SourceError>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 
@@ -100,7 +100,7 @@ impl Source for SqliteSource {
     }
 
     /// A file has no connections to run out of.
-    fn usage(&self) -> Option<Usage> {
+    fn pool_status(&self) -> Option<PoolStatus> {
         None
     }
 
@@ -144,8 +144,8 @@ fn kind(declared: Option<&str>) -> Kind {
     }
 }
 
-fn run(source: &SqliteSource, query: &BoundQuery, reading: Reading, sink: RowSink) {
-    if let Err(Stop::Failed(error)) = stream(source, query, reading, &sink) {
+fn run(source: &SqliteSource, query: &BoundQuery, passes: Passes, sink: RowSink) {
+    if let Err(Stop::Failed(error)) = stream(source, query, passes, &sink) {
         sink.fail(error);
     }
 }
@@ -159,7 +159,7 @@ impl From<rusqlite::Error> for Stop {
 fn stream(
     source: &SqliteSource,
     query: &BoundQuery,
-    reading: Reading,
+    passes: Passes,
     sink: &RowSink,
 ) -> Result<(), Stop> {
     let mut connection = source.connect()?;
@@ -173,9 +173,9 @@ fn stream(
         prepared.raw_bind_parameter(index + 1, bind(parameter))?;
     }
     let (columns, indices) = project(columns(&prepared), query.columns())?;
-    match reading {
-        Reading::Once => send_rows(&mut prepared, columns, &indices, sink),
-        Reading::Twice => {
+    match passes {
+        Passes::One => send_rows(&mut prepared, columns, &indices, sink),
+        Passes::Two => {
             // The first read begins a snapshot, which both see.
             connection.execute_batch("begin")?;
             send_rows(&mut prepared, columns.clone(), &indices, sink)?;
@@ -277,7 +277,7 @@ fn failure(error: rusqlite::Error) -> SourceError {
             | ErrorCode::DatabaseCorrupt
             | ErrorCode::PermissionDenied,
         ) => SourceError::Unavailable(error.into()),
-        Some(ErrorCode::OperationInterrupted) => SourceError::Cut,
+        Some(ErrorCode::OperationInterrupted) => SourceError::Truncated,
         _ => SourceError::Query {
             offset: None,
             cause: error.into(),

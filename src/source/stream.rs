@@ -14,7 +14,7 @@ use crate::row::{Column, RowBatch};
 /// rows in memory.
 pub(super) const BATCHES_IN_FLIGHT: usize = 2;
 /// A reader that waited this long gets the rows there are, so that a slow query shows progress.
-pub(super) const HURRY_AFTER: Duration = Duration::from_millis(20);
+pub(super) const FLUSH_INTERVAL: Duration = Duration::from_millis(20);
 
 pub(super) enum Event {
     Columns(Vec<Column>),
@@ -28,7 +28,7 @@ pub(super) enum Event {
 #[derive(Default)]
 pub(super) struct Flow {
     pub(super) cancelled: AtomicBool,
-    pub(super) hurried: AtomicBool,
+    pub(super) flush_requested: AtomicBool,
     pub(super) on_cancel: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
@@ -47,15 +47,15 @@ impl Reader {
         match event {
             Some(Event::Failed(error)) => Err(error),
             Some(event) => Ok(event),
-            None => Err(SourceError::Cut),
+            None => Err(SourceError::Truncated),
         }
     }
 
     async fn wait(&mut self) -> Option<Event> {
-        match tokio::time::timeout(HURRY_AFTER, self.events.recv()).await {
+        match tokio::time::timeout(FLUSH_INTERVAL, self.events.recv()).await {
             Ok(event) => event,
             Err(_) => {
-                self.flow.hurried.store(true, Ordering::Relaxed);
+                self.flow.flush_requested.store(true, Ordering::Relaxed);
                 self.events.recv().await
             }
         }
@@ -83,7 +83,7 @@ impl PendingStream {
     pub(super) async fn open(self) -> Result<RowStream, SourceError> {
         let mut reader = self.0;
         let Event::Columns(columns) = reader.next().await? else {
-            return Err(SourceError::Cut);
+            return Err(SourceError::Truncated);
         };
         let first = reader.next().await?;
         let mut stream = RowStream {
@@ -150,7 +150,7 @@ impl RowStream {
                 self.complete = true;
             }
             Event::Failed(error) => return Err(error),
-            Event::Columns(_) => return Err(SourceError::Cut),
+            Event::Columns(_) => return Err(SourceError::Truncated),
         }
         Ok(())
     }

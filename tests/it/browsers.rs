@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::process::Command;
 
 use flate2::read::GzDecoder;
-use rowlink::http::Edge;
+use rowlink::http::HttpConfig;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -12,8 +12,8 @@ use crate::harness::{Answer, Call, TestServer, begin, browse, is_whole, token, u
 
 const NAVIGATION: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
-fn server(edge: Edge) -> TestServer {
-    TestServer::with(|deployment| deployment.edge = edge)
+fn server(http_config: HttpConfig) -> TestServer {
+    TestServer::with(|deployment| deployment.http_config = http_config)
 }
 
 fn orders() -> serde_json::Value {
@@ -22,9 +22,9 @@ fn orders() -> serde_json::Value {
 
 #[test]
 fn a_navigation_gets_a_page_and_everybody_else_the_problem() {
-    let server = server(Edge {
+    let server = server(HttpConfig {
         return_url: Some("https://shop.example.com/?a=1&b=2".into()),
-        ..Edge::default()
+        ..HttpConfig::default()
     });
     let link = server.link(orders());
     server.set_clock(server.now() + 72);
@@ -79,9 +79,9 @@ fn a_navigation_gets_a_page_and_everybody_else_the_problem() {
 
 #[test]
 fn scripts_of_a_listed_origin_may_ask_and_of_no_other() {
-    let server = server(Edge {
+    let server = server(HttpConfig {
         cors_origins: vec!["https://shop.example.com".into()],
-        ..Edge::default()
+        ..HttpConfig::default()
     });
     let preflight = |origin: &str| {
         let url = format!("{}/v1/links", server.origin);
@@ -162,10 +162,10 @@ fn scripts_of_a_listed_origin_may_ask_and_of_no_other() {
 
 #[test]
 fn credentials_cross_origins_only_where_a_cookie_is_configured() {
-    let server = server(Edge {
+    let server = server(HttpConfig {
         cors_origins: vec!["https://shop.example.com".into()],
         jwt_cookie: Some("session".into()),
-        ..Edge::default()
+        ..HttpConfig::default()
     });
     let answer = server
         .call("GET", "/v1/exports")
@@ -333,9 +333,9 @@ fn files_are_saved_under_their_names_by_chromium_and_by_curl() {
 
 #[test]
 fn an_error_page_is_readable_on_a_phone_by_day_and_night_and_asks_for_nothing_else() {
-    let server = server(Edge {
+    let server = server(HttpConfig {
         return_url: Some("https://shop.example.com/".into()),
-        ..Edge::default()
+        ..HttpConfig::default()
     });
     let url = server.link(orders());
     server.set_clock(server.now() + 3 * 3600);

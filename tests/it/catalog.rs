@@ -6,7 +6,7 @@ use crate::harness::sqlite;
 
 fn faults(files: &[(&str, &str)]) -> Vec<String> {
     let catalog = Catalog::parse(files.iter().copied(), &sqlite());
-    catalog.faults().iter().map(ToString::to_string).collect()
+    catalog.errors().iter().map(ToString::to_string).collect()
 }
 
 fn fault(text: &str) -> String {
@@ -141,7 +141,7 @@ fn all_faults_of_all_files_come_at_once() {
 fn a_file_of_a_windows_editor_is_read_like_any_other() {
     let text = "\u{feff}/*---\r\ntitle = 'T'\r\n---*/\r\nselect 'é' as a,\r\n  :user as b\r\n";
     let catalog = Catalog::parse([("x.sql", text)], &sqlite());
-    assert_eq!(catalog.faults(), []);
+    assert_eq!(catalog.errors(), []);
     let export = catalog.get("x").unwrap();
     assert_eq!(export.statement.sql, "select 'é' as a,\r\n  ?1 as b");
     assert_eq!((export.title.as_str(), export.statement.line), ("T", 4));

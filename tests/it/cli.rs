@@ -39,7 +39,7 @@ fn every_command_explains_itself() {
             .args(arguments)
             .output()
             .unwrap();
-        assert!(output.status.success() && stdout(&output).contains("Usage: rowlink"));
+        assert!(output.status.success() && stdout(&output).contains("PoolStatus: rowlink"));
     }
 }
 
@@ -163,14 +163,14 @@ fn check_finds_what_only_the_database_knows() {
     let output = command(folder.path()).arg("check").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let text = stderr(&output);
-    for fault in [
+    for error in [
         "column.sql:3: no such column: missing",
         "twice.sql:1: two columns are named `id`",
         "label.sql:5: [columns.x], but the query has no such column",
         "write.sql:1: the statement must be a query that only reads",
         "bare.sql:1: `?`: a parameter is written `:name`",
     ] {
-        assert!(text.contains(fault), "{fault} is not in {text}");
+        assert!(text.contains(error), "{error} is not in {text}");
     }
 }
 

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rowlink::format::Format;
-use rowlink::http::Edge;
+use rowlink::http::HttpConfig;
 use rowlink::link::{Keyring, Link, Scope, Seal, UserId, generate_child, sign};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -170,9 +170,9 @@ fn a_link_works_from_its_network_alone_whatever_its_client_says() {
     assert_eq!(from(&direct, "192.0.2.7", "192.0.2.7"), "wrong-address");
 
     let behind = TestServer::with(|deployment| {
-        deployment.edge = Edge {
+        deployment.http_config = HttpConfig {
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
-            ..Edge::default()
+            ..HttpConfig::default()
         };
     });
     assert_eq!(from(&behind, "192.0.2.0/24", "192.0.2.7"), "200");

@@ -7,9 +7,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use rowlink::auth::{JwtKey, JwtRules, JwtVerifier};
-use rowlink::export::Limits;
 use rowlink::format::Format;
 use rowlink::link::{Keyring, Link, Revocations, Seal, UserId, sign};
+use rowlink::service::QuotaLimits;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -199,15 +199,15 @@ fn every_documented_status_and_code_really_occurs() {
     drop(holder);
 
     for limits in [
-        Limits {
+        QuotaLimits {
             downloads: 1,
             ..UNLIMITED
         },
-        Limits {
+        QuotaLimits {
             downloads_per_user: 1,
             ..UNLIMITED
         },
-        Limits {
+        QuotaLimits {
             downloads_per_link: 1,
             ..UNLIMITED
         },
@@ -219,7 +219,7 @@ fn every_documented_status_and_code_really_occurs() {
         let link = limited.link(long);
         let _holder = begin(&link);
         wait_for("the first download", Duration::from_secs(10), || {
-            limited.service.exporter.downloads() == 1
+            limited.state.service.downloads() == 1
         });
         call("GET", file, Call::new("GET", link));
     }
@@ -237,7 +237,7 @@ fn every_documented_status_and_code_really_occurs() {
 
     let revoked = TestServer::over(&database, crate::harness::exports());
     let watermark = Revocations::parse("issued_before = 2100-01-01T00:00:00Z").unwrap();
-    revoked.service.exporter.set_revocations(watermark);
+    revoked.state.service.set_revocations(watermark);
     call("GET", file, Call::new("GET", revoked.link(orders.clone())));
 
     for condition in [json!({"ip": "192.0.2.7"}), json!({"max_rows": 1})] {
@@ -272,7 +272,7 @@ fn every_documented_status_and_code_really_occurs() {
         );
         assert_eq!(status, 503);
     }
-    silent.service.drain();
+    silent.state.drain();
     call("GET", "/readyz", silent.call("GET", "/readyz"));
 
     for path in ["/healthz", "/readyz", "/openapi.yaml", "/metrics"] {

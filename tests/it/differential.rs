@@ -12,7 +12,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use rowlink::format::Format;
 use rowlink::link::{
-    Client, Conditions, FileName, Keyring, Link, Network, Revocations, Scope, Seal, UserId,
+    ClientAddr, Conditions, FileName, Keyring, Link, Network, Revocations, Scope, Seal, UserId,
     Verifier, generate_child, sign, split_url,
 };
 use serde_json::json;
@@ -187,7 +187,7 @@ fn compare(count: usize, seed: u8) -> BTreeMap<&'static str, usize> {
         let said = said.unwrap();
         let (expected, canonical) = said.split_once('\t').unwrap();
         let (export, format, query) = split_url(url).unwrap();
-        let client = Client::At(Some(plan.client));
+        let client = ClientAddr::At(Some(plan.client));
         let verified = verifier.verify(export, format, query, plan.now, client);
         let found = outcome(&verified.map(|verified| verified.link().clone()));
         assert_eq!(found, expected, "{url}\n{plan:?}");

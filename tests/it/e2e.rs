@@ -150,9 +150,9 @@ fn clocks_may_differ_by_thirty_seconds_and_no_more() {
         &[replicas.ports[0], replicas.ports[1], replicas.ports[1]],
         Protocol::Http1,
     );
-    let (tally, faults) = under_load(&proxy, 1000, |_| thread::sleep(Duration::from_secs(3)));
+    let (tally, errors) = under_load(&proxy, 1000, |_| thread::sleep(Duration::from_secs(3)));
     println!("{proxy}, over two replicas 20 s apart: {tally}");
-    assert!(faults.is_empty() && tally.complete > 20, "{faults:?}");
+    assert!(errors.is_empty() && tally.complete > 20, "{errors:?}");
 }
 
 fn libfaketime() -> PathBuf {

@@ -153,7 +153,7 @@ enum Outcome {
     /// The end was seen; the SHA-256 of the rows, as the format writes them.
     Complete([u8; 32]),
     /// It began and did not end.
-    Broken,
+    StreamError,
     /// It did not begin; the status.
     Refused(u16),
 }
@@ -184,7 +184,7 @@ fn download(url: &str, offset: usize, at_offset: impl FnOnce(&TcpStream)) -> Out
 
 fn outcome(answer: &[u8]) -> Outcome {
     let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
-        return Outcome::Broken;
+        return Outcome::StreamError;
     };
     let head = String::from_utf8(answer[..end].to_vec())
         .unwrap()
@@ -201,7 +201,7 @@ fn outcome(answer: &[u8]) -> Outcome {
     // Nor does the file itself look like a whole one.
     assert!(zip::ZipArchive::new(Cursor::new(&file)).is_err());
     assert!(SerializedFileReader::new(Bytes::from(file)).is_err());
-    Outcome::Broken
+    Outcome::StreamError
 }
 
 /// Of a workbook the sheet alone: its properties differ from link to link.
@@ -368,7 +368,7 @@ impl Tally {
                 assert!(whole.contains(outcome), "a file that looks complete is not");
                 self.complete += 1;
             }
-            Outcome::Broken => self.broken += 1,
+            Outcome::StreamError => self.broken += 1,
             Outcome::Refused(status) => {
                 assert!([500, 503].contains(status), "{status}");
                 self.refused += 1;
@@ -548,7 +548,7 @@ fn fifty_readers_that_read_nothing_are_cut_and_disturb_nobody() {
         for mut stream in streams {
             let mut answer = Vec::new();
             let _ = stream.read_to_end(&mut answer);
-            assert_eq!(outcome(&answer), Outcome::Broken);
+            assert_eq!(outcome(&answer), Outcome::StreamError);
         }
         facts.check_undisturbed();
     }

@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use rowlink::auth::{AuthError, Door, JwtKey, JwtRules, JwtVerifier};
+use rowlink::auth::{AuthError, Authenticator, JwtKey, JwtRules, JwtVerifier};
 use serde_json::{Value, json};
 
 use crate::harness::tls::{certificates, openssl};
@@ -499,8 +499,9 @@ fn several_issuers_stand_side_by_side_each_with_its_own_key() {
             ..named("https://a")
         },
     );
-    let door = Door::new(vec![rsa.unwrap(), hs256_issuer(named("https://b"))], None);
-    let admits = |token: &str| wait(door.admit(token, NOW)).is_ok();
+    let authenticator =
+        Authenticator::new(vec![rsa.unwrap(), hs256_issuer(named("https://b"))], None);
+    let admits = |token: &str| wait(authenticator.authenticate(token, NOW)).is_ok();
     let by_rsa = |issuer: &str| {
         let claims = json!({"sub": "u", "exp": NOW + 60, "iss": issuer});
         encode(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rowlink::format::Format;
 use rowlink::link::{
-    Client, Keyring, Link, LinkError, Revocations, Seal, UserId, VerifiedLink, Verifier, sign,
+    ClientAddr, Keyring, Link, LinkError, Revocations, Seal, UserId, VerifiedLink, Verifier, sign,
 };
 use uuid::Uuid;
 
@@ -63,7 +63,7 @@ fn verify(keyring: &Keyring, export: &str, query: &str) -> Result<VerifiedLink, 
         revocations: &Revocations::default(),
         ttl_seconds_max: 3600,
     };
-    verifier.verify(export, Format::Csv, query, NOW, Client::Unchecked)
+    verifier.verify(export, Format::Csv, query, NOW, ClientAddr::Unchecked)
 }
 
 /// The pairs of a query as an independent decoder reads them, in any order.

@@ -17,7 +17,7 @@ fn serve(url: &str, exports: &[(&str, &str)]) -> TestServer {
 }
 
 fn faults(url: &str, sql: &str) -> Vec<String> {
-    Deployment::over(url.to_owned(), vec![("it.sql", sql)]).faults()
+    Deployment::over(url.to_owned(), vec![("it.sql", sql)]).errors()
 }
 
 /// A value as SQL, and what CSV and NDJSON have for it.

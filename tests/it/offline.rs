@@ -146,7 +146,7 @@ fn signing_refuses_what_the_exports_would_refuse() {
         assert_eq!((signed.status, signed.out.as_str()), (Some(2), ""));
         signed.err
     };
-    let faults = refused(&[
+    let errors = refused(&[
         "orders",
         "--user",
         "alice",
@@ -166,7 +166,7 @@ fn signing_refuses_what_the_exports_would_refuse() {
         "csv.bom: ",
         "expires_in: ",
     ] {
-        assert!(faults.contains(&format!("rowlink: {field}")), "{faults}");
+        assert!(errors.contains(&format!("rowlink: {field}")), "{errors}");
     }
     assert!(refused(&["none", "--user", "alice"]).contains("no export `none`"));
     assert!(refused(&["by_org", "--user", "alice"]).contains("claims.org_id: is missing"));

@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rowlink::export::Limits;
 use rowlink::link::Revocations;
+use rowlink::service::QuotaLimits;
 use serde_json::{Value, json};
 
 use crate::harness::command::free_port;
@@ -24,23 +24,23 @@ fn numbers(n: u64) -> Value {
     json!({"export": "numbers", "format": "csv", "filters": {"n": n}})
 }
 
-fn limited(limits: Limits) -> TestServer {
+fn limited(limits: QuotaLimits) -> TestServer {
     TestServer::with(|deployment| deployment.limits = limits)
 }
 
 /// Holds a download by not reading it.
 fn hold(server: &TestServer, url: &str) -> TcpStream {
-    let running = server.service.exporter.downloads();
+    let running = server.state.service.downloads();
     let stream = begin(url);
     wait_for("the download", Duration::from_secs(10), || {
-        server.service.exporter.downloads() > running
+        server.state.service.downloads() > running
     });
     stream
 }
 
 #[test]
 fn a_full_replica_says_so_at_once_and_has_a_place_again_when_one_is_left() {
-    let server = limited(Limits {
+    let server = limited(QuotaLimits {
         downloads: 2,
         ..UNLIMITED
     });
@@ -52,14 +52,14 @@ fn a_full_replica_says_so_at_once_and_has_a_place_again_when_one_is_left() {
     assert!(asked.elapsed() < Duration::from_secs(1));
     drop(holders);
     wait_for("a place", Duration::from_secs(10), || {
-        server.service.exporter.downloads() == 0
+        server.state.service.downloads() == 0
     });
     assert_eq!(Call::new("GET", server.link(numbers(1))).send().status, 200);
 }
 
 #[test]
 fn a_user_and_a_link_have_limits_of_their_own_that_others_do_not_feel() {
-    let limits = Limits {
+    let limits = QuotaLimits {
         downloads_per_user: 2,
         downloads_per_link: 1,
         ..UNLIMITED
@@ -90,7 +90,7 @@ fn a_user_and_a_link_have_limits_of_their_own_that_others_do_not_feel() {
 
 #[test]
 fn links_are_issued_so_many_a_second_for_each_user() {
-    let server = limited(Limits {
+    let server = limited(QuotaLimits {
         links_per_second: 3,
         ..UNLIMITED
     });
@@ -131,7 +131,7 @@ fn links_issued_before_a_watermark_are_gone_whoever_made_them() {
     let link = server.link(numbers(1));
     let refuses = |file: String| {
         let revocations = Revocations::parse(&file).unwrap();
-        server.service.exporter.set_revocations(revocations);
+        server.state.service.set_revocations(revocations);
         let answer = Call::new("GET", link.clone()).send();
         assert!(answer.status == 200 || answer.problem() == (410, "link-revoked".into()));
         answer.status == 410
@@ -569,7 +569,7 @@ fn an_inspection_says_why_a_link_is_good_or_bad_and_what_was_signed() {
         .json(&json!({"url": link}))
         .send();
     assert_eq!(nobody.status, 401);
-    assert_eq!(server.service.exporter.downloads(), 0);
+    assert_eq!(server.state.service.downloads(), 0);
 }
 
 #[test]
@@ -641,7 +641,7 @@ fn a_reader_that_trickles_does_not_keep_its_query_beyond_the_time_of_a_download(
     // It never stalls, and never takes enough for the next piece to be asked for.
     wait_for("the free place", Duration::from_secs(10), || {
         stream.read_exact(&mut piece).unwrap();
-        server.service.exporter.downloads() == 0
+        server.state.service.downloads() == 0
     });
     let metrics = server.call("GET", "/metrics").send().text();
     assert!(metrics.contains("outcome=\"timed_out\"} 1"), "{metrics}");

@@ -6,8 +6,8 @@ use rowlink::catalog::Catalog;
 
 use crate::harness::{hs256_issuer, sqlite, wait};
 use rowlink::config::Config;
-use rowlink::export::LinkRequest;
 use rowlink::link::{FileName, Keyring};
+use rowlink::service::LinkRequest;
 
 /// Text in which the pieces that a catalog file is made of turn up in any order.
 fn catalog_text() -> impl Strategy<Value = String> {
@@ -35,10 +35,10 @@ proptest! {
     fn of_catalog_files(text in catalog_text()) {
         let catalog = Catalog::parse([("x.sql", text.as_str())], &sqlite());
         let lines = text.matches('\n').count() + 1;
-        for found in catalog.faults() {
-            prop_assert!((1..=lines).contains(&found.fault.line), "{found} of {lines} lines");
+        for found in catalog.errors() {
+            prop_assert!((1..=lines).contains(&found.error.line), "{found} of {lines} lines");
         }
-        prop_assert!(catalog.faults().is_empty() == catalog.get("x").is_some());
+        prop_assert!(catalog.errors().is_empty() == catalog.get("x").is_some());
     }
 
     #[test]

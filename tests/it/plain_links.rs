@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use rowlink::http::Edge;
+use rowlink::http::HttpConfig;
 use serde_json::json;
 
 use crate::harness::command::run;
@@ -11,8 +11,8 @@ use crate::harness::{API_KEY, Answer, Call, TestServer, exports, token, token_fo
 
 const PLAIN: &str = "/v1/exports/orders.csv?from=2026-01-01";
 
-fn server(edge: Edge) -> TestServer {
-    TestServer::with(|deployment| deployment.edge = edge)
+fn server(http_config: HttpConfig) -> TestServer {
+    TestServer::with(|deployment| deployment.http_config = http_config)
 }
 
 fn location(answer: &Answer) -> String {
@@ -25,7 +25,7 @@ fn location(answer: &Answer) -> String {
 
 #[test]
 fn a_plain_link_with_a_credential_leads_to_the_file_of_a_signed_one() {
-    let server = server(Edge::default());
+    let server = server(HttpConfig::default());
     let token = token(server.now());
     let plain = format!("{PLAIN}&status=paid&status=refunded");
     for method in ["GET", "HEAD"] {
@@ -47,7 +47,7 @@ fn a_plain_link_with_a_credential_leads_to_the_file_of_a_signed_one() {
 
 #[test]
 fn what_a_post_would_refuse_a_plain_link_refuses_alike() {
-    let server = server(Edge::default());
+    let server = server(HttpConfig::default());
     let token = token(server.now());
     let ask = |target: &str| server.call("GET", target).bearer(&token).send();
     assert_eq!(ask("/v1/exports/orders.csv").fields(), ["filters.from"]);
@@ -91,10 +91,10 @@ fn what_a_post_would_refuse_a_plain_link_refuses_alike() {
 
 #[test]
 fn a_token_may_come_in_the_cookie_or_the_parameter_that_the_operator_names() {
-    let server = server(Edge {
+    let server = server(HttpConfig {
         jwt_cookie: Some("session".into()),
         jwt_query_param: Some("access_token".into()),
-        ..Edge::default()
+        ..HttpConfig::default()
     });
     let token = token(server.now());
     let with_cookie = |cookie: String| server.call("GET", PLAIN).header("cookie", cookie).send();
@@ -137,7 +137,7 @@ fn a_token_may_come_in_the_cookie_or_the_parameter_that_the_operator_names() {
 
 #[test]
 fn without_the_operators_word_no_cookie_and_no_parameter_lets_anybody_in() {
-    let server = server(Edge::default());
+    let server = server(HttpConfig::default());
     let token = token(server.now());
     let cookie = server
         .call("GET", PLAIN)

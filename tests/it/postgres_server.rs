@@ -120,17 +120,17 @@ fn an_export_that_relies_on_policies_is_refused_where_none_applies() {
         ),
     ] {
         let export = format!("/*---\n{settings}\n---*/\n{sql}");
-        let faults = Deployment::over(url.clone(), vec![("it.sql", &export)]).faults();
-        assert_eq!(faults.len(), 1, "{faults:?}");
+        let errors = Deployment::over(url.clone(), vec![("it.sql", &export)]).errors();
+        assert_eq!(errors.len(), 1, "{errors:?}");
         assert!(
-            faults[0].starts_with("it.sql:") && faults[0].contains(named),
-            "{faults:?}"
+            errors[0].starts_with("it.sql:") && errors[0].contains(named),
+            "{errors:?}"
         );
     }
     let folder = tempfile::tempdir().unwrap();
     let sqlite = sqlite_url(&sample_database(folder.path()));
-    let faults = Deployment::over(sqlite, vec![("it.sql", SETTINGS)]).faults();
-    assert!(faults[0].contains("are for PostgreSQL"), "{faults:?}");
+    let errors = Deployment::over(sqlite, vec![("it.sql", SETTINGS)]).errors();
+    assert!(errors[0].contains("are for PostgreSQL"), "{errors:?}");
 }
 
 #[test]
@@ -202,9 +202,9 @@ fn exports_pick_their_database_by_name() {
     assert_eq!(text(&server, "here"), "n\r\n6\r\n");
     let _ = fs::remove_file(folder.path().join("sample.db"));
     assert_eq!(server.call("GET", "/readyz").send().status, 503);
-    let faults = deployment(vec![("nowhere.sql", nowhere)]).faults();
+    let errors = deployment(vec![("nowhere.sql", nowhere)]).errors();
     assert_eq!(
-        faults,
+        errors,
         ["nowhere.sql:3: no database `nowhere`; the databases are default, warehouse"]
     );
 }
@@ -265,8 +265,8 @@ fn a_unix_socket_and_the_first_of_several_hosts_that_answers_are_used() {
             "target_session_attrs",
         ),
     ] {
-        let faults = Deployment::over(url, vec![("it.sql", sql)]).faults();
-        assert!(faults.len() == 1 && faults[0].contains(named), "{faults:?}");
+        let errors = Deployment::over(url, vec![("it.sql", sql)]).errors();
+        assert!(errors.len() == 1 && errors[0].contains(named), "{errors:?}");
     }
 }
 
@@ -343,12 +343,12 @@ fn tls_verifies_what_sslmode_asks_for() {
             "UnknownIssuer",
         ),
     ] {
-        let faults = Deployment::over(url(host, &options), vec![("it.sql", sql)]).faults();
+        let errors = Deployment::over(url(host, &options), vec![("it.sql", sql)]).errors();
         assert!(
-            faults.len() == 1 && faults[0].contains(named),
-            "{host} {options}: {faults:?}"
+            errors.len() == 1 && errors[0].contains(named),
+            "{host} {options}: {errors:?}"
         );
-        assert!(!faults[0].contains("p@ss"), "{faults:?}");
+        assert!(!errors[0].contains("p@ss"), "{errors:?}");
     }
 }
 

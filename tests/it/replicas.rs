@@ -150,16 +150,16 @@ pub fn under_load(proxy: &Proxy, rows: u64, happens: impl FnOnce(&Load)) -> (Tal
                     let outcome = proxy
                         .issue(&numbers(rows))
                         .map(|link| proxy.download(&link));
-                    let (tally, faults) = &mut *seen.lock().unwrap();
+                    let (tally, errors) = &mut *seen.lock().unwrap();
                     match outcome {
                         Err(said) => {
                             tally.unissued += 1;
-                            faults.push(said);
+                            errors.push(said);
                         }
                         Ok(download) if download.taken_for_whole => tally.complete += 1,
                         Ok(download) => {
                             tally.broken += 1;
-                            faults.push(download.said);
+                            errors.push(download.said);
                         }
                     }
                     done.fetch_add(1, Ordering::SeqCst);
@@ -174,15 +174,15 @@ pub fn under_load(proxy: &Proxy, rows: u64, happens: impl FnOnce(&Load)) -> (Tal
 
 /// Restarts the replicas one by one under load. No client notices.
 pub fn rolling_restart(replicas: &mut Replicas, proxy: &Proxy, rows: u64) {
-    let (tally, faults) = under_load(proxy, rows, |_| {
+    let (tally, errors) = under_load(proxy, rows, |_| {
         for index in 0..3 {
             replicas.restart(index);
         }
     });
     println!("{proxy}: a rolling restart: {tally}");
     assert!(
-        tally.complete > 20 && faults.is_empty(),
-        "{proxy}: {faults:?}"
+        tally.complete > 20 && errors.is_empty(),
+        "{proxy}: {errors:?}"
     );
 }
 
@@ -197,7 +197,7 @@ pub fn keygen(id: &str) -> String {
 /// the old key opens nothing.
 pub fn rotate(replicas: &Replicas, proxy: &Proxy, old: &str, new: &str) {
     let long_ago = proxy.issue(&numbers(1)).unwrap();
-    let (tally, faults) = under_load(proxy, 100, |load| {
+    let (tally, errors) = under_load(proxy, 100, |load| {
         let (added, signing) = (format!("{old}\n{new}\n"), format!("{new}\n{old}\n"));
         for keys in [&added, &signing, new] {
             for index in 0..3 {
@@ -211,8 +211,8 @@ pub fn rotate(replicas: &Replicas, proxy: &Proxy, old: &str, new: &str) {
     println!("{proxy}: a rotation of keys: {tally}");
     // Three clients, and nine steps.
     assert!(
-        tally.complete >= 27 && faults.is_empty(),
-        "{proxy}: {faults:?}"
+        tally.complete >= 27 && errors.is_empty(),
+        "{proxy}: {errors:?}"
     );
     for replica in replicas.all() {
         let url = long_ago.replacen(&proxy.origin(), replica.origin(), 1);

@@ -200,11 +200,11 @@ fn wrong_sql_stops_the_start_with_its_file_and_line() {
             ),
             ("delete from orders where user_id = :user", "it.sql:1: "),
         ] {
-            let faults = Deployment::over(subject.url.clone(), vec![("it.sql", sql)]).faults();
-            assert_eq!(faults.len(), 1, "{}: {faults:?}", subject.name);
+            let errors = Deployment::over(subject.url.clone(), vec![("it.sql", sql)]).errors();
+            assert_eq!(errors.len(), 1, "{}: {errors:?}", subject.name);
             assert!(
-                faults[0].starts_with(file_and_line),
-                "{}: {faults:?}",
+                errors[0].starts_with(file_and_line),
+                "{}: {errors:?}",
                 subject.name
             );
         }

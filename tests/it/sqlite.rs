@@ -10,7 +10,7 @@ use crate::harness::{Call, Deployment, TestServer, sample_database, sqlite_url};
 const ALL: (&str, &str) = ("all.sql", "select id from orders where user_id = :user");
 
 fn refusal(database: &Path) -> String {
-    let faults = Deployment::over(sqlite_url(database), vec![ALL]).faults();
+    let faults = Deployment::over(sqlite_url(database), vec![ALL]).errors();
     assert_eq!(faults.len(), 1);
     assert!(faults[0].starts_with("database `default`: "));
     faults[0].clone()

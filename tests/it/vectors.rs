@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use rowlink::link::{Client, Keyring, Link, LinkError, Revocations, Seal, Verifier, sign};
+use rowlink::link::{ClientAddr, Keyring, Link, LinkError, Revocations, Seal, Verifier, sign};
 use serde_json::Value;
 
 pub fn vectors() -> Value {
@@ -36,7 +36,7 @@ pub fn verify_case(vectors: &Value, case: &Value) -> Result<Link, LinkError> {
         format.parse().unwrap(),
         text(case, "query"),
         case["now"].as_u64().unwrap(),
-        Client::At(Some(text(case, "client").parse().unwrap())),
+        ClientAddr::At(Some(text(case, "client").parse().unwrap())),
     )?;
     Ok(verified.link().clone())
 }

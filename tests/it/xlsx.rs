@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::process::Command;
 
-use rowlink::encode::{Container, Looks, Properties, XlsxEncoder};
+use rowlink::encode::{Container, Properties, SheetStyle, XlsxEncoder};
 use rowlink::row::{Cell, Column, RowBuffer};
 use serde_json::{Value, json};
 
@@ -144,7 +144,7 @@ fn the_last_column_of_excel_is_read_by_others() {
         identifier: "1".into(),
         created: 0,
     };
-    let mut encoder = XlsxEncoder::new(&columns, Looks::default(), properties).unwrap();
+    let mut encoder = XlsxEncoder::new(&columns, SheetStyle::default(), properties).unwrap();
     let mut rows = RowBuffer::default();
     rows.reset(columns.len());
     (0..16_384).for_each(|index| rows.push(Cell::Integer(index)));

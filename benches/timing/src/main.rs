@@ -8,7 +8,7 @@ use dudect_bencher::{BenchRng, Class, CtRunner, ctbench_main};
 use rand::RngExt as _;
 use rowlink::format::Format;
 use rowlink::link::{
-    Client, Keyring, Link, Revocations, Seal, UserId, Verifier, generate, sign,
+    ClientAddr, Keyring, Link, Revocations, Seal, UserId, Verifier, generate, sign,
 };
 
 const NOW: u64 = 1_769_853_600;
@@ -59,7 +59,7 @@ fn compare(runner: &mut CtRunner, rng: &mut BenchRng, keyring: &Keyring, left: &
         query.push_str(chosen);
         runner.run_one(class, || {
             let query = black_box(&query);
-            let verified = verifier.verify("orders", Format::Csv, query, NOW, Client::At(None));
+            let verified = verifier.verify("orders", Format::Csv, query, NOW, ClientAddr::At(None));
             black_box(verified.is_ok())
         });
     }

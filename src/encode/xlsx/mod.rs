@@ -60,7 +60,7 @@ impl Container {
 
 /// How a file looks.
 #[derive(Debug, Clone, Default)]
-pub struct Looks {
+pub struct SheetStyle {
     /// What a caller may choose.
     pub options: XlsxOptions,
     /// What the header calls a column, by column name.
@@ -73,7 +73,7 @@ pub struct Looks {
 
 /// What ends a sheet, so that the next one opens.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
+struct SheetLimits {
     /// Excel's last row.
     rows: u32,
     /// The size at which no further row is begun.
@@ -83,7 +83,7 @@ struct Limits {
     bytes_max: u64,
 }
 
-const LIMITS: Limits = Limits {
+const LIMITS: SheetLimits = SheetLimits {
     rows: 1_048_576,
     bytes: 3_900 << 20,
     bytes_max: (4 << 30) - (64 << 10),
@@ -92,8 +92,8 @@ const LIMITS: Limits = Limits {
 /// Writes the rows of a workbook.
 pub struct XlsxEncoder {
     properties: Properties,
-    looks: Looks,
-    limits: Limits,
+    looks: SheetStyle,
+    limits: SheetLimits,
     columns: Vec<Column>,
     /// The sheet that is open.
     sheet: Option<SheetWriter>,
@@ -109,7 +109,7 @@ impl XlsxEncoder {
     /// There are more of them than a sheet has, or a label does not fit into a cell.
     pub fn new(
         columns: &[Column],
-        looks: Looks,
+        looks: SheetStyle,
         properties: Properties,
     ) -> Result<XlsxEncoder, EncodeError> {
         if columns.len() > sheet::COLUMNS_MAX {
@@ -117,9 +117,9 @@ impl XlsxEncoder {
         }
         for column in columns {
             let label = column.label(&looks.labels);
-            check_length(label).map_err(|fault| EncodeError::LabelTooLong {
+            check_length(label).map_err(|error| EncodeError::LabelTooLong {
                 column: column.name.clone(),
-                fault,
+                error,
             })?;
         }
         let own_formats = columns
@@ -171,10 +171,10 @@ impl XlsxEncoder {
             let number = self.rows + 1;
             sheet
                 .row(row)
-                .map_err(|(column, fault)| EncodeError::TooLong {
+                .map_err(|(column, error)| EncodeError::TooLong {
                     row: number,
                     column: self.columns[column].name.clone(),
-                    fault,
+                    error,
                 })?;
             if sheet.bytes() > self.limits.bytes_max {
                 return Err(EncodeError::RowTooLong(number));
@@ -241,7 +241,7 @@ impl XlsxEncoder {
 
 fn open_sheet(
     columns: &[Column],
-    looks: &Looks,
+    looks: &SheetStyle,
     batch: &RowBatch,
     sheets_before: usize,
     pieces: &mut Vec<Piece>,
@@ -261,9 +261,9 @@ mod tests {
     use super::*;
     use crate::row::{Cell, RowBuffer};
 
-    fn encoder(names: &[&str], limits: Limits, compact: bool) -> XlsxEncoder {
+    fn encoder(names: &[&str], limits: SheetLimits, compact: bool) -> XlsxEncoder {
         let columns: Vec<Column> = names.iter().map(|name| Column::text(*name)).collect();
-        let looks = Looks {
+        let looks = SheetStyle {
             options: XlsxOptions { compact },
             labels: IndexMap::from([("total".into(), "Total, €".into())]),
             number_formats: IndexMap::from([("total".into(), "#,##0.00 \"€\"".into())]),
@@ -344,8 +344,8 @@ mod tests {
     fn a_sheet_that_is_full_is_followed_by_another_with_the_header_again() {
         let rows: Vec<Vec<Cell>> = (0..8).map(|n| vec![Cell::Integer(n)]).collect();
         for (limits, rows_each) in [
-            (Limits { rows: 4, ..LIMITS }, 3),
-            (Limits { bytes: 1, ..LIMITS }, 1),
+            (SheetLimits { rows: 4, ..LIMITS }, 3),
+            (SheetLimits { bytes: 1, ..LIMITS }, 1),
         ] {
             let mut encoder = encoder(&["n"], limits, true);
             encoder.rows(&batch(1, &rows)).expect("they fit");
@@ -382,16 +382,16 @@ mod tests {
             created: 0,
         };
         let columns = vec![Column::text("c"); 16_385];
-        let error = XlsxEncoder::new(&columns, Looks::default(), properties.clone()).err();
+        let error = XlsxEncoder::new(&columns, SheetStyle::default(), properties.clone()).err();
         assert_eq!(error, Some(EncodeError::TooManyColumns(16_385)));
         let column = Column::text("x".repeat(32_768));
-        let error = XlsxEncoder::new(&[column], Looks::default(), properties).err();
+        let error = XlsxEncoder::new(&[column], SheetStyle::default(), properties).err();
         assert!(matches!(error, Some(EncodeError::LabelTooLong { .. })));
     }
 
     #[test]
     fn a_row_that_would_make_a_sheet_too_large_for_excel_is_refused() {
-        let limits = Limits {
+        let limits = SheetLimits {
             bytes_max: 10_000,
             ..LIMITS
         };
@@ -442,7 +442,7 @@ mod tests {
             let cells: Vec<Vec<Cell>> = rows.iter().enumerate()
                 .map(|(index, [b, c])| vec![Cell::Integer(index as i64), cell(b), cell(c)])
                 .collect();
-            let mut encoder = encoder(&["a", "b", "c"], Limits { rows: rows_max, ..LIMITS }, false);
+            let mut encoder = encoder(&["a", "b", "c"], SheetLimits { rows: rows_max, ..LIMITS }, false);
             encoder.rows(&batch(3, &cells)).expect("they fit");
             let found = sheets(archive(encoder));
             let found: Vec<&Vec<Data>> = found.iter().flat_map(|(_, rows)| rows.iter().skip(1)).collect();

@@ -2,7 +2,7 @@
 
 use super::cell::{CellWriter, RowNumber};
 use super::text::TooLong;
-use super::{Limits, Looks, styles, xml};
+use super::{SheetLimits, SheetStyle, styles, xml};
 use crate::row::{Cell, Column, RowBatch};
 
 /// A to XFD.
@@ -29,7 +29,7 @@ impl SheetWriter {
     /// Opens a sheet with its header. `batch` has its first rows, from which columns get their widths.
     pub fn begin(
         columns: &[Column],
-        looks: &Looks,
+        looks: &SheetStyle,
         batch: &RowBatch,
         is_first: bool,
     ) -> SheetWriter {
@@ -93,14 +93,14 @@ impl SheetWriter {
         for (index, (writer, cell)) in self.cells.iter().zip(row).enumerate() {
             let reference = (!self.compact).then_some(&number);
             let written = writer.write(cell, reference, &mut self.xml);
-            written.map_err(|fault| (index, fault))?;
+            written.map_err(|error| (index, error))?;
         }
         self.xml.extend_from_slice(b"</row>");
         Ok(())
     }
 
     /// Whether the next row belongs into another sheet.
-    pub fn is_full(&self, limits: Limits) -> bool {
+    pub fn is_full(&self, limits: SheetLimits) -> bool {
         self.row >= limits.rows || self.bytes() >= limits.bytes
     }
 

@@ -18,9 +18,13 @@ use tokio_util::task::TaskTracker;
 
 use self::connect::Connector;
 use self::stream::Description;
-use super::pool::{Connect as _, Connections, RESERVED_CONNECTIONS, answer_in_time, end_of};
-use super::sink::hand_over_from_task;
-use super::{Planned, Reading, RowStream, Source, SourceError, SourceOptions, Usage, refusal};
+use super::pool::{
+    Connect as _, Connections, RESERVED_CONNECTIONS, ping_with_timeout, wait_for_cancelled,
+};
+use super::sink::task_row_channel;
+use super::{
+    Passes, PoolStatus, RowEstimate, RowStream, Source, SourceError, SourceOptions, refusal,
+};
 use crate::catalog::{BoundQuery, Export, SqlDialect};
 use crate::row::Column;
 
@@ -90,15 +94,15 @@ impl Source for MysqlSource {
     fn open(
         &self,
         query: BoundQuery,
-        reading: Reading,
+        passes: Passes,
     ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
         Box::pin(async move {
             let described = self.description(&query.export().name);
             let described = described.ok_or_else(|| refusal("the export was never described"))?;
-            let (sink, pending) = hand_over_from_task();
+            let (sink, pending) = task_row_channel();
             let query = stream::Rows {
                 query,
-                reading,
+                passes,
                 described,
             };
             let downloads = self.downloads.clone();
@@ -109,11 +113,11 @@ impl Source for MysqlSource {
     }
 
     /// The planner foretells how many rows it reads of each table, not how many come of that.
-    fn planned<'a>(
+    fn estimate<'a>(
         &'a self,
         _: &'a BoundQuery,
         _: Duration,
-    ) -> BoxFuture<'a, Result<Option<Planned>, SourceError>> {
+    ) -> BoxFuture<'a, Result<Option<RowEstimate>, SourceError>> {
         Box::pin(ready(Ok(None)))
     }
 
@@ -121,19 +125,19 @@ impl Source for MysqlSource {
         let reserve = self.reserve.clone();
         let ping = async move {
             // A connection that has waited is asked before it is lent; a new one has just answered.
-            let loan = reserve.acquire().await?;
-            reserve.give_back(loan).await;
+            let guard = reserve.acquire().await?;
+            reserve.release(guard).await;
             Ok(())
         };
-        answer_in_time(&self.runtime, ping)
+        ping_with_timeout(&self.runtime, ping)
     }
 
-    fn usage(&self) -> Option<Usage> {
-        Some(self.downloads.usage())
+    fn pool_status(&self) -> Option<PoolStatus> {
+        Some(self.downloads.pool_status())
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(end_of(&self.queries))
+        Box::pin(wait_for_cancelled(&self.queries))
     }
 }
 

@@ -8,23 +8,19 @@ use crate::catalog::{BoundQuery, Export, FilterType, Parameter, Value, Variable}
 /// The statement as the server gets it, and the index of the variable of each of its parameters: these are `?`, one for
 /// each use.
 pub(super) fn statement(export: &Export) -> (String, Vec<usize>) {
-    export
-        .statement
-        .with_a_parameter_for_each_use(|_, variable| {
-            let is_decimal = |name: &String| {
-                let mut filters = export.filters.iter();
-                filters.any(|filter| {
-                    filter.name == *name && filter.kind == FilterType::Decimal && !filter.list
-                })
-            };
-            match variable {
-                // The protocol has no decimals, and text is compared with one as a float.
-                Variable::Filter(name) if is_decimal(name) => {
-                    "cast(? as decimal(65,28))".to_owned()
-                }
-                _ => "?".to_owned(),
-            }
-        })
+    export.statement.expand_parameters(|_, variable| {
+        let is_decimal = |name: &String| {
+            let mut filters = export.filters.iter();
+            filters.any(|filter| {
+                filter.name == *name && filter.kind == FilterType::Decimal && !filter.list
+            })
+        };
+        match variable {
+            // The protocol has no decimals, and text is compared with one as a float.
+            Variable::Filter(name) if is_decimal(name) => "cast(? as decimal(65,28))".to_owned(),
+            _ => "?".to_owned(),
+        }
+    })
 }
 
 /// What the parameters of a query are, in their order.

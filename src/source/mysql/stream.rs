@@ -17,8 +17,8 @@ use crate::catalog::{BoundQuery, Export};
 use crate::row::{Column, RowBuffer};
 use crate::source::pool::Query;
 use crate::source::sink::{Stop, TaskRowSink};
-use crate::source::stream::HURRY_AFTER;
-use crate::source::{Reading, SourceError, refusal};
+use crate::source::stream::FLUSH_INTERVAL;
+use crate::source::{Passes, SourceError, refusal};
 
 /// One snapshot for the whole file, and nothing is ever written.
 const BEGIN: &str = "start transaction with consistent snapshot, read only";
@@ -111,7 +111,7 @@ fn column(described: &Described, json: &BTreeSet<String>) -> (Column, Decoder) {
 /// A query, and how often it is read.
 pub(super) struct Rows {
     pub(super) query: BoundQuery,
-    pub(super) reading: Reading,
+    pub(super) passes: Passes,
     pub(super) described: Arc<Description>,
 }
 
@@ -126,7 +126,7 @@ impl Query<Connection> for Rows {
         let values = values(&self.query, &variables);
         self.read(connection, &prepared, values.clone(), sink)
             .await?;
-        if self.reading == Reading::Twice {
+        if self.passes == Passes::Two {
             sink.finish().await?;
             self.read(connection, &prepared, values, sink).await?;
         }
@@ -153,11 +153,11 @@ impl Rows {
             let row = match next.as_mut().now_or_never() {
                 Some(row) => row,
                 // A slow query shows its progress.
-                None => match timeout(HURRY_AFTER, next.as_mut()).await {
+                None => match timeout(FLUSH_INTERVAL, next.as_mut()).await {
                     Ok(row) => row,
                     Err(_) => {
                         if !sink.is_empty() {
-                            sink.hand_on().await?;
+                            sink.flush().await?;
                         }
                         next.await
                     }
@@ -168,7 +168,7 @@ impl Rows {
             };
             decoder.decode(&row, sink.row())?;
             if sink.is_full() {
-                sink.hand_on().await?;
+                sink.flush().await?;
             }
         }
     }
@@ -207,7 +207,7 @@ impl RowDecoder {
 
     fn decode(&self, row: &Row, cells: &mut RowBuffer) -> Result<(), SourceError> {
         for ((index, decoder), column) in self.places.iter().zip(&self.columns) {
-            let value = row.as_ref(*index).ok_or_else(|| SourceError::Cut)?;
+            let value = row.as_ref(*index).ok_or_else(|| SourceError::Truncated)?;
             let read = decoder.read(value, cells);
             read.map_err(|_| refusal(format!("column `{}`: unknown format", column.name)))?;
         }

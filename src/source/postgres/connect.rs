@@ -15,8 +15,8 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::row_interceptor::{InterceptState, RowInterceptor};
 use super::socket::Socket;
-use super::tap::{Tap, Valve};
 use super::tls::{self, TappedTls};
 use super::url::{PostgresUrl, SessionAttributes};
 use crate::source::pool::Connect;
@@ -44,7 +44,7 @@ pub(super) struct Connector {
 pub(super) struct Connection {
     pub(super) client: Client,
     /// Where a query gets its rows.
-    pub(super) valve: Valve,
+    pub(super) intercept: InterceptState,
     /// The server's major version.
     pub(super) version: u32,
     endpoint: Endpoint,
@@ -85,7 +85,10 @@ impl Connector {
 
     async fn send_cancel(&self, connection: &Connection) -> Option<()> {
         let endpoint = &connection.endpoint;
-        let socket = self.open_socket(endpoint, Valve::default()).await.ok()?;
+        let socket = self
+            .open_socket(endpoint, InterceptState::default())
+            .await
+            .ok()?;
         let token = connection.client.cancel_token();
         token
             .cancel_query_raw(socket, self.tls_for(endpoint).ok()?)
@@ -171,8 +174,8 @@ impl Connector {
     }
 
     async fn log_in(&self, endpoint: &Endpoint) -> Result<Connection, String> {
-        let valve = Valve::default();
-        let socket = self.open_socket(endpoint, valve.clone()).await;
+        let intercept = InterceptState::default();
+        let socket = self.open_socket(endpoint, intercept.clone()).await;
         let socket = socket.map_err(|error| error.to_string())?;
         let tls = self.tls_for(endpoint)?;
         let config = self.config_for(endpoint);
@@ -180,7 +183,7 @@ impl Connector {
             .connect_raw(socket, tls)
             .await
             .map_err(|error| causes(&error))?;
-        valve.logged_in();
+        intercept.logged_in();
         let version = connection.parameter("server_version").unwrap_or_default();
         let version = version.split(|c: char| !c.is_ascii_digit()).next();
         let version = version.and_then(|major| major.parse().ok()).unwrap_or(0);
@@ -188,26 +191,31 @@ impl Connector {
         let driver = self.runtime.spawn(async move { drop(connection.await) });
         Ok(Connection {
             client,
-            valve,
+            intercept,
             version,
             endpoint: endpoint.clone(),
             driver: driver.abort_handle(),
         })
     }
 
-    async fn open_socket(&self, endpoint: &Endpoint, valve: Valve) -> io::Result<Tap<Socket>> {
+    async fn open_socket(
+        &self,
+        endpoint: &Endpoint,
+        intercept: InterceptState,
+    ) -> io::Result<RowInterceptor<Socket>> {
         let socket = match &endpoint.address {
-            Address::Unix(path) => {
-                Socket::unix(UnixStream::connect(path).await?, valve.unwatched.clone())
-            }
+            Address::Unix(path) => Socket::unix(
+                UnixStream::connect(path).await?,
+                intercept.unwatched.clone(),
+            ),
             Address::Tcp(address) => {
                 let socket = TcpStream::connect(address).await?;
                 socket.set_nodelay(true)?;
                 self.keep_alive(&socket)?;
-                Socket::tcp(socket, valve.unwatched.clone())
+                Socket::tcp(socket, intercept.unwatched.clone())
             }
         };
-        Ok(Tap::new(socket, valve))
+        Ok(RowInterceptor::new(socket, intercept))
     }
 
     /// A host that vanishes is noticed within a minute, whether we wait for it or it for us.
@@ -240,8 +248,10 @@ impl Connector {
     }
 
     fn tls_for(&self, endpoint: &Endpoint) -> Result<TappedTls, String> {
-        let made =
-            MakeTlsConnect::<Tap<Socket>>::make_tls_connect(&mut self.tls.clone(), &endpoint.name);
+        let made = MakeTlsConnect::<RowInterceptor<Socket>>::make_tls_connect(
+            &mut self.tls.clone(),
+            &endpoint.name,
+        );
         made.map(TappedTls).map_err(|error| causes(&error))
     }
 }

@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::formats::Format;
+use super::formats::WireFormat;
 use crate::row::{Cell, Date, Interval, Kind, RowBuffer, Time, Timestamp};
 
 /// How the values of a column are read.
@@ -128,15 +128,15 @@ impl Decoder {
     }
 
     /// How the values must be sent.
-    pub(super) fn format(self) -> Format {
+    pub(super) fn format(self) -> WireFormat {
         match self {
             Decoder::Numeric
             | Decoder::Text
             | Decoder::PaddedText
             | Decoder::Address
             | Decoder::Json
-            | Decoder::JsonBinary => Format::Text,
-            _ => Format::Binary,
+            | Decoder::JsonBinary => WireFormat::Text,
+            _ => WireFormat::Binary,
         }
     }
 

@@ -11,7 +11,7 @@ use super::session::Settings;
 use super::stream::{gone, values};
 use super::{Shared, run_failure};
 use crate::catalog::BoundQuery;
-use crate::source::{Planned, SourceError, SourceOptions, refusal};
+use crate::source::{RowEstimate, SourceError, SourceOptions, refusal};
 
 /// Asks as the query would ask: in its role, and with its values. Planning takes locks, and may wait for
 /// them; the server gives up after `patience`, whether we are still there or not.
@@ -20,18 +20,18 @@ pub(super) async fn of(
     query: BoundQuery,
     plan: Arc<Plan>,
     patience: Duration,
-) -> Result<Planned, SourceError> {
+) -> Result<RowEstimate, SourceError> {
     let chosen = plan.choose(query.columns()).map_err(gone)?;
-    let loan = shared.estimates.acquire().await?;
+    let guard = shared.estimates.acquire().await?;
     let options = SourceOptions {
         statement_timeout: patience,
         ..shared.options
     };
-    let settings = Settings::of(&query, loan.version, &options);
-    let begun = settings.begin(&loan.client).await;
+    let settings = Settings::of(&query, guard.version, &options);
+    let begun = settings.begin(&guard.client).await;
     begun.map_err(|error| run_failure(&error))?;
-    let top = explain(&loan.client, &plan.select(&chosen), &plan, &query).await?;
-    shared.estimates.give_back(loan).await;
+    let top = explain(&guard.client, &plan.select(&chosen), &plan, &query).await?;
+    shared.estimates.release(guard).await;
 
     // The planner counts bytes as tables hold them, without separators.
     let rows = number_after(&top, "rows=").ok_or_else(|| refusal("the plan has no rows"))?;
@@ -39,7 +39,7 @@ pub(super) async fn of(
     let longer = chosen.iter().map(|(_, decoder)| decoder.extra_text_bytes());
     let separators = chosen.len() as u64 + 1;
     let row_bytes = longer.sum::<u64>() + width + separators;
-    Ok(Planned {
+    Ok(RowEstimate {
         rows,
         bytes: rows.saturating_mul(row_bytes),
     })

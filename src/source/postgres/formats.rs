@@ -10,7 +10,7 @@ use std::io;
 
 use bytes::{BufMut as _, BytesMut};
 
-use super::tap::{HEAD_BYTES, read_head};
+use super::row_interceptor::{HEAD_BYTES, read_head};
 
 const BIND: u8 = b'B';
 const QUERY: u8 = b'Q';
@@ -20,18 +20,18 @@ const ALL_BINARY: [u8; 4] = [0, 1, 0, 1];
 
 /// How the values of a column are sent: with its type's output function, or its send function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum WireFormat {
     Text,
     Binary,
 }
 
 /// The formats that one of the next requests asks for.
-pub(super) struct Wanted {
+pub(super) struct FormatRewrite {
     pub(super) requests_before: usize,
-    pub(super) formats: Vec<Format>,
+    pub(super) formats: Vec<WireFormat>,
 }
 
-impl Wanted {
+impl FormatRewrite {
     /// Copies whole messages, the `Bind` of that request with its formats. Says whether it was among
     /// them.
     ///
@@ -72,8 +72,8 @@ impl Wanted {
         out.extend_from_slice(&count.to_be_bytes());
         for format in &self.formats {
             out.extend_from_slice(match format {
-                Format::Text => &[0, 0],
-                Format::Binary => &[0, 1],
+                WireFormat::Text => &[0, 0],
+                WireFormat::Binary => &[0, 1],
             });
         }
         Ok(())
@@ -87,17 +87,17 @@ fn unexpected() -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tap::message;
+    use super::super::row_interceptor::message;
     use super::*;
 
     fn bind(formats: &[u8]) -> Vec<u8> {
         message(BIND, &[b"\0\0values", formats].concat())
     }
 
-    fn wanted(requests_before: usize) -> Wanted {
-        Wanted {
+    fn wanted(requests_before: usize) -> FormatRewrite {
+        FormatRewrite {
             requests_before,
-            formats: vec![Format::Text, Format::Binary, Format::Text],
+            formats: vec![WireFormat::Text, WireFormat::Binary, WireFormat::Text],
         }
     }
 

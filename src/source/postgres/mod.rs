@@ -9,10 +9,10 @@ mod estimate;
 mod formats;
 mod parameter;
 mod plan;
+mod row_interceptor;
 mod session;
 mod socket;
 mod stream;
-mod tap;
 mod tls;
 mod url;
 
@@ -29,10 +29,12 @@ use tokio_util::task::TaskTracker;
 
 use self::connect::Connector;
 use self::plan::Plan;
-use super::pool::{Connect as _, Connections, RESERVED_CONNECTIONS, answer_in_time, end_of};
-use super::sink::hand_over_from_task;
+use super::pool::{
+    Connect as _, Connections, RESERVED_CONNECTIONS, ping_with_timeout, wait_for_cancelled,
+};
+use super::sink::task_row_channel;
 use super::{
-    Planned, Reading, RowStream, Source, SourceError, SourceOptions, Usage, causes, refusal,
+    Passes, PoolStatus, RowEstimate, RowStream, Source, SourceError, SourceOptions, causes, refusal,
 };
 use crate::catalog::{BoundQuery, Export, SqlDialect};
 use crate::row::Column;
@@ -113,16 +115,16 @@ impl Source for PostgresSource {
     fn open(
         &self,
         query: BoundQuery,
-        reading: Reading,
+        passes: Passes,
     ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
         Box::pin(async move {
             let plan = self.plan(&query.export().name);
             let plan = plan.ok_or_else(|| refusal("the export was never described"))?;
-            let (sink, pending) = hand_over_from_task();
+            let (sink, pending) = task_row_channel();
             let shared = self.shared.clone();
             let query = stream::Rows {
                 query,
-                reading,
+                passes,
                 plan,
                 options: shared.options,
             };
@@ -132,11 +134,11 @@ impl Source for PostgresSource {
         })
     }
 
-    fn planned<'a>(
+    fn estimate<'a>(
         &'a self,
         query: &'a BoundQuery,
         patience: Duration,
-    ) -> BoxFuture<'a, Result<Option<Planned>, SourceError>> {
+    ) -> BoxFuture<'a, Result<Option<RowEstimate>, SourceError>> {
         Box::pin(async move {
             let plan = self.plan(&query.export().name);
             let plan = plan.ok_or_else(|| refusal("the export was never described"))?;
@@ -145,7 +147,7 @@ impl Source for PostgresSource {
             match self.runtime.spawn(planned).await {
                 Ok(Ok(planned)) => planned.map(Some),
                 Ok(Err(_)) => Err(SourceError::TooSlow),
-                Err(_) => Err(SourceError::Cut),
+                Err(_) => Err(SourceError::Truncated),
             }
         })
     }
@@ -153,21 +155,21 @@ impl Source for PostgresSource {
     fn ping(&self) -> BoxFuture<'_, Result<(), SourceError>> {
         let shared = self.shared.clone();
         let ping = async move {
-            let loan = shared.reserve.acquire().await?;
-            let answer = loan.client.simple_query("begin; select 1").await;
+            let guard = shared.reserve.acquire().await?;
+            let answer = guard.client.simple_query("begin; select 1").await;
             answer.map_err(|error| run_failure(&error))?;
-            shared.reserve.give_back(loan).await;
+            shared.reserve.release(guard).await;
             Ok(())
         };
-        answer_in_time(&self.runtime, ping)
+        ping_with_timeout(&self.runtime, ping)
     }
 
-    fn usage(&self) -> Option<Usage> {
-        Some(self.shared.downloads.usage())
+    fn pool_status(&self) -> Option<PoolStatus> {
+        Some(self.shared.downloads.pool_status())
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(end_of(&self.queries))
+        Box::pin(wait_for_cancelled(&self.queries))
     }
 }
 

@@ -130,8 +130,7 @@ impl Plan {
 
 /// A plan with a parameter for each use of a variable.
 async fn by_use(client: &Client, statement: &Statement, declared: &[Type]) -> Option<Plan> {
-    let (sql, variables) =
-        statement.with_a_parameter_for_each_use(|number, _| format!("${number}"));
+    let (sql, variables) = statement.expand_parameters(|number, _| format!("${number}"));
     let mut types = vec![Type::UNKNOWN; variables.len()];
     loop {
         let error = match prepare(client, &sql, &types).await {

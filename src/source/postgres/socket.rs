@@ -23,7 +23,7 @@ const READ_BYTES: usize = 32 * 1024;
 /// A connected socket.
 pub(super) struct Socket {
     socket: Watch,
-    unwatched: Unwatched,
+    unwatched: ReadinessMode,
     /// The last read, of a socket that is not watched, took all there was: the next has nothing.
     drained: bool,
 }
@@ -31,9 +31,9 @@ pub(super) struct Socket {
 /// Says, from outside, that a socket shall not be watched. Reads that find nothing are then pending
 /// without anybody being woken: whoever says so must come back by itself.
 #[derive(Clone, Default)]
-pub(super) struct Unwatched(Arc<AtomicBool>);
+pub(super) struct ReadinessMode(Arc<AtomicBool>);
 
-impl Unwatched {
+impl ReadinessMode {
     pub(super) fn set(&self, unwatched: bool) {
         self.0.store(unwatched, Ordering::Relaxed);
     }
@@ -53,15 +53,15 @@ enum Watch {
 }
 
 impl Socket {
-    pub(super) fn tcp(socket: TcpStream, unwatched: Unwatched) -> Socket {
+    pub(super) fn tcp(socket: TcpStream, unwatched: ReadinessMode) -> Socket {
         Socket::new(Watch::Tcp(socket), unwatched)
     }
 
-    pub(super) fn unix(socket: UnixStream, unwatched: Unwatched) -> Socket {
+    pub(super) fn unix(socket: UnixStream, unwatched: ReadinessMode) -> Socket {
         Socket::new(Watch::Unix(socket), unwatched)
     }
 
-    fn new(socket: Watch, unwatched: Unwatched) -> Socket {
+    fn new(socket: Watch, unwatched: ReadinessMode) -> Socket {
         Socket {
             socket,
             unwatched,
@@ -70,7 +70,7 @@ impl Socket {
     }
 
     /// Watches the socket or not.
-    fn turn(&mut self, unwatched: bool) -> io::Result<()> {
+    fn switch_mode(&mut self, unwatched: bool) -> io::Result<()> {
         let is_unwatched = matches!(
             self.socket,
             Watch::UnwatchedTcp(_) | Watch::UnwatchedUnix(_)
@@ -90,7 +90,7 @@ impl Socket {
 
     /// The socket as what can be waited for.
     fn watched(&mut self) -> io::Result<Pin<&mut dyn Stream>> {
-        self.turn(false)?;
+        self.switch_mode(false)?;
         match &mut self.socket {
             Watch::Tcp(socket) => Ok(Pin::new(socket)),
             Watch::Unix(socket) => Ok(Pin::new(socket)),
@@ -99,7 +99,7 @@ impl Socket {
     }
 
     fn read_now(&mut self, out: &mut ReadBuf<'_>) -> io::Result<()> {
-        self.turn(true)?;
+        self.switch_mode(true)?;
         if std::mem::take(&mut self.drained) {
             return Err(io::ErrorKind::WouldBlock.into());
         }

@@ -11,20 +11,20 @@ use super::connect::Connection;
 use super::decode::Decoder;
 use super::parameter::AsText;
 use super::plan::{Plan, parameter_in};
+use super::row_interceptor::{HEAD_BYTES, row_bytes};
 use super::run_failure;
 use super::session::Settings;
-use super::tap::{HEAD_BYTES, row_bytes};
 use crate::catalog::BoundQuery;
 use crate::row::{Cell, Column, RowBuffer};
 use crate::source::pool::Query;
 use crate::source::sink::{Stop, TaskRowSink};
-use crate::source::stream::HURRY_AFTER;
-use crate::source::{Reading, SourceError, SourceOptions, refusal};
+use crate::source::stream::FLUSH_INTERVAL;
+use crate::source::{Passes, SourceError, SourceOptions, refusal};
 
 /// A query, and how often it is read.
 pub(super) struct Rows {
     pub(super) query: BoundQuery,
-    pub(super) reading: Reading,
+    pub(super) passes: Passes,
     pub(super) plan: Arc<Plan>,
     pub(super) options: SourceOptions,
 }
@@ -34,7 +34,7 @@ impl Query<Connection> for Rows {
         let Rows { query, plan, .. } = &self;
         let settings = Settings::of(query, connection.version, &self.options);
         stream(connection, Some(&settings), query, plan, sink).await?;
-        if self.reading == Reading::Twice {
+        if self.passes == Passes::Two {
             sink.finish().await?;
             stream(connection, None, query, plan, sink).await?;
         }
@@ -56,7 +56,7 @@ async fn stream(
     // the settings comes the one with the rows.
     let answers_before = if settings.is_some() { 2 } else { 0 };
     let formats = chosen.iter().map(|(_, decoder)| decoder.format()).collect();
-    let mut chunks = connection.valve.divert(answers_before, formats);
+    let mut chunks = connection.intercept.intercept(answers_before, formats);
     let begin = async {
         match settings {
             Some(settings) => settings.begin(&connection.client).await,
@@ -80,11 +80,11 @@ async fn stream(
     sink.start(columns).await?;
     loop {
         // A slow query shows its progress.
-        let chunk = match timeout(HURRY_AFTER, chunks.recv()).await {
+        let chunk = match timeout(FLUSH_INTERVAL, chunks.recv()).await {
             Ok(chunk) => chunk,
             Err(_) => {
                 if !sink.is_empty() {
-                    sink.hand_on().await?;
+                    sink.flush().await?;
                 }
                 chunks.recv().await
             }
@@ -96,7 +96,7 @@ async fn stream(
         while let Some(row) = next_row(&mut messages)? {
             rows.decode(row, sink.row())?;
             if sink.is_full() {
-                sink.hand_on().await?;
+                sink.flush().await?;
             }
         }
     }
@@ -104,7 +104,7 @@ async fn stream(
         None if rest.rows_affected() == Some(rows.rows) => Ok(()),
         Some(Err(error)) => Err(run_failure(&error).into()),
         // The server counts too.
-        None | Some(Ok(_)) => Err(SourceError::Cut.into()),
+        None | Some(Ok(_)) => Err(SourceError::Truncated.into()),
     }
 }
 
@@ -132,7 +132,7 @@ fn next_row<'m>(messages: &mut &'m [u8]) -> Result<Option<&'m [u8]>, SourceError
     let length = row_bytes(head);
     let (row, rest) = messages
         .split_at_checked(length)
-        .ok_or_else(|| SourceError::Cut)?;
+        .ok_or_else(|| SourceError::Truncated)?;
     *messages = rest;
     Ok(Some(&row[HEAD_BYTES..]))
 }
@@ -149,12 +149,16 @@ impl RowDecoder {
     /// is -1 for NULL.
     fn decode(&mut self, row: &[u8], cells: &mut RowBuffer) -> Result<(), SourceError> {
         self.rows += 1;
-        let (count, mut rest) = row.split_first_chunk().ok_or_else(|| SourceError::Cut)?;
+        let (count, mut rest) = row
+            .split_first_chunk()
+            .ok_or_else(|| SourceError::Truncated)?;
         if usize::from(u16::from_be_bytes(*count)) != self.decoders.len() {
-            return Err(SourceError::Cut);
+            return Err(SourceError::Truncated);
         }
         for (index, decoder) in self.decoders.iter().enumerate() {
-            let (length, values) = rest.split_first_chunk().ok_or_else(|| SourceError::Cut)?;
+            let (length, values) = rest
+                .split_first_chunk()
+                .ok_or_else(|| SourceError::Truncated)?;
             let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
                 cells.push(Cell::Null);
                 rest = values;
@@ -162,7 +166,7 @@ impl RowDecoder {
             };
             let (value, values) = values
                 .split_at_checked(length)
-                .ok_or_else(|| SourceError::Cut)?;
+                .ok_or_else(|| SourceError::Truncated)?;
             decoder
                 .read(value, cells)
                 .map_err(|_| unreadable(self.rows, &self.columns[index]))?;

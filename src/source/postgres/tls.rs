@@ -16,8 +16,8 @@ use rustls::{
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::row_interceptor::RowInterceptor;
 use super::socket::Socket;
-use super::tap::Tap;
 use super::url::Trust;
 
 /// A TLS client that trusts as asked.
@@ -73,17 +73,17 @@ fn authority(
 pub(super) struct TappedTls(pub(super) RustlsConnect);
 
 type RustlsConnect = <MakeRustlsConnect as MakeTlsConnect<Plain>>::TlsConnect;
-type Plain = Tap<Socket>;
+type Plain = RowInterceptor<Socket>;
 
 impl TlsConnect<Plain> for TappedTls {
-    type Stream = Tap<<RustlsConnect as TlsConnect<Plain>>::Stream>;
+    type Stream = RowInterceptor<<RustlsConnect as TlsConnect<Plain>>::Stream>;
     type Error = <RustlsConnect as TlsConnect<Plain>>::Error;
     type Future = BoxFuture<'static, Result<Self::Stream, Self::Error>>;
 
     fn connect(self, mut stream: Plain) -> Self::Future {
-        let valve = stream.give_up_valve();
+        let intercept = stream.take_state();
         let connect = self.0.connect(stream);
-        Box::pin(async move { Ok(Tap::new(connect.await?, valve)) })
+        Box::pin(async move { Ok(RowInterceptor::new(connect.await?, intercept)) })
     }
 }
 

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use jsonwebtoken::{EncodingKey, Header, encode};
-use rowlink::auth::{ApiKeys, Door, JwtKey, JwtRules, JwtVerifier};
+use rowlink::auth::{ApiKeys, Authenticator, JwtKey, JwtRules, JwtVerifier};
 use rowlink::catalog::{Catalog, DEFAULT_DATABASE, Dialects, SqlDialect};
 use rowlink::config::DatabaseUrl;
-use rowlink::export::{Exporter, Limits, Policy};
-use rowlink::http::{self, Edge, Service, Tls};
+use rowlink::http::{self, AppState, HttpConfig, Tls};
 use rowlink::link::Keyring;
+use rowlink::service::{ExportService, Policy, QuotaLimits};
 use rowlink::source::{SourceOptions, Sources, dialects};
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ const NOW: u64 = 1_769_853_600;
 
 pub struct TestServer {
     pub origin: String,
-    pub service: Arc<Service>,
+    pub state: Arc<AppState>,
     clock: Arc<AtomicU64>,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
@@ -40,7 +40,7 @@ pub struct TestServer {
 }
 
 /// The tests' users are many at a time, and fast.
-pub const UNLIMITED: Limits = Limits {
+pub const UNLIMITED: QuotaLimits = QuotaLimits {
     downloads: 100_000,
     downloads_per_user: 100_000,
     downloads_per_link: 100_000,
@@ -56,8 +56,8 @@ pub struct Deployment<'a> {
     pub download_max: Duration,
     pub stall_max: Duration,
     pub estimate_max: Duration,
-    pub limits: Limits,
-    pub edge: Edge,
+    pub limits: QuotaLimits,
+    pub http_config: HttpConfig,
     pub issuers: Vec<JwtVerifier>,
 }
 
@@ -75,18 +75,18 @@ impl<'a> Deployment<'a> {
             // However busy the machine is.
             estimate_max: Duration::from_secs(30),
             limits: UNLIMITED,
-            edge: Edge::default(),
+            http_config: HttpConfig::default(),
             issuers: vec![hs256_issuer(JwtRules::default())],
         }
     }
 
     pub fn start(self) -> TestServer {
         self.try_start()
-            .unwrap_or_else(|faults| panic!("{faults:?}"))
+            .unwrap_or_else(|errors| panic!("{errors:?}"))
     }
 
     /// The faults that keep it from starting.
-    pub fn faults(self) -> Vec<String> {
+    pub fn errors(self) -> Vec<String> {
         self.try_start().err().expect("it starts")
     }
 
@@ -115,7 +115,7 @@ impl<'a> Deployment<'a> {
             .map(|(name, text)| (name.to_string(), text.to_string()))
             .collect();
         let keyring = Keyring::parse(self.keys).unwrap();
-        let (edge, door) = (self.edge, door(self.issuers));
+        let (http_config, authenticator) = (self.http_config, authenticator(self.issuers));
         let clock = Arc::new(AtomicU64::new(NOW));
         let time = clock.clone();
         let (ready, started) = mpsc::channel();
@@ -130,28 +130,28 @@ impl<'a> Deployment<'a> {
                     .iter()
                     .map(|(name, text)| (name.as_str(), text.as_str()));
                 let catalog = Catalog::parse(files, &dialects(&sources));
-                let exporter = match Exporter::start(catalog, sources, keyring, policy).await {
-                    Ok(exporter) => exporter,
-                    Err(faults) => {
-                        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                        return ready.send(Err(faults)).unwrap();
+                let service = match ExportService::start(catalog, sources, keyring, policy).await {
+                    Ok(service) => service,
+                    Err(errors) => {
+                        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                        return ready.send(Err(errors)).unwrap();
                     }
                 };
                 let clock = Arc::new(move || time.load(Ordering::SeqCst));
-                let service = Arc::new(Service::new(exporter, door, clock, edge));
+                let state = Arc::new(AppState::new(service, authenticator, clock, http_config));
                 let patience = Duration::from_secs(30);
                 let server =
-                    http::server(listener, service.clone(), Tls::Elsewhere, patience).unwrap();
-                ready.send(Ok((server.handle(), service.clone()))).unwrap();
+                    http::server(listener, state.clone(), Tls::Elsewhere, patience).unwrap();
+                ready.send(Ok((server.handle(), state.clone()))).unwrap();
                 server.await.unwrap();
-                service.exporter.close().await;
+                state.service.close().await;
             });
         });
         let started = started.recv();
-        let (handle, service) = started.expect("the server starts or says why not")?;
+        let (handle, state) = started.expect("the server starts or says why not")?;
         Ok(TestServer {
             origin,
-            service,
+            state,
             clock,
             handle,
             thread: Some(thread),
@@ -242,13 +242,13 @@ impl Drop for TestServer {
     }
 }
 
-fn door(issuers: Vec<JwtVerifier>) -> Door {
+fn authenticator(issuers: Vec<JwtVerifier>) -> Authenticator {
     let hash = hex::encode(Sha256::digest(API_KEY));
     let keys = format!(
         "[keys.backend]\nsha256 = '{hash}'\nact_for_others = true\nexports = ['orders', 'by_org']\n\
          scopes = ['orders:read']\nclaims = {{ org_id = '7' }}\n"
     );
-    Door::new(issuers, Some(ApiKeys::parse(&keys).unwrap()))
+    Authenticator::new(issuers, Some(ApiKeys::parse(&keys).unwrap()))
 }
 
 /// The issuer whose tokens [`token_for`] makes.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rowlink::format::Format;
 use rowlink::link::{
-    Client, Keyring, Link, Revocations, Seal, UserId, Verifier, generate, sign,
+    ClientAddr, Keyring, Link, Revocations, Seal, UserId, Verifier, generate, sign,
 };
 
 const NOW: u64 = 1_769_853_600;
@@ -42,7 +42,7 @@ fn main() {
             let begun = Instant::now();
             for _ in 0..LINKS {
                 let query = black_box(query);
-                let verified = verifier.verify("orders", Format::Csv, query, NOW, Client::At(None));
+                let verified = verifier.verify("orders", Format::Csv, query, NOW, ClientAddr::At(None));
                 assert_eq!(black_box(verified).is_ok(), is_good);
             }
             begun.elapsed().as_secs_f64() * 1e6 / f64::from(LINKS)

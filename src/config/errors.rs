@@ -15,7 +15,7 @@ use super::PREFIX;
 /// a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}: {message}")]
-pub struct ConfigFault {
+pub struct ConfigError {
     /// The variable's name.
     pub variable: String,
     /// What was expected.
@@ -23,11 +23,11 @@ pub struct ConfigFault {
 }
 
 #[derive(Default)]
-pub(super) struct Faults(pub(super) Vec<ConfigFault>);
+pub(super) struct ConfigErrors(pub(super) Vec<ConfigError>);
 
-impl Faults {
+impl ConfigErrors {
     pub(super) fn add(&mut self, variable: &str, message: impl fmt::Display) {
-        self.0.push(ConfigFault {
+        self.0.push(ConfigError {
             variable: format!("{PREFIX}{variable}"),
             message: message.to_string(),
         });
@@ -38,7 +38,7 @@ impl Faults {
         variable: &str,
         result: Result<T, E>,
     ) -> Option<T> {
-        result.map_err(|fault| self.add(variable, fault)).ok()
+        result.map_err(|error| self.add(variable, error)).ok()
     }
 
     pub(super) fn check_all<T, E: fmt::Display>(
@@ -46,13 +46,13 @@ impl Faults {
         variable: &str,
         result: Result<T, Vec<E>>,
     ) -> Option<T> {
-        let add_all = |found: Vec<E>| found.iter().for_each(|fault| self.add(variable, fault));
+        let add_all = |found: Vec<E>| found.iter().for_each(|error| self.add(variable, error));
         result.map_err(add_all).ok()
     }
 
     pub(super) fn required<T>(&mut self, variable: &str, value: Option<T>) -> Option<T> {
         let reported =
-            |fault: &ConfigFault| fault.variable.starts_with(&format!("{PREFIX}{variable}"));
+            |error: &ConfigError| error.variable.starts_with(&format!("{PREFIX}{variable}"));
         if value.is_none() && !self.0.iter().any(reported) {
             self.add(variable, "is required");
         }

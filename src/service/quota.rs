@@ -10,7 +10,7 @@ use crate::link::{Link, UserId};
 
 /// The most that a replica does at a time.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct QuotaLimits {
     /// Downloads in all.
     pub downloads: usize,
     /// Downloads of one user.
@@ -21,9 +21,9 @@ pub struct Limits {
     pub links_per_second: u32,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
+impl Default for QuotaLimits {
+    fn default() -> QuotaLimits {
+        QuotaLimits {
             downloads: 100,
             downloads_per_user: 5,
             downloads_per_link: 2,
@@ -49,13 +49,13 @@ pub enum QuotaError {
 /// Counts downloads and issued links.
 #[derive(Debug)]
 pub(super) struct Quota {
-    limits: Limits,
-    running: Mutex<Running>,
+    limits: QuotaLimits,
+    running: Mutex<DownloadCounts>,
     issued: Mutex<Issued>,
 }
 
 #[derive(Debug, Default)]
-struct Running {
+struct DownloadCounts {
     downloads: usize,
     users: HashMap<UserId, usize>,
     links: HashMap<Uuid, usize>,
@@ -70,14 +70,14 @@ struct Issued {
 
 /// The right of one download to run. Dropping it gives the place to the next.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct QuotaPermit {
     quota: Arc<Quota>,
     user: UserId,
     link: Uuid,
 }
 
 impl Quota {
-    pub(super) fn new(limits: Limits) -> Quota {
+    pub(super) fn new(limits: QuotaLimits) -> Quota {
         Quota {
             limits,
             running: Mutex::default(),
@@ -94,7 +94,7 @@ impl Quota {
     ///
     /// # Errors
     /// There is none.
-    pub(super) fn take(self: &Arc<Quota>, link: &Link) -> Result<Slot, QuotaError> {
+    pub(super) fn take(self: &Arc<Quota>, link: &Link) -> Result<QuotaPermit, QuotaError> {
         let limits = self.limits;
         let mut running = lock(&self.running);
         let of_link = running.links.get(&link.id).copied().unwrap_or(0);
@@ -111,7 +111,7 @@ impl Quota {
         running.downloads += 1;
         running.links.insert(link.id, of_link + 1);
         running.users.insert(link.user.clone(), of_user + 1);
-        Ok(Slot {
+        Ok(QuotaPermit {
             quota: self.clone(),
             user: link.user.clone(),
             link: link.id,
@@ -134,16 +134,16 @@ impl Quota {
     }
 }
 
-impl Drop for Slot {
+impl Drop for QuotaPermit {
     fn drop(&mut self) {
         let mut running = lock(&self.quota.running);
         running.downloads -= 1;
-        give_back(&mut running.links, &self.link);
-        give_back(&mut running.users, &self.user);
+        release(&mut running.links, &self.link);
+        release(&mut running.users, &self.user);
     }
 }
 
-fn give_back<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+fn release<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn each_limit_holds_and_a_place_that_is_left_is_free() {
-        let quota = Arc::new(Quota::new(Limits {
+        let quota = Arc::new(Quota::new(QuotaLimits {
             downloads: 3,
             downloads_per_user: 2,
             downloads_per_link: 1,
@@ -205,9 +205,9 @@ mod tests {
 
     #[test]
     fn links_are_counted_by_user_and_second() {
-        let quota = Quota::new(Limits {
+        let quota = Quota::new(QuotaLimits {
             links_per_second: 2,
-            ..Limits::default()
+            ..QuotaLimits::default()
         });
         let [a, b] = ["a", "b"].map(|user| UserId::parse(user).expect("a user id"));
         assert!(quota.may_issue(&a, 1) && quota.may_issue(&a, 1) && quota.may_issue(&b, 1));

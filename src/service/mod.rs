@@ -21,26 +21,27 @@ use futures_util::future::{join_all, try_join_all};
 use tokio::sync::Semaphore;
 
 use crate::auth::Caller;
-use crate::catalog::{Catalog, Export, Fault, FileFault};
+use crate::catalog::{Catalog, Export, FileError};
 use crate::link::{FileName, Keyring, Link, Revocations};
 use crate::row::Column;
-use crate::source::{SourceError, Sources, Usage, causes};
+use crate::source::{PoolStatus, SourceError, Sources, causes};
+use crate::toml_errors::LineError;
 
 pub use download::{Download, DownloadError, TooLarge};
 pub use estimate::{Estimate, EstimateKind};
 use issue::pinned_claims;
 pub use issue::{IssueError, IssuedLink};
 pub use mint::mint;
-pub use open::{Accepted, OpenError};
+pub use open::{OpenError, PreparedDownload};
 use quota::Quota;
-pub use quota::{Limits, QuotaError};
+pub use quota::{QuotaError, QuotaLimits};
 pub use request::LinkRequest;
 
 /// How many estimates are made at a time. Whoever comes then gets none.
 const ESTIMATES_MAX: usize = 4;
 
 /// Issues links and opens downloads for one deployment.
-pub struct Exporter {
+pub struct ExportService {
     catalog: Catalog,
     columns: BTreeMap<String, Vec<Column>>,
     sources: Sources,
@@ -67,7 +68,7 @@ pub struct Policy {
     /// How long an answer may wait for its estimate.
     pub estimate_max: Duration,
     /// How much may go on at a time.
-    pub limits: Limits,
+    pub limits: QuotaLimits,
     /// Whether every link hides its contents.
     pub seals_always: bool,
 }
@@ -83,7 +84,7 @@ impl Policy {
             download_max: Duration::from_secs(900),
             stall_max: Duration::from_secs(30),
             estimate_max: Duration::from_millis(500),
-            limits: Limits::default(),
+            limits: QuotaLimits::default(),
             seals_always: false,
         }
     }
@@ -91,10 +92,10 @@ impl Policy {
 
 /// Why the service cannot start with this catalog and database.
 #[derive(Debug, thiserror::Error)]
-pub enum StartFault {
+pub enum StartError {
     /// A fault of a file.
     #[error(transparent)]
-    File(#[from] FileFault),
+    File(#[from] FileError),
     /// A database cannot be reached.
     #[error("database `{name}`: {}", causes(.error))]
     Database {
@@ -106,7 +107,7 @@ pub enum StartFault {
     },
 }
 
-impl Exporter {
+impl ExportService {
     /// Prepares every export against its database.
     ///
     /// # Errors
@@ -116,10 +117,10 @@ impl Exporter {
         sources: Sources,
         keyring: Keyring,
         policy: Policy,
-    ) -> Result<Exporter, Vec<StartFault>> {
+    ) -> Result<ExportService, Vec<StartError>> {
         let mut columns = BTreeMap::new();
-        let found = catalog.faults().iter().cloned();
-        let mut faults: Vec<StartFault> = found.map(StartFault::File).collect();
+        let found = catalog.errors().iter().cloned();
+        let mut errors: Vec<StartError> = found.map(StartError::File).collect();
         let mut unreachable = BTreeSet::new();
         for export in catalog.iter() {
             // The other exports of a database that is not there would only say so again.
@@ -129,24 +130,24 @@ impl Exporter {
             match sources[&export.database].describe(export).await {
                 Ok(found) => {
                     let in_columns = check_columns(export, &found);
-                    faults.extend(in_columns.map(|fault| file_fault(export, fault)));
+                    errors.extend(in_columns.map(|error| file_fault(export, error)));
                     columns.insert(export.name.clone(), found);
                 }
                 Err(SourceError::Query { offset, cause }) => {
                     let statement = &export.statement;
                     let line = statement.line_at(offset.unwrap_or(0));
                     let message = cause.to_string().replace(&statement.sql, "the SQL");
-                    faults.push(file_fault(export, Fault::at(line, message)));
+                    errors.push(file_fault(export, LineError::new(line, message)));
                 }
                 Err(error) => {
                     unreachable.insert(export.database.clone());
                     let name = export.database.clone();
-                    faults.push(StartFault::Database { name, error });
+                    errors.push(StartError::Database { name, error });
                 }
             }
         }
-        if faults.is_empty() {
-            Ok(Exporter {
+        if errors.is_empty() {
+            Ok(ExportService {
                 catalog,
                 columns,
                 sources,
@@ -157,7 +158,7 @@ impl Exporter {
                 policy,
             })
         } else {
-            Err(faults)
+            Err(errors)
         }
     }
 
@@ -193,9 +194,9 @@ impl Exporter {
     }
 
     /// The use of each database that has a bounded number of connections, by its name.
-    pub fn connections(&self) -> impl Iterator<Item = (&str, Usage)> {
+    pub fn connections(&self) -> impl Iterator<Item = (&str, PoolStatus)> {
         let sources = self.sources.iter();
-        sources.filter_map(|(name, source)| Some((name.as_str(), source.usage()?)))
+        sources.filter_map(|(name, source)| Some((name.as_str(), source.pool_status()?)))
     }
 
     /// Whether every database answers.
@@ -258,7 +259,7 @@ fn filename(link: &Link) -> String {
 fn check_columns<'a>(
     export: &'a Export,
     columns: &'a [Column],
-) -> impl Iterator<Item = Fault> + 'a {
+) -> impl Iterator<Item = LineError> + 'a {
     let line = export.statement.line;
     let twice = columns
         .iter()
@@ -269,7 +270,7 @@ fn check_columns<'a>(
                 "two columns are named `{}`: rename one with `as`",
                 column.name
             );
-            (first != Some(index)).then(|| Fault::at(line, message))
+            (first != Some(index)).then(|| LineError::new(line, message))
         });
     let named: BTreeSet<&String> = export
         .labels
@@ -279,17 +280,17 @@ fn check_columns<'a>(
     let unknown = named.into_iter().filter_map(move |name| {
         let known = columns.iter().any(|column| column.name == *name);
         let message = format!("[columns.{name}], but the query has no such column");
-        (!known).then(|| Fault::at(line, message))
+        (!known).then(|| LineError::new(line, message))
     });
     let commas = columns.iter().filter(|column| column.name.contains(','));
     let commas = commas.map(move |column| {
         let message = format!("the column `{}` needs a plain name: add `as`", column.name);
-        Fault::at(line, message)
+        LineError::new(line, message)
     });
     twice.chain(unknown).chain(commas)
 }
 
-fn file_fault(export: &Export, fault: Fault) -> StartFault {
+fn file_fault(export: &Export, error: LineError) -> StartError {
     let file = format!("{}.sql", export.name);
-    StartFault::File(FileFault { file, fault })
+    StartError::File(FileError { file, error })
 }

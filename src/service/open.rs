@@ -4,13 +4,15 @@ use tokio::time::{Instant, timeout_at};
 
 use super::download::{Running, SizeMax, TextFile};
 use super::options::Output;
-use super::{Download, Exporter, QuotaError, TooLarge, filename};
+use super::{Download, ExportService, QuotaError, TooLarge, filename};
 use super::{parquet, workbook};
-use crate::catalog::{BoundQuery, FieldFault, Variable};
-use crate::encode::{EncodeError, Looks, ParquetEncoder, Properties, XlsxEncoder};
+use crate::catalog::{BoundQuery, FieldError, Variable};
+use crate::encode::{EncodeError, ParquetEncoder, Properties, SheetStyle, XlsxEncoder};
 use crate::format::{self, Format};
-use crate::link::{Client, Inspection, Keyring, Link, LinkError, Malformed, Revocations, Verifier};
-use crate::source::{Reading, RowStream, Source, SourceError};
+use crate::link::{
+    ClientAddr, Inspection, Keyring, Link, LinkError, Malformed, Revocations, Verifier,
+};
+use crate::source::{Passes, RowStream, Source, SourceError};
 
 /// Why a download was refused.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +36,7 @@ pub enum OpenError {
     },
     /// A genuine link whose values this catalog does not accept.
     #[error("some values of the link do not fit this export any more")]
-    Invalid(Vec<FieldFault>),
+    Invalid(Vec<FieldError>),
     /// As much goes on as may.
     #[error(transparent)]
     Quota(#[from] QuotaError),
@@ -51,7 +53,7 @@ pub enum OpenError {
 
 /// A verified link whose query is bound but not run.
 #[derive(Debug)]
-pub struct Accepted {
+pub struct PreparedDownload {
     /// What the link says.
     pub link: Link,
     /// The name the browser will save the file under.
@@ -64,19 +66,19 @@ pub struct Accepted {
     accepted_at: u64,
 }
 
-impl Exporter {
+impl ExportService {
     /// Verifies a link that `client` follows at `now`, in Unix seconds, and binds its query without running it.
     ///
     /// # Errors
     /// Why it was refused.
-    pub fn accept(
+    pub fn prepare(
         &self,
         export: &str,
         format: Format,
         raw_query: &str,
         now: u64,
-        client: Client,
-    ) -> Result<Accepted, OpenError> {
+        client: ClientAddr,
+    ) -> Result<PreparedDownload, OpenError> {
         let (keyring, revocations) = (self.keyring.load(), self.revocations.load());
         let verifier = self.verifier(&keyring, &revocations);
         let verified = verifier.verify(export, format, raw_query, now, client)?;
@@ -96,7 +98,7 @@ impl Exporter {
         let query = export
             .bind(&verified, output.columns.clone())
             .map_err(OpenError::Invalid)?;
-        Ok(Accepted {
+        Ok(PreparedDownload {
             filename: filename(link),
             content_type: output.media_type(format),
             query,
@@ -133,14 +135,14 @@ impl Exporter {
     ///
     /// # Errors
     /// There is no place for it, or the database failed before that.
-    pub async fn open(&self, accepted: Accepted) -> Result<Download, OpenError> {
-        let Accepted {
+    pub async fn open(&self, prepared: PreparedDownload) -> Result<Download, OpenError> {
+        let PreparedDownload {
             link,
             query,
             output,
             accepted_at,
             ..
-        } = accepted;
+        } = prepared;
         let slot = self.quota.take(&link)?;
         let properties = Properties {
             title: query.export().title.clone(),
@@ -171,7 +173,7 @@ impl Exporter {
                 Ok(Download::text(file, length, running))
             }
             Format::Xlsx => {
-                let looks = Looks {
+                let looks = SheetStyle {
                     options: output.xlsx,
                     labels: output.export.labels.clone(),
                     number_formats: output.export.number_formats.clone(),
@@ -200,9 +202,9 @@ impl Exporter {
     ) -> Result<(RowStream, Option<u64>), OpenError> {
         let source = self.source_of(&query);
         if !output.exact_length {
-            return Ok((source.open(query, Reading::Once).await?, None));
+            return Ok((source.open(query, Passes::One).await?, None));
         }
-        let rows = source.open(query, Reading::Twice).await?;
+        let rows = source.open(query, Passes::Two).await?;
         let measured = TextFile::new(rows, format, output.clone()).measure(size_max);
         let (length, rows) = measured.await?;
         Ok((rows, Some(length)))
@@ -214,12 +216,12 @@ impl Exporter {
 }
 
 /// A value that fits its filter, and not what the database compares it with.
-fn not_taken(variable: Option<&Variable>) -> FieldFault {
+fn not_taken(variable: Option<&Variable>) -> FieldError {
     let field = match variable {
         Some(Variable::User) => "user".to_owned(),
         Some(Variable::Claim(name)) => format!("claims.{name}"),
         Some(Variable::Filter(name)) => format!("filters.{name}"),
         None => "filters".to_owned(),
     };
-    FieldFault::new(field, "the database does not take this value")
+    FieldError::new(field, "the database does not take this value")
 }

@@ -24,11 +24,11 @@ use tokio_postgres::tls::{ChannelBinding, TlsStream};
 use tokio_util::io::poll_read_buf;
 use tokio_util::sync::PollSender;
 
-use super::formats::{Format, Wanted};
-use super::socket::Unwatched;
+use super::formats::{FormatRewrite, WireFormat};
+use super::socket::ReadinessMode;
 
 /// What is read at once, as long as no row is longer.
-const GULP_BYTES: usize = 128 * 1024;
+const READ_BUF_BYTES: usize = 128 * 1024;
 /// A small result, and the first rows of a large one, are not delayed.
 const PROMPT_BYTES: usize = 256 * 1024;
 /// The shortest that tokio's timer knows.
@@ -47,10 +47,10 @@ pub(super) type RowChunk = Bytes;
 
 /// Lets a query have its rows from the tap of its connection.
 #[derive(Clone, Default)]
-pub(super) struct Valve {
+pub(super) struct InterceptState {
     state: Arc<Mutex<State>>,
     /// Of the socket that the tap is on.
-    pub(super) unwatched: Unwatched,
+    pub(super) unwatched: ReadinessMode,
 }
 
 #[derive(Default)]
@@ -61,15 +61,15 @@ enum State {
     /// Everything is the driver's.
     Driver,
     /// The rows of one answer are diverted.
-    Diverted {
+    Intercepting {
         answers_before: usize,
         rows: PollSender<RowChunk>,
         /// Until its request was sent.
-        wanted: Option<Wanted>,
+        wanted: Option<FormatRewrite>,
     },
 }
 
-impl Valve {
+impl InterceptState {
     /// From now on everything that comes is messages.
     pub(super) fn logged_in(&self) {
         *self.lock() = State::Driver;
@@ -77,16 +77,16 @@ impl Valve {
 
     /// Diverts the rows of one answer: of those still to come the one after `answers_before`. Its
     /// columns come in these formats.
-    pub(super) fn divert(
+    pub(super) fn intercept(
         &self,
         answers_before: usize,
-        formats: Vec<Format>,
+        formats: Vec<WireFormat>,
     ) -> mpsc::Receiver<RowChunk> {
         let (rows, diverted) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        *self.lock() = State::Diverted {
+        *self.lock() = State::Intercepting {
             answers_before,
             rows: PollSender::new(rows),
-            wanted: Some(Wanted {
+            wanted: Some(FormatRewrite {
                 requests_before: answers_before,
                 formats,
             }),
@@ -103,7 +103,7 @@ impl State {
     fn takes_rows(&self) -> bool {
         matches!(
             self,
-            State::Diverted {
+            State::Intercepting {
                 answers_before: 0,
                 ..
             }
@@ -112,7 +112,7 @@ impl State {
 
     /// Takes requests to rewrite them, while there is one that must be. Says whether it did.
     fn rewrite(&mut self, requests: &[u8], out: &mut BytesMut) -> io::Result<bool> {
-        let State::Diverted { wanted, .. } = self else {
+        let State::Intercepting { wanted, .. } = self else {
             return Ok(false);
         };
         let Some(still_wanted) = wanted else {
@@ -127,19 +127,21 @@ impl State {
     /// An answer ended.
     fn ready_for_query(&mut self) {
         match self {
-            State::Diverted { answers_before, .. } if *answers_before > 0 => *answers_before -= 1,
-            State::Diverted { .. } => *self = State::Driver,
+            State::Intercepting { answers_before, .. } if *answers_before > 0 => {
+                *answers_before -= 1
+            }
+            State::Intercepting { .. } => *self = State::Driver,
             State::Raw | State::Driver => {}
         }
     }
 }
 
 /// A stream from a server, with its rows taken out while the valve is open.
-pub(super) struct Tap<S> {
+pub(super) struct RowInterceptor<S> {
     stream: S,
-    valve: Valve,
+    intercept: InterceptState,
     /// What was read and is not dealt with yet.
-    gulp: BytesMut,
+    read_buf: BytesMut,
     /// How much of it is rows, which come first.
     rows: usize,
     /// How much is still to come of a message that is the driver's.
@@ -154,17 +156,17 @@ pub(super) struct Tap<S> {
     pauses: u32,
 }
 
-impl<S> Tap<S> {
+impl<S> RowInterceptor<S> {
     /// Gives way to a tap of the stream that is spoken inside this one.
-    pub(super) fn give_up_valve(&mut self) -> Valve {
-        std::mem::take(&mut self.valve)
+    pub(super) fn take_state(&mut self) -> InterceptState {
+        std::mem::take(&mut self.intercept)
     }
 
-    pub(super) fn new(stream: S, valve: Valve) -> Tap<S> {
-        Tap {
+    pub(super) fn new(stream: S, intercept: InterceptState) -> RowInterceptor<S> {
+        RowInterceptor {
             stream,
-            valve,
-            gulp: BytesMut::new(),
+            intercept,
+            read_buf: BytesMut::new(),
             rows: 0,
             rest: 0,
             rewritten: BytesMut::new(),
@@ -177,17 +179,17 @@ impl<S> Tap<S> {
 
     /// Tells rows from all else, which is moved to the driver.
     fn sort(&mut self, out: &mut ReadBuf<'_>) -> io::Result<Sorted> {
-        let mut state = self.valve.lock();
+        let mut state = self.intercept.lock();
         loop {
-            let count = self.rest.min(self.gulp.len());
+            let count = self.rest.min(self.read_buf.len());
             let taken = count.min(out.remaining());
-            out.put_slice(&self.gulp[..taken]);
-            self.gulp.advance(taken);
+            out.put_slice(&self.read_buf[..taken]);
+            self.read_buf.advance(taken);
             self.rest -= taken;
             if taken < count {
                 return Ok(Sorted::UntilTheDriverIsFull);
             }
-            let held = &self.gulp[self.rows..];
+            let held = &self.read_buf[self.rows..];
             let Some(head) = held.first_chunk().filter(|_| self.rest == 0) else {
                 return Ok(Sorted::All);
             };
@@ -209,19 +211,19 @@ impl<S> Tap<S> {
     }
 
     /// Hands on the rows that are whole.
-    fn poll_hand_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_flush_rows(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.rows == 0 {
             return Poll::Ready(());
         }
-        let mut state = self.valve.lock();
+        let mut state = self.intercept.lock();
         let place = match &mut *state {
-            State::Diverted { rows, .. } => {
+            State::Intercepting { rows, .. } => {
                 let reserved = ready!(rows.poll_reserve(cx));
                 reserved.is_ok().then_some(rows)
             }
             State::Raw | State::Driver => None,
         };
-        let chunk = self.gulp.split_to(std::mem::take(&mut self.rows));
+        let chunk = self.read_buf.split_to(std::mem::take(&mut self.rows));
         // Without a place for them nobody wants them any more.
         if let Some(rows) = place {
             let _ = rows.send_item(chunk.freeze());
@@ -231,9 +233,9 @@ impl<S> Tap<S> {
 }
 
 /// Whoever waits for rows learns that none come.
-impl<S> Drop for Tap<S> {
+impl<S> Drop for RowInterceptor<S> {
     fn drop(&mut self) {
-        *self.valve.lock() = State::Raw;
+        *self.intercept.lock() = State::Raw;
     }
 }
 
@@ -263,22 +265,22 @@ pub(super) fn read_head(head: &[u8; HEAD_BYTES]) -> io::Result<(u8, usize)> {
     Ok((tag, 1 + length))
 }
 
-impl<S: AsyncRead + Unpin> Tap<S> {
+impl<S: AsyncRead + Unpin> RowInterceptor<S> {
     /// Reads all that the stream has, after what is left of the last gulp. Nothing new is the end.
-    fn poll_gulp(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.pausing {
                 ready!(self.pause.as_mut().poll(cx));
                 self.pausing = false;
             }
             let streams = self.received > PROMPT_BYTES && self.pauses < PAUSES_MAX;
-            self.valve.unwatched.set(streams);
-            let before = self.gulp.len();
+            self.intercept.unwatched.set(streams);
+            let before = self.read_buf.len();
             let outcome = self.poll_fill(cx);
-            let came = self.gulp.len() - before;
+            let came = self.read_buf.len() - before;
             self.received += came;
             self.pauses = if came > 0 { 0 } else { self.pauses + 1 };
-            if streams && self.gulp.len() < self.gulp.capacity() {
+            if streams && self.read_buf.len() < self.read_buf.capacity() {
                 self.pause.as_mut().reset(Instant::now() + PAUSE);
                 self.pausing = true;
             }
@@ -290,16 +292,16 @@ impl<S: AsyncRead + Unpin> Tap<S> {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let before = self.gulp.len();
-        if self.gulp.capacity() - before < GULP_BYTES / 2 {
-            self.gulp.reserve(GULP_BYTES);
+        let before = self.read_buf.len();
+        if self.read_buf.capacity() - before < READ_BUF_BYTES / 2 {
+            self.read_buf.reserve(READ_BUF_BYTES);
         }
-        while self.gulp.len() < self.gulp.capacity() {
-            let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.gulp);
+        while self.read_buf.len() < self.read_buf.capacity() {
+            let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read_buf);
             match read {
                 Poll::Ready(Ok(1..)) => {}
                 // An error, or the end: it is met again after what came before it.
-                _ if self.gulp.len() > before => break,
+                _ if self.read_buf.len() > before => break,
                 other => return other.map_ok(drop),
             }
         }
@@ -307,13 +309,13 @@ impl<S: AsyncRead + Unpin> Tap<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for RowInterceptor<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if matches!(*self.valve.lock(), State::Raw) {
+        if matches!(*self.intercept.lock(), State::Raw) {
             return Pin::new(&mut self.stream).poll_read(cx, out);
         }
         let before = out.filled().len();
@@ -322,11 +324,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
             if out.filled().len() > before || sorted == Sorted::UntilTheDriverIsFull {
                 return Poll::Ready(Ok(()));
             }
-            ready!(self.poll_hand_on(cx));
+            ready!(self.poll_flush_rows(cx));
             if sorted == Sorted::All {
-                let held = self.gulp.len();
-                ready!(self.poll_gulp(cx))?;
-                if self.gulp.len() == held {
+                let held = self.read_buf.len();
+                ready!(self.poll_read_more(cx))?;
+                if self.read_buf.len() == held {
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -334,7 +336,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Tap<S> {
+impl<S: AsyncWrite + Unpin> RowInterceptor<S> {
     fn poll_send_rewritten(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.rewritten.is_empty() {
             let sent = Pin::new(&mut self.stream).poll_write(cx, &self.rewritten);
@@ -347,7 +349,7 @@ impl<S: AsyncWrite + Unpin> Tap<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for RowInterceptor<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -357,13 +359,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
         self.received = 0;
         self.pausing = false;
         self.pauses = 0;
-        self.valve.unwatched.set(false);
-        if self.gulp.is_empty() {
-            self.gulp = BytesMut::new();
+        self.intercept.unwatched.set(false);
+        if self.read_buf.is_empty() {
+            self.read_buf = BytesMut::new();
         }
         ready!(self.poll_send_rewritten(cx))?;
         let this = &mut *self;
-        if this.valve.lock().rewrite(bytes, &mut this.rewritten)? {
+        if this.intercept.lock().rewrite(bytes, &mut this.rewritten)? {
             return Poll::Ready(Ok(bytes.len()));
         }
         Pin::new(&mut self.stream).poll_write(cx, bytes)
@@ -379,7 +381,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
     }
 }
 
-impl<S: TlsStream + Unpin> TlsStream for Tap<S> {
+impl<S: TlsStream + Unpin> TlsStream for RowInterceptor<S> {
     fn channel_binding(&self) -> ChannelBinding {
         self.stream.channel_binding()
     }
@@ -401,10 +403,10 @@ mod tests {
     /// What the driver gets and what is diverted, for messages that come in pieces.
     async fn sorted(messages: &[Vec<u8>], piece: usize, before: usize) -> (Vec<u8>, Vec<u8>) {
         let (mut backend, socket) = tokio::io::duplex(50_000);
-        let valve = Valve::default();
-        valve.logged_in();
-        let mut rows = valve.divert(before, Vec::new());
-        let mut tap = Tap::new(socket, valve);
+        let intercept = InterceptState::default();
+        intercept.logged_in();
+        let mut rows = intercept.intercept(before, Vec::new());
+        let mut tap = RowInterceptor::new(socket, intercept);
         let sent = messages.concat();
         let send = async move {
             for piece in sent.chunks(piece) {
@@ -444,9 +446,9 @@ mod tests {
             0,
             1,
             100,
-            GULP_BYTES - 5,
-            GULP_BYTES,
-            GULP_BYTES + 1,
+            READ_BUF_BYTES - 5,
+            READ_BUF_BYTES,
+            READ_BUF_BYTES + 1,
             1 << 20,
         ];
         messages.extend(lengths.iter().cycle().take(50).map(|length| row(*length)));
@@ -470,10 +472,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn rows_that_nobody_wants_are_passed_over() {
         let (mut backend, socket) = tokio::io::duplex(50_000);
-        let valve = Valve::default();
-        valve.logged_in();
-        drop(valve.divert(0, Vec::new()));
-        let mut tap = Tap::new(socket, valve);
+        let intercept = InterceptState::default();
+        intercept.logged_in();
+        drop(intercept.intercept(0, Vec::new()));
+        let mut tap = RowInterceptor::new(socket, intercept);
         let end = message(READY_FOR_QUERY, b"T");
         let sent = [message(DATA_ROW, b"row").repeat(1000), end.clone()].concat();
         backend.write_all(&sent).await.expect("a reader");
@@ -486,9 +488,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_starts_without_a_pause_also_after_a_long_one() {
         let (mut backend, socket) = tokio::io::duplex(1 << 20);
-        let valve = Valve::default();
-        valve.logged_in();
-        let mut tap = Tap::new(socket, valve);
+        let intercept = InterceptState::default();
+        intercept.logged_in();
+        let mut tap = RowInterceptor::new(socket, intercept);
         let mut long = message(b'd', &vec![0; 3 * PROMPT_BYTES]);
         backend.write_all(&long).await.expect("a reader");
         tap.read_exact(&mut long).await.expect("all of it");
@@ -506,9 +508,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_message_ends_the_connection() {
         let (mut backend, socket) = tokio::io::duplex(100);
-        let valve = Valve::default();
-        valve.logged_in();
-        let mut tap = Tap::new(socket, valve);
+        let intercept = InterceptState::default();
+        intercept.logged_in();
+        let mut tap = RowInterceptor::new(socket, intercept);
         backend
             .write_all(b"D\0\0\0\x03more")
             .await

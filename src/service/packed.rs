@@ -24,7 +24,7 @@ pub(super) struct Chunk {
 pub(super) type Chunks = mpsc::Sender<Result<Chunk, EncodeError>>;
 
 /// Chunks of the file. Dropping it cancels the query, and ends the thread.
-pub(super) struct Packed {
+pub(super) struct EncoderThread {
     chunks: mpsc::Receiver<Result<Chunk, EncodeError>>,
     /// Rows → work, while there are rows.
     writing: Option<BoxFuture<'static, Result<(), DownloadError>>>,
@@ -33,7 +33,7 @@ pub(super) struct Packed {
     is_whole: bool,
 }
 
-impl Packed {
+impl EncoderThread {
     /// Starts the thread, which does the work until there is no more, or nobody wants chunks. `is_complete` says
     /// whether every row is here.
     ///
@@ -44,14 +44,14 @@ impl Packed {
         is_complete: bool,
         write: impl FnOnce(mpsc::Sender<W>) -> BoxFuture<'static, Result<(), DownloadError>>,
         pack: impl FnOnce(mpsc::Receiver<W>, &Chunks) + Send + 'static,
-    ) -> Result<Packed, SourceError> {
+    ) -> Result<EncoderThread, SourceError> {
         let (work_in, work) = mpsc::channel(IN_FLIGHT);
         let (chunks_in, chunks) = mpsc::channel(IN_FLIGHT);
         thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || pack(work, &chunks_in))
             .map_err(|error| SourceError::Unavailable(error.into()))?;
-        Ok(Packed {
+        Ok(EncoderThread {
             is_complete,
             chunks,
             writing: Some(write(work_in)),
@@ -87,7 +87,7 @@ impl Packed {
             }
         };
         // The end is said, never inferred from a closed channel: a thread that dies closes it too.
-        let chunk = chunk.ok_or(SourceError::Cut)??;
+        let chunk = chunk.ok_or(SourceError::Truncated)??;
         self.rows_written = chunk.rows;
         self.is_whole = chunk.is_last;
         Ok(Some(chunk.bytes))

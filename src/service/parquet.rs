@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::download::DownloadError;
-use super::packed::{Chunk, Chunks, Packed};
+use super::packed::{Chunk, Chunks, EncoderThread};
 use crate::encode::{EncodeError, ParquetEncoder};
 use crate::row::RowBatch;
 use crate::source::{RowStream, SourceError};
@@ -17,11 +17,14 @@ enum Work {
 
 /// # Errors
 /// The machine has no thread left.
-pub(super) fn start(rows: RowStream, encoder: ParquetEncoder) -> Result<Packed, SourceError> {
+pub(super) fn start(
+    rows: RowStream,
+    encoder: ParquetEncoder,
+) -> Result<EncoderThread, SourceError> {
     let is_complete = rows.is_complete();
     let write = |work| -> BoxFuture<_> { Box::pin(write(rows, work)) };
     let pack = |work, chunks: &Chunks| pack(encoder, work, chunks);
-    Packed::start("rowlink-parquet", is_complete, write, pack)
+    EncoderThread::start("rowlink-parquet", is_complete, write, pack)
 }
 
 /// Hands rows on, as fast as they are taken.

@@ -5,11 +5,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::OpenError;
 use super::options::Output;
-use super::packed::Packed;
-use super::quota::Slot;
+use super::packed::EncoderThread;
+use super::quota::QuotaPermit;
 use crate::encode::{CsvEncoder, EncodeError, Encoder, NdjsonEncoder};
-use crate::end_line::EndLine;
 use crate::format::Format;
+use crate::integrity_line::IntegrityLine;
 use crate::link::Conditions;
 use crate::source::{RowStream, SourceError};
 
@@ -29,7 +29,7 @@ pub struct Download {
 pub(super) struct Running {
     pub(super) deadline: Instant,
     /// Its place, which is free again once it has ended.
-    pub(super) _slot: Slot,
+    pub(super) _slot: QuotaPermit,
     pub(super) size_max: SizeMax,
 }
 
@@ -72,7 +72,7 @@ impl SizeMax {
 
 enum File {
     Text(Box<TextFile>),
-    Packed(Packed),
+    EncoderThread(EncoderThread),
 }
 
 /// Why a file ends before it is whole.
@@ -101,8 +101,8 @@ impl Download {
         Download { length, ..download }
     }
 
-    pub(super) fn packed(packed: Packed, running: Running) -> Download {
-        Download::new(File::Packed(packed), running)
+    pub(super) fn packed(packed: EncoderThread, running: Running) -> Download {
+        Download::new(File::EncoderThread(packed), running)
     }
 
     fn new(file: File, running: Running) -> Download {
@@ -118,7 +118,7 @@ impl Download {
     pub fn is_complete(&self) -> bool {
         match &self.file {
             File::Text(file) => file.rows.is_complete(),
-            File::Packed(file) => file.is_complete(),
+            File::EncoderThread(file) => file.is_complete(),
         }
     }
 
@@ -136,7 +136,7 @@ impl Download {
     pub fn rows_written(&self) -> u64 {
         match &self.file {
             File::Text(file) => file.rows_written,
-            File::Packed(file) => file.rows_written(),
+            File::EncoderThread(file) => file.rows_written(),
         }
     }
 
@@ -176,7 +176,7 @@ impl Download {
         let next = async {
             match &mut self.file {
                 File::Text(file) => Ok(file.next_chunk().await?),
-                File::Packed(file) => file.next_chunk().await,
+                File::EncoderThread(file) => file.next_chunk().await,
             }
         };
         let next = timeout_at(self.running.deadline, next).await;
@@ -196,7 +196,7 @@ pub(super) struct TextFile {
     /// What the next chunk will need, as far as the last one tells.
     chunk_bytes: usize,
     rows_written: u64,
-    end_line: Option<EndLine>,
+    end_line: Option<IntegrityLine>,
 }
 
 impl TextFile {
@@ -216,7 +216,7 @@ impl TextFile {
             begun: false,
             chunk_bytes: 0,
             rows_written: 0,
-            end_line: output.end_line.then(|| EndLine::new(format)),
+            end_line: output.end_line.then(|| IntegrityLine::new(format)),
         }
     }
 

@@ -30,20 +30,20 @@ const NDJSON: Form = Form {
 const BYTES_MAX: u64 = 128;
 
 /// Sees a file go by, and writes its last line.
-pub struct EndLine {
+pub struct IntegrityLine {
     seen: Sha256,
     form: &'static Form,
 }
 
-impl EndLine {
+impl IntegrityLine {
     /// The line of a file of text in this format.
-    pub fn new(format: Format) -> EndLine {
+    pub fn new(format: Format) -> IntegrityLine {
         let form = match format {
             Format::Ndjson => &NDJSON,
             Format::Csv | Format::Xlsx | Format::Parquet => &CSV,
         };
         let seen = Sha256::default();
-        EndLine { seen, form }
+        IntegrityLine { seen, form }
     }
 
     /// A piece of the file.
@@ -80,7 +80,7 @@ impl Form {
 
 /// Why a file is not known to be whole.
 #[derive(Debug, thiserror::Error)]
-pub enum NotWhole {
+pub enum IntegrityError {
     /// It has no such line: it was cut, or never had one.
     #[error("it has no end line: it was cut, or was exported without `end_line`")]
     NoEndLine,
@@ -96,7 +96,7 @@ pub enum NotWhole {
 ///
 /// # Errors
 /// It is not, or that cannot be told.
-pub fn check<F: Read + Seek>(mut file: F) -> Result<u64, NotWhole> {
+pub fn check<F: Read + Seek>(mut file: F) -> Result<u64, IntegrityError> {
     let length = file.seek(SeekFrom::End(0))?;
     let mut tail = Vec::new();
     file.seek(SeekFrom::Start(length.saturating_sub(BYTES_MAX)))?;
@@ -104,7 +104,7 @@ pub fn check<F: Read + Seek>(mut file: F) -> Result<u64, NotWhole> {
     let mut found = [&CSV, &NDJSON]
         .into_iter()
         .filter_map(|form| form.find(&tail));
-    let (start, rows, hash) = found.next().ok_or(NotWhole::NoEndLine)?;
+    let (start, rows, hash) = found.next().ok_or(IntegrityError::NoEndLine)?;
 
     file.seek(SeekFrom::Start(0))?;
     let before = length - (tail.len() - start) as u64;
@@ -122,7 +122,7 @@ pub fn check<F: Read + Seek>(mut file: F) -> Result<u64, NotWhole> {
     if hex::encode(seen.finalize()) == hash {
         Ok(rows)
     } else {
-        Err(NotWhole::Changed)
+        Err(IntegrityError::Changed)
     }
 }
 
@@ -132,7 +132,7 @@ mod tests {
     use std::io::Cursor;
 
     fn file(format: Format, content: &[u8], rows: u64) -> Vec<u8> {
-        let mut end = EndLine::new(format);
+        let mut end = IntegrityLine::new(format);
         content.chunks(3).for_each(|piece| end.update(piece));
         [content, &end.finish(rows)].concat()
     }
@@ -163,10 +163,13 @@ mod tests {
         let whole = file(Format::Csv, &content, 7);
         assert!(matches!(check(Cursor::new(&whole)), Ok(7)));
         let cut = &whole[..content.len() + 4];
-        assert!(matches!(check(Cursor::new(cut)), Err(NotWhole::NoEndLine)));
-        let line = EndLine::new(Format::Csv).finish(0);
+        assert!(matches!(
+            check(Cursor::new(cut)),
+            Err(IntegrityError::NoEndLine)
+        ));
+        let line = IntegrityLine::new(Format::Csv).finish(0);
         let in_a_cell = [b"id;".as_slice(), &line].concat();
         let said = check(Cursor::new(in_a_cell));
-        assert!(matches!(said, Err(NotWhole::NoEndLine)));
+        assert!(matches!(said, Err(IntegrityError::NoEndLine)));
     }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::mint::{Place, format_of, signed_url};
-use super::{Exporter, LinkRequest, filename, may_export};
+use super::mint::{LinkContext, format_of, signed_url};
+use super::{ExportService, LinkRequest, filename, may_export};
 use crate::auth::Caller;
-use crate::catalog::{Export, FieldFault};
+use crate::catalog::{Export, FieldError};
 use crate::format::{self, Format};
 use crate::link::{Link, SignError, URL_BYTES_MAX};
 
@@ -52,7 +52,7 @@ pub enum IssueError {
     MissingClaim(String),
     /// Values that do not fit.
     #[error("some values do not fit")]
-    Invalid(Vec<FieldFault>),
+    Invalid(Vec<FieldError>),
     /// As many links were issued for this user within this second as may be.
     #[error("{0} links a second are issued for one user; wait a second")]
     TooMany(u32),
@@ -69,7 +69,7 @@ pub enum IssueError {
     },
 }
 
-impl Exporter {
+impl ExportService {
     /// Issues a link for a caller at `now`, in Unix seconds, under the id `link_id`.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl Exporter {
         link_id: Uuid,
     ) -> Result<IssuedLink, IssueError> {
         if request.export.is_empty() || request.format.is_empty() {
-            return Err(IssueError::Invalid(request.misfits));
+            return Err(IssueError::Invalid(request.field_errors));
         }
         let export = self.catalog.get(&request.export);
         let export = export.ok_or_else(|| IssueError::UnknownExport(request.export.clone()))?;
@@ -94,21 +94,21 @@ impl Exporter {
             return Err(IssueError::MayNotActForOthers);
         }
 
-        let place = Place {
+        let context = LinkContext {
             export: Some(export),
             columns: Some(self.columns_of(export)),
             format,
             policy: &self.policy,
         };
         let user = request.user.clone().or_else(|| caller.user.clone());
-        let draft = place.check(request, user, now)?;
-        if !self.quota.may_issue(&draft.user, now) {
+        let unsigned = context.check(request, user, now)?;
+        if !self.quota.may_issue(&unsigned.user, now) {
             return Err(IssueError::TooMany(self.policy.limits.links_per_second));
         }
         let claims = pinned_claims(caller, export)?;
-        let seal = draft.seal;
-        let content_type = draft.content_type;
-        let link = draft.link(export.name.clone(), format, claims, now, link_id);
+        let seal = unsigned.seal;
+        let content_type = unsigned.content_type;
+        let link = unsigned.link(export.name.clone(), format, claims, now, link_id);
         Ok(IssuedLink {
             url: signed_url(&link, &self.keyring.load(), &self.policy, seal)?,
             filename: filename(&link),

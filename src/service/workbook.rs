@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::download::DownloadError;
-use super::packed::{Chunk, Chunks, Packed};
+use super::packed::{Chunk, Chunks, EncoderThread};
 use crate::encode::{Container, Piece, XlsxEncoder};
 use crate::source::{RowStream, SourceError};
 
@@ -23,10 +23,10 @@ struct Work {
 
 /// # Errors
 /// The machine has no thread left.
-pub(super) fn start(rows: RowStream, encoder: XlsxEncoder) -> Result<Packed, SourceError> {
+pub(super) fn start(rows: RowStream, encoder: XlsxEncoder) -> Result<EncoderThread, SourceError> {
     let is_complete = rows.is_complete();
     let write = |work| -> BoxFuture<_> { Box::pin(write(rows, encoder, work)) };
-    Packed::start("rowlink-xlsx", is_complete, write, deflate)
+    EncoderThread::start("rowlink-xlsx", is_complete, write, deflate)
 }
 
 /// Turns rows into pieces, as fast as these are taken.
@@ -61,7 +61,7 @@ async fn send(encoder: &mut XlsxEncoder, work: &mpsc::Sender<Work>) -> Result<()
     if !pieces.is_empty() {
         // Only a thread that died takes no more.
         let sent = work.send(Work { pieces, rows }).await;
-        sent.map_err(|_| SourceError::Cut)?;
+        sent.map_err(|_| SourceError::Truncated)?;
     }
     Ok(())
 }

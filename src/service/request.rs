@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
-use crate::catalog::FieldFault;
+use crate::catalog::FieldError;
 use crate::format::Format;
 use crate::link::{Conditions, FileName, Network, UserId};
-use crate::moment;
+use crate::unix_time;
 
 /// What a caller asks for. Texts are not checked against the catalog yet.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +34,7 @@ pub struct LinkRequest {
     /// Whether its contents shall be hidden.
     pub seal: bool,
     /// Fields that did not even have their type.
-    pub(super) misfits: Vec<FieldFault>,
+    pub(super) field_errors: Vec<FieldError>,
 }
 
 const FIELDS: [&str; 19] = [
@@ -79,16 +79,21 @@ impl LinkRequest {
     pub fn from_json(body: Value) -> LinkRequest {
         let mut request = LinkRequest::default();
         let Value::Object(fields) = body else {
-            request.misfit("", "expected a JSON object");
+            request.field_error("", "expected a JSON object");
             return request;
         };
         for (name, value) in fields {
             request.read(&name, value);
         }
         for (name, value) in [("export", &request.export), ("format", &request.format)] {
-            let reported = request.misfits.iter().any(|misfit| misfit.field == name);
+            let reported = request
+                .field_errors
+                .iter()
+                .any(|field_error| field_error.field == name);
             if value.is_empty() && !reported {
-                request.misfits.push(FieldFault::new(name, "is required"));
+                request
+                    .field_errors
+                    .push(FieldError::new(name, "is required"));
             }
         }
         request
@@ -98,7 +103,7 @@ impl LinkRequest {
         match (name, value) {
             (unknown, _) if !FIELDS.contains(&unknown) => {
                 let message = format!("unknown field; the fields are {}", FIELDS.join(", "));
-                self.misfit(name, &message);
+                self.field_error(name, &message);
             }
             // As if it were not there: what a form sends for a field that is empty.
             (_, Value::Null) => {}
@@ -107,18 +112,18 @@ impl LinkRequest {
             ("filters", Value::Object(filters)) => self.read_filters(filters),
             ("expires_in", value) => match value.as_u64() {
                 Some(seconds) => self.ttl_seconds = Some(seconds),
-                None => self.misfit(name, "expected a whole number of seconds"),
+                None => self.field_error(name, "expected a whole number of seconds"),
             },
             ("filename", Value::String(text)) => match FileName::parse(text) {
                 Ok(filename) => self.filename = Some(filename),
-                Err(fault) => self.misfit(name, &fault.to_string()),
+                Err(error) => self.field_error(name, &error.to_string()),
             },
             ("columns", Value::Array(columns)) => match texts(columns) {
                 // In a link they are separated by commas, so no name has one.
                 Some(columns) if !columns.is_empty() && !columns.concat().contains(',') => {
                     self.options.insert("columns".into(), columns.join(","));
                 }
-                _ => self.misfit(name, "expected an array of column names"),
+                _ => self.field_error(name, "expected an array of column names"),
             },
             ("timezone" | "length", Value::String(text)) => {
                 self.options.insert(name.to_owned(), text);
@@ -128,36 +133,38 @@ impl LinkRequest {
                 self.options.insert("end_line".into(), wanted.to_string());
             }
             ("seal", Value::Bool(wanted)) => self.seal = wanted,
-            ("end_line" | "estimate" | "seal", _) => self.misfit(name, "expected true or false"),
+            ("end_line" | "estimate" | "seal", _) => {
+                self.field_error(name, "expected true or false")
+            }
             ("csv" | "xlsx" | "ndjson", Value::Object(options)) => self.read_options(name, options),
             ("user", Value::String(text)) => match UserId::parse(text) {
                 Ok(user) => self.user = Some(user),
-                Err(fault) => self.misfit(name, &fault.to_string()),
+                Err(error) => self.field_error(name, &error.to_string()),
             },
-            ("not_before", Value::String(text)) => match moment::parse(&text) {
+            ("not_before", Value::String(text)) => match unix_time::parse(&text) {
                 Some(seconds) => self.conditions.not_before = Some(seconds),
-                None => self.misfit(name, "expected a moment: 2026-01-31T10:00:00Z"),
+                None => self.field_error(name, "expected a moment: 2026-01-31T10:00:00Z"),
             },
             ("ip", Value::String(text)) => match Network::parse(&text) {
                 Ok(network) => self.conditions.network = Some(network),
-                Err(message) => self.misfit(name, message),
+                Err(message) => self.field_error(name, message),
             },
             ("max_rows" | "max_bytes", value) => match value.as_u64().filter(is_count) {
                 Some(count) if name == "max_rows" => self.conditions.rows_max = Some(count),
                 Some(count) => self.conditions.bytes_max = Some(count),
-                None => self.misfit(name, "expected a whole number above 0"),
+                None => self.field_error(name, "expected a whole number above 0"),
             },
             (
                 "export" | "format" | "filename" | "timezone" | "length" | "user" | "ip"
                 | "not_before",
                 _,
             ) => {
-                self.misfit(name, "expected a text");
+                self.field_error(name, "expected a text");
             }
             ("filters" | "csv" | "xlsx" | "ndjson", _) => {
-                self.misfit(name, "expected a JSON object")
+                self.field_error(name, "expected a JSON object")
             }
-            _ => self.misfit(name, "expected an array of column names"),
+            _ => self.field_error(name, "expected an array of column names"),
         }
     }
 
@@ -172,7 +179,7 @@ impl LinkRequest {
                 Some(values) => {
                     self.filters.insert(name, values);
                 }
-                None => self.misfit(
+                None => self.field_error(
                     &format!("filters.{name}"),
                     "expected a text, a number, true, false, or an array of these",
                 ),
@@ -187,13 +194,13 @@ impl LinkRequest {
                 Some(text) => {
                     self.options.insert(option, text);
                 }
-                None => self.misfit(&option, "expected a text, true or false"),
+                None => self.field_error(&option, "expected a text, true or false"),
             }
         }
     }
 
-    fn misfit(&mut self, field: &str, message: &str) {
-        self.misfits.push(FieldFault::new(field, message));
+    fn field_error(&mut self, field: &str, message: &str) {
+        self.field_errors.push(FieldError::new(field, message));
     }
 }
 

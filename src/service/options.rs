@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::catalog::{Export, FieldFault};
+use crate::catalog::{Export, FieldError};
 use crate::format::{CsvOptions, Format, NdjsonOptions, XlsxOptions, parse_bool};
 use crate::row::{Column, TimeZone, UnknownTimeZone};
 
@@ -36,7 +36,7 @@ impl Output {
         format: Format,
         columns: Option<&[Column]>,
         options: &BTreeMap<String, String>,
-    ) -> Result<Output, Vec<FieldFault>> {
+    ) -> Result<Output, Vec<FieldError>> {
         let mut output = Output {
             columns: None,
             time_zone: export.time_zone,
@@ -47,24 +47,24 @@ impl Output {
             ndjson: export.ndjson.clone(),
             export: export.clone(),
         };
-        let mut faults = Vec::new();
+        let mut errors = Vec::new();
         for (option, value) in options {
             if let Err(found) = output.set(option, value, columns) {
-                faults.extend(found);
+                errors.extend(found);
             }
         }
         if output.end_line && !format.is_text() {
             let message = "this format proves itself: it cannot be opened when its end is missing";
-            faults.push(FieldFault::new("end_line", message));
+            errors.push(FieldError::new("end_line", message));
         }
         if output.exact_length && !format.is_text() {
             let message = "expected a CSV or NDJSON: this format is compressed on its way";
-            faults.push(FieldFault::new("length", message));
+            errors.push(FieldError::new("length", message));
         }
-        if faults.is_empty() {
+        if errors.is_empty() {
             Ok(output)
         } else {
-            Err(faults)
+            Err(errors)
         }
     }
 
@@ -83,29 +83,29 @@ impl Output {
         option: &str,
         value: &str,
         columns: Option<&[Column]>,
-    ) -> Result<(), Vec<FieldFault>> {
-        let fault = |message: String| vec![FieldFault::new(option, message)];
+    ) -> Result<(), Vec<FieldError>> {
+        let error = |message: String| vec![FieldError::new(option, message)];
         match option.split_once('.') {
             Some(("csv", name)) => {
                 let set = self.csv.set(name, value);
-                set.map_err(|it| fault(it.to_string()))
+                set.map_err(|it| error(it.to_string()))
             }
             Some(("ndjson", name)) => {
                 let set = self.ndjson.set(name, value);
-                set.map_err(|it| fault(it.to_string()))
+                set.map_err(|it| error(it.to_string()))
             }
             Some((_, name)) => {
                 let set = self.xlsx.set(name, value);
-                set.map_err(|it| fault(it.to_string()))
+                set.map_err(|it| error(it.to_string()))
             }
             None if option == "timezone" => {
                 self.time_zone = value
                     .parse()
-                    .map_err(|it: UnknownTimeZone| fault(it.to_string()))?;
+                    .map_err(|it: UnknownTimeZone| error(it.to_string()))?;
                 Ok(())
             }
             None if option == "end_line" => {
-                self.end_line = parse_bool(value).map_err(|it| fault(it.to_string()))?;
+                self.end_line = parse_bool(value).map_err(|it| error(it.to_string()))?;
                 Ok(())
             }
             None if option == "length" => {
@@ -113,7 +113,7 @@ impl Output {
                 if self.exact_length {
                     Ok(())
                 } else {
-                    Err(fault("expected `exact`, or nothing".to_owned()))
+                    Err(error("expected `exact`, or nothing".to_owned()))
                 }
             }
             None => {
@@ -133,27 +133,27 @@ const NDJSON_MEDIA_TYPE: &str = "application/x-ndjson";
 /// As IANA has it registered.
 const PARQUET_MEDIA_TYPE: &str = "application/vnd.apache.parquet";
 
-fn choose_columns(columns: Option<&[Column]>, list: &str) -> Result<Vec<String>, Vec<FieldFault>> {
+fn choose_columns(columns: Option<&[Column]>, list: &str) -> Result<Vec<String>, Vec<FieldError>> {
     let name = |column: &'_ Column| column.name.clone();
     let known: Option<Vec<String>> = columns.map(|columns| columns.iter().map(name).collect());
     let mut chosen: Vec<String> = Vec::new();
-    let mut faults = Vec::new();
+    let mut errors = Vec::new();
     for name in list.split(',') {
         let others = known
             .as_ref()
             .filter(|known| !known.iter().any(|it| it == name));
         if let Some(known) = others {
             let message = format!("no column `{name}`; the columns are {}", known.join(", "));
-            faults.push(FieldFault::new("columns", message));
+            errors.push(FieldError::new("columns", message));
         } else if chosen.iter().any(|other| other == name) {
-            faults.push(FieldFault::new("columns", format!("`{name}` stands twice")));
+            errors.push(FieldError::new("columns", format!("`{name}` stands twice")));
         } else {
             chosen.push(name.to_owned());
         }
     }
-    if faults.is_empty() {
+    if errors.is_empty() {
         Ok(chosen)
     } else {
-        Err(faults)
+        Err(errors)
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::options::Output;
 use super::{IssueError, LinkRequest, Policy};
-use crate::catalog::{Catalog, Export, FieldFault, is_export_name};
+use crate::catalog::{Catalog, Export, FieldError, is_export_name};
 use crate::format::Format;
 use crate::link::{
     self, Conditions, FileName, Keyring, Link, RESERVED_PREFIX, Seal, URL_BYTES_MAX, UserId,
@@ -40,7 +40,7 @@ pub fn mint(
     };
     let export = catalog.map(find).transpose()?;
     let format = format_of(&request, export.as_deref())?;
-    let place = Place {
+    let context = LinkContext {
         export: export.as_ref(),
         columns: None,
         format,
@@ -50,9 +50,9 @@ pub fn mint(
         export.check_claims(&claims).map_err(IssueError::Invalid)?;
     }
     let user = request.user.clone();
-    let draft = place.check(request, user, now)?;
-    let seal = draft.seal;
-    let link = draft.link(name, format, claims, now, Uuid::now_v7());
+    let unsigned = context.check(request, user, now)?;
+    let seal = unsigned.seal;
+    let link = unsigned.link(name, format, claims, now, Uuid::now_v7());
     signed_url(&link, keyring, policy, seal)
 }
 
@@ -60,26 +60,26 @@ pub fn mint(
 fn check_names(
     request: &LinkRequest,
     claims: &BTreeMap<String, String>,
-) -> Result<(), Vec<FieldFault>> {
-    let mut faults = Vec::new();
+) -> Result<(), Vec<FieldError>> {
+    let mut errors = Vec::new();
     if !is_export_name(&request.export) {
         let message = "expected 1 to 64 of A-Z a-z 0-9 _ -";
-        faults.push(FieldFault::new("export", message));
+        errors.push(FieldError::new("export", message));
     }
     let is_bad = |name: &&String| name.is_empty() || name.starts_with(RESERVED_PREFIX);
     for name in request.filters.keys().filter(is_bad) {
         let message = "expected a name that does not start with rl_";
-        faults.push(FieldFault::new(format!("filters.{name}"), message));
+        errors.push(FieldError::new(format!("filters.{name}"), message));
     }
     for (name, value) in claims {
-        if let Err(fault) = check_text(value) {
-            faults.push(FieldFault::new(format!("claims.{name}"), fault.to_string()));
+        if let Err(error) = check_text(value) {
+            errors.push(FieldError::new(format!("claims.{name}"), error.to_string()));
         }
     }
-    if faults.is_empty() {
+    if errors.is_empty() {
         Ok(())
     } else {
-        Err(faults)
+        Err(errors)
     }
 }
 
@@ -98,7 +98,7 @@ pub(super) fn format_of(
 }
 
 /// Where a link will lead, as far as that is known.
-pub(super) struct Place<'a> {
+pub(super) struct LinkContext<'a> {
     pub(super) export: Option<&'a Arc<Export>>,
     pub(super) columns: Option<&'a [Column]>,
     pub(super) format: Format,
@@ -106,7 +106,7 @@ pub(super) struct Place<'a> {
 }
 
 /// A link that may be, before it has an id.
-pub(super) struct Draft {
+pub(super) struct UnsignedLink {
     pub(super) user: UserId,
     pub(super) seal: Seal,
     /// The file's media type.
@@ -118,7 +118,7 @@ pub(super) struct Draft {
     filters: Vec<(String, String)>,
 }
 
-impl Place<'_> {
+impl LinkContext<'_> {
     /// Checks all that is asked for.
     ///
     /// # Errors
@@ -128,34 +128,38 @@ impl Place<'_> {
         mut request: LinkRequest,
         user: Option<UserId>,
         now: u64,
-    ) -> Result<Draft, IssueError> {
-        let mut faults = Vec::new();
+    ) -> Result<UnsignedLink, IssueError> {
+        let mut errors = Vec::new();
         let filters = mem::take(&mut request.filters);
         let filters = match self.export {
-            Some(export) => collect(&mut faults, export.resolve(&filters)),
+            Some(export) => collect(&mut errors, export.resolve(&filters)),
             None => Some(flat(filters)),
         };
-        let content_type = collect(&mut faults, self.content_type(&request.options));
-        let ttl_seconds = collect(&mut faults, self.ttl_seconds(request.ttl_seconds));
+        let content_type = collect(&mut errors, self.content_type(&request.options));
+        let ttl_seconds = collect(&mut errors, self.ttl_seconds(request.ttl_seconds));
         let message = "is required: this credential has no user of its own";
-        let user = user.ok_or_else(|| vec![FieldFault::new("user", message)]);
-        let user = collect(&mut faults, user);
+        let user = user.ok_or_else(|| vec![FieldError::new("user", message)]);
+        let user = collect(&mut errors, user);
         let conditions = check_conditions(request.conditions, ttl_seconds, now);
-        let conditions = collect(&mut faults, conditions);
+        let conditions = collect(&mut errors, conditions);
         // A field that did not even have its type was left out, so it seems to be missing too.
-        let misfits = request.misfits;
-        faults.retain(|fault| !misfits.iter().any(|misfit| misfit.field == fault.field));
-        faults.extend(misfits);
+        let field_errors = request.field_errors;
+        errors.retain(|error| {
+            !field_errors
+                .iter()
+                .any(|field_error| field_error.field == error.field)
+        });
+        errors.extend(field_errors);
         let (Some(filters), Some(content_type), Some(ttl_seconds), Some(user), Some(conditions)) =
             (filters, content_type, ttl_seconds, user, conditions)
         else {
-            return Err(IssueError::Invalid(faults));
+            return Err(IssueError::Invalid(errors));
         };
-        if !faults.is_empty() {
-            return Err(IssueError::Invalid(faults));
+        if !errors.is_empty() {
+            return Err(IssueError::Invalid(errors));
         }
         let seals = self.policy.seals_always || self.export.is_some_and(|export| export.seal);
-        Ok(Draft {
+        Ok(UnsignedLink {
             user,
             seal: match seals || request.seal {
                 true => Seal::Sealed,
@@ -173,7 +177,7 @@ impl Place<'_> {
     fn content_type(
         &self,
         options: &BTreeMap<String, String>,
-    ) -> Result<&'static str, Vec<FieldFault>> {
+    ) -> Result<&'static str, Vec<FieldError>> {
         let Some(export) = self.export else {
             // Nobody is told: a URL alone is made.
             return Ok("application/octet-stream");
@@ -182,17 +186,17 @@ impl Place<'_> {
         Ok(output.media_type(self.format))
     }
 
-    fn ttl_seconds(&self, requested: Option<u64>) -> Result<u64, Vec<FieldFault>> {
+    fn ttl_seconds(&self, requested: Option<u64>) -> Result<u64, Vec<FieldError>> {
         let seconds = requested.unwrap_or(self.policy.ttl_seconds_default);
         if (1..=self.policy.ttl_seconds_max).contains(&seconds) {
             return Ok(seconds);
         }
         let message = format!("expected 1 to {} seconds", self.policy.ttl_seconds_max);
-        Err(vec![FieldFault::new("expires_in", message)])
+        Err(vec![FieldError::new("expires_in", message)])
     }
 }
 
-impl Draft {
+impl UnsignedLink {
     pub(super) fn link(
         self,
         export: String,
@@ -236,11 +240,11 @@ fn check_conditions(
     conditions: Conditions,
     ttl_seconds: Option<u64>,
     now: u64,
-) -> Result<Conditions, Vec<FieldFault>> {
+) -> Result<Conditions, Vec<FieldError>> {
     let begins = conditions.not_before.unwrap_or(now);
     if ttl_seconds.is_some_and(|seconds| begins >= now + seconds) {
         let message = "expected a moment before the link expires";
-        return Err(vec![FieldFault::new("not_before", message)]);
+        return Err(vec![FieldError::new("not_before", message)]);
     }
     Ok(conditions)
 }
@@ -253,6 +257,6 @@ fn flat(filters: IndexMap<String, Vec<String>>) -> Vec<(String, String)> {
 }
 
 /// The value, or its faults among those of the other fields.
-fn collect<T>(faults: &mut Vec<FieldFault>, result: Result<T, Vec<FieldFault>>) -> Option<T> {
-    result.map_err(|found| faults.extend(found)).ok()
+fn collect<T>(errors: &mut Vec<FieldError>, result: Result<T, Vec<FieldError>>) -> Option<T> {
+    result.map_err(|found| errors.extend(found)).ok()
 }

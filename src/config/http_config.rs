@@ -5,11 +5,15 @@ use std::net::IpAddr;
 use url::{Origin, Url};
 
 use super::callers::list;
-use super::faults::{Faults, read};
+use super::errors::{ConfigErrors, read};
 use super::{TlsPem, Variables};
-use crate::http::{Edge, ProxyHeader};
+use crate::http::{HttpConfig, ProxyHeader};
 
-pub(super) fn edge(variables: &mut Variables, faults: &mut Faults, metrics_apart: bool) -> Edge {
+pub(super) fn http_config(
+    variables: &mut Variables,
+    errors: &mut ConfigErrors,
+    metrics_apart: bool,
+) -> HttpConfig {
     let origins = variables.cors_origins.take().unwrap_or_default();
     let origins = list(&origins).map(cors_origin).collect::<Result<_, _>>();
     let proxies = variables.trusted_proxies.take().unwrap_or_default();
@@ -22,13 +26,13 @@ pub(super) fn edge(variables: &mut Variables, faults: &mut Faults, metrics_apart
         Some("forwarded") => Ok(ProxyHeader::Forwarded),
         Some(_) => Err("expected x-forwarded-for or forwarded"),
     };
-    Edge {
-        cors_origins: faults.check("CORS_ORIGINS", origins).unwrap_or_default(),
-        trusted_proxies: faults.check("TRUSTED_PROXIES", proxies).unwrap_or_default(),
-        proxy_header: faults.check("PROXY_HEADER", header).unwrap_or_default(),
-        return_url: faults.check("RETURN_URL", return_url.transpose()).flatten(),
-        jwt_cookie: faults.check("JWT_COOKIE", cookie.transpose()).flatten(),
-        jwt_query_param: faults
+    HttpConfig {
+        cors_origins: errors.check("CORS_ORIGINS", origins).unwrap_or_default(),
+        trusted_proxies: errors.check("TRUSTED_PROXIES", proxies).unwrap_or_default(),
+        proxy_header: errors.check("PROXY_HEADER", header).unwrap_or_default(),
+        return_url: errors.check("RETURN_URL", return_url.transpose()).flatten(),
+        jwt_cookie: errors.check("JWT_COOKIE", cookie.transpose()).flatten(),
+        jwt_query_param: errors
             .check("JWT_QUERY_PARAM", parameter.transpose())
             .flatten(),
         metrics_apart,
@@ -36,11 +40,11 @@ pub(super) fn edge(variables: &mut Variables, faults: &mut Faults, metrics_apart
 }
 
 /// The certificate and its key: both or none.
-pub(super) fn tls(variables: &Variables, faults: &mut Faults) -> Option<TlsPem> {
+pub(super) fn tls(variables: &Variables, errors: &mut ConfigErrors) -> Option<TlsPem> {
     match (&variables.tls_cert_file, &variables.tls_key_file) {
         (Some(certificate), Some(key)) => {
-            let certificate = faults.check("TLS_CERT_FILE", read(certificate));
-            let key = faults.check("TLS_KEY_FILE", read(key));
+            let certificate = errors.check("TLS_CERT_FILE", read(certificate));
+            let key = errors.check("TLS_KEY_FILE", read(key));
             Some(TlsPem {
                 certificate: certificate?,
                 key: key?,
@@ -48,7 +52,7 @@ pub(super) fn tls(variables: &Variables, faults: &mut Faults) -> Option<TlsPem> 
         }
         (None, None) => None,
         _ => {
-            faults.add(
+            errors.add(
                 "TLS_KEY_FILE",
                 "set this and ROWLINK_TLS_CERT_FILE, or neither",
             );

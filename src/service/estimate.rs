@@ -4,11 +4,11 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use super::download::TextFile;
-use super::open::Accepted;
-use super::{Exporter, IssuedLink};
+use super::open::PreparedDownload;
+use super::{ExportService, IssuedLink};
 use crate::format::Format;
-use crate::link::Client;
-use crate::source::{Reading, SourceError, causes};
+use crate::link::ClientAddr;
+use crate::source::{Passes, SourceError, causes};
 
 /// How much a file will be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,14 +25,14 @@ pub struct Estimate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EstimateKind {
     /// What the database's planner expects.
-    Planned,
+    RowEstimate,
     /// Counted, a moment ago.
     Counted,
     /// Counted for as long as was worth it: there are more.
     AtLeast,
 }
 
-impl Exporter {
+impl ExportService {
     /// About how much a link gives that was issued at `now`; `None` where that cannot be known soon.
     /// It costs no link: what fails here will be said by the download, and a late answer is worse than
     /// one without it.
@@ -41,15 +41,15 @@ impl Exporter {
         let (_, query) = issued.url.split_once('?')?;
         // As if it were valid already.
         let now = link.conditions.not_before.unwrap_or(now).max(now);
-        let accepted = self
-            .accept(&link.export, link.format, query, now, Client::Unchecked)
+        let prepared = self
+            .prepare(&link.export, link.format, query, now, ClientAddr::Unchecked)
             .ok()?;
-        if !accepted.query.export().is_estimated {
+        if !prepared.query.export().is_estimated {
             return None;
         }
         let _place = self.estimates.try_acquire().ok()?;
         let deadline = Instant::now() + self.policy.estimate_max;
-        let estimated = timeout_at(deadline, self.estimate_of(accepted, deadline)).await;
+        let estimated = timeout_at(deadline, self.estimate_of(prepared, deadline)).await;
         let estimated = estimated.unwrap_or(Err(SourceError::TooSlow));
         let failed = |error: &SourceError| {
             tracing::warn!(link_id = %link.id, cause = causes(error), "no estimate");
@@ -59,28 +59,28 @@ impl Exporter {
 
     async fn estimate_of(
         &self,
-        accepted: Accepted,
+        prepared: PreparedDownload,
         deadline: Instant,
     ) -> Result<Estimate, SourceError> {
-        let format = accepted.link.format;
-        let source = self.source_of(&accepted.query);
+        let format = prepared.link.format;
+        let source = self.source_of(&prepared.query);
         let estimate = match source
-            .planned(&accepted.query, self.policy.estimate_max)
+            .estimate(&prepared.query, self.policy.estimate_max)
             .await?
         {
             Some(planned) => Estimate {
                 rows: planned.rows,
                 bytes: Some({
-                    let names = planned.rows.saturating_mul(self.names_bytes(&accepted));
+                    let names = planned.rows.saturating_mul(self.names_bytes(&prepared));
                     planned.bytes.saturating_add(names)
                 }),
-                kind: EstimateKind::Planned,
+                kind: EstimateKind::RowEstimate,
             },
             None => {
-                let rows = source.open(accepted.query, Reading::Once).await?;
+                let rows = source.open(prepared.query, Passes::One).await?;
                 // As long as the answer may still take, half of that.
                 let until = Instant::now() + (deadline - Instant::now()) / 2;
-                count(TextFile::new(rows, format, accepted.output), until).await?
+                count(TextFile::new(rows, format, prepared.output), until).await?
             }
         };
         // Nobody knows how well a workbook compresses.
@@ -91,17 +91,17 @@ impl Exporter {
     }
 }
 
-impl Exporter {
+impl ExportService {
     /// How many bytes of a row are not its values: NDJSON names each of them, `"name":`.
-    fn names_bytes(&self, accepted: &Accepted) -> u64 {
-        if accepted.link.format != Format::Ndjson {
+    fn names_bytes(&self, prepared: &PreparedDownload) -> u64 {
+        if prepared.link.format != Format::Ndjson {
             return 0;
         }
         let bytes_of = |name: &String| name.len() as u64 + 3;
-        match &accepted.output.columns {
+        match &prepared.output.columns {
             Some(names) => names.iter().map(bytes_of).sum(),
             None => {
-                let columns = self.columns_of(accepted.query.export());
+                let columns = self.columns_of(prepared.query.export());
                 columns.iter().map(|column| bytes_of(&column.name)).sum()
             }
         }
