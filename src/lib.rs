@@ -28,7 +28,6 @@ pub mod format;
 pub mod http;
 mod http_client;
 pub mod integrity_line;
-pub mod link;
 pub mod row;
 pub mod service;
 pub mod source;

@@ -12,7 +12,7 @@ use toml::Spanned;
 use zeroize::Zeroizing;
 
 use super::Caller;
-use crate::link::{UserId, check_text};
+use rowlink_link::{UserId, check_text};
 use crate::toml_errors::{self, LineError};
 
 /// The keys of an API key file.

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::jwks::KeySet;
 use super::{AuthError, Caller};
-use crate::link::{UserId, check_text};
+use rowlink_link::{UserId, check_text};
 
 /// An HS256 secret is at least as long as the hash's output (RFC 7518, section 3.2).
 pub const JWT_SECRET_BYTES_MIN: usize = 32;

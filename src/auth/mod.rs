@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use crate::link::UserId;
+use rowlink_link::UserId;
 
 pub use api_key::{ApiKeys, NewApiKey};
 pub use jwt::{JWT_SECRET_BYTES_MIN, JwtError, JwtKey, JwtRules, JwtVerifier};

@@ -310,7 +310,7 @@ fn check_name(name: &str) -> Vec<String> {
             "filter `{name}`: a name is letters, digits and `_`, at most 64, not starting with a digit"
         ));
     }
-    if name.starts_with(crate::link::RESERVED_PREFIX) {
+    if name.starts_with(rowlink_link::RESERVED_PREFIX) {
         errors.push(format!("filter `{name}`: names in `rl_` are reserved"));
     }
     if ["user", "claim"].contains(&name) {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::format::{CsvOptions, Format, NdjsonOptions, XlsxOptions};
-use crate::link::{VerifiedLink, is_bare_name};
+use rowlink_link::{VerifiedLink, is_bare_name};
 use crate::row::TimeZone;
 use crate::toml_errors::LineError;
 

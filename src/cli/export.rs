@@ -21,7 +21,7 @@ use super::{ErrorLines, error_line, error_lines, system_clock};
 use crate::auth::Caller;
 use crate::config::RowsConfig;
 use crate::format::Format;
-use crate::link::{self, ClientAddr, Keyring};
+use rowlink_link::{self, ClientAddr, Keyring};
 use crate::service::{Download, ExportService, IssuedLink};
 use crate::source::{causes, dialects};
 

@@ -6,7 +6,7 @@ use clap::Args;
 use indexmap::IndexMap;
 
 use crate::format::Format;
-use crate::link::{FileName, UserId, is_claim_name, is_option_name};
+use rowlink_link::{FileName, UserId, is_claim_name, is_option_name};
 use crate::service::LinkRequest;
 
 /// A file that somebody wants.

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{ErrorLines, error_line, error_lines, moment, system_clock};
 use crate::config::KeysConfig;
-use crate::link::{ClientAddr, Inspection, Link, LinkError, Verifier, split_url};
+use rowlink_link::{ClientAddr, Inspection, Link, LinkError, Verifier, split_url};
 use crate::unix_time::rfc3339;
 
 #[derive(Args)]

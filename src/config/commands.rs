@@ -8,7 +8,7 @@ use super::{
     Config, ConfigError, Databases, databases, exports_dir, keyring, policy, public_url,
     revocations,
 };
-use crate::link::{Keyring, Revocations};
+use rowlink_link::{Keyring, Revocations};
 use crate::service::Policy;
 
 /// What signs and verifies links.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::catalog::DEFAULT_DATABASE;
-use crate::link::is_bare_name;
+use rowlink_link::is_bare_name;
 use crate::source::{
     MysqlSource, MysqlUrl, PostgresSource, PostgresUrl, Source, SourceOptions, SqliteSource,
 };

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use crate::auth::Authenticator;
 use crate::catalog::DEFAULT_DATABASE;
 use crate::http::{Drain, HttpConfig};
-use crate::link::{Keyring, Revocations};
+use rowlink_link::{Keyring, Revocations};
 use crate::service::Policy;
 use errors::{ConfigErrors, read};
 

@@ -9,7 +9,7 @@ use super::Variables;
 use super::errors::read;
 use crate::auth::ApiKeys;
 use crate::http::AppState;
-use crate::link::{Keyring, Revocations};
+use rowlink_link::{Keyring, Revocations};
 
 /// What is read again.
 #[derive(Default)]

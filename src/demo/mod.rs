@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::auth::{Authenticator, JwtKey, JwtRules, JwtVerifier, NewApiKey};
 use crate::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::http::{AppState, Clock, HttpConfig, StaticFile};
-use crate::link::{self, Keyring};
+use rowlink_link::{self, Keyring};
 use crate::service::{ExportService, Policy};
 use crate::source::{Sources, SqliteSource, dialects};
 

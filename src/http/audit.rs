@@ -15,7 +15,7 @@ use super::middleware::request_id;
 use super::origin::Origin;
 use super::trace;
 use crate::auth::Caller;
-use crate::link::Link;
+use rowlink_link::Link;
 use crate::service::{Download, DownloadError};
 use crate::source::{SourceError, causes};
 

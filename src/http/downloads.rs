@@ -16,7 +16,7 @@ use super::problem::{self, Problem, unknown_format, unknown_path};
 use super::{AppState, redirect};
 use crate::catalog::is_export_name;
 use crate::format::Format;
-use crate::link::{ClientAddr, percent_encode};
+use rowlink_link::{ClientAddr, percent_encode};
 use crate::service::{OpenError, PreparedDownload};
 use crate::source::SourceError;
 

@@ -11,7 +11,7 @@ use super::problem::{Problem, invalid};
 use super::{AppState, body, credential};
 use crate::auth::Caller;
 use crate::catalog::FieldError;
-use crate::link::{ClientAddr, Inspection, Link};
+use rowlink_link::{ClientAddr, Inspection, Link};
 use crate::unix_time::rfc3339;
 
 /// Explains a link.

@@ -17,7 +17,7 @@ use super::metrics::RefusalLabels;
 use super::problem::{self, Problem};
 use super::trace;
 use super::{AppState, cors, page};
-use crate::link::URL_BYTES_MAX;
+use rowlink_link::URL_BYTES_MAX;
 
 /// All header fields of a request together are at most this long.
 const HEADER_BYTES_MAX: usize = 16 * 1024;

@@ -18,7 +18,7 @@ use super::page::{self, Page};
 use crate::auth::AuthError;
 use crate::catalog::FieldError;
 use crate::encode::EncodeError;
-use crate::link::{LinkError, SignError};
+use rowlink_link::{LinkError, SignError};
 use crate::service::{DownloadError, IssueError, OpenError, QuotaError, TooLarge};
 use crate::source::{SourceError, causes};
 

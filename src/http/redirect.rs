@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use super::problem::Problem;
 use super::{AppState, credential, links};
 use crate::format::Format;
-use crate::link::{LinkError, RESERVED_PREFIX, parse_query};
+use rowlink_link::{LinkError, RESERVED_PREFIX, parse_query};
 use crate::service::LinkRequest;
 
 /// The names and values of a query that has no reserved parameter.

@@ -12,7 +12,7 @@ use tracing::field::Empty;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::downloads;
-use crate::link::Link;
+use rowlink_link::Link;
 
 /// What marks spans that go to a collector.
 pub const TRACE_TARGET: &str = "rowlink::trace";

@@ -10,7 +10,7 @@ use super::quota::QuotaPermit;
 use crate::encode::{CsvEncoder, EncodeError, Encoder, NdjsonEncoder};
 use crate::format::Format;
 use crate::integrity_line::IntegrityLine;
-use crate::link::Conditions;
+use rowlink_link::Conditions;
 use crate::source::{RowStream, SourceError};
 
 /// A chunk that is longer than this is no reason to make the next one as long: one huge cell must

@@ -7,7 +7,7 @@ use super::download::TextFile;
 use super::open::PreparedDownload;
 use super::{ExportService, IssuedLink};
 use crate::format::Format;
-use crate::link::ClientAddr;
+use rowlink_link::ClientAddr;
 use crate::source::{Passes, SourceError, causes};
 
 /// How much a file will be.

@@ -9,7 +9,7 @@ use super::{ExportService, LinkRequest, filename, may_export};
 use crate::auth::Caller;
 use crate::catalog::{Export, FieldError};
 use crate::format::{self, Format};
-use crate::link::{Link, SignError, URL_BYTES_MAX};
+use rowlink_link::{Link, SignError, URL_BYTES_MAX};
 
 /// A link as its caller gets it.
 #[derive(Debug, Clone)]

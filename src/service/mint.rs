@@ -11,7 +11,7 @@ use super::options::Output;
 use super::{IssueError, LinkRequest, Policy};
 use crate::catalog::{Catalog, Export, FieldError, is_export_name};
 use crate::format::Format;
-use crate::link::{
+use rowlink_link::{
     self, Conditions, FileName, Keyring, Link, RESERVED_PREFIX, Seal, URL_BYTES_MAX, UserId,
     check_text,
 };

@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 
 use crate::auth::Caller;
 use crate::catalog::{Catalog, Export, FileError};
-use crate::link::{FileName, Keyring, Link, Revocations};
+use rowlink_link::{FileName, Keyring, Link, Revocations};
 use crate::row::Column;
 use crate::source::{PoolStatus, SourceError, Sources, causes};
 use crate::toml_errors::LineError;

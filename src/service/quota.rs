@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use crate::link::{Link, UserId};
+use rowlink_link::{Link, UserId};
 
 /// The most that a replica does at a time.
 #[derive(Debug, Clone, Copy)]

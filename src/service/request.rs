@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::catalog::FieldError;
 use crate::format::Format;
-use crate::link::{Conditions, FileName, Network, UserId};
+use rowlink_link::{Conditions, FileName, Network, UserId};
 use crate::unix_time;
 
 /// What a caller asks for. Texts are not checked against the catalog yet.

@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use rowlink::auth::ApiKeys;
-use rowlink::link::Keyring;
+use rowlink_link::Keyring;
 use serde_json::json;
 
 use crate::harness::command::{free_port, run};

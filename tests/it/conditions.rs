@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rowlink::format::Format;
 use rowlink::http::HttpConfig;
-use rowlink::link::{Keyring, Link, Scope, Seal, UserId, generate_child, sign};
+use rowlink_link::{Keyring, Link, Scope, Seal, UserId, generate_child, sign};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use uuid::Uuid;

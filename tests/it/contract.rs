@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rowlink::auth::{JwtKey, JwtRules, JwtVerifier};
 use rowlink::format::Format;
-use rowlink::link::{Keyring, Link, Revocations, Seal, UserId, sign};
+use rowlink_link::{Keyring, Link, Revocations, Seal, UserId, sign};
 use rowlink::service::QuotaLimits;
 use serde_json::json;
 use uuid::Uuid;

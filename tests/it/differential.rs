@@ -11,7 +11,7 @@ use proptest::sample::select;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use rowlink::format::Format;
-use rowlink::link::{
+use rowlink_link::{
     ClientAddr, Conditions, FileName, Keyring, Link, Network, Revocations, Scope, Seal, UserId,
     Verifier, generate_child, sign, split_url,
 };

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use rowlink::link::{Keyring, Link, Scope, Seal, generate_child, sign};
+use rowlink_link::{Keyring, Link, Scope, Seal, generate_child, sign};
 use serde_json::Value;
 
 use crate::harness::client_package;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rowlink::format::Format;
-use rowlink::link::{
+use rowlink_link::{
     ClientAddr, Keyring, Link, LinkError, Revocations, Seal, UserId, VerifiedLink, Verifier, sign,
 };
 use uuid::Uuid;

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rowlink::link::Revocations;
+use rowlink_link::Revocations;
 use rowlink::service::QuotaLimits;
 use serde_json::{Value, json};
 

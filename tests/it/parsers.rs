@@ -6,7 +6,7 @@ use rowlink::catalog::Catalog;
 
 use crate::harness::{hs256_issuer, sqlite, wait};
 use rowlink::config::Config;
-use rowlink::link::{FileName, Keyring};
+use rowlink_link::{FileName, Keyring};
 use rowlink::service::LinkRequest;
 
 /// Text in which the pieces that a catalog file is made of turn up in any order.

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use rowlink::link::{ClientAddr, Keyring, Link, LinkError, Revocations, Seal, Verifier, sign};
+use rowlink_link::{ClientAddr, Keyring, Link, LinkError, Revocations, Seal, Verifier, sign};
 use serde_json::Value;
 
 pub fn vectors() -> Value {

@@ -14,7 +14,7 @@ use rowlink::auth::{ApiKeys, Authenticator, JwtKey, JwtRules, JwtVerifier};
 use rowlink::catalog::{Catalog, DEFAULT_DATABASE, Dialects, SqlDialect};
 use rowlink::config::DatabaseUrl;
 use rowlink::http::{self, AppState, HttpConfig, Tls};
-use rowlink::link::Keyring;
+use rowlink_link::Keyring;
 use rowlink::service::{ExportService, Policy, QuotaLimits};
 use rowlink::source::{SourceOptions, Sources, dialects};
 use rusqlite::Connection;

@@ -1,5 +1,5 @@
-//! What hides a link's contents from those who only see its URL: XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03),
-//! whose nonces are long enough to be drawn at random by any number of replicas.
+//! Encryption of a link's contents: XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03). Its nonces are
+//! long enough for any number of servers to choose them at random.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,12 +12,12 @@ use zeroize::Zeroizing;
 /// The first line of the associated data.
 pub(super) const LABEL: &str = "ROWLINK1-XCHACHA20-POLY1305\n";
 
-/// HKDF's `info` (RFC 5869, section 3.2), so that no key serves two purposes.
+/// HKDF's `info` (RFC 5869, section 3.2): no key serves two purposes.
 const KEY_LABEL: &[u8] = b"rowlink seal v1";
 
 const NONCE_BYTES: usize = 24;
 
-/// The key that seals, made of one that signs. It is wiped when it is dropped.
+/// The sealing key, derived from a signing key. Dropping wipes it.
 #[derive(Clone)]
 pub(super) struct SealKey(Zeroizing<[u8; 32]>);
 
@@ -26,14 +26,14 @@ impl SealKey {
         let mut key = Zeroizing::new([0; 32]);
         Hkdf::<Sha256>::new(None, signing_key)
             .expand(KEY_LABEL, key.as_mut())
-            .expect("HKDF-SHA256 gives up to 8160 bytes (RFC 5869, section 2.3)");
+            .expect("HKDF-SHA256 outputs up to 8160 bytes (RFC 5869, section 2.3)");
         SealKey(key)
     }
 
-    /// The text in its box, as base64url without padding: nonce, ciphertext, tag.
+    /// Encrypts a text; returns nonce, ciphertext and tag as base64url without padding.
     ///
     /// # Errors
-    /// The operating system has no randomness to give.
+    /// Returns an error if the operating system provides no randomness.
     pub(super) fn seal(&self, associated: &str, text: &str) -> Result<String, getrandom::Error> {
         let mut nonce = [0; NONCE_BYTES];
         getrandom::fill(&mut nonce)?;
@@ -48,20 +48,20 @@ impl SealKey {
         Ok(URL_SAFE_NO_PAD.encode([&nonce, sealed.as_slice()].concat()))
     }
 
-    /// The text of a box.
+    /// Decrypts a sealed text.
     ///
     /// # Errors
-    /// It is no box, or not of this key and these associated data.
+    /// Returns a reason if it is not sealed, or not with this key and these associated data.
     pub(super) fn open(&self, associated: &str, sealed: &str) -> Result<String, &'static str> {
-        const FAULT: &str = "does not open";
-        let sealed = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| FAULT)?;
-        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(FAULT)?;
+        const FAILED: &str = "cannot be decrypted";
+        let sealed = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| FAILED)?;
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(FAILED)?;
         let payload = Payload {
             msg: sealed,
             aad: associated.as_bytes(),
         };
         let opened = self.cipher().decrypt(&XNonce::from(*nonce), payload);
-        String::from_utf8(opened.map_err(|_| FAULT)?).map_err(|_| FAULT)
+        String::from_utf8(opened.map_err(|_| FAILED)?).map_err(|_| FAILED)
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_same_key_and_data_open_a_box() {
+    fn only_the_same_key_and_associated_data_decrypt() {
         let key = SealKey::derive(&[1; 32]);
         let sealed = key.seal("data", "text").expect("randomness");
         assert_eq!(key.open("data", &sealed).as_deref(), Ok("text"));

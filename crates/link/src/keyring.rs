@@ -1,4 +1,4 @@
-//! The signing keys: a list of which the first signs and all verify.
+//! The signing keys: the first one signs, all of them verify.
 
 use std::fmt;
 
@@ -9,21 +9,21 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::is_bare_name;
 use super::scope::Scope;
 use super::seal::SealKey;
+use super::text::is_bare_name;
 
 type HmacSha256 = Hmac<Sha256>;
 
-/// Decoded keys are at least this long: the output size of the hash (RFC 2104, section 3).
+/// The least length of a decoded key in bytes: the output size of the hash (RFC 2104, section 3).
 pub const KEY_BYTES_MIN: usize = 32;
-/// A key id is at most this long.
+/// The largest length of a key id in bytes.
 pub const KEY_ID_BYTES_MAX: usize = 16;
 
-/// The first line of what a child key is the MAC of, so that no link's signature is ever a key.
+/// The first line of the text whose MAC is a child key, so that a link's signature never equals a key.
 const SCOPE_LABEL: &str = "ROWLINK1-SCOPE\n";
 
-/// With or without `=` at the end: key generators differ.
+/// Accepts base64 with and without padding: key generators differ.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -31,57 +31,57 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// The keys that sign and verify links. Never empty.
 ///
-/// It holds keyed hash states and derived keys, cannot print them, and wipes them when it is dropped.
+/// It holds keyed hash states and derived keys. `Debug` prints ids only; dropping wipes the keys.
 pub struct Keyring {
     keys: Vec<Key>,
-    /// What an unknown key id is checked against, so that it costs what a known one costs.
+    /// Verifies links of unknown key ids, so that they take the same time as known ones.
     decoy: HmacSha256,
 }
 
-/// A key that signs.
+/// A signing key.
 pub(super) struct Key {
     pub(super) id: String,
-    /// What it may sign, where it is a child key.
+    /// The links it may sign, if it is a child key.
     pub(super) scope: Option<Scope>,
     pub(super) seal: SealKey,
     mac: HmacSha256,
 }
 
-/// Why a key was refused. Names its place and id, never its bytes.
+/// Why a key was refused. Names its position and id, never its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyringError {
-    /// There is not one key.
+    /// The text has no key.
     #[error("no signing key; make one with `rowlink keygen`")]
     Empty,
-    /// Not `id:base64`, nor `id:base64:scope`.
-    #[error("key {0} is not `id:base64`")]
-    NotAPair(usize),
-    /// The id has another form.
-    #[error("key {0}: its id must be 1 to {KEY_ID_BYTES_MAX} of A-Z a-z 0-9 _ -")]
+    /// The entry is neither `id:base64` nor `id:base64:scope`.
+    #[error("key {0}: expected `id:base64`")]
+    Syntax(usize),
+    /// The id breaks its rule.
+    #[error("key {0}: expected an id of 1 to {KEY_ID_BYTES_MAX} of A-Z a-z 0-9 _ -")]
     Id(usize),
-    /// The id stands twice.
-    #[error("key id `{0}` stands twice")]
-    Twice(String),
+    /// Two keys have this id.
+    #[error("duplicate key id `{0}`")]
+    Duplicate(String),
     /// The secret is not base64.
-    #[error("key `{0}` is not base64")]
+    #[error("key `{0}`: expected base64")]
     Base64(String),
     /// The secret is too short.
-    #[error("key `{0}` is shorter than {KEY_BYTES_MIN} bytes")]
+    #[error("key `{0}`: expected at least {KEY_BYTES_MIN} bytes")]
     Short(String),
-    /// Every byte is the same, which no generator makes.
-    #[error("key `{0}` repeats one byte")]
+    /// Every byte is the same, which no generator produces.
+    #[error("key `{0}`: expected random bytes, not one byte repeated")]
     Repeated(String),
-    /// What stands behind the secret is no scope.
-    #[error("the scope of key `{0}` is {1}")]
+    /// The scope after the secret is malformed.
+    #[error("key `{0}`: {1}")]
     Scope(String, &'static str),
 }
 
 impl Keyring {
-    /// Reads keys as `id:base64`, or `id:base64:scope` where it is a child key, separated by commas or line ends; `#`
-    /// starts a comment line.
+    /// Parses keys as `id:base64`, or `id:base64:scope` for a child key, separated by commas or line
+    /// ends; `#` starts a comment line.
     ///
     /// # Errors
-    /// Every fault at once. No key at all is a fault.
+    /// Returns the errors of all keys, or [`KeyringError::Empty`] if there is none.
     pub fn parse(text: &str) -> Result<Keyring, Vec<KeyringError>> {
         let mut keys: Vec<Key> = Vec::new();
         let mut errors = Vec::new();
@@ -91,10 +91,10 @@ impl Keyring {
             .flat_map(|line| line.split(','))
             .map(str::trim)
             .filter(|entry| !entry.is_empty());
-        for (place, entry) in entries.enumerate() {
-            match Key::parse(entry, place + 1) {
+        for (index, entry) in entries.enumerate() {
+            match Key::parse(entry, index + 1) {
                 Ok(key) if keys.iter().any(|other| other.id == key.id) => {
-                    errors.push(KeyringError::Twice(key.id));
+                    errors.push(KeyringError::Duplicate(key.id));
                 }
                 Ok(key) => keys.push(key),
                 Err(error) => errors.push(error),
@@ -111,20 +111,20 @@ impl Keyring {
         }
     }
 
-    /// The ids of all keys, that of the one that signs first.
+    /// Returns the ids of all keys; the first one signs.
     pub fn key_ids(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(|key| key.id.as_str())
     }
 
-    /// The key that signs.
+    /// Returns the key that signs.
     pub(super) fn signing_key(&self) -> &Key {
         &self.keys[0]
     }
 
-    /// Whether `signature` is that of the key `id`, or of its child for `scope`, in constant time.
+    /// Tells in constant time whether `signature` is that of the key `id`, or of its child for `scope`.
     ///
-    /// An unknown id costs the same MACs as that of a whole key and gives the same answer as a bad
-    /// signature, so that ids cannot be guessed.
+    /// An unknown id computes as many MACs as a known one and gets the same answer as a bad signature,
+    /// so that ids cannot be guessed.
     pub(super) fn verify(
         &self,
         id: &str,
@@ -141,7 +141,7 @@ impl Keyring {
         mac.verify_slice(signature).is_ok() && known.is_some()
     }
 
-    /// What the key `id`, or its child for `scope`, seals with; `None` if it is not known.
+    /// Returns the sealing key of the key `id`, or of its child for `scope`; `None` if the id is unknown.
     pub(super) fn seal_key(&self, id: &str, scope: Option<&Scope>) -> Option<SealKey> {
         let (key, derived) = self.find(id, scope)?;
         Some(match derived {
@@ -150,7 +150,7 @@ impl Keyring {
         })
     }
 
-    /// The key that a link names, and the scope of the child key that is still to be derived from it.
+    /// Finds the key that a link names, and the scope of the child key still to be derived from it.
     fn find<'s>(&self, id: &str, scope: Option<&'s Scope>) -> Option<(&Key, Option<&'s Scope>)> {
         let key = self.keys.iter().find(|key| key.id == id)?;
         match (&key.scope, scope) {
@@ -162,19 +162,21 @@ impl Keyring {
 }
 
 impl Key {
-    /// Signs; 64 lower-case hex digits.
+    /// Returns the signature: 64 lower-case hex digits.
     pub(super) fn sign(&self, string_to_sign: &[&str]) -> String {
         hex::encode(feed(&self.mac, string_to_sign).finalize().into_bytes())
     }
 
-    fn parse(entry: &str, place: usize) -> Result<Key, KeyringError> {
-        let (id, secret) = entry.split_once(':').ok_or(KeyringError::NotAPair(place))?;
+    fn parse(entry: &str, position: usize) -> Result<Key, KeyringError> {
+        let (id, secret) = entry
+            .split_once(':')
+            .ok_or(KeyringError::Syntax(position))?;
         let (secret, scope) = match secret.split_once(':') {
             Some((secret, scope)) => (secret, Some(scope)),
             None => (secret, None),
         };
         if !is_key_id(id) {
-            return Err(KeyringError::Id(place));
+            return Err(KeyringError::Id(position));
         }
         let id = id.to_owned();
         let Ok(secret) = BASE64.decode(secret).map(Zeroizing::new) else {
@@ -203,10 +205,10 @@ impl fmt::Debug for Keyring {
     }
 }
 
-/// A fresh line `id:base64` of 32 bytes from the operating system, as [`Keyring::parse`] reads it.
+/// Generates a key of 32 random bytes as the line `id:base64` that [`Keyring::parse`] reads.
 ///
 /// # Errors
-/// The operating system has no randomness to give.
+/// Returns an error if the operating system provides no randomness.
 pub fn generate(id: &str) -> Result<Zeroizing<String>, getrandom::Error> {
     let mut secret = Zeroizing::new([0; KEY_BYTES_MIN]);
     getrandom::fill(secret.as_mut())?;
@@ -214,10 +216,10 @@ pub fn generate(id: &str) -> Result<Zeroizing<String>, getrandom::Error> {
     Ok(Zeroizing::new(format!("{id}:{}", encoded.as_str())))
 }
 
-/// The line `id:base64:scope` of the child of a key for a scope. It can be derived from a whole key alone.
+/// Derives the child of a key for a scope, as the line `id:base64:scope`.
 ///
 /// # Errors
-/// There is no key of that id, or it is a child key itself.
+/// Returns [`NoParentKey`] if the id is unknown, or names a child key.
 pub fn generate_child(
     keyring: &Keyring,
     id: &str,
@@ -231,18 +233,19 @@ pub fn generate_child(
     Ok(Zeroizing::new(format!("{id}:{secret}:{scope}")))
 }
 
-/// A child key needs a whole key to be derived from.
+/// No key with this id can have a child.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no key `{0}` that is not itself a child key")]
+#[error("unknown parent key `{0}`; expected the id of a key that is not a child key")]
 pub struct NoParentKey(String);
 
-/// Whether `id` is 1 to 16 of `A-Z a-z 0-9 _ -`.
+/// Tells whether `id` can name a key: 1 to 16 of `A-Z a-z 0-9 _ -`.
+#[must_use]
 pub fn is_key_id(id: &str) -> bool {
     is_bare_name(id, KEY_ID_BYTES_MAX)
 }
 
 fn keyed(secret: &[u8]) -> HmacSha256 {
-    HmacSha256::new_from_slice(secret).expect("HMAC takes a key of any length (RFC 2104)")
+    HmacSha256::new_from_slice(secret).expect("HMAC accepts keys of any length (RFC 2104)")
 }
 
 fn child(parent: &HmacSha256, scope: &Scope) -> Zeroizing<[u8; 32]> {
@@ -286,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_key_signs_for_its_scope_alone_and_its_parent_verifies() {
+    fn a_child_key_signs_for_its_scope_only_and_its_parent_verifies() {
         let scope = |text| Scope::parse(text).expect("a scope");
         let (orders, users) = (scope("export=orders"), scope("user_prefix=a"));
         let parent = Keyring::parse(A).expect("a key");
@@ -302,24 +305,24 @@ mod tests {
         assert!(generate_child(&child, "a", &orders).is_err());
         assert!(generate_child(&parent, "b", &orders).is_err());
         let text = line.replace("export=orders", "all");
-        let error = "not a scope in its canonical form";
+        let error = "expected a scope in its canonical form";
         assert_eq!(errors(&text), [KeyringError::Scope("a".into(), error)]);
     }
 
     #[test]
-    fn weak_and_broken_keys_are_refused_all_at_once() {
+    fn all_weak_and_malformed_keys_are_reported_together() {
         use KeyringError::*;
         assert_eq!(errors(" \n# none\n"), [Empty]);
         let zeros = format!("zeros:{}", BASE64.encode([0; 32]));
         let short = format!("short:{}", BASE64.encode([1; 31]));
         let text = format!("{A},nothing,b?:xx,c:!!,{short},{zeros},{A}");
         let expected = [
-            NotAPair(2),
+            Syntax(2),
             Id(3),
             Base64("c".into()),
             Short("short".into()),
             Repeated("zeros".into()),
-            Twice("a".into()),
+            Duplicate("a".into()),
         ];
         assert_eq!(errors(&text), expected);
     }

@@ -1,32 +1,20 @@
-//! What a link demands beyond its times.
+//! Client addresses, and the networks that links are bound to.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// The conditions under which a link works. The default: none.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Conditions {
-    /// The first second in which it is valid, in Unix seconds.
-    pub not_before: Option<u64>,
-    /// Where it works from.
-    pub network: Option<Network>,
-    /// The most rows that its file may have: with more, the download breaks.
-    pub rows_max: Option<u64>,
-    /// The most bytes that its file may have, before compression for the way.
-    pub bytes_max: Option<u64>,
-}
-
 /// An address, or a network in CIDR notation (RFC 4632, section 3.1; RFC 4291, section 2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network(IpNet);
 
 impl Network {
-    /// Reads `192.0.2.7`, `192.0.2.0/24`, `2001:db8::/32`.
+    /// Parses `192.0.2.7`, `192.0.2.0/24`, `2001:db8::/32`.
     ///
     /// # Errors
-    /// It is neither, or its bits after the prefix are not zero, so that what was meant is not clear.
+    /// Returns what was expected if the text is neither, or if bits after the prefix are set: the
+    /// meaning would be unclear.
     pub fn parse(text: &str) -> Result<Network, &'static str> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
@@ -37,20 +25,21 @@ impl Network {
             Some(prefix) => IpNet::new(address, prefix_length(prefix)?).ok(),
             None => Some(address.into()),
         });
-        // An IPv4 address has one spelling: nobody's address is written as IPv6 when it is compared.
+        // One spelling per IPv4 address: compared addresses are never IPv4 mapped into IPv6.
         let network = network.filter(|network| network.addr() == network.addr().to_canonical());
         let network = network.filter(|network| *network == network.trunc());
         let expected = "expected an address, or a network whose bits after the prefix are zero";
         network.map(Network).ok_or(expected)
     }
 
-    /// Whether the address is in it.
+    /// Tells whether the network contains the address.
+    #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
 }
 
-/// Without a sign or leading zeros, which other parsers read otherwise or not at all.
+/// Parses a prefix length without a sign or leading zeros, which other parsers read differently.
 fn prefix_length(text: &str) -> Option<u8> {
     let length: u8 = text.parse().ok()?;
     (length.to_string() == text).then_some(length)
@@ -66,18 +55,19 @@ impl fmt::Display for Network {
     }
 }
 
-/// Who follows a link.
+/// The address of the client that follows a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAddr {
-    /// Somebody at this address. `None` is known to nobody, and no link's address.
+    /// A client at this address. `None` is an unknown address, which is in no network.
     At(Option<IpAddr>),
-    /// Nobody follows it, it is only asked about: its address is not checked.
+    /// No client: the link is only inspected, and its network is not checked.
     Unchecked,
 }
 
 impl ClientAddr {
-    /// Whether a link that works from there works for this client.
-    pub fn is_in(&self, network: Network) -> bool {
+    /// Tells whether a link bound to the network works for this client.
+    #[must_use]
+    pub fn is_in(&self, network: &Network) -> bool {
         match self {
             ClientAddr::At(address) => address.is_some_and(|address| network.contains(address)),
             ClientAddr::Unchecked => true,
@@ -90,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_is_read_and_written_as_it_is_meant() {
+    fn a_network_has_one_spelling() {
         for (text, written) in [
             ("192.0.2.7", "192.0.2.7"),
             ("192.0.2.7/32", "192.0.2.7"),
@@ -123,11 +113,11 @@ mod tests {
     fn an_address_is_in_its_network_however_it_is_written() {
         let network = Network::parse("192.0.2.0/24").expect("a network");
         let at = |text: &str| ClientAddr::At(text.parse().ok());
-        assert!(at("192.0.2.255").is_in(network));
-        assert!(at("::ffff:192.0.2.1").is_in(network));
-        assert!(!at("192.0.3.1").is_in(network));
-        assert!(!at("::1").is_in(network));
-        assert!(!ClientAddr::At(None).is_in(network));
-        assert!(ClientAddr::Unchecked.is_in(network));
+        assert!(at("192.0.2.255").is_in(&network));
+        assert!(at("::ffff:192.0.2.1").is_in(&network));
+        assert!(!at("192.0.3.1").is_in(&network));
+        assert!(!at("::1").is_in(&network));
+        assert!(!ClientAddr::At(None).is_in(&network));
+        assert!(ClientAddr::Unchecked.is_in(&network));
     }
 }

@@ -1,30 +1,29 @@
-//! The canonical request of a link.
+//! The canonical query of a link.
 //!
-//! Two parsers that disagree about one query are how signed URLs are forged. So a query is parsed
-//! once, strictly, and what was parsed is both what is signed and what is used. Parameters are
-//! sorted because proxies and clients re-order them; they are re-encoded because `+` and `%20`, or
-//! `%2f` and `%2F`, are the same character. Nothing else is forgiven.
+//! Signed URLs are forged where two parsers disagree about one query. So a query is parsed once,
+//! strictly, and the result is both signed and used. Parameters are sorted because proxies and clients
+//! reorder them. They are re-encoded because `+` and `%20`, or `%2f` and `%2F`, are the same character.
+//! No other difference is tolerated.
 
 use std::borrow::Cow;
 
 use memchr::{memchr, memchr3};
 
-use super::{Malformed, URL_BYTES_MAX};
-use crate::format::Format;
+use super::error::Malformed;
 
-/// A decoded name and value. Borrowed from the query where nothing was escaped.
+/// A decoded name and value, borrowed from the query where nothing was escaped.
 pub type Pair<'q> = (Cow<'q, str>, Cow<'q, str>);
 
-/// As many as a link with a few filters has: its pairs are then allocated once.
+/// The number of parameters of a link with a few filters, whose pairs are then allocated once.
 const TYPICAL_PARAMETERS: usize = 12;
 
 /// Splits a raw query on `&` and the first `=`, and decodes each side exactly once as
 /// `application/x-www-form-urlencoded`. `a` equals `a=`.
 ///
 /// # Errors
-/// A bad escape, invalid UTF-8, a NUL, or a parameter without a name.
+/// Returns [`Malformed`] on a bad escape, invalid UTF-8, a NUL, or a parameter without a name.
 pub fn parse_query(raw: &str) -> Result<Vec<Pair<'_>>, Malformed> {
-    // Most queries escape nothing. Looked for once, not in each name and value.
+    // Most queries escape nothing: one search instead of one per name and value.
     let is_plain = memchr3(b'%', b'+', 0, raw.as_bytes()).is_none();
     let decode = |text| match is_plain {
         true => Ok(Cow::Borrowed(text)),
@@ -46,8 +45,8 @@ pub fn parse_query(raw: &str) -> Result<Vec<Pair<'_>>, Malformed> {
     Ok(pairs)
 }
 
-/// What is before an ASCII character, and after it if it is there.
-fn split_once(text: &str, at: u8) -> (&str, Option<&str>) {
+/// Splits a text at the first occurrence of an ASCII character.
+pub(super) fn split_once(text: &str, at: u8) -> (&str, Option<&str>) {
     match memchr(at, text.as_bytes()) {
         Some(index) => (&text[..index], Some(&text[index + 1..])),
         None => (text, None),
@@ -87,8 +86,8 @@ fn hex_digit(byte: u8) -> Option<u8> {
         .and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// The canonical query of the parameters that a signature covers: each side percent-encoded, sorted by name, then by
-/// value, bytewise.
+/// Returns the canonical query of the parameters that a signature covers: each side percent-encoded,
+/// sorted bytewise by name, then by value.
 pub(super) fn canonical_query(pairs: &[Pair<'_>], is_covered: impl Fn(&str) -> bool) -> String {
     let mut encoded = Vec::with_capacity(pairs.len());
     for (name, value) in pairs {
@@ -111,7 +110,7 @@ pub(super) fn canonical_query(pairs: &[Pair<'_>], is_covered: impl Fn(&str) -> b
     query
 }
 
-/// RFC 3986, section 2.3.
+/// The unreserved characters of RFC 3986, section 2.3.
 const UNRESERVED: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -124,12 +123,12 @@ const UNRESERVED: [bool; 256] = {
     table
 };
 
-/// Percent-encodes every byte but RFC 3986's unreserved characters, with upper-case digits: what
-/// `quote(s, safe="")` is in Python, `rawurlencode` in PHP, `UriEncode` in AWS Signature Version 4.
+/// Percent-encodes every byte except RFC 3986's unreserved characters, with upper-case digits. The
+/// same as Python's `quote(s, safe="")`, PHP's `rawurlencode` and AWS's `UriEncode`.
 pub fn percent_encode(text: &str) -> Cow<'_, str> {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let unreserved = |byte: u8| UNRESERVED[usize::from(byte)];
-    // Without a way out of the loop it is done for many bytes at once.
+    // A loop without an early exit is vectorized.
     if text.bytes().fold(true, |all, byte| all & unreserved(byte)) {
         return Cow::Borrowed(text);
     }
@@ -144,30 +143,6 @@ pub fn percent_encode(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(encoded)
-}
-
-/// The path that is signed, in pieces: without host, scheme or prefix, which load balancers change.
-pub(super) fn signed_path(export: &str, format: Format) -> [&str; 4] {
-    ["/v1/exports/", export, ".", format.extension()]
-}
-
-/// The export, the format and the raw query of a link, whatever its host and prefix, which are not signed.
-///
-/// # Errors
-/// It leads to no export in a format that is known here, or its path and query are too long.
-pub fn split_url(url: &str) -> Result<(&str, Format, &str), Malformed> {
-    let url = split_once(url, b'#').0;
-    let signed = url.find("/v1/exports/").map_or("", |start| &url[start..]);
-    if signed.len() > URL_BYTES_MAX {
-        return Err(Malformed::new("", "longer than 4096 bytes"));
-    }
-    let (path, query) = split_once(url, b'?');
-    let file = path.split_once("/v1/exports/").map(|(_, file)| file);
-    let split = file.and_then(|file| {
-        let (export, extension) = file.rsplit_once('.')?;
-        Some((export, extension.parse().ok()?, query.unwrap_or_default()))
-    });
-    split.ok_or_else(|| Malformed::new("", "not a link: expected …/v1/exports/NAME.FORMAT?…"))
 }
 
 #[cfg(test)]
@@ -204,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_parsers_could_read_differently_is_refused() {
+    fn ambiguous_queries_are_refused() {
         for raw in [
             "",
             "a=%",
@@ -240,7 +215,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_accepted_is_what_another_decoder_reads(raw in "[a-c&=%+0-9A-F]{0,40}") {
+        fn accepted_queries_decode_as_in_another_decoder(raw in "[a-c&=%+0-9A-F]{0,40}") {
             if let Ok(pairs) = parse_query(&raw) {
                 let ours: Vec<(String, String)> =
                     pairs.into_iter().map(|(n, v)| (n.into_owned(), v.into_owned())).collect();

@@ -2,73 +2,83 @@
 
 use uuid::Uuid;
 
-use super::canonical::{Pair, canonical_query, parse_query, signed_path};
+use super::conditions::Visit;
+use super::error::{LinkError, Malformed, Step};
+use super::keyring::Keyring;
+use super::network::ClientAddr;
 use super::parameters::{Body, Contents, Envelope};
+use super::path::DownloadPath;
+use super::query::{Pair, canonical_query, parse_query};
+use super::revocations::Revocations;
 use super::sign::{associated_data, string_to_sign};
-use super::{CLOCK_SKEW_SECONDS_MAX, ClientAddr, Keyring, Link, LinkError, Malformed, Revocations};
-use crate::format::Format;
+use super::{CLOCK_SKEW_SECONDS_MAX, Link};
 
-/// A link whose signature, times and conditions were verified. Only a [`Verifier`] makes one.
+/// A link whose signature was verified, or that was signed here. Only a [`Verifier`] and
+/// [`sign`](super::sign) create one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedLink(Link);
 
 impl VerifiedLink {
-    /// What the link says.
+    /// Wraps a link that a key of this process has just signed.
+    pub(super) fn signed_here(link: Link) -> VerifiedLink {
+        VerifiedLink(link)
+    }
+
+    /// Returns what the link says.
+    #[must_use]
     pub fn link(&self) -> &Link {
         &self.0
     }
 
-    /// The same, without the proof that it was verified.
+    /// Returns what the link says, without the proof of its verification.
+    #[must_use]
     pub fn into_link(self) -> Link {
         self.0
     }
 }
 
-/// What links are verified by.
+/// Verifies links.
 #[derive(Debug, Clone, Copy)]
 pub struct Verifier<'a> {
-    /// The keys that may have made them.
+    /// The keys that may have signed them.
     pub keyring: &'a Keyring,
-    /// Which of them are refused though they are genuine.
+    /// The genuine links that are refused.
     pub revocations: &'a Revocations,
-    /// How long a link may live. Checked again here, so that a link minted elsewhere cannot outlive
-    /// this deployment's policy.
+    /// The longest lifetime in seconds. Checked again here, so that a link signed elsewhere cannot
+    /// outlive this deployment's policy.
     pub ttl_seconds_max: u64,
 }
 
 impl Verifier<'_> {
-    /// Verifies a link that `client` follows at `now`, in Unix seconds, in the order syntax, key id, MAC, scope,
-    /// times, address, revocation, so that whoever holds no key learns nothing but that the signature is bad.
+    /// Verifies a link that `client` follows at `now`, in Unix seconds. The steps follow
+    /// [`Step::ALL`], so that a holder of no key learns only that the signature is bad.
     ///
     /// # Errors
-    /// Why the link was refused.
+    /// Returns the [`LinkError`] of the first step that refuses the link.
     pub fn verify(
         &self,
-        export: &str,
-        format: Format,
+        path: DownloadPath<'_>,
         raw_query: &str,
         now: u64,
         client: ClientAddr,
     ) -> Result<VerifiedLink, LinkError> {
         let pairs = parse_query(raw_query)?;
-        let path = signed_path(export, format);
         let (envelope, body) = Envelope::parse(&pairs)?;
-        if !self.signature_valid(&path, &pairs, &envelope) {
+        if !self.signature_valid(path, &pairs, &envelope) {
             return Err(LinkError::BadSignature);
         }
 
         let contents = match body {
             Body::Open(contents) => contents,
-            Body::Sealed(sealed) => self.unseal(&path, &pairs, &envelope, sealed)?,
+            Body::Sealed(sealed) => self.unseal(path, &pairs, &envelope, sealed)?,
         };
-        let link = envelope.with(contents, export, format);
+        let link = envelope.with(contents, path);
         if let Some(scope) = &envelope.scope {
             scope.check(&link).map_err(LinkError::OutsideScope)?;
         }
-        check_times(&link, self.ttl_seconds_max, now)?;
-        if !link.conditions.network.is_none_or(|it| client.is_in(it)) {
-            return Err(LinkError::WrongAddress);
-        }
+        let visit = Visit { now, client };
+        check_times(&link, self.ttl_seconds_max, &visit)?;
+        link.conditions.check(Step::Address, &visit)?;
         let (user, key_id) = (link.user.as_str(), envelope.key_id);
         if self.revocations.is_revoked(user, key_id, link.issued) {
             return Err(LinkError::Revoked);
@@ -76,25 +86,24 @@ impl Verifier<'_> {
         Ok(VerifiedLink(link))
     }
 
-    /// What a link says, genuine or not, and what its signature must be of. A box is opened if its link is genuine.
+    /// Returns what a link says, genuine or not, and the string that its signature must cover. Sealed
+    /// contents are decrypted if the signature is valid.
     ///
     /// # Errors
-    /// It does not follow the grammar.
+    /// Returns [`Malformed`] if the link breaks the grammar.
     pub fn inspect(
         &self,
-        export: &str,
-        format: Format,
+        path: DownloadPath<'_>,
         raw_query: &str,
     ) -> Result<Inspection, Malformed> {
         let pairs = parse_query(raw_query)?;
-        let path = signed_path(export, format);
         let (envelope, body) = Envelope::parse(&pairs)?;
-        let signature_valid = self.signature_valid(&path, &pairs, &envelope);
+        let signature_valid = self.signature_valid(path, &pairs, &envelope);
         let is_sealed = matches!(body, Body::Sealed(_));
         let contents = match body {
             Body::Open(contents) => Some(contents),
             Body::Sealed(sealed) if signature_valid => {
-                self.unseal(&path, &pairs, &envelope, sealed).ok()
+                self.unseal(path, &pairs, &envelope, sealed).ok()
             }
             Body::Sealed(_) => None,
         };
@@ -107,33 +116,28 @@ impl Verifier<'_> {
             scope: envelope.scope.as_ref().map(|it| it.as_str().to_owned()),
             signature_valid,
             is_sealed,
-            link: contents.map(|contents| envelope.with(contents, export, format)),
-            string_to_sign: string_to_sign(&path, &query).concat(),
+            link: contents.map(|contents| envelope.with(contents, path)),
+            string_to_sign: string_to_sign(path, &query).concat(),
         })
     }
 
     fn signature_valid(
         &self,
-        path: &[&str; 4],
+        path: DownloadPath<'_>,
         pairs: &[Pair<'_>],
         envelope: &Envelope<'_>,
     ) -> bool {
         let query = signed_query(pairs);
         let text = string_to_sign(path, &query);
-        let Envelope {
-            key_id,
-            scope,
-            signature,
-            ..
-        } = envelope;
+        let scope = envelope.scope.as_ref();
         self.keyring
-            .verify(key_id, scope.as_ref(), &text, signature)
+            .verify(envelope.key_id, scope, &text, &envelope.signature)
     }
 
-    /// Opens the box of a genuine link.
+    /// Decrypts the contents of a link whose signature is valid.
     fn unseal(
         &self,
-        path: &[&str; 4],
+        path: DownloadPath<'_>,
         pairs: &[Pair<'_>],
         envelope: &Envelope<'_>,
         sealed: &str,
@@ -141,42 +145,43 @@ impl Verifier<'_> {
         let key = self
             .keyring
             .seal_key(envelope.key_id, envelope.scope.as_ref());
-        let key = key.expect("the key that verified the signature is there");
+        let key = key.expect("the key that verified the signature exists");
         let contents = key.open(&associated_data(path, pairs), sealed);
         let contents = contents.map_err(|reason| Malformed::new("rl_sealed", reason))?;
-        Contents::unsealed(&contents)
+        Contents::parse(&contents)
     }
 }
 
-/// A link taken apart.
+/// The parts of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Inspection {
-    /// Its id.
+    /// The link's id.
     pub id: Uuid,
     /// When it was issued, in Unix seconds.
     pub issued: u64,
     /// The first second in which it is no longer valid, in Unix seconds.
     pub expires: u64,
-    /// The key that it says it was made with.
+    /// The id of the key that it names.
     pub key_id: String,
-    /// What that key may sign, where it is a child key.
+    /// The scope, if that key is a child key.
     pub scope: Option<String>,
-    /// Whether its signature is right.
+    /// Whether its signature is valid.
     pub signature_valid: bool,
-    /// Whether its contents are hidden.
+    /// Whether its contents are sealed.
     pub is_sealed: bool,
-    /// All it says; `None` where that is hidden and the link is not genuine, or its box does not open.
+    /// All it says; `None` if it is sealed and cannot be decrypted.
     pub link: Option<Link>,
-    /// What its signature must be of.
+    /// The string that its signature must cover.
     pub string_to_sign: String,
 }
 
-/// The query that a signature covers.
+/// Returns the canonical query that a signature covers.
 fn signed_query(pairs: &[Pair<'_>]) -> String {
     canonical_query(pairs, |name| name != "rl_signature")
 }
 
-fn check_times(link: &Link, seconds_max: u64, now: u64) -> Result<(), LinkError> {
+fn check_times(link: &Link, seconds_max: u64, visit: &Visit) -> Result<(), LinkError> {
     let seconds = link.expires - link.issued;
     if seconds > seconds_max {
         return Err(LinkError::LivesTooLong {
@@ -184,12 +189,13 @@ fn check_times(link: &Link, seconds_max: u64, now: u64) -> Result<(), LinkError>
             seconds_max,
         });
     }
-    let from_issue = link.issued.saturating_sub(CLOCK_SKEW_SECONDS_MAX);
-    let valid_from = from_issue.max(link.conditions.not_before.unwrap_or(0));
+    let now = visit.now;
+    let valid_from = link.issued.saturating_sub(CLOCK_SKEW_SECONDS_MAX);
     if now < valid_from {
         let seconds = valid_from - now;
         return Err(LinkError::NotYetValid { seconds });
     }
+    link.conditions.check(Step::Times, visit)?;
     if now >= link.expires {
         let seconds = now - link.expires;
         return Err(LinkError::Expired { seconds });
@@ -200,8 +206,8 @@ fn check_times(link: &Link, seconds_max: u64, now: u64) -> Result<(), LinkError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::conditions::{Conditions, Network};
-    use crate::link::{FileName, Seal, UserId, sign};
+    use crate::conditions::Conditions;
+    use crate::{FileName, Network, Seal, UserId, sign};
     use proptest::collection::{btree_map, vec};
     use proptest::option;
     use proptest::prelude::*;
@@ -222,6 +228,10 @@ mod tests {
         }
     }
 
+    fn path() -> DownloadPath<'static> {
+        DownloadPath::new("orders", "csv").expect("a path")
+    }
+
     prop_compose! {
         fn any_link()(
             user in "[^\\p{Cc}]{1,30}",
@@ -238,12 +248,12 @@ mod tests {
         ) -> Link {
             // The canonical query is sorted as it is encoded.
             filters.sort_by_key(|(name, value)| {
-                let encode = super::super::percent_encode;
+                let encode = crate::percent_encode;
                 (encode(name).into_owned(), encode(value).into_owned())
             });
             Link {
                 export: "orders".into(),
-                format: Format::Csv,
+                format: "csv".into(),
                 user: UserId::parse(user).expect("a user id"),
                 id: Uuid::from_u128(id),
                 issued: NOW,
@@ -263,10 +273,10 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_how_many_seconds_are_missing_or_over() {
+    fn a_refusal_names_the_seconds_until_or_since() {
         let link = |issued, expires, not_before| Link {
             export: "orders".into(),
-            format: Format::Csv,
+            format: "csv".into(),
             user: UserId::parse("alice").expect("a user id"),
             id: Uuid::nil(),
             issued,
@@ -281,7 +291,11 @@ mod tests {
             filters: Vec::new(),
         };
         let plain = link(NOW, NOW + 60, None);
-        let at = |now| check_times(&plain, 60, now);
+        let visit = |now| Visit {
+            now,
+            client: ClientAddr::Unchecked,
+        };
+        let at = |now| check_times(&plain, 60, &visit(now));
         assert_eq!(at(NOW - 30), Ok(()));
         assert_eq!(at(NOW - 37), Err(LinkError::NotYetValid { seconds: 7 }));
         assert_eq!(at(NOW + 59), Ok(()));
@@ -289,11 +303,11 @@ mod tests {
         assert_eq!(at(NOW + 72), Err(LinkError::Expired { seconds: 12 }));
         let later = link(NOW, NOW + 60, Some(NOW + 20));
         assert_eq!(
-            check_times(&later, 60, NOW + 5),
+            check_times(&later, 60, &visit(NOW + 5)),
             Err(LinkError::NotYetValid { seconds: 15 })
         );
         assert_eq!(
-            check_times(&plain, 59, NOW),
+            check_times(&plain, 59, &visit(NOW)),
             Err(LinkError::LivesTooLong {
                 seconds: 60,
                 seconds_max: 59
@@ -303,14 +317,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_link_comes_back_as_it_was_signed(link in any_link(), is_sealed in any::<bool>()) {
+        fn any_signed_link_verifies_unchanged(link in any_link(), is_sealed in any::<bool>()) {
             let key = "k:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
             let keyring = Keyring::parse(key).expect("a key");
             let seal = if is_sealed { Seal::Sealed } else { Seal::Open };
-            let url = sign(&link, &keyring, seal).expect("signed");
-            let (_, query) = url.split_once('?').expect("a query");
+            let signed = sign(link.clone(), &keyring, seal).expect("signed");
+            let (_, query) = signed.path_and_query().split_once('?').expect("a query");
             prop_assert_eq!(query.contains("rl_user"), !is_sealed);
-            let verified = verifier(&keyring).verify("orders", Format::Csv, query, NOW, ClientAddr::Unchecked);
+            let verified = verifier(&keyring).verify(path(), query, NOW, ClientAddr::Unchecked);
+            prop_assert_eq!(verified.as_ref(), Ok(signed.verified()));
             prop_assert_eq!(verified.map(|verified| verified.link().clone()), Ok(link));
         }
 
@@ -318,7 +333,7 @@ mod tests {
         fn no_query_makes_the_verifier_panic(query in "(rl_[a-z.]{0,9}=|[a-z&=%+0-9-]){0,20}[^a]{0,9}") {
             let key = "k:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
             let keyring = Keyring::parse(key).expect("a key");
-            prop_assert!(verifier(&keyring).verify("orders", Format::Csv, &query, NOW, ClientAddr::Unchecked).is_err());
+            prop_assert!(verifier(&keyring).verify(path(), &query, NOW, ClientAddr::Unchecked).is_err());
         }
     }
 }

@@ -1,15 +1,16 @@
-//! What a child key may sign.
+//! The scope of a child key.
 //!
-//! A child key is derived from its parent and a scope, so whoever holds it can make links inside that scope and no
-//! others, and no replica needs to know that it exists: the scope stands in the link, and the verifier derives the key
-//! again. As macaroons' caveats (Birgisson et al., NDSS 2014), without their chain.
+//! A child key is derived from its parent and a scope. Its holder can sign links inside that scope and
+//! no others. Servers need not store it: a link carries the scope, and the verifier derives the key
+//! again. Like the caveats of macaroons (Birgisson et al., NDSS 2014), without their chain.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::canonical::{Pair, canonical_query, parse_query};
-use super::{Link, check_text, is_claim_name};
+use super::Link;
+use super::query::{Pair, canonical_query, parse_query};
+use super::text::{check_text, is_claim_name};
 
-/// The links that a child key may sign. Its text is a canonical query, and so has one spelling.
+/// The links that a child key may sign. Its text is a canonical query, so that it has one spelling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     text: String,
@@ -19,11 +20,11 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// A scope of these exports, or of all if there are none, for users whose ids start with `user_prefix`. Links
-    /// carry exactly these claims.
+    /// Creates a scope of these exports (an empty slice means all) for users whose ids start with
+    /// `user_prefix`. Its links carry exactly these claims.
     ///
     /// # Errors
-    /// It allows everything, or a part of it has a form that no link can have.
+    /// Returns what is wrong if the scope would allow everything, or if no link could match a part.
     pub fn new(
         exports: &[String],
         user_prefix: Option<&str>,
@@ -40,14 +41,14 @@ impl Scope {
         Scope::parse(&canonical_query(&pairs, |_| true))
     }
 
-    /// Reads the text of a scope.
+    /// Parses the text of a scope.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what was expected.
     pub fn parse(text: &str) -> Result<Scope, &'static str> {
-        let pairs = parse_query(text).map_err(|_| "not a scope")?;
+        let pairs = parse_query(text).map_err(|_| "expected a scope")?;
         if canonical_query(&pairs, |_| true) != text {
-            return Err("not a scope in its canonical form");
+            return Err("expected a scope in its canonical form");
         }
         let mut scope = Scope {
             text: text.to_owned(),
@@ -57,7 +58,7 @@ impl Scope {
         };
         for (name, value) in &pairs {
             if check_text(value).is_err() {
-                return Err("not a scope: each part has 1 to 256 bytes without control characters");
+                return Err("expected scope values of 1 to 256 bytes without control characters");
             }
             let is_first = match (name.as_ref(), name.strip_prefix("claim.")) {
                 ("export", _) => scope.exports.insert(value.to_string()),
@@ -69,35 +70,40 @@ impl Scope {
                     let before = scope.claims.insert(claim.to_owned(), value.to_string());
                     before.is_none()
                 }
-                // A restriction this version does not know must not be ignored.
-                _ => return Err("not a scope: its parts are export, user_prefix and claim.NAME"),
+                // An unknown restriction must not be ignored.
+                _ => {
+                    return Err(
+                        "unknown part of a scope; the parts are export, user_prefix and claim.NAME",
+                    );
+                }
             };
             if !is_first {
-                return Err("not a scope: a part stands twice");
+                return Err("duplicate part of a scope");
             }
         }
         Ok(scope)
     }
 
-    /// Its canonical text.
+    /// Returns the canonical text.
+    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether a link is inside.
+    /// Checks that a link is inside the scope.
     ///
     /// # Errors
-    /// What is outside.
+    /// Returns the part of the link that is outside.
     pub fn check(&self, link: &Link) -> Result<(), &'static str> {
         if !self.exports.is_empty() && !self.exports.contains(&link.export) {
-            return Err("its export");
+            return Err("export");
         }
         if !link.user.as_str().starts_with(&self.user_prefix) {
-            return Err("its user");
+            return Err("user");
         }
-        // A claim that the scope does not name would choose a tenant, say, as its holder likes.
+        // With other claims the holder could choose a tenant, for example.
         if link.claims != self.claims {
-            return Err("its claims");
+            return Err("claims");
         }
         Ok(())
     }

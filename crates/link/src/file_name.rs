@@ -1,22 +1,22 @@
-//! The name a browser saves a download under.
+//! The file name that a browser suggests for a download.
 
 use std::fmt;
 
-/// A file name as callers may choose it: 1 to 150 characters of any script, without a path,
-/// control characters or characters that turn the direction of text, and not a name of Windows.
+/// A file name chosen by a caller: 1 to 150 characters of any script, without a path, control or
+/// direction-changing characters, and not reserved by Windows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileName(String);
 
-/// Why a file name was refused.
+/// A file name breaks a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct FileNameError(&'static str);
 
 impl FileName {
-    /// Checks a file name.
+    /// Parses a file name.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns [`FileNameError`] with the rule that it breaks.
     pub fn parse(name: impl Into<String>) -> Result<FileName, FileNameError> {
         let name = name.into();
         if !(1..=150).contains(&name.chars().count()) {
@@ -35,23 +35,27 @@ impl FileName {
             return Err(FileNameError("expected no space or dot at the edges"));
         }
         if is_reserved_on_windows(&name) {
-            return Err(FileNameError("expected another name: Windows reserves it"));
+            return Err(FileNameError(
+                "expected a name that Windows does not reserve",
+            ));
         }
         Ok(FileName(name))
     }
 
-    /// The name as it was chosen.
+    /// Returns the name as text.
+    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name with `.extension` at its end, once.
+    /// Returns the name with exactly one `.extension` at its end.
+    #[must_use]
     pub fn with_extension(&self, extension: &str) -> String {
-        let has_it = self
+        let has_extension = self
             .0
             .rsplit_once('.')
             .is_some_and(|(stem, last)| !stem.is_empty() && last.eq_ignore_ascii_case(extension));
-        if has_it {
+        if has_extension {
             self.0.clone()
         } else {
             format!("{}.{extension}", self.0)
@@ -65,13 +69,13 @@ impl fmt::Display for FileName {
     }
 }
 
-/// Unicode's `Bidi_Control` characters, with which `gpj.exe` can be shown as `exe.jpg`
+/// Tells whether a character is one of Unicode's `Bidi_Control`, which can display `gpj.exe` as `exe.jpg`
 /// (Unicode Technical Report 36, section 3.2).
 fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Device names, with any extension ("Naming Files, Paths, and Namespaces", Microsoft).
+/// Tells whether a name is a device name, with any extension ("Naming Files, Paths, and Namespaces", Microsoft).
 fn is_reserved_on_windows(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name).trim_end();
     let upper = stem.to_ascii_uppercase();
@@ -90,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_every_script_are_kept_and_get_one_extension() {
+    fn names_of_every_script_are_kept_and_end_with_one_extension() {
         for (name, saved) in [
             ("Bestellungen März", "Bestellungen März.csv"),
             ("注文.csv", "注文.csv"),
@@ -106,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_could_hurt_are_refused() {
+    fn unsafe_names_are_refused() {
         let long = "x".repeat(151);
         for name in [
             "",

@@ -1,0 +1,198 @@
+//! Conditions of a link beyond its lifetime, as one table.
+//!
+//! Each row of [`CONDITIONS`] is one condition: its name, its type, where its value is kept, and the
+//! step that checks it. The link grammar, the request parser and both inspectors go through this table.
+
+use super::error::{LinkError, Step};
+use super::network::{ClientAddr, Network};
+
+/// The conditions under which a link works. The default has none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// The first second in which the link is valid, in Unix seconds.
+    pub not_before: Option<u64>,
+    /// The network from which it works.
+    pub network: Option<Network>,
+    /// The largest number of rows of its file. A larger file is refused, or its download aborts.
+    pub rows_max: Option<u64>,
+    /// The largest size of its file in bytes, before content coding.
+    pub bytes_max: Option<u64>,
+}
+
+/// The value of a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConditionValue {
+    /// A point in time in Unix seconds.
+    Instant(u64),
+    /// An address or a network.
+    Network(Network),
+    /// A number of at least 1.
+    Count(u64),
+}
+
+/// The type of a condition's value, which decides how a link and a request spell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConditionType {
+    /// Unix seconds in a link, RFC 3339 in a request.
+    Instant,
+    /// An address or a network in CIDR notation.
+    Network,
+    /// A whole number of at least 1.
+    Count,
+}
+
+/// One row of the table.
+pub struct Condition {
+    /// The field of a request: `not_before`.
+    pub name: &'static str,
+    /// The parameter of a link: `rl_not_before`.
+    pub parameter: &'static str,
+    /// The label for people.
+    pub label: &'static str,
+    /// The type of its value.
+    pub value_type: ConditionType,
+    /// Reads the value.
+    pub get: fn(&Conditions) -> Option<ConditionValue>,
+    /// Stores a value. A value of another type is ignored.
+    pub set: fn(&mut Conditions, ConditionValue),
+    /// The step that checks it and the check; `None` if the download enforces it while it streams.
+    check: Option<(Step, Check)>,
+}
+
+type Check = fn(&Conditions, &Visit) -> Result<(), LinkError>;
+
+/// The circumstances in which a link is followed.
+pub(crate) struct Visit {
+    /// In Unix seconds.
+    pub(crate) now: u64,
+    pub(crate) client: ClientAddr,
+}
+
+/// All conditions, in the order in which they are shown.
+pub const CONDITIONS: [Condition; 4] = [
+    Condition {
+        name: "not_before",
+        parameter: "rl_not_before",
+        label: "not before",
+        value_type: ConditionType::Instant,
+        get: |conditions| conditions.not_before.map(ConditionValue::Instant),
+        set: |conditions, value| {
+            if let ConditionValue::Instant(seconds) = value {
+                conditions.not_before = Some(seconds);
+            }
+        },
+        check: Some((Step::Times, |conditions, visit| {
+            let seconds = conditions.not_before.unwrap_or(0).saturating_sub(visit.now);
+            match seconds {
+                0 => Ok(()),
+                seconds => Err(LinkError::NotYetValid { seconds }),
+            }
+        })),
+    },
+    Condition {
+        name: "ip",
+        parameter: "rl_ip",
+        label: "works from",
+        value_type: ConditionType::Network,
+        get: |conditions| conditions.network.map(ConditionValue::Network),
+        set: |conditions, value| {
+            if let ConditionValue::Network(network) = value {
+                conditions.network = Some(network);
+            }
+        },
+        check: Some((Step::Address, |conditions, visit| {
+            let network = conditions.network.as_ref();
+            match network.is_none_or(|network| visit.client.is_in(network)) {
+                true => Ok(()),
+                false => Err(LinkError::WrongAddress),
+            }
+        })),
+    },
+    Condition {
+        name: "max_rows",
+        parameter: "rl_max_rows",
+        label: "max rows",
+        value_type: ConditionType::Count,
+        get: |conditions| conditions.rows_max.map(ConditionValue::Count),
+        set: |conditions, value| {
+            if let ConditionValue::Count(count) = value {
+                conditions.rows_max = Some(count);
+            }
+        },
+        check: None,
+    },
+    Condition {
+        name: "max_bytes",
+        parameter: "rl_max_bytes",
+        label: "max bytes",
+        value_type: ConditionType::Count,
+        get: |conditions| conditions.bytes_max.map(ConditionValue::Count),
+        set: |conditions, value| {
+            if let ConditionValue::Count(count) = value {
+                conditions.bytes_max = Some(count);
+            }
+        },
+        check: None,
+    },
+];
+
+impl Conditions {
+    /// Checks the conditions that belong to a step of verification.
+    pub(crate) fn check(&self, step: Step, visit: &Visit) -> Result<(), LinkError> {
+        for condition in &CONDITIONS {
+            if let Some((at, check)) = condition.check
+                && at == step
+            {
+                check(self, visit)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ConditionType {
+    /// Parses the text that a link carries.
+    ///
+    /// # Errors
+    /// Returns what was expected.
+    pub fn parse(self, text: &str) -> Result<ConditionValue, &'static str> {
+        match self {
+            ConditionType::Instant => parse_seconds(text).map(ConditionValue::Instant),
+            ConditionType::Network => Network::parse(text).map(ConditionValue::Network),
+            ConditionType::Count => parse_count(text).map(ConditionValue::Count),
+        }
+    }
+}
+
+impl ConditionValue {
+    /// Returns the text that a link carries.
+    #[must_use]
+    pub fn to_parameter(self) -> String {
+        match self {
+            ConditionValue::Instant(number) | ConditionValue::Count(number) => number.to_string(),
+            ConditionValue::Network(network) => network.to_string(),
+        }
+    }
+}
+
+/// Links carry at most ten digits of Unix seconds.
+pub(crate) const SECONDS_MAX: u64 = 9_999_999_999;
+
+/// Parses Unix seconds: canonical decimal, at most 10 digits.
+pub(crate) fn parse_seconds(text: &str) -> Result<u64, &'static str> {
+    decimal(text, 10).ok_or("expected Unix seconds in canonical decimal")
+}
+
+/// Parses a count: canonical decimal of at least 1, at most 15 digits.
+fn parse_count(text: &str) -> Result<u64, &'static str> {
+    let count = decimal(text, 15).filter(|count| *count > 0);
+    count.ok_or("expected a number of at least 1 in canonical decimal")
+}
+
+/// Parses a number without a sign or leading zeros, so that it has one spelling.
+fn decimal(text: &str, digits_max: usize) -> Option<u64> {
+    let canonical = (1..=digits_max).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+        && (text == "0" || !text.starts_with('0'));
+    canonical.then(|| text.parse().ok()).flatten()
+}

@@ -1,0 +1,86 @@
+//! The text rules that names and values of a link follow.
+
+use std::fmt;
+
+/// A user id: 1 to 256 bytes without control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct UserId(String);
+
+impl UserId {
+    /// Parses a user id.
+    ///
+    /// # Errors
+    /// Returns [`TextError`] if it is empty, longer than 256 bytes, or has a control character.
+    pub fn parse(text: impl Into<String>) -> Result<UserId, TextError> {
+        let text = text.into();
+        check_text(&text)?;
+        Ok(UserId(text))
+    }
+
+    /// Returns the id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A user id or a claim's value breaks the text rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected 1 to 256 bytes without control characters")]
+pub struct TextError;
+
+/// Checks the text rule of user ids and claims' values: 1 to 256 bytes without control characters.
+///
+/// # Errors
+/// Returns [`TextError`] if the text breaks it.
+pub fn check_text(text: &str) -> Result<(), TextError> {
+    let fits = (1..=256).contains(&text.len()) && !text.chars().any(char::is_control);
+    fits.then_some(()).ok_or(TextError)
+}
+
+/// Tells whether `name` is 1 to `bytes_max` of `A-Z a-z 0-9 _ -`: valid without escapes in a path, a
+/// query and a TOML key.
+#[must_use]
+pub fn is_bare_name(name: &str, bytes_max: usize) -> bool {
+    (1..=bytes_max).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+}
+
+/// Tells whether `name` can name an export: `[A-Za-z0-9_-]{1,64}`.
+#[must_use]
+pub fn is_export_name(name: &str) -> bool {
+    is_bare_name(name, 64)
+}
+
+/// Tells whether `name` can name a claim: `[A-Za-z0-9_]{1,64}`.
+#[must_use]
+pub fn is_claim_name(name: &str) -> bool {
+    is_bare_name(name, 64) && !name.contains('-')
+}
+
+/// Tells whether `name` can be a format, the extension of a path: `[a-z0-9]{1,16}`.
+#[must_use]
+pub fn is_format_name(name: &str) -> bool {
+    (1..=16).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+}
+
+/// Tells whether a reserved parameter, without its prefix, is an output option: one for every format,
+/// or `{format}.{option}`. Which options exist, the server checks.
+#[must_use]
+pub fn is_option_name(name: &str) -> bool {
+    match name.split_once('.') {
+        None => ["columns", "timezone", "end_line", "length"].contains(&name),
+        Some((format, _)) => format != "claim" && is_format_name(format),
+    }
+}
