@@ -1,4 +1,4 @@
-"""What the benchmarks share: a server to measure, and a clock."""
+"""Shared by the benchmarks: the measured server, timing and reports."""
 
 import json
 import pathlib
@@ -15,15 +15,15 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 ROWLINK = ROOT / "target/dist/rowlink"
 RUNS = 9
 MEMORY_MIB_MAX = 12
-# What one run differs from the next by; growth with rows would be a hundred times as much.
+# Difference between two runs. Growth with rows would be a hundred times as much.
 MEMORY_NOISE_MIB = 2
 
 missed = []
 
 
 def report(what, ours, theirs, unit, better, limit):
-    """Prints a measure of ours beside that of a peer, and notes where it misses its limit. The ratio is taken
-    within each round: the next one may meet a machine of another speed."""
+    """Prints Rowlink's figure next to a peer's and records a missed limit. The ratio is computed per round,
+    because the speed of the machine may change between rounds."""
     ratio = statistics.median(our / their for our, their in zip(ours, theirs))
     ours, theirs = statistics.median(ours), statistics.median(theirs)
     held = ratio <= limit if better == "≤" else ratio >= limit
@@ -45,7 +45,7 @@ def free_port():
 
 
 def timed(*commands):
-    """Seconds until all of the commands, run at the same time, have ended."""
+    """Returns the seconds until all commands, run concurrently, have ended."""
     start = time.perf_counter()
     processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for command in commands]
     if any(process.wait() for process in processes):
@@ -54,7 +54,7 @@ def timed(*commands):
 
 
 def alternate(*measures, runs=RUNS):
-    """What each measure gives, taken in turn, so that a slow minute hits all of them."""
+    """Runs the measures in turn, so that a slow phase affects all of them. Returns the results of each."""
     taken = [[] for _ in measures]
     for _ in range(runs):
         for results, measure in zip(taken, measures):
@@ -77,7 +77,7 @@ def curl(url, file="/dev/null"):
 
 
 class Server:
-    """`rowlink serve` over one database, with these exports."""
+    """`rowlink serve` on one database, with the given exports."""
 
     def __init__(self, database_url, exports, folder):
         exports_dir = pathlib.Path(folder, "exports")
@@ -99,13 +99,13 @@ class Server:
             "ROWLINK_EXPORTS_DIR": str(exports_dir),
             "ROWLINK_SIGNING_KEYS": key,
             "ROWLINK_API_KEYS_FILE": str(pathlib.Path(folder) / "api-keys.toml"),
-            # One user does everything here.
+            # A single user makes all requests.
             "ROWLINK_MAX_DOWNLOADS_PER_USER": "1000",
             "ROWLINK_MAX_DOWNLOADS_PER_LINK": "1000",
             "ROWLINK_MAX_LINKS_PER_SECOND": "100000",
             "ROWLINK_LOG": "error",
         }
-        # Not a byte goes to a file, or the server dies.
+        # The kernel kills the server if it writes a byte to a file.
         no_files = ["prlimit", "--fsize=0"]
         self.process = subprocess.Popen([*no_files, ROWLINK, "serve"], env=environment)
         wait_until_ready(f"{self.origin}/readyz")
@@ -138,8 +138,8 @@ class Server:
 
 
 def peak_above_idle_mib(database_url, exports, export, downloads=1, format="csv"):
-    """Peak resident memory of some concurrent downloads, above what a fresh server needs before. It differs from
-    one time to the next by half a MiB, hence the middle of three."""
+    """Returns the peak resident memory of concurrent downloads above that of an idle new server, in MiB. This is
+    the median of three runs, which differ by half a MiB."""
     peaks = []
     for _ in range(3):
         with tempfile.TemporaryDirectory() as folder, Server(database_url, exports, folder) as server:

@@ -1,4 +1,4 @@
-"""NDJSON against psql's `row_to_json`, and what Parquet needs, from PostgreSQL."""
+"""NDJSON and Parquet from PostgreSQL against psql with `row_to_json`; memory of Parquet."""
 
 import subprocess
 import tempfile
@@ -27,7 +27,7 @@ def main():
                 lambda: timed(psql), lambda: timed(curl(server.link("bench", "ndjson"))),
                 lambda: timed(curl(server.link("bench", "parquet"))))
         report("NDJSON, psql row_to_json", ours, theirs, "s", "≤", NDJSON_RATIO_MAX)
-        report("Parquet, that NDJSON of psql", parquet, theirs, "s", "≤", 1)
+        report("Parquet, psql row_to_json", parquet, theirs, "s", "≤", 1)
         peaks = [peak_above_idle_mib(url, exports, export, 1, "parquet") for export in exports]
         report_memory("Parquet, peak above idle, 1,000,000", peaks[0], PARQUET_MIB_MAX)
         report_memory("Parquet, peak above idle, 5,000,000", peaks[1], PARQUET_MIB_MAX)

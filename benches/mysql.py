@@ -1,4 +1,4 @@
-"""Rowlink over HTTP against `mariadb --batch --quick`, on one MariaDB."""
+"""Rowlink over HTTP against `mariadb --batch --quick`, on the same MariaDB server."""
 
 import contextlib
 import os
@@ -46,7 +46,7 @@ default-time-zone = '+00:00'
 
 @contextlib.contextmanager
 def mariadb():
-    """A MariaDB of its own; gives its URL, and its client's command."""
+    """Starts a temporary MariaDB server. Yields its URL, a client command over TCP and one for root over a socket."""
     folder, port = pathlib.Path(tempfile.mkdtemp(prefix="rowlink-bench-")), free_port()
     if os.getuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
@@ -62,7 +62,7 @@ def mariadb():
             time.sleep(0.1)
         user = "create database bench; create user rowlink@'%'; grant select on *.* to rowlink@'%'"
         subprocess.run([*socket, "-e", user], check=True)
-        # Over TCP, like Rowlink.
+        # Over TCP, as Rowlink connects.
         client = ["mariadb", "--no-defaults", "--protocol=tcp", "--host=127.0.0.1", f"--port={port}",
                   "--user=rowlink", "bench"]
         yield f"mysql://rowlink@127.0.0.1:{port}/bench?ssl-mode=disabled", client, [*socket, "bench"]

@@ -1,4 +1,4 @@
-"""Rowlink over HTTP against `psql \\copy … csv header` and a `COPY` pass-through, on one cluster."""
+"""Rowlink over HTTP against `psql \\copy … csv header` and a `COPY` pass-through, on the same cluster."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ REQUESTS_RATIO_MIN = 1.3
 FURTHER_DOWNLOAD_MIB_MAX = 2
 SMALL_ROWS = 8_000
 CLIENTS = 16
-# Short turns, so that both meet the same machine; and many.
+# Many short turns, so that both sides run under the same machine load.
 REQUESTS, TURNS = 160, 18
 COLUMNS = "id, account, created_at, name, amount, note, status, active, score"
 TABLE = """
@@ -40,7 +40,7 @@ SETTINGS = "fsync = off\nshared_buffers = 2GB\nmax_wal_size = 4GB\nmax_parallel_
 
 
 def unprivileged():
-    """PostgreSQL refuses to run as root: then the user that Debian's package made runs it."""
+    """Returns a command prefix that drops root, which PostgreSQL refuses, to Debian's `postgres` user."""
     if os.getuid() != 0:
         return []
     return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
@@ -48,7 +48,7 @@ def unprivileged():
 
 @contextlib.contextmanager
 def cluster():
-    """A PostgreSQL cluster of its own; gives its URL."""
+    """Starts a temporary PostgreSQL cluster. Yields its URL."""
     versions = pathlib.Path("/usr/lib/postgresql").iterdir()
     programs = max(versions, key=lambda path: int(path.name)) / "bin"
     folder = pathlib.Path(tempfile.mkdtemp(prefix="rowlink-bench-"))
@@ -84,8 +84,8 @@ def copy_passthrough(url, query):
 
 
 def requests_per_second(url):
-    """A closed loop: each client asks again as soon as it has the whole file. None leaves early, which would
-    cost its connection to the database, and be another measure."""
+    """Runs a closed loop: each client sends its next request when it has the complete file. No client disconnects
+    early, because Rowlink would then close its database connection and the figure would include that."""
     result = subprocess.run(["h2load", "--h1", "--requests", str(REQUESTS), "--clients", str(CLIENTS), url],
                             capture_output=True, text=True, check=True).stdout
     if f"{REQUESTS} succeeded" not in result:
@@ -120,8 +120,8 @@ def main():
             with copy_passthrough(url, small) as peer:
                 theirs, ours = alternate(lambda: requests_per_second(peer),
                                          lambda: requests_per_second(server.link("small")), runs=TURNS)
-            print(f"{SMALL_ROWS:,} rows, {CLIENTS} clients, against a handler that passes COPY … CSV through")
-            report("requests a second", ours, theirs, "/s", "≥", REQUESTS_RATIO_MIN)
+            print(f"{SMALL_ROWS:,} rows, {CLIENTS} clients, against a COPY … CSV pass-through handler")
+            report("requests per second", ours, theirs, "/s", "≥", REQUESTS_RATIO_MIN)
         peaks = [peak_above_idle_mib(url, exports, *what) for what in [("bench", 1), ("bench10", 1), ("bench", 5)]]
         report_memory("peak above idle, 1,000,000 rows", peaks[0], MEMORY_MIB_MAX)
         report_memory("peak above idle, 10,000,000 rows", peaks[1], MEMORY_MIB_MAX)

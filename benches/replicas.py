@@ -1,4 +1,4 @@
-"""Replicas side by side over one PostgreSQL; and forged links, against nginx's `secure_link`."""
+"""Several replicas on one PostgreSQL cluster; small requests against nginx's `secure_link`."""
 
 import base64
 import contextlib
@@ -19,7 +19,7 @@ VERIFICATION_MICROSECONDS_MAX = 1
 ROWS = 300_000
 DOWNLOADS = 6
 REQUESTS, CLIENTS, TURNS = 80_000, 64, 12
-# `reuseport`: connections are dealt evenly to its workers, as we deal ours.
+# `reuseport` distributes connections evenly over the workers, as Rowlink does.
 NGINX = """
 daemon off; pid {folder}/pid; error_log {folder}/error.log crit; worker_processes auto;
 events {{ worker_connections 1024; }}
@@ -43,7 +43,7 @@ http {{
 
 @contextlib.contextmanager
 def nginx():
-    """nginx that answers signed links with nothing; gives a good one."""
+    """Starts nginx, which answers a valid signed link with an empty 200. Yields a valid link."""
     folder, port = pathlib.Path(tempfile.mkdtemp(prefix="rowlink-bench-")), free_port()
     config = folder / "nginx.conf"
     config.write_text(NGINX.format(folder=folder, port=port))
@@ -68,7 +68,7 @@ def forged(url):
 
 
 def refusals_per_second(url):
-    """Links that all are refused with 403."""
+    """Returns the rate of 403 responses to forged links."""
     threads = len(os.sched_getaffinity(0))
     load = ["h2load", "--h1", "-n", str(REQUESTS), "-c", str(CLIENTS), "-t", str(min(threads, CLIENTS)), url]
     result = subprocess.run(load, capture_output=True, text=True, check=True).stdout
@@ -78,13 +78,13 @@ def refusals_per_second(url):
 
 
 def heads_per_second(url):
-    """Heads of good links."""
+    """Returns the rate of HEAD responses to a valid link."""
     load = [ROOT / "target/dist/heads", url, str(CLIENTS)]
     return float(subprocess.run(load, capture_output=True, text=True, check=True).stdout)
 
 
 def throughput(url, exports):
-    """Rows a second of some downloads at once, from one, two and three replicas."""
+    """Returns rows per second of concurrent downloads, in millions, for one, two and three replicas."""
     with contextlib.ExitStack() as stack:
         servers = []
         for _ in range(3):
@@ -102,10 +102,10 @@ def main():
     with cluster() as url, tempfile.TemporaryDirectory() as folder:
         subprocess.run(["psql", "-q", url], input=TABLE.format(name="bench", rows=ROWS), text=True, check=True)
         exports = {"bench": f"select {COLUMNS} from bench where :user = 'bench'"}
-        print(f"{DOWNLOADS} downloads at once of {ROWS:,} rows × 9, over replicas on this machine", flush=True)
+        print(f"{DOWNLOADS} concurrent downloads of {ROWS:,} rows × 9, from replicas on this machine", flush=True)
         one, two, three = throughput(url, exports)
-        report("two replicas, one", two, one, "M rows/s", "≥", REPLICAS_RATIO_MIN)
-        report("three replicas, one", three, one, "M rows/s", "≥", REPLICAS_RATIO_MIN)
+        report("two replicas, against one", two, one, "M rows/s", "≥", REPLICAS_RATIO_MIN)
+        report("three replicas, against one", three, one, "M rows/s", "≥", REPLICAS_RATIO_MIN)
         print("small requests, against nginx secure_link", flush=True)
         with Server(url, exports, folder) as server, nginx() as theirs:
             ours = server.link("bench")
@@ -113,12 +113,12 @@ def main():
                                               lambda: refusals_per_second(forged(theirs)), runs=TURNS)
             heads, peer_heads = alternate(lambda: heads_per_second(ours), lambda: heads_per_second(theirs), runs=TURNS)
         report("bad signature, 403", refused, peer_refused, "/s", "≥", SIGNED_RATIO_MIN)
-        report("HEAD of a good link, 200", heads, peer_heads, "/s", "≥", SIGNED_RATIO_MIN)
+        report("HEAD of a valid link, 200", heads, peer_heads, "/s", "≥", SIGNED_RATIO_MIN)
         report_verification()
 
 
 def report_verification():
-    """Of a good link from its query to what it says, and of a forged one to its refusal."""
+    """Reports the time to verify a valid link and to reject a forged one, from the query string on."""
     lines = subprocess.run([ROOT / "target/timing/dist/verification"], capture_output=True, text=True, check=True)
     for line in lines.stdout.splitlines():
         what, microseconds = line.split()

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Measures Rowlink over HTTP against its peers, each in the same run. Exits with 1 where a target is
-missed. `make bench` builds what it needs first; `benches/run.py xlsx` measures one part."""
+"""Measures Rowlink over HTTP against its peers in the same run. Exits with 1 if a limit is missed. `make bench`
+builds the programs first; `benches/run.py xlsx` measures one part."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Rowlink over HTTP against programs that write the same rows of SQLite into a workbook."""
+"""Rowlink over HTTP against programs that write the same SQLite rows to a workbook."""
 
 import pathlib
 import statistics
@@ -15,12 +15,12 @@ PYTHON_RATIO_MIN = 40
 FIRST_BYTE_MILLISECONDS_MAX = 10
 MEMORY_MIB_MAX = 32
 FURTHER_DOWNLOAD_MIB_MAX = 16
-# The peers take a while each time, and Python's a minute or two.
+# Fewer runs, because the peers are slow: XlsxWriter for Python takes one to two minutes.
 RUNS = 5
 
 
 def first_byte_milliseconds(url):
-    """From the request, which is a little before the first row."""
+    """Returns the time from the request, which is slightly before the first row, to the first byte."""
     seconds = subprocess.run(["curl", "-sf", "-o", "/dev/null", "-w", "%{time_starttransfer}", url],
                              capture_output=True, text=True, check=True).stdout
     return float(seconds) * 1000
@@ -33,16 +33,16 @@ def main():
         "bench": f"{query} where :user = 'bench'",
         "bench5": f"{query} where id <= 5000000 and :user = 'bench'",
     }
-    print("SQLite → XLSX, 1,000,000 rows × 9, against writers with constant memory", flush=True)
+    print("SQLite → XLSX, 1,000,000 rows × 9, against constant-memory writers", flush=True)
     with tempfile.TemporaryDirectory(dir=ROOT / "target") as folder:
         rust, python = ROOT / "target/dist/rust_xlsxwriter", ROOT / "target/test-tools/venv/bin/python"
-        file = {name: pathlib.Path(folder, f"{name}.xlsx") for name in ["ours", "default", "fastest", "python"]}
+        file = {name: pathlib.Path(folder, f"{name}.xlsx") for name in ["rowlink", "default", "fastest", "python"]}
         default = [rust, "6", million, query, file["default"]]
         fastest = [rust, "1", million, query, file["fastest"]]
         xlsxwriter = [python, ROOT / "benches/peers/python_xlsxwriter.py", million, query, file["python"]]
         with Server(f"sqlite:{million}", exports, folder) as server:
             def download():
-                return curl(server.link("bench", "xlsx"), file["ours"])
+                return curl(server.link("bench", "xlsx"), file["rowlink"])
 
             ours, theirs, theirs_fastest = alternate(
                 lambda: timed(download()), lambda: timed(default), lambda: timed(fastest), runs=RUNS)
@@ -50,10 +50,10 @@ def main():
             report("rust_xlsxwriter, level 1", theirs_fastest, ours, "s", "≥", FASTEST_LEVEL_RATIO_MIN)
             theirs = timed(xlsxwriter)
             ours, = alternate(lambda: timed(download()), runs=RUNS)
-            report("XlsxWriter of Python, once", [theirs] * RUNS, ours, "s", "≥", PYTHON_RATIO_MIN)
+            report("XlsxWriter for Python, one run", [theirs] * RUNS, ours, "s", "≥", PYTHON_RATIO_MIN)
             report_first_byte(server.link("bench", "xlsx"))
         for name, path in file.items():
-            print(f"  size of the file, {name:16} {path.stat().st_size / 1e6:9.1f} MB")
+            print(f"  file size, {name:23} {path.stat().st_size / 1e6:9.1f} MB")
     peaks = [peak_above_idle_mib(f"sqlite:{database}", exports, export, downloads, "xlsx") for database, export, downloads
              in [(million, "bench", 1), (ten_million, "bench5", 1), (million, "bench", 4)]]
     report_memory("peak above idle, 1,000,000 rows", peaks[0], MEMORY_MIB_MAX)

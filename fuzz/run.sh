@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Fuzzes each target for a minute, from the corpus that is committed; what it finds stays under
-# target/fuzz. Needs a nightly toolchain, and installs cargo-fuzz where it is missing.
+# Fuzzes each target for a minute (or FUZZ_SECONDS), starting from the committed corpus. New inputs are stored
+# under target/fuzz. Needs a nightly toolchain; installs cargo-fuzz if it is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 for target in link canonical catalog placeholder token; do
-  # Exports that are there anyway are the best examples of one.
+  # The export files of the repository serve as seeds.
   case $target in
     catalog | placeholder) seeds=(exports tests/it/harness/exports) ;;
     *) seeds=("fuzz/corpus/$target") ;;

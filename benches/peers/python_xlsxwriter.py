@@ -1,4 +1,4 @@
-"""Python's XlsxWriter in its mode of constant memory: rows of SQLite into a file.
+"""Writes SQLite rows to a workbook with Python's XlsxWriter in constant-memory mode.
 
 `python_xlsxwriter.py DATABASE QUERY FILE`
 """

@@ -1,5 +1,5 @@
-//! The canonical form of a query says what the query says, to an independent decoder, and is its own
-//! canonical form.
+//! The canonical form of a query parses to the same pairs, so it is its own canonical form. An independent
+//! decoder reads the same pairs from the query.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -17,6 +17,6 @@ fuzz_target!(|query: &str| {
     let again = parse_query(&canonical).expect("a canonical query");
     assert_eq!(again, pairs);
     let independent: Vec<(String, String)> =
-        serde_urlencoded::from_str(query).expect("what we read others read too");
+        serde_urlencoded::from_str(query).expect("`serde_urlencoded` reads what Rowlink reads");
     assert!(pairs.iter().eq(independent.iter().map(|(n, v)| (n.as_str().into(), v.as_str().into())).collect::<Vec<_>>().iter()));
 });

@@ -1,4 +1,4 @@
-//! No file makes the catalog panic, and the fault of one names a line that it has.
+//! No export file makes the catalog panic, and every error names an existing line of the file.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,4 @@
-//! No query makes the verifier panic, and none is accepted that no key made. A scope is what it was
-//! read from.
+//! No query makes the verifier panic, and no unsigned query is accepted. A parsed scope keeps its text.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,5 +1,5 @@
-//! Whatever the SQL, its variables are those that stand outside of strings and comments, and no value can
-//! become part of it: an export that is accepted has a number for each.
+//! In any SQL, only placeholders outside strings and comments are variables. No value becomes part of the SQL: each
+//! variable of an accepted export has a numbered parameter.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! No token that is not signed opens the door, and none makes it panic.
+//! No unsigned token is accepted, and no token makes the authenticator panic.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -203,7 +203,7 @@ fn a_text_that_no_cell_holds_is_an_honest_status_or_a_visible_cut_and_names_its_
     assert!(!answer.windows(4).any(|bytes| bytes == b"PK\x05\x06"));
     let log = rowlink.stop();
     assert!(
-        log.contains("row 200000, column `note`: a text has 32768 UTF-16 code units"),
+        log.contains("row 200000, column `note`: the text has 32768 UTF-16 code units"),
         "{log}"
     );
     assert!(log.contains("outcome=\"does_not_fit_format\""), "{log}");

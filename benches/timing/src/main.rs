@@ -1,6 +1,6 @@
-//! Reparaz, Balasch, Verbauwhede: "Dude, is my code constant time?" (2017). Two kinds of links are verified
-//! in random order; Welch's t tells whether their times differ. Below 10 in absolute value they do not, as far
-//! as can be measured. `early_exit` is a comparison that does leak: the check can fail.
+//! Tests that verification takes constant time: Reparaz, Balasch, Verbauwhede, "Dude, is my code constant
+//! time?" (2017). Two classes of links are verified in random order and their times compared by Welch's t-test.
+//! An absolute t below 10 means no measurable difference. `early_exit` is a control with a known timing leak.
 
 use std::hint::black_box;
 
@@ -14,7 +14,7 @@ use rowlink::link::{
 const NOW: u64 = 1_769_853_600;
 const RUNS: usize = 200_000;
 
-/// A good link's query, and where its signature begins.
+/// Returns the query of a valid link and the offset of its signature.
 fn good_query(keyring: &Keyring) -> (String, usize) {
     let link = Link {
         export: "orders".into(),
@@ -39,7 +39,7 @@ fn keyring() -> Keyring {
     Keyring::parse(&generate("k1").expect("randomness")).expect("a fresh key")
 }
 
-/// Verifies two kinds of bad links in random order.
+/// Verifies two classes of forged links in random order.
 fn compare(runner: &mut CtRunner, rng: &mut BenchRng, keyring: &Keyring, left: &str, right: &str) {
     let revocations = Revocations::default();
     let verifier = Verifier {
@@ -47,7 +47,7 @@ fn compare(runner: &mut CtRunner, rng: &mut BenchRng, keyring: &Keyring, left: &
         revocations: &revocations,
         ttl_seconds_max: 3600,
     };
-    // In one place, or it is the places that are compared.
+    // One buffer for both classes: different addresses would affect the times.
     let mut query = String::with_capacity(left.len());
     for _ in 0..RUNS {
         let (class, chosen) = if rng.random() {
@@ -86,7 +86,7 @@ fn key_is_known_or_not(runner: &mut CtRunner, rng: &mut BenchRng) {
     compare(runner, rng, &keyring, &known, &unknown);
 }
 
-/// What a comparison that stops at the first difference gives away.
+/// Measures the timing leak of a comparison that stops at the first difference.
 fn early_exit(runner: &mut CtRunner, rng: &mut BenchRng) {
     let good = [b'0'; 4096];
     let (mut first, mut last) = (good, good);

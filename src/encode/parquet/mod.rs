@@ -1,4 +1,4 @@
-//! Parquet: typed columns in compressed row groups, <https://parquet.apache.org/docs/file-format/>.
+//! Parquet: typed columns in compressed row groups. <https://parquet.apache.org/docs/file-format/>
 
 mod column;
 
@@ -11,117 +11,125 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
-use self::column::{ColumnBuffer, FIXED_BYTES, is_shared};
+use self::column::{ColumnBuffer, FIXED_BYTES, shares_buffer};
 use super::EncodeError;
 use crate::row::{Column, Kind, RowBatch, TimeZone};
 
-/// A row group is written when its values take as much memory: large enough for readers, small enough for many
-/// downloads at a time.
+/// Memory at which a row group is written: large enough for readers, small enough for many concurrent
+/// downloads.
 const ROW_GROUP_BYTES: usize = 8 * 1024 * 1024;
-/// As many digits as 128 bits hold, and as every reader knows.
+/// Decimal digits that fit into 128 bits and that every reader supports.
 const DECIMAL_DIGITS_MAX: u8 = 38;
 
-/// Writes Parquet. What it has written is [taken](Self::take) from it.
+/// Encodes rows as Parquet. The caller fetches the output with [`take`](Self::take).
 pub struct ParquetEncoder {
     writer: SerializedFileWriter<Vec<u8>>,
     names: Vec<String>,
     columns: Vec<ColumnBuffer>,
     time_zone: TimeZone,
     rows_written: u64,
-    /// How much memory the values take that wait for their row group.
-    bytes_waiting: usize,
+    /// Memory of the values in the current row group.
+    buffered_bytes: usize,
 }
 
 impl ParquetEncoder {
-    /// Begins a file with these columns. Where a column holds text, instants are shown in the time zone.
+    /// Starts a file with these columns. Text columns show instants in `time_zone`.
     ///
     /// # Errors
-    /// The format cannot hold such columns.
+    /// Returns `Failed` if the `parquet` library rejects the schema.
     pub fn new(columns: &[Column], time_zone: TimeZone) -> Result<ParquetEncoder, EncodeError> {
-        let fields = columns.iter().map(|column| field(&column.name, of(column)));
+        let fields = columns
+            .iter()
+            .map(|column| schema_field(&column.name, file_kind(column)));
         let fields = fields
             .collect::<Result<Vec<TypePtr>, ParquetError>>()
-            .map_err(failure)?;
+            .map_err(writer_error)?;
         let schema = Type::group_type_builder("rowlink")
             .with_fields(fields)
             .build();
         let mut properties = WriterProperties::builder()
             .set_created_by(concat!("rowlink version ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            // What is known of each page would stay in memory to the end of the file.
+            // Page statistics would stay in memory until the end of the file.
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true);
-        for column in columns.iter().filter(|column| is_shared(of(column))) {
+        for column in columns
+            .iter()
+            .filter(|column| shares_buffer(file_kind(column)))
+        {
             let path = ColumnPath::new(vec![column.name.clone()]);
             properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
         }
-        let schema = Arc::new(schema.map_err(failure)?);
+        let schema = Arc::new(schema.map_err(writer_error)?);
         let writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties.build()));
         Ok(ParquetEncoder {
-            writer: writer.map_err(failure)?,
+            writer: writer.map_err(writer_error)?,
             names: columns.iter().map(|column| column.name.clone()).collect(),
             columns: columns
                 .iter()
-                .map(|column| ColumnBuffer::new(of(column)))
+                .map(|column| ColumnBuffer::new(file_kind(column)))
                 .collect(),
             time_zone,
             rows_written: 0,
-            bytes_waiting: 0,
+            buffered_bytes: 0,
         })
     }
 
-    /// Writes rows. Where a row group ends depends on them alone, and not on how they came.
+    /// Writes rows. Row group boundaries depend only on the rows, not on the batches.
     ///
     /// # Errors
-    /// A value does not have the type of its column.
+    /// Returns `OtherType` if a value does not have the type of its column, or `Failed` if the `parquet` library
+    /// fails.
     pub fn rows(&mut self, batch: &RowBatch) -> Result<(), EncodeError> {
         for row in batch.iter() {
             self.rows_written += 1;
             for (index, (column, cell)) in self.columns.iter_mut().zip(row).enumerate() {
                 let bytes = column.push(cell, self.time_zone);
-                self.bytes_waiting += bytes.ok_or_else(|| EncodeError::OtherType {
+                self.buffered_bytes += bytes.ok_or_else(|| EncodeError::OtherType {
                     row: self.rows_written,
                     column: self.names[index].clone(),
-                    expected: name_of(column.kind),
+                    expected: expected_value(column.kind),
                 })?;
             }
-            if self.bytes_waiting >= ROW_GROUP_BYTES {
-                self.end_group().map_err(failure)?;
+            if self.buffered_bytes >= ROW_GROUP_BYTES {
+                self.write_row_group().map_err(writer_error)?;
             }
         }
         Ok(())
     }
 
-    /// Writes what is left, and the end of the file.
+    /// Writes the last row group and the file footer.
     ///
     /// # Errors
-    /// The writer failed.
+    /// Returns `Failed` if the `parquet` library fails.
     pub fn end(&mut self) -> Result<(), EncodeError> {
-        self.end_group()
+        self.write_row_group()
             .and_then(|()| self.writer.finish())
-            .map_err(failure)
+            .map_err(writer_error)
             .map(drop)
     }
 
-    /// What was written since it was asked last.
+    /// Returns the bytes written since the last call.
     ///
     /// # Errors
-    /// The writer failed.
+    /// Returns `Failed` if the `parquet` library fails.
     pub fn take(&mut self) -> Result<Vec<u8>, EncodeError> {
-        self.writer.flush().map_err(|error| failure(error.into()))?;
+        self.writer
+            .flush()
+            .map_err(|error| writer_error(error.into()))?;
         Ok(mem::take(self.writer.inner_mut()))
     }
 
-    /// How many rows it was given.
+    /// Returns the number of rows written.
     pub fn rows_written(&self) -> u64 {
         self.rows_written
     }
 
-    fn end_group(&mut self) -> Result<(), ParquetError> {
-        if self.bytes_waiting == 0 {
+    fn write_row_group(&mut self) -> Result<(), ParquetError> {
+        if self.buffered_bytes == 0 {
             return Ok(());
         }
-        self.bytes_waiting = 0;
+        self.buffered_bytes = 0;
         let mut group = self.writer.next_row_group()?;
         for column in &mut self.columns {
             let mut writer = group
@@ -134,16 +142,16 @@ impl ParquetEncoder {
     }
 }
 
-/// The type that a column gets: one that the format has.
-fn of(column: &Column) -> Kind {
+/// Returns the type of a column in the file. Decimals with too many digits become text.
+fn file_kind(column: &Column) -> Kind {
     match column.kind {
         Kind::Decimal { precision, .. } if precision > DECIMAL_DIGITS_MAX => Kind::Text,
         kind => kind,
     }
 }
 
-/// A column of the schema: parquet-format, "LogicalTypes".
-fn field(name: &str, kind: Kind) -> Result<TypePtr, ParquetError> {
+/// Returns a column of the schema: parquet-format, "LogicalTypes".
+fn schema_field(name: &str, kind: Kind) -> Result<TypePtr, ParquetError> {
     let (physical, logical) = match kind {
         Kind::Boolean => (Physical::BOOLEAN, None),
         Kind::Integer => (Physical::INT64, None),
@@ -182,25 +190,26 @@ fn field(name: &str, kind: Kind) -> Result<TypePtr, ParquetError> {
     builder.build().map(Arc::new)
 }
 
-fn name_of(kind: Kind) -> &'static str {
+fn expected_value(kind: Kind) -> &'static str {
     match kind {
         Kind::Boolean => "a boolean",
-        Kind::Integer => "an integer",
-        Kind::Unsigned => "an integer above or at zero",
-        Kind::Float => "a float",
-        Kind::Decimal { .. } => "a decimal that fits its column",
+        Kind::Integer => "a signed 64-bit integer",
+        Kind::Unsigned => "an unsigned 64-bit integer",
+        Kind::Float => "a floating-point number",
+        Kind::Decimal { .. } => "a decimal within the precision and scale of the column",
         Kind::Text => "text",
         Kind::Json => "JSON",
         Kind::Bytes => "bytes",
-        Kind::Date => "a date",
-        Kind::Time => "a time of day",
-        Kind::Timestamp { .. } => "a date and time",
+        Kind::Date => "a finite date",
+        Kind::Time => "a time of day before 24:00",
+        Kind::Timestamp { utc: true } => "a finite timestamp with time zone",
+        Kind::Timestamp { utc: false } => "a finite timestamp without time zone",
         Kind::Uuid => "a UUID",
     }
 }
 
-/// Nothing that a caller did: the writer writes to memory.
-fn failure(error: ParquetError) -> EncodeError {
+/// Wraps an error of the `parquet` library, which writes to memory only.
+fn writer_error(error: ParquetError) -> EncodeError {
     EncodeError::Failed(error.to_string())
 }
 
@@ -244,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn another_reader_finds_each_value() {
+    fn values_are_read_back() {
         let decimal = Kind::Decimal {
             precision: 38,
             scale: 2,
@@ -283,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_type_is_named_and_never_changed() {
+    fn a_value_of_another_type_is_an_error_and_never_converted() {
         let decimal = Kind::Decimal {
             precision: 3,
             scale: 1,
@@ -314,18 +323,18 @@ mod tests {
             (Kind::Uuid, Cell::Text("x")),
             (Kind::Bytes, Cell::Text("x")),
         ] {
-            let error = encode(kind, &[Cell::Null, cell]).expect_err("refused");
+            let error = encode(kind, &[Cell::Null, cell]).expect_err("a value of another type");
             let expected = EncodeError::OtherType {
                 row: 2,
                 column: "v".into(),
-                expected: name_of(kind),
+                expected: expected_value(kind),
             };
             assert_eq!(error, expected, "{kind:?} {cell:?}");
         }
     }
 
     #[test]
-    fn rows_fill_groups_of_bounded_size_and_none_is_lost() {
+    fn row_groups_have_a_bounded_size_and_lose_no_row() {
         let word = "x".repeat(1000);
         let cells = vec![Cell::Text(&word); 20_000];
         let file = Bytes::from(encode(Kind::Text, &cells).expect("a file"));

@@ -1,26 +1,26 @@
-//! One cell: its reference, its type, its value. ECMA-376 part 1, 18.3.1.4 and 18.18.11.
+//! XML of one cell: ECMA-376 part 1, 18.3.1.4 and 18.18.11.
 
 use uuid::Uuid;
 
-use super::text::{TooLong, check_length, has_outer_space, write_text};
+use super::text::{TooLong, check_length, has_outer_whitespace, write_text};
 use super::{serial, styles};
 use crate::row::{Cell, TimeZone, Timestamp};
 
-/// What a number of Excel's keeps: "Specifications and limits", number precision.
+/// Significant digits of a number: Excel's "Specifications and limits", number precision.
 const DIGITS_MAX: usize = 15;
-/// The first integer that may have more.
+/// Smallest positive integer with more digits.
 const INTEGER_LIMIT: u64 = 10_u64.pow(DIGITS_MAX as u32);
-/// Beyond these places a number is zero or infinite to Excel.
+/// Digits before or after the decimal point. With more, Excel reads zero or infinity.
 const PLACES_MAX: usize = 300;
 
-/// The number of a row, as text.
+/// A row number in decimal digits, formatted once per row.
 pub struct RowNumber {
     digits: [u8; 8],
     length: usize,
 }
 
 impl RowNumber {
-    pub fn of(row: u32) -> RowNumber {
+    pub fn new(row: u32) -> RowNumber {
         let mut buffer = itoa::Buffer::new();
         let text = buffer.format(row).as_bytes();
         let mut digits = [0; 8];
@@ -33,14 +33,14 @@ impl RowNumber {
 
     #[inline]
     pub fn write(&self, out: &mut Vec<u8>) {
-        put_start(&self.digits, self.length, out);
+        write_prefix(&self.digits, self.length, out);
     }
 }
 
-/// Appends the start of some bytes. A length that is known when this is compiled costs a fraction of
-/// one that is not.
+/// Appends the first `length` bytes. Copying all `N` bytes and truncating is faster: `N` is known at
+/// compile time.
 #[inline(always)]
-fn put_start<const N: usize>(bytes: &[u8; N], length: usize, out: &mut Vec<u8>) {
+fn write_prefix<const N: usize>(bytes: &[u8; N], length: usize, out: &mut Vec<u8>) {
     let end = out.len() + length;
     out.extend_from_slice(bytes);
     out.truncate(end);
@@ -48,41 +48,41 @@ fn put_start<const N: usize>(bytes: &[u8; N], length: usize, out: &mut Vec<u8>) 
 
 /// Writes the cells of one column.
 pub struct CellWriter {
-    /// `<c r="AB`.
-    start: [u8; 16],
-    start_length: usize,
-    /// The style of its numbers, dates and times, where it has its own.
+    /// For example `<c r="AB`.
+    prefix: [u8; 16],
+    prefix_length: usize,
+    /// Custom style for numbers, dates and times.
     style: Option<u32>,
     time_zone: TimeZone,
 }
 
-/// The start of a number's cell after its reference, in general format.
-const NUMBER: &[u8] = b"><v>";
+/// Follows the attributes of a numeric cell.
+const VALUE_START: &[u8] = b"><v>";
 
 impl CellWriter {
     pub fn new(letters: &str, style: Option<u32>, time_zone: TimeZone) -> CellWriter {
         let text = format!("<c r=\"{letters}");
-        let mut start = [0; 16];
-        start[..text.len()].copy_from_slice(text.as_bytes());
+        let mut prefix = [0; 16];
+        prefix[..text.len()].copy_from_slice(text.as_bytes());
         CellWriter {
-            start,
-            start_length: text.len(),
+            prefix,
+            prefix_length: text.len(),
             style,
             time_zone,
         }
     }
 
-    /// Writes the cell of the header.
+    /// Writes the header cell.
     pub fn write_label(&self, label: &str, reference: Option<&RowNumber>, out: &mut Vec<u8>) {
-        self.write_start(reference, out);
+        self.write_reference(reference, out);
         write_style(styles::HEADER, out);
-        write_inline(label, out);
+        write_inline_string(label, out);
     }
 
-    /// Writes a cell, which is empty for NULL.
+    /// Writes a cell; NULL is an empty cell.
     ///
     /// # Errors
-    /// The text is longer than a cell.
+    /// Returns `TooLong` if the text does not fit into a cell.
     #[inline]
     pub fn write(
         &self,
@@ -91,13 +91,13 @@ impl CellWriter {
         out: &mut Vec<u8>,
     ) -> Result<(), TooLong> {
         if cell == Cell::Null {
-            // Without references a cell's place is what tells its column.
+            // Without references, the position of a cell determines its column.
             if reference.is_none() {
                 out.extend_from_slice(b"<c/>");
             }
             return Ok(());
         }
-        self.write_start(reference, out);
+        self.write_reference(reference, out);
         match cell {
             Cell::Null => {}
             Cell::Boolean(value) => {
@@ -113,7 +113,7 @@ impl CellWriter {
                 if value.unsigned_abs() < INTEGER_LIMIT || is_exact(text) {
                     self.write_number(text, out);
                 } else {
-                    write_inline(text, out);
+                    write_inline_string(text, out);
                 }
             }
             Cell::Float(value) if value.is_finite() => {
@@ -123,42 +123,42 @@ impl CellWriter {
                 out.extend_from_slice(b" t=\"e\"><v>#NUM!</v></c>");
             }
             Cell::Decimal(text) if is_exact(text) => self.write_number(text, out),
-            Cell::Decimal(text) => write_inline(text, out),
+            Cell::Decimal(text) => write_inline_string(text, out),
             Cell::Text(text) | Cell::Json(text) => {
                 check_length(text)?;
-                write_inline(text, out);
+                write_inline_string(text, out);
             }
             Cell::Bytes(bytes) => {
                 let text = hex::encode(bytes);
                 check_length(&text)?;
-                write_inline(&text, out);
+                write_inline_string(&text, out);
             }
-            Cell::Date(date) => match serial::of_date(date) {
+            Cell::Date(date) => match serial::from_date(date) {
                 Some(day) => self.write_serial(styles::DATE, day, 0, out),
-                None => write_as_text(|text| date.write(text), out),
+                None => write_formatted(|text| date.write(text), out),
             },
-            Cell::Time(time) => match serial::of_time(time) {
+            Cell::Time(time) => match serial::from_time(time) {
                 Some(millis) => self.write_serial(styles::TIME, 0, millis, out),
-                None => write_as_text(|text| time.write(text), out),
+                None => write_formatted(|text| time.write(text), out),
             },
             Cell::Timestamp(timestamp) => self.write_timestamp(timestamp, out),
-            Cell::Interval(interval) => match serial::of_interval(interval) {
+            Cell::Interval(interval) => match serial::from_interval(interval) {
                 Some((days, millis)) => self.write_serial(styles::DURATION, days, millis, out),
-                None => write_as_text(|text| interval.write(text), out),
+                None => write_formatted(|text| interval.write(text), out),
             },
             Cell::Uuid(uuid) => {
                 let mut buffer = Uuid::encode_buffer();
-                write_inline(uuid.hyphenated().encode_lower(&mut buffer), out);
+                write_inline_string(uuid.hyphenated().encode_lower(&mut buffer), out);
             }
         }
         Ok(())
     }
 
     #[inline]
-    fn write_start(&self, reference: Option<&RowNumber>, out: &mut Vec<u8>) {
+    fn write_reference(&self, reference: Option<&RowNumber>, out: &mut Vec<u8>) {
         match reference {
             Some(row) => {
-                put_start(&self.start, self.start_length, out);
+                write_prefix(&self.prefix, self.prefix_length, out);
                 row.write(out);
                 out.push(b'"');
             }
@@ -171,22 +171,22 @@ impl CellWriter {
         if let Some(style) = self.style {
             write_style(style, out);
         }
-        out.extend_from_slice(NUMBER);
+        out.extend_from_slice(VALUE_START);
         out.extend_from_slice(text.as_bytes());
         out.extend_from_slice(b"</v></c>");
     }
 
     fn write_serial(&self, style: u32, day: i64, millis: i64, out: &mut Vec<u8>) {
         write_style(self.style.unwrap_or(style), out);
-        out.extend_from_slice(NUMBER);
+        out.extend_from_slice(VALUE_START);
         serial::write(day, millis, out);
         out.extend_from_slice(b"</v></c>");
     }
 
     fn write_timestamp(&self, timestamp: Timestamp, out: &mut Vec<u8>) {
-        match serial::of_micros(timestamp.local_micros(self.time_zone)) {
+        match serial::from_micros(timestamp.local_micros(self.time_zone)) {
             Some((day, millis)) => self.write_serial(styles::TIMESTAMP, day, millis, out),
-            None => write_as_text(|text| timestamp.write(self.time_zone, text), out),
+            None => write_formatted(|text| timestamp.write(self.time_zone, text), out),
         }
     }
 }
@@ -197,8 +197,8 @@ fn write_style(style: u32, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-fn write_inline(text: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(if has_outer_space(text) {
+fn write_inline_string(text: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(if has_outer_whitespace(text) {
         b" t=\"inlineStr\"><is><t xml:space=\"preserve\">"
     } else {
         &b" t=\"inlineStr\"><is><t>"[..]
@@ -207,13 +207,13 @@ fn write_inline(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"</t></is></c>");
 }
 
-fn write_as_text(write: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+fn write_formatted(write: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
     out.extend_from_slice(b" t=\"inlineStr\"><is><t>");
     write(out);
     out.extend_from_slice(b"</t></is></c>");
 }
 
-/// Whether a decimal number keeps its value in Excel.
+/// Returns whether Excel stores a decimal number without rounding.
 fn is_exact(number: &str) -> bool {
     if number.len() <= DIGITS_MAX {
         return true;
@@ -237,13 +237,13 @@ mod tests {
         let mut out = Vec::new();
         let writer = CellWriter::new("B", None, TimeZone::default());
         writer
-            .write(cell, Some(&RowNumber::of(12)), &mut out)
+            .write(cell, Some(&RowNumber::new(12)), &mut out)
             .expect("it fits");
         String::from_utf8(out).expect("UTF-8")
     }
 
     #[test]
-    fn each_type_has_its_cell() {
+    fn each_type_has_its_cell_form() {
         for (cell, expected) in [
             (Cell::Null, ""),
             (Cell::Boolean(true), r#"<c r="B12" t="b"><v>1</v></c>"#),

@@ -1,48 +1,48 @@
-//! A ZIP archive into a sink that cannot seek.
+//! ZIP archives for output that cannot seek.
 //!
-//! PKWARE, "APPNOTE.TXT", 6.3.10; the section numbers below are its. What is restricted further is so
-//! by ECMA-376 part 2 ("Open Packaging Conventions") and by what Excel reads: version 20, deflate, no
-//! ZIP64 sizes. That is why a part ends before 4 GiB; the archive may be larger.
+//! Section numbers refer to PKWARE, "APPNOTE.TXT", 6.3.10. ECMA-376 part 2 ("Open Packaging
+//! Conventions") and Excel restrict it further: version 20, deflate, no ZIP64 sizes. A part therefore
+//! ends before 4 GiB; the archive may be larger.
 
 use flate2::{Compress, Compression, FlushCompress};
 
-/// Deflate's fastest level. The next one takes half as long again, for 29 % fewer bytes.
+/// Fastest deflate level. Level 2 takes 50 % longer for 29 % fewer bytes.
 const LEVEL: u32 = 1;
 const VERSION: u16 = 20;
 const VERSION_ZIP64: u16 = 45;
-/// Sizes and checksum follow the data (4.4.4, bit 3).
-const SIZES_FOLLOW: u16 = 1 << 3;
-const DEFLATED: u16 = 8;
-/// 1 January 1980, the first day there is: what is in the file must not depend on when (4.4.6).
+/// Flag: a data descriptor follows the data (4.4.4, bit 3).
+const HAS_DATA_DESCRIPTOR: u16 = 1 << 3;
+const METHOD_DEFLATE: u16 = 8;
+/// 1 January 1980, the earliest MS-DOS date (4.4.6). The content must not depend on the current time.
 const DATE: u16 = 0x0021;
-/// The largest number of 32 bits that is not a pointer to a ZIP64 field (4.4.1.4).
-const U32_MAX: u64 = 0xffff_fffe;
-/// The least space that deflate is given at once.
-const ROOM: usize = 32 * 1024;
+/// Largest 32-bit value that does not refer to a ZIP64 field (4.4.1.4).
+const ZIP32_MAX: u64 = 0xffff_fffe;
+/// Free output space per call of deflate, in bytes.
+const OUTPUT_BYTES_MIN: usize = 32 * 1024;
 
-/// Writes an archive. What is written so far is [taken](Self::take) whenever it shall be sent.
+/// Writes a ZIP archive. The caller fetches its output with [`take`](Self::take).
 pub struct Container {
     out: Vec<u8>,
-    /// How many bytes were taken.
+    /// Bytes that `take` has returned.
     taken: u64,
     parts: Vec<Part>,
-    /// Of the part that is open.
+    /// Compressor and checksum of the open part.
     deflate: Compress,
     checksum: crc32fast::Hasher,
 }
 
-/// A part as the central directory lists it.
+/// A part's entry in the central directory.
 struct Part {
     name: String,
     flags: u16,
     offset: u64,
     checksum: u32,
-    deflated: u64,
-    bytes: u64,
+    compressed_size: u64,
+    uncompressed_size: u64,
 }
 
 impl Default for Container {
-    /// An empty archive.
+    /// Returns an empty archive.
     fn default() -> Container {
         Container {
             out: Vec::new(),
@@ -55,13 +55,13 @@ impl Default for Container {
 }
 
 impl Container {
-    /// What was written since the last time.
+    /// Returns the bytes written since the last call.
     pub fn take(&mut self) -> Vec<u8> {
         self.taken += self.out.len() as u64;
         std::mem::take(&mut self.out)
     }
 
-    /// Writes a small part at once; its sizes stand before it.
+    /// Writes a complete small part, with its sizes in the local header.
     pub fn part(&mut self, name: &str, content: &[u8]) {
         let mut deflated = Vec::new();
         self.deflate.reset();
@@ -76,23 +76,23 @@ impl Container {
             flags: 0,
             offset: self.offset(),
             checksum: crc32fast::hash(content),
-            deflated: deflated.len() as u64,
-            bytes: content.len() as u64,
+            compressed_size: deflated.len() as u64,
+            uncompressed_size: content.len() as u64,
         };
         part.write_local_header(&mut self.out);
         self.out.extend_from_slice(&deflated);
         self.parts.push(part);
     }
 
-    /// Opens a part whose size is not known yet.
+    /// Opens a part of unknown size.
     pub fn begin(&mut self, name: &str) {
         let part = Part {
             name: name.to_owned(),
-            flags: SIZES_FOLLOW,
+            flags: HAS_DATA_DESCRIPTOR,
             offset: self.offset(),
             checksum: 0,
-            deflated: 0,
-            bytes: 0,
+            compressed_size: 0,
+            uncompressed_size: 0,
         };
         part.write_local_header(&mut self.out);
         self.parts.push(part);
@@ -100,7 +100,7 @@ impl Container {
         self.checksum = crc32fast::Hasher::new();
     }
 
-    /// Appends to the part that is open.
+    /// Appends to the open part.
     pub fn write(&mut self, content: &[u8]) {
         self.checksum.update(content);
         deflate(
@@ -111,23 +111,23 @@ impl Container {
         );
     }
 
-    /// Makes all that was written so far readable, at the cost of some bytes.
+    /// Makes everything written so far readable, at the cost of a few bytes.
     pub fn flush(&mut self) {
         deflate(&mut self.deflate, &[], FlushCompress::Sync, &mut self.out);
     }
 
-    /// Closes the part that is open, with a descriptor of its sizes (4.3.9).
+    /// Closes the open part with a data descriptor (4.3.9).
     pub fn end(&mut self) {
         deflate(&mut self.deflate, &[], FlushCompress::Finish, &mut self.out);
         let part = self.parts.last_mut().expect("a part was begun");
         part.checksum = self.checksum.clone().finalize();
-        part.deflated = self.deflate.total_out();
-        part.bytes = self.deflate.total_in();
+        part.compressed_size = self.deflate.total_out();
+        part.uncompressed_size = self.deflate.total_in();
         self.out.extend_from_slice(b"PK\x07\x08");
         part.write_sizes(&mut self.out);
     }
 
-    /// Writes the central directory, which makes a whole file of it (4.3.12, 4.3.16).
+    /// Completes the archive with the central directory (4.3.12, 4.3.16).
     pub fn finish(&mut self) {
         let start = self.offset();
         for part in &self.parts {
@@ -136,32 +136,32 @@ impl Container {
         let end = self.offset();
         let size = end - start;
         let count = self.parts.len() as u64;
-        if end > U32_MAX {
+        if end > ZIP32_MAX {
             self.write_zip64_end(count, size, start, end);
         }
         let out = &mut self.out;
         out.extend_from_slice(b"PK\x05\x06");
-        put(out, [0, 0]);
+        put_u16s(out, [0, 0]);
         let count = u16::try_from(count).unwrap_or(u16::MAX);
-        put(out, [count, count]);
+        put_u16s(out, [count, count]);
         put_u32(out, size);
         put_u32(out, start);
-        put(out, [0]);
+        put_u16s(out, [0]);
     }
 
-    /// 4.3.14 and 4.3.15.
+    /// Writes the ZIP64 end records (4.3.14, 4.3.15).
     fn write_zip64_end(&mut self, count: u64, size: u64, start: u64, end: u64) {
         let out = &mut self.out;
         out.extend_from_slice(b"PK\x06\x06");
         put_u64(out, 44);
-        put(out, [VERSION_ZIP64, VERSION_ZIP64, 0, 0, 0, 0]);
+        put_u16s(out, [VERSION_ZIP64, VERSION_ZIP64, 0, 0, 0, 0]);
         [count, count, size, start]
             .into_iter()
             .for_each(|value| put_u64(out, value));
         out.extend_from_slice(b"PK\x06\x07");
-        put(out, [0, 0]);
+        put_u16s(out, [0, 0]);
         put_u64(out, end);
-        put(out, [1, 0]);
+        put_u16s(out, [1, 0]);
     }
 
     fn offset(&self) -> u64 {
@@ -170,64 +170,64 @@ impl Container {
 }
 
 impl Part {
-    /// 4.3.7.
+    /// Writes the local header (4.3.7).
     fn write_local_header(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"PK\x03\x04");
-        put(out, [VERSION, self.flags, DEFLATED, 0, DATE]);
+        put_u16s(out, [VERSION, self.flags, METHOD_DEFLATE, 0, DATE]);
         self.write_sizes(out);
-        put(out, [self.name.len() as u16, 0]);
+        put_u16s(out, [self.name.len() as u16, 0]);
         out.extend_from_slice(self.name.as_bytes());
     }
 
-    /// 4.3.12. Only an offset can be beyond 32 bits.
+    /// Writes the central directory header (4.3.12). Only the offset can exceed 32 bits.
     fn write_central_header(&self, out: &mut Vec<u8>) {
-        let far = self.offset > U32_MAX;
-        let version = if far { VERSION_ZIP64 } else { VERSION };
-        let extra = if far { 12 } else { 0 };
+        let needs_zip64 = self.offset > ZIP32_MAX;
+        let version = if needs_zip64 { VERSION_ZIP64 } else { VERSION };
+        let extra = if needs_zip64 { 12 } else { 0 };
         out.extend_from_slice(b"PK\x01\x02");
-        put(out, [version, version, self.flags, DEFLATED, 0, DATE]);
+        put_u16s(out, [version, version, self.flags, METHOD_DEFLATE, 0, DATE]);
         self.write_sizes(out);
-        put(out, [self.name.len() as u16, extra, 0, 0, 0, 0, 0]);
+        put_u16s(out, [self.name.len() as u16, extra, 0, 0, 0, 0, 0]);
         put_u32(out, self.offset);
         out.extend_from_slice(self.name.as_bytes());
-        if far {
-            put(out, [1, 8]);
+        if needs_zip64 {
+            put_u16s(out, [1, 8]);
             put_u64(out, self.offset);
         }
     }
 
     fn write_sizes(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.checksum.to_le_bytes());
-        put_u32(out, self.deflated);
-        put_u32(out, self.bytes);
+        put_u32(out, self.compressed_size);
+        put_u32(out, self.uncompressed_size);
     }
 }
 
-/// Deflates all of it into what `out` has room for, which is made as it is needed.
+/// Compresses all of `content` into `out`, which grows as needed.
 fn deflate(deflate: &mut Compress, content: &[u8], flush: FlushCompress, out: &mut Vec<u8>) {
     let mut rest = content;
     loop {
-        out.reserve(ROOM);
+        out.reserve(OUTPUT_BYTES_MIN);
         let before = deflate.total_in();
         let status = deflate.compress_vec(rest, out, flush);
-        status.expect("deflate fails only where it is called out of turn");
+        status.expect("deflate fails only if called in the wrong order");
         rest = &rest[(deflate.total_in() - before) as usize..];
-        // It stopped before it needed all the room.
+        // Free output space remains: nothing is left to write.
         if rest.is_empty() && out.len() < out.capacity() {
             return;
         }
     }
 }
 
-fn put<const N: usize>(out: &mut Vec<u8>, values: [u16; N]) {
+fn put_u16s<const N: usize>(out: &mut Vec<u8>, values: [u16; N]) {
     values
         .into_iter()
         .for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
 }
 
-/// A number of 32 bits; a larger one points to its ZIP64 field.
+/// Appends a 32-bit number. A larger one becomes `0xffffffff`, which refers to its ZIP64 field.
 fn put_u32(out: &mut Vec<u8>, value: u64) {
-    let value = if value > U32_MAX {
+    let value = if value > ZIP32_MAX {
         u32::MAX
     } else {
         value as u32
@@ -245,7 +245,7 @@ mod tests {
     use proptest::prelude::*;
     use std::io::{Cursor, Read as _};
 
-    /// The parts as the `zip` crate reads them, from the central directory.
+    /// Reads the parts with the `zip` crate, from the central directory.
     fn read(archive: Vec<u8>) -> Vec<(String, Vec<u8>)> {
         let mut archive = zip::ZipArchive::new(Cursor::new(archive)).expect("an archive");
         (0..archive.len())
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_read_back_whether_their_size_was_known_or_not() {
+    fn parts_of_known_and_unknown_size_are_read_back() {
         let small = b"<x/>".repeat(1000);
         let large: Vec<u8> = (0..300_000_u32)
             .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
@@ -285,7 +285,7 @@ mod tests {
         assert!(read(archive) == expected);
     }
 
-    /// What is written at once or in pieces, each of them flushed or not.
+    /// Pieces of a part, and whether each is followed by a flush.
     type Content = Vec<(Vec<u8>, bool)>;
 
     fn any_content() -> impl Strategy<Value = Content> {
@@ -294,7 +294,7 @@ mod tests {
         prop::collection::vec((prop_oneof![noise, repeats], any::<bool>()), 0..5)
     }
 
-    /// The parts as another library inflates them.
+    /// Decompresses the parts with `miniz_oxide`.
     fn inflate(archive: &[u8]) -> Vec<Vec<u8>> {
         let mut parts = zip::ZipArchive::new(Cursor::new(archive)).expect("an archive");
         (0..parts.len())
@@ -309,7 +309,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_parts_are_two_libraries_inflate_the_same(
+        fn two_libraries_decompress_any_parts_to_the_same_content(
             parts in prop::collection::vec((any::<bool>(), any_content()), 0..6),
         ) {
             let (mut container, mut archive) = (Container::default(), Vec::new());
@@ -341,14 +341,14 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_those_that_excel_reads() {
+    fn headers_have_the_form_that_excel_reads() {
         let mut container = Container::default();
         container.begin("s");
         container.write(b"sheet");
         container.end();
         container.finish();
         let archive = container.take();
-        // Version 20, bit 3, deflate; sizes only in the descriptor of 16 bytes, which has a signature.
+        // Version 20, bit 3, deflate; sizes only in the 16-byte data descriptor with its signature.
         assert_eq!(archive[..10], *b"PK\x03\x04\x14\0\x08\0\x08\0");
         assert_eq!(archive[14..26], [0; 12]);
         let descriptor = archive
@@ -369,11 +369,11 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_past_four_gibibytes_has_zip64_records_for_what_is_far() {
+    fn an_archive_over_4_gib_has_zip64_records_only_for_large_offsets() {
         let mut container = Container::default();
         container.part("near", b"1");
         let near = container.take();
-        // As if so much had been sent.
+        // Simulates 5 GiB of earlier output.
         container.taken = 5 << 30;
         container.part("far", b"2");
         container.finish();

@@ -1,7 +1,7 @@
-//! XLSX, ECMA-376, written row by row: no temporary file, and the first bytes leave with the first row.
+//! XLSX (ECMA-376), streamed row by row without a temporary file. The first row already produces output.
 //!
-//! Two stages that can run side by side. [`XlsxEncoder`] turns rows into [`Piece`]s: XML and where the
-//! parts of the archive start and end. [`Container`] deflates these and frames them as ZIP.
+//! Two stages, which can run in parallel. [`XlsxEncoder`] turns rows into [`Piece`]s: XML, and the start
+//! and end of each archive part. [`Container`] compresses the pieces and writes the ZIP archive.
 
 mod cell;
 mod container;
@@ -25,22 +25,22 @@ pub use container::Container;
 pub use text::TooLong;
 pub use workbook::Properties;
 
-/// XML is handed on at this many bytes.
+/// XML bytes per content piece.
 const BLOCK_BYTES: usize = 128 * 1024;
 
-/// What an archive is made of, in order.
+/// An instruction for [`Container`], in archive order.
 pub enum Piece {
-    /// A small part.
+    /// A complete small part: name and content.
     Part(&'static str, String),
-    /// A part starts whose content follows.
+    /// Opens the named part; its content follows.
     Begin(String),
-    /// Content of the part that is open.
+    /// Content of the open part.
     Content(Vec<u8>),
-    /// What there is shall be sent.
+    /// Makes everything so far readable.
     Flush,
-    /// The part that is open ends.
+    /// Closes the open part.
     End,
-    /// The archive is whole.
+    /// Completes the archive.
     Finish,
 }
 
@@ -58,44 +58,44 @@ impl Container {
     }
 }
 
-/// How a file looks.
+/// Presentation of a workbook.
 #[derive(Debug, Clone, Default)]
 pub struct SheetStyle {
-    /// What a caller may choose.
+    /// XLSX options of the request.
     pub options: XlsxOptions,
-    /// What the header calls a column, by column name.
+    /// Header labels, by column name.
     pub labels: IndexMap<String, String>,
     /// Number formats, by column name.
     pub number_formats: IndexMap<String, String>,
-    /// In which instants are shown.
+    /// Time zone of instants.
     pub time_zone: TimeZone,
 }
 
-/// What ends a sheet, so that the next one opens.
+/// Limits of one sheet. Further rows go to the next sheet.
 #[derive(Debug, Clone, Copy)]
 struct SheetLimits {
-    /// Excel's last row.
+    /// Maximum rows, with the header.
     rows: u32,
-    /// The size at which no further row is begun.
+    /// XML bytes after which no further row is started.
     bytes: u64,
-    /// A ZIP part of 4 GiB needs ZIP64 sizes, which Excel does not read after the data. What ends a
-    /// sheet must still fit.
+    /// Maximum XML bytes after a row. A ZIP part of 4 GiB needs ZIP64 sizes, which Excel cannot read in a
+    /// data descriptor. The 64 KiB below 4 GiB are for the end of the sheet.
     bytes_max: u64,
 }
 
-const LIMITS: SheetLimits = SheetLimits {
+const SHEET_LIMITS: SheetLimits = SheetLimits {
     rows: 1_048_576,
     bytes: 3_900 << 20,
     bytes_max: (4 << 30) - (64 << 10),
 };
 
-/// Writes the rows of a workbook.
+/// Encodes rows as the pieces of a workbook.
 pub struct XlsxEncoder {
     properties: Properties,
-    looks: SheetStyle,
+    style: SheetStyle,
     limits: SheetLimits,
     columns: Vec<Column>,
-    /// The sheet that is open.
+    /// The open sheet, if any.
     sheet: Option<SheetWriter>,
     sheets: Vec<Sheet>,
     rows: u64,
@@ -103,40 +103,41 @@ pub struct XlsxEncoder {
 }
 
 impl XlsxEncoder {
-    /// Starts a file of these columns.
+    /// Starts a workbook with these columns.
     ///
     /// # Errors
-    /// There are more of them than a sheet has, or a label does not fit into a cell.
+    /// Returns `TooManyColumns` if a sheet cannot hold the columns, or `LabelTooLong` if a label does not fit
+    /// into a cell.
     pub fn new(
         columns: &[Column],
-        looks: SheetStyle,
+        style: SheetStyle,
         properties: Properties,
     ) -> Result<XlsxEncoder, EncodeError> {
         if columns.len() > sheet::COLUMNS_MAX {
             return Err(EncodeError::TooManyColumns(columns.len()));
         }
         for column in columns {
-            let label = column.label(&looks.labels);
+            let label = column.label(&style.labels);
             check_length(label).map_err(|error| EncodeError::LabelTooLong {
                 column: column.name.clone(),
                 error,
             })?;
         }
-        let own_formats = columns
+        let custom_formats = columns
             .iter()
-            .filter_map(|it| looks.number_formats.get(&it.name));
-        let own_formats: Vec<&str> = own_formats.map(String::as_str).collect();
-        let core = workbook::core_properties(&properties, looks.time_zone.name());
+            .filter_map(|it| style.number_formats.get(&it.name));
+        let custom_formats: Vec<&str> = custom_formats.map(String::as_str).collect();
+        let core = workbook::core_properties(&properties, style.time_zone.name());
         let pieces = vec![
             Piece::Part("_rels/.rels", workbook::root_relationships()),
             Piece::Part("docProps/core.xml", core),
-            Piece::Part("xl/styles.xml", styles::styles(&own_formats)),
+            Piece::Part("xl/styles.xml", styles::styles(&custom_formats)),
             Piece::Part("xl/theme/theme1.xml", styles::THEME.to_owned()),
         ];
         Ok(XlsxEncoder {
             properties,
-            looks,
-            limits: LIMITS,
+            style,
+            limits: SHEET_LIMITS,
             columns: columns.to_vec(),
             sheet: None,
             sheets: Vec::new(),
@@ -148,7 +149,7 @@ impl XlsxEncoder {
     /// Writes rows.
     ///
     /// # Errors
-    /// A text does not fit into a cell, or a row into a sheet.
+    /// Returns `TooLong` if a text does not fit into a cell, or `RowTooLong` if a row does not fit into a sheet.
     pub fn rows(&mut self, batch: &RowBatch) -> Result<(), EncodeError> {
         for row in batch.iter() {
             let full = self
@@ -162,7 +163,7 @@ impl XlsxEncoder {
                 Some(sheet) => sheet,
                 none => none.insert(open_sheet(
                     &self.columns,
-                    &self.looks,
+                    &self.style,
                     batch,
                     self.sheets.len(),
                     &mut self.pieces,
@@ -170,7 +171,7 @@ impl XlsxEncoder {
             };
             let number = self.rows + 1;
             sheet
-                .row(row)
+                .write_row(row)
                 .map_err(|(column, error)| EncodeError::TooLong {
                     row: number,
                     column: self.columns[column].name.clone(),
@@ -187,22 +188,22 @@ impl XlsxEncoder {
         Ok(())
     }
 
-    /// Sees to it that all rows so far can be read.
+    /// Makes all rows so far readable for the client.
     pub fn flush(&mut self) {
         let Some(sheet) = &mut self.sheet else {
             return;
         };
         let block = sheet.take_block(1).map(Piece::Content);
-        // Also without a new block: deflate may keep the end of the last.
+        // Needed even without new XML: the compressor may still buffer the end of the last block.
         self.pieces.extend(block.into_iter().chain([Piece::Flush]));
     }
 
-    /// Writes what follows the last row.
+    /// Writes the rest of the file after the last row.
     pub fn end(&mut self) {
         if self.sheet.is_none() && self.sheets.is_empty() {
-            let (columns, looks) = (&self.columns, &self.looks);
-            let none = RowBatch::default();
-            self.sheet = Some(open_sheet(columns, looks, &none, 0, &mut self.pieces));
+            let (columns, style) = (&self.columns, &self.style);
+            let no_rows = RowBatch::default();
+            self.sheet = Some(open_sheet(columns, style, &no_rows, 0, &mut self.pieces));
         }
         self.end_sheet();
         let count = self.sheets.len();
@@ -217,12 +218,12 @@ impl XlsxEncoder {
         ]);
     }
 
-    /// How many rows were written.
+    /// Returns the number of rows written.
     pub fn rows_written(&self) -> u64 {
         self.rows
     }
 
-    /// The pieces since the last time.
+    /// Returns the pieces since the last call.
     pub fn take_pieces(&mut self) -> Vec<Piece> {
         std::mem::take(&mut self.pieces)
     }
@@ -232,23 +233,23 @@ impl XlsxEncoder {
             return;
         };
         let number = self.sheets.len() + 1;
-        let (last, area) = sheet.end();
+        let (last, range) = sheet.end();
         self.pieces.extend([Piece::Content(last), Piece::End]);
         let name = workbook::sheet_name(&self.properties.title, number);
-        self.sheets.push(Sheet { name, area });
+        self.sheets.push(Sheet { name, range });
     }
 }
 
 fn open_sheet(
     columns: &[Column],
-    looks: &SheetStyle,
+    style: &SheetStyle,
     batch: &RowBatch,
     sheets_before: usize,
     pieces: &mut Vec<Piece>,
 ) -> SheetWriter {
     let number = sheets_before + 1;
     pieces.push(Piece::Begin(format!("xl/worksheets/sheet{number}.xml")));
-    SheetWriter::begin(columns, looks, batch, number == 1)
+    SheetWriter::begin(columns, style, batch, number == 1)
 }
 
 #[cfg(test)]
@@ -263,7 +264,7 @@ mod tests {
 
     fn encoder(names: &[&str], limits: SheetLimits, compact: bool) -> XlsxEncoder {
         let columns: Vec<Column> = names.iter().map(|name| Column::text(*name)).collect();
-        let looks = SheetStyle {
+        let style = SheetStyle {
             options: XlsxOptions { compact },
             labels: IndexMap::from([("total".into(), "Total, €".into())]),
             number_formats: IndexMap::from([("total".into(), "#,##0.00 \"€\"".into())]),
@@ -274,7 +275,7 @@ mod tests {
             identifier: "an id".into(),
             created: 1_767_225_600,
         };
-        let mut encoder = XlsxEncoder::new(&columns, looks, properties).expect("columns that fit");
+        let mut encoder = XlsxEncoder::new(&columns, style, properties).expect("columns that fit");
         encoder.limits = limits;
         encoder
     }
@@ -296,7 +297,7 @@ mod tests {
         container.take()
     }
 
-    /// The sheets as `calamine` reads them, with what is in their cells.
+    /// Returns the name and cells of each sheet, read by `calamine`.
     fn sheets(archive: Vec<u8>) -> Vec<(String, Vec<Vec<Data>>)> {
         let mut workbook = Xlsx::new(Cursor::new(archive)).expect("a workbook");
         let sheets = workbook.worksheets().into_iter();
@@ -312,7 +313,7 @@ mod tests {
     #[test]
     fn rows_are_read_back_below_their_labels() {
         for compact in [false, true] {
-            let mut encoder = encoder(&["id", "total", "note"], LIMITS, compact);
+            let mut encoder = encoder(&["id", "total", "note"], SHEET_LIMITS, compact);
             let rows = [
                 vec![
                     Cell::Integer(1),
@@ -335,17 +336,29 @@ mod tests {
     }
 
     #[test]
-    fn no_rows_are_a_sheet_with_its_header() {
-        let found = sheets(archive(encoder(&["id"], LIMITS, false)));
+    fn without_rows_there_is_one_sheet_with_the_header() {
+        let found = sheets(archive(encoder(&["id"], SHEET_LIMITS, false)));
         assert_eq!(found, [("Orders <&>".to_owned(), vec![vec![text("id")]])]);
     }
 
     #[test]
-    fn a_sheet_that_is_full_is_followed_by_another_with_the_header_again() {
+    fn a_full_sheet_is_followed_by_another_with_the_same_header() {
         let rows: Vec<Vec<Cell>> = (0..8).map(|n| vec![Cell::Integer(n)]).collect();
         for (limits, rows_each) in [
-            (SheetLimits { rows: 4, ..LIMITS }, 3),
-            (SheetLimits { bytes: 1, ..LIMITS }, 1),
+            (
+                SheetLimits {
+                    rows: 4,
+                    ..SHEET_LIMITS
+                },
+                3,
+            ),
+            (
+                SheetLimits {
+                    bytes: 1,
+                    ..SHEET_LIMITS
+                },
+                1,
+            ),
         ] {
             let mut encoder = encoder(&["n"], limits, true);
             encoder.rows(&batch(1, &rows)).expect("they fit");
@@ -365,16 +378,16 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named_and_never_cut() {
+    fn a_value_that_does_not_fit_is_an_error_and_never_truncated() {
         let long = "x".repeat(32_768);
-        let mut encoder = encoder(&["id", "note"], LIMITS, false);
+        let mut encoder = encoder(&["id", "note"], SHEET_LIMITS, false);
         encoder
             .rows(&batch(2, &[vec![Cell::Integer(1), Cell::Null]]))
             .expect("it fits");
         let error = encoder.rows(&batch(2, &[vec![Cell::Integer(2), Cell::Text(&long)]]));
         assert_eq!(
             error.expect_err("too long").to_string(),
-            "row 2, column `note`: a text has 32768 UTF-16 code units; a cell holds 32767"
+            "row 2, column `note`: the text has 32768 UTF-16 code units; a cell holds at most 32767"
         );
         let properties = Properties {
             title: "T".into(),
@@ -390,10 +403,10 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_would_make_a_sheet_too_large_for_excel_is_refused() {
+    fn a_row_that_exceeds_the_maximum_sheet_size_is_an_error() {
         let limits = SheetLimits {
             bytes_max: 10_000,
-            ..LIMITS
+            ..SHEET_LIMITS
         };
         let mut encoder = encoder(&["note"], limits, false);
         let (short, long) = ("x".repeat(1_000), "x".repeat(9_000));
@@ -427,22 +440,22 @@ mod tests {
             any::<bool>().prop_map(Value::Boolean),
             (-999_999_999_999_999..=999_999_999_999_999_i64).prop_map(Value::Integer),
             (-1e300..1e300_f64).prop_map(Value::Float),
-            // No carriage return: calamine does not decode `_x000D_` everywhere alike.
+            // No carriage return: calamine does not decode `_x000D_` consistently.
             "[a-zA-Z0-9 <>&'\"äöü€𝄞\t\n.,;=+@-]{1,40}".prop_map(Value::Text),
         ]
     }
 
     proptest! {
         #[test]
-        fn whatever_the_rows_are_a_reader_gets_the_same(
+        fn any_rows_are_read_back_unchanged(
             rows in prop::collection::vec([any_value(), any_value()], 1..60),
             rows_max in 2..40_u32,
         ) {
-            // The first column has a value in every row: a reader passes over rows without any.
+            // The first column is never NULL: calamine skips empty rows.
             let cells: Vec<Vec<Cell>> = rows.iter().enumerate()
                 .map(|(index, [b, c])| vec![Cell::Integer(index as i64), cell(b), cell(c)])
                 .collect();
-            let mut encoder = encoder(&["a", "b", "c"], SheetLimits { rows: rows_max, ..LIMITS }, false);
+            let mut encoder = encoder(&["a", "b", "c"], SheetLimits { rows: rows_max, ..SHEET_LIMITS }, false);
             encoder.rows(&batch(3, &cells)).expect("they fit");
             let found = sheets(archive(encoder));
             let found: Vec<&Vec<Data>> = found.iter().flat_map(|(_, rows)| rows.iter().skip(1)).collect();

@@ -1,4 +1,4 @@
-//! Dates and times as Excel counts them: days since the start of 1900, and fractions of a day.
+//! Excel serial dates: days since the start of 1900, and fractions of a day.
 //!
 //! ECMA-376 part 1, 18.17.4.1, the 1900 date system.
 
@@ -6,49 +6,50 @@ use crate::row::{Date, Interval, Time};
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 const MILLIS_PER_DAY: i64 = 86_400_000;
-/// From 1899-12-30, which is day 0 from March 1900 on, to 2000-01-01.
+/// Days from 1899-12-30 (serial 0 for dates from March 1900 on) to 2000-01-01.
 const DAYS_TO_2000: i64 = 36_526;
-/// 1900-03-01, the first day after the one that Lotus 1-2-3 took for a leap day.
+/// 1900-03-01. Serial 60 is 29 February 1900, which did not exist: Excel kept this bug of Lotus 1-2-3.
 const FIRST_OF_MARCH_1900: i64 = 61;
 /// 9999-12-31.
-const LAST: i64 = 2_958_465;
+const DAY_MAX: i64 = 2_958_465;
 
-/// The serial number of a day, or `None` where there is none: before 1900 and after 9999.
-pub fn of_date(date: Date) -> Option<i64> {
+/// Returns the serial number of a day, or `None` before 1900 and after 9999.
+pub fn from_date(date: Date) -> Option<i64> {
     let day = i64::from(date.days) + DAYS_TO_2000;
     let day = if day < FIRST_OF_MARCH_1900 {
         day - 1
     } else {
         day
     };
-    (1..=LAST).contains(&day).then_some(day)
+    (1..=DAY_MAX).contains(&day).then_some(day)
 }
 
-/// The day and the milliseconds of it; what is finer is cut off, as rounding could change the day.
-pub fn of_micros(micros: i64) -> Option<(i64, i64)> {
+/// Returns the serial day and the milliseconds within it, or `None` before 1900 and after 9999.
+/// Microseconds are truncated: rounding could change the day.
+pub fn from_micros(micros: i64) -> Option<(i64, i64)> {
     let days = i32::try_from(micros.div_euclid(MICROS_PER_DAY)).ok()?;
-    let day = of_date(Date { days })?;
+    let day = from_date(Date { days })?;
     Some((day, micros.rem_euclid(MICROS_PER_DAY) / 1000))
 }
 
-/// The milliseconds of a time of day, or `None` for 24:00, which Excel does not have.
-pub fn of_time(time: Time) -> Option<i64> {
+/// Returns the milliseconds since midnight, or `None` for 24:00, which Excel cannot represent.
+pub fn from_time(time: Time) -> Option<i64> {
     (0..MICROS_PER_DAY)
         .contains(&time.micros)
         .then_some(time.micros / 1000)
 }
 
-/// The days and milliseconds of a span of time, or `None` for one that has no length, that is below
-/// zero, which Excel shows as `####`, or that is longer than its calendar.
-pub fn of_interval(interval: Interval) -> Option<(i64, i64)> {
+/// Returns the days and milliseconds of an interval, or `None` if it has months (no fixed length), is
+/// negative (Excel shows `####`), or is longer than Excel's calendar.
+pub fn from_interval(interval: Interval) -> Option<(i64, i64)> {
     let micros = i64::from(interval.days).checked_mul(MICROS_PER_DAY)?;
     let micros = micros.checked_add(interval.micros)?;
     let days = micros.div_euclid(MICROS_PER_DAY);
-    (interval.months == 0 && (0..=LAST).contains(&days))
+    (interval.months == 0 && (0..=DAY_MAX).contains(&days))
         .then_some((days, micros.rem_euclid(MICROS_PER_DAY) / 1000))
 }
 
-/// Appends a day with a fraction, in nine places: enough to tell milliseconds apart.
+/// Appends a serial number with nine decimal places, enough to distinguish milliseconds.
 pub fn write(day: i64, millis: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(day).as_bytes());
     if millis == 0 {
@@ -71,7 +72,7 @@ mod tests {
     fn day(year: i32, month: u32, day: u32) -> Option<i64> {
         let date = NaiveDate::from_ymd_opt(year, month, day).expect("a day");
         let since = date - NaiveDate::from_ymd_opt(2000, 1, 1).expect("a day");
-        of_date(Date {
+        from_date(Date {
             days: since.num_days() as i32,
         })
     }
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_counted_with_the_leap_day_that_1900_never_had() {
+    fn serial_days_include_29_february_1900() {
         for (date, serial) in [
             ((1899, 12, 31), None),
             ((1900, 1, 1), Some(1)),
@@ -95,11 +96,11 @@ mod tests {
         ] {
             assert_eq!(day(date.0, date.1, date.2), serial, "{date:?}");
         }
-        assert_eq!(of_date(Date { days: i32::MAX }), None);
-        assert_eq!(of_date(Date { days: i32::MIN }), None);
-        assert_eq!(of_micros(i64::MAX), None);
-        assert_eq!(of_micros(i64::MIN), None);
-        assert_eq!(of_micros(-1), Some((36_525, 86_399_999)));
+        assert_eq!(from_date(Date { days: i32::MAX }), None);
+        assert_eq!(from_date(Date { days: i32::MIN }), None);
+        assert_eq!(from_micros(i64::MAX), None);
+        assert_eq!(from_micros(i64::MIN), None);
+        assert_eq!(from_micros(-1), Some((36_525, 86_399_999)));
     }
 
     #[test]
@@ -111,14 +112,14 @@ mod tests {
         let midnight = Time {
             micros: MICROS_PER_DAY,
         };
-        assert_eq!(of_time(midnight), None);
-        assert_eq!(of_time(Time { micros: 1999 }), Some(1));
+        assert_eq!(from_time(midnight), None);
+        assert_eq!(from_time(Time { micros: 1999 }), Some(1));
     }
 
     #[test]
-    fn spans_of_time_that_have_a_length_are_numbers_of_days() {
+    fn intervals_of_fixed_length_are_numbers_of_days() {
         let of = |months, days, micros| {
-            of_interval(Interval {
+            from_interval(Interval {
                 months,
                 days,
                 micros,
@@ -132,9 +133,9 @@ mod tests {
     }
 
     proptest! {
-        /// As readers do it.
+        /// Rounds the fraction as spreadsheet programs do.
         #[test]
-        fn every_millisecond_is_read_back(day in 1..=LAST, millis in 0..MILLIS_PER_DAY) {
+        fn every_millisecond_is_read_back(day in 1..=DAY_MAX, millis in 0..MILLIS_PER_DAY) {
             let serial: f64 = text(day, millis).parse().expect("a number");
             let fraction = serial - serial.floor();
             prop_assert_eq!((fraction * MILLIS_PER_DAY as f64).round() as i64, millis);

@@ -1,61 +1,68 @@
-//! One worksheet: its head, its rows, its end. ECMA-376 part 1, 18.3.
+//! One worksheet: ECMA-376 part 1, 18.3.
 
 use super::cell::{CellWriter, RowNumber};
 use super::text::TooLong;
 use super::{SheetLimits, SheetStyle, styles, xml};
 use crate::row::{Cell, Column, RowBatch};
 
-/// A to XFD.
+/// Columns A to XFD.
 pub const COLUMNS_MAX: usize = 16_384;
 
-/// Widths are counted in digits: ECMA-376 part 1, 18.3.1.13.
+/// Column widths in digits: ECMA-376 part 1, 18.3.1.13.
 const WIDTH_MIN: usize = 6;
 const WIDTH_MAX: usize = 60;
-/// What the arrow of the filter takes.
+/// Width of the filter button.
 const FILTER_WIDTH: usize = 3;
 
-/// A sheet that is being written.
+/// Writes one sheet.
 pub struct SheetWriter {
     cells: Vec<CellWriter>,
     compact: bool,
-    /// The last row that was written, from 1.
+    /// Number of the last row written, from 1.
     row: u32,
     xml: Vec<u8>,
-    /// XML that was taken.
-    taken: u64,
+    /// XML bytes that `take_block` has returned.
+    taken_bytes: u64,
 }
 
 impl SheetWriter {
-    /// Opens a sheet with its header. `batch` has its first rows, from which columns get their widths.
+    /// Opens a sheet and writes its header. Column widths depend on `batch`, the first rows.
     pub fn begin(
         columns: &[Column],
-        looks: &SheetStyle,
+        sheet_style: &SheetStyle,
         batch: &RowBatch,
         is_first: bool,
     ) -> SheetWriter {
-        let mut own_style = styles::OWN;
+        let mut next_style = styles::FIRST_CUSTOM;
         let mut cells = Vec::new();
         for (index, column) in columns.iter().enumerate() {
-            let style = looks.number_formats.get(&column.name).map(|_| {
-                own_style += 1;
-                own_style - 1
+            let style = sheet_style.number_formats.get(&column.name).map(|_| {
+                next_style += 1;
+                next_style - 1
             });
-            cells.push(CellWriter::new(&letters(index), style, looks.time_zone));
+            cells.push(CellWriter::new(
+                &column_letters(index),
+                style,
+                sheet_style.time_zone,
+            ));
         }
-        let labels: Vec<&str> = columns.iter().map(|it| it.label(&looks.labels)).collect();
+        let labels: Vec<&str> = columns
+            .iter()
+            .map(|it| it.label(&sheet_style.labels))
+            .collect();
         let mut sheet = SheetWriter {
             cells,
-            compact: looks.options.compact,
+            compact: sheet_style.options.compact,
             row: 0,
             xml: Vec::new(),
-            taken: 0,
+            taken_bytes: 0,
         };
-        sheet.write_head(&widths(&labels, batch), is_first);
-        sheet.write_header(&labels);
+        sheet.write_preamble(&column_widths(&labels, batch), is_first);
+        sheet.write_header_row(&labels);
         sheet
     }
 
-    fn write_head(&mut self, widths: &[usize], is_first: bool) {
+    fn write_preamble(&mut self, widths: &[usize], is_first: bool) {
         let (head, main) = (xml::HEAD, xml::MAIN);
         let selected = if is_first { " tabSelected=\"1\"" } else { "" };
         let columns: String = widths
@@ -75,7 +82,7 @@ impl SheetWriter {
         self.xml.extend_from_slice(text.as_bytes());
     }
 
-    fn write_header(&mut self, labels: &[&str]) {
+    fn write_header_row(&mut self, labels: &[&str]) {
         let number = self.begin_row();
         let reference = (!self.compact).then_some(&number);
         for (cell, label) in self.cells.iter().zip(labels) {
@@ -87,8 +94,11 @@ impl SheetWriter {
     /// Writes the next row.
     ///
     /// # Errors
-    /// The column whose text does not fit into a cell. The row is not whole then.
-    pub fn row<'c>(&mut self, row: impl Iterator<Item = Cell<'c>>) -> Result<(), (usize, TooLong)> {
+    /// Returns the index of the column whose text does not fit into a cell, and why. The row is then incomplete.
+    pub fn write_row<'c>(
+        &mut self,
+        row: impl Iterator<Item = Cell<'c>>,
+    ) -> Result<(), (usize, TooLong)> {
         let number = self.begin_row();
         for (index, (writer, cell)) in self.cells.iter().zip(row).enumerate() {
             let reference = (!self.compact).then_some(&number);
@@ -99,29 +109,29 @@ impl SheetWriter {
         Ok(())
     }
 
-    /// Whether the next row belongs into another sheet.
+    /// Returns whether the next row goes to a new sheet.
     pub fn is_full(&self, limits: SheetLimits) -> bool {
         self.row >= limits.rows || self.bytes() >= limits.bytes
     }
 
-    /// How much XML there is, taken or not.
+    /// Returns the XML bytes written since the start of the sheet.
     pub fn bytes(&self) -> u64 {
-        self.taken + self.xml.len() as u64
+        self.taken_bytes + self.xml.len() as u64
     }
 
-    /// What was written since the last time, if it is at least so long.
-    pub fn take_block(&mut self, bytes: usize) -> Option<Vec<u8>> {
-        if self.xml.len() < bytes {
+    /// Returns the XML since the last call, if it has at least `bytes_min` bytes.
+    pub fn take_block(&mut self, bytes_min: usize) -> Option<Vec<u8>> {
+        if self.xml.len() < bytes_min {
             return None;
         }
-        self.taken += self.xml.len() as u64;
-        let foreseen = Vec::with_capacity(self.xml.len());
-        Some(std::mem::replace(&mut self.xml, foreseen))
+        self.taken_bytes += self.xml.len() as u64;
+        let next = Vec::with_capacity(self.xml.len());
+        Some(std::mem::replace(&mut self.xml, next))
     }
 
-    /// Ends the sheet: the last of its XML, and its area.
+    /// Ends the sheet; returns the rest of its XML and its range, as `$A$1:$C$9`.
     pub fn end(mut self) -> (Vec<u8>, String) {
-        let (last_column, last_row) = (letters(self.cells.len().max(1) - 1), self.row);
+        let (last_column, last_row) = (column_letters(self.cells.len().max(1) - 1), self.row);
         let filter =
             format!("</sheetData><autoFilter ref=\"A1:{last_column}{last_row}\"/></worksheet>");
         self.xml.extend_from_slice(filter.as_bytes());
@@ -130,7 +140,7 @@ impl SheetWriter {
 
     fn begin_row(&mut self) -> RowNumber {
         self.row += 1;
-        let number = RowNumber::of(self.row);
+        let number = RowNumber::new(self.row);
         if self.compact {
             self.xml.extend_from_slice(b"<row>");
         } else {
@@ -142,8 +152,8 @@ impl SheetWriter {
     }
 }
 
-/// The name of a column, counted from 0: A, B, … Z, AA, ….
-fn letters(index: usize) -> String {
+/// Returns the name of a column, counted from 0: A, B, … Z, AA, ….
+fn column_letters(index: usize) -> String {
     let mut rest = index + 1;
     let mut letters = Vec::new();
     while rest > 0 {
@@ -153,22 +163,22 @@ fn letters(index: usize) -> String {
     letters.iter().rev().collect()
 }
 
-/// Widths that the labels and the first rows fit into.
-fn widths(labels: &[&str], batch: &RowBatch) -> Vec<usize> {
+/// Returns column widths that fit the labels and the first rows.
+fn column_widths(labels: &[&str], batch: &RowBatch) -> Vec<usize> {
     let mut widths: Vec<usize> = labels
         .iter()
         .map(|label| label.chars().count() + FILTER_WIDTH)
         .collect();
     for row in batch.iter() {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(width_of(cell));
+            *width = (*width).max(cell_width(cell));
         }
     }
-    let fit = |width: usize| width.clamp(WIDTH_MIN, WIDTH_MAX);
-    widths.into_iter().map(fit).collect()
+    let clamp = |width: usize| width.clamp(WIDTH_MIN, WIDTH_MAX);
+    widths.into_iter().map(clamp).collect()
 }
 
-fn width_of(cell: Cell<'_>) -> usize {
+fn cell_width(cell: Cell<'_>) -> usize {
     match cell {
         Cell::Null => 0,
         Cell::Boolean(_) => "FALSE".len(),
@@ -203,7 +213,7 @@ mod tests {
             (702, "AAA"),
             (16_383, "XFD"),
         ] {
-            assert_eq!(letters(index), name);
+            assert_eq!(column_letters(index), name);
         }
     }
 }

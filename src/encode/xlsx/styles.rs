@@ -1,18 +1,18 @@
-//! How cells look: `styles.xml` and the theme that it refers to.
+//! Cell styles: `styles.xml` and the theme it refers to.
 
 use super::xml;
 
-/// Indices into `cellXfs`; the first is what a cell has that names none.
+/// Indices into `cellXfs`. Index 0 is the default style.
 pub const HEADER: u32 = 1;
 pub const DATE: u32 = 2;
 pub const TIMESTAMP: u32 = 3;
 pub const TIME: u32 = 4;
 pub const DURATION: u32 = 5;
-/// The first of the columns' own formats.
-pub const OWN: u32 = 6;
+/// Index of the first custom column format.
+pub const FIRST_CUSTOM: u32 = 6;
 
-/// Ids below 164 are Excel's own: ECMA-376 part 1, 18.8.30.
-const FIRST_ID: usize = 164;
+/// Ids below 164 are reserved for built-in formats: ECMA-376 part 1, 18.8.30.
+const FIRST_FORMAT_ID: usize = 164;
 const FORMATS: [&str; 4] = [
     "yyyy\\-mm\\-dd",
     "yyyy\\-mm\\-dd\\ hh:mm:ss",
@@ -20,23 +20,23 @@ const FORMATS: [&str; 4] = [
     "[h]:mm:ss",
 ];
 
-/// `styles.xml`, with a style for each of these number formats.
+/// Returns `styles.xml`, with one style per number format.
 ///
-/// Two fills, because Excel takes the first two for its own; `cellStyleXfs` and `cellStyles`, because
-/// readers look up the normal style there: ECMA-376 part 1, 18.8.
-pub fn styles(own_formats: &[&str]) -> String {
-    let formats: Vec<&str> = FORMATS.iter().chain(own_formats).copied().collect();
+/// Excel reserves the first two fills. Readers look up the normal style in `cellStyleXfs` and
+/// `cellStyles`: ECMA-376 part 1, 18.8.
+pub fn styles(custom_formats: &[&str]) -> String {
+    let formats: Vec<&str> = FORMATS.iter().chain(custom_formats).copied().collect();
     let number_formats: String = formats
         .iter()
         .enumerate()
         .map(|(index, code)| {
-            let (id, code) = (FIRST_ID + index, xml::attribute(code));
+            let (id, code) = (FIRST_FORMAT_ID + index, xml::escape_attribute(code));
             format!("<numFmt numFmtId=\"{id}\" formatCode=\"{code}\"/>")
         })
         .collect();
     let styles: String = (0..formats.len())
         .map(|index| {
-            let id = FIRST_ID + index;
+            let id = FIRST_FORMAT_ID + index;
             format!("<xf numFmtId=\"{id}\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\" applyNumberFormat=\"1\"/>")
         })
         .collect();
@@ -61,5 +61,5 @@ pub fn styles(own_formats: &[&str]) -> String {
     )
 }
 
-/// Office's own colours and fonts, with the least that a theme must have: ECMA-376 part 1, 20.1.6.9.
+/// Default Office colours and fonts, reduced to the required elements: ECMA-376 part 1, 20.1.6.9.
 pub const THEME: &str = include_str!("theme1.xml");

@@ -1,17 +1,17 @@
-//! The text of a cell.
+//! Cell text: length limits and XML escaping.
 
 use std::fmt;
 
-/// What a cell holds at most: ECMA-376 part 1, 18.3.1.4, and Excel's "Specifications and limits".
+/// Limits of a cell: ECMA-376 part 1, 18.3.1.4, and Excel's "Specifications and limits".
 const UTF16_UNITS_MAX: usize = 32_767;
 const LINE_FEEDS_MAX: usize = 253;
 
-/// A text does not fit into a cell, and is never cut.
+/// A text does not fit into a cell. Text is never truncated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TooLong {
-    /// It has too many UTF-16 code units.
+    /// Too many UTF-16 code units; holds the count.
     Units(usize),
-    /// It has too many line feeds.
+    /// Too many line feeds; holds the count.
     LineFeeds(usize),
 }
 
@@ -21,13 +21,13 @@ impl fmt::Display for TooLong {
             TooLong::Units(count) => {
                 write!(
                     f,
-                    "a text has {count} UTF-16 code units; a cell holds {UTF16_UNITS_MAX}"
+                    "the text has {count} UTF-16 code units; a cell holds at most {UTF16_UNITS_MAX}"
                 )
             }
             TooLong::LineFeeds(count) => {
                 write!(
                     f,
-                    "a text has {count} line feeds; a cell holds {LINE_FEEDS_MAX}"
+                    "the text has {count} line feeds; a cell holds at most {LINE_FEEDS_MAX}"
                 )
             }
         }
@@ -37,13 +37,13 @@ impl fmt::Display for TooLong {
 /// Checks that a text fits into a cell.
 ///
 /// # Errors
-/// It does not.
+/// Returns `Units` or `LineFeeds` if the text exceeds that limit.
 #[inline]
 pub fn check_length(text: &str) -> Result<(), TooLong> {
     if text.len() <= LINE_FEEDS_MAX {
         return Ok(());
     }
-    // A code unit is never longer in UTF-16 than in UTF-8.
+    // A text never has more UTF-16 code units than UTF-8 bytes.
     if text.len() > UTF16_UNITS_MAX {
         let units = text.chars().map(char::len_utf16).sum();
         if units > UTF16_UNITS_MAX {
@@ -57,18 +57,18 @@ pub fn check_length(text: &str) -> Result<(), TooLong> {
     Ok(())
 }
 
-/// Whether spaces at its ends would be lost without `xml:space="preserve"`.
+/// Returns whether leading or trailing whitespace needs `xml:space="preserve"`.
 #[inline]
-pub fn has_outer_space(text: &str) -> bool {
+pub fn has_outer_whitespace(text: &str) -> bool {
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t' | b'\n' | b'\r'));
     is_space(text.as_bytes().first()) || is_space(text.as_bytes().last())
 }
 
-/// Appends text as XML.
+/// Appends text, escaped for XML.
 ///
-/// What XML 1.0 cannot hold is written `_xHHHH_`, and so is a carriage return, which a parser would
-/// make a line feed of; what reads like that already gets its underscore escaped. ECMA-376 part 1,
-/// 22.9.2.19 (`ST_Xstring`).
+/// Characters that XML 1.0 forbids are written as `_xHHHH_`. So is a carriage return, which a parser
+/// would turn into a line feed. Where the text itself contains `_xHHHH_`, its first underscore is escaped:
+/// ECMA-376 part 1, 22.9.2.19 (`ST_Xstring`).
 pub fn write_text(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     let mut copied = 0;
@@ -105,7 +105,7 @@ pub fn write_text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&bytes[copied..]);
 }
 
-/// Whether a byte may need another form.
+/// Returns whether a byte may need escaping.
 #[inline]
 fn is_special(byte: u8) -> bool {
     SPECIAL[usize::from(byte)]
@@ -126,8 +126,8 @@ const SPECIAL: [bool; 256] = {
     special
 };
 
-/// Whether it would be read as `_xHHHH_`: with its last underscore, or with that of an escape that
-/// follows.
+/// Returns whether the bytes would be parsed as `_xHHHH_`. The last underscore may also be the first
+/// of an escape sequence that follows.
 fn is_escape(bytes: &[u8]) -> bool {
     let [b'_', b'x', rest @ ..] = bytes else {
         return false;
@@ -154,7 +154,7 @@ mod tests {
         String::from_utf8(out).expect("UTF-8")
     }
 
-    /// What Excel makes of it: XML first, then `ST_Xstring`.
+    /// Decodes as Excel does: XML first, then `ST_Xstring`.
     fn read_back(xml: &str) -> String {
         let text = xml
             .replace("&lt;", "<")
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_xml_cannot_hold_is_escaped_and_what_looks_escaped_too() {
+    fn characters_that_xml_forbids_are_escaped_and_so_are_literal_escapes() {
         for (text, expected) in [
             ("a < b && c > d", "a &lt; b &amp;&amp; c &gt; d"),
             ("one\r\ntwo\tthree", "one_x000D_\ntwo\tthree"),
@@ -187,19 +187,19 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_holds_32_767_units_and_253_line_feeds() {
+    fn a_cell_holds_at_most_32_767_units_and_253_line_feeds() {
         assert_eq!(check_length(&"x".repeat(32_767)), Ok(()));
         assert_eq!(
             check_length(&"x".repeat(32_768)),
             Err(TooLong::Units(32_768))
         );
-        // Two units each, four bytes each.
+        // Each character has two code units and four bytes.
         assert_eq!(check_length(&"𝄞".repeat(16_383)), Ok(()));
         assert_eq!(
             check_length(&"𝄞".repeat(16_384)),
             Err(TooLong::Units(32_768))
         );
-        // One unit each, three bytes each.
+        // Each character has one code unit and three bytes.
         assert_eq!(check_length(&"€".repeat(32_767)), Ok(()));
         assert_eq!(check_length(&"\n".repeat(253)), Ok(()));
         assert_eq!(

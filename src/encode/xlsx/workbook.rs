@@ -1,4 +1,4 @@
-//! The small parts around the sheets: what the file says about itself.
+//! The small parts next to the sheets: properties, workbook, relationships and content types.
 
 use std::fmt::Write as _;
 
@@ -6,29 +6,29 @@ use chrono::{DateTime, SecondsFormat};
 
 use super::xml::{self, HEAD, MAIN, RELATIONSHIPS};
 
-/// What a sheet may be called: ECMA-376 part 1, 18.2.19, and Excel's "Rename a worksheet".
+/// Longest sheet name in UTF-16 code units: ECMA-376 part 1, 18.2.19, and Excel's "Rename a worksheet".
 const NAME_UNITS_MAX: usize = 31;
 
-/// What a file says about itself.
+/// Document properties of a workbook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Properties {
-    /// The title, from which sheets have their names.
+    /// Title; sheet names are derived from it.
     pub title: String,
-    /// What tells this file from all others.
+    /// Unique id of the file.
     pub identifier: String,
-    /// When it was made, in Unix seconds.
+    /// Creation time in Unix seconds.
     pub created: u64,
 }
 
-/// A sheet that is written.
+/// A finished sheet.
 pub struct Sheet {
-    /// What its tab says.
+    /// Name on the tab.
     pub name: String,
-    /// The cells with the header and all rows, as `$A$1:$C$9`.
-    pub area: String,
+    /// Range of the header and all rows, as `$A$1:$C$9`.
+    pub range: String,
 }
 
-/// The first part, which says where the others are.
+/// Returns `_rels/.rels`, which locates the workbook and its properties.
 pub fn root_relationships() -> String {
     let kind = "http://schemas.openxmlformats.org/package/2006/relationships";
     format!(
@@ -39,7 +39,7 @@ pub fn root_relationships() -> String {
     )
 }
 
-/// The document's properties: ECMA-376 part 2, 11.
+/// Returns `docProps/core.xml`: ECMA-376 part 2, 11.
 pub fn core_properties(properties: &Properties, time_zone: &str) -> String {
     let created = i64::try_from(properties.created).ok();
     let created = created.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
@@ -47,8 +47,8 @@ pub fn core_properties(properties: &Properties, time_zone: &str) -> String {
         .unwrap_or_default()
         .to_rfc3339_opts(SecondsFormat::Secs, true);
     let (title, identifier) = (
-        xml::content(&properties.title),
-        xml::content(&properties.identifier),
+        xml::escape_text(&properties.title),
+        xml::escape_text(&properties.identifier),
     );
     format!(
         "{HEAD}<cp:coreProperties \
@@ -63,20 +63,20 @@ pub fn core_properties(properties: &Properties, time_zone: &str) -> String {
     )
 }
 
-/// The workbook, which lists the sheets; the hidden names are what Excel adds for each filter.
+/// Returns `xl/workbook.xml`, the list of sheets. Excel adds the same hidden name for each filter.
 pub fn workbook(sheets: &[Sheet]) -> String {
     let (mut list, mut names) = (String::new(), String::new());
     for (index, sheet) in sheets.iter().enumerate() {
-        let (number, name) = (index + 1, xml::attribute(&sheet.name));
+        let (number, name) = (index + 1, xml::escape_attribute(&sheet.name));
         let _ = write!(
             list,
             "<sheet name=\"{name}\" sheetId=\"{number}\" r:id=\"rId{number}\"/>"
         );
-        let quoted = xml::content(&sheet.name.replace('\'', "''"));
+        let quoted = xml::escape_text(&sheet.name.replace('\'', "''"));
         let _ = write!(
             names,
             "<definedName name=\"_xlnm._FilterDatabase\" localSheetId=\"{index}\" hidden=\"1\">'{quoted}'!{}</definedName>",
-            sheet.area
+            sheet.range
         );
     }
     format!(
@@ -86,7 +86,7 @@ pub fn workbook(sheets: &[Sheet]) -> String {
     )
 }
 
-/// Where the workbook's parts are.
+/// Returns `xl/_rels/workbook.xml.rels`, which locates the sheets, styles and theme.
 pub fn workbook_relationships(sheets: usize) -> String {
     let mut list = String::new();
     for number in 1..=sheets {
@@ -104,7 +104,7 @@ pub fn workbook_relationships(sheets: usize) -> String {
     )
 }
 
-/// The last part: ECMA-376 part 2, 10.1.2.2.
+/// Returns `[Content_Types].xml`: ECMA-376 part 2, 10.1.2.2.
 pub fn content_types(sheets: usize) -> String {
     let kind = "application/vnd.openxmlformats-officedocument";
     let mut list = String::new();
@@ -126,32 +126,32 @@ pub fn content_types(sheets: usize) -> String {
     )
 }
 
-/// What the tab of the sheet with this number, from 1, says: `Orders`, `Orders (2)`, ….
+/// Returns the name of a sheet, numbered from 1: `Orders`, `Orders (2)`, ….
 pub fn sheet_name(title: &str, number: usize) -> String {
     let suffix = if number > 1 {
         format!(" ({number})")
     } else {
         String::new()
     };
-    let allowed = |c: char| {
+    let replace_forbidden = |c: char| {
         if "[]:*?/\\".contains(c) || c.is_control() {
             '_'
         } else {
             c
         }
     };
-    let mut room = NAME_UNITS_MAX - suffix.len();
+    let mut units_left = NAME_UNITS_MAX - suffix.len();
     let mut name = String::new();
-    for c in title.chars().map(allowed) {
-        if c.len_utf16() > room {
+    for c in title.chars().map(replace_forbidden) {
+        if c.len_utf16() > units_left {
             break;
         }
-        room -= c.len_utf16();
+        units_left -= c.len_utf16();
         name.push(c);
     }
-    // No apostrophe at an edge; a name of spaces alone cannot be seen.
+    // Excel rejects an apostrophe at either end. A name of only spaces would be invisible.
     let name = name.trim_matches(|c: char| c == '\'' || c.is_whitespace());
-    // Excel keeps one name for itself.
+    // Excel reserves the name "History".
     let name = if name.is_empty() || name.eq_ignore_ascii_case("history") {
         "Export"
     } else {
@@ -166,7 +166,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn sheets_are_named_as_excel_allows() {
+    fn sheet_names_follow_the_rules_of_excel() {
         for (title, number, expected) in [
             ("Orders", 1, "Orders"),
             ("Orders", 2, "Orders (2)"),
@@ -190,7 +190,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_title_makes_a_name_that_excel_repairs(title in "\\PC*", number in 1..5000_usize) {
+        fn every_title_gives_a_name_that_excel_accepts(title in "\\PC*", number in 1..5000_usize) {
             let name = sheet_name(&title, number);
             prop_assert!(!name.is_empty() && name.encode_utf16().count() <= 31);
             prop_assert!(!name.contains(['[', ']', ':', '*', '?', '/', '\\']));

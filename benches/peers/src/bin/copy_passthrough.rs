@@ -1,5 +1,5 @@
-//! The strongest peer: a handler that passes `COPY … CSV` through, with the same driver, framework
-//! and kind of pool. It cannot bind a parameter, and checks nothing.
+//! The strongest peer: a handler that passes `COPY … CSV` through, with the same driver and framework
+//! and a similar pool. It cannot bind parameters and verifies nothing.
 //!
 //! `copy_passthrough ADDRESS DATABASE_URL QUERY`
 
@@ -34,7 +34,7 @@ async fn export(
     let copy = format!("copy ({}) to stdout (format csv, header)", query.as_str());
     let rows = client.copy_out(copy.as_str()).await;
     let rows = rows.map_err(error::ErrorInternalServerError)?;
-    // The connection goes back to the pool when the rows have ended.
+    // Keeps the connection out of the pool until the rows have ended.
     let rows = rows.inspect(move |_| {
         let _ = &client;
     });

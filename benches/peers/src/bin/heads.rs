@@ -1,6 +1,5 @@
-//! `heads URL CLIENTS` asks for the head of a file again and again, over connections that stay open, and prints how many
-//! answers came a second. The load generators of Debian's packages wait for a body, which the answer to a HEAD announces
-//! and does not bring.
+//! `heads URL CLIENTS` sends HEAD requests over persistent connections and prints the responses per second. The load
+//! generators in Debian wait for the announced body, which a HEAD response does not have.
 
 use std::env::args;
 use std::io::{Read as _, Write as _};
@@ -19,18 +18,18 @@ fn main() {
     let clients: usize = clients.parse().expect("a number");
     let (address, path) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).expect("a URL");
     let head = format!("HEAD /{path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
-    // A thread for each processor: one for each connection would measure how threads are switched.
+    // One thread per processor: one per connection would measure thread switches.
     let threads = thread::available_parallelism().map_or(1, |count| count.get()).min(clients);
     let begin = Instant::now() + WARM_UP;
     let answers: usize = thread::scope(|scope| {
         let ask = || ask(address, &head, clients / threads, begin);
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(ask)).collect();
-        threads.into_iter().map(|thread| thread.join().expect("every answer is a 200")).sum()
+        threads.into_iter().map(|thread| thread.join().expect("every response is a 200")).sum()
     });
     println!("{:.0}", answers as f64 / MEASURED.as_secs_f64());
 }
 
-/// In each round asks on every connection, and then reads every answer. Counts those that come in time.
+/// Sends one request per connection in each round, then reads the responses. Returns the number within `MEASURED`.
 fn ask(address: &str, head: &str, clients: usize, begin: Instant) -> usize {
     let mut streams: Vec<TcpStream> = (0..clients).map(|_| connect(address)).collect();
     let mut answers = 0;

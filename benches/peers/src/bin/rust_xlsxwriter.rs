@@ -1,5 +1,5 @@
-//! The fastest writer of workbooks there is for Rust, in its mode of constant memory: rows of SQLite
-//! into a file.
+//! Writes SQLite rows to a workbook with `rust_xlsxwriter`, the fastest XLSX writer for Rust, in
+//! constant-memory mode.
 //!
 //! `rust_xlsxwriter LEVEL DATABASE QUERY FILE`
 

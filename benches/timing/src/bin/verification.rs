@@ -1,5 +1,5 @@
-//! Prints how many microseconds it takes to verify a good link and to refuse a forged one, each the best of many
-//! rounds, so that it says what the code needs and not what else the machine does.
+//! Prints the microseconds to verify a valid link and to reject a forged one. Each is the best of many rounds, which
+//! excludes other load on the machine.
 
 use std::hint::black_box;
 use std::time::Instant;
