@@ -12,8 +12,8 @@ use toml::Spanned;
 use zeroize::Zeroizing;
 
 use super::Caller;
-use rowlink_link::{UserId, check_text};
 use crate::toml_errors::{self, LineError};
+use rowlink_link::{UserId, check_text};
 
 /// The keys of an API key file.
 pub struct ApiKeys {

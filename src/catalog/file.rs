@@ -7,9 +7,9 @@ use toml::Spanned;
 use super::filter::FilterSettings;
 use super::{DEFAULT_DATABASE, Dialects, Export, Filter, SqlDialect, Statement, Variable};
 use crate::format::{self, CsvOptions, Format, NdjsonOptions, OptionError, XlsxOptions};
-use rowlink_link::is_claim_name;
 use crate::row::TimeZone;
 use crate::toml_errors::LineError;
+use rowlink_link::is_claim_name;
 
 const OPEN: &str = "/*---";
 const CLOSE: &str = "---*/";

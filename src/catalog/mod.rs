@@ -15,9 +15,9 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::format::{CsvOptions, Format, NdjsonOptions, XlsxOptions};
-use rowlink_link::{VerifiedLink, is_bare_name};
 use crate::row::TimeZone;
 use crate::toml_errors::LineError;
+use rowlink_link::{VerifiedLink, is_bare_name};
 
 pub use filter::{Filter, FilterType, LIST_VALUES_MAX, Value};
 pub use placeholder::{SqlDialect, Statement, Variable};

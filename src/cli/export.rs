@@ -21,9 +21,9 @@ use super::{ErrorLines, error_line, error_lines, system_clock};
 use crate::auth::Caller;
 use crate::config::RowsConfig;
 use crate::format::Format;
-use rowlink_link::{self, ClientAddr, Keyring};
 use crate::service::{Download, ExportService, IssuedLink};
 use crate::source::{causes, dialects};
+use rowlink_link::{self, ClientAddr, Keyring};
 
 #[derive(Args)]
 pub(super) struct ExportArgs {

@@ -28,8 +28,8 @@ use crate::config::{Config, KeysConfig, Log, Reload, cors_origin};
 use crate::demo::{self, Demo};
 use crate::http::{Clock, Drain, Tls};
 use crate::integrity_line;
-use rowlink_link::{self, Scope, is_bare_name, is_key_id};
 use crate::unix_time;
+use rowlink_link::{self, Scope, is_bare_name, is_key_id};
 
 use export::{ExportArgs, export};
 use load::{Loaded, load};

@@ -6,8 +6,8 @@ use clap::Args;
 use indexmap::IndexMap;
 
 use crate::format::Format;
-use rowlink_link::{FileName, UserId, is_claim_name, is_option_name};
 use crate::service::LinkRequest;
+use rowlink_link::{FileName, UserId, is_claim_name, is_option_name};
 
 /// A file that somebody wants.
 #[derive(Args)]

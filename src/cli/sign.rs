@@ -10,9 +10,9 @@ use super::request::{RequestArgs, file_name};
 use super::{ErrorLines, error_line, error_lines, moment, system_clock};
 use crate::catalog::{Catalog, FieldError};
 use crate::config::{KeysConfig, RowsConfig};
-use rowlink_link::{Conditions, FileName, Network};
 use crate::service::{IssueError, mint};
 use crate::source::dialects;
+use rowlink_link::{Conditions, FileName, Network};
 
 #[derive(Args)]
 pub(super) struct SignArgs {

@@ -9,8 +9,8 @@ use clap::Args;
 
 use super::{ErrorLines, error_line, error_lines, moment, system_clock};
 use crate::config::KeysConfig;
-use rowlink_link::{ClientAddr, Inspection, Link, LinkError, Verifier, split_url};
 use crate::unix_time::rfc3339;
+use rowlink_link::{ClientAddr, Inspection, Link, LinkError, Verifier, split_url};
 
 #[derive(Args)]
 pub(super) struct VerifyArgs {

@@ -8,8 +8,8 @@ use super::{
     Config, ConfigError, Databases, databases, exports_dir, keyring, policy, public_url,
     revocations,
 };
-use rowlink_link::{Keyring, Revocations};
 use crate::service::Policy;
+use rowlink_link::{Keyring, Revocations};
 
 /// What signs and verifies links.
 pub struct KeysConfig {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::catalog::DEFAULT_DATABASE;
-use rowlink_link::is_bare_name;
 use crate::source::{
     MysqlSource, MysqlUrl, PostgresSource, PostgresUrl, Source, SourceOptions, SqliteSource,
 };
+use rowlink_link::is_bare_name;
 
 /// Where the rows are.
 #[derive(Debug, Clone)]

@@ -21,9 +21,9 @@ use zeroize::Zeroizing;
 use crate::auth::Authenticator;
 use crate::catalog::DEFAULT_DATABASE;
 use crate::http::{Drain, HttpConfig};
-use rowlink_link::{Keyring, Revocations};
 use crate::service::Policy;
 use errors::{ConfigErrors, read};
+use rowlink_link::{Keyring, Revocations};
 
 pub use commands::{KeysConfig, RowsConfig};
 pub use database::DatabaseUrl;

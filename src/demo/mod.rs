@@ -12,9 +12,9 @@ use tempfile::TempDir;
 use crate::auth::{Authenticator, JwtKey, JwtRules, JwtVerifier, NewApiKey};
 use crate::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::http::{AppState, Clock, HttpConfig, StaticFile};
-use rowlink_link::{self, Keyring};
 use crate::service::{ExportService, Policy};
 use crate::source::{Sources, SqliteSource, dialects};
+use rowlink_link::{self, Keyring};
 
 /// How many orders `orders.sql` makes.
 pub const ORDERS: u32 = 500_000;

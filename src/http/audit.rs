@@ -15,9 +15,9 @@ use super::middleware::request_id;
 use super::origin::Origin;
 use super::trace;
 use crate::auth::Caller;
-use rowlink_link::Link;
 use crate::service::{Download, DownloadError};
 use crate::source::{SourceError, causes};
+use rowlink_link::Link;
 
 /// The outcome of a download that nothing else ended.
 const CLIENT_GONE: &str = "client_gone";

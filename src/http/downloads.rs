@@ -16,9 +16,9 @@ use super::problem::{self, Problem, unknown_format, unknown_path};
 use super::{AppState, redirect};
 use crate::catalog::is_export_name;
 use crate::format::Format;
-use rowlink_link::{ClientAddr, percent_encode};
 use crate::service::{OpenError, PreparedDownload};
 use crate::source::SourceError;
+use rowlink_link::{ClientAddr, percent_encode};
 
 /// The route of files, as the documents write it.
 pub(super) const ROUTE: &str = "/v1/exports/{export}.{format}";

@@ -11,8 +11,8 @@ use super::problem::{Problem, invalid};
 use super::{AppState, body, credential};
 use crate::auth::Caller;
 use crate::catalog::FieldError;
-use rowlink_link::{ClientAddr, Inspection, Link};
 use crate::unix_time::rfc3339;
+use rowlink_link::{ClientAddr, Inspection, Link};
 
 /// Explains a link.
 pub async fn inspect(

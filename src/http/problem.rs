@@ -18,9 +18,9 @@ use super::page::{self, Page};
 use crate::auth::AuthError;
 use crate::catalog::FieldError;
 use crate::encode::EncodeError;
-use rowlink_link::{LinkError, SignError};
 use crate::service::{DownloadError, IssueError, OpenError, QuotaError, TooLarge};
 use crate::source::{SourceError, causes};
+use rowlink_link::{LinkError, SignError};
 
 /// How long a client shall wait for what is not available now.
 const RETRY_AFTER_SECONDS: u64 = 2;

@@ -9,8 +9,8 @@ use indexmap::IndexMap;
 use super::problem::Problem;
 use super::{AppState, credential, links};
 use crate::format::Format;
-use rowlink_link::{LinkError, RESERVED_PREFIX, parse_query};
 use crate::service::LinkRequest;
+use rowlink_link::{LinkError, RESERVED_PREFIX, parse_query};
 
 /// The names and values of a query that has no reserved parameter.
 ///

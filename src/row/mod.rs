@@ -2,6 +2,7 @@
 
 mod date_time;
 mod interval;
+mod text;
 mod time_zone;
 
 use std::slice;
@@ -11,6 +12,7 @@ use uuid::Uuid;
 
 pub use date_time::{Date, Time, Timestamp};
 pub use interval::Interval;
+pub use text::with_float_text;
 pub use time_zone::{TimeZone, UnknownTimeZone};
 
 /// A column of a result.

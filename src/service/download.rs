@@ -10,8 +10,8 @@ use super::quota::QuotaPermit;
 use crate::encode::{CsvEncoder, EncodeError, Encoder, NdjsonEncoder};
 use crate::format::Format;
 use crate::integrity_line::IntegrityLine;
-use rowlink_link::Conditions;
 use crate::source::{RowStream, SourceError};
+use rowlink_link::Conditions;
 
 /// A chunk that is longer than this is no reason to make the next one as long: one huge cell must
 /// not keep its memory for the rest of the download.

@@ -7,8 +7,8 @@ use super::download::TextFile;
 use super::open::PreparedDownload;
 use super::{ExportService, IssuedLink};
 use crate::format::Format;
-use rowlink_link::ClientAddr;
 use crate::source::{Passes, SourceError, causes};
+use rowlink_link::ClientAddr;
 
 /// How much a file will be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

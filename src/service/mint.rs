@@ -11,11 +11,11 @@ use super::options::Output;
 use super::{IssueError, LinkRequest, Policy};
 use crate::catalog::{Catalog, Export, FieldError, is_export_name};
 use crate::format::Format;
+use crate::row::Column;
 use rowlink_link::{
     self, Conditions, FileName, Keyring, Link, RESERVED_PREFIX, Seal, URL_BYTES_MAX, UserId,
     check_text,
 };
-use crate::row::Column;
 
 /// Makes a link with a key alone: without a service, a database or a credential. Whoever holds the key answers for
 /// the user and the claims.

@@ -22,10 +22,10 @@ use tokio::sync::Semaphore;
 
 use crate::auth::Caller;
 use crate::catalog::{Catalog, Export, FileError};
-use rowlink_link::{FileName, Keyring, Link, Revocations};
 use crate::row::Column;
 use crate::source::{PoolStatus, SourceError, Sources, causes};
 use crate::toml_errors::LineError;
+use rowlink_link::{FileName, Keyring, Link, Revocations};
 
 pub use download::{Download, DownloadError, TooLarge};
 pub use estimate::{Estimate, EstimateKind};

@@ -9,10 +9,10 @@ use super::{parquet, workbook};
 use crate::catalog::{BoundQuery, FieldError, Variable};
 use crate::encode::{EncodeError, ParquetEncoder, Properties, SheetStyle, XlsxEncoder};
 use crate::format::{self, Format};
+use crate::source::{Passes, RowStream, Source, SourceError};
 use rowlink_link::{
     ClientAddr, Inspection, Keyring, Link, LinkError, Malformed, Revocations, Verifier,
 };
-use crate::source::{Passes, RowStream, Source, SourceError};
 
 /// Why a download was refused.
 #[derive(Debug, thiserror::Error)]

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::catalog::FieldError;
 use crate::format::Format;
-use rowlink_link::{Conditions, FileName, Network, UserId};
 use crate::unix_time;
+use rowlink_link::{Conditions, FileName, Network, UserId};
 
 /// What a caller asks for. Texts are not checked against the catalog yet.
 #[derive(Debug, Clone, Default)]

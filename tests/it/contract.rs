@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use rowlink::auth::{JwtKey, JwtRules, JwtVerifier};
 use rowlink::format::Format;
-use rowlink_link::{Keyring, Link, Revocations, Seal, UserId, sign};
 use rowlink::service::QuotaLimits;
+use rowlink_link::{Keyring, Link, Revocations, Seal, UserId, sign};
 use serde_json::json;
 use uuid::Uuid;
 

@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rowlink_link::Revocations;
 use rowlink::service::QuotaLimits;
+use rowlink_link::Revocations;
 use serde_json::{Value, json};
 
 use crate::harness::command::free_port;

@@ -6,8 +6,8 @@ use rowlink::catalog::Catalog;
 
 use crate::harness::{hs256_issuer, sqlite, wait};
 use rowlink::config::Config;
-use rowlink_link::{FileName, Keyring};
 use rowlink::service::LinkRequest;
+use rowlink_link::{FileName, Keyring};
 
 /// Text in which the pieces that a catalog file is made of turn up in any order.
 fn catalog_text() -> impl Strategy<Value = String> {

@@ -2,7 +2,8 @@
 
 use super::cell::{CellWriter, RowNumber};
 use super::text::TooLong;
-use super::{SheetLimits, SheetStyle, styles, xml};
+use super::{styles, xml};
+use crate::format::encoder::EncoderSettings;
 use crate::row::{Cell, Column, RowBatch};
 
 /// Columns A to XFD.
@@ -13,6 +14,24 @@ const WIDTH_MIN: usize = 6;
 const WIDTH_MAX: usize = 60;
 /// Width of the filter button.
 const FILTER_WIDTH: usize = 3;
+
+/// Limits of one sheet. Further rows go to the next sheet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SheetLimits {
+    /// Maximum rows, with the header.
+    pub(super) rows: u32,
+    /// XML bytes after which no further row is started.
+    pub(super) bytes: u64,
+    /// Maximum XML bytes after a row. A ZIP part of 4 GiB needs ZIP64 sizes, which Excel cannot read in a
+    /// data descriptor. The 64 KiB below 4 GiB are for the end of the sheet.
+    pub(super) bytes_max: u64,
+}
+
+pub(super) const SHEET_LIMITS: SheetLimits = SheetLimits {
+    rows: 1_048_576,
+    bytes: 3_900 << 20,
+    bytes_max: (4 << 30) - (64 << 10),
+};
 
 /// Writes one sheet.
 pub struct SheetWriter {
@@ -29,30 +48,30 @@ impl SheetWriter {
     /// Opens a sheet and writes its header. Column widths depend on `batch`, the first rows.
     pub fn begin(
         columns: &[Column],
-        sheet_style: &SheetStyle,
+        settings: &EncoderSettings,
         batch: &RowBatch,
         is_first: bool,
     ) -> SheetWriter {
         let mut next_style = styles::FIRST_CUSTOM;
         let mut cells = Vec::new();
         for (index, column) in columns.iter().enumerate() {
-            let style = sheet_style.number_formats.get(&column.name).map(|_| {
+            let style = settings.number_formats.get(&column.name).map(|_| {
                 next_style += 1;
                 next_style - 1
             });
             cells.push(CellWriter::new(
                 &column_letters(index),
                 style,
-                sheet_style.time_zone,
+                settings.time_zone,
             ));
         }
         let labels: Vec<&str> = columns
             .iter()
-            .map(|it| it.label(&sheet_style.labels))
+            .map(|it| it.label(&settings.labels))
             .collect();
         let mut sheet = SheetWriter {
             cells,
-            compact: sheet_style.options.compact,
+            compact: settings.options.get_bool("compact", false),
             row: 0,
             xml: Vec::new(),
             taken_bytes: 0,

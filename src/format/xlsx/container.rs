@@ -41,6 +41,49 @@ struct Part {
     uncompressed_size: u64,
 }
 
+/// An instruction for [`Container`], in archive order.
+pub enum Piece {
+    /// A complete small part: name and content.
+    Part(&'static str, String),
+    /// Opens the named part; its content follows.
+    Begin(String),
+    /// Content of the open part.
+    Content(Vec<u8>),
+    /// Makes everything so far readable.
+    Flush,
+    /// Closes the open part.
+    End,
+    /// Completes the archive.
+    Finish,
+}
+
+impl Container {
+    /// Writes a piece.
+    pub fn write_piece(&mut self, piece: &Piece) {
+        match piece {
+            Piece::Part(name, content) => self.part(name, content.as_bytes()),
+            Piece::Begin(name) => self.begin(name),
+            Piece::Content(content) => self.write(content),
+            Piece::Flush => self.flush(),
+            Piece::End => self.end(),
+            Piece::Finish => self.finish(),
+        }
+    }
+}
+
+/// Presentation of a workbook.
+#[derive(Debug, Clone, Default)]
+pub struct SheetStyle {
+    /// XLSX options of the request.
+    pub options: XlsxOptions,
+    /// Header labels, by column name.
+    pub labels: IndexMap<String, String>,
+    /// Number formats, by column name.
+    pub number_formats: IndexMap<String, String>,
+    /// Time zone of instants.
+    pub time_zone: TimeZone,
+}
+
 impl Default for Container {
     /// Returns an empty archive.
     fn default() -> Container {

@@ -108,7 +108,7 @@ impl ColumnBuffer {
                     (Kind::Json, Cell::Json(value) | Cell::Text(value)) => {
                         bytes.extend_from_slice(value.as_bytes());
                     }
-                    (Kind::Text, cell) => write_text(cell, time_zone, bytes),
+                    (Kind::Text, cell) => cell.write_text(time_zone, bytes),
                     _ => return None,
                 }
                 ends.push(bytes.len());
@@ -244,37 +244,6 @@ fn parse_unscaled(text: &str, precision: u8, scale: u8) -> Option<i128> {
     let value: i128 = [whole, kept, &zeros].concat().parse().ok()?;
     let fits = value < 10_i128.pow(precision.into());
     fits.then_some(if is_negative { -value } else { value })
-}
-
-/// Appends any value as text, in the same form as CSV.
-fn write_text(cell: Cell<'_>, time_zone: TimeZone, out: &mut Vec<u8>) {
-    match cell {
-        Cell::Null => {}
-        Cell::Boolean(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
-        Cell::Integer(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
-        Cell::Float(value) => out.extend_from_slice(format_float(value).as_bytes()),
-        Cell::Decimal(value) | Cell::Text(value) | Cell::Json(value) => {
-            out.extend_from_slice(value.as_bytes())
-        }
-        Cell::Bytes(value) => out.extend_from_slice(hex::encode(value).as_bytes()),
-        Cell::Date(value) => value.write(out),
-        Cell::Time(value) => value.write(out),
-        Cell::Timestamp(value) => value.write(time_zone, out),
-        Cell::Interval(value) => value.write(out),
-        Cell::Uuid(value) => {
-            let mut buffer = Uuid::encode_buffer();
-            out.extend_from_slice(value.hyphenated().encode_lower(&mut buffer).as_bytes());
-        }
-    }
-}
-
-fn format_float(value: f64) -> String {
-    match value {
-        value if value.is_nan() => "NaN".to_owned(),
-        f64::INFINITY => "Infinity".to_owned(),
-        f64::NEG_INFINITY => "-Infinity".to_owned(),
-        value => zmij::Buffer::new().format_finite(value).to_owned(),
-    }
 }
 
 #[cfg(test)]

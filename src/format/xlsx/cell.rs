@@ -1,7 +1,5 @@
 //! XML of one cell: ECMA-376 part 1, 18.3.1.4 and 18.18.11.
 
-use uuid::Uuid;
-
 use super::text::{TooLong, check_length, has_outer_whitespace, write_text};
 use super::{serial, styles};
 use crate::row::{Cell, TimeZone, Timestamp};
@@ -129,27 +127,23 @@ impl CellWriter {
                 write_inline_string(text, out);
             }
             Cell::Bytes(bytes) => {
-                let text = hex::encode(bytes);
-                check_length(&text)?;
-                write_inline_string(&text, out);
+                check_length(&hex::encode(bytes))?;
+                self.write_plain(cell, out);
             }
             Cell::Date(date) => match serial::from_date(date) {
                 Some(day) => self.write_serial(styles::DATE, day, 0, out),
-                None => write_formatted(|text| date.write(text), out),
+                None => self.write_plain(cell, out),
             },
             Cell::Time(time) => match serial::from_time(time) {
                 Some(millis) => self.write_serial(styles::TIME, 0, millis, out),
-                None => write_formatted(|text| time.write(text), out),
+                None => self.write_plain(cell, out),
             },
             Cell::Timestamp(timestamp) => self.write_timestamp(timestamp, out),
             Cell::Interval(interval) => match serial::from_interval(interval) {
                 Some((days, millis)) => self.write_serial(styles::DURATION, days, millis, out),
-                None => write_formatted(|text| interval.write(text), out),
+                None => self.write_plain(cell, out),
             },
-            Cell::Uuid(uuid) => {
-                let mut buffer = Uuid::encode_buffer();
-                write_inline_string(uuid.hyphenated().encode_lower(&mut buffer), out);
-            }
+            Cell::Uuid(_) => self.write_plain(cell, out),
         }
         Ok(())
     }
@@ -183,10 +177,17 @@ impl CellWriter {
         out.extend_from_slice(b"</v></c>");
     }
 
+    /// Writes a value whose text needs no escapes.
+    fn write_plain(&self, cell: Cell<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b" t=\"inlineStr\"><is><t>");
+        cell.write_text(self.time_zone, out);
+        out.extend_from_slice(b"</t></is></c>");
+    }
+
     fn write_timestamp(&self, timestamp: Timestamp, out: &mut Vec<u8>) {
         match serial::from_micros(timestamp.local_micros(self.time_zone)) {
             Some((day, millis)) => self.write_serial(styles::TIMESTAMP, day, millis, out),
-            None => write_formatted(|text| timestamp.write(self.time_zone, text), out),
+            None => self.write_plain(Cell::Timestamp(timestamp), out),
         }
     }
 }
@@ -204,12 +205,6 @@ fn write_inline_string(text: &str, out: &mut Vec<u8>) {
         &b" t=\"inlineStr\"><is><t>"[..]
     });
     write_text(text, out);
-    out.extend_from_slice(b"</t></is></c>");
-}
-
-fn write_formatted(write: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
-    out.extend_from_slice(b" t=\"inlineStr\"><is><t>");
-    write(out);
     out.extend_from_slice(b"</t></is></c>");
 }
 

@@ -2,7 +2,6 @@
 
 mod column;
 
-use std::mem;
 use std::sync::Arc;
 
 use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel};
@@ -12,7 +11,8 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
 use self::column::{ColumnBuffer, FIXED_BYTES, shares_buffer};
-use super::EncodeError;
+use super::Definition;
+use super::encoder::{EncodeError, Encoder};
 use crate::row::{Column, Kind, RowBatch, TimeZone};
 
 /// Memory at which a row group is written: large enough for readers, small enough for many concurrent
@@ -21,8 +21,21 @@ const ROW_GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// Decimal digits that fit into 128 bits and that every reader supports.
 const DECIMAL_DIGITS_MAX: u8 = 38;
 
-/// Encodes rows as Parquet. The caller fetches the output with [`take`](Self::take).
-pub struct ParquetEncoder {
+/// The registry entry. The media type is registered with IANA. An export must list the format, because
+/// its columns need types. A file without its footer cannot be opened, so a truncated one is detected.
+pub(super) const FORMAT: Definition = Definition {
+    extension: "parquet",
+    is_default: false,
+    is_text: false,
+    repeats_names: false,
+    integrity_line: None,
+    options: &[],
+    media_type: |_| "application/vnd.apache.parquet",
+    encoder: |columns, settings| Ok(Box::new(ParquetEncoder::new(columns, settings.time_zone)?)),
+};
+
+/// Encodes Parquet.
+struct ParquetEncoder {
     writer: SerializedFileWriter<Vec<u8>>,
     names: Vec<String>,
     columns: Vec<ColumnBuffer>,
@@ -36,8 +49,8 @@ impl ParquetEncoder {
     /// Starts a file with these columns. Text columns show instants in `time_zone`.
     ///
     /// # Errors
-    /// Returns `Failed` if the `parquet` library rejects the schema.
-    pub fn new(columns: &[Column], time_zone: TimeZone) -> Result<ParquetEncoder, EncodeError> {
+    /// Returns [`EncodeError::Failed`] if the `parquet` library rejects the schema.
+    fn new(columns: &[Column], time_zone: TimeZone) -> Result<ParquetEncoder, EncodeError> {
         let fields = columns
             .iter()
             .map(|column| schema_field(&column.name, file_kind(column)));
@@ -75,54 +88,15 @@ impl ParquetEncoder {
         })
     }
 
-    /// Writes rows. Row group boundaries depend only on the rows, not on the batches.
+    /// Appends the bytes written since the last call.
     ///
     /// # Errors
-    /// Returns `OtherType` if a value does not have the type of its column, or `Failed` if the `parquet` library
-    /// fails.
-    pub fn rows(&mut self, batch: &RowBatch) -> Result<(), EncodeError> {
-        for row in batch.iter() {
-            self.rows_written += 1;
-            for (index, (column, cell)) in self.columns.iter_mut().zip(row).enumerate() {
-                let bytes = column.push(cell, self.time_zone);
-                self.buffered_bytes += bytes.ok_or_else(|| EncodeError::OtherType {
-                    row: self.rows_written,
-                    column: self.names[index].clone(),
-                    expected: expected_value(column.kind),
-                })?;
-            }
-            if self.buffered_bytes >= ROW_GROUP_BYTES {
-                self.write_row_group().map_err(writer_error)?;
-            }
-        }
+    /// Returns [`EncodeError::Failed`] if the `parquet` library fails.
+    fn take(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let flushed = self.writer.flush();
+        flushed.map_err(|error| writer_error(error.into()))?;
+        out.append(self.writer.inner_mut());
         Ok(())
-    }
-
-    /// Writes the last row group and the file footer.
-    ///
-    /// # Errors
-    /// Returns `Failed` if the `parquet` library fails.
-    pub fn end(&mut self) -> Result<(), EncodeError> {
-        self.write_row_group()
-            .and_then(|()| self.writer.finish())
-            .map_err(writer_error)
-            .map(drop)
-    }
-
-    /// Returns the bytes written since the last call.
-    ///
-    /// # Errors
-    /// Returns `Failed` if the `parquet` library fails.
-    pub fn take(&mut self) -> Result<Vec<u8>, EncodeError> {
-        self.writer
-            .flush()
-            .map_err(|error| writer_error(error.into()))?;
-        Ok(mem::take(self.writer.inner_mut()))
-    }
-
-    /// Returns the number of rows written.
-    pub fn rows_written(&self) -> u64 {
-        self.rows_written
     }
 
     fn write_row_group(&mut self) -> Result<(), ParquetError> {
@@ -139,6 +113,42 @@ impl ParquetEncoder {
             writer.close()?;
         }
         group.close().map(drop)
+    }
+}
+
+/// Row group boundaries depend only on the rows, not on the batches.
+impl Encoder for ParquetEncoder {
+    fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.take(out)
+    }
+
+    fn rows(&mut self, batch: &RowBatch, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        for row in batch.iter() {
+            self.rows_written += 1;
+            for (index, (column, cell)) in self.columns.iter_mut().zip(row).enumerate() {
+                let bytes = column.push(cell, self.time_zone);
+                self.buffered_bytes += bytes.ok_or_else(|| EncodeError::Value {
+                    row: self.rows_written,
+                    column: self.names[index].clone(),
+                    reason: format!("expected {}", expected_value(column.kind)),
+                })?;
+            }
+            if self.buffered_bytes >= ROW_GROUP_BYTES {
+                self.write_row_group().map_err(writer_error)?;
+            }
+        }
+        self.take(out)
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let written = self.write_row_group();
+        let finished = written.and_then(|()| self.writer.finish());
+        finished.map_err(writer_error)?;
+        self.take(out)
+    }
+
+    fn wants_thread(&self) -> bool {
+        true
     }
 }
 
@@ -231,11 +241,9 @@ mod tests {
             let mut buffer = RowBuffer::default();
             buffer.reset(1);
             cells.iter().for_each(|cell| buffer.push(*cell));
-            encoder.rows(&buffer.finish().expect("UTF-8"))?;
-            file.extend(encoder.take()?);
+            encoder.rows(&buffer.finish().expect("UTF-8"), &mut file)?;
         }
-        encoder.end()?;
-        file.extend(encoder.take()?);
+        encoder.finish(&mut file)?;
         Ok(file)
     }
 

@@ -5,20 +5,10 @@ use std::fmt::Write as _;
 use chrono::{DateTime, SecondsFormat};
 
 use super::xml::{self, HEAD, MAIN, RELATIONSHIPS};
+use crate::format::encoder::Properties;
 
 /// Longest sheet name in UTF-16 code units: ECMA-376 part 1, 18.2.19, and Excel's "Rename a worksheet".
 const NAME_UNITS_MAX: usize = 31;
-
-/// Document properties of a workbook.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Properties {
-    /// Title; sheet names are derived from it.
-    pub title: String,
-    /// Unique id of the file.
-    pub identifier: String,
-    /// Creation time in Unix seconds.
-    pub created: u64,
-}
 
 /// A finished sheet.
 pub struct Sheet {

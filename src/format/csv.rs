@@ -1,36 +1,106 @@
-//! CSV as RFC 4180 has it: CRLF, a header row, quotes only where they are needed.
+//! CSV by RFC 4180: CRLF, a header row, quotes only where they are needed.
 
-use indexmap::IndexMap;
 use memchr::memchr_iter;
-use uuid::Uuid;
 
-use super::Encoder;
-use crate::format::CsvOptions;
-use crate::row::{Cell, Column, RowBatch, TimeZone};
+use super::Definition;
+use super::encoder::{EncodeError, Encoder, EncoderSettings};
+use super::formula::starts_formula;
+use super::integrity_line::LineSyntax;
+use super::options::{FormatOptions, OptionDefinition};
+use crate::row::{Cell, Column, RowBatch, TimeZone, with_float_text};
 
-/// Writes CSV.
-pub struct CsvEncoder {
-    options: CsvOptions,
-    labels: IndexMap<String, String>,
-    time_zone: TimeZone,
-    /// What stands for NULL, quotes included where it needs them.
+/// The registry entry.
+pub(super) const FORMAT: Definition = Definition {
+    extension: "csv",
+    is_default: true,
+    is_text: true,
+    repeats_names: false,
+    integrity_line: Some(&INTEGRITY_LINE),
+    options: &OPTIONS,
+    media_type,
+    encoder: |columns, settings| Ok(Box::new(CsvEncoder::new(columns, &settings))),
+};
+
+/// For a CSV reader the line is a comment, or a row unlike the others.
+const INTEGRITY_LINE: LineSyntax = LineSyntax {
+    before_rows: "#rowlink-end,rows=",
+    before_hash: ",sha256=",
+    end: "\r\n",
+};
+
+/// An export sets them under `[csv]`; a link overrides them by `rl_csv.*`.
+const OPTIONS: [OptionDefinition; 6] = [
+    // Between fields.
+    OptionDefinition {
+        name: "delimiter",
+        expected: "one of \",\", \";\", \"|\" or a tab",
+        accepts: |text| matches!(text, "," | ";" | "|" | "\t"),
+    },
+    // Excel needs a byte order mark to recognise UTF-8.
+    OptionDefinition::boolean("bom"),
+    OptionDefinition::boolean("header"),
+    // Stands for NULL. A value that equals it is quoted, so that the two stay distinct.
+    OptionDefinition {
+        name: "null",
+        expected: "at most 16 visible ASCII characters, none of , ; | \" ' = + @",
+        accepts: is_null_marker,
+    },
+    // Writes `1,5` for 1.5.
+    OptionDefinition::boolean("decimal_comma"),
+    OptionDefinition::boolean("formula_guard"),
+];
+
+/// The marker is never quoted, so it must not need quotes under any delimiter.
+fn is_null_marker(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b",;|\"'=+@".contains(&byte);
+    text.len() <= 16 && text.bytes().all(plain)
+}
+
+/// Returns `text/csv` with the parameters of RFC 7111 and RFC 4180.
+fn media_type(options: &FormatOptions) -> &'static str {
+    if options.get_bool("header", true) {
+        "text/csv; charset=utf-8; header=present"
+    } else {
+        "text/csv; charset=utf-8; header=absent"
+    }
+}
+
+/// Encodes CSV.
+struct CsvEncoder {
+    delimiter: u8,
+    bom: bool,
+    header: bool,
+    /// The marker for NULL, with quotes if it needs them.
     null: Vec<u8>,
+    /// The marker without quotes.
+    null_marker: String,
+    decimal_comma: bool,
+    formula_guard: bool,
+    labels: Vec<String>,
+    time_zone: TimeZone,
 }
 
 impl CsvEncoder {
-    /// Writes with these options; `labels` names columns in the header, by column name; instants are
-    /// shown in the time zone.
-    pub fn new(
-        options: CsvOptions,
-        labels: IndexMap<String, String>,
-        time_zone: TimeZone,
-    ) -> CsvEncoder {
-        let null = options.null.clone().into_bytes();
+    fn new(columns: &[Column], settings: &EncoderSettings) -> CsvEncoder {
+        let options = &settings.options;
+        let null_marker = options.get("null").unwrap_or_default().to_owned();
+        let null = match null_marker.as_str() {
+            // With one column a bare NULL is an empty line, which readers skip: a row would be lost.
+            "" if columns.len() == 1 => b"\"\"".to_vec(),
+            marker => marker.as_bytes().to_vec(),
+        };
         CsvEncoder {
-            options,
-            labels,
-            time_zone,
+            delimiter: options
+                .get("delimiter")
+                .map_or(b',', |text| text.as_bytes()[0]),
+            bom: options.get_bool("bom", false),
+            header: options.get_bool("header", true),
             null,
+            null_marker,
+            decimal_comma: options.get_bool("decimal_comma", false),
+            formula_guard: options.get_bool("formula_guard", true),
+            labels: settings.labels_of(columns),
+            time_zone: settings.time_zone,
         }
     }
 
@@ -39,36 +109,23 @@ impl CsvEncoder {
         let start = out.len();
         match cell {
             Cell::Null => return out.extend_from_slice(&self.null),
-            Cell::Boolean(true) => out.extend_from_slice(b"true"),
-            Cell::Boolean(false) => out.extend_from_slice(b"false"),
-            Cell::Integer(value) => {
-                out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-            }
-            Cell::Float(value) => self.float(value, out),
+            Cell::Float(value) => with_float_text(value, |text| self.number(text, out)),
             Cell::Decimal(value) => self.number(value, out),
             Cell::Text(value) => self.text(value, out),
-            Cell::Bytes(value) => out.extend_from_slice(hex::encode(value).as_bytes()),
-            Cell::Date(value) => value.write(out),
-            Cell::Time(value) => value.write(out),
-            Cell::Timestamp(value) => value.write(self.time_zone, out),
-            Cell::Interval(value) => value.write(out),
-            Cell::Uuid(value) => {
-                let mut buffer = Uuid::encode_buffer();
-                out.extend_from_slice(value.hyphenated().encode_lower(&mut buffer).as_bytes());
-            }
             Cell::Json(value) => self.plain(value, out),
+            other => other.write_text(self.time_zone, out),
         }
-        // A value that reads like the marker would read back as NULL. One that is empty would too,
-        // by default, and alone on its line it would be no row at all.
+        // A value equal to the marker would read back as NULL. An empty one would too, by default, and
+        // as the only field of its line it would be no row at all.
         if out.len() == start {
             out.extend_from_slice(b"\"\"");
-        } else if !self.options.null.is_empty() && out[start..] == *self.options.null.as_bytes() {
+        } else if !self.null_marker.is_empty() && out[start..] == *self.null_marker.as_bytes() {
             out.truncate(start);
-            quoted(&self.options.null, false, out);
+            quoted(&self.null_marker, false, out);
         }
     }
 
-    /// Whether the text has a byte that makes quotes necessary.
+    /// Tells whether the text has a byte that needs quotes.
     #[inline]
     fn needs_quotes(&self, text: &str) -> bool {
         let text = text.as_bytes();
@@ -83,7 +140,7 @@ impl CsvEncoder {
         }
     }
 
-    /// Whether one of so many bytes makes quotes necessary. Without a way out of the loop they are compared at once.
+    /// Tells whether one of the bytes needs quotes. A loop without an early exit is vectorized.
     #[inline]
     fn has_special<const BYTES: usize>(&self, piece: &[u8; BYTES]) -> bool {
         let found = |found, byte: &u8| found | self.is_special(*byte);
@@ -92,11 +149,11 @@ impl CsvEncoder {
 
     #[inline]
     fn is_special(&self, byte: u8) -> bool {
-        (byte == b'"') | (byte == b'\r') | (byte == b'\n') | (byte == self.options.delimiter)
+        (byte == b'"') | (byte == b'\r') | (byte == b'\n') | (byte == self.delimiter)
     }
 
     fn text(&self, text: &str, out: &mut Vec<u8>) {
-        let guarded = self.options.formula_guard && starts_a_formula(text);
+        let guarded = self.formula_guard && starts_formula(text);
         if !guarded {
             self.plain(text, out);
         } else if self.needs_quotes(text) {
@@ -107,7 +164,7 @@ impl CsvEncoder {
         }
     }
 
-    /// Text that is no formula, quoted where it must be.
+    /// Writes text without the formula guard, quoted if it must be.
     fn plain(&self, text: &str, out: &mut Vec<u8>) {
         if self.needs_quotes(text) {
             quoted(text, false, out);
@@ -116,19 +173,8 @@ impl CsvEncoder {
         }
     }
 
-    fn float(&self, value: f64, out: &mut Vec<u8>) {
-        let mut buffer = zmij::Buffer::new();
-        let text = match value {
-            value if value.is_nan() => "NaN",
-            f64::INFINITY => "Infinity",
-            f64::NEG_INFINITY => "-Infinity",
-            value => buffer.format_finite(value),
-        };
-        self.number(text, out);
-    }
-
     fn number(&self, text: &str, out: &mut Vec<u8>) {
-        if self.options.decimal_comma {
+        if self.decimal_comma {
             self.plain(&text.replace('.', ","), out);
         } else {
             out.extend_from_slice(text.as_bytes());
@@ -137,22 +183,17 @@ impl CsvEncoder {
 }
 
 impl Encoder for CsvEncoder {
-    fn begin(&mut self, columns: &[Column], out: &mut Vec<u8>) {
-        // In a file of one column a bare NULL is an empty line, which readers skip: a row less.
-        if columns.len() == 1 && self.null.is_empty() {
-            self.null = b"\"\"".to_vec();
-        }
-        if self.options.bom {
+    fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        if self.bom {
             out.extend_from_slice("\u{feff}".as_bytes());
         }
-        if !self.options.header {
-            return;
+        if !self.header {
+            return Ok(());
         }
-        for (index, column) in columns.iter().enumerate() {
+        for (index, label) in self.labels.iter().enumerate() {
             if index > 0 {
-                out.push(self.options.delimiter);
+                out.push(self.delimiter);
             }
-            let label = column.label(&self.labels);
             // Excel takes a file that starts with a bare `ID` for SYLK and refuses it.
             let like_sylk = index == 0 && label.starts_with("ID");
             if label.is_empty() || like_sylk {
@@ -162,27 +203,25 @@ impl Encoder for CsvEncoder {
             }
         }
         out.extend_from_slice(b"\r\n");
+        Ok(())
     }
 
-    fn rows(&mut self, batch: &RowBatch, out: &mut Vec<u8>) {
+    fn rows(&mut self, batch: &RowBatch, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         for row in batch.iter() {
             for (index, cell) in row.enumerate() {
                 if index > 0 {
-                    out.push(self.options.delimiter);
+                    out.push(self.delimiter);
                 }
                 self.cell(cell, out);
             }
             out.extend_from_slice(b"\r\n");
         }
+        Ok(())
     }
-}
 
-/// OWASP, "CSV Injection": what makes a spreadsheet run a cell.
-fn starts_a_formula(text: &str) -> bool {
-    matches!(
-        text.as_bytes().first(),
-        Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r')
-    )
+    fn finish(&mut self, _: &mut Vec<u8>) -> Result<(), EncodeError> {
+        Ok(())
+    }
 }
 
 fn quoted(text: &str, guarded: bool, out: &mut Vec<u8>) {
@@ -202,28 +241,13 @@ fn quoted(text: &str, guarded: bool, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::{Date, RowBuffer, Time, Timestamp};
+    use crate::format::encoder::tests::encode_rows;
+    use crate::row::{Date, Time, Timestamp};
     use proptest::prelude::*;
+    use uuid::Uuid;
 
     fn encode(options: &[(&str, &str)], columns: &[&str], rows: &[&[Cell<'_>]]) -> String {
-        let mut csv = CsvOptions::default();
-        for (name, value) in options {
-            csv.set(name, value).expect("an option");
-        }
-        let columns: Vec<Column> = columns.iter().map(|name| Column::text(*name)).collect();
-        let mut buffer = RowBuffer::default();
-        buffer.reset(columns.len());
-        rows.concat().iter().for_each(|cell| buffer.push(*cell));
-        let batch = buffer.finish().expect("UTF-8");
-        let mut encoder = CsvEncoder::new(
-            csv,
-            IndexMap::from([("total".into(), "Total, €".into())]),
-            TimeZone::default(),
-        );
-        let mut out = Vec::new();
-        encoder.begin(&columns, &mut out);
-        encoder.rows(&batch, &mut out);
-        String::from_utf8(out).expect("UTF-8")
+        encode_rows(&FORMAT, options, columns, rows)
     }
 
     #[test]
@@ -277,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_of_any_type_reads_like_null() {
+    fn no_value_of_any_type_reads_as_null() {
         let row: &[Cell] = &[
             Cell::Null,
             Cell::Bytes(b""),
@@ -293,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_null_alone_on_its_line_is_still_a_row() {
+    fn a_null_as_the_only_field_of_its_line_is_still_a_row() {
         assert_eq!(encode(&[], &["a"], &[&[Cell::Null]]), "a\r\n\"\"\r\n");
         assert_eq!(
             encode(&[("null", "\\N")], &["a"], &[&[Cell::Null]]),
@@ -302,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn only_texts_are_guarded_and_only_while_asked() {
+    fn only_texts_are_guarded_and_only_if_configured() {
         let row = [
             Cell::Text("=1+1"),
             Cell::Text("@x,y"),
@@ -326,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn delimiter_mark_header_and_decimal_comma_are_options() {
+    fn delimiter_byte_order_mark_header_and_decimal_comma_are_options() {
         let rows: &[&[Cell]] = &[&[Cell::Float(1.5), Cell::Text("a;b")]];
         assert_eq!(
             encode(
@@ -351,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_quoted_where_readers_would_stumble() {
+    fn a_header_is_quoted_where_readers_would_misread_it() {
         assert_eq!(
             encode(&[], &["ID", "total"], &[]),
             "\"ID\",\"Total, €\"\r\n"
@@ -359,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_quotes_is_found_at_every_place_of_texts_of_every_length() {
+    fn bytes_that_need_quotes_are_found_at_every_position_of_texts_of_every_length() {
         let options = [("header", "false"), ("formula_guard", "false")];
         let encode = |text: &str| encode(&options, &["a"], &[&[Cell::Text(text)]]);
         for length in 1..70 {

@@ -1,98 +1,19 @@
-//! XLSX (ECMA-376), streamed row by row without a temporary file. The first row already produces output.
-//!
-//! Two stages, which can run in parallel. [`XlsxEncoder`] turns rows into [`Piece`]s: XML, and the start
-//! and end of each archive part. [`Container`] compresses the pieces and writes the ZIP archive.
+//! The first stage: rows become the pieces of a workbook.
 
-mod cell;
-mod container;
-mod serial;
-mod sheet;
-mod styles;
-mod text;
-mod workbook;
-mod xml;
-
-use indexmap::IndexMap;
-
-use self::sheet::SheetWriter;
-use self::text::check_length;
-use self::workbook::Sheet;
-use super::EncodeError;
-use crate::format::XlsxOptions;
-use crate::row::{Column, RowBatch, TimeZone};
-
-pub use container::Container;
-pub use text::TooLong;
-pub use workbook::Properties;
+use super::container::Piece;
+use super::sheet::{self, SHEET_LIMITS, SheetLimits, SheetWriter};
+use super::styles;
+use super::text::check_length;
+use super::workbook::{self, Sheet};
+use crate::format::encoder::{EncodeError, EncoderSettings};
+use crate::row::{Column, RowBatch};
 
 /// XML bytes per content piece.
 const BLOCK_BYTES: usize = 128 * 1024;
 
-/// An instruction for [`Container`], in archive order.
-pub enum Piece {
-    /// A complete small part: name and content.
-    Part(&'static str, String),
-    /// Opens the named part; its content follows.
-    Begin(String),
-    /// Content of the open part.
-    Content(Vec<u8>),
-    /// Makes everything so far readable.
-    Flush,
-    /// Closes the open part.
-    End,
-    /// Completes the archive.
-    Finish,
-}
-
-impl Container {
-    /// Writes a piece.
-    pub fn write_piece(&mut self, piece: &Piece) {
-        match piece {
-            Piece::Part(name, content) => self.part(name, content.as_bytes()),
-            Piece::Begin(name) => self.begin(name),
-            Piece::Content(content) => self.write(content),
-            Piece::Flush => self.flush(),
-            Piece::End => self.end(),
-            Piece::Finish => self.finish(),
-        }
-    }
-}
-
-/// Presentation of a workbook.
-#[derive(Debug, Clone, Default)]
-pub struct SheetStyle {
-    /// XLSX options of the request.
-    pub options: XlsxOptions,
-    /// Header labels, by column name.
-    pub labels: IndexMap<String, String>,
-    /// Number formats, by column name.
-    pub number_formats: IndexMap<String, String>,
-    /// Time zone of instants.
-    pub time_zone: TimeZone,
-}
-
-/// Limits of one sheet. Further rows go to the next sheet.
-#[derive(Debug, Clone, Copy)]
-struct SheetLimits {
-    /// Maximum rows, with the header.
-    rows: u32,
-    /// XML bytes after which no further row is started.
-    bytes: u64,
-    /// Maximum XML bytes after a row. A ZIP part of 4 GiB needs ZIP64 sizes, which Excel cannot read in a
-    /// data descriptor. The 64 KiB below 4 GiB are for the end of the sheet.
-    bytes_max: u64,
-}
-
-const SHEET_LIMITS: SheetLimits = SheetLimits {
-    rows: 1_048_576,
-    bytes: 3_900 << 20,
-    bytes_max: (4 << 30) - (64 << 10),
-};
-
-/// Encodes rows as the pieces of a workbook.
-pub struct XlsxEncoder {
-    properties: Properties,
-    style: SheetStyle,
+/// Turns rows into the pieces of a workbook.
+pub(super) struct WorkbookWriter {
+    settings: EncoderSettings,
     limits: SheetLimits,
     columns: Vec<Column>,
     /// The open sheet, if any.
@@ -102,41 +23,44 @@ pub struct XlsxEncoder {
     pieces: Vec<Piece>,
 }
 
-impl XlsxEncoder {
+impl WorkbookWriter {
     /// Starts a workbook with these columns.
     ///
     /// # Errors
-    /// Returns `TooManyColumns` if a sheet cannot hold the columns, or `LabelTooLong` if a label does not fit
-    /// into a cell.
-    pub fn new(
+    /// Returns [`EncodeError::Columns`] if a sheet cannot hold the columns, or [`EncodeError::Label`] if a
+    /// label does not fit into a cell.
+    pub(super) fn new(
         columns: &[Column],
-        style: SheetStyle,
-        properties: Properties,
-    ) -> Result<XlsxEncoder, EncodeError> {
+        settings: EncoderSettings,
+    ) -> Result<WorkbookWriter, EncodeError> {
         if columns.len() > sheet::COLUMNS_MAX {
-            return Err(EncodeError::TooManyColumns(columns.len()));
+            let count = columns.len();
+            let message = format!(
+                "{count} columns: a sheet holds at most {}",
+                sheet::COLUMNS_MAX
+            );
+            return Err(EncodeError::Columns(message));
         }
         for column in columns {
-            let label = column.label(&style.labels);
-            check_length(label).map_err(|error| EncodeError::LabelTooLong {
+            let label = column.label(&settings.labels);
+            check_length(label).map_err(|error| EncodeError::Label {
                 column: column.name.clone(),
-                error,
+                reason: error.to_string(),
             })?;
         }
         let custom_formats = columns
             .iter()
-            .filter_map(|it| style.number_formats.get(&it.name));
+            .filter_map(|it| settings.number_formats.get(&it.name));
         let custom_formats: Vec<&str> = custom_formats.map(String::as_str).collect();
-        let core = workbook::core_properties(&properties, style.time_zone.name());
+        let core = workbook::core_properties(&settings.properties, settings.time_zone.name());
         let pieces = vec![
             Piece::Part("_rels/.rels", workbook::root_relationships()),
             Piece::Part("docProps/core.xml", core),
             Piece::Part("xl/styles.xml", styles::styles(&custom_formats)),
             Piece::Part("xl/theme/theme1.xml", styles::THEME.to_owned()),
         ];
-        Ok(XlsxEncoder {
-            properties,
-            style,
+        Ok(WorkbookWriter {
+            settings,
             limits: SHEET_LIMITS,
             columns: columns.to_vec(),
             sheet: None,
@@ -149,8 +73,9 @@ impl XlsxEncoder {
     /// Writes rows.
     ///
     /// # Errors
-    /// Returns `TooLong` if a text does not fit into a cell, or `RowTooLong` if a row does not fit into a sheet.
-    pub fn rows(&mut self, batch: &RowBatch) -> Result<(), EncodeError> {
+    /// Returns [`EncodeError::Value`] if a text does not fit into a cell, or [`EncodeError::Row`] if a row
+    /// does not fit into a sheet.
+    pub(super) fn rows(&mut self, batch: &RowBatch) -> Result<(), EncodeError> {
         for row in batch.iter() {
             let full = self
                 .sheet
@@ -163,7 +88,7 @@ impl XlsxEncoder {
                 Some(sheet) => sheet,
                 none => none.insert(open_sheet(
                     &self.columns,
-                    &self.style,
+                    &self.settings,
                     batch,
                     self.sheets.len(),
                     &mut self.pieces,
@@ -172,13 +97,16 @@ impl XlsxEncoder {
             let number = self.rows + 1;
             sheet
                 .write_row(row)
-                .map_err(|(column, error)| EncodeError::TooLong {
+                .map_err(|(column, error)| EncodeError::Value {
                     row: number,
                     column: self.columns[column].name.clone(),
-                    error,
+                    reason: error.to_string(),
                 })?;
             if sheet.bytes() > self.limits.bytes_max {
-                return Err(EncodeError::RowTooLong(number));
+                return Err(EncodeError::Row {
+                    row: number,
+                    reason: "the row has more bytes than a sheet holds",
+                });
             }
             self.rows = number;
             if let Some(block) = sheet.take_block(BLOCK_BYTES) {
@@ -189,7 +117,7 @@ impl XlsxEncoder {
     }
 
     /// Makes all rows so far readable for the client.
-    pub fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         let Some(sheet) = &mut self.sheet else {
             return;
         };
@@ -199,11 +127,11 @@ impl XlsxEncoder {
     }
 
     /// Writes the rest of the file after the last row.
-    pub fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         if self.sheet.is_none() && self.sheets.is_empty() {
-            let (columns, style) = (&self.columns, &self.style);
+            let (columns, settings) = (&self.columns, &self.settings);
             let no_rows = RowBatch::default();
-            self.sheet = Some(open_sheet(columns, style, &no_rows, 0, &mut self.pieces));
+            self.sheet = Some(open_sheet(columns, settings, &no_rows, 0, &mut self.pieces));
         }
         self.end_sheet();
         let count = self.sheets.len();
@@ -218,13 +146,8 @@ impl XlsxEncoder {
         ]);
     }
 
-    /// Returns the number of rows written.
-    pub fn rows_written(&self) -> u64 {
-        self.rows
-    }
-
     /// Returns the pieces since the last call.
-    pub fn take_pieces(&mut self) -> Vec<Piece> {
+    pub(super) fn take_pieces(&mut self) -> Vec<Piece> {
         std::mem::take(&mut self.pieces)
     }
 
@@ -235,21 +158,21 @@ impl XlsxEncoder {
         let number = self.sheets.len() + 1;
         let (last, range) = sheet.end();
         self.pieces.extend([Piece::Content(last), Piece::End]);
-        let name = workbook::sheet_name(&self.properties.title, number);
+        let name = workbook::sheet_name(&self.settings.properties.title, number);
         self.sheets.push(Sheet { name, range });
     }
 }
 
 fn open_sheet(
     columns: &[Column],
-    style: &SheetStyle,
+    settings: &EncoderSettings,
     batch: &RowBatch,
     sheets_before: usize,
     pieces: &mut Vec<Piece>,
 ) -> SheetWriter {
     let number = sheets_before + 1;
     pieces.push(Piece::Begin(format!("xl/worksheets/sheet{number}.xml")));
-    SheetWriter::begin(columns, style, batch, number == 1)
+    SheetWriter::begin(columns, settings, batch, number == 1)
 }
 
 #[cfg(test)]
@@ -259,23 +182,30 @@ mod tests {
     use calamine::{Data, Reader as _, Xlsx};
     use proptest::prelude::*;
 
+    use super::super::container::Container;
     use super::*;
+    use crate::format::encoder::Properties;
+    use crate::format::xlsx::OPTIONS;
     use crate::row::{Cell, RowBuffer};
+    use indexmap::IndexMap;
 
-    fn encoder(names: &[&str], limits: SheetLimits, compact: bool) -> XlsxEncoder {
+    fn encoder(names: &[&str], limits: SheetLimits, compact: bool) -> WorkbookWriter {
         let columns: Vec<Column> = names.iter().map(|name| Column::text(*name)).collect();
-        let style = SheetStyle {
-            options: XlsxOptions { compact },
+        let mut settings = EncoderSettings {
             labels: IndexMap::from([("total".into(), "Total, €".into())]),
             number_formats: IndexMap::from([("total".into(), "#,##0.00 \"€\"".into())]),
-            time_zone: TimeZone::default(),
+            properties: Properties {
+                title: "Orders <&>".into(),
+                identifier: "an id".into(),
+                created: 1_767_225_600,
+            },
+            ..EncoderSettings::default()
         };
-        let properties = Properties {
-            title: "Orders <&>".into(),
-            identifier: "an id".into(),
-            created: 1_767_225_600,
-        };
-        let mut encoder = XlsxEncoder::new(&columns, style, properties).expect("columns that fit");
+        let set = settings
+            .options
+            .set(&OPTIONS, "compact", &compact.to_string());
+        set.expect("an option");
+        let mut encoder = WorkbookWriter::new(&columns, settings).expect("columns that fit");
         encoder.limits = limits;
         encoder
     }
@@ -287,7 +217,7 @@ mod tests {
         buffer.finish().expect("UTF-8")
     }
 
-    fn archive(mut encoder: XlsxEncoder) -> Vec<u8> {
+    fn archive(mut encoder: WorkbookWriter) -> Vec<u8> {
         encoder.end();
         let mut container = Container::default();
         encoder
@@ -389,17 +319,13 @@ mod tests {
             error.expect_err("too long").to_string(),
             "row 2, column `note`: the text has 32768 UTF-16 code units; a cell holds at most 32767"
         );
-        let properties = Properties {
-            title: "T".into(),
-            identifier: "i".into(),
-            created: 0,
-        };
         let columns = vec![Column::text("c"); 16_385];
-        let error = XlsxEncoder::new(&columns, SheetStyle::default(), properties.clone()).err();
-        assert_eq!(error, Some(EncodeError::TooManyColumns(16_385)));
+        let error = WorkbookWriter::new(&columns, EncoderSettings::default()).err();
+        let message = "16385 columns: a sheet holds at most 16384";
+        assert_eq!(error, Some(EncodeError::Columns(message.into())));
         let column = Column::text("x".repeat(32_768));
-        let error = XlsxEncoder::new(&[column], SheetStyle::default(), properties).err();
-        assert!(matches!(error, Some(EncodeError::LabelTooLong { .. })));
+        let error = WorkbookWriter::new(&[column], EncoderSettings::default()).err();
+        assert!(matches!(error, Some(EncodeError::Label { .. })));
     }
 
     #[test]
@@ -412,7 +338,7 @@ mod tests {
         let (short, long) = ("x".repeat(1_000), "x".repeat(9_000));
         let rows = [vec![Cell::Text(&short)], vec![Cell::Text(&long)]];
         let error = encoder.rows(&batch(1, &rows));
-        assert_eq!(error, Err(EncodeError::RowTooLong(2)));
+        assert!(matches!(error, Err(EncodeError::Row { row: 2, .. })));
     }
 
     #[derive(Debug, Clone)]

@@ -1,0 +1,156 @@
+//! The trait that every format implements, and what it gets to know.
+
+use indexmap::IndexMap;
+
+use super::options::FormatOptions;
+use crate::row::{Column, RowBatch, TimeZone};
+
+/// Encodes rows as the bytes of a file.
+///
+/// Every call appends to `out`, which is sent as a chunk if it is not empty. The bytes depend only on
+/// the rows and settings, never on how the rows were batched.
+pub trait Encoder: Send {
+    /// Starts the file.
+    ///
+    /// # Errors
+    /// Returns the [`EncodeError`] if that fails.
+    fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+
+    /// Encodes rows. An encoder may hold back bytes, for example to compress them.
+    ///
+    /// # Errors
+    /// Returns the [`EncodeError`] if the format cannot hold a value.
+    fn rows(&mut self, batch: &RowBatch, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+
+    /// Appends what is held back, so that the client can read all rows so far. Called when the query
+    /// pauses; an encoder that cannot end a block early ignores it.
+    ///
+    /// # Errors
+    /// Returns the [`EncodeError`] if that fails.
+    fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let _ = out;
+        Ok(())
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// Returns the [`EncodeError`] if that fails.
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+
+    /// Tells whether encoding takes so long that it needs a thread of its own.
+    fn wants_thread(&self) -> bool {
+        false
+    }
+}
+
+/// What an encoder knows of its file.
+#[derive(Debug, Clone, Default)]
+pub struct EncoderSettings {
+    /// The options of the format.
+    pub options: FormatOptions,
+    /// The time zone in which instants are shown.
+    pub time_zone: TimeZone,
+    /// The labels of columns, by column name; other columns keep their name.
+    pub labels: IndexMap<String, String>,
+    /// The number formats of columns, by column name.
+    pub number_formats: IndexMap<String, String>,
+    /// What the file says about itself.
+    pub properties: Properties,
+}
+
+impl EncoderSettings {
+    /// Returns the label of each column.
+    #[must_use]
+    pub fn labels_of(&self, columns: &[Column]) -> Vec<String> {
+        let label = |column: &Column| column.label(&self.labels).to_owned();
+        columns.iter().map(label).collect()
+    }
+}
+
+/// What a file says about itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Properties {
+    /// The title.
+    pub title: String,
+    /// An identifier that no other file has.
+    pub identifier: String,
+    /// When the file was created, in Unix seconds.
+    pub created: u64,
+}
+
+/// Rows or columns that a format cannot hold. Nothing is truncated to fit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// A value does not fit.
+    #[error("row {row}, column `{column}`: {reason}")]
+    Value {
+        /// The row, from 1.
+        row: u64,
+        /// The column's name.
+        column: String,
+        /// What does not fit, and what would.
+        reason: String,
+    },
+    /// A row does not fit.
+    #[error("row {row}: {reason}")]
+    Row {
+        /// The row, from 1.
+        row: u64,
+        /// What does not fit, and what would.
+        reason: &'static str,
+    },
+    /// A column's label does not fit.
+    #[error("header, column `{column}`: {reason}")]
+    Label {
+        /// The column's name.
+        column: String,
+        /// What does not fit, and what would.
+        reason: String,
+    },
+    /// The columns do not fit.
+    #[error("{0}")]
+    Columns(String),
+    /// The encoder failed.
+    #[error("the file could not be written: {0}")]
+    Failed(String),
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::format::Definition;
+    use crate::row::{Cell, RowBuffer};
+
+    /// Encodes rows of text columns in a text format.
+    pub fn encode_rows(
+        format: &Definition,
+        options: &[(&str, &str)],
+        columns: &[&str],
+        rows: &[&[Cell<'_>]],
+    ) -> String {
+        let columns: Vec<Column> = columns.iter().map(|name| Column::text(*name)).collect();
+        let mut settings = EncoderSettings {
+            labels: IndexMap::from([("total".into(), "Total, €".into())]),
+            ..EncoderSettings::default()
+        };
+        for (name, value) in options {
+            let set = settings.options.set(format.options, name, value);
+            set.expect("an option");
+        }
+        let encoder = (format.encoder)(&columns, settings);
+        let mut encoder = encoder.expect("columns that fit");
+        let mut out = Vec::new();
+        encoder.begin(&mut out).expect("a start");
+        if !rows.is_empty() {
+            let mut buffer = RowBuffer::default();
+            buffer.reset(columns.len());
+            rows.concat().iter().for_each(|cell| buffer.push(*cell));
+            let batch = buffer.finish().expect("UTF-8");
+            encoder.rows(&batch, &mut out).expect("rows that fit");
+        }
+        encoder.finish(&mut out).expect("an end");
+        String::from_utf8(out).expect("UTF-8")
+    }
+}

@@ -1,0 +1,148 @@
+//! JSON objects (RFC 8259), one per row, for the formats that consist of them. Members are the columns
+//! by their names in the query.
+
+use super::encoder::EncoderSettings;
+use super::options::OptionDefinition;
+use crate::row::{Cell, Column, RowBatch, TimeZone};
+
+/// The largest integer that every reader keeps exact: RFC 7493, section 2.2.
+const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
+/// The number of digits that a 64-bit float always preserves.
+const SAFE_DIGITS_MAX: usize = 15;
+
+/// The options of both formats: `large_numbers` says how to write integers beyond 2⁵³ and decimals with
+/// more than 15 significant digits, which readers with 64-bit floats round (RFC 8259, section 6).
+pub(super) const OPTIONS: [OptionDefinition; 1] = [OptionDefinition {
+    name: "large_numbers",
+    expected: "`number` or `string`",
+    accepts: |text| matches!(text, "number" | "string"),
+}];
+
+/// Writes rows as JSON objects.
+pub(super) struct ObjectWriter {
+    large_numbers_as_strings: bool,
+    time_zone: TimeZone,
+    /// The bytes before the value of each column: `{"id":`, `,"name":`.
+    keys: Vec<Vec<u8>>,
+}
+
+impl ObjectWriter {
+    pub(super) fn new(columns: &[Column], settings: &EncoderSettings) -> ObjectWriter {
+        let key = |(index, column): (usize, &Column)| {
+            let mut key = vec![if index == 0 { b'{' } else { b',' }];
+            string(&column.name, &mut key);
+            key.push(b':');
+            key
+        };
+        ObjectWriter {
+            large_numbers_as_strings: settings.options.get("large_numbers") == Some("string"),
+            time_zone: settings.time_zone,
+            keys: columns.iter().enumerate().map(key).collect(),
+        }
+    }
+
+    /// Appends the objects of a batch: before each `start`, and `end` instead of its closing brace.
+    #[inline]
+    pub(super) fn write(&self, batch: &RowBatch, out: &mut Vec<u8>, start: &[u8], end: &[u8]) {
+        for row in batch.iter() {
+            out.extend_from_slice(start);
+            for (key, cell) in self.keys.iter().zip(row) {
+                out.extend_from_slice(key);
+                self.cell(cell, out);
+            }
+            out.extend_from_slice(end);
+        }
+    }
+
+    #[inline]
+    fn cell(&self, cell: Cell<'_>, out: &mut Vec<u8>) {
+        match cell {
+            Cell::Null => out.extend_from_slice(b"null"),
+            Cell::Boolean(_) => cell.write_text(self.time_zone, out),
+            Cell::Integer(value) => {
+                let is_safe = value.unsigned_abs() <= SAFE_INTEGER_MAX;
+                self.number(itoa::Buffer::new().format(value), is_safe, out);
+            }
+            Cell::Float(value) if value.is_finite() => cell.write_text(self.time_zone, out),
+            // JSON has no NaN and no infinities.
+            Cell::Decimal(value) if value.ends_with(|c: char| !c.is_ascii_digit()) => {
+                string(value, out);
+            }
+            Cell::Decimal(value) => self.number(value, is_safe_decimal(value), out),
+            Cell::Text(value) => string(value, out),
+            Cell::Json(value) => json(value, out),
+            other => quoted(out, |out| other.write_text(self.time_zone, out)),
+        }
+    }
+
+    fn number(&self, text: &str, is_safe: bool, out: &mut Vec<u8>) {
+        let digits = |out: &mut Vec<u8>| out.extend_from_slice(text.as_bytes());
+        if self.large_numbers_as_strings && !is_safe {
+            quoted(out, digits);
+        } else {
+            digits(out);
+        }
+    }
+}
+
+/// Tells whether a 64-bit float keeps all digits of a decimal.
+fn is_safe_decimal(text: &str) -> bool {
+    let digits = text.trim_start_matches(['-', '0', '.']);
+    let digits = match digits.contains('.') || text.starts_with("0.") || text.starts_with("-0.") {
+        true => digits.trim_end_matches('0'),
+        false => digits,
+    };
+    digits.bytes().filter(u8::is_ascii_digit).count() <= SAFE_DIGITS_MAX
+}
+
+fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    out.push(b'"');
+    write(out);
+    out.push(b'"');
+}
+
+/// Appends JSON as the database returns it. Line ends between its tokens would end the row; strings
+/// inside it contain none.
+fn json(text: &str, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(text.as_bytes());
+    for byte in &mut out[start..] {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+}
+
+/// Appends a string with only the escapes that RFC 8259, section 7, requires.
+fn string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let must_escape = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
+    // A loop without an early exit is vectorized.
+    if text
+        .bytes()
+        .fold(false, |any, byte| any | must_escape(byte))
+    {
+        text.bytes().for_each(|byte| escaped(byte, out));
+    } else {
+        out.extend_from_slice(text.as_bytes());
+    }
+    out.push(b'"');
+}
+
+#[cold]
+fn escaped(byte: u8, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0..0x20 => {
+            let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', DIGITS[high], DIGITS[low]]);
+            return;
+        }
+        plain => return out.push(plain),
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}

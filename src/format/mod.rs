@@ -1,0 +1,157 @@
+//! File formats. Each is a file or folder here and one line of [`Format::ALL`]; no other code names
+//! one. Formats know neither SQL nor HTTP.
+
+mod csv;
+mod encoder;
+mod formula;
+mod integrity_line;
+mod json;
+mod json_object;
+mod ndjson;
+mod options;
+mod parquet;
+mod tsv;
+mod xlsx;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use encoder::{EncodeError, Encoder, EncoderSettings, Properties};
+pub use integrity_line::{IntegrityError, IntegrityLine, check};
+pub use options::{FormatOptions, OptionDefinition, OptionError, parse_bool};
+
+use crate::row::Column;
+use integrity_line::LineSyntax;
+
+/// What the rest of the program knows of a format.
+pub struct Definition {
+    /// The extension in a path, without a dot, and the prefix of its options: `csv`.
+    pub extension: &'static str,
+    /// Whether exports that list no formats offer it. Only formats that can hold any query are.
+    pub is_default: bool,
+    /// Whether its files are text. Text is compressed while it is sent, and its length can be measured
+    /// or estimated beforehand.
+    pub is_text: bool,
+    /// Whether each row repeats the names of the columns.
+    pub repeats_names: bool,
+    /// The syntax of its last line with `end_line`; `None` if readers detect a truncated file anyway.
+    pub integrity_line: Option<&'static LineSyntax>,
+    /// Its options.
+    pub options: &'static [OptionDefinition],
+    /// Returns the media type of a file with these options.
+    pub media_type: fn(&FormatOptions) -> &'static str,
+    /// Creates the encoder of a file with these columns.
+    pub encoder: fn(&[Column], EncoderSettings) -> Result<Box<dyn Encoder>, EncodeError>,
+}
+
+/// A file format of the registry.
+#[derive(Clone, Copy)]
+pub struct Format(&'static Definition);
+
+impl Format {
+    /// Every format, in the order in which they are listed to callers.
+    pub const ALL: [Format; 6] = [
+        Format(&csv::FORMAT),
+        Format(&xlsx::FORMAT),
+        Format(&ndjson::FORMAT),
+        Format(&json::FORMAT),
+        Format(&tsv::FORMAT),
+        Format(&parquet::FORMAT),
+    ];
+
+    /// Returns the formats of an export that lists none.
+    pub fn defaults() -> Vec<Format> {
+        let mut formats = Format::ALL.to_vec();
+        formats.retain(|format| format.0.is_default);
+        formats
+    }
+
+    /// Returns what the registry says about the format.
+    #[must_use]
+    pub fn definition(self) -> &'static Definition {
+        self.0
+    }
+
+    /// Returns the extension, without a dot: `csv`.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        self.0.extension
+    }
+
+    /// Tells whether its files are text.
+    #[must_use]
+    pub fn is_text(self) -> bool {
+        self.0.is_text
+    }
+
+    /// Creates the encoder of a file with these columns.
+    ///
+    /// # Errors
+    /// Returns the [`EncodeError`] if the format cannot hold the columns.
+    pub fn encoder(
+        self,
+        columns: &[Column],
+        settings: EncoderSettings,
+    ) -> Result<Box<dyn Encoder>, EncodeError> {
+        (self.0.encoder)(columns, settings)
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.extension())
+    }
+}
+
+impl fmt::Debug for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Extensions are unique.
+impl PartialEq for Format {
+    fn eq(&self, other: &Format) -> bool {
+        self.extension() == other.extension()
+    }
+}
+
+impl Eq for Format {}
+
+/// Returns formats as a list for people: `csv, xlsx`.
+pub fn names(formats: &[Format]) -> String {
+    let names: Vec<&str> = formats.iter().map(|format| format.extension()).collect();
+    names.join(", ")
+}
+
+/// No format has the extension.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("unknown format; expected one of {}", names(&Format::ALL))]
+pub struct UnknownFormat;
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(extension: &str) -> Result<Self, UnknownFormat> {
+        let mut formats = Format::ALL.into_iter();
+        formats
+            .find(|format| format.extension() == extension)
+            .ok_or(UnknownFormat)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rowlink_link::is_format_name;
+
+    #[test]
+    fn each_extension_is_unique_and_valid_in_a_path() {
+        for (index, format) in Format::ALL.into_iter().enumerate() {
+            assert!(is_format_name(format.extension()));
+            assert_eq!(format.extension().parse(), Ok(format));
+            assert!(!Format::ALL[..index].contains(&format));
+        }
+        assert_eq!("doc".parse::<Format>(), Err(UnknownFormat));
+    }
+}

@@ -1,0 +1,95 @@
+//! The options of formats: declared per format, set by an export, overridden by a link.
+
+use std::collections::BTreeMap;
+
+/// An option of a format.
+pub struct OptionDefinition {
+    /// Its name within the format: `delimiter`.
+    pub name: &'static str,
+    /// What its value must be, for error texts: `true or false`.
+    pub expected: &'static str,
+    /// Tells whether a text is a value of it.
+    pub accepts: fn(&str) -> bool,
+}
+
+impl OptionDefinition {
+    /// Declares an option that is `true` or `false`.
+    pub const fn boolean(name: &'static str) -> OptionDefinition {
+        OptionDefinition {
+            name,
+            expected: "true or false",
+            accepts: |text| matches!(text, "true" | "false"),
+        }
+    }
+}
+
+/// Options of one format that were checked against its declarations.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FormatOptions(BTreeMap<&'static str, String>);
+
+impl FormatOptions {
+    /// Sets an option from its text, the form it has in a catalog, a request and a link.
+    ///
+    /// # Errors
+    /// Returns [`OptionError::Unknown`] if no declaration has the name, and
+    /// [`OptionError::Expected`] if the value does not fit.
+    pub fn set(
+        &mut self,
+        declared: &'static [OptionDefinition],
+        name: &str,
+        value: &str,
+    ) -> Result<(), OptionError> {
+        let option = declared.iter().find(|option| option.name == name);
+        let option = option.ok_or_else(|| OptionError::unknown(declared))?;
+        if !(option.accepts)(value) {
+            return Err(OptionError::Expected(option.expected));
+        }
+        self.0.insert(option.name, value.to_owned());
+        Ok(())
+    }
+
+    /// Returns the value of an option, if it is set.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Returns an option that is `true` or `false`.
+    #[must_use]
+    pub fn get_bool(&self, name: &str, default: bool) -> bool {
+        self.get(name).map_or(default, |text| text == "true")
+    }
+}
+
+/// Why an option was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OptionError {
+    /// The format has no option of that name; holds those it has.
+    #[error("unknown option; {0}")]
+    Unknown(String),
+    /// The value does not fit; holds what would.
+    #[error("expected {0}")]
+    Expected(&'static str),
+}
+
+impl OptionError {
+    fn unknown(declared: &[OptionDefinition]) -> OptionError {
+        let names: Vec<&str> = declared.iter().map(|option| option.name).collect();
+        OptionError::Unknown(match names.as_slice() {
+            [] => "this format has none".to_owned(),
+            names => format!("the options are {}", names.join(", ")),
+        })
+    }
+}
+
+/// Parses `true` or `false`.
+///
+/// # Errors
+/// Returns [`OptionError::Expected`] for any other text.
+pub fn parse_bool(value: &str) -> Result<bool, OptionError> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(OptionError::Expected("true or false")),
+    }
+}

@@ -1,0 +1,79 @@
+//! XLSX (ECMA-376), streamed row by row without a temporary file. The first row already produces output.
+//!
+//! Two stages run in parallel. [`WorkbookWriter`] turns rows into pieces: XML, and the start and end of
+//! each archive part. [`Deflater`] compresses the pieces and writes the ZIP archive.
+
+mod cell;
+mod container;
+mod deflater;
+mod serial;
+mod sheet;
+mod styles;
+mod text;
+mod workbook;
+mod workbook_writer;
+mod xml;
+
+use self::deflater::Deflater;
+use self::workbook_writer::WorkbookWriter;
+use super::Definition;
+use super::encoder::{EncodeError, Encoder};
+use super::options::OptionDefinition;
+use crate::row::RowBatch;
+
+/// The registry entry: ECMA-376 part 1, 12.3.23, as registered with IANA. A ZIP archive without its end
+/// cannot be opened, so a truncated file is detected.
+pub(super) const FORMAT: Definition = Definition {
+    extension: "xlsx",
+    is_default: true,
+    is_text: false,
+    repeats_names: false,
+    integrity_line: None,
+    options: &OPTIONS,
+    media_type: |_| "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    encoder: |columns, settings| {
+        Ok(Box::new(XlsxEncoder {
+            writer: WorkbookWriter::new(columns, settings)?,
+            deflater: Deflater::start()?,
+        }))
+    },
+};
+
+/// An export sets them under `[xlsx]`; a link overrides them by `rl_xlsx.*`.
+const OPTIONS: [OptionDefinition; 1] = [
+    // Leaves out the references of cells: a smaller file, which some readers do not understand.
+    OptionDefinition::boolean("compact"),
+];
+
+/// Encodes a workbook.
+struct XlsxEncoder {
+    writer: WorkbookWriter,
+    deflater: Deflater,
+}
+
+impl Encoder for XlsxEncoder {
+    fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.deflater.push(self.writer.take_pieces(), out)
+    }
+
+    fn rows(&mut self, batch: &RowBatch, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.writer.rows(batch)?;
+        self.deflater.push(self.writer.take_pieces(), out)
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.writer.flush();
+        self.deflater.push(self.writer.take_pieces(), out)?;
+        self.deflater.drain(out)
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.writer.end();
+        self.deflater.push(self.writer.take_pieces(), out)?;
+        self.deflater.drain(out)
+    }
+
+    fn wants_thread(&self) -> bool {
+        true
+    }
+}
