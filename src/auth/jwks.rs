@@ -18,7 +18,7 @@ use ureq::Agent;
 use url::{Host, Url};
 
 use super::AuthError;
-use crate::http_client::agent;
+use crate::http_client::build_agent;
 
 /// The minimum RSA modulus length in bytes (RFC 7518, section 3.3).
 pub(super) const RSA_BYTES_MIN: usize = 256;
@@ -75,7 +75,7 @@ impl KeySet {
         }
         Ok(KeySet(Arc::new(Provider {
             url,
-            agent: agent(TIMEOUT),
+            agent: build_agent(TIMEOUT),
             cache: Mutex::default(),
             fetch_lock: Arc::default(),
         })))
