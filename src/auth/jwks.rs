@@ -38,7 +38,7 @@ struct Provider {
     url: String,
     agent: Agent,
     cache: Mutex<Cache>,
-    /// Held during a fetch.
+    /// Held during a fetch, so that only one runs.
     fetch_lock: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -59,7 +59,7 @@ impl KeySet {
     /// Creates a key set that is fetched from an https URL, or from http on a loopback address.
     ///
     /// # Errors
-    /// Returns a message if the URL is any other.
+    /// Returns what was expected if the URL is any other.
     pub(super) fn new(url: String) -> Result<KeySet, String> {
         let expected = "expected an https:// URL, or http:// on a loopback address";
         let parsed = Url::parse(&url).map_err(|_| expected)?;
@@ -69,8 +69,8 @@ impl KeySet {
             Some(Host::Domain(name)) => name == "localhost",
             None => return Err(expected.to_owned()),
         };
-        let plain = parsed.scheme() == "http" && is_loopback;
-        if parsed.scheme() != "https" && !plain {
+        let is_local_http = parsed.scheme() == "http" && is_loopback;
+        if parsed.scheme() != "https" && !is_local_http {
             return Err(expected.to_owned());
         }
         Ok(KeySet(Arc::new(Provider {
@@ -147,8 +147,8 @@ impl KeySet {
             provider.fetch();
             drop(guard);
         });
-        if let Err(panic) = task.await {
-            tracing::error!(died = %panic, "JWKS fetch panicked");
+        if let Err(error) = task.await {
+            tracing::error!(died = %error, "JWKS fetch task failed");
         }
     }
 }

@@ -108,7 +108,7 @@ impl JwtVerifier {
         let key_source = key_source.map_err(JwtError::Key)?;
         let mut validation = Validation::new(algorithms[0]);
         validation.algorithms = algorithms;
-        // `check_times` checks times against the `now` argument; the library reads the system clock.
+        // `check_times` uses the `now` argument; the library would read the system clock.
         validation.validate_exp = false;
         validation.required_spec_claims.clear();
         if let Some(issuer) = &rules.issuer {

@@ -73,7 +73,7 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         let line = line_at(name.span().start);
         match Filter::new(name.get_ref(), declaration) {
             Ok(filter) => filters.push(filter),
-            Err(texts) => errors.extend(texts.into_iter().map(|text| LineError::new(line, text))),
+            Err(messages) => errors.extend(messages.into_iter().map(|it| LineError::new(line, it))),
         }
         declared.push((line, name.into_inner()));
     }
@@ -253,7 +253,7 @@ fn required_claims(statement: &Statement, listed: Vec<Spanned<String>>) -> Vec<S
         .collect()
 }
 
-/// The settings for which rows a caller gets. The variables of the SQL also restrict them.
+/// The settings that control which rows a caller gets, together with the SQL's variables.
 struct RowAccess {
     unscoped: bool,
     row_security: bool,
@@ -280,10 +280,10 @@ fn split_settings(text: &str) -> Result<(&str, usize), LineError> {
             (&rest[..length], offset + length + CLOSE.len())
         }
     };
-    let first = end.saturating_sub(CLOSE.len() + settings.len());
+    let start = end.saturating_sub(CLOSE.len() + settings.len());
     if let Some(offset) = settings.find("*/") {
         let message = "`*/`: ends the SQL comment early; remove it from the settings";
-        return Err(LineError::new(line_at(first + offset), message));
+        return Err(LineError::new(line_at(start + offset), message));
     }
     let misplaced = [OPEN, CLOSE]
         .iter()
@@ -295,9 +295,11 @@ fn split_settings(text: &str) -> Result<(&str, usize), LineError> {
         );
         return Err(LineError::new(line_at(end + offset), message));
     }
-    Ok((settings, line_at(first)))
+    Ok((settings, line_at(start)))
 }
 
+/// Checks that placeholders and declared filters match, and that the export either restricts rows per
+/// caller or is `unscoped`.
 fn check_variables(
     statement: &Statement,
     declared: &[(usize, String)],

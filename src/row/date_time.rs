@@ -72,7 +72,7 @@ impl Time {
     /// Returns `10:00:00.000000`.
     #[inline]
     fn digits(self) -> [u8; 15] {
-        // Cannot truncate: fewer seconds than two days have.
+        // Fits in 32 bits: a time of day has at most 86,400 seconds.
         let seconds = (self.micros / MICROS_PER_SECOND) as u32;
         let micros = self.subsecond_micros();
         let [h, i] = two_digits(seconds / 3600);
@@ -125,7 +125,7 @@ impl Timestamp {
                 let micros = micros.rem_euclid(MICROS_PER_DAY);
                 let time = Time { micros };
                 date.write_long_year(out);
-                // One copy of constant length, then truncated, is cheaper than several copies.
+                // One copy of constant length and a truncate are cheaper than several copies.
                 let mut text = [b'T'; 26];
                 text[..10].copy_from_slice(&date.digits());
                 text[11..].copy_from_slice(&time.digits());
@@ -150,8 +150,8 @@ impl Timestamp {
         self.micros.saturating_add(offset)
     }
 
-    /// Returns the offset in minutes. Zones before 1972 had offsets with seconds, which RFC 3339 cannot
-    /// express; such an instant stays in UTC.
+    /// Returns the UTC offset in minutes. Some offsets before 1972 have seconds, which RFC 3339 cannot
+    /// express; such instants stay in UTC.
     #[inline]
     fn offset_minutes(self, time_zone: TimeZone) -> i32 {
         if !self.utc {
