@@ -1,4 +1,4 @@
-//! Requests of our own: to the issuers of tokens and to a collector of traces.
+//! The HTTP client for outgoing requests: key sets, traces and `rowlink ready`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use rustls::crypto::ring;
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-/// A client that gives up after `timeout`, follows no redirect, and trusts the roots that the machine
-/// trusts. What points elsewhere is something that somebody else may have taken over.
-pub(crate) fn agent(timeout: Duration) -> Agent {
+/// Builds a client with a total `timeout` per request that trusts the system's root certificates. It
+/// follows no redirects: a redirect could lead to a host that an attacker controls.
+pub(crate) fn build_agent(timeout: Duration) -> Agent {
     let roots = rustls_native_certs::load_native_certs().certs;
     let roots = roots
         .iter()

@@ -1,23 +1,23 @@
-//! Moments as people and programs write them (RFC 3339), in Unix seconds.
+//! Converts between RFC 3339 timestamps and Unix seconds.
 
 use chrono::{DateTime, SecondsFormat};
 
-/// Links carry at most ten digits.
+/// A timestamp in a link has at most ten digits.
 const SECONDS_MAX: u64 = 9_999_999_999;
 
-/// Reads `2026-01-31T10:00:00Z`, and a fraction as the next whole second; `None` if it is none, or none that a link
-/// can carry.
+/// Parses an RFC 3339 timestamp such as `2026-01-31T10:00:00Z` into Unix seconds. A fraction is rounded
+/// up. Returns `None` if the text is invalid or a link cannot carry the time.
 pub fn parse(text: &str) -> Option<u64> {
-    let moment = DateTime::parse_from_rfc3339(text).ok()?;
-    let begun = i64::from(moment.timestamp_subsec_nanos() > 0);
-    let seconds = u64::try_from(moment.timestamp() + begun).ok()?;
+    let time = DateTime::parse_from_rfc3339(text).ok()?;
+    let rounding = i64::from(time.timestamp_subsec_nanos() > 0);
+    let seconds = u64::try_from(time.timestamp() + rounding).ok()?;
     (seconds <= SECONDS_MAX).then_some(seconds)
 }
 
-/// Writes it in UTC; `None` after the year 262142.
+/// Formats Unix seconds as an RFC 3339 timestamp in UTC. Returns `None` after the year 262142.
 pub fn rfc3339(seconds: u64) -> Option<String> {
-    let moment = DateTime::from_timestamp(i64::try_from(seconds).ok()?, 0)?;
-    Some(moment.to_rfc3339_opts(SecondsFormat::Secs, true))
+    let time = DateTime::from_timestamp(i64::try_from(seconds).ok()?, 0)?;
+    Some(time.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
 #[cfg(test)]
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_read_with_its_offset_and_never_too_early() {
+    fn a_timestamp_is_parsed_with_its_offset_and_rounded_up() {
         assert_eq!(parse("2026-01-31T11:00:00+01:00"), Some(1_769_853_600));
         assert_eq!(parse("2026-01-31T10:00:00.001Z"), Some(1_769_853_601));
         assert_eq!(

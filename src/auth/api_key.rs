@@ -1,4 +1,4 @@
-//! API keys for scripts and back ends: random tokens of which only the SHA-256 is stored.
+//! API keys for scripts and back ends. The file stores only the SHA-256 of each random token.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -47,10 +47,10 @@ struct Entry {
 }
 
 impl ApiKeys {
-    /// Reads an API key file: TOML, a table `[keys.NAME]` a key.
+    /// Parses an API key file: TOML with one `[keys.NAME]` table per key.
     ///
     /// # Errors
-    /// Every fault at once. No key at all is a fault.
+    /// Returns every error in the file. A file without a key is an error.
     pub fn parse(text: &str) -> Result<ApiKeys, Vec<LineError>> {
         let file: File = toml_errors::read(text)?;
         let (mut keys, mut errors) = (Vec::new(), Vec::new());
@@ -65,7 +65,11 @@ impl ApiKeys {
             }
         }
         if keys.is_empty() && errors.is_empty() {
-            errors.push(LineError::at(text, 0, "no [keys.NAME]"));
+            errors.push(LineError::at(
+                text,
+                0,
+                "expected at least one [keys.NAME] table",
+            ));
         }
         if errors.is_empty() {
             Ok(ApiKeys { keys })
@@ -74,7 +78,7 @@ impl ApiKeys {
         }
     }
 
-    /// Who holds this key. Compares with every key in constant time.
+    /// Returns the caller of this API key. Compares it with every key in constant time.
     pub(super) fn find(&self, token: &str) -> Option<Caller> {
         let digest: [u8; 32] = Sha256::digest(token).into();
         let mut found = None;
@@ -91,11 +95,11 @@ impl Entry {
     fn into_key(self, name: &str) -> Result<ApiKey, String> {
         let mut sha256 = [0; 32];
         hex::decode_to_slice(&self.sha256, &mut sha256)
-            .map_err(|_| "`sha256` is not 64 hex digits")?;
+            .map_err(|_| "`sha256`: expected 64 hex digits")?;
         let user = self.user.map(UserId::parse).transpose();
         let user = user.map_err(|error| format!("`user`: {error}"))?;
         if user.is_none() && !self.act_for_others {
-            return Err("needs a `user`, or `act_for_others = true`".into());
+            return Err("`user`: is required unless `act_for_others = true`".into());
         }
         for (claim, value) in &self.claims {
             check_text(value).map_err(|error| format!("claim `{claim}`: {error}"))?;
@@ -112,31 +116,34 @@ impl Entry {
     }
 }
 
-/// One token is one key: of two entries the wrong one would say what its holder may do.
+/// Rejects a hash that is listed twice: which entry's permissions apply would be ambiguous.
 fn ensure_unique(key: ApiKey, others: &[ApiKey]) -> Result<ApiKey, String> {
     match others.iter().find(|other| other.sha256 == key.sha256) {
         None => Ok(key),
-        Some(other) => Err(format!("is the same as `{}`", other.caller.credential)),
+        Some(other) => {
+            let name = &other.caller.credential;
+            Err(format!("`sha256`: duplicate of key `{name}`"))
+        }
     }
 }
 
-/// A fresh API key: the token for its holder, and what the file stores of it.
+/// A new API key: the token, and the hash that the file stores.
 pub struct NewApiKey {
-    /// What the holder sends.
+    /// The token that the caller sends.
     pub token: Zeroizing<String>,
-    /// What the file holds, in hex.
+    /// The SHA-256 of the token, in hex.
     pub sha256: String,
 }
 
 impl NewApiKey {
-    /// A key of 32 bytes from the operating system.
+    /// Generates a key from 32 random bytes of the operating system.
     ///
     /// # Errors
-    /// The operating system has no randomness to give.
+    /// Returns an error if the operating system provides no random bytes.
     pub fn generate() -> Result<NewApiKey, getrandom::Error> {
         let mut secret = Zeroizing::new([0; 32]);
         getrandom::fill(secret.as_mut())?;
-        // The prefix lets secret scanners recognise a key that leaked.
+        // The prefix lets secret scanners recognise a leaked key.
         let token = Zeroizing::new(format!("rlk_{}", URL_SAFE_NO_PAD.encode(secret.as_ref())));
         let sha256 = hex::encode(Sha256::digest(token.as_bytes()));
         Ok(NewApiKey { token, sha256 })
@@ -170,16 +177,16 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_found_all_at_once_with_their_lines() {
+    fn all_errors_are_returned_with_their_lines() {
         let lines = |text: &str| -> Vec<usize> {
             let errors = ApiKeys::parse(text).err().expect("refused");
             errors.iter().map(|error| error.line).collect()
         };
         let hash = "0".repeat(64);
         assert_eq!(lines(""), [1]);
-        let twice = format!("[keys.a]\nsha256 = '{hash}'\nuser = 'u'\n");
+        let entry = format!("[keys.a]\nsha256 = '{hash}'\nuser = 'u'\n");
         assert_eq!(
-            lines(&format!("{twice}{}", twice.replace("keys.a", "keys.b"))),
+            lines(&format!("{entry}{}", entry.replace("keys.a", "keys.b"))),
             [4]
         );
         assert_eq!(

@@ -1,7 +1,7 @@
-//! The keys that an identity provider publishes at a URL: a JSON Web Key Set, RFC 7517.
+//! Fetches and caches an identity provider's JSON Web Key Set (JWKS, RFC 7517).
 //!
-//! Anybody can send a token that names a key we have not seen, so what makes us ask the provider is
-//! bounded: one request at a time, and one in [`COOL_DOWN`].
+//! A token with an unknown `kid` triggers a fetch, and any client can send one. Fetches are therefore
+//! limited to one at a time and one per [`FETCH_INTERVAL_MIN`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,16 +18,17 @@ use ureq::Agent;
 use url::{Host, Url};
 
 use super::AuthError;
-use super::jwt::RSA_BYTES_MIN;
-use crate::http_client::agent;
+use crate::http_client::build_agent;
 
-/// Between two requests to the provider at least this passes, whatever comes of them.
-const COOL_DOWN: Duration = Duration::from_secs(30);
-/// After this the keys are fetched again, so that one which was withdrawn is not accepted for ever.
+/// The minimum RSA modulus length in bytes (RFC 7518, section 3.3).
+pub(super) const RSA_BYTES_MIN: usize = 256;
+
+/// The minimum time between two requests to the provider, successful or not.
+const FETCH_INTERVAL_MIN: Duration = Duration::from_secs(30);
+/// The age at which keys are fetched again, so that withdrawn keys are dropped.
 const MAX_AGE: Duration = Duration::from_secs(600);
-/// A provider must answer within this.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// A set is at most this long.
+/// The maximum size of a key set.
 const BYTES_MAX: u64 = 64 * 1024;
 
 /// The published keys of one issuer.
@@ -36,30 +37,30 @@ pub(super) struct KeySet(Arc<Provider>);
 struct Provider {
     url: String,
     agent: Agent,
-    known: Mutex<Known>,
-    /// Held by the one who asks.
-    asking: Arc<tokio::sync::Mutex<()>>,
+    cache: Mutex<Cache>,
+    /// Held during a fetch, so that only one runs.
+    fetch_lock: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// What the last answers gave. A failure leaves the keys as they are.
+/// The keys of the last successful fetch. A failed fetch keeps them.
 #[derive(Default)]
-struct Known {
+struct Cache {
     keys: Arc<Vec<Jwk>>,
-    asked: Option<Instant>,
-    fetched: Option<Instant>,
+    last_attempt: Option<Instant>,
+    last_success: Option<Instant>,
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct KeySetDocument {
     keys: Vec<Value>,
 }
 
 impl KeySet {
-    /// Keys at a URL: https, or http on this machine.
+    /// Creates a key set that is fetched from an https URL, or from http on a loopback address.
     ///
     /// # Errors
-    /// Another URL.
-    pub(super) fn at(url: String) -> Result<KeySet, String> {
+    /// Returns what was expected if the URL is any other.
+    pub(super) fn new(url: String) -> Result<KeySet, String> {
         let expected = "expected an https:// URL, or http:// on a loopback address";
         let parsed = Url::parse(&url).map_err(|_| expected)?;
         let is_loopback = match parsed.host() {
@@ -68,58 +69,61 @@ impl KeySet {
             Some(Host::Domain(name)) => name == "localhost",
             None => return Err(expected.to_owned()),
         };
-        let plain = parsed.scheme() == "http" && is_loopback;
-        if parsed.scheme() != "https" && !plain {
+        let is_local_http = parsed.scheme() == "http" && is_loopback;
+        if parsed.scheme() != "https" && !is_local_http {
             return Err(expected.to_owned());
         }
         Ok(KeySet(Arc::new(Provider {
             url,
-            agent: agent(TIMEOUT),
-            known: Mutex::default(),
-            asking: Arc::default(),
+            agent: build_agent(TIMEOUT),
+            cache: Mutex::default(),
+            fetch_lock: Arc::default(),
         })))
     }
 
-    /// The key of a token's header.
+    /// Returns the key for a token's header. Fetches the keys first if none matches or they are stale.
     ///
     /// # Errors
-    /// There is none, or no key was ever to be had.
+    /// Returns [`AuthError::Refused`] if no key matches, and [`AuthError::KeysUnavailable`] if no
+    /// fetch has succeeded yet.
     pub(super) async fn find(&self, header: &Header) -> Result<DecodingKey, AuthError> {
-        let (found, is_fresh) = self.look(header);
+        let (found, is_fresh) = self.find_cached(header);
         if let Some(key) = found {
-            // Keys that are old but known are good while another request looks for newer ones.
-            if is_fresh || self.0.asking.try_lock().is_err() {
+            // A stale key stays valid while another request fetches newer ones.
+            if is_fresh || self.0.fetch_lock.try_lock().is_err() {
                 return Ok(key);
             }
         }
         self.refresh().await;
-        let (found, _) = self.look(header);
+        let (found, _) = self.find_cached(header);
         match found {
             Some(key) => Ok(key),
-            None if self.0.known().fetched.is_none() => Err(AuthError::KeysUnavailable),
-            None => Err(AuthError::Refused("the token's key is not known".into())),
+            None if self.0.cache().last_success.is_none() => Err(AuthError::KeysUnavailable),
+            None => Err(AuthError::Refused(
+                "unknown or ambiguous key (`kid`)".into(),
+            )),
         }
     }
 
-    /// Fetches the keys now.
+    /// Fetches the keys, unless they were requested within [`FETCH_INTERVAL_MIN`].
     ///
     /// # Errors
-    /// They are not to be had.
+    /// Returns [`AuthError::KeysUnavailable`] if no fetch has succeeded yet.
     pub(super) async fn warm_up(&self) -> Result<(), AuthError> {
         self.refresh().await;
-        let fetched = self.0.known().fetched;
-        fetched.map(drop).ok_or(AuthError::KeysUnavailable)
+        let last_success = self.0.cache().last_success;
+        last_success.map(drop).ok_or(AuthError::KeysUnavailable)
     }
 
-    /// The key of a token, and whether what is known is fresh.
-    fn look(&self, header: &Header) -> (Option<DecodingKey>, bool) {
-        let known = self.0.known();
-        let is_fresh = known.fetched.is_some_and(|at| at.elapsed() < MAX_AGE);
-        let keys = known.keys.clone();
-        drop(known);
-        let mut fitting = keys.iter().filter(|key| fits(key, header));
-        let key = match (fitting.next(), &header.kid, fitting.next()) {
-            // Of several keys without a name to choose by, none is meant.
+    /// Returns the cached key for a token, and whether the cache is fresh.
+    fn find_cached(&self, header: &Header) -> (Option<DecodingKey>, bool) {
+        let cache = self.0.cache();
+        let is_fresh = cache.last_success.is_some_and(|at| at.elapsed() < MAX_AGE);
+        let keys = cache.keys.clone();
+        drop(cache);
+        let mut candidates = keys.iter().filter(|key| key_matches(key, header));
+        let key = match (candidates.next(), &header.kid, candidates.next()) {
+            // Without a `kid`, several candidates are ambiguous.
             (_, None, Some(_)) => None,
             (key, _, _) => key,
         };
@@ -129,22 +133,22 @@ impl KeySet {
         )
     }
 
-    /// Asks the provider, unless somebody else has just done so.
+    /// Fetches the keys, unless they were requested within [`FETCH_INTERVAL_MIN`].
     async fn refresh(&self) {
-        let asking = self.0.asking.clone().lock_owned().await;
-        let asked = self.0.known().asked;
-        if asked.is_some_and(|at| at.elapsed() < COOL_DOWN) {
+        let guard = self.0.fetch_lock.clone().lock_owned().await;
+        let last_attempt = self.0.cache().last_attempt;
+        if last_attempt.is_some_and(|at| at.elapsed() < FETCH_INTERVAL_MIN) {
             return;
         }
-        self.0.known().asked = Some(Instant::now());
+        self.0.cache().last_attempt = Some(Instant::now());
         let provider = self.0.clone();
-        // Goes on when the request that brought the token is gone: others wait for the keys.
-        let fetching = spawn_blocking(move || {
+        // Continues if the request with the token is cancelled: other requests wait for the keys.
+        let task = spawn_blocking(move || {
             provider.fetch();
-            drop(asking);
+            drop(guard);
         });
-        if let Err(died) = fetching.await {
-            tracing::error!(%died, "keys were not fetched");
+        if let Err(error) = task.await {
+            tracing::error!(died = %error, "JWKS fetch task failed");
         }
     }
 }
@@ -153,16 +157,16 @@ impl Provider {
     fn fetch(&self) {
         match fetch(&self.agent, &self.url) {
             Ok(keys) => {
-                let mut known = self.known();
-                known.keys = Arc::new(keys);
-                known.fetched = Some(Instant::now());
+                let mut cache = self.cache();
+                cache.keys = Arc::new(keys);
+                cache.last_success = Some(Instant::now());
             }
-            Err(cause) => tracing::warn!(url = self.url, cause, "no keys from the issuer"),
+            Err(cause) => tracing::warn!(url = self.url, cause, "JWKS fetch failed"),
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -175,16 +179,17 @@ fn fetch(agent: &Agent, url: &str) -> Result<Vec<Jwk>, String> {
     }
     let body = response.body_mut().with_config().limit(BYTES_MAX);
     let body = body.read_to_vec().map_err(|error| error.to_string())?;
-    let document: Document = serde_json::from_slice(&body).map_err(|_| "not a key set")?;
-    // Keys of kinds that we do not know are left out (RFC 7517, section 5).
-    let known = |key: Value| serde_json::from_value(key).ok();
-    Ok(document.keys.into_iter().filter_map(known).collect())
+    let document: KeySetDocument =
+        serde_json::from_slice(&body).map_err(|_| "expected a JSON Web Key Set")?;
+    // Keys of an unsupported type are ignored (RFC 7517, section 5).
+    let parse = |key: Value| serde_json::from_value(key).ok();
+    Ok(document.keys.into_iter().filter_map(parse).collect())
 }
 
-/// Whether a key is the one that a token names, and meant for verifying with the token's algorithm.
-fn fits(key: &Jwk, header: &Header) -> bool {
+/// Returns whether a key has the token's `kid` and may verify signatures of its algorithm.
+fn key_matches(key: &Jwk, header: &Header) -> bool {
     let common = &key.common;
-    let is_named = header.kid.is_none() || common.key_id == header.kid;
+    let has_key_id = header.kid.is_none() || common.key_id == header.kid;
     let is_for_signatures = matches!(common.public_key_use, None | Some(PublicKeyUse::Signature))
         && common
             .key_operations
@@ -193,10 +198,10 @@ fn fits(key: &Jwk, header: &Header) -> bool {
     let is_for_algorithm = common
         .key_algorithm
         .is_none_or(|algorithm| algorithm.to_string() == format!("{:?}", header.alg));
-    is_named && is_for_signatures && is_for_algorithm && has_kind_of(key, header.alg)
+    has_key_id && is_for_signatures && is_for_algorithm && supports_algorithm(key, header.alg)
 }
 
-fn has_kind_of(key: &Jwk, algorithm: Algorithm) -> bool {
+fn supports_algorithm(key: &Jwk, algorithm: Algorithm) -> bool {
     match (&key.algorithm, algorithm) {
         (AlgorithmParameters::EllipticCurve(key), Algorithm::ES256) => {
             key.curve == EllipticCurve::P256

@@ -1,6 +1,7 @@
-//! JSON Web Tokens, RFC 7519, by the rules of RFC 8725: the algorithms are fixed by configuration,
-//! and are all of one family.
+//! Verifies JSON Web Tokens (RFC 7519) by the best practices of RFC 8725: configuration fixes the
+//! algorithms, all of one family.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jsonwebtoken::dangerous::insecure_decode_claims;
@@ -12,48 +13,46 @@ use rsa::traits::PublicKeyParts as _;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::jwks::KeySet;
+use super::jwks::{KeySet, RSA_BYTES_MIN};
 use super::{AuthError, Caller};
 use rowlink_link::{UserId, check_text};
 
-/// An HS256 secret is at least as long as the hash's output (RFC 7518, section 3.2).
+/// The minimum length of an HS256 secret: that of the hash output (RFC 7518, section 3.2).
 pub const JWT_SECRET_BYTES_MIN: usize = 32;
 
-/// An RSA key's modulus is at least this long (RFC 7518, section 3.3).
-pub(super) const RSA_BYTES_MIN: usize = 256;
-
-/// Clocks of the identity provider and of this replica may differ by this much.
+/// The accepted clock difference between the identity provider and this server.
 const LEEWAY_SECONDS: f64 = 30.0;
+
+pub(super) const UNKNOWN_ISSUER: &str = "unknown issuer (`iss`)";
 
 const RS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512];
 const PS: [Algorithm; 3] = [Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
 const ES: [Algorithm; 2] = [Algorithm::ES256, Algorithm::ES384];
 
-/// What the tokens of an issuer are verified with.
+/// The key that verifies the tokens of an issuer.
 pub enum JwtKey {
-    /// A secret that the issuer shares with us.
+    /// A secret shared with the issuer.
     Secret(Zeroizing<Vec<u8>>),
-    /// Its public key: RSA, P-256, P-384 or Ed25519, in PEM.
+    /// The issuer's public key in PEM: RSA, P-256, P-384 or Ed25519.
     PublicPem(String),
-    /// Where it publishes its keys (RFC 7517).
+    /// The URL of the issuer's key set (RFC 7517).
     KeySetUrl(String),
 }
 
-/// What the tokens of an issuer must say.
+/// The requirements for the tokens of an issuer.
 #[derive(Debug, Clone)]
 pub struct JwtRules {
-    /// The algorithms they may be signed with. Without any: HS256 for a secret, RS256 for a key.
+    /// The accepted algorithms. If empty: HS256 for a secret, RS256 for a public key.
     pub algorithms: Vec<String>,
-    /// Their `iss`.
+    /// The required `iss`.
     pub issuer: Option<String>,
-    /// Their `aud`. A token that names an audience is refused where none is given (RFC 7519,
-    /// section 4.1.3).
+    /// The required `aud`. If `None`, a token with an audience is rejected (RFC 7519, section 4.1.3).
     pub audience: Option<String>,
-    /// The claim that is the user id.
+    /// The claim with the user id.
     pub user_claim: String,
-    /// What the audit line calls them.
+    /// The name of these tokens in the audit log.
     pub name: String,
-    /// The only exports they are good for; any without.
+    /// The exports that these tokens allow; `None` allows all.
     pub exports: Option<BTreeSet<String>>,
 }
 
@@ -70,45 +69,46 @@ impl Default for JwtRules {
     }
 }
 
-/// Why an issuer cannot be configured like this.
+/// Why the configuration of an issuer is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JwtError {
-    /// The algorithms do not fit the key, or each other.
+    /// The algorithms do not match the key or are not all of one family.
     #[error("{0}")]
     Algorithms(String),
-    /// The key cannot be used.
+    /// The key is malformed, too short or of the wrong type.
     #[error("{0}")]
     Key(String),
 }
 
 /// Verifies the tokens of one issuer.
 pub struct JwtVerifier {
-    keys: Keys,
+    key_source: KeySource,
     rules: JwtRules,
     validation: Validation,
 }
 
-enum Keys {
-    One(DecodingKey),
+enum KeySource {
+    Static(DecodingKey),
     Published(KeySet),
 }
 
 impl JwtVerifier {
-    /// Accepts tokens under `key` that follow the rules.
+    /// Creates a verifier for tokens that are signed with `key` and meet the rules.
     ///
     /// # Errors
-    /// Key and rules do not fit.
+    /// Returns [`JwtError::Algorithms`] if the algorithms do not match the key or are of several
+    /// families, and [`JwtError::Key`] if the key is malformed, too short or of the wrong type.
     pub fn new(key: JwtKey, rules: JwtRules) -> Result<JwtVerifier, JwtError> {
-        let algorithms = algorithms(&key, &rules.algorithms).map_err(JwtError::Algorithms)?;
-        let keys = match key {
-            JwtKey::Secret(secret) => secret_key(&secret).map(Keys::One),
-            JwtKey::PublicPem(pem) => public_key(&pem, &algorithms).map(Keys::One),
-            JwtKey::KeySetUrl(url) => KeySet::at(url).map(Keys::Published),
+        let algorithms = parse_algorithms(&key, &rules.algorithms).map_err(JwtError::Algorithms)?;
+        let key_source = match key {
+            JwtKey::Secret(secret) => parse_secret(&secret).map(KeySource::Static),
+            JwtKey::PublicPem(pem) => parse_public_key(&pem, &algorithms).map(KeySource::Static),
+            JwtKey::KeySetUrl(url) => KeySet::new(url).map(KeySource::Published),
         };
-        let keys = keys.map_err(JwtError::Key)?;
+        let key_source = key_source.map_err(JwtError::Key)?;
         let mut validation = Validation::new(algorithms[0]);
         validation.algorithms = algorithms;
-        // Times are checked here, against the caller's clock and not the library's.
+        // `check_times` uses the `now` argument; the library would read the system clock.
         validation.validate_exp = false;
         validation.required_spec_claims.clear();
         if let Some(issuer) = &rules.issuer {
@@ -120,13 +120,13 @@ impl JwtVerifier {
             validation.required_spec_claims.insert("aud".into());
         }
         Ok(JwtVerifier {
-            keys,
+            key_source,
             rules,
             validation,
         })
     }
 
-    /// The `iss` of its tokens, where that is configured.
+    /// Returns the required `iss`, if one is configured.
     pub fn issuer(&self) -> Option<&str> {
         self.rules.issuer.as_deref()
     }
@@ -134,27 +134,29 @@ impl JwtVerifier {
     /// Fetches the published keys, so that the first token need not wait for them.
     ///
     /// # Errors
-    /// They cannot be had now. They are asked for again when a token comes.
+    /// Returns [`AuthError::KeysUnavailable`] if no fetch has succeeded yet. A later token triggers
+    /// another fetch.
     pub async fn warm_up(&self) -> Result<(), AuthError> {
-        match &self.keys {
-            Keys::One(_) => Ok(()),
-            Keys::Published(set) => set.warm_up().await,
+        match &self.key_source {
+            KeySource::Static(_) => Ok(()),
+            KeySource::Published(set) => set.warm_up().await,
         }
     }
 
-    /// Verifies a token at `now`, in Unix seconds.
+    /// Verifies a token at `now`, in Unix seconds, and returns its caller.
     ///
     /// # Errors
-    /// Why it was refused.
+    /// Returns [`AuthError::Refused`] if the token is invalid or expired, and
+    /// [`AuthError::KeysUnavailable`] if the issuer's keys were never fetched.
     pub async fn verify(&self, token: &str, now: u64) -> Result<Caller, AuthError> {
-        let header = decode_header(token).map_err(refusal)?;
+        let header = decode_header(token).map_err(jwt_error)?;
         check_header(&header)?;
         if !self.validation.algorithms.contains(&header.alg) {
-            return Err(refusal(ErrorKind::InvalidAlgorithm.into()));
+            return Err(jwt_error(ErrorKind::InvalidAlgorithm.into()));
         }
-        let claims = match &self.keys {
-            Keys::One(key) => self.claims(token, key),
-            Keys::Published(set) => self.claims(token, &set.find(&header).await?),
+        let claims = match &self.key_source {
+            KeySource::Static(key) => self.verify_signature(token, key),
+            KeySource::Published(set) => self.verify_signature(token, &set.find(&header).await?),
         }?;
         check_times(&claims, now)?;
 
@@ -163,33 +165,37 @@ impl JwtVerifier {
             .get(user_claim)
             .and_then(Value::as_str)
             .and_then(|user| UserId::parse(user).ok())
-            .ok_or_else(|| {
-                AuthError::Refused(format!("the token's `{user_claim}` is not a user id").into())
-            })?;
+            .ok_or_else(|| token_error(format!("claim `{user_claim}`: expected a user id")))?;
         Ok(Caller {
             credential: self.rules.name.clone(),
             user: Some(user),
-            scopes: scopes(&claims)?,
-            claims: pinnable(&claims),
+            scopes: parse_scopes(&claims)?,
+            claims: pinnable_claims(&claims),
             exports: self.rules.exports.clone(),
             acts_for_others: false,
         })
     }
 
-    fn claims(&self, token: &str, key: &DecodingKey) -> Result<Map<String, Value>, AuthError> {
-        let decoded = decode(token, key, &self.validation).map_err(refusal)?;
+    /// Returns the claims if signature, issuer and audience are valid.
+    fn verify_signature(
+        &self,
+        token: &str,
+        key: &DecodingKey,
+    ) -> Result<Map<String, Value>, AuthError> {
+        let decoded = decode(token, key, &self.validation).map_err(jwt_error)?;
         Ok(decoded.claims)
     }
 }
 
-/// The issuer that a token claims to be by. Nothing in it is trusted yet.
+/// Returns the `iss` of a token that is not verified yet.
 pub(super) fn claimed_issuer(token: &str) -> Option<String> {
     let claims: Map<String, Value> = insecure_decode_claims(token).ok()?;
     claims.get("iss")?.as_str().map(str::to_owned)
 }
 
-/// One family, so that a key of one kind is never used as one of another (RFC 8725, section 3.1).
-fn algorithms(key: &JwtKey, names: &[String]) -> Result<Vec<Algorithm>, String> {
+/// Parses the algorithms. All must be of one family, so that a key is never used with an algorithm
+/// of another type (RFC 8725, section 3.1).
+fn parse_algorithms(key: &JwtKey, names: &[String]) -> Result<Vec<Algorithm>, String> {
     let is_secret = matches!(key, JwtKey::Secret(_));
     if names.is_empty() {
         let default = if is_secret {
@@ -204,11 +210,11 @@ fn algorithms(key: &JwtKey, names: &[String]) -> Result<Vec<Algorithm>, String> 
     } else {
         &[&RS, &PS, &ES, &[Algorithm::EdDSA]]
     };
-    let of_one_family = families.iter().find_map(|family| {
-        let named = |name: &String| name.parse().ok().filter(|it| family.contains(it));
-        names.iter().map(named).collect()
+    let parsed = families.iter().find_map(|family| {
+        let parse = |name: &String| name.parse().ok().filter(|it| family.contains(it));
+        names.iter().map(parse).collect()
     });
-    of_one_family.ok_or_else(|| {
+    parsed.ok_or_else(|| {
         if is_secret {
             "expected HS256: the key is a secret".to_owned()
         } else {
@@ -219,35 +225,36 @@ fn algorithms(key: &JwtKey, names: &[String]) -> Result<Vec<Algorithm>, String> 
     })
 }
 
-fn secret_key(secret: &[u8]) -> Result<DecodingKey, String> {
+fn parse_secret(secret: &[u8]) -> Result<DecodingKey, String> {
     if secret.len() < JWT_SECRET_BYTES_MIN {
         return Err(format!("expected at least {JWT_SECRET_BYTES_MIN} bytes"));
     }
     Ok(DecodingKey::from_secret(secret))
 }
 
-fn public_key(pem: &str, algorithms: &[Algorithm]) -> Result<DecodingKey, String> {
+fn parse_public_key(pem: &str, algorithms: &[Algorithm]) -> Result<DecodingKey, String> {
     let first = algorithms[0];
-    let unfit = || format!("expected a public key for {first:?} in PEM");
+    let key_error = || format!("expected a public key for {first:?} in PEM");
     let pem = pem.as_bytes();
     let key = match first {
         Algorithm::ES256 | Algorithm::ES384 => DecodingKey::from_ec_pem(pem),
         Algorithm::EdDSA => DecodingKey::from_ed_pem(pem),
         _ => DecodingKey::from_rsa_pem(pem),
     };
-    let key = key.map_err(|_| unfit())?;
-    let bytes = key.try_get_as_bytes().map_err(|_| unfit())?;
+    let key = key.map_err(|_| key_error())?;
+    let bytes = key.try_get_as_bytes().map_err(|_| key_error())?;
     match first {
         // An uncompressed point: 0x04, x, y (SEC 1, section 2.3.3).
         Algorithm::ES256 | Algorithm::ES384 => {
-            let fits = |algorithm: &Algorithm| bytes.len() == 1 + 2 * coordinate_bytes(*algorithm);
-            if !algorithms.iter().all(fits) {
-                return Err("the key's curve is not that of every algorithm".to_owned());
+            let matches =
+                |algorithm: &Algorithm| bytes.len() == 1 + 2 * coordinate_bytes(*algorithm);
+            if !algorithms.iter().all(matches) {
+                return Err("expected a key on the curve of every algorithm".to_owned());
             }
         }
         Algorithm::EdDSA => {}
         _ => {
-            let key = RsaPublicKey::from_pkcs1_der(bytes).map_err(|_| unfit())?;
+            let key = RsaPublicKey::from_pkcs1_der(bytes).map_err(|_| key_error())?;
             if key.size() < RSA_BYTES_MIN {
                 return Err(format!("expected at least {} bits", RSA_BYTES_MIN * 8));
             }
@@ -256,7 +263,7 @@ fn public_key(pem: &str, algorithms: &[Algorithm]) -> Result<DecodingKey, String
     Ok(key)
 }
 
-/// How long a coordinate of a point on an algorithm's curve is (RFC 7518, section 3.4).
+/// Returns the length in bytes of a coordinate on the algorithm's curve (RFC 7518, section 3.4).
 fn coordinate_bytes(algorithm: Algorithm) -> usize {
     if algorithm == Algorithm::ES384 {
         48
@@ -265,43 +272,45 @@ fn coordinate_bytes(algorithm: Algorithm) -> usize {
     }
 }
 
-/// A header that brings its own key, or asks for an extension we do not have, is refused
-/// (RFC 8725, section 3.10; RFC 7515, section 4.1.11).
+/// Rejects a header that carries its own key or a critical extension (RFC 8725, section 3.10;
+/// RFC 7515, section 4.1.11).
 fn check_header(header: &Header) -> Result<(), AuthError> {
-    let brings_a_key = header.jku.is_some()
+    let has_key = header.jku.is_some()
         || header.jwk.is_some()
         || header.x5u.is_some()
         || header.x5c.is_some();
-    if brings_a_key || header.crit.is_some() {
-        return Err(refused("the token's header asks for too much"));
+    if has_key || header.crit.is_some() {
+        return Err(token_error(
+            "unsupported JOSE header (jku, jwk, x5u, x5c, crit)",
+        ));
     }
     Ok(())
 }
 
 fn check_times(claims: &Map<String, Value>, now: u64) -> Result<(), AuthError> {
     let now = now as f64;
-    let expires = seconds(claims, "exp")?.ok_or(refused("the token has no `exp`"))?;
+    let expires = numeric_date(claims, "exp")?.ok_or_else(|| token_error("missing claim `exp`"))?;
     if now >= expires + LEEWAY_SECONDS {
-        return Err(refused("the token expired"));
+        return Err(token_error("the token has expired (`exp`)"));
     }
-    if seconds(claims, "nbf")?.is_some_and(|not_before| now < not_before - LEEWAY_SECONDS) {
-        return Err(refused("the token is not valid yet"));
+    if numeric_date(claims, "nbf")?.is_some_and(|not_before| now < not_before - LEEWAY_SECONDS) {
+        return Err(token_error("the token is not valid yet (`nbf`)"));
     }
     Ok(())
 }
 
-/// A NumericDate, which may have a fraction (RFC 7519, section 2).
-fn seconds(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, AuthError> {
+/// Returns a NumericDate claim in Unix seconds, possibly with a fraction (RFC 7519, section 2).
+fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, AuthError> {
     match claims.get(name) {
         None => Ok(None),
         Some(Value::Number(number)) => Ok(number.as_f64()),
-        Some(_) => Err(refused("a time in the token is not a number")),
+        Some(_) => Err(token_error(format!("claim `{name}`: expected a number"))),
     }
 }
 
-/// What the caller may do, by any of the names that providers give it: `scope` (RFC 8693, section
-/// 4.2), `scp` and `permissions`, each names separated by spaces or an array of them.
-fn scopes(claims: &Map<String, Value>) -> Result<BTreeSet<String>, AuthError> {
+/// Collects the scopes from the claims that providers use: `scope` (RFC 8693, section 4.2), `scp` and
+/// `permissions`. Each is a string of names separated by spaces, or an array of names.
+fn parse_scopes(claims: &Map<String, Value>) -> Result<BTreeSet<String>, AuthError> {
     let mut scopes = BTreeSet::new();
     for claim in ["scope", "scp", "permissions"] {
         let names: Option<Vec<String>> = match claims.get(claim) {
@@ -316,18 +325,20 @@ fn scopes(claims: &Map<String, Value>) -> Result<BTreeSet<String>, AuthError> {
             Some(_) => None,
         };
         scopes.extend(names.ok_or_else(|| {
-            AuthError::Refused(format!("the token's `{claim}` is not a list of names").into())
+            token_error(format!(
+                "claim `{claim}`: expected names separated by spaces, or an array of names"
+            ))
         })?);
     }
     Ok(scopes)
 }
 
-/// The claims that a link can carry: texts, whole numbers and truth values.
-fn pinnable(claims: &Map<String, Value>) -> BTreeMap<String, String> {
+/// Returns the claims that a link can carry: strings, integers and booleans.
+fn pinnable_claims(claims: &Map<String, Value>) -> BTreeMap<String, String> {
     let text = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) if !number.is_f64() => Some(number.to_string()),
-        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Bool(value) => Some(value.to_string()),
         _ => None,
     };
     claims
@@ -337,21 +348,22 @@ fn pinnable(claims: &Map<String, Value>) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn refusal(error: jsonwebtoken::errors::Error) -> AuthError {
-    refused(match error.kind() {
+/// Converts an error of the JWT library.
+fn jwt_error(error: jsonwebtoken::errors::Error) -> AuthError {
+    token_error(match error.kind() {
         ErrorKind::InvalidToken | ErrorKind::Base64(_) | ErrorKind::Json(_) => {
-            "the token is not a JSON Web Token"
+            "expected a JSON Web Token"
         }
         ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => {
-            "the token's algorithm is not accepted here"
+            "unsupported algorithm (`alg`)"
         }
-        ErrorKind::InvalidIssuer => "the token is by another issuer",
-        ErrorKind::InvalidAudience => "the token is for another audience",
-        ErrorKind::MissingRequiredClaim(_) => "the token lacks its issuer or audience",
-        _ => "the token's signature is not valid",
+        ErrorKind::InvalidIssuer => UNKNOWN_ISSUER,
+        ErrorKind::InvalidAudience => "unknown audience (`aud`)",
+        ErrorKind::MissingRequiredClaim(_) => "missing claim `iss` or `aud`",
+        _ => "the signature does not match the token",
     })
 }
 
-fn refused(why: &'static str) -> AuthError {
-    AuthError::Refused(why.into())
+fn token_error(message: impl Into<Cow<'static, str>>) -> AuthError {
+    AuthError::Refused(message.into())
 }

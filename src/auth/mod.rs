@@ -1,5 +1,5 @@
-//! Who is asking. Takes a token and the time, whatever the request was that brought it. The only
-//! I/O is that of [`JwtKey::KeySetUrl`].
+//! Authenticates callers by JSON Web Token or API key. Independent of HTTP; the only I/O is fetching
+//! the key set of a [`JwtKey::KeySetUrl`].
 
 mod api_key;
 mod jwks;
@@ -19,43 +19,43 @@ pub use jwt::{JWT_SECRET_BYTES_MIN, JwtError, JwtKey, JwtRules, JwtVerifier};
 /// A caller whose credential was verified.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// What the audit line calls the credential: `jwt`, or the API key's name.
+    /// The credential's name in the audit log: `jwt`, or the API key's name.
     pub credential: String,
-    /// Whose rows the caller gets unless it may act for others.
+    /// The user whose rows the caller gets, unless it may act for others.
     pub user: Option<UserId>,
-    /// What else is known of the caller and can be pinned into a link.
+    /// Claims of the credential that can be pinned into a link.
     pub claims: BTreeMap<String, String>,
-    /// What the caller may do.
+    /// The granted scopes.
     pub scopes: BTreeSet<String>,
-    /// The only exports the caller may have; any without.
+    /// The exports the caller may use; `None` allows all.
     pub exports: Option<BTreeSet<String>>,
-    /// Whether the caller may name the user itself.
+    /// Whether the caller may choose the user.
     pub acts_for_others: bool,
 }
 
-/// Why nobody was let in. Says nothing about keys.
+/// Why authentication failed. Contains nothing secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// No credential came.
-    #[error("send a token as `Authorization: Bearer …`")]
+    /// The request has no credential.
+    #[error("missing credential; send a token as `Authorization: Bearer …`")]
     Missing,
-    /// The credential is not one of ours, or no longer good.
+    /// The credential is unknown, invalid or expired.
     #[error("{0}")]
     Refused(Cow<'static, str>),
-    /// The issuer's keys were never to be had, so its tokens cannot be told from others.
-    #[error("the token's issuer does not publish its keys now")]
+    /// The issuer's keys were never fetched, so its tokens cannot be verified.
+    #[error("the issuer's keys are unavailable; try again later")]
     KeysUnavailable,
 }
 
-/// Everything that lets callers in.
+/// Authenticates callers by JWT or API key.
 pub struct Authenticator {
     issuers: Vec<JwtVerifier>,
     api_keys: ArcSwapOption<ApiKeys>,
 }
 
 impl Authenticator {
-    /// Lets in who has a token of an issuer, or an API key. Where there are several issuers, each
-    /// has an `iss` of its own.
+    /// Creates an authenticator for tokens of these issuers and for API keys. Several issuers must
+    /// each have a distinct `iss`.
     pub fn new(issuers: Vec<JwtVerifier>, api_keys: Option<ApiKeys>) -> Authenticator {
         Authenticator {
             issuers,
@@ -63,40 +63,41 @@ impl Authenticator {
         }
     }
 
-    /// Lets in from now on who has one of other API keys.
+    /// Replaces all API keys.
     pub fn set_api_keys(&self, keys: ApiKeys) {
         self.api_keys.store(Some(Arc::new(keys)));
     }
 
-    /// Fetches what issuers publish, so that the first token need not wait for it. Returns the
-    /// issuers whose keys cannot be had now; they are asked again when a token comes.
+    /// Fetches the issuers' key sets, so that the first token need not wait for them. Returns the
+    /// issuers whose keys are unavailable; a later token triggers another fetch.
     pub async fn warm_up(&self) -> Vec<String> {
-        let mut silent = Vec::new();
+        let mut unavailable = Vec::new();
         for issuer in &self.issuers {
             if issuer.warm_up().await.is_err() {
-                silent.push(issuer.issuer().unwrap_or("of the tokens").to_owned());
+                unavailable.push(issuer.issuer().unwrap_or("of the tokens").to_owned());
             }
         }
-        silent
+        unavailable
     }
 
-    /// Finds out who holds a token. `now` is in Unix seconds.
+    /// Returns the caller that a token identifies. `now` is in Unix seconds.
     ///
     /// # Errors
-    /// Nobody does.
+    /// Returns [`AuthError::Refused`] if the token is unknown, invalid or expired, and
+    /// [`AuthError::KeysUnavailable`] if its issuer's keys were never fetched.
     pub async fn authenticate(&self, token: &str, now: u64) -> Result<Caller, AuthError> {
         let keys = self.api_keys.load();
         if let Some(caller) = keys.as_ref().and_then(|keys| keys.find(token)) {
             return Ok(caller);
         }
         match self.issuers.as_slice() {
-            [] => Err(AuthError::Refused("the API key is not known".into())),
+            [] => Err(AuthError::Refused("unknown API key".into())),
             [issuer] => issuer.verify(token, now).await,
             issuers => {
                 let claimed = jwt::claimed_issuer(token);
-                let named = |issuer: &&JwtVerifier| issuer.issuer() == claimed.as_deref();
-                let issuer = issuers.iter().find(named).filter(|_| claimed.is_some());
-                let unknown = || AuthError::Refused("the token is by another issuer".into());
+                let matches = |issuer: &&JwtVerifier| issuer.issuer() == claimed.as_deref();
+                let issuer = issuers.iter().find(matches).filter(|_| claimed.is_some());
+                let unknown = || AuthError::Refused(jwt::UNKNOWN_ISSUER.into());
                 issuer.ok_or_else(unknown)?.verify(token, now).await
             }
         }

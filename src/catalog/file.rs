@@ -1,4 +1,4 @@
-//! One `.sql` file: its settings, which stand as TOML in its leading comment, and its statement.
+//! Parses an export's `.sql` file: TOML settings in the leading comment, then one statement.
 
 use indexmap::{IndexMap, IndexSet};
 use serde::Deserialize;
@@ -52,12 +52,12 @@ struct ColumnSettings {
     number_format: Option<Spanned<String>>,
 }
 
-/// Reads the export `name` from the text of its file.
+/// Parses the export `name` from the text of its file.
 ///
 /// # Errors
-/// Every fault of the file.
+/// Returns every error in the file.
 pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Export, Vec<LineError>> {
-    // Editors on Windows put a byte order mark there, which no database takes for a space.
+    // Windows editors add a byte order mark, which databases reject.
     let text = text.trim_start_matches('\u{feff}');
     let (settings_text, first_line) = split_settings(text).map_err(|error| vec![error])?;
     let line_at = |offset: usize| first_line + settings_text[..offset].matches('\n').count();
@@ -71,9 +71,9 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
     let mut filters = Vec::new();
     for (name, declaration) in settings.filters {
         let line = line_at(name.span().start);
-        match Filter::declare(name.get_ref(), declaration) {
+        match Filter::new(name.get_ref(), declaration) {
             Ok(filter) => filters.push(filter),
-            Err(texts) => errors.extend(texts.into_iter().map(|text| LineError::new(line, text))),
+            Err(messages) => errors.extend(messages.into_iter().map(|it| LineError::new(line, it))),
         }
         declared.push((line, name.into_inner()));
     }
@@ -98,9 +98,9 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
     let mut time_zone = TimeZone::default();
     if let Some(name) = &settings.timezone {
         match name.get_ref().parse() {
-            Ok(known) => time_zone = known,
-            Err(unknown) => {
-                let message = format!("`timezone`: {unknown}");
+            Ok(parsed) => time_zone = parsed,
+            Err(error) => {
+                let message = format!("`timezone`: {error}");
                 errors.push(LineError::new(line_at(name.span().start), message));
             }
         }
@@ -121,7 +121,7 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
     }
     for claim in &settings.claims {
         if !is_claim_name(claim.get_ref()) {
-            let message = format!("`{}`: {CLAIM_NAME}", claim.get_ref());
+            let message = format!("`{}` in `claims`: {CLAIM_NAME}", claim.get_ref());
             errors.push(LineError::new(line_at(claim.span().start), message));
         }
     }
@@ -132,12 +132,12 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
     let Some(dialect) = dialects.get(&database) else {
         let known: Vec<&str> = dialects.keys().map(String::as_str).collect();
         let known = known.join(", ");
-        let message = format!("no database `{database}`; the databases are {known}");
+        let message = format!("`database`: unknown database `{database}`; expected one of {known}");
         errors.push(LineError::new(line, message));
         return Err(errors);
     };
     if *dialect != SqlDialect::Postgres && (settings.role.is_some() || settings.row_security) {
-        let message = "`role` and `row_security` are for PostgreSQL";
+        let message = "`role` and `row_security`: supported only by PostgreSQL";
         errors.push(LineError::new(first_line, message));
     }
     let statement = match Statement::parse(text, *dialect) {
@@ -154,21 +154,24 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
             !statement.variables.contains(&used)
         });
         for claim in unused {
-            let message = format!("the SQL has no `:claim.{}`", claim.get_ref());
+            let claim_name = claim.get_ref();
+            let message = format!(
+                "`{claim_name}` in `claims`: the SQL has no `:claim.{claim_name}`; use it or remove the claim"
+            );
             errors.push(LineError::new(line_at(claim.span().start), message));
         }
     }
-    let scope = Scope {
+    let row_access = RowAccess {
         unscoped: settings.unscoped,
         row_security: settings.row_security,
     };
-    check_variables(&statement, &declared, scope, &mut errors);
+    check_variables(&statement, &declared, row_access, &mut errors);
     if !errors.is_empty() {
         return Err(errors);
     }
     Ok(Export {
         name: name.to_owned(),
-        title: settings.title.unwrap_or_else(|| title_of(name)),
+        title: settings.title.unwrap_or_else(|| default_title(name)),
         description: settings.description,
         scope: settings.scope,
         filters,
@@ -184,7 +187,7 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         row_security: settings.row_security,
         is_estimated: settings.estimate.unwrap_or(true),
         seal: settings.seal,
-        claims: claims_of(&statement, settings.claims),
+        claims: required_claims(&statement, settings.claims),
         statement,
     })
 }
@@ -232,13 +235,13 @@ fn set_options(
 
 const NUMBER_FORMAT: &str = "expected a format such as #,##0.00, of at most 255 visible characters";
 
-/// Excel refuses a file with a longer one.
+/// Returns whether Excel opens a file with this number format.
 fn is_number_format(text: &str) -> bool {
     !text.is_empty() && text.chars().count() <= 255 && !text.chars().any(char::is_control)
 }
 
-/// The claims that a link must carry: those that the SQL uses, then those that are listed.
-fn claims_of(statement: &Statement, listed: Vec<Spanned<String>>) -> Vec<String> {
+/// Returns the claims that a link must pin: those used in the SQL, then those listed in the settings.
+fn required_claims(statement: &Statement, listed: Vec<Spanned<String>>) -> Vec<String> {
     let used = statement.variables.iter().filter_map(|it| match it {
         Variable::Claim(name) => Some(name.clone()),
         _ => None,
@@ -250,17 +253,20 @@ fn claims_of(statement: &Statement, listed: Vec<Spanned<String>>) -> Vec<String>
         .collect()
 }
 
-/// What keeps callers apart, besides the variables of the SQL.
-struct Scope {
+/// The settings that control which rows a caller gets, together with the SQL's variables.
+struct RowAccess {
     unscoped: bool,
     row_security: bool,
 }
 
-const CLAIM_NAME: &str = "a claim's name is 1 to 64 of A-Z a-z 0-9 _";
+const CLAIM_NAME: &str = "expected a claim name of 1 to 64 of A-Z a-z 0-9 _";
 
-/// The TOML of the leading comment and the line on which it starts; empty where there is none.
+/// Returns the TOML of the leading comment, and the line on which it starts. Without a comment the
+/// TOML is empty.
 ///
-/// Settings that would be overlooked are a fault: without its `scope` an export is open to all.
+/// # Errors
+/// Returns an error if the comment is not closed or is interrupted by `*/`, or if settings stand
+/// elsewhere. Ignoring them could drop the `scope` and open the export to all callers.
 fn split_settings(text: &str) -> Result<(&str, usize), LineError> {
     let line_at = |offset: usize| 1 + text[..offset].matches('\n').count();
     let (settings, end) = match text.trim_start().strip_prefix(OPEN) {
@@ -268,45 +274,48 @@ fn split_settings(text: &str) -> Result<(&str, usize), LineError> {
         Some(rest) => {
             let offset = text.len() - rest.len();
             let Some(length) = rest.find(CLOSE) else {
-                let message = format!("`{OPEN}` is never closed by `{CLOSE}`");
+                let message = format!("`{OPEN}`: not closed; add `{CLOSE}`");
                 return Err(LineError::new(line_at(offset), message));
             };
             (&rest[..length], offset + length + CLOSE.len())
         }
     };
-    let first = end.saturating_sub(CLOSE.len() + settings.len());
+    let start = end.saturating_sub(CLOSE.len() + settings.len());
     if let Some(offset) = settings.find("*/") {
-        let message = "`*/` ends the comment for the database: write it otherwise";
-        return Err(LineError::new(line_at(first + offset), message));
+        let message = "`*/`: ends the SQL comment early; remove it from the settings";
+        return Err(LineError::new(line_at(start + offset), message));
     }
-    let stray = [OPEN, CLOSE]
+    let misplaced = [OPEN, CLOSE]
         .iter()
-        .filter_map(|mark| text[end..].find(mark))
+        .filter_map(|delimiter| text[end..].find(delimiter))
         .min();
-    if let Some(offset) = stray {
-        let message =
-            format!("settings stand at the start of the file, between `{OPEN}` and `{CLOSE}`");
+    if let Some(offset) = misplaced {
+        let message = format!(
+            "misplaced settings; put them between `{OPEN}` and `{CLOSE}` at the start of the file"
+        );
         return Err(LineError::new(line_at(end + offset), message));
     }
-    Ok((settings, line_at(first)))
+    Ok((settings, line_at(start)))
 }
 
+/// Checks that placeholders and declared filters match, and that the export either restricts rows per
+/// caller or is `unscoped`.
 fn check_variables(
     statement: &Statement,
     declared: &[(usize, String)],
-    scope: Scope,
+    row_access: RowAccess,
     errors: &mut Vec<LineError>,
 ) {
-    let mut pinned = scope.row_security;
+    let mut is_pinned = row_access.row_security;
     for variable in &statement.variables {
         match variable {
             Variable::Claim(name) if !is_claim_name(name) => {
                 let line = statement.line_of(variable);
                 let message = format!("`{variable}`: {CLAIM_NAME}");
                 errors.push(LineError::new(line, message));
-                pinned = true;
+                is_pinned = true;
             }
-            Variable::User | Variable::Claim(_) => pinned = true,
+            Variable::User | Variable::Claim(_) => is_pinned = true,
             Variable::Filter(name) if declared.iter().any(|(_, other)| other == name) => {}
             Variable::Filter(name) => {
                 let line = statement.line_of(variable);
@@ -318,28 +327,30 @@ fn check_variables(
     for (line, name) in declared {
         let used = |variable: &Variable| matches!(variable, Variable::Filter(it) if it == name);
         if !statement.variables.iter().any(used) {
-            let message = format!("filter `{name}` is declared, but the SQL has no `:{name}`");
+            let message = format!(
+                "filter `{name}`: the SQL has no `:{name}`; use it or remove [filters.{name}]"
+            );
             errors.push(LineError::new(*line, message));
         }
     }
-    if !pinned && !scope.unscoped {
+    if !is_pinned && !row_access.unscoped {
         errors.push(LineError::new(
             statement.line,
-            "every caller would get every row: use `:user` or `:claim.NAME`, rely on policies with \
-             `row_security = true`, or say `unscoped = true`",
+            "every caller would get every row; use `:user` or `:claim.NAME`, rely on policies with \
+             `row_security = true`, or set `unscoped = true`",
         ));
     }
-    if pinned && scope.unscoped {
+    if is_pinned && row_access.unscoped {
         errors.push(LineError::new(
             statement.line,
-            "`unscoped = true`, but the SQL uses `:user` or `:claim.NAME`, or `row_security` is set: \
+            "`unscoped = true`, but the SQL uses `:user` or `:claim.NAME`, or `row_security` is set; \
              remove one of them",
         ));
     }
 }
 
-/// `daily_orders` → `Daily orders`.
-fn title_of(name: &str) -> String {
+/// Derives a title from an export's name: `daily_orders` → `Daily orders`.
+fn default_title(name: &str) -> String {
     let words = name.replace(['_', '-'], " ");
     let mut letters = words.chars();
     let first = letters.next().map(char::to_uppercase);

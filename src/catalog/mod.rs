@@ -1,12 +1,13 @@
-//! What may be exported: one `.sql` file, one export. Pure: no I/O, no clock, no driver.
+//! The exports, one per `.sql` file. Pure: no I/O, no clock, no driver.
 //!
-//! A [`Catalog`] is read from the texts of its files, and keeps their faults. A request's filters
-//! are checked by [`Export::resolve`] when a link is issued, and those of the link again by
-//! [`Export::bind`], whose [`BoundQuery`] is the only thing a source runs.
+//! A [`Catalog`] is parsed from the texts of its files and keeps their errors. [`Export::resolve`]
+//! checks a request's filters when a link is issued. [`Export::bind`] checks those of a verified link
+//! again and returns a [`BoundQuery`], the only thing a source runs.
 
 mod file;
 mod filter;
 mod placeholder;
+mod value;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,16 +20,17 @@ use crate::row::TimeZone;
 use crate::toml_errors::LineError;
 use rowlink_link::{VerifiedLink, is_bare_name};
 
-pub use filter::{Filter, FilterType, LIST_VALUES_MAX, Value};
+pub use filter::{Filter, LIST_VALUES_MAX};
 pub use placeholder::{SqlDialect, Statement, Variable};
+pub use value::{FilterType, Value};
 
-/// The databases that an export may name, each with its dialect.
+/// The SQL dialect of each configured database, by its name.
 pub type Dialects = BTreeMap<String, SqlDialect>;
 
-/// The database of an export that names none.
+/// The database of exports that set none.
 pub const DEFAULT_DATABASE: &str = "default";
 
-/// All exports, by name, and what is wrong with the files that gave none.
+/// The exports by name, and the errors of invalid files.
 #[derive(Debug, Default)]
 pub struct Catalog {
     exports: BTreeMap<String, Arc<Export>>,
@@ -38,23 +40,23 @@ pub struct Catalog {
 /// One export.
 #[derive(Debug)]
 pub struct Export {
-    /// Its name: that of its file, without `.sql`.
+    /// The name: the file name without `.sql`.
     pub name: String,
-    /// Its name for people.
+    /// The title for users.
     pub title: String,
-    /// What it holds, for people.
+    /// The description for users.
     pub description: Option<String>,
-    /// What a caller's credential must hold.
+    /// The scope that the caller's credential must have.
     pub scope: Option<String>,
-    /// What a caller may filter by, in the order of the file.
+    /// The filters, in the order of the file.
     pub filters: Vec<Filter>,
     /// What it may be downloaded as.
     pub formats: Vec<Format>,
-    /// What the header calls a column, by column name; other columns keep their name.
+    /// Header labels by column name; other columns keep their name.
     pub labels: IndexMap<String, String>,
-    /// Number formats of XLSX, by column name.
+    /// XLSX number formats by column name.
     pub number_formats: IndexMap<String, String>,
-    /// In which instants are shown unless a link says otherwise.
+    /// The default time zone of timestamps; a link can override it.
     pub time_zone: TimeZone,
     /// How CSV is written unless a link says otherwise.
     pub csv: CsvOptions,
@@ -62,28 +64,28 @@ pub struct Export {
     pub xlsx: XlsxOptions,
     /// How NDJSON is written unless a link says otherwise.
     pub ndjson: NdjsonOptions,
-    /// Which database it reads.
+    /// The name of the database it reads.
     pub database: String,
-    /// The role that PostgreSQL runs it as, instead of the one that is logged in.
+    /// The PostgreSQL role that runs the query instead of the login role.
     pub role: Option<String>,
-    /// Whether policies of PostgreSQL are what keeps callers apart.
+    /// Whether row-level security policies of PostgreSQL restrict each caller's rows.
     pub row_security: bool,
-    /// Whether callers may know about how much it will give before they have it.
+    /// Whether callers may request a size estimate before the download.
     pub is_estimated: bool,
-    /// Whether its links hide their contents, asked for or not.
+    /// Whether links are always sealed, even if the request does not ask for it.
     pub seal: bool,
-    /// The claims that a link must carry.
+    /// The claims that a link must pin.
     pub claims: Vec<String>,
-    /// The SQL.
+    /// The statement with its parameters.
     pub statement: Statement,
 }
 
-/// A fault with its file: `orders.sql:12: …`.
+/// An error in a file, displayed as `orders.sql:12: …`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct FileError {
-    /// The file's name.
+    /// The file name.
     pub file: String,
-    /// What is wrong there.
+    /// The error and its line.
     pub error: LineError,
 }
 
@@ -97,12 +99,12 @@ impl fmt::Display for FileError {
     }
 }
 
-/// A value that a caller gave and that does not fit, by the name it has in the request.
+/// An invalid field of a request or link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// `filters.from`, `csv.delimiter`, `expires_in`, ….
+    /// The field's name in the request, such as `filters.from` or `expires_in`.
     pub field: String,
-    /// What was expected.
+    /// What is wrong and what was expected.
     pub message: String,
 }
 
@@ -116,8 +118,8 @@ impl FieldError {
 }
 
 impl Catalog {
-    /// Reads the exports from `(file name, text)` pairs. What is wrong with them is kept, so that it
-    /// can be reported together with what only the database finds.
+    /// Parses the exports from `(file name, text)` pairs. Keeps all errors, so that they can be
+    /// reported together with those the database returns.
     pub fn parse<'f>(
         files: impl IntoIterator<Item = (&'f str, &'f str)>,
         dialects: &Dialects,
@@ -130,39 +132,39 @@ impl Catalog {
                 Ok(export) => {
                     catalog.exports.insert(name.to_owned(), Arc::new(export));
                 }
-                Err(found) => found
+                Err(errors) => errors
                     .into_iter()
-                    .for_each(|error| catalog.fail(file, error)),
+                    .for_each(|error| catalog.add_error(file, error)),
             }
         }
         catalog
     }
 
-    /// Adds the fault of a file that gives no export.
-    pub fn fail(&mut self, file: &str, error: LineError) {
+    /// Adds an error of an invalid file.
+    pub fn add_error(&mut self, file: &str, error: LineError) {
         self.errors.push(FileError {
             file: file.to_owned(),
             error,
         });
     }
 
-    /// Every fault of every file. A catalog that has any is not served.
+    /// Returns the errors of all files. A catalog with errors is not served.
     pub fn errors(&self) -> &[FileError] {
         &self.errors
     }
 
-    /// The export of that name.
+    /// Returns the export with this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Export>> {
         self.exports.get(name)
     }
 
-    /// All exports, by name.
+    /// Iterates over all exports, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Export>> {
         self.exports.values()
     }
 }
 
-/// Whether `name` can stand in a path as it is: `[A-Za-z0-9_-]{1,64}`.
+/// Returns whether `name` needs no escaping in a URL path: `[A-Za-z0-9_-]{1,64}`.
 pub fn is_export_name(name: &str) -> bool {
     is_bare_name(name, 64)
 }
@@ -171,12 +173,12 @@ fn check_name(name: &str) -> Result<(), Vec<LineError>> {
     if is_export_name(name) {
         Ok(())
     } else {
-        let message = "an export's file name is 1 to 64 letters, digits, `_` and `-`, then `.sql`";
+        let message = "expected a file name of 1 to 64 of A-Z a-z 0-9 _ -, then `.sql`";
         Err(vec![LineError::new(1, message)])
     }
 }
 
-/// An export with the values of a link: what a source runs. Only [`Export::bind`] makes one.
+/// An export's query with the values of a link. Only [`Export::bind`] creates one.
 #[derive(Debug, Clone)]
 pub struct BoundQuery {
     export: Arc<Export>,
@@ -189,7 +191,7 @@ pub struct BoundQuery {
 /// The value of one parameter.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Parameter {
-    /// A filter that was left out.
+    /// An omitted filter.
     Null,
     /// One value.
     One(Value),
@@ -198,43 +200,43 @@ pub enum Parameter {
 }
 
 impl BoundQuery {
-    /// The export.
+    /// Returns the export.
     pub fn export(&self) -> &Export {
         &self.export
     }
 
-    /// The values of the statement's variables, in their order.
+    /// Returns the values of the statement's variables, in their order.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
 
-    /// The columns to read, in that order; all of them without.
+    /// Returns the columns to read, in this order; `None` reads all.
     pub fn columns(&self) -> Option<&[String]> {
         self.columns.as_deref()
     }
 
-    /// The user id of the link.
+    /// Returns the user id of the link.
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// The pinned claims of the link.
+    /// Returns the pinned claims of the link.
     pub fn claims(&self) -> &BTreeMap<String, String> {
         &self.claims
     }
 }
 
 impl Export {
-    /// Checks a request's filters and spells them as a link carries them, with the defaults of
-    /// those that were left out, so that a default that changes later changes no link.
+    /// Checks a request's filters and returns them as `(name, value)` pairs of the link. Includes the
+    /// defaults of omitted filters: a default that changes later must not change issued links.
     ///
     /// # Errors
-    /// Every filter that is unknown, missing or does not fit.
+    /// Returns every filter that is unknown, missing or invalid.
     pub fn resolve(
         &self,
-        given: &IndexMap<String, Vec<String>>,
+        requested: &IndexMap<String, Vec<String>>,
     ) -> Result<Vec<(String, String)>, Vec<FieldError>> {
-        let values = self.check(given)?;
+        let values = self.check(requested)?;
         let pairs = values.iter().flat_map(|(filter, values)| {
             values
                 .iter()
@@ -243,22 +245,23 @@ impl Export {
         Ok(pairs.collect())
     }
 
-    /// Binds the values of a verified link to the parameters of the statement, for the `columns`
-    /// named or all.
+    /// Binds the values of a verified link to the statement's parameters. `columns` selects the
+    /// columns; `None` selects all.
     ///
     /// # Errors
-    /// Every filter or claim of the link that this catalog, which may be newer, does not accept.
+    /// Returns every filter or claim of the link that this catalog does not accept. It may differ from
+    /// the catalog that issued the link.
     pub fn bind(
         self: &Arc<Self>,
         verified: &VerifiedLink,
         columns: Option<Vec<String>>,
     ) -> Result<BoundQuery, Vec<FieldError>> {
         let link = verified.link();
-        let mut given: IndexMap<String, Vec<String>> = IndexMap::new();
+        let mut filters: IndexMap<String, Vec<String>> = IndexMap::new();
         for (name, value) in &link.filters {
-            given.entry(name.clone()).or_default().push(value.clone());
+            filters.entry(name.clone()).or_default().push(value.clone());
         }
-        let checked = self.check(&given)?;
+        let checked = self.check(&filters)?;
         self.check_claims(&link.claims)?;
         let text = |text: &str| Parameter::One(Value::Text(text.to_owned()));
         let bind = |variable: &Variable| match variable {
@@ -280,21 +283,21 @@ impl Export {
         })
     }
 
-    /// Checks that a link's claims are those that the export pins. A claim narrows the link: an export that does not
-    /// know it, perhaps an older version on this replica, would give more rows than were authorised.
+    /// Checks that a link's claims are exactly those that the export pins. An export that ignored a
+    /// claim, such as an older version, would return more rows than were authorised.
     ///
     /// # Errors
-    /// Every claim that is missing or too much.
+    /// Returns every missing or unknown claim.
     pub fn check_claims(&self, claims: &BTreeMap<String, String>) -> Result<(), Vec<FieldError>> {
         let error = |name: &String, message| FieldError::new(format!("claims.{name}"), message);
-        let unpinned = claims.keys().filter(|name| !self.claims.contains(name));
-        let unpinned = unpinned.map(|name| error(name, "is not pinned by this export"));
+        let unknown = claims.keys().filter(|name| !self.claims.contains(name));
+        let unknown = unknown.map(|name| error(name, "unknown claim; this export does not pin it"));
         let missing = self
             .claims
             .iter()
             .filter(|name| !claims.contains_key(*name));
-        let missing = missing.map(|name| error(name, "is missing"));
-        let errors: Vec<FieldError> = unpinned.chain(missing).collect();
+        let missing = missing.map(|name| error(name, "is required"));
+        let errors: Vec<FieldError> = unknown.chain(missing).collect();
         if errors.is_empty() {
             Ok(())
         } else {
@@ -302,15 +305,15 @@ impl Export {
         }
     }
 
-    /// The filters in the order of the file, each with its values; those without any left out.
+    /// Returns the filters that have values, in the order of the file.
     fn check(
         &self,
-        given: &IndexMap<String, Vec<String>>,
+        requested: &IndexMap<String, Vec<String>>,
     ) -> Result<Vec<(&Filter, Vec<Value>)>, Vec<FieldError>> {
-        let unknown = given.keys().filter(|name| self.filter(name).is_none());
+        let unknown = requested.keys().filter(|name| self.filter(name).is_none());
         let mut errors: Vec<FieldError> = unknown.map(|name| self.unknown_filter(name)).collect();
         let checked = self.filters.iter().filter_map(|filter| {
-            let values = match given.get(&filter.name) {
+            let values = match requested.get(&filter.name) {
                 Some(texts) => filter.check(texts),
                 None if filter.required => Err("is required".to_owned()),
                 None => Ok(filter.default.clone()),
@@ -340,9 +343,9 @@ impl Export {
     fn unknown_filter(&self, name: &str) -> FieldError {
         let names: Vec<&str> = self.filters.iter().map(|it| it.name.as_str()).collect();
         let message = if names.is_empty() {
-            "unknown filter; this export has none".to_owned()
+            "unknown filter; this export has no filters".to_owned()
         } else {
-            format!("unknown filter; this export has {}", names.join(", "))
+            format!("unknown filter; expected one of {}", names.join(", "))
         };
         FieldError::new(format!("filters.{name}"), message)
     }

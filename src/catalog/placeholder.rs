@@ -1,7 +1,7 @@
-//! Finds the placeholders of a statement and numbers them for the driver.
+//! Replaces the `:name` placeholders of a statement with numbered driver parameters.
 //!
-//! A tokenizer of SQL does the finding, so that a colon in a string, a comment, a quoted name or a
-//! `::cast` is left alone.
+//! An SQL tokenizer finds them, so a colon in a string, a comment, a quoted name or a `::cast` is not
+//! a placeholder.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use crate::toml_errors::LineError;
 use sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Word};
 
-/// What a placeholder stands for.
+/// The value that a placeholder refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Variable {
     /// `:user`, the user id of the link.
@@ -31,14 +31,14 @@ impl fmt::Display for Variable {
     }
 }
 
-/// The dialect of a database: how its SQL is read and how its parameters are written.
+/// The SQL dialect of a database. Decides tokenization and parameter syntax.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SqlDialect {
     /// SQLite; parameters are `?1`, `?2`, ….
     Sqlite,
     /// PostgreSQL; parameters are `$1`, `$2`, ….
     Postgres,
-    /// MySQL and MariaDB; parameters are `?`, one for each use.
+    /// MySQL and MariaDB; parameters are `?`, one per use.
     Mysql,
 }
 
@@ -63,24 +63,25 @@ impl SqlDialect {
 /// One statement with numbered parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// The SQL as the driver gets it.
+    /// The SQL for the driver.
     pub sql: String,
-    /// What each parameter stands for; the first is number 1.
+    /// The variable of each parameter; the first is parameter 1.
     pub variables: Vec<Variable>,
-    /// The line of the file on which each variable is first used.
+    /// The line of each variable's first use.
     first_uses: Vec<usize>,
-    /// Where the parameters stand in the SQL, and the index of the variable of each.
+    /// The byte range of each parameter in `sql`, and the index of its variable.
     uses: Vec<(Range<usize>, usize)>,
-    /// The line of the file on which the SQL starts, from 1.
+    /// The line of the file on which the SQL starts, counted from 1.
     pub line: usize,
     dialect: SqlDialect,
 }
 
 impl Statement {
-    /// Reads the one statement of a file.
+    /// Parses the only statement of a file.
     ///
     /// # Errors
-    /// It cannot be read, is empty, or is more than one statement.
+    /// Returns an error if the tokenizer rejects the text, it is not exactly one statement, or it
+    /// contains a driver placeholder such as `$1`.
     pub fn parse(text: &str, dialect: SqlDialect) -> Result<Statement, LineError> {
         let tokens = Tokenizer::new(dialect.tokenizer_dialect(), text)
             .tokenize_with_location()
@@ -89,13 +90,16 @@ impl Statement {
             .iter()
             .filter(|token| !matches!(token.token, Token::Whitespace(_)))
             .collect();
-        let code = one_statement(&code)?;
-        if let Some(foreign) = code
+        let code = single_statement(&code)?;
+        if let Some(unsupported) = code
             .iter()
             .find(|it| matches!(it.token, Token::Placeholder(_)))
         {
-            let message = format!("`{}`: a parameter is written `:name`", foreign.token);
-            return Err(LineError::new(line_of(foreign.span.start), message));
+            let message = format!(
+                "`{}`: unsupported placeholder; expected `:name`",
+                unsupported.token
+            );
+            return Err(LineError::new(line_of(unsupported.span.start), message));
         }
         let offsets = Offsets::new(text);
 
@@ -111,13 +115,13 @@ impl Statement {
         let mut rest = code;
         while let [first, following @ ..] = rest {
             rest = following;
-            let Some((variable, length)) = placeholder(first, following) else {
+            let Some((variable, length)) = parse_placeholder(first, following) else {
                 continue;
             };
             statement
                 .sql
                 .push_str(&text[copied..offsets.byte(first.span.start)]);
-            statement.push_use(variable, line_of(first.span.start));
+            statement.push_parameter(variable, line_of(first.span.start));
             let last = following[length - 1];
             copied = offsets.byte(last.span.end);
             rest = &following[length..];
@@ -127,22 +131,22 @@ impl Statement {
         Ok(statement)
     }
 
-    /// The line of the file on which a byte of [`sql`](Self::sql) stands: a parameter has as many
-    /// line ends as the placeholder it replaces, none.
+    /// Returns the line of the file for a byte offset in [`sql`](Self::sql). Replacing placeholders
+    /// keeps line numbers: neither placeholders nor parameters contain a line break.
     pub fn line_at(&self, offset: usize) -> usize {
         let before = self.sql.as_bytes().iter().take(offset);
         self.line + before.filter(|byte| **byte == b'\n').count()
     }
 
-    /// The line of the file on which a variable is first used.
+    /// Returns the line of the file on which a variable is first used.
     pub(super) fn line_of(&self, variable: &Variable) -> usize {
         let index = self.variables.iter().position(|other| other == variable);
         self.first_uses[index.expect("a variable of this statement")]
     }
 
-    /// The same SQL with a parameter of its own for each use of a variable, and the index of the
-    /// variable of each parameter: for a database that gives one parameter only one type, or none to two
-    /// uses. `write` says how one is written, by its number and its variable.
+    /// Returns the SQL with a separate parameter per use of a variable, and the variable index of each
+    /// parameter. Needed where all uses of a parameter must have one type, or a parameter has only one
+    /// use. `write` returns the SQL of a parameter for its number and variable.
     pub fn expand_parameters(
         &self,
         write: impl Fn(usize, &Variable) -> String,
@@ -160,7 +164,7 @@ impl Statement {
         (sql, variables)
     }
 
-    fn push_use(&mut self, variable: Variable, line: usize) {
+    fn push_parameter(&mut self, variable: Variable, line: usize) {
         let known = self.variables.iter().position(|other| *other == variable);
         let index = known.unwrap_or_else(|| {
             self.variables.push(variable);
@@ -173,53 +177,58 @@ impl Statement {
     }
 }
 
-/// The tokens without the semicolon at the end.
-fn one_statement<'t>(code: &'t [&'t TokenWithSpan]) -> Result<&'t [&'t TokenWithSpan], LineError> {
+/// Returns the tokens without the final semicolon.
+fn single_statement<'t>(
+    code: &'t [&'t TokenWithSpan],
+) -> Result<&'t [&'t TokenWithSpan], LineError> {
     let is_semicolon = |token: &&TokenWithSpan| token.token == Token::SemiColon;
     let end = code.iter().position(is_semicolon).unwrap_or(code.len());
     if let Some(extra) = code[end..].iter().find(|token| !is_semicolon(token)) {
         let line = line_of(extra.span.start);
         return Err(LineError::new(
             line,
-            "an export is one statement; here starts another",
+            "expected one statement; another starts here",
         ));
     }
     if end == 0 {
-        return Err(LineError::new(1, "no statement"));
+        return Err(LineError::new(1, "expected one statement, found none"));
     }
     Ok(&code[..end])
 }
 
-/// The variable that starts at `first`, and how many of the following tokens belong to it.
-fn placeholder(first: &TokenWithSpan, following: &[&TokenWithSpan]) -> Option<(Variable, usize)> {
+/// Returns the variable whose colon is `first`, and how many of the following tokens belong to it.
+fn parse_placeholder(
+    first: &TokenWithSpan,
+    following: &[&TokenWithSpan],
+) -> Option<(Variable, usize)> {
     let (name, after_name) = (following.first()?, following.get(1..)?);
-    if first.token != Token::Colon || !touches(first, name) {
+    if first.token != Token::Colon || !is_adjacent(first, name) {
         return None;
     }
     let Token::Word(word) = &name.token else {
         return None;
     };
-    if let ("claim", [dot, claim, ..]) = (plain(word)?, after_name)
+    if let ("claim", [dot, claim, ..]) = (unquoted(word)?, after_name)
         && dot.token == Token::Period
         && let Token::Word(claim_word) = &claim.token
-        && touches(name, dot)
-        && touches(dot, claim)
+        && is_adjacent(name, dot)
+        && is_adjacent(dot, claim)
     {
-        return Some((Variable::Claim(plain(claim_word)?.to_owned()), 3));
+        return Some((Variable::Claim(unquoted(claim_word)?.to_owned()), 3));
     }
-    match plain(word)? {
+    match unquoted(word)? {
         "user" => Some((Variable::User, 1)),
         name => Some((Variable::Filter(name.to_owned()), 1)),
     }
 }
 
-/// The name of an unquoted word.
-fn plain(word: &Word) -> Option<&str> {
+/// Returns the word if it is not quoted.
+fn unquoted(word: &Word) -> Option<&str> {
     word.quote_style.is_none().then_some(word.value.as_str())
 }
 
-/// Whether nothing stands between two tokens: `:from`, but not `a[1 : n]`.
-fn touches(left: &TokenWithSpan, right: &TokenWithSpan) -> bool {
+/// Returns whether two tokens follow each other directly: `:from`, but not `a[1 : n]`.
+fn is_adjacent(left: &TokenWithSpan, right: &TokenWithSpan) -> bool {
     left.span.end == right.span.start
 }
 
@@ -227,7 +236,7 @@ fn line_of(location: Location) -> usize {
     usize::try_from(location.line).unwrap_or(usize::MAX).max(1)
 }
 
-/// Turns the tokenizer's lines and columns, which count characters, into byte offsets.
+/// Converts the tokenizer's locations (lines, and columns in characters) into byte offsets.
 struct Offsets<'t> {
     text: &'t str,
     line_starts: Vec<usize>,
@@ -285,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn each_use_can_have_a_parameter_of_its_own() {
+    fn each_use_can_have_a_separate_parameter() {
         let text = "select :a::int, ':a', $$:a$$ where :user = :a and x ? 'y'";
         let statement = Statement::parse(text, SqlDialect::Postgres).expect("a statement");
         assert_eq!(
@@ -301,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_s_own_parameters_are_refused() {
+    fn driver_placeholders_are_rejected() {
         for (sql, dialect) in [
             ("select :user,\n$1", SqlDialect::Postgres),
             ("select :user,\n?1", SqlDialect::Sqlite),
@@ -312,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_colon_that_touches_no_name_is_left_alone() {
+    fn a_colon_without_an_adjacent_name_is_no_placeholder() {
         for sql in [
             "select a[1:2]",
             "select a[1 : n]",
@@ -333,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_tokenizer_cannot_read_is_a_fault_with_its_line() {
+    fn a_tokenizer_error_has_its_line() {
         let error = Statement::parse("select 1,\n 'open", SqlDialect::Sqlite).expect_err("refused");
         assert_eq!(error.line, 2);
     }

@@ -103,7 +103,7 @@ fn parse_catalog(paths: &[PathBuf], dialects: &Dialects) -> Catalog {
         .map(|(name, text)| (name.as_str(), text.as_str()));
     let mut catalog = Catalog::parse(texts, dialects);
     for (name, error) in unreadable {
-        catalog.fail(&name, LineError::new(1, error.to_string()));
+        catalog.add_error(&name, LineError::new(1, error.to_string()));
     }
     catalog
 }

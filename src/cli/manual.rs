@@ -1,4 +1,4 @@
-//! Completions for shells, and pages for `man`, from the commands themselves.
+//! Shell completions and man pages, generated from the command definitions.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -10,24 +10,24 @@ use super::{Cli, ErrorLines, error_line};
 
 #[derive(Args)]
 pub(super) struct CompletionsArgs {
-    /// Which shell
+    /// The shell
     shell: Shell,
 }
 
 #[derive(Args)]
 pub(super) struct ManArgs {
-    /// Where to write the pages, such as /usr/local/share/man/man1
+    /// The directory for the pages, such as /usr/local/share/man/man1
     dir: PathBuf,
 }
 
-/// Prints the completions.
+/// Prints the completion script.
 pub(super) fn completions(args: &CompletionsArgs) -> Result<(), ErrorLines> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "rowlink", &mut script);
     io::stdout().write_all(&script).map_err(error_line)
 }
 
-/// Writes a page for `rowlink` and one for each command.
+/// Writes one man page for `rowlink` and one per command.
 pub(super) fn man(args: &ManArgs) -> Result<(), ErrorLines> {
     let command = Cli::command().disable_help_subcommand(true);
     let written = clap_mangen::generate_to(command, &args.dir);

@@ -121,7 +121,7 @@ impl Cli {
             Command::Serve => serve().await,
             Command::Demo(args) => demo(args).await,
             Command::Check => check().await,
-            Command::Ready => read_config().and_then(|config| ready::ask(&config)),
+            Command::Ready => read_config().and_then(|config| ready::check(&config)),
             Command::Export(args) => export(args).await,
             Command::CheckFile(args) => check_file(&args.file),
             Command::Sign(args) => sign(args),

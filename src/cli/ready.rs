@@ -1,41 +1,41 @@
-//! `rowlink ready`: whether the server of this machine is, for images that have no other HTTP client.
+//! `rowlink ready`: checks the readiness of the local server, for images without another HTTP client.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{ErrorLines, error_line};
 use crate::config::Config;
-use crate::http_client::agent;
+use crate::http_client::build_agent;
 
-/// As long as the server itself waits for its databases, and a bit.
-const PATIENCE: Duration = Duration::from_secs(6);
+/// A little longer than the server's own time-out for its databases.
+const TIMEOUT: Duration = Duration::from_secs(6);
 
-/// Asks the server that runs with the same variables.
-pub(super) fn ask(config: &Config) -> Result<(), ErrorLines> {
+/// Requests `/readyz` from the server that runs with the same variables.
+pub(super) fn check(config: &Config) -> Result<(), ErrorLines> {
     let bind = match config.metrics_bind {
         Some(bind) => bind,
         None if config.tls.is_none() => config.bind,
-        // The certificate is for another name than this machine has for itself.
+        // The server's certificate is not valid for a loopback address.
         None => {
             return Err(vec![
                 "ROWLINK_METRICS_BIND: is required with TLS".to_owned(),
             ]);
         }
     };
-    let url = format!("http://{}/readyz", reachable(bind));
-    let answer = agent(PATIENCE).get(&url).call().map_err(error_line)?;
-    if answer.status() == 200 {
+    let url = format!("http://{}/readyz", connect_address(bind));
+    let response = build_agent(TIMEOUT).get(&url).call().map_err(error_line)?;
+    if response.status() == 200 {
         Ok(())
     } else {
         Err(vec![format!(
             "not ready: status {}",
-            answer.status().as_u16()
+            response.status().as_u16()
         )])
     }
 }
 
-/// An address to connect to, where all of the machine's are listened on.
-fn reachable(bind: SocketAddr) -> SocketAddr {
+/// Replaces an unspecified listen address, such as `0.0.0.0`, with the loopback address.
+fn connect_address(bind: SocketAddr) -> SocketAddr {
     let address = match bind.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -1,4 +1,4 @@
-//! The signals that ask a process to end, or to look again.
+//! The signals that stop the server or reload its files.
 
 use std::io;
 
@@ -11,7 +11,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Hears them from now on; until then each would end the process.
+    /// Installs the handlers. Without them each signal kills the process.
     pub(super) fn install() -> io::Result<Signals> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,

@@ -1,4 +1,4 @@
-//! The log, and traces for a collector that speaks OTLP.
+//! The log, and trace export to an OTLP collector.
 
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
@@ -17,28 +17,32 @@ use tracing_subscriber::{Layer, Registry};
 use super::{ErrorLines, error_line};
 use crate::config::Log;
 use crate::http::TRACE_TARGET;
-use crate::http_client::agent;
+use crate::http_client::build_agent;
 
-/// A collector that does not take spans within this loses them.
+/// The time-out for sending spans. Spans not sent in time are lost.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Keeps traces going. What was not sent when it is dropped, is then.
+/// Keeps the trace exporter running. Dropping it sends the remaining spans.
 pub(super) struct Telemetry(Option<SdkTracerProvider>);
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.0.as_ref().map(SdkTracerProvider::shutdown) {
-            tracing::warn!(%error, "the last traces were not sent");
+            tracing::warn!(%error, "failed to send the last traces");
         }
     }
 }
 
-/// Starts the log, and traces where there is somewhere to send them.
+/// Starts logging, and trace export if an endpoint is configured.
 ///
 /// # Errors
-/// The endpoint is not a URL.
+/// Returns an error if the endpoint is not a URL.
 pub(super) fn start(log: &Log) -> Result<Telemetry, ErrorLines> {
-    let provider = log.otlp_endpoint.as_deref().map(provider).transpose()?;
+    let provider = log
+        .otlp_endpoint
+        .as_deref()
+        .map(build_provider)
+        .transpose()?;
     let traces = provider.as_ref().map(|provider| {
         let spans = tracing_opentelemetry::layer()
             .with_location(false)
@@ -50,8 +54,8 @@ pub(super) fn start(log: &Log) -> Result<Telemetry, ErrorLines> {
         spans.with_filter(filter).boxed()
     });
     let lines =
-        log_lines(log.json).with_filter(log.filter.clone().and(filter_fn(|it| it.is_event())));
-    // A list, because a layer that is `None` counts as one that wants every span.
+        log_layer(log.json).with_filter(log.filter.clone().and(filter_fn(|it| it.is_event())));
+    // A list instead of an `Option` layer: a `None` layer would enable all spans.
     let layers: Vec<_> = [Some(lines.boxed()), traces]
         .into_iter()
         .flatten()
@@ -60,7 +64,7 @@ pub(super) fn start(log: &Log) -> Result<Telemetry, ErrorLines> {
     Ok(Telemetry(provider))
 }
 
-fn log_lines(json: bool) -> Box<dyn Layer<Registry> + Send + Sync> {
+fn log_layer(json: bool) -> Box<dyn Layer<Registry> + Send + Sync> {
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     if json {
         lines.json().flatten_event(true).boxed()
@@ -69,19 +73,19 @@ fn log_lines(json: bool) -> Box<dyn Layer<Registry> + Send + Sync> {
     }
 }
 
-fn provider(endpoint: &str) -> Result<SdkTracerProvider, ErrorLines> {
-    let service = SpanExporter::builder()
+fn build_provider(endpoint: &str) -> Result<SdkTracerProvider, ErrorLines> {
+    let exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(Client(agent(EXPORT_TIMEOUT)))
+        .with_http_client(Client(build_agent(EXPORT_TIMEOUT)))
         .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
         .build();
     Ok(SdkTracerProvider::builder()
-        .with_batch_exporter(service.map_err(error_line)?)
+        .with_batch_exporter(exporter.map_err(error_line)?)
         .with_resource(Resource::builder().with_service_name("rowlink").build())
         .build())
 }
 
-/// Sends spans. It blocks, on the thread that the exporter has for that.
+/// Sends spans with the blocking HTTP client, on the exporter's own thread.
 #[derive(Debug)]
 struct Client(ureq::Agent);
 

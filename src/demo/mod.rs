@@ -1,4 +1,4 @@
-//! `rowlink demo`: everything a first try needs, made afresh at each start.
+//! `rowlink demo`: a sample database, a key, tokens and a page, created at each start.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -16,10 +16,10 @@ use crate::service::{ExportService, Policy};
 use crate::source::{Sources, SqliteSource, dialects};
 use rowlink_link::{self, Keyring};
 
-/// How many orders `orders.sql` makes.
+/// The number of orders in `orders.sql`.
 pub const ORDERS: u32 = 500_000;
 const USERS: [&str; 2] = ["alice", "bob"];
-/// What the page's form starts with: the sample orders of the last months.
+/// The initial date of the page's form, within the range of the sample orders.
 const FIRST_DAY: &str = "2026-01-01";
 const TOKEN_SECONDS: u64 = 24 * 3600;
 
@@ -28,38 +28,41 @@ const EXPORTS: [(&str, &str); 2] = [
     ("orders.sql", include_str!("../../exports/orders.sql")),
 ];
 
-/// A demo that is ready to serve.
+/// A demo, ready to serve.
 pub struct Demo {
-    /// What to serve.
+    /// The state of the HTTP server.
     pub state: AppState,
-    /// What to tell the person who started it.
+    /// The text to print at start.
     pub welcome: String,
-    /// Holds the database; removed with this value.
+    /// The folder of the database; deleted when this value is dropped.
     pub folder: TempDir,
 }
 
 impl Demo {
-    /// Makes the database, a signing key and a token for each demo user. Pages of the `origins` may ask
-    /// it too.
+    /// Creates the database, a signing key and a token per demo user. Pages of these `origins` may send
+    /// cross-origin requests.
     ///
     /// # Errors
-    /// The database cannot be written.
+    /// Returns an error if the database cannot be written, the operating system provides no random bytes,
+    /// or the service does not start.
     pub async fn build(
         address: SocketAddr,
         origins: Vec<String>,
         clock: Clock,
     ) -> Result<Demo, Vec<String>> {
-        let fail = |error: &dyn std::error::Error| vec![format!("demo: {error}")];
+        let demo_error = |error: &dyn std::error::Error| vec![format!("demo: {error}")];
         let folder = tempfile::Builder::new()
             .prefix("rowlink-demo-")
             .tempdir()
-            .map_err(|error| fail(&error))?;
+            .map_err(|error| demo_error(&error))?;
         let path = folder.path().join("orders.db");
-        make_database(&path).map_err(|error| fail(&error))?;
+        create_database(&path).map_err(|error| demo_error(&error))?;
 
-        let key = link::generate("demo").map_err(|error| fail(&error))?;
-        let keyring = Keyring::parse(&key).expect("a generated key is a good key");
-        let secret = NewApiKey::generate().map_err(|error| fail(&error))?.token;
+        let key = link::generate("demo").map_err(|error| demo_error(&error))?;
+        let keyring = Keyring::parse(&key).expect("a generated key is valid");
+        let secret = NewApiKey::generate()
+            .map_err(|error| demo_error(&error))?
+            .token;
         let policy = Policy::with_defaults(format!("http://{address}"));
         let source = Arc::new(SqliteSource::new(&path));
         let sources = Sources::from([(DEFAULT_DATABASE.to_owned(), source as _)]);
@@ -70,12 +73,12 @@ impl Demo {
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
 
         let expires = clock() + TOKEN_SECONDS;
-        let tokens = USERS.map(|user| (user, token(user, expires, secret.as_bytes())));
+        let tokens = USERS.map(|user| (user, sign_token(user, expires, secret.as_bytes())));
         let issuer = JwtVerifier::new(
             JwtKey::Secret(secret.as_bytes().to_vec().into()),
             JwtRules::default(),
         );
-        let issuer = issuer.expect("a generated key is long enough for a secret");
+        let issuer = issuer.expect("a generated key is long enough");
         let authenticator = Authenticator::new(vec![issuer], None);
         let http_config = HttpConfig {
             cors_origins: origins,
@@ -83,22 +86,22 @@ impl Demo {
         };
         Ok(Demo {
             state: AppState::new(service, authenticator, clock, http_config)
-                .with_files(page(&tokens)),
-            welcome: welcome(address, &tokens),
+                .with_files(page_files(&tokens)),
+            welcome: welcome_text(address, &tokens),
             folder,
         })
     }
 }
 
-fn make_database(path: &std::path::Path) -> Result<(), rusqlite::Error> {
+fn create_database(path: &std::path::Path) -> Result<(), rusqlite::Error> {
     let connection = Connection::open(path)?;
-    // Nothing is lost if this file is: the next start makes it again.
+    // Durability is not needed: each start creates the file again.
     connection.execute_batch("pragma journal_mode = off; pragma synchronous = off; begin;")?;
     connection.execute_batch(include_str!("orders.sql"))?;
     connection.execute_batch("commit;")
 }
 
-fn token(user: &str, expires: u64, secret: &[u8]) -> String {
+fn sign_token(user: &str, expires: u64, secret: &[u8]) -> String {
     let claims = json!({"sub": user, "exp": expires, "scope": "orders:read"});
     encode(
         &Header::default(),
@@ -108,8 +111,8 @@ fn token(user: &str, expires: u64, secret: &[u8]) -> String {
     .expect("HS256 signs any JSON with any secret")
 }
 
-/// The page with the Export button, which signs in as any of the users.
-fn page(tokens: &[(&str, String)]) -> Vec<StaticFile> {
+/// Returns the files of the page with the Export button, which can sign in as each user.
+fn page_files(tokens: &[(&str, String)]) -> Vec<StaticFile> {
     let users: Vec<_> = tokens
         .iter()
         .map(|(name, token)| json!({"name": name, "token": token}))
@@ -140,24 +143,24 @@ fn page(tokens: &[(&str, String)]) -> Vec<StaticFile> {
     ]
 }
 
-fn welcome(address: SocketAddr, tokens: &[(&str, String)]) -> String {
+fn welcome_text(address: SocketAddr, tokens: &[(&str, String)]) -> String {
     let mut text = format!("\nRowlink serves {ORDERS} sample orders at http://{address}\n");
     for (user, token) in tokens {
         text.push_str(&format!(
-            "\nThe token of {user}, good for a day:\n{token}\n"
+            "\nToken of {user}, valid for 24 hours:\n{token}\n"
         ));
     }
     let token = &tokens[0].1;
     text.push_str(&format!(
         r#"
-Open http://{address} in a browser, and press Export. Or issue a link as alice:
+Open http://{address} in a browser and press Export. Or issue a link as alice:
 
   URL=$(curl -s http://{address}/v1/links \
     -H 'Authorization: Bearer {token}' \
     -d '{{"export": "orders", "format": "csv", "filters": {{"from": "2026-01-01", "status": ["paid"]}}}}' \
     | sed -E 's/.*"url":"([^"]+)".*/\1/'); echo "$URL"
 
-Download it, with no header at all, within 60 seconds:
+Download the file within 60 seconds; no header is needed:
 
   curl -OJ "$URL"
 

@@ -1,4 +1,4 @@
--- Sample orders, the same on every machine: everything follows from the row's number.
+-- Sample orders, identical on every machine: every value is computed from the row number.
 create table customers (
   id      integer primary key,
   name    text not null,

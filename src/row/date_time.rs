@@ -1,20 +1,20 @@
-//! Dates and times as PostgreSQL counts them: exact to the microsecond, BC and infinities included.
+//! Dates and times with PostgreSQL's range and precision: microseconds, years BC, infinities.
 //!
-//! Written as RFC 3339 has it. What that cannot say is written as PostgreSQL does, so that it reads
-//! back there: ` BC` at the end, years of five digits and more, `infinity` and `-infinity`.
+//! Values are written as in RFC 3339. Values outside its range are written in PostgreSQL's style, which
+//! PostgreSQL can parse: a ` BC` suffix, years of five or more digits, `infinity` and `-infinity`.
 
 use super::TimeZone;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
-/// Days of 400 years, after which the calendar repeats itself.
+/// Days in 400 years, the period of the Gregorian calendar.
 const DAYS_PER_ERA: i64 = 146_097;
-/// Eras before 0000-03-01 from which days are counted, so that those of every date are positive.
+/// Eras between the day-count epoch and 0000-03-01. Keeps day counts of all dates positive.
 const ERAS_BEFORE: i64 = 15_000;
-/// Days from there to 2000-01-01.
+/// Days from that epoch to 2000-01-01.
 const DAYS_TO_2000: i64 = ERAS_BEFORE * DAYS_PER_ERA + 730_425;
 
-/// A day of the proleptic Gregorian calendar.
+/// A date of the proleptic Gregorian calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Date {
     /// Days since 2000-01-01. `i32::MAX` is infinity, `i32::MIN` minus infinity.
@@ -33,12 +33,12 @@ pub struct Time {
 pub struct Timestamp {
     /// Microseconds since 2000-01-01T00:00:00. `i64::MAX` is infinity, `i64::MIN` minus infinity.
     pub micros: i64,
-    /// Whether it is an instant, counted in UTC, and not what some local clock showed.
+    /// Whether it is an instant in UTC, not a local time without a time zone.
     pub utc: bool,
 }
 
 impl Date {
-    /// Whether it is before or after all days.
+    /// Returns whether the date is infinity or minus infinity.
     pub fn is_infinite(self) -> bool {
         matches!(self.days, i32::MIN | i32::MAX)
     }
@@ -49,10 +49,10 @@ impl Date {
             i32::MAX => out.extend_from_slice(b"infinity"),
             i32::MIN => out.extend_from_slice(b"-infinity"),
             days => {
-                let day = Day::of(i64::from(days));
-                day.write_long_year(out);
-                out.extend_from_slice(&day.digits());
-                day.write_era(out);
+                let date = CivilDate::from_days(i64::from(days));
+                date.write_long_year(out);
+                out.extend_from_slice(&date.digits());
+                date.write_era(out);
             }
         }
     }
@@ -62,19 +62,19 @@ impl Time {
     /// 24:00:00, in microseconds since midnight.
     pub const END: i64 = MICROS_PER_DAY;
 
-    /// Appends `10:00:00`, with up to six digits of a second's fraction where there is one.
+    /// Appends `10:00:00`, followed by up to six fractional digits without trailing zeros.
     pub fn write(self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&self.digits());
-        out.truncate(start + self.digits_shown());
+        out.truncate(start + self.significant_length());
     }
 
-    /// `10:00:00.000000`.
+    /// Returns `10:00:00.000000`.
     #[inline]
     fn digits(self) -> [u8; 15] {
-        // Less than two days of seconds.
+        // Fits in 32 bits: a time of day has at most 86,400 seconds.
         let seconds = (self.micros / MICROS_PER_SECOND) as u32;
-        let micros = self.fraction();
+        let micros = self.subsecond_micros();
         let [h, i] = two_digits(seconds / 3600);
         let [m, n] = two_digits(seconds / 60 % 60);
         let [s, t] = two_digits(seconds % 60);
@@ -84,65 +84,64 @@ impl Time {
         [h, i, b':', m, n, b':', s, t, b'.', a, b, c, d, e, f]
     }
 
-    /// How many of the digits say something.
+    /// Returns the length of the text without trailing fractional zeros.
     #[inline]
-    fn digits_shown(self) -> usize {
-        let mut micros = self.fraction();
+    fn significant_length(self) -> usize {
+        let mut micros = self.subsecond_micros();
         if micros == 0 {
             return 8;
         }
-        let mut shown = 15;
+        let mut length = 15;
         while micros.is_multiple_of(10) {
             micros /= 10;
-            shown -= 1;
+            length -= 1;
         }
-        shown
+        length
     }
 
+    /// Returns the microseconds within the second.
     #[inline]
-    fn fraction(self) -> u32 {
+    fn subsecond_micros(self) -> u32 {
         (self.micros % MICROS_PER_SECOND) as u32
     }
 }
 
 impl Timestamp {
-    /// Whether it is before or after all times.
+    /// Returns whether the timestamp is infinity or minus infinity.
     pub fn is_infinite(self) -> bool {
         matches!(self.micros, i64::MIN | i64::MAX)
     }
 
-    /// Appends `2026-01-31T10:00:00Z`, without the `Z` where it is no instant. An instant is shown
-    /// as clocks in the time zone show it, with their offset: `2026-01-31T11:00:00+01:00`.
+    /// Appends an instant in the time zone's local time with its offset: `2026-01-31T11:00:00+01:00`,
+    /// or `Z` at offset 0. A local timestamp has no offset: `2026-01-31T10:00:00`.
     pub fn write(self, time_zone: TimeZone, out: &mut Vec<u8>) {
         match self.micros {
             i64::MAX => out.extend_from_slice(b"infinity"),
             i64::MIN => out.extend_from_slice(b"-infinity"),
             _ => {
-                let offset = self.whole_minutes(time_zone);
+                let offset = self.offset_minutes(time_zone);
                 let micros = self.micros + i64::from(offset) * 60 * MICROS_PER_SECOND;
-                let day = Day::of(micros.div_euclid(MICROS_PER_DAY));
+                let date = CivilDate::from_days(micros.div_euclid(MICROS_PER_DAY));
                 let micros = micros.rem_euclid(MICROS_PER_DAY);
                 let time = Time { micros };
-                day.write_long_year(out);
-                // One copy of a length that is known, then cut, is cheaper than several.
+                date.write_long_year(out);
+                // One copy of constant length and a truncate are cheaper than several copies.
                 let mut text = [b'T'; 26];
-                text[..10].copy_from_slice(&day.digits());
+                text[..10].copy_from_slice(&date.digits());
                 text[11..].copy_from_slice(&time.digits());
                 let start = out.len();
                 out.extend_from_slice(&text);
-                out.truncate(start + 11 + time.digits_shown());
+                out.truncate(start + 11 + time.significant_length());
                 if self.utc {
                     write_offset(offset, out);
                 }
-                day.write_era(out);
+                date.write_era(out);
             }
         }
     }
-}
 
-impl Timestamp {
-    /// Microseconds since 2000-01-01T00:00:00 on the clocks of the time zone, or on those that it was
-    /// read from where it is no instant. What is infinite stays so.
+    /// Returns microseconds since 2000-01-01T00:00:00 in the local time of the time zone. A local
+    /// timestamp is returned unchanged. Infinities stay infinite.
     pub fn local_micros(self, time_zone: TimeZone) -> i64 {
         if !self.utc {
             return self.micros;
@@ -151,10 +150,10 @@ impl Timestamp {
         self.micros.saturating_add(offset)
     }
 
-    /// The offset in minutes. RFC 3339 knows no seconds of it, which zones had before 1972: such an
-    /// instant stays in UTC.
+    /// Returns the UTC offset in minutes. Some offsets before 1972 have seconds, which RFC 3339 cannot
+    /// express; such instants stay in UTC.
     #[inline]
-    fn whole_minutes(self, time_zone: TimeZone) -> i32 {
+    fn offset_minutes(self, time_zone: TimeZone) -> i32 {
         if !self.utc {
             return 0;
         }
@@ -168,30 +167,30 @@ fn write_offset(minutes: i32, out: &mut Vec<u8>) {
         out.push(b'Z');
         return;
     }
-    let ahead = minutes.unsigned_abs();
-    let ([h, i], [m, n]) = (two_digits(ahead / 60), two_digits(ahead % 60));
+    let magnitude = minutes.unsigned_abs();
+    let ([h, i], [m, n]) = (two_digits(magnitude / 60), two_digits(magnitude % 60));
     let sign = if minutes < 0 { b'-' } else { b'+' };
     out.extend_from_slice(&[sign, h, i, b':', m, n]);
 }
 
-/// A day as it is written.
-struct Day {
+/// A date as year, month and day.
+struct CivilDate {
     before_christ: bool,
     year: u32,
     month: u32,
     day: u32,
 }
 
-impl Day {
-    /// The day so many days after 2000-01-01.
+impl CivilDate {
+    /// Converts days since 2000-01-01.
     ///
-    /// The year is counted from March, so that the leap day comes last: Neri and Schneider,
-    /// "Euclidean affine functions and their application to calendar algorithms", figure 12.
+    /// Years start in March, so that the leap day is last: Neri and Schneider, "Euclidean affine
+    /// functions and their application to calendar algorithms", figure 12.
     #[inline]
-    fn of(days: i64) -> Day {
+    fn from_days(days: i64) -> CivilDate {
         let quarters = 4 * (days + DAYS_TO_2000) as u64 + 3;
         let century = (quarters / DAYS_PER_ERA as u64) as i64;
-        // From here on all is small.
+        // All values from here on fit in 32 bits, except the product `years`.
         let quarter_of_century = (quarters % DAYS_PER_ERA as u64) as u32 | 3;
         let years = 2_939_745 * u64::from(quarter_of_century);
         let day_of_year = years as u32 / 2_939_745 / 4;
@@ -201,10 +200,10 @@ impl Day {
         let month = if is_next_year { month - 12 } else { month };
         let year_of_century = (years >> 32) as i64 + i64::from(is_next_year);
         let year = 100 * century + year_of_century - 400 * ERAS_BEFORE;
-        // The year before the year 1 is the year 1 BC.
+        // Year 0 is 1 BC.
         let before_christ = year <= 0;
         let year = if before_christ { 1 - year } else { year };
-        Day {
+        CivilDate {
             before_christ,
             year: year as u32,
             month,
@@ -212,14 +211,15 @@ impl Day {
         }
     }
 
-    /// Appends what a year has before its last four digits.
+    /// Appends the digits of the year before its last four.
     fn write_long_year(&self, out: &mut Vec<u8>) {
         if self.year > 9999 {
-            let rest = self.year / 10_000;
-            out.extend_from_slice(itoa::Buffer::new().format(rest).as_bytes());
+            let leading = self.year / 10_000;
+            out.extend_from_slice(itoa::Buffer::new().format(leading).as_bytes());
         }
     }
 
+    /// Returns `2026-01-31`, with the last four digits of the year.
     #[inline]
     fn digits(&self) -> [u8; 10] {
         let [c, t] = two_digits(self.year / 100 % 100);
@@ -236,7 +236,7 @@ impl Day {
     }
 }
 
-/// The digits of a number below 100.
+/// Returns the two digits of a number below 100.
 #[inline]
 fn two_digits(number: u32) -> [u8; 2] {
     const ALL: [[u8; 2]; 100] = {
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_written_over_the_whole_range() {
+    fn dates_are_written_for_the_whole_range() {
         for (days, expected) in [
             (0, "2000-01-01"),
             (-1, "1999-12-31"),
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_keep_each_microsecond_and_no_zeros() {
+    fn timestamps_keep_microseconds_without_trailing_zeros() {
         for (micros, expected) in [
             (0, "2000-01-01T00:00:00Z"),
             (-1, "1999-12-31T23:59:59.999999Z"),
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn midnight_at_the_end_of_a_day_is_a_time() {
+    fn twenty_four_hundred_is_a_valid_time() {
         let time = |micros| text(|out| Time { micros }.write(out));
         assert_eq!(time(MICROS_PER_DAY), "24:00:00");
         assert_eq!(time(MICROS_PER_DAY - 1), "23:59:59.999999");
@@ -324,14 +324,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn another_calendar_writes_the_same_dates(days in 0..2_900_000_u64) {
+        fn chrono_writes_the_same_dates(days in 0..2_900_000_u64) {
             let first = NaiveDate::from_ymd_opt(1, 1, 1).expect("a date");
             let other = first.checked_add_days(Days::new(days)).expect("a date");
             prop_assert_eq!(date(days as i32 - 730_119), other.to_string());
         }
 
         #[test]
-        fn another_calendar_reads_the_same_instants(micros in -60_000_000_000_000_000..200_000_000_000_000_000_i64) {
+        fn chrono_reads_the_same_instants(micros in -60_000_000_000_000_000..200_000_000_000_000_000_i64) {
             let other = DateTime::from_timestamp_micros(micros + UNIX_MICROS_OF_2000).expect("a time");
             let read = DateTime::parse_from_rfc3339(&instant(micros)).expect("RFC 3339");
             prop_assert_eq!(

@@ -1,36 +1,36 @@
-//! Spans of time as PostgreSQL keeps them.
+//! Time intervals, stored like PostgreSQL's `interval`.
 
 use super::date_time::Time;
 
 const MICROS_PER_HOUR: u64 = 3_600_000_000;
 const MONTHS_PER_YEAR: i32 = 12;
 
-/// A span of time. Months and days are kept apart, because neither has a length of its own.
+/// A time interval. Months and days are separate because their lengths vary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interval {
     /// Whole months.
     pub months: i32,
     /// Whole days.
     pub days: i32,
-    /// Microseconds besides.
+    /// The remaining microseconds.
     pub micros: i64,
 }
 
 impl Interval {
-    /// Longer than any other; PostgreSQL has it from version 17 on.
+    /// Infinity, supported by PostgreSQL 17 and later.
     pub const INFINITY: Interval = Interval {
         months: i32::MAX,
         days: i32::MAX,
         micros: i64::MAX,
     };
-    /// The same below zero.
+    /// Minus infinity.
     pub const MINUS_INFINITY: Interval = Interval {
         months: i32::MIN,
         days: i32::MIN,
         micros: i64::MIN,
     };
 
-    /// Reads what [`to_bytes`](Self::to_bytes) gives.
+    /// Parses the bytes of [`to_bytes`](Self::to_bytes).
     pub fn from_bytes(bytes: [u8; 16]) -> Interval {
         let [a, b, c, d, e, f, g, h, days @ .., m, n, o, p] = bytes;
         Interval {
@@ -40,7 +40,7 @@ impl Interval {
         }
     }
 
-    /// Its bytes as PostgreSQL sends them: `interval_send`.
+    /// Returns the binary form of PostgreSQL's `interval_send`.
     pub fn to_bytes(self) -> [u8; 16] {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.micros.to_be_bytes());
@@ -49,8 +49,8 @@ impl Interval {
         bytes
     }
 
-    /// Appends it in PostgreSQL's own style, which reads back there: `1 year 2 mons -3 days
-    /// +04:05:06.7`. After a part below zero the next one says that it is not.
+    /// Appends the interval in PostgreSQL's output style, which PostgreSQL can parse: `1 year 2 mons
+    /// -3 days +04:05:06.7`. A positive part after a negative one has a plus sign.
     pub fn write(self, out: &mut Vec<u8>) {
         match self {
             Interval::INFINITY => return out.extend_from_slice(b"infinity"),
@@ -67,7 +67,7 @@ impl Interval {
             if count == 0 {
                 continue;
             }
-            separate(start, out);
+            push_separator(start, out);
             if after_negative && count > 0 {
                 out.push(b'+');
             }
@@ -79,13 +79,13 @@ impl Interval {
             after_negative = count < 0;
         }
         if self.micros != 0 || out.len() == start {
-            separate(start, out);
-            self.write_clock(after_negative, out);
+            push_separator(start, out);
+            self.write_time(after_negative, out);
         }
     }
 
-    /// Hours are not bounded by a day.
-    fn write_clock(self, after_negative: bool, out: &mut Vec<u8>) {
+    /// Appends the microseconds as `[+-]HH:MM:SS`. Hours may exceed 24.
+    fn write_time(self, after_negative: bool, out: &mut Vec<u8>) {
         if self.micros < 0 {
             out.push(b'-');
         } else if after_negative {
@@ -98,16 +98,16 @@ impl Interval {
         }
         out.extend_from_slice(itoa::Buffer::new().format(hours).as_bytes());
         let start = out.len();
-        let below_an_hour = Time {
+        let remainder = Time {
             micros: (micros % MICROS_PER_HOUR) as i64,
         };
-        below_an_hour.write(out);
-        // Its own hours, which are none.
+        remainder.write(out);
+        // Removes the `00` hours of the remainder.
         out.drain(start..start + "00".len());
     }
 }
 
-fn separate(start: usize, out: &mut Vec<u8>) {
+fn push_separator(start: usize, out: &mut Vec<u8>) {
     if out.len() > start {
         out.push(b' ');
     }
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_written_as_postgresql_does() {
+    fn parts_are_written_like_postgresql() {
         const HOUR: i64 = MICROS_PER_HOUR as i64;
         for ((months, days, micros), expected) in [
             ((0, 0, 0), "00:00:00"),

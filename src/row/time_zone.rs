@@ -1,4 +1,4 @@
-//! The local time in which a file shows its instants.
+//! The time zone in which a file shows instants.
 
 use std::str::FromStr;
 
@@ -20,7 +20,7 @@ impl Default for TimeZone {
     }
 }
 
-/// The name is none of the IANA database.
+/// The name is not in the IANA database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a time zone such as Europe/Berlin or UTC")]
 pub struct UnknownTimeZone;
@@ -34,26 +34,26 @@ impl FromStr for TimeZone {
 }
 
 impl TimeZone {
-    /// Its name, as `Europe/Berlin`.
+    /// Returns the IANA name, such as `Europe/Berlin`.
     pub fn name(self) -> &'static str {
         self.0.name()
     }
 
-    /// How far its clocks are ahead of UTC at that instant, in seconds.
+    /// Returns the UTC offset at an instant, in seconds; positive east of UTC.
     #[inline]
     pub fn offset_seconds(self, instant: Timestamp) -> i32 {
         if self.0 == Tz::UTC {
             0
         } else {
-            self.look_up(instant)
+            self.look_up_offset(instant)
         }
     }
 
-    /// Apart, so that what is written in UTC does not pay for it.
+    /// Not inlined, to keep the UTC path fast.
     #[inline(never)]
-    fn look_up(self, instant: Timestamp) -> i32 {
+    fn look_up_offset(self, instant: Timestamp) -> i32 {
         let seconds = instant.micros.div_euclid(MICROS_PER_SECOND) + UNIX_SECONDS_OF_2000;
-        // Beyond what chrono knows there are no rules either.
+        // No time zone rules exist outside the range of chrono.
         let Some(instant) = DateTime::from_timestamp(seconds, 0) else {
             return 0;
         };
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clocks_change_with_the_season_and_never_leave_the_range() {
+    fn offsets_follow_daylight_saving_and_are_zero_out_of_range() {
         let berlin: TimeZone = "Europe/Berlin".parse().expect("a zone");
         let at = |micros| berlin.offset_seconds(Timestamp { micros, utc: true });
         let day = 86_400 * MICROS_PER_SECOND;

@@ -18,8 +18,11 @@ fn fault(text: &str) -> String {
 #[test]
 fn each_fault_of_a_file_is_named_with_its_line() {
     for (text, expected) in [
-        ("", "x.sql:1: no statement"),
-        ("-- nothing\n", "x.sql:1: no statement"),
+        ("", "x.sql:1: expected one statement, found none"),
+        (
+            "-- nothing\n",
+            "x.sql:1: expected one statement, found none",
+        ),
         (
             "select 1\nfrom t",
             "x.sql:1: every caller would get every row",
@@ -30,7 +33,7 @@ fn each_fault_of_a_file_is_named_with_its_line() {
         ),
         (
             "select :user;\nselect 2",
-            "x.sql:2: an export is one statement",
+            "x.sql:2: expected one statement; another starts here",
         ),
         (
             "select :user,\n 'never closed",
@@ -42,11 +45,11 @@ fn each_fault_of_a_file_is_named_with_its_line() {
         ),
         (
             "select 1,\n:claim.größe",
-            "x.sql:2: `:claim.größe`: a claim's name",
+            "x.sql:2: `:claim.größe`: expected a claim name",
         ),
         (
             "\n/*---\ntitle = 'never closed'\nselect :user",
-            "x.sql:2: `/*---` is never closed",
+            "x.sql:2: `/*---`: not closed",
         ),
         ("/*---\ntitle = \n---*/\nselect :user", "x.sql:2: "),
         (
@@ -75,11 +78,11 @@ fn each_fault_of_a_file_is_named_with_its_line() {
         ),
         (
             "/*---\n[filters.a]\ntype = 'text'\n---*/\nselect :user",
-            "x.sql:2: filter `a` is declared, but the SQL has no `:a`",
+            "x.sql:2: filter `a`: the SQL has no `:a`",
         ),
         (
             "/*---\n[filters.rl_a]\ntype = 'text'\n---*/\nselect :user, :rl_a",
-            "x.sql:2: filter `rl_a`: names in `rl_` are reserved",
+            "x.sql:2: filter `rl_a`: reserved name",
         ),
         (
             "/*---\n[filters.a]\ntype = 'date'\nmin = 'soon'\n---*/\nselect :user, :a",

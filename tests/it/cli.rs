@@ -39,7 +39,7 @@ fn every_command_explains_itself() {
             .args(arguments)
             .output()
             .unwrap();
-        assert!(output.status.success() && stdout(&output).contains("PoolStatus: rowlink"));
+        assert!(output.status.success() && stdout(&output).contains("Usage: rowlink"));
     }
 }
 
@@ -168,7 +168,7 @@ fn check_finds_what_only_the_database_knows() {
         "twice.sql:1: two columns are named `id`",
         "label.sql:5: [columns.x], but the query has no such column",
         "write.sql:1: the statement must be a query that only reads",
-        "bare.sql:1: `?`: a parameter is written `:name`",
+        "bare.sql:1: `?`: unsupported placeholder; expected `:name`",
     ] {
         assert!(text.contains(error), "{error} is not in {text}");
     }

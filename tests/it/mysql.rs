@@ -400,11 +400,11 @@ fn what_writes_fails_or_gives_nothing_stops_the_start() {
         ),
         (
             "select ? where :user = 'x'",
-            "it.sql:1: `?`: a parameter is written `:name`",
+            "it.sql:1: `?`: unsupported placeholder; expected `:name`",
         ),
         (
             "/*---\nrole = 'x'\n---*/\nselect :user",
-            "it.sql:1: `role` and `row_security` are for PostgreSQL",
+            "it.sql:1: `role` and `row_security`: supported only by PostgreSQL",
         ),
     ] {
         let found = faults(&url, sql);

@@ -169,11 +169,11 @@ fn signing_refuses_what_the_exports_would_refuse() {
         assert!(errors.contains(&format!("rowlink: {field}")), "{errors}");
     }
     assert!(refused(&["none", "--user", "alice"]).contains("no export `none`"));
-    assert!(refused(&["by_org", "--user", "alice"]).contains("claims.org_id: is missing"));
+    assert!(refused(&["by_org", "--user", "alice"]).contains("claims.org_id: is required"));
     let claims = refused(&[
         "numbers", "--user", "a", "--filter", "n=1", "--claim", "org_id=7",
     ]);
-    assert!(claims.contains("claims.org_id: is not pinned"), "{claims}");
+    assert!(claims.contains("claims.org_id: unknown claim"), "{claims}");
     for bad in [
         &["orders", "--user", ""][..],
         &["orders", "--user", "a", "--filter", "from"],
@@ -431,9 +431,9 @@ fn an_export_that_fails_leaves_nothing_and_keeps_what_was_there() {
     let unpinned = [
         "numbers", "--user", "a", "--filter", "n=1", "--claim", "org_id=7",
     ];
-    assert!(refused(&unpinned).contains("claims.org_id: is not pinned"));
+    assert!(refused(&unpinned).contains("claims.org_id: unknown claim"));
     assert!(refused(&["../x", "--user", "a"]).contains("no export `../x` in "));
-    assert!(refused(&["by_org", "--user", "a"]).contains("claims.org_id: is missing"));
+    assert!(refused(&["by_org", "--user", "a"]).contains("claims.org_id: is required"));
     assert!(
         refused(&[
             "numbers", "--user", "a", "--filter", "n=1", "-o", "no/x.csv"

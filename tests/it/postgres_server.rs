@@ -130,7 +130,10 @@ fn an_export_that_relies_on_policies_is_refused_where_none_applies() {
     let folder = tempfile::tempdir().unwrap();
     let sqlite = sqlite_url(&sample_database(folder.path()));
     let errors = Deployment::over(sqlite, vec![("it.sql", SETTINGS)]).errors();
-    assert!(errors[0].contains("are for PostgreSQL"), "{errors:?}");
+    assert!(
+        errors[0].contains("supported only by PostgreSQL"),
+        "{errors:?}"
+    );
 }
 
 #[test]
@@ -205,7 +208,9 @@ fn exports_pick_their_database_by_name() {
     let errors = deployment(vec![("nowhere.sql", nowhere)]).errors();
     assert_eq!(
         errors,
-        ["nowhere.sql:3: no database `nowhere`; the databases are default, warehouse"]
+        [
+            "nowhere.sql:3: `database`: unknown database `nowhere`; expected one of default, warehouse"
+        ]
     );
 }
 

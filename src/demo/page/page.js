@@ -1,4 +1,4 @@
-// The demo's page: what an application's own Export button does, with everything it does in view.
+// The demo page: an Export button that shows each step of issuing and opening a link.
 
 const demo = await (await fetch("/demo/users.json")).json();
 const element = (id) => document.getElementById(id);
@@ -7,7 +7,7 @@ let link = null;
 
 // --- Building the form from the catalog ---
 
-/** An element with attributes, properties that are functions, and children. */
+/** Creates an element with children. Attributes that are functions become event listeners. */
 function make(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -25,24 +25,24 @@ function radios(name, values, text, change, selected = values[0]) {
       make("span", {}, ...text(value))));
 }
 
-const chosen = (name) => document.querySelector(`input[name="${name}"]:checked`)?.value;
-const token = () => demo.users.find((user) => user.name === chosen("user")).token;
-const exported = () => catalog.find((entry) => entry.name === chosen("export"));
+const selectedValue = (name) => document.querySelector(`input[name="${name}"]:checked`)?.value;
+const token = () => demo.users.find((user) => user.name === selectedValue("user")).token;
+const selectedExport = () => catalog.find((entry) => entry.name === selectedValue("export"));
 
-/** Nothing can be filled in until the catalog of whoever is signed in is there: it makes the form. */
+/** Loads the user's catalog and builds the form from it. The form is disabled meanwhile. */
 async function showCatalog() {
   const bearer = token();
   element("controls").disabled = true;
   element("estimate").textContent = "";
-  showFault(null);
+  showError(null);
   try {
-    const { exports } = await ask("GET", "/v1/exports");
+    const { exports } = await call("GET", "/v1/exports");
     if (bearer !== token()) return;
     if (JSON.stringify(exports) !== JSON.stringify(catalog)) showExports(exports);
     element("controls").disabled = false;
     showEstimate();
   } catch (problem) {
-    showFault(problem.body ?? NO_ANSWER);
+    showError(problem.body ?? NO_RESPONSE);
   }
 }
 
@@ -56,15 +56,15 @@ function showExports(exports) {
 }
 
 function showExport() {
-  const entry = exported();
+  const entry = selectedExport();
   element("filters").replaceChildren(...entry.filters.map(filterField));
-  if (entry.filters.length === 0) element("filters").replaceChildren(make("p", { class: "hint" }, "All of yours."));
+  if (entry.filters.length === 0) element("filters").replaceChildren(make("p", { class: "hint" }, "No filters: all your rows."));
   element("formats").replaceChildren(...radios("format", entry.formats, (name) => [name.toUpperCase()], showFormat));
   showFormat();
 }
 
 function showFormat() {
-  const isCsv = chosen("format") === "csv";
+  const isCsv = selectedValue("format") === "csv";
   element("delimiter-field").hidden = element("exact-field").hidden = !isCsv;
 }
 
@@ -85,7 +85,7 @@ function filterField(filter) {
     : make("input", {
       ...attributes, type: { date: "date", integer: "number" }[filter.type] ?? "text",
       min: filter.min, max: filter.max, maxlength: filter.max_length, autocomplete: "off",
-      // The sample orders are of these days: a first press shall give rows.
+      // A date within the sample orders, so that the first export has rows.
       value: filter.default?.[0] ?? (filter.type === "date" && filter.required ? demo.from : ""),
       inputmode: filter.type === "decimal" ? "decimal" : null,
     });
@@ -94,7 +94,7 @@ function filterField(filter) {
 
 function filterValues() {
   const values = {};
-  for (const filter of exported().filters) {
+  for (const filter of selectedExport().filters) {
     const id = `filter-${filter.name}`;
     const checked = [...document.querySelectorAll(`input[name="${id}"]:checked`)].map((box) => box.value);
     const text = element(id)?.value;
@@ -104,9 +104,9 @@ function filterValues() {
   return values;
 }
 
-// --- Issue, then let the browser download ---
+// --- Issue a link and download ---
 
-/** Thrown for every answer that is a problem (RFC 9457). */
+/** Thrown for every problem response (RFC 9457). */
 class Problem extends Error {
   constructor(body) {
     super(body.detail);
@@ -114,24 +114,24 @@ class Problem extends Error {
   }
 }
 
-const NO_ANSWER = { detail: "Rowlink does not answer. Start the demo again, and reload the page." };
+const NO_RESPONSE = { detail: "Rowlink does not respond. Restart the demo, then reload the page." };
 
-async function ask(method, path, body) {
-  const answer = await fetch(path, {
+async function call(method, path, body) {
+  const response = await fetch(path, {
     method,
     headers: { Authorization: `Bearer ${token()}`, Accept: "application/json" },
     body: body && JSON.stringify(body),
   });
-  const read = await answer.json();
-  if (!answer.ok) throw new Problem(read);
-  return read;
+  const content = await response.json();
+  if (!response.ok) throw new Problem(content);
+  return content;
 }
 
-function request() {
-  const format = chosen("format");
+function linkRequest() {
+  const format = selectedValue("format");
   const delimiter = element("delimiter").value;
   return {
-    export: exported().name, format, filters: filterValues(),
+    export: selectedExport().name, format, filters: filterValues(),
     expires_in: Number(element("seconds").value),
     filename: element("filename").value || null,
     length: format === "csv" && element("exact").checked ? "exact" : null,
@@ -141,11 +141,11 @@ function request() {
 
 async function issue(event) {
   event.preventDefault();
-  showFault(null);
+  showError(null);
   try {
-    link = await ask("POST", "/v1/links", request());
+    link = await call("POST", "/v1/links", linkRequest());
   } catch (problem) {
-    return showFault(problem.body ?? NO_ANSWER);
+    return showError(problem.body ?? NO_RESPONSE);
   }
   link.opened = performance.now();
   download();
@@ -155,29 +155,29 @@ async function issue(event) {
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 let estimates = 0;
 
-/** How much it will be, before the click. What does not fit is said at the click. */
+/** Shows the estimated size of the export. Errors are shown only after the click on Export. */
 async function showEstimate() {
   const latest = ++estimates;
   await new Promise((resolve) => setTimeout(resolve, 250));
   if (latest !== estimates) return;
-  const answer = await ask("POST", "/v1/links", { ...request(), estimate: true }).catch(() => null);
+  const estimate = await call("POST", "/v1/links", { ...linkRequest(), estimate: true }).catch(() => null);
   if (latest !== estimates) return;
-  element("estimate").textContent = answer?.estimated_rows == null ? "" : inWords(answer);
+  element("estimate").textContent = estimate?.estimated_rows == null ? "" : estimateText(estimate);
 }
 
-function inWords({ estimated_rows: rows, estimated_bytes: bytes, estimated_by: by }) {
+function estimateText({ estimated_rows: rows, estimated_bytes: bytes, estimated_by: by }) {
   const large = bytes >= 1e6;
   const size = bytes == null ? "" : `, ${number.format(bytes / (large ? 1e6 : 1e3))} ${large ? "MB" : "kB"}`;
-  const sure = { planner: "About ", count: "", "partial-count": "More than " }[by];
-  return `${sure}${number.format(rows)} rows${size}`;
+  const prefix = { planner: "About ", count: "", "partial-count": "More than " }[by];
+  return `${prefix}${number.format(rows)} rows${size}`;
 }
 
-/** A click on a link: the page stays, and the browser shows its own bar. */
+/** Clicks a link: the page stays open, and the browser shows its own progress bar. */
 function download() {
   make("a", { href: link.url }).click();
 }
 
-function showFault(problem) {
+function showError(problem) {
   for (const input of document.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
   const errors = problem?.errors ?? [];
   for (const { field } of errors) {
@@ -185,19 +185,19 @@ function showFault(problem) {
     element(field)?.setAttribute("aria-invalid", "true");
   }
   const lines = errors.map(({ field, message }) => make("li", {}, `${field.replace("filters.", "")}: ${message}`));
-  element("fault").replaceChildren(...(problem ? [lines.length ? make("ul", {}, ...lines) : problem.detail] : []));
+  element("error").replaceChildren(...(problem ? [lines.length ? make("ul", {}, ...lines) : problem.detail] : []));
 }
 
-// --- The link, taken apart ---
+// --- The parts of the link ---
 
 function parts(url) {
   const { pathname, searchParams } = new URL(url);
-  const own = [...searchParams].filter(([name]) => !name.startsWith("rl_"));
+  const filters = [...searchParams].filter(([name]) => !name.startsWith("rl_"));
   const options = [...searchParams].filter(([name]) => /^rl_(csv|xlsx|ndjson|columns|filename|timezone|length)/.test(name));
   return [
     ["Who", "who", searchParams.get("rl_user")],
     ["What", "what", pathname.split("/").pop()],
-    ...own.map(([name, value]) => [name, "what", value]),
+    ...filters.map(([name, value]) => [name, "what", value]),
     ...options.map(([name, value]) => [name.slice(3), "what", value]),
     ["Until", "when", new Date(link.expires_at).toLocaleTimeString()],
     ["Signature", "seal", searchParams.get("rl_signature")],
@@ -207,7 +207,7 @@ function parts(url) {
 function showLink() {
   element("parts").replaceChildren(...parts(link.url).flatMap(([term, kind, value]) =>
     [make("dt", {}, term), make("dd", { class: kind }, value)]));
-  element("answer").replaceChildren();
+  element("response").replaceChildren();
   element("link").hidden = false;
   tick();
 }
@@ -216,30 +216,30 @@ function tick() {
   const left = Math.max(0, link.expires_in - (performance.now() - link.opened) / 1000);
   element("left").value = left / link.expires_in;
   element("countdown").textContent = left > 0
-    ? `Good for ${Math.ceil(left)} seconds more. A download that runs goes on.`
-    : "Expired. Download it again, and see what a person sees.";
+    ? `Valid for ${Math.ceil(left)} more seconds. Expiry does not stop a running download.`
+    : "Expired. Press “Download again” to see the error page.";
 }
 
-/** Asks for somebody else's rows with this link. */
+/** Requests the link with another user id, which must be rejected. */
 async function tamper() {
-  const other = demo.users.find((user) => user.name !== chosen("user")).name;
+  const other = demo.users.find((user) => user.name !== selectedValue("user")).name;
   const changed = link.url.replace(/rl_user=[^&]*/, `rl_user=${other}`);
-  const answer = await fetch(changed, { headers: { Accept: "application/json" } });
-  const { code, detail } = await answer.json();
-  element("answer").replaceChildren(
+  const response = await fetch(changed, { headers: { Accept: "application/json" } });
+  const { code, detail } = await response.json();
+  element("response").replaceChildren(
     make("p", {}, "The same link, with ", make("span", { class: "who" }, `rl_user=${other}`), ":"),
-    make("p", { class: "refused" }, `${answer.status} ${code}: ${detail}`));
+    make("p", { class: "refused" }, `${response.status} ${code}: ${detail}`));
 }
 
 async function copyAsCurl() {
   const command = `curl -OJ '${link.url.replaceAll("'", "%27")}'`;
-  let said = "Copied:";
+  let label = "Copied:";
   try {
     await navigator.clipboard.writeText(command);
   } catch {
-    said = "Copy this:";
+    label = "Copy this command:";
   }
-  element("answer").replaceChildren(make("p", {}, said), make("pre", { tabindex: "0" }, command));
+  element("response").replaceChildren(make("p", {}, label), make("pre", { tabindex: "0" }, command));
 }
 
 element("users").append(...radios("user", demo.users.map((user) => user.name), (name) => [name], showCatalog));

@@ -68,14 +68,14 @@ export async function demo(browser, origin) {
   const parts = await page.locator("#parts").innerText();
   await page.getByLabel("from", { exact: true }).fill("");
   await page.getByRole("button", { name: "Export" }).click();
-  await page.locator(".fault li").waitFor();
+  await page.locator(".error li").waitFor();
   return {
     name: download.suggestedFilename(),
     rows: content.split("\r\n").length,
     estimate,
     refusal,
     parts,
-    fault: await page.locator(".fault").innerText(),
+    fault: await page.locator(".error").innerText(),
     invalid: await page.locator("[aria-invalid]").getAttribute("id"),
     overflows: await page.evaluate(() => document.documentElement.scrollWidth > innerWidth),
     errors,
