@@ -3,10 +3,12 @@
 use indexmap::{IndexMap, IndexSet};
 use serde::Deserialize;
 use toml::Spanned;
+use toml::de::{DeTable, Deserializer};
 
 use super::filter::FilterSettings;
 use super::{DEFAULT_DATABASE, Dialects, Export, Filter, SqlDialect, Statement, Variable};
-use crate::format::{self, CsvOptions, Format, NdjsonOptions, OptionError, XlsxOptions};
+use super::format_settings::{parse_formats, take_options};
+use crate::format::Format;
 use crate::row::TimeZone;
 use crate::toml_errors::LineError;
 use rowlink_link::is_claim_name;
@@ -33,12 +35,6 @@ struct Settings {
     #[serde(default)]
     columns: IndexMap<String, ColumnSettings>,
     formats: Option<Spanned<Vec<Spanned<String>>>>,
-    #[serde(default)]
-    csv: IndexMap<Spanned<String>, toml::Value>,
-    #[serde(default)]
-    xlsx: IndexMap<Spanned<String>, toml::Value>,
-    #[serde(default)]
-    ndjson: IndexMap<Spanned<String>, toml::Value>,
     timezone: Option<Spanned<String>>,
     estimate: Option<bool>,
     #[serde(default)]
@@ -61,12 +57,19 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
     let text = text.trim_start_matches('\u{feff}');
     let (settings_text, first_line) = split_settings(text).map_err(|error| vec![error])?;
     let line_at = |offset: usize| first_line + settings_text[..offset].matches('\n').count();
-    let settings: Settings = toml::from_str(settings_text).map_err(|error| {
+    let toml_error = |error: toml::de::Error| {
         let line = error.span().map_or(first_line, |span| line_at(span.start));
         vec![LineError::new(line, error.message())]
-    })?;
+    };
+    let mut table = DeTable::parse(settings_text).map_err(toml_error)?;
+    let mut option_errors = Vec::new();
+    let format_options = take_options(table.get_mut(), &mut option_errors);
+    let settings = Settings::deserialize(Deserializer::from(table)).map_err(toml_error)?;
 
-    let mut errors = Vec::new();
+    let mut errors: Vec<LineError> = option_errors
+        .into_iter()
+        .map(|(offset, message)| LineError::new(line_at(offset), message))
+        .collect();
     let mut declared = Vec::new();
     let mut filters = Vec::new();
     for (name, declaration) in settings.filters {
@@ -77,20 +80,9 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         }
         declared.push((line, name.into_inner()));
     }
-    let (mut csv, mut xlsx) = (CsvOptions::default(), XlsxOptions::default());
-    let mut ndjson = NdjsonOptions::default();
-    let in_options = [
-        set_options("csv", &settings.csv, |name, value| csv.set(name, value)),
-        set_options("xlsx", &settings.xlsx, |name, value| xlsx.set(name, value)),
-        set_options("ndjson", &settings.ndjson, |name, value| {
-            ndjson.set(name, value)
-        }),
-    ];
-    let in_options = in_options.into_iter().flatten();
-    errors.extend(in_options.map(|(offset, message)| LineError::new(line_at(offset), message)));
     let formats = match &settings.formats {
-        None => Format::DEFAULT.to_vec(),
-        Some(listed) => read_formats(listed).unwrap_or_else(|(offset, message)| {
+        None => Format::defaults(),
+        Some(listed) => parse_formats(listed).unwrap_or_else(|(offset, message)| {
             errors.push(LineError::new(line_at(offset), message));
             Vec::new()
         }),
@@ -179,9 +171,7 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         labels,
         number_formats,
         time_zone,
-        csv,
-        xlsx,
-        ndjson,
+        format_options,
         database,
         role: settings.role,
         row_security: settings.row_security,
@@ -190,47 +180,6 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         claims: required_claims(&statement, settings.claims),
         statement,
     })
-}
-
-/// The formats of a list, or the first fault and where it stands.
-fn read_formats(listed: &Spanned<Vec<Spanned<String>>>) -> Result<Vec<Format>, (usize, String)> {
-    let mut formats = Vec::new();
-    for name in listed.get_ref() {
-        let error = |what: String| (name.span().start, format!("`formats`: {what}"));
-        let format = name.get_ref().parse();
-        let unknown = |_| error(format!("expected some of {}", format::names(&Format::ALL)));
-        let format = format.map_err(unknown)?;
-        if formats.contains(&format) {
-            return Err(error(format!("`{format}` stands twice")));
-        }
-        formats.push(format);
-    }
-    if formats.is_empty() {
-        let message = "`formats`: expected at least one".to_owned();
-        return Err((listed.span().start, message));
-    }
-    Ok(formats)
-}
-
-/// Sets the options of a table; gives what is wrong with them and where that stands.
-fn set_options(
-    table: &str,
-    options: &IndexMap<Spanned<String>, toml::Value>,
-    mut set: impl FnMut(&str, &str) -> Result<(), OptionError>,
-) -> Vec<(usize, String)> {
-    let error = |(option, value): (&Spanned<String>, &toml::Value)| {
-        let text = match value {
-            toml::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        let name = option.get_ref();
-        let error = set(name, &text).err()?;
-        Some((
-            option.span().start,
-            format!("`{name}` under [{table}]: {error}"),
-        ))
-    };
-    options.iter().filter_map(error).collect()
 }
 
 const NUMBER_FORMAT: &str = "expected a format such as #,##0.00, of at most 255 visible characters";

@@ -6,6 +6,7 @@
 
 mod file;
 mod filter;
+mod format_settings;
 mod placeholder;
 mod value;
 
@@ -15,10 +16,10 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::format::{CsvOptions, Format, NdjsonOptions, XlsxOptions};
+use crate::format::{Format, FormatOptions};
 use crate::row::TimeZone;
 use crate::toml_errors::LineError;
-use rowlink_link::{VerifiedLink, is_bare_name};
+use rowlink_link::{VerifiedLink, is_export_name};
 
 pub use filter::{Filter, LIST_VALUES_MAX};
 pub use placeholder::{SqlDialect, Statement, Variable};
@@ -50,7 +51,7 @@ pub struct Export {
     pub scope: Option<String>,
     /// The filters, in the order of the file.
     pub filters: Vec<Filter>,
-    /// What it may be downloaded as.
+    /// The formats it offers.
     pub formats: Vec<Format>,
     /// Header labels by column name; other columns keep their name.
     pub labels: IndexMap<String, String>,
@@ -58,12 +59,8 @@ pub struct Export {
     pub number_formats: IndexMap<String, String>,
     /// The default time zone of timestamps; a link can override it.
     pub time_zone: TimeZone,
-    /// How CSV is written unless a link says otherwise.
-    pub csv: CsvOptions,
-    /// How XLSX is written unless a link says otherwise.
-    pub xlsx: XlsxOptions,
-    /// How NDJSON is written unless a link says otherwise.
-    pub ndjson: NdjsonOptions,
+    /// The options of formats, by extension; a link can override them.
+    pub format_options: BTreeMap<&'static str, FormatOptions>,
     /// The name of the database it reads.
     pub database: String,
     /// The PostgreSQL role that runs the query instead of the login role.
@@ -162,11 +159,6 @@ impl Catalog {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Export>> {
         self.exports.values()
     }
-}
-
-/// Returns whether `name` needs no escaping in a URL path: `[A-Za-z0-9_-]{1,64}`.
-pub fn is_export_name(name: &str) -> bool {
-    is_bare_name(name, 64)
 }
 
 fn check_name(name: &str) -> Result<(), Vec<LineError>> {

@@ -1,0 +1,76 @@
+//! The settings of formats in an export's file: which it offers, and their options.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::format::{self, Format, FormatOptions};
+
+/// An error and the byte offset where it is.
+pub(super) type OffsetError = (usize, String);
+
+/// Parses the list of offered formats.
+///
+/// # Errors
+/// Returns the first format that is unknown or a duplicate, or that the list is empty.
+pub(super) fn parse_formats(
+    listed: &Spanned<Vec<Spanned<String>>>,
+) -> Result<Vec<Format>, OffsetError> {
+    let mut formats = Vec::new();
+    for name in listed.get_ref() {
+        let error = |what: String| (name.span().start, format!("`formats`: {what}"));
+        let format = name.get_ref().parse();
+        let unknown = |_| error(format!("expected some of {}", format::names(&Format::ALL)));
+        let format = format.map_err(unknown)?;
+        if formats.contains(&format) {
+            return Err(error(format!("duplicate `{format}`")));
+        }
+        formats.push(format);
+    }
+    if formats.is_empty() {
+        let message = "`formats`: expected at least one".to_owned();
+        return Err((listed.span().start, message));
+    }
+    Ok(formats)
+}
+
+/// Takes the tables of options, such as `[csv]`, out of the settings.
+pub(super) fn take_options(
+    settings: &mut DeTable<'_>,
+    errors: &mut Vec<OffsetError>,
+) -> BTreeMap<&'static str, FormatOptions> {
+    let mut all_options = BTreeMap::new();
+    for format in Format::ALL {
+        let name = format.extension();
+        let Some(table) = settings.remove(name) else {
+            continue;
+        };
+        let DeValue::Table(table) = table.get_ref() else {
+            errors.push((table.span().start, format!("`{name}`: expected a table")));
+            continue;
+        };
+        let mut options = FormatOptions::default();
+        for (option, value) in table {
+            let (at, option) = (option.span().start, option.get_ref());
+            let set = options.set(format.definition().options, option, &text_of(value.get_ref()));
+            if let Err(error) = set {
+                errors.push((at, format!("`{option}` in [{name}]: {error}")));
+            }
+        }
+        all_options.insert(name, options);
+    }
+    all_options
+}
+
+/// Returns an option as the text that a link carries. No option accepts a list or a table.
+fn text_of(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => text.to_string(),
+        DeValue::Boolean(value) => value.to_string(),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(_) | DeValue::Table(_) => String::from("\0"),
+    }
+}

@@ -1,0 +1,162 @@
+//! An encoder on a thread of its own, for formats whose compression would block other downloads.
+
+use std::thread;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::errors::DownloadError;
+use crate::format::{EncodeError, Encoder};
+use crate::row::RowBatch;
+use crate::source::{BatchRecycler, RowStream, SourceError};
+
+/// Batches, and chunks, that may wait.
+const IN_FLIGHT: usize = 2;
+/// A query that pauses for this long has its rows so far flushed.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Input of the thread.
+enum Work {
+    Rows(RowBatch),
+    Flush,
+    /// The end is an explicit event: a task that panics closes the channel too.
+    Finish,
+}
+
+/// Output of the thread.
+struct Chunk {
+    bytes: Vec<u8>,
+    /// The rows in this chunk and all before it.
+    rows: u64,
+    is_last: bool,
+}
+
+/// The chunks of a file. Dropping it cancels the query and ends the thread.
+pub(super) struct EncoderThread {
+    chunks: mpsc::Receiver<Result<Chunk, EncodeError>>,
+    /// Feeds the thread until the last row.
+    feeding: Option<BoxFuture<'static, Result<(), SourceError>>>,
+    is_complete: bool,
+    rows_written: u64,
+    is_finished: bool,
+}
+
+impl EncoderThread {
+    /// Starts the thread. It ends with the file, on an error, or once its chunks have no reader.
+    ///
+    /// # Errors
+    /// Returns [`SourceError::Unavailable`] if the system has no thread left.
+    pub(super) fn start(
+        rows: RowStream,
+        encoder: Box<dyn Encoder>,
+    ) -> Result<EncoderThread, SourceError> {
+        let (work_in, work) = mpsc::channel(IN_FLIGHT);
+        let (chunks_in, chunks) = mpsc::channel(IN_FLIGHT);
+        let is_complete = rows.is_complete();
+        let recycler = rows.recycler();
+        thread::Builder::new()
+            .name("rowlink-encode".to_owned())
+            .spawn(move || encode(encoder, work, &chunks_in, &recycler))
+            .map_err(|error| SourceError::Unavailable(error.into()))?;
+        Ok(EncoderThread {
+            chunks,
+            feeding: Some(Box::pin(feed(rows, work_in))),
+            is_complete,
+            rows_written: 0,
+            is_finished: false,
+        })
+    }
+
+    /// Tells whether all rows were in memory from the start.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    pub(super) fn rows_written(&self) -> u64 {
+        self.rows_written
+    }
+
+    pub(super) async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, DownloadError> {
+        if self.is_finished {
+            return Ok(None);
+        }
+        let chunk = loop {
+            let Some(feeding) = &mut self.feeding else {
+                break self.chunks.recv().await;
+            };
+            tokio::select! {
+                biased;
+                chunk = self.chunks.recv() => break chunk,
+                outcome = feeding => {
+                    self.feeding = None;
+                    outcome?;
+                }
+            }
+        };
+        // A channel that closes before the last chunk means that the thread panicked.
+        let chunk = chunk.ok_or(SourceError::Truncated)??;
+        self.rows_written = chunk.rows;
+        self.is_finished = chunk.is_last;
+        Ok(Some(chunk.bytes))
+    }
+}
+
+/// Hands rows to the thread as fast as it accepts them.
+async fn feed(mut rows: RowStream, work: mpsc::Sender<Work>) -> Result<(), SourceError> {
+    loop {
+        let next = match timeout(FLUSH_INTERVAL, rows.next()).await {
+            Ok(next) => next,
+            Err(_) => {
+                let _ = work.send(Work::Flush).await;
+                rows.next().await
+            }
+        };
+        let (item, is_last) = match next? {
+            Some(batch) => (Work::Rows(batch), false),
+            None => (Work::Finish, true),
+        };
+        // A thread that has failed accepts no more; the reader of its chunks gets the error.
+        if work.send(item).await.is_err() || is_last {
+            return Ok(());
+        }
+    }
+}
+
+/// Encodes until the last row, an error, or the loss of the reader.
+fn encode(
+    mut encoder: Box<dyn Encoder>,
+    mut work: mpsc::Receiver<Work>,
+    chunks: &mpsc::Sender<Result<Chunk, EncodeError>>,
+    recycler: &BatchRecycler,
+) {
+    let mut bytes = Vec::new();
+    let mut rows = 0;
+    let mut begun = encoder.begin(&mut bytes);
+    while let Some(work) = work.blocking_recv() {
+        let is_last = matches!(work, Work::Finish);
+        let encoded = std::mem::replace(&mut begun, Ok(())).and_then(|()| match work {
+            Work::Rows(batch) => {
+                encoder.rows(&batch, &mut bytes)?;
+                rows += batch.rows() as u64;
+                recycler.recycle(batch);
+                Ok(())
+            }
+            Work::Flush => encoder.flush(&mut bytes),
+            Work::Finish => encoder.finish(&mut bytes),
+        });
+        if encoded.is_ok() && bytes.is_empty() {
+            continue;
+        }
+        let is_failed = encoded.is_err();
+        let chunk = encoded.map(|()| Chunk {
+            bytes: std::mem::take(&mut bytes),
+            rows,
+            is_last,
+        });
+        if chunks.blocking_send(chunk).is_err() || is_failed {
+            return;
+        }
+    }
+}

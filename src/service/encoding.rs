@@ -1,0 +1,167 @@
+//! Rows become chunks of a file, in the task that reads them or on a thread of its own.
+
+use rowlink_link::Conditions;
+use tokio::task::yield_now;
+
+use super::encoder_thread::EncoderThread;
+use super::errors::{DownloadError, TooLarge};
+use crate::format::Encoder;
+use crate::source::RowStream;
+
+/// The capacity kept for the next chunk: one huge cell must not keep its memory for the whole download.
+const CHUNK_BYTES_KEPT: usize = 256 * 1024;
+
+/// A file that is being encoded. Dropping it cancels the query.
+pub(super) enum Encoding {
+    Inline(InlineEncoding),
+    Thread(EncoderThread),
+}
+
+impl Encoding {
+    /// Starts encoding; `encoder` has not begun yet.
+    ///
+    /// # Errors
+    /// Returns the error of the encoder, or [`DownloadError::Source`] if the system has no thread left.
+    pub(super) fn start(
+        rows: RowStream,
+        encoder: Box<dyn Encoder>,
+    ) -> Result<Encoding, DownloadError> {
+        if encoder.wants_thread() {
+            Ok(Encoding::Thread(EncoderThread::start(rows, encoder)?))
+        } else {
+            Ok(Encoding::Inline(InlineEncoding::start(rows, encoder)?))
+        }
+    }
+
+    /// Tells whether all rows are in memory already: the file is then small.
+    pub(super) fn is_complete(&self) -> bool {
+        match self {
+            Encoding::Inline(inline) => inline.rows.is_complete(),
+            Encoding::Thread(thread) => thread.is_complete(),
+        }
+    }
+
+    /// Returns the number of rows in the chunks so far.
+    pub(super) fn rows_written(&self) -> u64 {
+        match self {
+            Encoding::Inline(inline) => inline.rows_written,
+            Encoding::Thread(thread) => thread.rows_written(),
+        }
+    }
+
+    /// Returns the next chunk, never empty, or `None` after the last.
+    ///
+    /// # Errors
+    /// Returns the error of the query or the encoder.
+    pub(super) async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, DownloadError> {
+        match self {
+            Encoding::Inline(inline) => inline.next_chunk().await,
+            Encoding::Thread(thread) => thread.next_chunk().await,
+        }
+    }
+}
+
+/// Encodes rows in the task that reads the chunks.
+pub(super) struct InlineEncoding {
+    rows: RowStream,
+    encoder: Box<dyn Encoder>,
+    /// The start of the file, until the first chunk takes it.
+    chunk: Vec<u8>,
+    /// The expected length of the next chunk.
+    chunk_bytes: usize,
+    rows_written: u64,
+    is_finished: bool,
+}
+
+impl InlineEncoding {
+    pub(super) fn start(
+        rows: RowStream,
+        mut encoder: Box<dyn Encoder>,
+    ) -> Result<InlineEncoding, DownloadError> {
+        let mut chunk = Vec::new();
+        encoder.begin(&mut chunk)?;
+        Ok(InlineEncoding {
+            rows,
+            encoder,
+            chunk,
+            chunk_bytes: 0,
+            rows_written: 0,
+            is_finished: false,
+        })
+    }
+
+    pub(super) fn rows_written(&self) -> u64 {
+        self.rows_written
+    }
+
+    pub(super) async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, DownloadError> {
+        loop {
+            self.chunk.reserve(self.chunk_bytes);
+            match self.rows.next().await? {
+                Some(batch) => {
+                    self.encoder.rows(&batch, &mut self.chunk)?;
+                    self.rows_written += batch.rows() as u64;
+                    self.rows.recycle(batch);
+                }
+                None if self.is_finished => return Ok(None),
+                None => {
+                    self.encoder.finish(&mut self.chunk)?;
+                    self.is_finished = true;
+                }
+            }
+            if !self.chunk.is_empty() {
+                self.chunk_bytes = self.chunk.len().min(CHUNK_BYTES_KEPT);
+                return Ok(Some(std::mem::take(&mut self.chunk)));
+            }
+        }
+    }
+
+    /// Encodes to the end without keeping the file; returns its bytes and rows, and the rows for the
+    /// second pass.
+    ///
+    /// # Errors
+    /// Returns the error of the query or the encoder, or [`TooLarge`].
+    pub(super) async fn measure(
+        mut self,
+        size_max: SizeMax,
+    ) -> Result<(u64, u64, RowStream), DownloadError> {
+        let mut bytes = 0;
+        while let Some(chunk) = self.next_chunk().await? {
+            bytes += chunk.len() as u64;
+            size_max.check(self.rows_written, bytes)?;
+            // Rows that are always ready would starve other tasks and the deadline.
+            yield_now().await;
+        }
+        Ok((bytes, self.rows_written, self.rows.again().await?))
+    }
+}
+
+/// The largest file that a link allows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SizeMax {
+    rows: u64,
+    bytes: u64,
+}
+
+impl SizeMax {
+    pub(super) fn of(conditions: &Conditions) -> SizeMax {
+        SizeMax {
+            rows: conditions.rows_max.unwrap_or(u64::MAX),
+            bytes: conditions.bytes_max.unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Checks a file's size so far.
+    ///
+    /// # Errors
+    /// Returns [`TooLarge`] if it exceeds the limit.
+    pub(super) fn check(&self, rows: u64, bytes: u64) -> Result<(), TooLarge> {
+        if rows > self.rows {
+            return Err(TooLarge::Rows(self.rows));
+        }
+        if bytes > self.bytes {
+            return Err(TooLarge::Bytes(self.bytes));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! What the operator decides about links and downloads.
+
+use std::time::Duration;
+
+use super::quota::QuotaLimits;
+
+/// The operator's limits for links and downloads.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The origin and path prefix of every link, without a slash at the end. Never taken from a request.
+    pub public_url: String,
+    /// The lifetime of a link in seconds, unless the request sets it.
+    pub ttl_seconds_default: u64,
+    /// The longest lifetime of a link in seconds.
+    pub ttl_seconds_max: u64,
+    /// The longest duration of a download.
+    pub download_max: Duration,
+    /// The longest time in which a reader may accept nothing.
+    pub stall_max: Duration,
+    /// The longest time that a response waits for its estimate.
+    pub estimate_max: Duration,
+    /// The limits of concurrency and rate.
+    pub limits: QuotaLimits,
+    /// Whether every link is sealed.
+    pub seals_always: bool,
+}
+
+impl Policy {
+    /// Returns the default policy: links live for a minute, at most an hour; downloads take at most 15
+    /// minutes, and are aborted if the reader accepts nothing for 30 seconds.
+    #[must_use]
+    pub fn with_defaults(public_url: String) -> Policy {
+        Policy {
+            public_url,
+            ttl_seconds_default: 60,
+            ttl_seconds_max: 3600,
+            download_max: Duration::from_secs(900),
+            stall_max: Duration::from_secs(30),
+            estimate_max: Duration::from_millis(500),
+            limits: QuotaLimits::default(),
+            seals_always: false,
+        }
+    }
+}
