@@ -19,6 +19,9 @@ mod stream;
 mod tls;
 mod url;
 
+#[cfg(test)]
+mod driver_protocol;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
