@@ -1,4 +1,4 @@
-//! A bounded number of connections, and what is done with one: a query runs to its end, or is cancelled.
+//! Connection pools: a query runs to its end on one connection, or is cancelled.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -13,47 +13,51 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use super::api::PoolStatus;
+use super::errors::SourceError;
 use super::sink::{Stop, TaskRowSink};
-use super::{PoolStatus, SourceError};
 
-/// Connections beside those of downloads, so that these never keep `/readyz` waiting.
+/// Connections that downloads cannot use, so `/readyz` never waits for a download.
 pub(super) const RESERVED_CONNECTIONS: usize = 2;
-/// How long a sign of life is waited for, a new connection included.
+/// The time limit of a ping, including connecting.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the end of cancelled queries is waited for.
+/// The maximum wait for cancelled queries at shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a connection of the pool is waited for.
+/// The maximum wait for a pooled connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-/// A connection is not used for longer, so that a changed address or another standby is found.
-const LIFE: Duration = Duration::from_secs(30 * 60);
+/// Older connections are replaced, so a changed address or another standby is found.
+const MAX_CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
 
-/// Makes connections, and knows how they are used.
+/// Opens, checks, resets and cancels connections of one kind of database.
 pub(super) trait Connect: Send + Sync + 'static {
-    /// A connection that is logged in. Dropping it closes it.
+    /// An authenticated connection. Dropping it closes the socket.
     type Connection: Send + 'static;
 
-    /// Connects.
+    /// Connects and authenticates.
     ///
     /// # Errors
-    /// Why there is no connection.
+    /// Returns [`SourceError::Unavailable`] if no server accepts the connection.
     fn connect(&self) -> impl Future<Output = Result<Self::Connection, SourceError>> + Send;
 
-    /// Whether a connection that has waited can be used again.
+    /// Returns whether an idle connection is still usable.
     fn is_usable(&self, connection: &mut Self::Connection) -> impl Future<Output = bool> + Send;
 
-    /// Ends the transaction; says whether that went well.
-    fn end(&self, connection: &mut Self::Connection) -> impl Future<Output = bool> + Send;
+    /// Ends the transaction; returns whether the connection is clean and can be reused.
+    fn end_transaction(
+        &self,
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = bool> + Send;
 
-    /// Ends what the connection is doing, in the server: closing its socket would not end a query that sends nothing.
+    /// Cancels the running query in the server. Closing the socket does not end a query that sends nothing.
     fn cancel(&self, connection: &mut Self::Connection) -> impl Future<Output = ()> + Send;
 }
 
-/// A query that is to run on a connection.
+/// A query to run on a connection.
 pub(super) trait Query<C>: Send {
-    /// Sends its rows, all but the end of the last reading.
+    /// Writes the rows to the sink. The caller finishes the last pass.
     ///
     /// # Errors
-    /// Nobody wants more, or it failed.
+    /// Returns [`Stop::ReaderDropped`] if the stream was dropped, and [`Stop::Failed`] if the query failed.
     fn run(
         self,
         connection: &mut C,
@@ -61,31 +65,31 @@ pub(super) trait Query<C>: Send {
     ) -> impl Future<Output = Result<(), Stop>> + Send;
 }
 
-/// A bounded number of connections.
+/// A bounded connection pool.
 pub(super) struct Connections<C: Connect> {
-    pool: Pool<Factory<C>>,
+    pool: Pool<ConnectionManager<C>>,
     connector: Arc<C>,
 }
 
-/// A connection on loan, in a transaction. It goes back by [`Connections::release`]; dropped, it
-/// is closed, so that none goes back in an unknown state.
-pub(super) struct ConnectionGuard<C: Connect>(Option<Object<Factory<C>>>);
+/// A pooled connection in a transaction. [`Connections::release`] returns it to the pool. Dropping it closes it,
+/// because its state is unknown.
+pub(super) struct ConnectionGuard<C: Connect>(Option<Object<ConnectionManager<C>>>);
 
 impl<C: Connect> Connections<C> {
     pub(super) fn new(connector: Arc<C>, count: usize) -> Connections<C> {
-        let pool = Pool::builder(Factory(connector.clone()))
+        let pool = Pool::builder(ConnectionManager(connector.clone()))
             .max_size(count)
             .wait_timeout(Some(ACQUIRE_TIMEOUT))
             .runtime(Runtime::Tokio1)
             .build()
-            .expect("a runtime is named, which is all that a time-out needs");
+            .expect("the pool has a runtime for its time-out");
         Connections { pool, connector }
     }
 
-    /// A connection, for which at most two seconds are waited.
+    /// Takes a connection from the pool; waits up to two seconds for one.
     ///
     /// # Errors
-    /// All are in use, or the database does not answer.
+    /// Returns [`SourceError::Busy`] if all are in use, and the error of [`Connect::connect`] if a new one fails.
     pub(super) async fn acquire(&self) -> Result<ConnectionGuard<C>, SourceError> {
         match self.pool.get().await {
             Ok(connection) => Ok(ConnectionGuard(Some(connection))),
@@ -105,13 +109,13 @@ impl<C: Connect> Connections<C> {
         }
     }
 
-    /// Runs a query to its end, or until its reader leaves.
+    /// Runs a query until it ends or its stream is dropped.
     pub(super) async fn run(&self, query: impl Query<C::Connection>, mut sink: TaskRowSink) {
-        let gone = sink.reader_gone();
-        tokio::pin!(gone);
+        let reader_dropped = sink.reader_dropped();
+        tokio::pin!(reader_dropped);
         let acquired = tokio::select! {
             acquired = self.acquire() => acquired,
-            () = &mut gone => return,
+            () = &mut reader_dropped => return,
         };
         let mut guard = match acquired {
             Ok(guard) => guard,
@@ -119,37 +123,37 @@ impl<C: Connect> Connections<C> {
         };
         let outcome = tokio::select! {
             outcome = query.run(&mut guard, &mut sink) => outcome,
-            () = gone => Err(Stop::ReaderGone),
+            () = reader_dropped => Err(Stop::ReaderDropped),
         };
         match outcome {
             Ok(()) => {
                 let (finished, ()) = tokio::join!(sink.finish(), self.release(guard));
-                // A reader that left now wants no end.
+                // A reader that was dropped meanwhile needs no error.
                 if let Err(Stop::Failed(error)) = finished {
                     sink.fail(error).await;
                 }
             }
             Err(stop) => {
-                let tell = async {
+                let send_error = async {
                     if let Stop::Failed(error) = stop {
                         sink.fail(error).await;
                     }
                 };
-                // Together: a slow reader must not keep the query, nor its connection.
-                tokio::join!(tell, self.cancel(guard));
+                // Concurrently: a slow reader must not delay the cancellation.
+                tokio::join!(send_error, self.cancel(guard));
             }
         }
     }
 
-    /// Ends the transaction and puts the connection back; closes it where that fails.
+    /// Ends the transaction and returns the connection to the pool; closes it if that fails.
     pub(super) async fn release(&self, mut guard: ConnectionGuard<C>) {
-        if self.connector.end(&mut guard).await {
+        if self.connector.end_transaction(&mut guard).await {
             drop(guard.0.take());
         }
     }
 
-    /// Ends what the connection is doing, in the server, and closes it. Only then may another take
-    /// its place: the database never has more than it was promised.
+    /// Cancels the query in the server, then closes the connection. Its pool slot is free only after that, so the
+    /// server never has more connections than configured.
     async fn cancel(&self, mut guard: ConnectionGuard<C>) {
         self.connector.cancel(&mut guard).await;
     }
@@ -159,17 +163,13 @@ impl<C: Connect> Deref for ConnectionGuard<C> {
     type Target = C::Connection;
 
     fn deref(&self) -> &C::Connection {
-        self.0
-            .as_ref()
-            .expect("it is taken only by what consumes the loan")
+        self.0.as_ref().expect("only release and drop take it")
     }
 }
 
 impl<C: Connect> DerefMut for ConnectionGuard<C> {
     fn deref_mut(&mut self) -> &mut C::Connection {
-        self.0
-            .as_mut()
-            .expect("it is taken only by what consumes the loan")
+        self.0.as_mut().expect("only release and drop take it")
     }
 }
 
@@ -179,8 +179,10 @@ impl<C: Connect> Drop for ConnectionGuard<C> {
     }
 }
 
-/// Whether a database gives the sign of life that is asked for, in time. It is asked on the runtime that has its
-/// connections.
+/// Runs a ping with a time-out, on the runtime that owns the connections.
+///
+/// # Errors
+/// Returns the ping's error, or [`SourceError::Unavailable`] after the time-out.
 pub(super) fn ping_with_timeout(
     runtime: &Handle,
     ping: impl Future<Output = Result<(), SourceError>> + Send + 'static,
@@ -189,22 +191,22 @@ pub(super) fn ping_with_timeout(
     Box::pin(async move {
         match ping.await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(SourceError::Unavailable("no answer in time".into())),
+            Ok(Err(_)) => Err(SourceError::Unavailable("ping timed out".into())),
             Err(_) => Err(SourceError::Truncated),
         }
     })
 }
 
-/// Waits until the queries that were cancelled have ended in the database. Whatever still runs after that ends with its
-/// connection.
+/// Waits until cancelled queries have ended in the database. Queries that still run after the time-out end with their
+/// connections.
 pub(super) async fn wait_for_cancelled(queries: &TaskTracker) {
     queries.close();
     let _ = timeout(CLOSE_TIMEOUT, queries.wait()).await;
 }
 
-struct Factory<C>(Arc<C>);
+struct ConnectionManager<C>(Arc<C>);
 
-impl<C: Connect> Manager for Factory<C> {
+impl<C: Connect> Manager for ConnectionManager<C> {
     type Type = C::Connection;
     type Error = SourceError;
 
@@ -217,11 +219,13 @@ impl<C: Connect> Manager for Factory<C> {
         connection: &mut C::Connection,
         metrics: &Metrics,
     ) -> RecycleResult<SourceError> {
-        if metrics.age() > LIFE {
-            return Err(RecycleError::message("it is old"));
+        if metrics.age() > MAX_CONNECTION_AGE {
+            return Err(RecycleError::message(
+                "the connection reached its age limit",
+            ));
         }
         if !self.0.is_usable(connection).await {
-            return Err(RecycleError::message("the server closed it"));
+            return Err(RecycleError::message("the server closed the connection"));
         }
         Ok(())
     }

@@ -1,5 +1,4 @@
-//! The bounded hand-over of batches from what runs a query to the task that encodes: the ends that
-//! a source writes to.
+//! The writing side of the row channel: bounded, from the query to the task that encodes.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc as std_mpsc;
@@ -7,30 +6,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::SourceError;
+use super::errors::SourceError;
 use super::stream::{BATCHES_IN_FLIGHT, Event, Flow, PendingStream, Reader};
 use crate::row::{Cell, Column, NotUtf8, RowBatch, RowBuffer};
 
-/// A batch is handed on at this many bytes: enough to make a hand-over cheap, few enough for a
-/// processor's cache.
+/// The size at which a batch is sent: large enough to amortise the channel, small enough for the CPU cache.
 const BATCH_BYTES: usize = 96 * 1024;
 
-/// The reader left. The writer has nobody to tell.
+/// The reader was dropped: the channel is closed.
 #[derive(Debug)]
-pub(super) struct ReaderGone;
+pub(super) struct ReaderDropped;
 
 /// Why a source stops before the last row.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// Nobody wants more.
-    ReaderGone,
-    /// The reader must hear of it.
+    /// The reader was dropped.
+    ReaderDropped,
+    /// The query failed; the error is sent to the reader.
     Failed(SourceError),
 }
 
-impl From<ReaderGone> for Stop {
-    fn from(_: ReaderGone) -> Stop {
-        Stop::ReaderGone
+impl From<ReaderDropped> for Stop {
+    fn from(_: ReaderDropped) -> Stop {
+        Stop::ReaderDropped
     }
 }
 
@@ -40,29 +38,29 @@ impl From<SourceError> for Stop {
     }
 }
 
-/// Makes the two ends of a hand-over, for a source that blocks a thread.
+/// Returns both sides of a row channel, for a source that blocks a thread.
 pub(super) fn row_channel() -> (RowSink, PendingStream) {
-    let (builder, flow, pending) = ends();
+    let (builder, flow, pending) = new_channel();
     let builder = Arc::new(Mutex::new(builder));
     (RowSink { builder, flow }, pending)
 }
 
-/// Makes the two ends of a hand-over, for a source that is a task.
+/// Returns both sides of a row channel, for a source that is a task.
 pub(super) fn task_row_channel() -> (TaskRowSink, PendingStream) {
-    let (builder, _, pending) = ends();
+    let (builder, _, pending) = new_channel();
     (TaskRowSink { builder }, pending)
 }
 
-fn ends() -> (BatchBuilder, Arc<Flow>, PendingStream) {
-    let (events_in, events) = mpsc::channel(BATCHES_IN_FLIGHT);
-    let (spares, spares_out) = std_mpsc::sync_channel(BATCHES_IN_FLIGHT + 1);
+fn new_channel() -> (BatchBuilder, Arc<Flow>, PendingStream) {
+    let (event_sender, events) = mpsc::channel(BATCHES_IN_FLIGHT);
+    let (spares, spare_receiver) = std_mpsc::sync_channel(BATCHES_IN_FLIGHT + 1);
     let flow = Arc::new(Flow::default());
     let builder = BatchBuilder {
         buffer: RowBuffer::default(),
         columns: Vec::new(),
         rows_before: 0,
-        spares: spares_out,
-        events: events_in,
+        spares: spare_receiver,
+        events: event_sender,
     };
     let reader = Reader {
         events,
@@ -72,38 +70,38 @@ fn ends() -> (BatchBuilder, Arc<Flow>, PendingStream) {
     (builder, flow, PendingStream(reader))
 }
 
-/// The end that a source writes to, from a blocking thread.
+/// Writes rows to the channel from a blocking thread.
 ///
-/// The batch being filled is shared with the [hook](RowSink::progress_hook), which hands it on
-/// when the next row takes long. Both run on one thread, so the lock is never waited for.
+/// The batch builder is shared with the [progress hook](RowSink::progress_hook), which sends a partial batch if the
+/// next row takes long. Both run on one thread, so the lock is never contended.
 pub(super) struct RowSink {
     builder: Arc<Mutex<BatchBuilder>>,
     flow: Arc<Flow>,
 }
 
-/// The batch being filled. Between two rows it holds whole rows only.
+/// The batch being filled. Between two rows it holds complete rows only.
 pub(super) struct BatchBuilder {
     buffer: RowBuffer,
     columns: Vec<Column>,
-    /// Rows that were handed on.
+    /// Rows in the batches before this one.
     rows_before: u64,
     spares: std_mpsc::Receiver<RowBatch>,
     events: mpsc::Sender<Event>,
 }
 
 impl RowSink {
-    /// What a database shall call while it works: serves a reader that waits, and says whether
-    /// the reader has left, so that the query must end.
+    /// Returns a hook for the database to call during the query. It sends a partial batch if the reader requested a
+    /// flush, and returns whether the query must be cancelled.
     pub(super) fn progress_hook(&self) -> impl Fn() -> bool + Send + 'static {
         let (builder, flow) = (self.builder.clone(), self.flow.clone());
         move || {
             if flow.flush_requested.load(Ordering::Relaxed) {
                 let mut builder = lock(&builder);
-                // Without a row the reader goes on waiting, and must be served with the first.
+                // Without rows the request stays set until there is one.
                 if !builder.buffer.is_empty() {
                     flow.flush_requested.store(false, Ordering::Relaxed);
                     if let Err(Stop::Failed(error)) = builder.flush() {
-                        // That the reader left is also said by the other flag.
+                        // A dropped reader is also reported by `cancelled`.
                         let _ = builder.send(Event::Failed(error));
                     }
                 }
@@ -112,10 +110,10 @@ impl RowSink {
         }
     }
 
-    /// What to do, besides, when the reader leaves: for work that calls no hook.
+    /// Registers an action to run when the reader is dropped, for work that calls no hook.
     pub(super) fn on_cancel(&self, action: impl FnOnce() + Send + 'static) {
         let mut on_cancel = lock(&self.flow.on_cancel);
-        // A reader that left earlier found nothing to do.
+        // The reader was dropped before the action was registered.
         if self.flow.cancelled.load(Ordering::SeqCst) {
             action();
         } else {
@@ -123,28 +121,28 @@ impl RowSink {
         }
     }
 
-    /// Says which columns follow. Comes first.
-    pub(super) fn start(&self, columns: Vec<Column>) -> Result<(), ReaderGone> {
+    /// Sends the columns. Must be called first.
+    pub(super) fn start(&self, columns: Vec<Column>) -> Result<(), ReaderDropped> {
         let mut builder = lock(&self.builder);
         let event = builder.start(columns);
         builder.send(event)
     }
 
-    /// Where the next row goes.
+    /// Returns the buffer for the next row.
     pub(super) fn row(&self) -> MutexGuard<'_, BatchBuilder> {
         lock(&self.builder)
     }
 
-    /// Says that every row was given.
+    /// Sends the last batch and marks the end.
     pub(super) fn finish(&self) -> Result<(), Stop> {
         let mut builder = lock(&self.builder);
         let batch = builder.take_batch()?;
         Ok(builder.send(Event::LastRows(batch))?)
     }
 
-    /// Says that no further row comes, and why.
+    /// Sends the error instead of further rows.
     pub(super) fn fail(self, error: SourceError) {
-        // A reader that left has no use for the error.
+        // A dropped reader needs no error.
         let _ = lock(&self.builder).send(Event::Failed(error));
     }
 }
@@ -156,13 +154,13 @@ impl BatchBuilder {
         self.buffer.push(cell);
     }
 
-    /// The same for a text that is not known to be UTF-8.
+    /// Appends a text that is not checked for UTF-8 yet.
     #[inline(always)]
     pub(super) fn push_text(&mut self, text: &[u8]) {
         self.buffer.push_text(text);
     }
 
-    /// Ends a row; hands the batch on when it is full. Blocks while the reader is behind.
+    /// Ends a row; sends the batch if it is full. Blocks while the channel is full.
     pub(super) fn end_row(&mut self) -> Result<(), Stop> {
         if self.is_full() { self.flush() } else { Ok(()) }
     }
@@ -188,85 +186,85 @@ impl BatchBuilder {
         let mut next = spare.unwrap_or_default();
         next.reset(self.columns.len());
         let filled = std::mem::replace(&mut self.buffer, next);
-        let batch = filled.finish().map_err(|at| self.not_utf8(at))?;
+        let batch = filled.finish().map_err(|at| self.utf8_error(at))?;
         self.rows_before += batch.rows() as u64;
         Ok(batch)
     }
 
-    fn not_utf8(&self, at: NotUtf8) -> SourceError {
+    fn utf8_error(&self, at: NotUtf8) -> SourceError {
         SourceError::NotUtf8 {
             row: self.rows_before + at.row as u64 + 1,
             column: self.columns[at.column].name.clone(),
         }
     }
 
-    fn send(&self, event: Event) -> Result<(), ReaderGone> {
-        self.events.blocking_send(event).map_err(|_| ReaderGone)
+    fn send(&self, event: Event) -> Result<(), ReaderDropped> {
+        self.events.blocking_send(event).map_err(|_| ReaderDropped)
     }
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic between two cells ends the thread, and with it the stream: nobody reads half a row.
+    // A panic between two cells ends the thread and the stream, so no partial row is sent.
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The end that a source writes to, from a task.
+/// Writes rows to the channel from a task.
 pub(super) struct TaskRowSink {
     builder: BatchBuilder,
 }
 
 impl TaskRowSink {
-    /// Ends when the reader leaves.
-    pub(super) fn reader_gone(&self) -> impl Future<Output = ()> + Send + 'static {
+    /// Returns a future that resolves when the reader is dropped.
+    pub(super) fn reader_dropped(&self) -> impl Future<Output = ()> + Send + 'static {
         let events = self.builder.events.clone();
         async move { events.closed().await }
     }
 
-    /// Says which columns follow. Comes first.
-    pub(super) async fn start(&mut self, columns: Vec<Column>) -> Result<(), ReaderGone> {
+    /// Sends the columns. Must be called first.
+    pub(super) async fn start(&mut self, columns: Vec<Column>) -> Result<(), ReaderDropped> {
         let event = self.builder.start(columns);
         self.send(event).await
     }
 
-    /// Where the next row goes.
+    /// Returns the buffer for the next row.
     pub(super) fn row(&mut self) -> &mut RowBuffer {
         &mut self.builder.buffer
     }
 
-    /// Whether enough rows are here to hand them on.
+    /// Returns whether the batch has reached its full size.
     pub(super) fn is_full(&self) -> bool {
         self.builder.is_full()
     }
 
-    /// Whether there is no row to hand on.
+    /// Returns whether the batch has no rows.
     pub(super) fn is_empty(&self) -> bool {
         self.builder.buffer.is_empty()
     }
 
-    /// Hands the rows on, all of them whole. Waits while the reader is behind.
+    /// Sends the batch of complete rows. Waits while the channel is full.
     pub(super) async fn flush(&mut self) -> Result<(), Stop> {
         let batch = self.builder.take_batch()?;
         Ok(self.send(Event::Rows(batch)).await?)
     }
 
-    /// Says that every row was given.
+    /// Sends the last batch and marks the end.
     pub(super) async fn finish(&mut self) -> Result<(), Stop> {
         let batch = self.builder.take_batch()?;
         Ok(self.send(Event::LastRows(batch)).await?)
     }
 
-    /// Says that no further row comes, and why.
+    /// Sends the error instead of further rows.
     pub(super) async fn fail(mut self, error: SourceError) {
-        // A reader that left has no use for the error.
+        // A dropped reader needs no error.
         let _ = self.send(Event::Failed(error)).await;
     }
 
-    async fn send(&mut self, event: Event) -> Result<(), ReaderGone> {
+    async fn send(&mut self, event: Event) -> Result<(), ReaderDropped> {
         self.builder
             .events
             .send(event)
             .await
-            .map_err(|_| ReaderGone)
+            .map_err(|_| ReaderDropped)
     }
 }
 
@@ -274,7 +272,7 @@ impl TaskRowSink {
 mod tests {
     use std::time::Duration;
 
-    use super::super::RowStream;
+    use super::super::stream::RowStream;
     use super::*;
 
     fn column() -> Vec<Column> {
@@ -296,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_small_result_is_complete_at_once() {
+    async fn a_small_result_is_complete_with_its_first_batch() {
         let opened = stream_from(|sink| {
             sink.start(column()).expect("a reader");
             push_row(&sink, 1).expect("a reader");
@@ -310,7 +308,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_writer_that_dies_is_an_error_and_never_an_end() {
+    async fn a_writer_that_stops_without_finish_is_an_error_and_not_an_end() {
         let opened = stream_from(|sink| {
             sink.start(column()).expect("a reader");
             (0..50_000).for_each(|n| push_row(&sink, n).expect("a reader"));
@@ -326,20 +324,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_that_waits_gets_the_rows_there_are() {
-        let (release, released) = std_mpsc::channel::<()>();
+    async fn a_waiting_reader_gets_a_partial_batch() {
+        let (allow_finish, finish_allowed) = std_mpsc::channel::<()>();
         let opened = stream_from(move |sink| {
-            let working = sink.progress_hook();
+            let is_cancelled = sink.progress_hook();
             sink.start(column()).expect("a reader");
-            // The reader asks before there is a row, and is served with the first.
+            // The reader requests a flush before there is a row, and gets the first row.
             while !sink.flow.flush_requested.load(Ordering::Relaxed) {
-                assert!(!working());
+                assert!(!is_cancelled());
             }
-            assert!(!working());
+            assert!(!is_cancelled());
             push_row(&sink, 1).expect("a reader");
-            // The next row takes as long as it takes the reader to get the first one.
-            while released.try_recv().is_err() {
-                assert!(!working());
+            // The next row waits until the reader has the first one.
+            while finish_allowed.try_recv().is_err() {
+                assert!(!is_cancelled());
             }
             sink.finish().expect("a reader");
         });
@@ -347,11 +345,11 @@ mod tests {
         assert!(!stream.is_complete());
         let rows = stream.next().await.expect("rows").map(|batch| batch.rows());
         assert_eq!(rows, Some(1));
-        release.send(()).expect("a writer");
+        allow_finish.send(()).expect("a writer");
     }
 
     #[tokio::test]
-    async fn a_reader_that_leaves_calls_what_was_asked_for() {
+    async fn dropping_the_reader_runs_the_cancel_action() {
         let (sink, pending) = row_channel();
         let (called, is_called) = std_mpsc::channel();
         sink.on_cancel(move || called.send(()).expect("a test"));
@@ -385,7 +383,7 @@ mod tests {
         let bound = (BATCHES_IN_FLIGHT + 2) * (BATCH_BYTES / row_bytes + 1);
         assert!(written.load(Ordering::Relaxed) <= bound);
         drop(stream);
-        writer.join().expect("it ends when the reader leaves");
+        writer.join().expect("it ends when the reader is dropped");
         assert!(written.load(Ordering::Relaxed) <= bound);
     }
 }

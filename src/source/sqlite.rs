@@ -1,4 +1,4 @@
-//! SQLite: one blocking thread and one read-only connection a query.
+//! SQLite: one blocking thread and one read-only connection per query.
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -9,25 +9,27 @@ use rusqlite::types::{ToSqlOutput, Value as SqliteValue, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rust_decimal::prelude::ToPrimitive as _;
 
+use super::api::{Passes, PoolStatus, RowEstimate, Source};
+use super::errors::{SourceError, query_error, unknown_column_error};
 use super::sink::{RowSink, Stop, row_channel};
-use super::{Passes, PoolStatus, RowEstimate, RowStream, Source, SourceError, refusal};
+use super::stream::RowStream;
 use crate::catalog::{BoundQuery, Export, Parameter, SqlDialect, Statement, Value};
 use crate::row::{Cell, Column, Kind};
 
-/// How long a lock of another process is waited for.
+/// The maximum wait for a lock held by another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-/// Instructions of SQLite's virtual machine between two looks at whether the reader has left: well
-/// under a millisecond, and too rare to cost anything.
+/// Instructions of SQLite's virtual machine between two calls of the progress hook: well under a millisecond, and
+/// too rare to have a measurable cost.
 const PROGRESS_INSTRUCTIONS: i32 = 10_000;
 
-/// A SQLite database file, only ever read.
+/// A SQLite database file, opened read-only.
 #[derive(Debug, Clone)]
 pub struct SqliteSource {
     path: PathBuf,
 }
 
 impl SqliteSource {
-    /// The database in that file. Nothing is opened yet.
+    /// Returns a source for a database file without opening it.
     pub fn new(path: impl AsRef<Path>) -> SqliteSource {
         SqliteSource {
             path: path.as_ref().to_owned(),
@@ -35,10 +37,12 @@ impl SqliteSource {
     }
 
     fn connect(&self) -> Result<Connection, SourceError> {
-        // One thread uses the connection, so SQLite's own mutex would only cost.
+        // One thread uses the connection, so SQLite's own mutex is not needed.
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags).map_err(failure)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)?;
+        let connection = Connection::open_with_flags(&self.path, flags).map_err(sqlite_error)?;
+        connection
+            .busy_timeout(BUSY_TIMEOUT)
+            .map_err(sqlite_error)?;
         Ok(connection)
     }
 
@@ -74,7 +78,7 @@ impl Source for SqliteSource {
         Box::pin(async move {
             let (sink, pending) = row_channel();
             let source = self.clone();
-            // A thread of its own, not the runtime's pool: a slow reader keeps it for minutes.
+            // A separate thread: a slow reader would occupy one of the runtime's pool for minutes.
             thread::Builder::new()
                 .name("rowlink-sqlite".into())
                 .spawn(move || run(&source, &query, passes, sink))
@@ -83,7 +87,7 @@ impl Source for SqliteSource {
         })
     }
 
-    /// SQLite's planner foretells no number of rows.
+    /// Returns `None`: SQLite's planner does not estimate row counts.
     fn estimate<'a>(
         &'a self,
         _: &'a BoundQuery,
@@ -95,28 +99,32 @@ impl Source for SqliteSource {
     fn ping(&self) -> BoxFuture<'_, Result<(), SourceError>> {
         Box::pin(self.on_thread(|connection| {
             let count = "select count(*) from sqlite_schema";
-            connection.query_row(count, [], |_| Ok(())).map_err(failure)
+            connection
+                .query_row(count, [], |_| Ok(()))
+                .map_err(sqlite_error)
         }))
     }
 
-    /// A file has no connections to run out of.
+    /// Returns `None`: connections to a file are not limited.
     fn pool_status(&self) -> Option<PoolStatus> {
         None
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        // The process ends, and with it its threads.
+        // Query threads end with the process.
         Box::pin(std::future::ready(()))
     }
 }
 
 fn describe(connection: &Connection, statement: &Statement) -> Result<Vec<Column>, SourceError> {
-    let prepared = connection.prepare(&statement.sql).map_err(failure)?;
+    let prepared = connection.prepare(&statement.sql).map_err(sqlite_error)?;
     if prepared.column_count() == 0 || !prepared.readonly() {
-        return Err(refusal("the statement must be a query that only reads"));
+        return Err(query_error("expected a read-only query"));
     }
     if prepared.parameter_count() != statement.variables.len() {
-        return Err(refusal("parameters are written `:name`, not `@name`"));
+        return Err(query_error(
+            "unsupported parameter syntax; write `:name`, not `@name`",
+        ));
     }
     Ok(columns(&prepared))
 }
@@ -130,8 +138,8 @@ fn columns(prepared: &rusqlite::Statement<'_>) -> Vec<Column> {
     columns.map(column).collect()
 }
 
-/// What a column holds that was declared so: "Datatypes In SQLite", section 3.1. What an expression gives is not
-/// declared, and a type such as `decimal` says nothing of what is stored.
+/// Maps a declared column type to a kind: "Datatypes In SQLite", section 3.1. Expressions have no declared type, and a
+/// type such as `decimal` does not determine what is stored.
 fn kind(declared: Option<&str>) -> Kind {
     let declared = declared.unwrap_or_default().to_ascii_uppercase();
     let has = |parts: &[&str]| parts.iter().any(|part| declared.contains(part));
@@ -152,7 +160,7 @@ fn run(source: &SqliteSource, query: &BoundQuery, passes: Passes, sink: RowSink)
 
 impl From<rusqlite::Error> for Stop {
     fn from(error: rusqlite::Error) -> Stop {
-        Stop::Failed(failure(error))
+        Stop::Failed(sqlite_error(error))
     }
 }
 
@@ -163,8 +171,8 @@ fn stream(
     sink: &RowSink,
 ) -> Result<(), Stop> {
     let mut connection = source.connect()?;
-    // The hook alone does not run inside one long instruction such as a count; an interrupt alone
-    // is lost when it comes between two steps.
+    // Both are needed: the hook does not run inside one long instruction such as a count, and an interrupt between
+    // two steps is lost.
     let interrupt = connection.get_interrupt_handle();
     sink.on_cancel(move || interrupt.interrupt());
     connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(sink.progress_hook()))?;
@@ -176,7 +184,7 @@ fn stream(
     match passes {
         Passes::One => send_rows(&mut prepared, columns, &indices, sink),
         Passes::Two => {
-            // The first read begins a snapshot, which both see.
+            // The first read begins the snapshot that both passes use.
             connection.execute_batch("begin")?;
             send_rows(&mut prepared, columns.clone(), &indices, sink)?;
             send_rows(&mut prepared, columns, &indices, sink)
@@ -208,25 +216,26 @@ fn send_rows(
     sink.finish()
 }
 
-/// The columns to read and where they stand in a row.
+/// Returns the columns to read and their indices in a row.
 fn project(
     columns: Vec<Column>,
-    chosen: Option<&[String]>,
+    names: Option<&[String]>,
 ) -> Result<(Vec<Column>, Vec<usize>), SourceError> {
-    let Some(names) = chosen else {
+    let Some(names) = names else {
         let indices = (0..columns.len()).collect();
         return Ok((columns, indices));
     };
     let find = |name: &String| {
         let index = columns.iter().position(|column| column.name == *name);
-        let index = index.ok_or_else(|| refusal(format!("no column `{name}` any more")))?;
+        let index = index.ok_or_else(|| unknown_column_error(name))?;
         Ok((columns[index].clone(), index))
     };
     let found: Result<Vec<(Column, usize)>, SourceError> = names.iter().map(find).collect();
     Ok(found?.into_iter().unzip())
 }
 
-/// SQLite has neither lists nor dates: a list is a JSON array for `json_each`, a date is ISO 8601.
+/// Converts a parameter. SQLite has neither lists nor dates: a list becomes a JSON array for `json_each`, a date
+/// becomes ISO 8601.
 fn bind(parameter: &Parameter) -> ToSqlOutput<'static> {
     let value = match parameter {
         Parameter::Null => SqliteValue::Null,
@@ -260,7 +269,8 @@ fn json(value: &Value) -> serde_json::Value {
     }
 }
 
-fn failure(error: rusqlite::Error) -> SourceError {
+/// Classifies an error of SQLite.
+fn sqlite_error(error: rusqlite::Error) -> SourceError {
     if let rusqlite::Error::SqlInputError { offset, .. } = &error {
         let offset = usize::try_from(*offset).ok();
         return SourceError::Query {

@@ -1,4 +1,4 @@
-//! The end of a hand-over that a reader has, and what the two ends share.
+//! The reading side of the row channel, and the state that both sides share.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as std_mpsc;
@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::SourceError;
+use super::errors::SourceError;
 use crate::row::{Column, RowBatch};
 
-/// Batches on their way. With the one being filled and the one being encoded, this bounds the
-/// rows in memory.
+/// The capacity of the channel, in batches. Together with the batch being filled and the batch being encoded, this
+/// bounds the rows in memory.
 pub(super) const BATCHES_IN_FLIGHT: usize = 2;
-/// A reader that waited this long gets the rows there are, so that a slow query shows progress.
+/// A reader that waits this long requests a flush of a partial batch, so a slow query shows progress.
 pub(super) const FLUSH_INTERVAL: Duration = Duration::from_millis(20);
 
 pub(super) enum Event {
     Columns(Vec<Column>),
     Rows(RowBatch),
-    /// The end is said, never inferred from a closed channel: a task that dies closes it too.
+    /// Marks the end explicitly: a writer that panics also closes the channel.
     LastRows(RowBatch),
     Failed(SourceError),
 }
 
-/// What the reader lets the writer know.
+/// Signals from the reader to the writer.
 #[derive(Default)]
 pub(super) struct Flow {
     pub(super) cancelled: AtomicBool,
@@ -34,6 +34,7 @@ pub(super) struct Flow {
 
 pub(super) struct Reader {
     pub(super) events: mpsc::Receiver<Event>,
+    /// Returns encoded batches to the writer, which reuses their memory.
     pub(super) spares: std_mpsc::SyncSender<RowBatch>,
     pub(super) flow: Arc<Flow>,
 }
@@ -62,12 +63,12 @@ impl Reader {
     }
 }
 
-/// Cancels the query, also when the reader leaves before the first row.
+/// Cancels the query, also if the reader is dropped before the first row.
 impl Drop for Reader {
     fn drop(&mut self) {
         let action = self.flow.on_cancel.lock();
         let mut action = action.unwrap_or_else(PoisonError::into_inner);
-        // Under the lock: whoever stores an action later sees it.
+        // Set under the lock, so an action that is registered later runs immediately.
         self.flow.cancelled.store(true, Ordering::SeqCst);
         if let Some(action) = action.take() {
             action();
@@ -75,11 +76,14 @@ impl Drop for Reader {
     }
 }
 
-/// A stream whose first rows are not here yet.
+/// A stream that waits for its first batch.
 pub(super) struct PendingStream(pub(super) Reader);
 
 impl PendingStream {
-    /// Waits for the columns and the first rows.
+    /// Waits for the columns and the first batch.
+    ///
+    /// # Errors
+    /// Returns the writer's error, or [`SourceError::Truncated`] if the channel closes first.
     pub(super) async fn open(self) -> Result<RowStream, SourceError> {
         let mut reader = self.0;
         let Event::Columns(columns) = reader.next().await? else {
@@ -106,20 +110,20 @@ pub struct RowStream {
 }
 
 impl RowStream {
-    /// The columns.
+    /// Returns the columns.
     pub fn columns(&self) -> &[Column] {
         &self.columns
     }
 
-    /// Whether the last row is here already, so that the whole file can be known before it is sent.
+    /// Returns whether the last batch has arrived. If so, the whole file can be encoded before it is sent.
     pub fn is_complete(&self) -> bool {
         self.complete
     }
 
-    /// The next rows, or `None` after the last.
+    /// Returns the next batch, or `None` after the last.
     ///
     /// # Errors
-    /// The query failed; or it ended without saying that it was complete.
+    /// Returns the [`SourceError`] of a failed query, or [`SourceError::Truncated`] if the rows end without a last batch.
     pub async fn next(&mut self) -> Result<Option<RowBatch>, SourceError> {
         if self.ready.is_none() && !self.complete {
             let event = self.reader.next().await?;
@@ -128,17 +132,17 @@ impl RowStream {
         Ok(self.ready.take())
     }
 
-    /// The rows once more, from the first: for a query that is read twice, after its last row.
+    /// Restarts from the first row: the second of [`Passes::Two`](super::Passes::Two). Call it after the last row.
     ///
     /// # Errors
-    /// As for those that came first.
+    /// Returns a [`SourceError`] if the query fails before the first batch.
     pub async fn again(self) -> Result<RowStream, SourceError> {
         PendingStream(self.reader).open().await
     }
 
-    /// Gives a batch back, so that its memory serves again.
+    /// Returns a batch to the writer, which reuses its memory.
     pub fn recycle(&self, batch: RowBatch) {
-        // A full return channel only means that there are spares enough.
+        // If the return channel is full, the writer has enough spare batches.
         let _ = self.reader.spares.try_send(batch);
     }
 

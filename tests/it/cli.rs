@@ -167,7 +167,7 @@ fn check_finds_what_only_the_database_knows() {
         "column.sql:3: no such column: missing",
         "twice.sql:1: two columns are named `id`",
         "label.sql:5: [columns.x], but the query has no such column",
-        "write.sql:1: the statement must be a query that only reads",
+        "write.sql:1: expected a read-only query",
         "bare.sql:1: `?`: unsupported placeholder; expected `:name`",
     ] {
         assert!(text.contains(error), "{error} is not in {text}");

@@ -383,7 +383,7 @@ fn what_writes_fails_or_gives_nothing_stops_the_start() {
         ),
         (
             "insert into t select 1 where :user = 'x' returning n",
-            "it.sql:1: the statement must be a query that only reads",
+            "it.sql:1: expected a read-only query",
         ),
         ("select 1 where :user = 'x' into @a", "it.sql:1: "),
         (

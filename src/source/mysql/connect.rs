@@ -1,4 +1,4 @@
-//! One connection: over TCP, with TLS or without, or over a Unix socket.
+//! Connects over TCP, with or without TLS, or over a Unix socket.
 
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
@@ -12,30 +12,31 @@ use rustls::pki_types::CertificateDer;
 use tokio::net::lookup_host;
 use tokio::time::{sleep, timeout};
 
-use super::failure;
+use super::errors::prepare_error;
 use super::url::{MysqlUrl, Tls};
+use crate::source::api::SourceOptions;
+use crate::source::errors::SourceError;
 use crate::source::pool::Connect;
-use crate::source::{SourceError, SourceOptions};
 
-/// How long one address may take to answer.
+/// The time limit for connecting to one address.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// An idle server is asked for a sign of life after this.
+/// The idle time before keepalive probes.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
-/// How long a connection may take to say that it is alive, and to forget what it did.
+/// The time limit for a ping, a reset and a clean disconnect.
 const RESET_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a cancelled query is waited for: a connection to a server far away takes a while.
+/// The time limit for cancelling a query, including the second connection, which is slow to a distant server.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
-const CANCEL_AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// How long a lock of another's `alter table` is waited for. Neither time-out of statements counts that.
+const CANCEL_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+/// The maximum wait for a metadata lock, such as that of `alter table`. The statement time limits do not include it.
 const LOCK_WAIT_SECONDS: u64 = 10;
-/// By what a server is known again.
+/// Identifies the server behind an address.
 const IDENTITY: &str = "select concat_ws('/', @@hostname, @@port, @@server_id)";
-/// The largest packet that a server may be told to send.
+/// The maximum of `max_allowed_packet`.
 const PACKET_BYTES_MAX: usize = 1 << 30;
-/// A reader may be as slow as its time allows, and a server that gave up on it before would break its file.
+/// `net_write_timeout` exceeds the query's time limit by this margin, so the server does not abort a slow download.
 const WRITE_TIMEOUT_MARGIN: Duration = Duration::from_secs(60);
 
-/// Makes connections to the server of one URL.
+/// Connects to the server of one URL.
 pub(super) struct Connector {
     url: MysqlUrl,
     tls: Option<SslOpts>,
@@ -43,12 +44,12 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Nothing is connected yet.
+    /// Creates a connector without connecting.
     ///
     /// # Errors
-    /// The root certificates cannot be read.
+    /// Returns a message if the root certificates cannot be read.
     pub(super) fn new(url: MysqlUrl, options: SourceOptions) -> Result<Connector, String> {
-        let tls = tls(&url)?;
+        let tls = ssl_opts(&url)?;
         Ok(Connector { url, tls, options })
     }
 
@@ -89,19 +90,19 @@ impl Connector {
             .db_name(Some(url.database.clone()))
             .ssl_opts(tls)
             .tcp_keepalive(Some(KEEPALIVE_IDLE))
-            // What would cost a round trip to ask for, or a second connection.
+            // Explicit values save a round trip that queries them, and a reconnect over a socket.
             .prefer_socket(false)
             .max_allowed_packet(Some(PACKET_BYTES_MAX))
             .wait_timeout(Some(usize::MAX >> 1))
-            // A connection forgets its statements after each query.
+            // Each query ends with a reset, which drops prepared statements.
             .stmt_cache_size(0)
-            .setup(session(&self.options));
+            .setup(session_settings(&self.options));
         builder.into()
     }
 }
 
-/// A connection to be killed: its number, and how its server is reached and known again. Another server may have one by
-/// the same number.
+/// A connection to kill. The address may lead to another server, where the same connection id belongs to another
+/// client, so the server's identity is checked.
 struct Target {
     id: u32,
     opts: Opts,
@@ -118,7 +119,7 @@ impl Target {
         }
     }
 
-    /// Kills the connection, and not its query alone: between two statements that would be lost.
+    /// Kills the connection. Killing only the query would have no effect between two statements.
     async fn kill(&self) -> Result<(), Error> {
         let mut killer = Conn::new(self.opts.clone()).await?;
         let found: Option<String> = killer.query_first(IDENTITY).await?;
@@ -129,17 +130,17 @@ impl Target {
     }
 }
 
-/// A connection that is logged in.
+/// An authenticated connection.
 pub(super) struct Connection {
     conn: Option<Conn>,
-    /// The server behind its address.
+    /// The result of [`IDENTITY`].
     server: String,
-    /// Whether a result may be on its way.
+    /// Whether the server may still send a result.
     pub(super) is_busy: bool,
 }
 
 impl Connection {
-    /// Says good-bye, which servers count and log where it is left out.
+    /// Disconnects cleanly; servers count and log aborted connections.
     pub(super) async fn close(&mut self) {
         if let Some(conn) = self.conn.take() {
             let _ = timeout(RESET_TIMEOUT, conn.disconnect()).await;
@@ -151,17 +152,13 @@ impl Deref for Connection {
     type Target = Conn;
 
     fn deref(&self) -> &Conn {
-        self.conn
-            .as_ref()
-            .expect("it is not used once it is closed")
+        self.conn.as_ref().expect("a closed connection is not used")
     }
 }
 
 impl DerefMut for Connection {
     fn deref_mut(&mut self) -> &mut Conn {
-        self.conn
-            .as_mut()
-            .expect("it is not used once it is closed")
+        self.conn.as_mut().expect("a closed connection is not used")
     }
 }
 
@@ -169,7 +166,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         if self.is_busy {
             let conn = self.conn.take();
-            // The driver would read what is left of the result. Where there is no runtime it closes the socket.
+            // On a runtime, the driver reads the rest of the result before it closes the socket.
             let _ = thread::Builder::new().spawn(move || drop(conn));
         }
     }
@@ -184,22 +181,22 @@ impl Connect for Connector {
         let mut addresses = vec![None];
         if self.url.socket.is_none() {
             let found = timeout(CONNECT_TIMEOUT, lookup_host((host.as_str(), self.url.port))).await;
-            let found = found.map_err(|_| unavailable(host, "no address in time"))?;
+            let found = found.map_err(|_| unavailable(host, "the address lookup timed out"))?;
             let found = found.map_err(|error| unavailable(host, &error.to_string()))?;
             addresses = found.map(|address| Some(address.ip())).collect();
         }
-        let mut refusal = unavailable(host, "no address");
+        let mut last_error = unavailable(host, "no address found");
         for address in addresses {
             match timeout(CONNECT_TIMEOUT, self.log_in(address)).await {
                 Ok(Ok(connection)) => return Ok(connection),
-                Ok(Err(error)) => refusal = failure(&error, ""),
-                Err(_) => refusal = unavailable(host, "no answer in time"),
+                Ok(Err(error)) => last_error = prepare_error(&error, ""),
+                Err(_) => last_error = unavailable(host, "the connection timed out"),
             }
         }
-        // Whatever it was: without a connection there is no query that could be wrong.
-        Err(match refusal {
+        // No query was sent, so any server error means that the database is unavailable.
+        Err(match last_error {
             SourceError::Query { cause, .. } => SourceError::Unavailable(cause),
-            refusal => refusal,
+            last_error => last_error,
         })
     }
 
@@ -208,36 +205,36 @@ impl Connect for Connector {
         pong.is_ok_and(|pong| pong.is_ok())
     }
 
-    /// Ends the transaction with all else that the session remembers: variables, locks, prepared statements.
-    async fn end(&self, connection: &mut Connection) -> bool {
+    /// Resets the session: ends the transaction, and drops variables, locks and prepared statements.
+    async fn end_transaction(&self, connection: &mut Connection) -> bool {
         let reset = timeout(RESET_TIMEOUT, connection.reset()).await;
         let is_clean = matches!(reset, Ok(Ok(true)));
         connection.is_busy = !is_clean;
         is_clean
     }
 
-    /// The socket is then closed without reading what is left in it: it stays busy.
+    /// Kills the connection. It stays busy, so its socket is closed without reading the rest of the result.
     async fn cancel(&self, connection: &mut Connection) {
         let target = Target::of(connection);
         let cancel = async {
-            // A server that is gone runs nothing.
+            // Retried until it succeeds or the connection is closed.
             while target.kill().await.is_err() && !connection.is_disconnected() {
-                sleep(CANCEL_AGAIN_AFTER).await;
+                sleep(CANCEL_RETRY_INTERVAL).await;
             }
         };
         let _ = timeout(CANCEL_TIMEOUT, cancel).await;
     }
 }
 
-/// What a session is told, in one round trip. Comments with an `M` are read by MariaDB alone, those with a number by
-/// MySQL from that version on: each has names of its own, and one time-out is in seconds, the other in milliseconds.
-fn session(options: &SourceOptions) -> Vec<String> {
+/// Returns the session settings as one statement: one round trip. Only MariaDB runs comments with an `M`; MySQL runs
+/// those with a number from that version on. The time limit is in seconds in MariaDB, in milliseconds in MySQL.
+fn session_settings(options: &SourceOptions) -> Vec<String> {
     let seconds = options.statement_timeout.as_secs().max(1);
     let milliseconds = options.statement_timeout.as_millis().max(1);
     let write_seconds = (options.statement_timeout + WRITE_TIMEOUT_MARGIN).as_secs();
     let isolation = "'REPEATABLE-READ'";
-    // Without the names, texts would come in the character set that the server thinks best; the last two cut results,
-    // or texts in them. All of that without a word.
+    // Server defaults would silently change results: another character set (`names`), fewer rows (`sql_select_limit`)
+    // or truncated texts (`group_concat_max_len`).
     vec![format!(
         "set names utf8mb4, time_zone = '+00:00', net_write_timeout = {write_seconds}, \
          lock_wait_timeout = {LOCK_WAIT_SECONDS}, \
@@ -247,8 +244,8 @@ fn session(options: &SourceOptions) -> Vec<String> {
     )]
 }
 
-/// What is needed to connect with TLS, if that may be.
-fn tls(url: &MysqlUrl) -> Result<Option<SslOpts>, String> {
+/// Returns the driver's TLS options; `None` without TLS.
+fn ssl_opts(url: &MysqlUrl) -> Result<Option<SslOpts>, String> {
     if url.tls == Tls::Never || url.socket.is_some() {
         return Ok(None);
     }
@@ -265,12 +262,15 @@ fn tls(url: &MysqlUrl) -> Result<Option<SslOpts>, String> {
             vec![pem]
         }
         None => {
-            // The driver refuses all of them where it cannot read one.
+            // The driver rejects the whole list if one certificate is invalid.
             let mut store = RootCertStore::empty();
-            let mut is_readable =
-                |it: &CertificateDer<'_>| store.add(it.clone().into_owned()).is_ok();
+            let mut is_valid = |certificate: &CertificateDer<'_>| {
+                store.add(certificate.clone().into_owned()).is_ok()
+            };
             let native = rustls_native_certs::load_native_certs().certs;
-            let native = native.into_iter().filter(|it| is_readable(it));
+            let native = native
+                .into_iter()
+                .filter(|certificate| is_valid(certificate));
             native.map(|certificate| certificate.to_vec()).collect()
         }
     };

@@ -1,4 +1,4 @@
-//! Results → cells. The types are those of MySQL's client protocol, "Column Definition".
+//! Decodes values into cells. The types are those of MySQL's client protocol, "Column Definition".
 
 use chrono::{Datelike as _, NaiveDate};
 use mysql_async::consts::{ColumnFlags, ColumnType};
@@ -7,19 +7,19 @@ use mysql_async::{Column, Value};
 use super::geometry;
 use crate::row::{Cell, Date, Interval, Kind, RowBuffer, Time, Timestamp};
 
-/// The character set of what is no text.
+/// The character set number of binary data.
 const BINARY: u16 = 63;
 /// Days from 0001-01-01, which is day 1, to 2000-01-01.
 const DAYS_BEFORE_2000: i32 = 730_120;
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 
-/// How the values of a column are read.
+/// Decodes the values of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decoder {
-    /// Whatever the value is by itself: an integer or a float.
+    /// An integer or a float, as the driver returns it.
     Number,
-    /// `tinyint(1)`, which is what `boolean` is.
+    /// `tinyint(1)`, for which `boolean` is an alias.
     Boolean,
     /// `bit(n)`.
     Bits,
@@ -29,16 +29,16 @@ pub(super) enum Decoder {
     Bytes,
     Geometry,
     Date,
-    /// As some clock showed it.
+    /// `datetime`: local time without a time zone.
     LocalTimestamp,
-    /// Sent in the session's time zone, UTC.
+    /// `timestamp`, sent in the session's time zone, UTC.
     Timestamp,
     Time,
 }
 
 impl Decoder {
-    /// The decoder for a column. MariaDB's JSON is text of which only the table knows more: `is_json` says that.
-    pub(super) fn of(column: &Column, is_json: bool) -> Decoder {
+    /// Returns the decoder for a column. `is_json` marks MariaDB's JSON, a text column with a check constraint.
+    pub(super) fn for_column(column: &Column, is_json: bool) -> Decoder {
         let is_bytes = column.character_set() == BINARY;
         match column.column_type() {
             ColumnType::MYSQL_TYPE_TINY
@@ -73,7 +73,7 @@ impl Decoder {
         }
     }
 
-    /// What a column holds.
+    /// Returns the kind of a column.
     pub(super) fn kind(self, column: &Column) -> Kind {
         let is_unsigned = column.flags().contains(ColumnFlags::UNSIGNED_FLAG);
         match (self, column.column_type()) {
@@ -84,7 +84,7 @@ impl Decoder {
             (Decoder::Number, _) => Kind::Integer,
             (Decoder::Boolean, _) => Kind::Boolean,
             (Decoder::Bits, _) => Kind::Unsigned,
-            (Decoder::Decimal, _) => decimal(column, is_unsigned),
+            (Decoder::Decimal, _) => decimal_kind(column, is_unsigned),
             (Decoder::Text | Decoder::Geometry, _) => Kind::Text,
             (Decoder::Json, _) => Kind::Json,
             (Decoder::Bytes, _) => Kind::Bytes,
@@ -95,48 +95,48 @@ impl Decoder {
         }
     }
 
-    /// Reads a value into the next cell of a row.
+    /// Decodes a value into the next cell of a row.
     ///
     /// # Errors
-    /// It is not what its column's type says.
-    pub(super) fn read(self, value: &Value, cells: &mut RowBuffer) -> Result<(), Unreadable> {
+    /// Returns [`InvalidValue`] if the value is not in the format of its column's type.
+    pub(super) fn read(self, value: &Value, cells: &mut RowBuffer) -> Result<(), InvalidValue> {
         match (self, value) {
             (_, Value::NULL) => cells.push(Cell::Null),
-            // A `boolean` takes any small number, and none is lost.
+            // A `boolean` column can hold any small number; numbers other than 0 and 1 stay numbers.
             (Decoder::Boolean, Value::Int(truth @ 0..=1)) => cells.push(Cell::Boolean(*truth == 1)),
             (_, Value::Int(number)) => cells.push(Cell::Integer(*number)),
-            (_, Value::UInt(number)) => unsigned(*number, cells),
+            (_, Value::UInt(number)) => push_unsigned(*number, cells),
             (_, Value::Float(number)) => cells.push(Cell::single(*number)),
             (_, Value::Double(number)) => cells.push(Cell::Float(*number)),
-            (Decoder::Bits, Value::Bytes(bits)) => unsigned(from_bits(bits)?, cells),
-            (Decoder::Decimal, Value::Bytes(text)) => cells.push_decimal(without_zerofill(text)),
+            (Decoder::Bits, Value::Bytes(bits)) => push_unsigned(parse_bits(bits)?, cells),
+            (Decoder::Decimal, Value::Bytes(text)) => cells.push_decimal(trim_zerofill(text)),
             (Decoder::Text, Value::Bytes(text)) => cells.push_text(text),
             (Decoder::Json, Value::Bytes(text)) if is_json(text) => cells.push_json(text),
             (Decoder::Json, Value::Bytes(text)) => cells.push_text(text),
             (Decoder::Bytes, Value::Bytes(bytes)) => cells.push(Cell::Bytes(bytes)),
             (Decoder::Geometry, Value::Bytes(bytes)) => {
-                let text = geometry::to_wkt(bytes).ok_or(Unreadable)?;
+                let text = geometry::to_wkt(bytes).ok_or(InvalidValue)?;
                 cells.push(Cell::Text(&text));
             }
             (_, Value::Date(year, month, day, hour, minute, second, micros)) => {
                 let time = [*hour, *minute, *second].map(i64::from);
-                self.moment((*year, *month, *day), time, i64::from(*micros), cells);
+                self.push_date((*year, *month, *day), time, i64::from(*micros), cells);
             }
             (_, Value::Time(is_negative, days, hour, minute, second, micros)) => {
                 let seconds = i64::from(*days) * SECONDS_PER_DAY
                     + seconds_of([*hour, *minute, *second].map(i64::from));
-                time(
+                push_time(
                     *is_negative,
                     seconds * MICROS_PER_SECOND + i64::from(*micros),
                     cells,
                 );
             }
-            (_, Value::Bytes(_)) => return Err(Unreadable),
+            (_, Value::Bytes(_)) => return Err(InvalidValue),
         }
         Ok(())
     }
 
-    fn moment(
+    fn push_date(
         self,
         (year, month, day): (u16, u8, u8),
         time: [i64; 3],
@@ -145,7 +145,7 @@ impl Decoder {
     ) {
         let [hour, minute, second] = time;
         let date = NaiveDate::from_ymd_opt(i32::from(year), u32::from(month), u32::from(day));
-        // `0000-00-00`, days such as `2026-00-00` and the year 0 are no dates, and come as they are written.
+        // `0000-00-00`, days such as `2026-00-00` and the year 0 are not calendar dates: they become text.
         let Some(date) = date.filter(|_| year > 0) else {
             let mut text = format!("{year:04}-{month:02}-{day:02}");
             if self != Decoder::Date {
@@ -170,8 +170,8 @@ impl Decoder {
     }
 }
 
-/// The length of the column counts its digits, its point and its sign.
-fn decimal(column: &Column, is_unsigned: bool) -> Kind {
+/// Returns the kind of a decimal column. The column length counts the digits, the point and the sign.
+fn decimal_kind(column: &Column, is_unsigned: bool) -> Kind {
     let scale = column.decimals();
     let others = u32::from(scale > 0) + u32::from(!is_unsigned);
     let precision = column.column_length().saturating_sub(others);
@@ -181,16 +181,16 @@ fn decimal(column: &Column, is_unsigned: bool) -> Kind {
     }
 }
 
-/// A value that is not what its column's type says.
+/// A value that is not in the format of its column's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Unreadable;
+pub(super) struct InvalidValue;
 
 fn seconds_of([hour, minute, second]: [i64; 3]) -> i64 {
     (hour * 60 + minute) * 60 + second
 }
 
-/// `time` holds spans up to 838 hours, below zero too, and not only times of day.
-fn time(is_negative: bool, micros: i64, cells: &mut RowBuffer) {
+/// Pushes a `time` value: a time of day, or an interval if it is negative or exceeds a day (up to 838 hours).
+fn push_time(is_negative: bool, micros: i64, cells: &mut RowBuffer) {
     cells.push(match micros {
         0..Time::END if !is_negative => Cell::Time(Time { micros }),
         _ => Cell::Interval(Interval {
@@ -201,31 +201,31 @@ fn time(is_negative: bool, micros: i64, cells: &mut RowBuffer) {
     });
 }
 
-fn unsigned(number: u64, cells: &mut RowBuffer) {
+fn push_unsigned(number: u64, cells: &mut RowBuffer) {
     match i64::try_from(number) {
         Ok(number) => cells.push(Cell::Integer(number)),
         Err(_) => cells.push_decimal(itoa::Buffer::new().format(number).as_bytes()),
     }
 }
 
-/// The bits, most significant first, fill the last of the bytes.
-fn from_bits(bits: &[u8]) -> Result<u64, Unreadable> {
+/// Parses `bit(n)`: big-endian, with leading padding bits.
+fn parse_bits(bits: &[u8]) -> Result<u64, InvalidValue> {
     if bits.len() > 8 {
-        return Err(Unreadable);
+        return Err(InvalidValue);
     }
     Ok(bits
         .iter()
         .fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
-/// `decimal zerofill` is sent with zeros before it, which no number in JSON may have.
-fn without_zerofill(text: &[u8]) -> &[u8] {
-    let is_filler = |pair: &[u8]| pair[0] == b'0' && pair[1].is_ascii_digit();
-    let fillers = text.windows(2).take_while(|pair| is_filler(pair)).count();
-    &text[fillers..]
+/// Removes the leading zeros of `decimal zerofill`, which JSON numbers must not have.
+fn trim_zerofill(text: &[u8]) -> &[u8] {
+    let is_padding = |pair: &[u8]| pair[0] == b'0' && pair[1].is_ascii_digit();
+    let padding = text.windows(2).take_while(|pair| is_padding(pair)).count();
+    &text[padding..]
 }
 
-/// MariaDB checks what is written to its JSON columns, but not while `check_constraint_checks` is off.
+/// Returns whether a text is JSON. MariaDB does not check JSON columns while `check_constraint_checks` is off.
 fn is_json(text: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }
@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zeros_that_fill_a_decimal_are_left_out() {
+    fn leading_zeros_of_a_decimal_are_removed() {
         for (text, expected) in [
             ("00012.50", "12.50"),
             ("0000.50", "0.50"),
@@ -245,7 +245,7 @@ mod tests {
             ("10", "10"),
         ] {
             assert_eq!(
-                without_zerofill(text.as_bytes()),
+                trim_zerofill(text.as_bytes()),
                 expected.as_bytes(),
                 "{text}"
             );
@@ -254,9 +254,9 @@ mod tests {
 
     #[test]
     fn bits_are_a_number() {
-        assert_eq!(from_bits(&[1]), Ok(1));
-        assert_eq!(from_bits(&[1, 0]), Ok(256));
-        assert_eq!(from_bits(&[255; 8]), Ok(u64::MAX));
-        assert_eq!(from_bits(&[0; 9]), Err(Unreadable));
+        assert_eq!(parse_bits(&[1]), Ok(1));
+        assert_eq!(parse_bits(&[1, 0]), Ok(256));
+        assert_eq!(parse_bits(&[255; 8]), Ok(u64::MAX));
+        assert_eq!(parse_bits(&[0; 9]), Err(InvalidValue));
     }
 }

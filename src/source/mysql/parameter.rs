@@ -1,12 +1,11 @@
 //! Values → parameters of a prepared statement.
 
 use chrono::{Datelike as _, NaiveDate, NaiveDateTime, Timelike as _};
-use mysql_async::Value as Bound;
+use mysql_async::Value as MysqlValue;
 
 use crate::catalog::{BoundQuery, Export, FilterType, Parameter, Value, Variable};
 
-/// The statement as the server gets it, and the index of the variable of each of its parameters: these are `?`, one for
-/// each use.
+/// Returns the statement to send, with a `?` per use of a variable, and the index of the variable of each `?`.
 pub(super) fn statement(export: &Export) -> (String, Vec<usize>) {
     export.statement.expand_parameters(|_, variable| {
         let is_decimal = |name: &String| {
@@ -16,15 +15,15 @@ pub(super) fn statement(export: &Export) -> (String, Vec<usize>) {
             })
         };
         match variable {
-            // The protocol has no decimals, and text is compared with one as a float.
+            // The protocol has no decimals; the server would compare a text with a decimal as floats.
             Variable::Filter(name) if is_decimal(name) => "cast(? as decimal(65,28))".to_owned(),
             _ => "?".to_owned(),
         }
     })
 }
 
-/// What the parameters of a query are, in their order.
-pub(super) fn values(query: &BoundQuery, variables: &[usize]) -> Vec<Bound> {
+/// Returns the parameters of a query, in statement order.
+pub(super) fn values(query: &BoundQuery, variables: &[usize]) -> Vec<MysqlValue> {
     let parameters = query.parameters();
     let bound = variables
         .iter()
@@ -32,36 +31,36 @@ pub(super) fn values(query: &BoundQuery, variables: &[usize]) -> Vec<Bound> {
     bound.collect()
 }
 
-/// A list is a JSON array: there are no others.
-fn bind(parameter: &Parameter) -> Bound {
+/// Converts a parameter. A list becomes a JSON array: the server has no other list type.
+fn bind(parameter: &Parameter) -> MysqlValue {
     match parameter {
-        Parameter::Null => Bound::NULL,
+        Parameter::Null => MysqlValue::NULL,
         Parameter::One(value) => bind_value(value),
         Parameter::List(values) => {
             let items: Vec<serde_json::Value> = values.iter().map(json).collect();
-            Bound::from(serde_json::Value::from(items).to_string())
+            MysqlValue::from(serde_json::Value::from(items).to_string())
         }
     }
 }
 
-fn bind_value(value: &Value) -> Bound {
+fn bind_value(value: &Value) -> MysqlValue {
     match value {
-        Value::Integer(number) => Bound::Int(*number),
-        Value::Boolean(truth) => Bound::Int(i64::from(*truth)),
-        Value::Date(day) => moment(*day, NaiveDateTime::default()),
+        Value::Integer(number) => MysqlValue::Int(*number),
+        Value::Boolean(truth) => MysqlValue::Int(i64::from(*truth)),
+        Value::Date(day) => date_time(*day, NaiveDateTime::default()),
         // The session's time zone is UTC.
-        Value::Timestamp(instant) => moment(instant.date_naive(), instant.naive_utc()),
-        Value::Text(_) | Value::Decimal(_) | Value::Uuid(_) => Bound::from(value.to_string()),
+        Value::Timestamp(instant) => date_time(instant.date_naive(), instant.naive_utc()),
+        Value::Text(_) | Value::Decimal(_) | Value::Uuid(_) => MysqlValue::from(value.to_string()),
     }
 }
 
-fn moment(day: NaiveDate, time: NaiveDateTime) -> Bound {
+fn date_time(day: NaiveDate, time: NaiveDateTime) -> MysqlValue {
     let number = |value: u32| u8::try_from(value).unwrap_or_default();
     let Ok(year) = u16::try_from(day.year()) else {
-        // Before all that the server knows.
-        return Bound::Date(0, 0, 0, 0, 0, 0, 0);
+        // The server has no years before 0: the zero date sorts before all its dates.
+        return MysqlValue::Date(0, 0, 0, 0, 0, 0, 0);
     };
-    Bound::Date(
+    MysqlValue::Date(
         year,
         number(day.month()),
         number(day.day()),

@@ -1,4 +1,4 @@
-//! One query: its rows, from the first to the last or to a visible failure.
+//! Runs a query and streams its rows until the last row or an error.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,66 +6,72 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use mysql_async::consts::ColumnType;
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Column as Described, Row, Statement, Value};
+use mysql_async::{Column as ColumnDefinition, Row, Statement, Value};
 use tokio::time::timeout;
 
 use super::connect::Connection;
 use super::decode::Decoder;
+use super::errors::{execute_error, prepare_error};
 use super::parameter::{statement, values};
-use super::{failure, run_failure};
 use crate::catalog::{BoundQuery, Export};
 use crate::row::{Column, RowBuffer};
+use crate::source::api::Passes;
+use crate::source::errors::{SourceError, query_error, unknown_column_error};
 use crate::source::pool::Query;
 use crate::source::sink::{Stop, TaskRowSink};
 use crate::source::stream::FLUSH_INTERVAL;
-use crate::source::{Passes, SourceError, refusal};
 
-/// One snapshot for the whole file, and nothing is ever written.
+/// One snapshot for the whole file; no writes.
 const BEGIN: &str = "start transaction with consistent snapshot, read only";
 
-/// What a query gives, as it was when the service started.
+/// The columns of an export's statement at start-up.
 pub(super) struct Description {
     pub(super) columns: Vec<Column>,
-    /// Which of them hold JSON, as far as only their tables say so.
+    /// The names of MariaDB's JSON columns, found by their check constraints.
     pub(super) json: BTreeSet<String>,
 }
 
-/// Lets the server prepare the statement, which it does not run.
+/// Prepares an export's statement without running it.
+///
+/// # Errors
+/// Returns [`SourceError::Query`] if the statement cannot be exported, and [`SourceError::Unavailable`] if the
+/// connection fails.
 pub(super) async fn describe(
     connection: &mut Connection,
     export: &Export,
 ) -> Result<Description, SourceError> {
     let (sql, variables) = statement(export);
     if !only_reads(&sql) {
-        return Err(refusal("the statement must be a query that only reads"));
+        return Err(query_error("expected a read-only query"));
     }
     let prepared = connection.prep(sql.as_str()).await;
-    // For each parameter the other SQL has a `?` too, and so the same lines.
-    let prepared = prepared.map_err(|error| failure(&error, &export.statement.sql))?;
+    // The expanded SQL has the same lines, so the error's line is valid for the export's SQL.
+    let prepared = prepared.map_err(|error| prepare_error(&error, &export.statement.sql))?;
     if prepared.columns().is_empty() {
-        return Err(refusal(
-            "the statement must be a query that returns columns",
-        ));
+        return Err(query_error("expected a query that returns columns"));
     }
     if usize::from(prepared.num_params()) != variables.len() {
-        return Err(refusal("parameters are written `:name`, not `?`"));
+        return Err(query_error(
+            "unsupported parameter syntax; write `:name`, not `?`",
+        ));
     }
     let mut json = BTreeSet::new();
     for column in prepared.columns().iter() {
         let is_json = is_checked_as_json(connection, column).await;
-        if is_json.map_err(|error| failure(&error, ""))? {
+        if is_json.map_err(|error| prepare_error(&error, ""))? {
             json.insert(column.name_str().into_owned());
         }
     }
     let columns = prepared.columns();
-    let columns = columns.iter().map(|described| column(described, &json).0);
+    let columns = columns.iter().map(|definition| column(definition, &json).0);
     Ok(Description {
         columns: columns.collect(),
         json,
     })
 }
 
-/// A transaction that only reads refuses the rest too, but each time anew. `insert … returning` gives rows.
+/// Returns whether the statement is a query, from its first word. The read-only transaction also rejects writes, but
+/// only when a download runs; `insert … returning` returns columns too.
 fn only_reads(sql: &str) -> bool {
     let sql = sql.trim_start_matches(['(', ' ', '\n', '\t', '\r']);
     let word = sql.split(|c: char| !c.is_ascii_alphabetic()).next();
@@ -73,10 +79,10 @@ fn only_reads(sql: &str) -> bool {
     ["select", "with", "values", "table"].contains(&word.as_str())
 }
 
-/// MariaDB has no type for JSON: `json` is a long text that a constraint checks.
+/// Returns whether a column is MariaDB's `json`: a long text with a check constraint.
 async fn is_checked_as_json(
     connection: &mut Connection,
-    column: &Described,
+    column: &ColumnDefinition,
 ) -> Result<bool, mysql_async::Error> {
     if column.column_type() != ColumnType::MYSQL_TYPE_BLOB || column.org_name_ref().is_empty() {
         return Ok(false);
@@ -95,47 +101,47 @@ async fn is_checked_as_json(
     );
     let found: Result<Option<u64>, _> = connection.exec_first(constraint, names).await;
     match found {
-        // MySQL names no table there, and has a type for JSON.
+        // MySQL's view has no `table_name`; MySQL has a JSON type instead.
         Err(mysql_async::Error::Server(_)) => Ok(false),
         found => Ok(found?.is_some_and(|count| count > 0)),
     }
 }
 
-fn column(described: &Described, json: &BTreeSet<String>) -> (Column, Decoder) {
-    let name = described.name_str().into_owned();
-    let decoder = Decoder::of(described, json.contains(&name));
-    let kind = decoder.kind(described);
+fn column(definition: &ColumnDefinition, json: &BTreeSet<String>) -> (Column, Decoder) {
+    let name = definition.name_str().into_owned();
+    let decoder = Decoder::for_column(definition, json.contains(&name));
+    let kind = decoder.kind(definition);
     (Column { name, kind }, decoder)
 }
 
-/// A query, and how often it is read.
-pub(super) struct Rows {
+/// A query with its description and the number of passes.
+pub(super) struct RowQuery {
     pub(super) query: BoundQuery,
     pub(super) passes: Passes,
-    pub(super) described: Arc<Description>,
+    pub(super) description: Arc<Description>,
 }
 
-impl Query<Connection> for Rows {
+impl Query<Connection> for RowQuery {
     async fn run(self, connection: &mut Connection, sink: &mut TaskRowSink) -> Result<(), Stop> {
         connection.is_busy = true;
         let begun = connection.query_drop(BEGIN).await;
-        begun.map_err(|error| run_failure(&error))?;
+        begun.map_err(|error| execute_error(&error))?;
         let (sql, variables) = statement(self.query.export());
         let prepared = connection.prep(sql).await;
-        let prepared = prepared.map_err(|error| run_failure(&error))?;
+        let prepared = prepared.map_err(|error| execute_error(&error))?;
         let values = values(&self.query, &variables);
-        self.read(connection, &prepared, values.clone(), sink)
+        self.stream(connection, &prepared, values.clone(), sink)
             .await?;
         if self.passes == Passes::Two {
             sink.finish().await?;
-            self.read(connection, &prepared, values, sink).await?;
+            self.stream(connection, &prepared, values, sink).await?;
         }
         Ok(())
     }
 }
 
-impl Rows {
-    async fn read(
+impl RowQuery {
+    async fn stream(
         &self,
         connection: &mut Connection,
         prepared: &Statement,
@@ -143,16 +149,16 @@ impl Rows {
         sink: &mut TaskRowSink,
     ) -> Result<(), Stop> {
         let result = connection.exec_iter(prepared, values).await;
-        let mut result = result.map_err(|error| run_failure(&error))?;
-        let decoder = RowDecoder::new(result.columns_ref(), &self.query, &self.described)?;
+        let mut result = result.map_err(|error| execute_error(&error))?;
+        let decoder = RowDecoder::new(result.columns_ref(), &self.query, &self.description)?;
         sink.start(decoder.columns.clone()).await?;
         loop {
             let next = result.next();
             tokio::pin!(next);
-            // A timer for each row would cost more than the row.
+            // A timer per row would cost more than the row.
             let row = match next.as_mut().now_or_never() {
                 Some(row) => row,
-                // A slow query shows its progress.
+                // A partial batch is flushed after a while, so a slow query shows progress.
                 None => match timeout(FLUSH_INTERVAL, next.as_mut()).await {
                     Ok(row) => row,
                     Err(_) => {
@@ -163,7 +169,7 @@ impl Rows {
                     }
                 },
             };
-            let Some(row) = row.map_err(|error| run_failure(&error))? else {
+            let Some(row) = row.map_err(|error| execute_error(&error))? else {
                 return Ok(());
             };
             decoder.decode(&row, sink.row())?;
@@ -174,42 +180,52 @@ impl Rows {
     }
 }
 
-/// Turns rows of the driver into cells.
+/// Decodes the driver's rows into cells.
 struct RowDecoder {
     columns: Vec<Column>,
-    /// For each column that is wanted, where it stands and how it is read.
-    places: Vec<(usize, Decoder)>,
+    /// The index in the row and the decoder of each column.
+    decoders: Vec<(usize, Decoder)>,
 }
 
 impl RowDecoder {
-    /// Of the columns that are there now, those that are wanted, by their names: a table may have got others.
+    /// Selects the columns of the query by name: the table may have other columns than at start-up.
+    ///
+    /// # Errors
+    /// Returns [`SourceError::Query`] if a column is missing.
     fn new(
-        found: &[Described],
+        found: &[ColumnDefinition],
         query: &BoundQuery,
-        described: &Description,
+        description: &Description,
     ) -> Result<RowDecoder, SourceError> {
-        let found: Vec<(Column, Decoder)> =
-            found.iter().map(|it| column(it, &described.json)).collect();
-        let all = || described.columns.iter().map(|column| &column.name);
+        let found: Vec<(Column, Decoder)> = found
+            .iter()
+            .map(|definition| column(definition, &description.json))
+            .collect();
+        let all = || description.columns.iter().map(|column| &column.name);
         let names: Vec<&String> = query
             .columns()
             .map_or_else(|| all().collect(), |names| names.iter().collect());
-        let (mut columns, mut places) = (Vec::new(), Vec::new());
+        let (mut columns, mut decoders) = (Vec::new(), Vec::new());
         for name in names {
             let index = found.iter().position(|(column, _)| column.name == *name);
-            let index = index.ok_or_else(|| refusal(format!("no column `{name}` any more")))?;
+            let index = index.ok_or_else(|| unknown_column_error(name))?;
             let (column, decoder) = &found[index];
             columns.push(column.clone());
-            places.push((index, *decoder));
+            decoders.push((index, *decoder));
         }
-        Ok(RowDecoder { columns, places })
+        Ok(RowDecoder { columns, decoders })
     }
 
     fn decode(&self, row: &Row, cells: &mut RowBuffer) -> Result<(), SourceError> {
-        for ((index, decoder), column) in self.places.iter().zip(&self.columns) {
+        for ((index, decoder), column) in self.decoders.iter().zip(&self.columns) {
             let value = row.as_ref(*index).ok_or_else(|| SourceError::Truncated)?;
             let read = decoder.read(value, cells);
-            read.map_err(|_| refusal(format!("column `{}`: unknown format", column.name)))?;
+            read.map_err(|_| {
+                query_error(format!(
+                    "column `{}`: unsupported value format",
+                    column.name
+                ))
+            })?;
         }
         Ok(())
     }
@@ -220,7 +236,7 @@ mod tests {
     use super::only_reads;
 
     #[test]
-    fn what_writes_is_refused_though_it_gives_rows() {
+    fn statements_that_write_are_rejected_even_if_they_return_rows() {
         for sql in [
             "select 1",
             "\n ( SELECT 1)",

@@ -1,4 +1,4 @@
-//! `mysql://…`, with the options of MySQL's own clients.
+//! Parses `mysql://…` URLs with the options of MySQL's own clients.
 
 use std::path::PathBuf;
 
@@ -7,12 +7,12 @@ use url::Url;
 
 const PORT: u16 = 3306;
 
-/// Where a MySQL or MariaDB server is, and how to log in. Its `Debug` shows no password.
+/// The address and the credentials of a MySQL or MariaDB server. Its `Debug` shows no password.
 #[derive(Clone)]
 pub struct MysqlUrl {
     pub(super) host: String,
     pub(super) port: u16,
-    /// The Unix socket to use instead.
+    /// The Unix socket to use instead of host and port.
     pub(super) socket: Option<String>,
     pub(super) user: String,
     pub(super) password: Option<String>,
@@ -21,30 +21,32 @@ pub struct MysqlUrl {
     pub(super) root_certificates: Option<PathBuf>,
 }
 
-/// Whether to use TLS, as `--ssl-mode` of MySQL's clients says.
+/// TLS use and certificate check: `--ssl-mode` of MySQL's clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tls {
     /// `disabled`.
     Never,
-    /// `preferred`: where the server can, whoever it is.
+    /// `preferred`: TLS if the server supports it; no certificate check.
     Preferred,
-    /// `required`: always, whoever it is.
+    /// `required`: always TLS; no certificate check.
     Required,
-    /// `verify_identity`: always, with a certificate for this host that a trusted authority signed.
+    /// `verify_identity`: always TLS, with a certificate that a trusted authority signed for this host name.
     Verified,
 }
 
 impl MysqlUrl {
-    /// Reads `mysql://user:password@host:3306/database?ssl-mode=verify_identity&ssl-ca=/etc/ca.pem`.
+    /// Parses `mysql://user:password@host:3306/database?ssl-mode=verify_identity&ssl-ca=/etc/ca.pem`.
     ///
     /// # Errors
-    /// What was expected; never a part of the URL, which holds a password.
+    /// Returns what was expected. The message never quotes the URL's value, which holds a password.
     pub fn parse(text: &str) -> Result<MysqlUrl, String> {
-        // What the parser says of its own schemes does not hold for this one: none of them is named so.
+        // The parser's messages quote no part of the URL.
         let url = Url::parse(text).map_err(|error| error.to_string())?;
         let decode = |text: &str| {
             let decoded = percent_decode_str(text).decode_utf8();
-            decoded.map(String::from).map_err(|_| "it is not UTF-8")
+            decoded
+                .map(String::from)
+                .map_err(|_| "expected percent-encoded UTF-8")
         };
         let database = decode(url.path().trim_start_matches('/'))?;
         let mut parsed = MysqlUrl {
@@ -68,17 +70,19 @@ impl MysqlUrl {
                 "ssl-ca" => parsed.root_certificates = Some(value.as_ref().into()),
                 _ => {
                     return Err(format!(
-                        "unknown option `{name}`; the options are socket, ssl-mode, ssl-ca"
+                        "unknown option `{name}`; expected socket, ssl-mode or ssl-ca"
                     ));
                 }
             }
         }
-        let has_place = !parsed.host.is_empty() || parsed.socket.is_some();
-        if !has_place || parsed.database.is_empty() || parsed.database.contains('/') {
-            return Err("expected a host and a database: mysql://user@host/database".into());
+        let has_address = !parsed.host.is_empty() || parsed.socket.is_some();
+        if !has_address || parsed.database.is_empty() || parsed.database.contains('/') {
+            return Err("expected a host and a database, as in mysql://user@host/database".into());
         }
         if parsed.root_certificates.is_some() && parsed.tls != Tls::Verified {
-            return Err("ssl-ca: is used with ssl-mode=verify_identity alone".into());
+            return Err(
+                "ssl-ca: unsupported with this ssl-mode; set ssl-mode=verify_identity".into(),
+            );
         }
         Ok(parsed)
     }
@@ -122,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn host_login_database_and_tls_are_read() {
+    fn host_login_database_and_tls_are_parsed() {
         let text =
             "mysql://u%40x:p%3Ass@[::1]:3307/shop?ssl-mode=VERIFY_IDENTITY&ssl-ca=%2Fetc%2Fca.pem";
         let url = MysqlUrl::parse(text).expect("a URL");
@@ -147,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named_without_the_password() {
+    fn errors_name_the_option_and_hide_the_password() {
         for (text, named) in [
             ("mysql://u:secret@h/d?ssl-mode=yes", "ssl-mode"),
             ("mysql://u:secret@h/d?ssl-mode=verify_ca", "verify_identity"),

@@ -1,4 +1,4 @@
-//! One connection: the first host that answers and fits, over TCP or a Unix socket.
+//! Connects to the first suitable host, over TCP or a Unix socket.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,35 +15,36 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::row_interceptor::{InterceptState, RowInterceptor};
+use super::intercept_state::InterceptState;
+use super::row_interceptor::RowInterceptor;
 use super::socket::Socket;
-use super::tls::{self, TappedTls};
+use super::tls::{self, InterceptingTls};
 use super::url::{PostgresUrl, SessionAttributes};
+use crate::source::errors::{SourceError, causes};
 use crate::source::pool::Connect;
-use crate::source::{SourceError, causes};
 
-/// How long one address may take to answer, unless the URL says otherwise; libpq's shortest.
+/// The default time limit for connecting to one address: libpq's minimum.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// What holds where the URL does not say otherwise: how long sent bytes may stay unacknowledged, and
-/// how often an idle server is asked for a sign of life.
+/// The default limit for unacknowledged data.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The default interval between keepalive probes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
-/// How long a cancelled query is waited for.
+/// The maximum wait until a cancelled query has ended.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
-const CANCEL_AGAIN_AFTER: Duration = Duration::from_millis(100);
+const CANCEL_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Makes connections to the servers of one URL.
+/// Connects to the servers of one URL.
 pub(super) struct Connector {
     url: PostgresUrl,
     tls: MakeRustlsConnect,
     runtime: Handle,
 }
 
-/// A connection that is logged in. Dropping it closes the socket at once.
+/// An authenticated connection. Dropping it closes the socket immediately.
 pub(super) struct Connection {
     pub(super) client: Client,
-    /// Where a query gets its rows.
+    /// Diverts the rows of a query.
     pub(super) intercept: InterceptState,
     /// The server's major version.
     pub(super) version: u32,
@@ -51,8 +52,8 @@ pub(super) struct Connection {
     driver: AbortHandle,
 }
 
-/// A host of the URL: its name, or the address to use instead of looking the name up.
-struct WantedHost {
+/// A host of the URL. An address replaces the lookup of the name.
+struct HostEntry {
     host: Option<Host>,
     address: Option<IpAddr>,
     port: u16,
@@ -62,7 +63,7 @@ struct WantedHost {
 #[derive(Debug, Clone)]
 struct Endpoint {
     address: Address,
-    /// What the certificate must be for.
+    /// The host name for the certificate check.
     name: String,
 }
 
@@ -73,12 +74,12 @@ enum Address {
 }
 
 impl Connector {
-    /// Nothing is connected yet.
+    /// Creates a connector without connecting.
     ///
     /// # Errors
-    /// The root certificates cannot be read.
+    /// Returns a message if the root certificates cannot be read.
     pub(super) fn new(url: PostgresUrl, runtime: Handle) -> Result<Connector, String> {
-        let tls = tls::client(url.trust, url.root_certificates.as_deref())?;
+        let tls = tls::client_config(url.certificate_check, url.root_certificates.as_deref())?;
         let tls = MakeRustlsConnect::new(tls);
         Ok(Connector { url, tls, runtime })
     }
@@ -96,17 +97,17 @@ impl Connector {
             .ok()
     }
 
-    fn hosts(&self) -> Vec<WantedHost> {
+    fn hosts(&self) -> Vec<HostEntry> {
         let config = &self.url.config;
         let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs());
         let ports = config.get_ports();
-        let host = |index: usize| WantedHost {
+        let host = |index: usize| HostEntry {
             host: hosts.get(index).cloned(),
             address: addresses.get(index).copied(),
             port: *ports.get(index).or(ports.first()).unwrap_or(&5432),
         };
         let count = hosts.len().max(addresses.len());
-        let mut all: Vec<WantedHost> = (0..count).map(host).collect();
+        let mut all: Vec<HostEntry> = (0..count).map(host).collect();
         if config.get_load_balance_hosts() == LoadBalanceHosts::Random {
             shuffle(&mut all);
         }
@@ -115,11 +116,11 @@ impl Connector {
 
     async fn connect_to_host(
         &self,
-        wanted: &WantedHost,
+        entry: &HostEntry,
         session: SessionAttributes,
     ) -> Result<Connection, String> {
-        let port = wanted.port;
-        let (name, addresses) = match (&wanted.host, wanted.address) {
+        let port = entry.port;
+        let (name, addresses) = match (&entry.host, entry.address) {
             (Some(Host::Unix(folder)), _) => {
                 let path = folder.join(format!(".s.PGSQL.{port}"));
                 (path.display().to_string(), vec![Address::Unix(path)])
@@ -134,22 +135,22 @@ impl Connector {
             (Some(Host::Tcp(name)), None) => {
                 let lookup = tokio::net::lookup_host((name.as_str(), port));
                 let found = timeout(self.connect_timeout(), lookup).await;
-                let found = found.map_err(|_| format!("{name}: no address in time"))?;
+                let found = found.map_err(|_| format!("{name}: the address lookup timed out"))?;
                 let found = found.map_err(|error| format!("{name}: {error}"))?;
                 (name.clone(), found.map(Address::Tcp).collect())
             }
-            (None, None) => return Err("a host without a name or an address".into()),
+            (None, None) => return Err("host: expected a name or an address".into()),
         };
-        let mut refusal = format!("{name}: no address");
+        let mut last_error = format!("{name}: no address found");
         for address in addresses {
             let name = name.clone();
             let endpoint = Endpoint { address, name };
             match self.connect_to(&endpoint, session).await {
                 Ok(connection) => return Ok(connection),
-                Err(error) => refusal = format!("{}:{port}: {error}", endpoint.name),
+                Err(error) => last_error = format!("{}:{port}: {error}", endpoint.name),
             }
         }
-        Err(refusal)
+        Err(last_error)
     }
 
     fn connect_timeout(&self) -> Duration {
@@ -160,17 +161,17 @@ impl Connector {
     async fn connect_to(
         &self,
         endpoint: &Endpoint,
-        wanted: SessionAttributes,
+        required: SessionAttributes,
     ) -> Result<Connection, String> {
         let connect = async {
             let connection = self.log_in(endpoint).await?;
-            if wanted != SessionAttributes::Any {
-                check_session(&connection.client, wanted).await?;
+            if required != SessionAttributes::Any {
+                check_session(&connection.client, required).await?;
             }
             Ok(connection)
         };
         let connected = timeout(self.connect_timeout(), connect).await;
-        connected.unwrap_or_else(|_| Err("no answer in time".into()))
+        connected.unwrap_or_else(|_| Err("the connection timed out".into()))
     }
 
     async fn log_in(&self, endpoint: &Endpoint) -> Result<Connection, String> {
@@ -187,7 +188,7 @@ impl Connector {
         let version = connection.parameter("server_version").unwrap_or_default();
         let version = version.split(|c: char| !c.is_ascii_digit()).next();
         let version = version.and_then(|major| major.parse().ok()).unwrap_or(0);
-        // How it ends is what its requests say.
+        // Its errors are reported by its requests.
         let driver = self.runtime.spawn(async move { drop(connection.await) });
         Ok(Connection {
             client,
@@ -206,20 +207,20 @@ impl Connector {
         let socket = match &endpoint.address {
             Address::Unix(path) => Socket::unix(
                 UnixStream::connect(path).await?,
-                intercept.unwatched.clone(),
+                intercept.readiness.clone(),
             ),
             Address::Tcp(address) => {
                 let socket = TcpStream::connect(address).await?;
                 socket.set_nodelay(true)?;
-                self.keep_alive(&socket)?;
-                Socket::tcp(socket, intercept.unwatched.clone())
+                self.set_keepalive(&socket)?;
+                Socket::tcp(socket, intercept.readiness.clone())
             }
         };
         Ok(RowInterceptor::new(socket, intercept))
     }
 
-    /// A host that vanishes is noticed within a minute, whether we wait for it or it for us.
-    fn keep_alive(&self, socket: &TcpStream) -> io::Result<()> {
+    /// Sets keepalive and the user time-out, so a lost host is detected within a minute, idle or not.
+    fn set_keepalive(&self, socket: &TcpStream) -> io::Result<()> {
         let config = &self.url.config;
         let socket = SockRef::from(socket);
         #[cfg(target_os = "linux")]
@@ -238,7 +239,7 @@ impl Connector {
         socket.set_tcp_keepalive(&keepalive)
     }
 
-    /// As libpq has it, there is no TLS on a Unix socket.
+    /// Returns the driver's configuration; as in libpq, TLS is disabled on a Unix socket.
     fn config_for(&self, endpoint: &Endpoint) -> Config {
         let mut config = self.url.config.clone();
         if matches!(endpoint.address, Address::Unix(_)) {
@@ -247,57 +248,60 @@ impl Connector {
         config
     }
 
-    fn tls_for(&self, endpoint: &Endpoint) -> Result<TappedTls, String> {
+    fn tls_for(&self, endpoint: &Endpoint) -> Result<InterceptingTls, String> {
         let made = MakeTlsConnect::<RowInterceptor<Socket>>::make_tls_connect(
             &mut self.tls.clone(),
             &endpoint.name,
         );
-        made.map(TappedTls).map_err(|error| causes(&error))
+        made.map(InterceptingTls).map_err(|error| causes(&error))
     }
 }
 
 impl Connect for Connector {
     type Connection = Connection;
 
-    /// Connects to the first server, in the URL's order, that answers and is wanted.
+    /// Connects to the first server, in the URL's order, that answers and matches `target_session_attrs`.
     async fn connect(&self) -> Result<Connection, SourceError> {
-        let mut refusals = Vec::new();
-        let wanted = self.url.session;
-        // A standby is preferred by asking for one first, and for any server then.
-        let any = (wanted == SessionAttributes::PreferStandby).then_some(SessionAttributes::Any);
-        for wanted in [Some(wanted), any].into_iter().flatten() {
+        let mut errors = Vec::new();
+        let required = self.url.session;
+        // `prefer-standby` tries all hosts for a standby first, then for any server.
+        let any = (required == SessionAttributes::PreferStandby).then_some(SessionAttributes::Any);
+        for required in [Some(required), any].into_iter().flatten() {
             for host in self.hosts() {
-                match self.connect_to_host(&host, wanted).await {
+                match self.connect_to_host(&host, required).await {
                     Ok(connection) => return Ok(connection),
-                    Err(refusal) => refusals.push(refusal),
+                    Err(error) => errors.push(error),
                 }
             }
         }
-        Err(SourceError::Unavailable(refusals.join("; ").into()))
+        Err(SourceError::Unavailable(errors.join("; ").into()))
     }
 
     async fn is_usable(&self, connection: &mut Connection) -> bool {
         !connection.client.is_closed()
     }
 
-    async fn end(&self, connection: &mut Connection) -> bool {
+    async fn end_transaction(&self, connection: &mut Connection) -> bool {
         connection.client.batch_execute("commit").await.is_ok()
     }
 
     async fn cancel(&self, connection: &mut Connection) {
         let cancel = async {
-            // A pooler forgets whom to cancel when its client leaves, so the end is waited for.
-            let ended = connection.client.batch_execute("rollback");
-            tokio::pin!(ended);
+            // A pooler drops the cancellation if its client disconnects first, so wait for the end.
+            let query_ended = connection.client.batch_execute("rollback");
+            tokio::pin!(query_ended);
             loop {
-                // Whether it was sent or not: one that comes between two statements is lost.
+                // Resent until the query ends: a request that arrives between two statements has no effect.
                 let _ = self.send_cancel(connection).await;
-                if timeout(CANCEL_AGAIN_AFTER, &mut ended).await.is_ok() {
+                if timeout(CANCEL_RETRY_INTERVAL, &mut query_ended)
+                    .await
+                    .is_ok()
+                {
                     break;
                 }
             }
         };
-        // Whatever failed, the caller closes the socket, which is all that is left to do.
+        // After a failure the caller closes the socket.
         let _ = timeout(CANCEL_TIMEOUT, cancel).await;
     }
 }
@@ -308,7 +312,8 @@ impl Drop for Connection {
     }
 }
 
-async fn check_session(client: &Client, wanted: SessionAttributes) -> Result<(), String> {
+/// Checks a server against `target_session_attrs`.
+async fn check_session(client: &Client, required: SessionAttributes) -> Result<(), String> {
     let query = "select pg_is_in_recovery(), current_setting('transaction_read_only')";
     let answer = client.simple_query(query).await;
     let answer = answer.map_err(|error| causes(&error))?;
@@ -317,14 +322,14 @@ async fn check_session(client: &Client, wanted: SessionAttributes) -> Result<(),
         _ => None,
     });
     let is = |index: usize, value: &str| row.and_then(|row| row.get(index)) == Some(value);
-    if wanted.accept(is(0, "t"), is(1, "on")) {
+    if required.accept(is(0, "t"), is(1, "on")) {
         Ok(())
     } else {
-        Err("the server is not one that target_session_attrs asks for".into())
+        Err("the server does not match target_session_attrs".into())
     }
 }
 
-/// Fisher and Yates. Random, so that replicas do not all take the same server first.
+/// Shuffles hosts (Fisher–Yates), so replicas do not all try the same server first.
 fn shuffle<T>(items: &mut [T]) {
     for index in (1..items.len()).rev() {
         let random = getrandom::u32().unwrap_or_default() as usize;

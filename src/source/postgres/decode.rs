@@ -1,4 +1,4 @@
-//! Results → cells. The binary formats are those of PostgreSQL's `*_send` functions.
+//! Decodes values into cells. The binary formats are those of PostgreSQL's `*_send` functions.
 
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::formats::WireFormat;
 use crate::row::{Cell, Date, Interval, Kind, RowBuffer, Time, Timestamp};
 
-/// How the values of a column are read.
+/// Decodes the values of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decoder {
     Boolean,
@@ -17,11 +17,11 @@ pub(super) enum Decoder {
     Float4,
     Float8,
     Numeric,
-    /// Of any type that is not here, as PostgreSQL writes it.
+    /// Any other type, in PostgreSQL's text format.
     Text,
-    /// `character(n)` keeps its blanks, which a cast to text would remove.
+    /// `character(n)`. A cast to text would remove its trailing blanks.
     PaddedText,
-    /// An address, whose cast to text would add `/32`.
+    /// `inet`. A cast to text would add `/32`.
     Address,
     Bytes,
     Date,
@@ -35,8 +35,8 @@ pub(super) enum Decoder {
 }
 
 impl Decoder {
-    /// The decoder for a type.
-    pub(super) fn of(column: &Type) -> Decoder {
+    /// Returns the decoder for a column type.
+    pub(super) fn for_type(column: &Type) -> Decoder {
         match *column {
             Type::BOOL => Decoder::Boolean,
             Type::INT2 => Decoder::Int2,
@@ -45,7 +45,7 @@ impl Decoder {
             Type::OID => Decoder::Oid,
             Type::FLOAT4 => Decoder::Float4,
             Type::FLOAT8 => Decoder::Float8,
-            // An amount of money, without the sign and the separators of the server's locale.
+            // `money` as a number has no currency sign and no separators of the server's locale.
             Type::NUMERIC | Type::MONEY => Decoder::Numeric,
             Type::BPCHAR => Decoder::PaddedText,
             Type::INET => Decoder::Address,
@@ -62,7 +62,7 @@ impl Decoder {
         }
     }
 
-    /// What a column of a type holds, with the modifier that its declaration gives it.
+    /// Returns the kind of a column from its type and its type modifier.
     pub(super) fn kind(self, column: &Type, modifier: i32) -> Kind {
         match self {
             Decoder::Boolean => Kind::Boolean,
@@ -84,9 +84,8 @@ impl Decoder {
         }
     }
 
-    /// The SQL that converts a column, so that its values are certain to be of this type: one that
-    /// the driver knows. For another it would ask the server before it lets the rows be read, and
-    /// its answer would wait behind them.
+    /// Returns the SQL that casts a column to the decoder's type, which is built into the driver. For another type the
+    /// driver would query the server before it returns the result, and that response would wait behind the rows.
     pub(super) fn convert(self, column: &str) -> String {
         let kind = match self {
             Decoder::Boolean => "bool",
@@ -113,7 +112,7 @@ impl Decoder {
         format!("{column}::{kind}")
     }
 
-    /// How many bytes longer a usual value is as text than in a row of a table.
+    /// Returns how many bytes a typical value is longer as text than in a table row.
     pub(super) fn extra_text_bytes(self) -> u64 {
         match self {
             Decoder::Int2 | Decoder::Int4 => 2,
@@ -127,7 +126,7 @@ impl Decoder {
         }
     }
 
-    /// How the values must be sent.
+    /// Returns the format to request for the values.
     pub(super) fn format(self) -> WireFormat {
         match self {
             Decoder::Numeric
@@ -140,12 +139,12 @@ impl Decoder {
         }
     }
 
-    /// Reads a value into the next cell of a row.
+    /// Decodes a value into the next cell of a row.
     ///
     /// # Errors
-    /// It is not what the type's format says.
+    /// Returns [`InvalidValue`] if the value is not in the type's format.
     #[inline(always)]
-    pub(super) fn read(self, value: &[u8], cells: &mut RowBuffer) -> Result<(), Unreadable> {
+    pub(super) fn read(self, value: &[u8], cells: &mut RowBuffer) -> Result<(), InvalidValue> {
         cells.push(match self {
             Decoder::Boolean => Cell::Boolean(value == [1]),
             Decoder::Int2 => Cell::Integer(i16::from_be_bytes(fixed(value)?).into()),
@@ -173,7 +172,7 @@ impl Decoder {
             Decoder::Time => {
                 let micros = i64::from_be_bytes(fixed(value)?);
                 if !(0..=Time::END).contains(&micros) {
-                    return Err(Unreadable);
+                    return Err(InvalidValue);
                 }
                 Cell::Time(Time { micros })
             }
@@ -188,8 +187,8 @@ impl Decoder {
     }
 }
 
-/// `numeric(precision, scale)`: PostgreSQL's `numerictypmodin`. Without these it has any number of digits, and with a
-/// scale below zero or above the precision it is no decimal elsewhere.
+/// Decodes the modifier of `numeric(precision, scale)`: PostgreSQL's `numerictypmodin`. Without a modifier the number
+/// of digits is unlimited. Other systems support no scale below zero or above the precision. Both become text.
 fn numeric(modifier: i32) -> Kind {
     let Some(packed) = modifier.checked_sub(4).filter(|packed| *packed >= 0) else {
         return Kind::Text;
@@ -201,12 +200,12 @@ fn numeric(modifier: i32) -> Kind {
     }
 }
 
-/// A value that is not what its column's type says.
+/// A value that is not in the format of its column's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Unreadable;
+pub(super) struct InvalidValue;
 
-fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], Unreadable> {
-    value.try_into().map_err(|_| Unreadable)
+fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], InvalidValue> {
+    value.try_into().map_err(|_| InvalidValue)
 }
 
 #[cfg(test)]
@@ -239,7 +238,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_a_decoder_panic(
+        fn decoders_do_not_panic_on_any_bytes(
             bytes in prop::collection::vec(any::<u8>(), 0..40),
             decoder in prop::sample::select(ALL.to_vec()),
         ) {

@@ -1,4 +1,4 @@
-//! What the planner expects of a query, without running it.
+//! The planner's estimate of a result's size.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,61 +6,72 @@ use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::errors::execute_error;
+use super::parameter::bind_parameters;
 use super::plan::Plan;
+use super::pools::Pools;
 use super::session::Settings;
-use super::stream::{gone, values};
-use super::{Shared, run_failure};
 use crate::catalog::BoundQuery;
-use crate::source::{RowEstimate, SourceError, SourceOptions, refusal};
+use crate::source::api::{RowEstimate, SourceOptions};
+use crate::source::errors::{SourceError, query_error};
 
-/// Asks as the query would ask: in its role, and with its values. Planning takes locks, and may wait for
-/// them; the server gives up after `patience`, whether we are still there or not.
-pub(super) async fn of(
-    shared: Arc<Shared>,
+/// Runs `explain` with the role and the values of the query. Planning takes locks and may wait for them, so the server
+/// aborts it after `time_limit`, even if the client has disconnected.
+///
+/// # Errors
+/// Returns [`SourceError::Query`] if a column is unknown or the plan has no numbers, and the error of a failed
+/// connection or statement.
+pub(super) async fn estimate(
+    pools: Arc<Pools>,
     query: BoundQuery,
     plan: Arc<Plan>,
-    patience: Duration,
+    time_limit: Duration,
 ) -> Result<RowEstimate, SourceError> {
-    let chosen = plan.choose(query.columns()).map_err(gone)?;
-    let guard = shared.estimates.acquire().await?;
+    let columns = plan.choose(query.columns())?;
+    let guard = pools.estimates.acquire().await?;
     let options = SourceOptions {
-        statement_timeout: patience,
-        ..shared.options
+        statement_timeout: time_limit,
+        ..pools.options
     };
-    let settings = Settings::of(&query, guard.version, &options);
+    let settings = Settings::for_query(&query, guard.version, &options);
     let begun = settings.begin(&guard.client).await;
-    begun.map_err(|error| run_failure(&error))?;
-    let top = explain(&guard.client, &plan.select(&chosen), &plan, &query).await?;
-    shared.estimates.release(guard).await;
+    begun.map_err(|error| execute_error(&error))?;
+    let top = explain(&guard.client, &plan.select(&columns), &plan, &query).await?;
+    pools.estimates.release(guard).await;
 
-    // The planner counts bytes as tables hold them, without separators.
-    let rows = number_after(&top, "rows=").ok_or_else(|| refusal("the plan has no rows"))?;
-    let width = number_after(&top, "width=").ok_or_else(|| refusal("the plan has no width"))?;
-    let longer = chosen.iter().map(|(_, decoder)| decoder.extra_text_bytes());
-    let separators = chosen.len() as u64 + 1;
-    let row_bytes = longer.sum::<u64>() + width + separators;
+    // The planner's width is the storage size of a row, without separators.
+    let number = |name: &str| {
+        let found = number_after(&top, name);
+        found.ok_or_else(|| query_error(format!("explain: expected `{name}` in its first line")))
+    };
+    let (rows, width) = (number("rows=")?, number("width=")?);
+    let extra = columns
+        .iter()
+        .map(|(_, decoder)| decoder.extra_text_bytes());
+    let separators = columns.len() as u64 + 1;
+    let row_bytes = extra.sum::<u64>() + width + separators;
     Ok(RowEstimate {
         rows,
         bytes: rows.saturating_mul(row_bytes),
     })
 }
 
-/// The first line of the plan: `Sort  (cost=0.00..9.50 rows=12 width=34)`.
+/// Returns the first line of the plan: `Sort  (cost=0.00..9.50 rows=12 width=34)`.
 async fn explain(
     client: &Client,
     sql: &str,
     plan: &Plan,
     query: &BoundQuery,
 ) -> Result<String, SourceError> {
-    let values: Vec<_> = values(plan, query).collect();
+    let values: Vec<_> = bind_parameters(&plan.parameters, query).collect();
     let values: Vec<(&(dyn ToSql + Sync), Type)> = values
         .iter()
         .map(|(value, kind)| (value as &(dyn ToSql + Sync), kind.clone()))
         .collect();
     let lines = client.query_typed(&format!("explain {sql}"), &values).await;
-    let lines = lines.map_err(|error| run_failure(&error))?;
+    let lines = lines.map_err(|error| execute_error(&error))?;
     let first = lines.first().and_then(|line| line.try_get(0).ok());
-    first.ok_or_else(|| refusal("there is no plan"))
+    first.ok_or_else(|| query_error("explain: expected at least one line"))
 }
 
 fn number_after(line: &str, name: &str) -> Option<u64> {

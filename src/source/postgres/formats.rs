@@ -1,8 +1,7 @@
-//! Asks for each column of a result in text or in binary, as suits it best.
+//! Requests each column of a result in text or binary format.
 //!
-//! The driver asks for all of them in one format, binary, which costs the server a tenth more where
-//! there are texts. So the `Bind` message of a query is rewritten on its way out: it ends with the
-//! formats of the result.
+//! The driver requests binary for all columns, which costs the server a tenth more for text columns. So the result
+//! formats at the end of a query's `Bind` message are rewritten before it is sent.
 //!
 //! Messages: "Message Formats" in PostgreSQL's manual.
 
@@ -10,45 +9,45 @@ use std::io;
 
 use bytes::{BufMut as _, BytesMut};
 
-use super::row_interceptor::{HEAD_BYTES, read_head};
+use super::message::{BIND, HEADER_BYTES, QUERY, SYNC, parse_header};
 
-const BIND: u8 = b'B';
-const QUERY: u8 = b'Q';
-const SYNC: u8 = b'S';
-/// How the driver's `Bind` ends: one format for all columns, binary.
+/// The end of the driver's `Bind`: one format for all columns, binary.
 const ALL_BINARY: [u8; 4] = [0, 1, 0, 1];
 
-/// How the values of a column are sent: with its type's output function, or its send function.
+/// The format of a column's values: text is the output of its type's output function, binary of its send function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WireFormat {
     Text,
     Binary,
 }
 
-/// The formats that one of the next requests asks for.
+/// Rewrites the result formats of one of the next requests.
 pub(super) struct FormatRewrite {
     pub(super) requests_before: usize,
     pub(super) formats: Vec<WireFormat>,
 }
 
 impl FormatRewrite {
-    /// Copies whole messages, the `Bind` of that request with its formats. Says whether it was among
-    /// them.
+    /// Copies complete messages to `out` and rewrites the `Bind` of the request. Returns whether it was among them.
     ///
     /// # Errors
-    /// They are not what the driver is known to send.
+    /// Returns `InvalidData` if the messages are not what this version of the driver sends.
     pub(super) fn rewrite(&mut self, mut messages: &[u8], out: &mut BytesMut) -> io::Result<bool> {
-        while let Some(head) = messages.first_chunk::<HEAD_BYTES>() {
-            let (tag, length) = read_head(head)?;
-            let (message, rest) = messages.split_at_checked(length).ok_or_else(unexpected)?;
+        while let Some(header) = messages.first_chunk::<HEADER_BYTES>() {
+            let (tag, length) = parse_header(header)?;
+            let (message, rest) = messages
+                .split_at_checked(length)
+                .ok_or_else(unsupported_request_error)?;
             if tag == BIND && self.requests_before == 0 {
                 self.rewrite_bind(message, out)?;
                 out.extend_from_slice(rest);
                 return Ok(true);
             }
             if tag == QUERY || tag == SYNC {
-                self.requests_before =
-                    self.requests_before.checked_sub(1).ok_or_else(unexpected)?;
+                self.requests_before = self
+                    .requests_before
+                    .checked_sub(1)
+                    .ok_or_else(unsupported_request_error)?;
             }
             out.extend_from_slice(message);
             messages = rest;
@@ -56,16 +55,16 @@ impl FormatRewrite {
         if messages.is_empty() {
             Ok(false)
         } else {
-            Err(unexpected())
+            Err(unsupported_request_error())
         }
     }
 
     fn rewrite_bind(&self, bind: &[u8], out: &mut BytesMut) -> io::Result<()> {
-        let unchanged = bind[HEAD_BYTES..].strip_suffix(&ALL_BINARY);
-        let unchanged = unchanged.ok_or_else(unexpected)?;
-        let count = u16::try_from(self.formats.len()).map_err(|_| unexpected())?;
-        let length = HEAD_BYTES - 1 + unchanged.len() + 2 + 2 * self.formats.len();
-        let length = u32::try_from(length).map_err(|_| unexpected())?;
+        let unchanged = bind[HEADER_BYTES..].strip_suffix(&ALL_BINARY);
+        let unchanged = unchanged.ok_or_else(unsupported_request_error)?;
+        let count = u16::try_from(self.formats.len()).map_err(|_| unsupported_request_error())?;
+        let length = HEADER_BYTES - 1 + unchanged.len() + 2 + 2 * self.formats.len();
+        let length = u32::try_from(length).map_err(|_| unsupported_request_error())?;
         out.put_u8(BIND);
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(unchanged);
@@ -80,21 +79,21 @@ impl FormatRewrite {
     }
 }
 
-fn unexpected() -> io::Error {
-    let message = "a request is not what the driver is known to send";
+fn unsupported_request_error() -> io::Error {
+    let message = "unsupported request layout from tokio-postgres; see its version in Cargo.toml";
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::row_interceptor::message;
+    use super::super::message::encode;
     use super::*;
 
     fn bind(formats: &[u8]) -> Vec<u8> {
-        message(BIND, &[b"\0\0values", formats].concat())
+        encode(BIND, &[b"\0\0values", formats].concat())
     }
 
-    fn wanted(requests_before: usize) -> FormatRewrite {
+    fn rewrite_after(requests_before: usize) -> FormatRewrite {
         FormatRewrite {
             requests_before,
             formats: vec![WireFormat::Text, WireFormat::Binary, WireFormat::Text],
@@ -102,40 +101,37 @@ mod tests {
     }
 
     #[test]
-    fn the_bind_of_the_request_that_is_meant_asks_for_the_formats() {
-        let others = [
-            message(QUERY, b"begin\0"),
+    fn only_the_bind_of_the_chosen_request_is_rewritten() {
+        let earlier = [
+            encode(QUERY, b"begin\0"),
             bind(&ALL_BINARY),
-            message(SYNC, b""),
+            encode(SYNC, b""),
         ]
         .concat();
-        let end = [message(b'E', b"\0"), message(SYNC, b"")].concat();
-        let asked = [&others[..], &bind(&ALL_BINARY), &end].concat();
-        let rewritten = [&others[..], &bind(&[0, 3, 0, 0, 0, 1, 0, 0]), &end].concat();
+        let end = [encode(b'E', b"\0"), encode(SYNC, b"")].concat();
+        let sent = [&earlier[..], &bind(&ALL_BINARY), &end].concat();
+        let expected = [&earlier[..], &bind(&[0, 3, 0, 0, 0, 1, 0, 0]), &end].concat();
 
-        let mut together = BytesMut::new();
-        assert!(wanted(2).rewrite(&asked, &mut together).expect("messages"));
-        assert_eq!(together, rewritten);
+        let mut out = BytesMut::new();
+        assert!(rewrite_after(2).rewrite(&sent, &mut out).expect("messages"));
+        assert_eq!(out, expected);
 
-        let (mut wanted, mut apart) = (wanted(2), BytesMut::new());
-        assert!(!wanted.rewrite(&others, &mut apart).expect("messages"));
-        assert!(
-            wanted
-                .rewrite(&asked[others.len()..], &mut apart)
-                .expect("messages")
-        );
-        assert_eq!(apart, rewritten);
+        let (mut rewrite, mut out) = (rewrite_after(2), BytesMut::new());
+        assert!(!rewrite.rewrite(&earlier, &mut out).expect("messages"));
+        let later = &sent[earlier.len()..];
+        assert!(rewrite.rewrite(later, &mut out).expect("messages"));
+        assert_eq!(out, expected);
     }
 
     #[test]
-    fn what_the_driver_does_not_send_is_an_error() {
-        for asked in [
+    fn a_request_of_another_layout_is_an_error() {
+        for request in [
             bind(&[0, 1, 0, 0]),
             bind(&ALL_BINARY)[..9].to_vec(),
-            message(SYNC, b""),
+            encode(SYNC, b""),
         ] {
-            wanted(0)
-                .rewrite(&asked, &mut BytesMut::new())
+            rewrite_after(0)
+                .rewrite(&request, &mut BytesMut::new())
                 .expect_err("refused");
         }
     }

@@ -1,4 +1,4 @@
-//! Values → parameters, as text that the server reads as the type it gave each parameter.
+//! Values → parameters in text format, which the server parses as the type of each parameter.
 
 use std::error::Error;
 use std::fmt;
@@ -6,7 +6,18 @@ use std::fmt;
 use bytes::BytesMut;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
-use crate::catalog::Parameter;
+use crate::catalog::{BoundQuery, Parameter};
+
+/// Returns the parameters of a query, each with its type. `parameters` holds a type and the index of a variable each.
+pub(super) fn bind_parameters<'q>(
+    parameters: &'q [(Type, usize)],
+    query: &'q BoundQuery,
+) -> impl ExactSizeIterator<Item = (AsText<'q>, Type)> {
+    parameters.iter().map(|(kind, variable)| {
+        let parameter = &query.parameters()[*variable];
+        (AsText(parameter), kind.clone())
+    })
+}
 
 /// A parameter in text format.
 pub(super) struct AsText<'q>(pub(super) &'q Parameter);
@@ -43,15 +54,15 @@ impl ToSql for AsText<'_> {
     to_sql_checked!();
 }
 
-/// The driver logs parameters; the values are nobody's business.
+/// Hides the value: the driver logs parameters.
 impl fmt::Debug for AsText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AsText(..)")
     }
 }
 
-/// An array's text: PostgreSQL's manual, "Array Input and Output Syntax". Quotes do no harm where
-/// they are not needed.
+/// Formats an array: PostgreSQL's manual, "Array Input and Output Syntax". All elements are quoted, which is always
+/// valid.
 fn array(texts: impl Iterator<Item = String>) -> String {
     let quote = |text: String| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let quoted: Vec<String> = texts.map(quote).collect();
@@ -71,9 +82,9 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_an_array_or_json_where_that_is_asked_for() {
+    fn a_list_is_an_array_or_json_as_its_parameter_requires() {
         let values = ["a,b", "c\"d", "e\\f", "", "NULL"];
-        let list = Parameter::List(values.map(|it| Value::Text(it.into())).to_vec());
+        let list = Parameter::List(values.map(|value| Value::Text(value.into())).to_vec());
         assert_eq!(
             encoded(&list, &Type::TEXT_ARRAY),
             r#"{"a,b","c\"d","e\\f","","NULL"}"#
@@ -85,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_s_debug_says_nothing() {
+    fn debug_hides_the_value() {
         let secret = Parameter::One(Value::Text("secret".into()));
         assert_eq!(format!("{:?}", AsText(&secret)), "AsText(..)");
     }

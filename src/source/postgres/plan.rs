@@ -1,60 +1,62 @@
-//! How a statement is sent: found once, at start-up, by letting the server prepare it.
+//! Types of a statement's parameters and columns, found at start-up: the server prepares the statement.
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Statement as Prepared};
 
 use super::decode::Decoder;
+use super::errors::parameter_index;
 use crate::catalog::{Export, Filter, FilterType, Statement, Variable};
 use crate::row::Column;
+use crate::source::errors::{SourceError, unknown_column_error};
 
 /// A statement whose parameters and columns have known types.
 #[derive(Debug)]
 pub(super) struct Plan {
     sql: String,
-    /// For each parameter, its type and the index of its variable.
+    /// The type of each parameter and the index of its variable.
     pub(super) parameters: Vec<(Type, usize)>,
-    /// The columns of the statement, each with how it is read.
+    /// The columns of the statement with their decoders.
     pub(super) columns: Vec<(Column, Decoder)>,
 }
 
 impl Plan {
-    /// Finds the types of an export's parameters and columns, in the transaction that is open.
+    /// Finds the types of an export's parameters and columns. The connection must be in a transaction.
     ///
-    /// The server's own inference comes first, because it fits a parameter to what it is compared
-    /// with: an enum, a `uuid`, an `integer`. It gives one parameter one type, in order of use, so
-    /// `:x is null or column = :x` fails; then each use gets a parameter, and those that nothing
-    /// is known of get the filter's type. What is ambiguous even so, such as the argument of an
-    /// overloaded function, gets the filter's type everywhere.
+    /// 1. The server infers the types from what each parameter is compared with: an enum, a `uuid`, an `integer`. It
+    ///    infers one type per parameter, at its first use, so `:x is null or column = :x` fails.
+    /// 2. Then each use gets its own parameter. A parameter whose type cannot be inferred gets the filter's type.
+    /// 3. If the statement is still ambiguous, for example in the argument of an overloaded function, all parameters
+    ///    get the filter's type.
     ///
     /// # Errors
-    /// What the server said to the statement as it stands.
+    /// Returns the server's error for step 1.
     pub(super) async fn find(client: &Client, export: &Export) -> Result<Plan, Error> {
         let statement = &export.statement;
         let declared: Vec<Type> = statement
             .variables
             .iter()
-            .map(|it| declared(export, it))
+            .map(|variable| declared_type(export, variable))
             .collect();
-        let in_order: Vec<usize> = (0..declared.len()).collect();
+        let variables: Vec<usize> = (0..declared.len()).collect();
         let error = match prepare(client, &statement.sql, &[]).await {
             Ok(prepared) => {
-                let plan = Plan::of(&statement.sql, &in_order, &prepared);
+                let plan = Plan::new(&statement.sql, &variables, &prepared);
                 return Ok(plan.widened(client, &declared).await);
             }
             Err(error) => error,
         };
-        if let Some(plan) = by_use(client, statement, &declared).await {
+        if let Some(plan) = plan_per_use(client, statement, &declared).await {
             return Ok(plan.widened(client, &declared).await);
         }
         match prepare(client, &statement.sql, &declared).await {
-            Ok(prepared) => Ok(Plan::of(&statement.sql, &in_order, &prepared)),
+            Ok(prepared) => Ok(Plan::new(&statement.sql, &variables, &prepared)),
             Err(_) => Err(error),
         }
     }
 
-    /// The plan with the filter's type where the inferred one could not hold all its values, and
-    /// the statement allows it: `integer_column > :decimal`.
+    /// Replaces inferred types that cannot hold all values of the filter, as in `integer_column > :decimal`, by the
+    /// filter's type. Returns the plan unchanged if the statement does not allow that.
     async fn widened(self, client: &Client, declared: &[Type]) -> Plan {
         let widen = |(inferred, variable): &(Type, usize)| {
             let declared = &declared[*variable];
@@ -71,17 +73,17 @@ impl Plan {
         {
             return self;
         }
-        let variables: Vec<usize> = self.parameters.iter().map(|(_, it)| *it).collect();
+        let variables: Vec<usize> = self.parameters.iter().map(|(_, index)| *index).collect();
         match prepare(client, &self.sql, &types).await {
-            Ok(prepared) => Plan::of(&self.sql, &variables, &prepared),
+            Ok(prepared) => Plan::new(&self.sql, &variables, &prepared),
             Err(_) => self,
         }
     }
 
-    fn of(sql: &str, variables: &[usize], prepared: &Prepared) -> Plan {
+    fn new(sql: &str, variables: &[usize], prepared: &Prepared) -> Plan {
         let types = prepared.params().iter().cloned();
         let columns = prepared.columns().iter().map(|column| {
-            let decoder = Decoder::of(column.type_());
+            let decoder = Decoder::for_type(column.type_());
             let column = Column {
                 name: column.name().to_owned(),
                 kind: decoder.kind(column.type_(), column.type_modifier()),
@@ -95,26 +97,29 @@ impl Plan {
         }
     }
 
-    /// The columns of a query in the order it wants them, or the name that there is no longer.
+    /// Returns the columns with these names, in this order; all columns for `None`.
+    ///
+    /// # Errors
+    /// Returns [`SourceError::Query`] if the statement has no such column now.
     pub(super) fn choose(
         &self,
         names: Option<&[String]>,
-    ) -> Result<Vec<&(Column, Decoder)>, String> {
+    ) -> Result<Vec<&(Column, Decoder)>, SourceError> {
         let Some(names) = names else {
             return Ok(self.columns.iter().collect());
         };
         let find = |name: &String| {
             let found = self.columns.iter().find(|(column, _)| column.name == *name);
-            found.ok_or_else(|| name.clone())
+            found.ok_or_else(|| unknown_column_error(name))
         };
         names.iter().map(find).collect()
     }
 
-    /// The SQL for some columns. Each is converted to the type it is read as: values without a
-    /// decoder become text in the server, and a column whose type changes later is still read rightly.
+    /// Returns the SQL that selects these columns, each cast to the type of its decoder. Types without a decoder become
+    /// text in the server, and a column whose type changes later is still decoded correctly.
     ///
-    /// The order of the rows stays: a subquery with `order by` has no partial paths in PostgreSQL,
-    /// so nothing above it can mix them.
+    /// The row order is kept: in PostgreSQL a subquery with `order by` has no partial paths, so no parallel plan above
+    /// it can reorder rows.
     pub(super) fn select(&self, columns: &[&(Column, Decoder)]) -> String {
         let list: Vec<String> = columns
             .iter()
@@ -128,26 +133,28 @@ impl Plan {
     }
 }
 
-/// A plan with a parameter for each use of a variable.
-async fn by_use(client: &Client, statement: &Statement, declared: &[Type]) -> Option<Plan> {
+/// Returns a plan with one parameter per use of a variable; `None` if types remain ambiguous.
+async fn plan_per_use(client: &Client, statement: &Statement, declared: &[Type]) -> Option<Plan> {
     let (sql, variables) = statement.expand_parameters(|number, _| format!("${number}"));
     let mut types = vec![Type::UNKNOWN; variables.len()];
     loop {
         let error = match prepare(client, &sql, &types).await {
-            Ok(prepared) => return Some(Plan::of(&sql, &variables, &prepared)),
+            Ok(prepared) => return Some(Plan::new(&sql, &variables, &prepared)),
             Err(error) => error,
         };
         let error = error.as_db_error()?;
         if *error.code() != SqlState::INDETERMINATE_DATATYPE {
             return None;
         }
-        let index = parameter_in(error.message())?;
-        let unknown = types.get_mut(index).filter(|it| **it == Type::UNKNOWN)?;
+        let index = parameter_index(error.message())?;
+        let unknown = types
+            .get_mut(index)
+            .filter(|kind| **kind == Type::UNKNOWN)?;
         *unknown = declared[variables[index]].clone();
     }
 }
 
-/// Prepares in the open transaction, which a failure does not end.
+/// Prepares a statement within a savepoint, so a failure does not abort the transaction.
 async fn prepare(client: &Client, sql: &str, types: &[Type]) -> Result<Prepared, Error> {
     client.batch_execute("savepoint attempt").await?;
     let prepared = client.prepare_typed(sql, types).await;
@@ -157,18 +164,8 @@ async fn prepare(client: &Client, sql: &str, types: &[Type]) -> Result<Prepared,
     prepared
 }
 
-/// The index of the parameter that a message names: `… parameter $2`, in any language.
-pub(super) fn parameter_in(message: &str) -> Option<usize> {
-    let (_, rest) = message.split_once('$')?;
-    let end = rest
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(rest.len());
-    let number: usize = rest[..end].parse().ok()?;
-    number.checked_sub(1)
-}
-
-/// The type that a variable has by itself.
-fn declared(export: &Export, variable: &Variable) -> Type {
+/// Returns the type that the export declares for a variable.
+fn declared_type(export: &Export, variable: &Variable) -> Type {
     let filter: Option<&Filter> = match variable {
         Variable::Filter(name) => export.filters.iter().find(|filter| filter.name == *name),
         Variable::User | Variable::Claim(_) => None,
@@ -194,7 +191,7 @@ fn declared(export: &Export, variable: &Variable) -> Type {
     }
 }
 
-/// Whether values of a filter's type may not fit the type that was inferred.
+/// Returns whether the inferred type cannot hold all values of the filter's type.
 fn is_narrow(inferred: &Type, declared: &Type) -> bool {
     match *declared {
         Type::INT8 => matches!(*inferred, Type::INT2 | Type::INT4),
@@ -215,17 +212,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_names_its_parameter() {
-        assert_eq!(
-            parameter_in("could not determine data type of parameter $12"),
-            Some(11)
-        );
-        assert_eq!(parameter_in("unnamed portal parameter $1 = 'x$3'"), Some(0));
-        assert_eq!(parameter_in("no parameter"), None);
-        assert_eq!(parameter_in("$0"), None);
-    }
-
-    #[test]
     fn columns_are_chosen_quoted_and_converted() {
         let column = |name: &str, decoder| (Column::text(name), decoder);
         let plan = Plan {
@@ -242,9 +228,7 @@ mod tests {
             plan.select(&chosen),
             "select \"a \"\"b\"\"\"::text, \"id\"::int4 from (\nselect 1\n) as rowlink"
         );
-        assert_eq!(
-            plan.choose(Some(&["gone".to_owned()])).err(),
-            Some("gone".into())
-        );
+        let unknown = plan.choose(Some(&["removed".to_owned()]));
+        assert!(matches!(unknown, Err(SourceError::Query { .. })));
     }
 }

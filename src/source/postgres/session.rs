@@ -1,4 +1,4 @@
-//! What a transaction is told before its query: who asks, as whom, and how long.
+//! Transaction settings: the user's claims, the role and the time limits.
 
 use serde_json::{Map, Value};
 use tokio_postgres::error::SqlState;
@@ -6,27 +6,28 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 use super::connect::Connection;
-use super::failure;
+use super::errors::prepare_error;
 use super::plan::Plan;
 use crate::catalog::{BoundQuery, Export};
-use crate::source::{SourceError, SourceOptions, refusal};
+use crate::source::api::SourceOptions;
+use crate::source::errors::{SourceError, query_error};
 
-/// One snapshot for the whole file, and nothing is ever written.
+/// One snapshot for the whole file; no writes.
 const BEGIN: &str = "begin isolation level repeatable read read only";
-/// Between two statements of a transaction there is never a pause.
+/// Statements of a transaction follow each other without a pause, so an idle transaction is an error.
 const IDLE_TIMEOUT_MILLISECONDS: &str = "30000";
-/// How often the server looks whether we are still there, where it can: a query of a replica that
-/// was killed does not run on.
+/// The interval at which the server checks its client connection, so the query of a killed replica ends.
 const CLIENT_CHECK_MILLISECONDS: &str = "2000";
+/// The first major version with `client_connection_check_interval`.
 const CLIENT_CHECK_SINCE_VERSION: u32 = 14;
 
-/// Settings that end with the transaction: names and values.
+/// Names and values of settings that end with the transaction.
 pub(super) struct Settings(Vec<(&'static str, String)>);
 
 impl Settings {
-    /// Those of a query on behalf of its user. The claims stand where PostgREST puts them, so that
-    /// policies written for it work unchanged.
-    pub(super) fn of(query: &BoundQuery, version: u32, options: &SourceOptions) -> Settings {
+    /// Returns the settings of a query. The claims are in the setting that PostgREST uses, so policies written for it
+    /// work unchanged.
+    pub(super) fn for_query(query: &BoundQuery, version: u32, options: &SourceOptions) -> Settings {
         let mut claims = Map::new();
         claims.insert("sub".into(), query.user().into());
         if let Some(role) = &query.export().role {
@@ -59,7 +60,10 @@ impl Settings {
         Settings(settings)
     }
 
-    /// Begins the transaction and applies them.
+    /// Begins the transaction and applies the settings.
+    ///
+    /// # Errors
+    /// Returns the server's error if `begin` or a setting fails.
     pub(super) async fn begin(&self, client: &Client) -> Result<(), Error> {
         let calls: Vec<String> = (0..self.0.len())
             .map(|index| format!("set_config(${}, ${}, true)", 2 * index + 1, 2 * index + 2))
@@ -68,7 +72,7 @@ impl Settings {
         let pairs = self.0.iter();
         let texts = pairs.flat_map(|(name, value)| [name as &(dyn ToSql + Sync), value]);
         let parameters: Vec<_> = texts.map(|text| (text, Type::TEXT)).collect();
-        // Sent together: one round trip.
+        // Pipelined: one round trip.
         let (begun, set) = tokio::join!(
             client.batch_execute(BEGIN),
             client.query_typed(&sql, &parameters)
@@ -78,10 +82,11 @@ impl Settings {
     }
 }
 
-/// Finds the plan of an export, and checks what its settings promise.
+/// Finds the plan of an export, and checks its settings.
 ///
 /// # Errors
-/// The statement is not one that can be exported, or no policy guards it that says so.
+/// Returns [`SourceError::Query`] if the statement cannot be exported, a setting is invalid, or `row_security` is set
+/// and no policy applies. Returns [`SourceError::Unavailable`] if the connection fails.
 pub(super) async fn describe(
     connection: &Connection,
     export: &Export,
@@ -92,17 +97,15 @@ pub(super) async fn describe(
     let begun = settings.begin(client).await;
     begun.map_err(|error| match error.code() {
         Some(&SqlState::INVALID_PARAMETER_VALUE | &SqlState::INSUFFICIENT_PRIVILEGE) => {
-            refusal(format!("settings of the session: {}", failure_text(&error)))
+            query_error(format!("session settings: {}", server_message(&error)))
         }
-        _ => failure(error, ""),
+        _ => prepare_error(&error, ""),
     })?;
     let sql = &export.statement.sql;
     let plan = Plan::find(client, export).await;
-    let plan = plan.map_err(|error| failure(error, sql))?;
+    let plan = plan.map_err(|error| prepare_error(&error, sql))?;
     if plan.columns.is_empty() {
-        return Err(refusal(
-            "the statement must be a query that returns columns",
-        ));
+        return Err(query_error("expected a query that returns columns"));
     }
     let types: Vec<Type> = plan
         .parameters
@@ -114,9 +117,9 @@ pub(super) async fn describe(
     if export.row_security {
         check_policies(client, &select, &types).await?;
     }
-    // Statements that cannot stand in parentheses, and columns that have no text.
+    // Fails for statements that cannot be a subquery, and for types without a text form.
     let prepared = client.prepare_typed(&select, &types).await;
-    prepared.map_err(|error| match failure(error, &select) {
+    prepared.map_err(|error| match prepare_error(&error, &select) {
         SourceError::Query { cause, .. } => SourceError::Query {
             offset: None,
             cause,
@@ -126,29 +129,29 @@ pub(super) async fn describe(
     Ok(plan)
 }
 
-/// With `row_security` off, PostgreSQL refuses a query that a policy would narrow. One that it does
-/// not refuse is narrowed by none, and would give every caller every row.
+/// Checks that a row policy applies to the query. With `row_security = off`, PostgreSQL rejects a query that a policy
+/// would filter. If it accepts the query, no policy applies, and every caller would get every row.
 async fn check_policies(client: &Client, sql: &str, types: &[Type]) -> Result<(), SourceError> {
     let begun = client
         .batch_execute("savepoint policies; set local row_security = off")
         .await;
-    begun.map_err(|error| failure(error, ""))?;
+    begun.map_err(|error| prepare_error(&error, ""))?;
     match client.prepare_typed(sql, types).await {
-        Ok(_) => Err(refusal(
-            "`row_security = true`, but no policy applies to this query for this role: enable row \
-             level security on its tables, and set `role` where the login is their owner or a \
-             superuser",
+        Ok(_) => Err(query_error(
+            "`row_security = true`: no policy applies to this query for this role; enable row level \
+             security on its tables, and set `role` if the login owns them or is a superuser",
         )),
         Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             let back = client.batch_execute("rollback to policies").await;
-            back.map_err(|error| failure(error, ""))
+            back.map_err(|error| prepare_error(&error, ""))
         }
-        Err(error) => Err(failure(error, sql)),
+        Err(error) => Err(prepare_error(&error, sql)),
     }
 }
 
-fn failure_text(error: &Error) -> String {
-    error
-        .as_db_error()
-        .map_or_else(|| error.to_string(), |said| said.message().to_owned())
+fn server_message(error: &Error) -> String {
+    error.as_db_error().map_or_else(
+        || error.to_string(),
+        |db_error| db_error.message().to_owned(),
+    )
 }

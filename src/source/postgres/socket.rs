@@ -1,9 +1,8 @@
-//! A socket that can be left alone.
+//! A socket whose readiness events can be suspended.
 //!
-//! A backend sends 8 KiB at a time. A socket that is watched wakes its reader for each of these,
-//! thousands of times a second, and costs the two processes more than the bytes do. While a long
-//! result streams, the socket is therefore not watched: what comes gathers in the kernel, and is
-//! asked for now and then.
+//! A backend sends 8 KiB at a time. Each readiness event wakes the reader, thousands of times per second, which costs
+//! both processes more CPU time than the data. While a long result streams, the socket is therefore deregistered: the
+//! kernel buffers the data, and the reader polls for it.
 
 use std::io::{self, Read as _};
 use std::net;
@@ -16,88 +15,94 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// Read at once from a socket that is not watched: space has to be cleared before it is read into,
-/// and what is clear and stays empty was cleared in vain.
+/// The size of one read from a deregistered socket. The buffer is zeroed before each read, so a larger one would be
+/// zeroed in vain.
 const READ_BYTES: usize = 32 * 1024;
 
 /// A connected socket.
 pub(super) struct Socket {
-    socket: Watch,
-    unwatched: ReadinessMode,
-    /// The last read, of a socket that is not watched, took all there was: the next has nothing.
+    registration: Registration,
+    readiness: ReadinessMode,
+    /// The last read of a deregistered socket emptied it, so the next read returns without a system call.
     drained: bool,
 }
 
-/// Says, from outside, that a socket shall not be watched. Reads that find nothing are then pending
-/// without anybody being woken: whoever says so must come back by itself.
+/// A shared flag that suspends the readiness events of a socket. While it is set, a read without data is pending and
+/// registers no waker: the caller must poll again on a timer.
 #[derive(Clone, Default)]
 pub(super) struct ReadinessMode(Arc<AtomicBool>);
 
 impl ReadinessMode {
-    pub(super) fn set(&self, unwatched: bool) {
-        self.0.store(unwatched, Ordering::Relaxed);
+    pub(super) fn set_suspended(&self, suspended: bool) {
+        self.0.store(suspended, Ordering::Relaxed);
     }
 
-    pub(super) fn is_set(&self) -> bool {
+    pub(super) fn is_suspended(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-enum Watch {
+/// A socket with or without a registration in the runtime's event loop.
+enum Registration {
     Tcp(TcpStream),
     Unix(UnixStream),
-    UnwatchedTcp(net::TcpStream),
-    UnwatchedUnix(unix_net::UnixStream),
-    /// Changing from one to the other failed.
-    Lost,
+    DeregisteredTcp(net::TcpStream),
+    DeregisteredUnix(unix_net::UnixStream),
+    /// A change of the registration failed, and the socket is closed.
+    Failed,
 }
 
 impl Socket {
-    pub(super) fn tcp(socket: TcpStream, unwatched: ReadinessMode) -> Socket {
-        Socket::new(Watch::Tcp(socket), unwatched)
+    pub(super) fn tcp(socket: TcpStream, readiness: ReadinessMode) -> Socket {
+        Socket::new(Registration::Tcp(socket), readiness)
     }
 
-    pub(super) fn unix(socket: UnixStream, unwatched: ReadinessMode) -> Socket {
-        Socket::new(Watch::Unix(socket), unwatched)
+    pub(super) fn unix(socket: UnixStream, readiness: ReadinessMode) -> Socket {
+        Socket::new(Registration::Unix(socket), readiness)
     }
 
-    fn new(socket: Watch, unwatched: ReadinessMode) -> Socket {
+    fn new(registration: Registration, readiness: ReadinessMode) -> Socket {
         Socket {
-            socket,
-            unwatched,
+            registration,
+            readiness,
             drained: false,
         }
     }
 
-    /// Watches the socket or not.
-    fn switch_mode(&mut self, unwatched: bool) -> io::Result<()> {
-        let is_unwatched = matches!(
-            self.socket,
-            Watch::UnwatchedTcp(_) | Watch::UnwatchedUnix(_)
+    /// Registers or deregisters the socket.
+    fn switch_mode(&mut self, suspended: bool) -> io::Result<()> {
+        let is_suspended = matches!(
+            self.registration,
+            Registration::DeregisteredTcp(_) | Registration::DeregisteredUnix(_)
         );
-        if is_unwatched == unwatched {
+        if is_suspended == suspended {
             return Ok(());
         }
-        self.socket = match std::mem::replace(&mut self.socket, Watch::Lost) {
-            Watch::Tcp(socket) => Watch::UnwatchedTcp(socket.into_std()?),
-            Watch::Unix(socket) => Watch::UnwatchedUnix(socket.into_std()?),
-            Watch::UnwatchedTcp(socket) => Watch::Tcp(TcpStream::from_std(socket)?),
-            Watch::UnwatchedUnix(socket) => Watch::Unix(UnixStream::from_std(socket)?),
-            Watch::Lost => return Err(io::ErrorKind::NotConnected.into()),
+        self.registration = match std::mem::replace(&mut self.registration, Registration::Failed) {
+            Registration::Tcp(socket) => Registration::DeregisteredTcp(socket.into_std()?),
+            Registration::Unix(socket) => Registration::DeregisteredUnix(socket.into_std()?),
+            Registration::DeregisteredTcp(socket) => {
+                Registration::Tcp(TcpStream::from_std(socket)?)
+            }
+            Registration::DeregisteredUnix(socket) => {
+                Registration::Unix(UnixStream::from_std(socket)?)
+            }
+            Registration::Failed => return Err(io::ErrorKind::NotConnected.into()),
         };
         Ok(())
     }
 
-    /// The socket as what can be waited for.
-    fn watched(&mut self) -> io::Result<Pin<&mut dyn Stream>> {
+    /// Returns the socket as an asynchronous stream; registers it first.
+    fn registered(&mut self) -> io::Result<Pin<&mut dyn Stream>> {
         self.switch_mode(false)?;
-        match &mut self.socket {
-            Watch::Tcp(socket) => Ok(Pin::new(socket)),
-            Watch::Unix(socket) => Ok(Pin::new(socket)),
+        match &mut self.registration {
+            Registration::Tcp(socket) => Ok(Pin::new(socket)),
+            Registration::Unix(socket) => Ok(Pin::new(socket)),
             _ => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
+    /// Reads without waiting; deregisters the socket first.
     fn read_now(&mut self, out: &mut ReadBuf<'_>) -> io::Result<()> {
         self.switch_mode(true)?;
         if std::mem::take(&mut self.drained) {
@@ -105,9 +110,9 @@ impl Socket {
         }
         let space_bytes = out.remaining().min(READ_BYTES);
         let space = out.initialize_unfilled_to(space_bytes);
-        let count = match &mut self.socket {
-            Watch::UnwatchedTcp(socket) => socket.read(space)?,
-            Watch::UnwatchedUnix(socket) => socket.read(space)?,
+        let count = match &mut self.registration {
+            Registration::DeregisteredTcp(socket) => socket.read(space)?,
+            Registration::DeregisteredUnix(socket) => socket.read(space)?,
             _ => return Err(io::ErrorKind::NotConnected.into()),
         };
         self.drained = (1..space_bytes).contains(&count);
@@ -125,8 +130,8 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.unwatched.is_set() {
-            return self.watched()?.poll_read(cx, out);
+        if !self.readiness.is_suspended() {
+            return self.registered()?.poll_read(cx, out);
         }
         match self.read_now(out) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
@@ -141,25 +146,27 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.watched()?.poll_write(cx, bytes)
+        self.registered()?.poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.socket {
-            // There is nothing to flush in a socket; and what is not watched shall stay so.
-            Watch::UnwatchedTcp(_) | Watch::UnwatchedUnix(_) => Poll::Ready(Ok(())),
-            _ => self.watched()?.poll_flush(cx),
+        match self.registration {
+            // A socket needs no flush, and a deregistered one must stay so.
+            Registration::DeregisteredTcp(_) | Registration::DeregisteredUnix(_) => {
+                Poll::Ready(Ok(()))
+            }
+            _ => self.registered()?.poll_flush(cx),
         }
     }
 
-    /// Waits until the server has closed its side: a pooler forgets a request to cancel whose sender
-    /// closes first. libpq waits too.
+    /// Waits until the server has closed its side, as libpq does: a pooler drops a cancel request whose sender closes
+    /// first.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let mut passed_over = [0; 64];
-            let mut space = ReadBuf::new(&mut passed_over);
-            let read = ready!(self.watched()?.poll_read(cx, &mut space));
-            // A reset is an end too: over TLS the server leaves without reading our goodbye.
+            let mut discarded = [0; 64];
+            let mut space = ReadBuf::new(&mut discarded);
+            let read = ready!(self.registered()?.poll_read(cx, &mut space));
+            // A reset is an end too: over TLS the server closes without reading the close notification.
             if read.is_err() || space.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }

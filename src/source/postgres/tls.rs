@@ -1,4 +1,4 @@
-//! What `sslmode` asks of a server's certificate.
+//! TLS with the certificate checks of `sslmode`.
 
 use std::fs;
 use std::path::Path;
@@ -18,22 +18,26 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::row_interceptor::RowInterceptor;
 use super::socket::Socket;
-use super::url::Trust;
+use super::url::CertificateCheck;
 
-/// A TLS client that trusts as asked.
+/// Returns the TLS configuration for a certificate check. `roots` is a PEM file; `None` or `system` selects the
+/// machine's root certificates.
 ///
 /// # Errors
-/// The root certificates cannot be read.
-pub(super) fn client(trust: Trust, roots: Option<&Path>) -> Result<ClientConfig, String> {
+/// Returns a message if the root certificates cannot be read or there are none.
+pub(super) fn client_config(
+    check: CertificateCheck,
+    roots: Option<&Path>,
+) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
-    let lenient = |authority| Lenient {
+    let relaxed = |authority| RelaxedVerifier {
         provider: provider.clone(),
         authority,
     };
-    let verifier: Arc<dyn ServerCertVerifier> = match trust {
-        Trust::Nothing => Arc::new(lenient(None)),
-        Trust::Authority => Arc::new(lenient(Some(authority(roots, &provider)?))),
-        Trust::Host => authority(roots, &provider)?,
+    let verifier: Arc<dyn ServerCertVerifier> = match check {
+        CertificateCheck::None => Arc::new(relaxed(None)),
+        CertificateCheck::Authority => Arc::new(relaxed(Some(web_pki(roots, &provider)?))),
+        CertificateCheck::Hostname => web_pki(roots, &provider)?,
     };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -44,7 +48,7 @@ pub(super) fn client(trust: Trust, roots: Option<&Path>) -> Result<ClientConfig,
         .with_no_client_auth())
 }
 
-fn authority(
+fn web_pki(
     roots: Option<&Path>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<WebPkiServerVerifier>, String> {
@@ -66,16 +70,16 @@ fn authority(
     }
     WebPkiServerVerifier::builder_with_provider(store.into(), provider.clone())
         .build()
-        .map_err(|_| "sslrootcert: no root certificate was found".to_owned())
+        .map_err(|_| "sslrootcert: expected at least one root certificate".to_owned())
 }
 
-/// Makes the TLS connection, and moves the tap from what is encrypted to what is not.
-pub(super) struct TappedTls(pub(super) RustlsConnect);
+/// Performs the TLS handshake, and moves the row interceptor from the encrypted stream to the decrypted one.
+pub(super) struct InterceptingTls(pub(super) RustlsConnect);
 
 type RustlsConnect = <MakeRustlsConnect as MakeTlsConnect<Plain>>::TlsConnect;
 type Plain = RowInterceptor<Socket>;
 
-impl TlsConnect<Plain> for TappedTls {
+impl TlsConnect<Plain> for InterceptingTls {
     type Stream = RowInterceptor<<RustlsConnect as TlsConnect<Plain>>::Stream>;
     type Error = <RustlsConnect as TlsConnect<Plain>>::Error;
     type Future = BoxFuture<'static, Result<Self::Stream, Self::Error>>;
@@ -87,15 +91,15 @@ impl TlsConnect<Plain> for TappedTls {
     }
 }
 
-/// Trusts more than a browser does: whoever answers, which helps against listeners and not against
-/// impostors; or, with an authority, all that it signed.
+/// Checks less than a browser. Without an authority it accepts any certificate, which prevents eavesdropping but not
+/// impersonation. With an authority it accepts any host name.
 #[derive(Debug)]
-struct Lenient {
+struct RelaxedVerifier {
     provider: Arc<CryptoProvider>,
     authority: Option<Arc<WebPkiServerVerifier>>,
 }
 
-impl ServerCertVerifier for Lenient {
+impl ServerCertVerifier for RelaxedVerifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -109,7 +113,7 @@ impl ServerCertVerifier for Lenient {
         };
         let checked = authority.verify_server_cert(certificate, intermediates, name, ocsp, now);
         match checked {
-            // The name is what the check ends with: all else is in order.
+            // The name is checked last, so everything else is valid.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),

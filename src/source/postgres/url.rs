@@ -1,7 +1,7 @@
-//! `postgres://…` as libpq understands it.
+//! Parses `postgres://…` URLs as libpq does.
 //!
-//! The driver reads most of it. What it does not know is taken out first: `sslmode` beyond
-//! `require`, `sslrootcert`, and all six `target_session_attrs`.
+//! The driver parses most options. Those that it does not support are parsed here: `sslmode` beyond `require`,
+//! `sslrootcert`, and all six values of `target_session_attrs`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,33 +10,32 @@ use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
-use crate::source::causes;
+use crate::source::errors::causes;
 
-/// A dead host is noticed within a minute, not after libpq's two hours.
+/// Detects a lost host within a minute; libpq's default is two hours.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 
-/// Where a PostgreSQL server is, and how to log in. Its `Debug` shows no password.
+/// The address and the credentials of a PostgreSQL server. Its `Debug` shows no password.
 #[derive(Debug, Clone)]
 pub struct PostgresUrl {
     pub(super) config: Config,
-    pub(super) trust: Trust,
+    pub(super) certificate_check: CertificateCheck,
     pub(super) root_certificates: Option<PathBuf>,
     pub(super) session: SessionAttributes,
 }
 
-/// What must be known of the server's certificate, as `sslmode` says; see "SSL Support" in libpq's
-/// manual.
+/// The check of the server's certificate that `sslmode` requires: "SSL Support" in libpq's manual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trust {
-    /// `disable`, `prefer`, `require`: nothing.
-    Nothing,
+pub(super) enum CertificateCheck {
+    /// `disable`, `prefer`, `require`: no check.
+    None,
     /// `verify-ca`: a trusted authority signed it.
     Authority,
-    /// `verify-full`: that, and it is this host's.
-    Host,
+    /// `verify-full`: a trusted authority signed it for this host name.
+    Hostname,
 }
 
-/// Which servers of several are wanted, as `target_session_attrs` says.
+/// The servers to accept: `target_session_attrs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SessionAttributes {
     Any,
@@ -44,44 +43,44 @@ pub(super) enum SessionAttributes {
     ReadOnly,
     Primary,
     Standby,
-    /// A standby, or any server where there is none.
+    /// A standby, or any server if there is none.
     PreferStandby,
 }
 
 impl PostgresUrl {
-    /// Reads `postgres://user:password@host1:5432,host2:5433/database?sslmode=verify-full`.
+    /// Parses `postgres://user:password@host1:5432,host2:5433/database?sslmode=verify-full`.
     ///
     /// # Errors
-    /// What was expected; never a part of the URL, which holds a password.
+    /// Returns what was expected. The message never quotes the URL's value, which holds a password.
     pub fn parse(text: &str) -> Result<PostgresUrl, String> {
         let (base, query) = text.split_once('?').unwrap_or((text, ""));
         let mut url = PostgresUrl {
             config: Config::new(),
-            trust: Trust::Nothing,
+            certificate_check: CertificateCheck::None,
             root_certificates: None,
             session: SessionAttributes::Any,
         };
         let mut ssl_mode = "prefer".to_owned();
-        let mut for_driver = Vec::new();
+        let mut driver_options = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8();
-            let value = value.map_err(|_| format!("`{name}` is not UTF-8"))?;
+            let value = value.map_err(|_| format!("{name}: expected UTF-8"))?;
             match name {
                 "sslmode" => ssl_mode = value.into_owned(),
                 "sslrootcert" => url.root_certificates = Some(value.as_ref().into()),
                 "target_session_attrs" => url.session = SessionAttributes::parse(&value)?,
-                _ => for_driver.push(pair),
+                _ => driver_options.push(pair),
             }
         }
-        let for_driver = format!("{base}?{}", for_driver.join("&"));
+        let driver_url = format!("{base}?{}", driver_options.join("&"));
         // The driver's errors name the option, not its value.
-        url.config = for_driver.parse().map_err(|error| causes(&error))?;
+        url.config = driver_url.parse().map_err(|error| causes(&error))?;
         if url.config.get_hosts().is_empty() && url.config.get_hostaddrs().is_empty() {
-            return Err("expected a host: postgres://user@host/database".into());
+            return Err("host: expected one, as in postgres://user@host/database".into());
         }
         url.apply_ssl_mode(&ssl_mode)?;
-        if !for_driver.contains("keepalives_idle=") {
+        if !driver_url.contains("keepalives_idle=") {
             url.config.keepalives_idle(KEEPALIVE_IDLE);
         }
         if url.config.get_application_name().is_none() {
@@ -91,21 +90,23 @@ impl PostgresUrl {
     }
 
     fn apply_ssl_mode(&mut self, ssl_mode: &str) -> Result<(), String> {
-        let (mode, trust) = match ssl_mode {
-            "disable" => (SslMode::Disable, Trust::Nothing),
-            "prefer" => (SslMode::Prefer, Trust::Nothing),
-            // As libpq has it: who names roots wants them used.
-            "require" if self.root_certificates.is_some() => (SslMode::Require, Trust::Authority),
-            "require" => (SslMode::Require, Trust::Nothing),
-            "verify-ca" => (SslMode::Require, Trust::Authority),
-            "verify-full" => (SslMode::Require, Trust::Host),
+        let (mode, check) = match ssl_mode {
+            "disable" => (SslMode::Disable, CertificateCheck::None),
+            "prefer" => (SslMode::Prefer, CertificateCheck::None),
+            // As in libpq, `sslrootcert` implies a check of the authority.
+            "require" if self.root_certificates.is_some() => {
+                (SslMode::Require, CertificateCheck::Authority)
+            }
+            "require" => (SslMode::Require, CertificateCheck::None),
+            "verify-ca" => (SslMode::Require, CertificateCheck::Authority),
+            "verify-full" => (SslMode::Require, CertificateCheck::Hostname),
             _ => {
                 let modes = "disable, prefer, require, verify-ca or verify-full";
                 return Err(format!("sslmode: expected {modes}"));
             }
         };
         self.config.ssl_mode(mode);
-        self.trust = trust;
+        self.certificate_check = check;
         Ok(())
     }
 }
@@ -126,7 +127,7 @@ impl SessionAttributes {
         })
     }
 
-    /// Whether a server fits that is, or is not, a standby and read-only.
+    /// Returns whether to accept a server that is, or is not, a standby and read-only.
     pub(super) fn accept(self, standby: bool, read_only: bool) -> bool {
         match self {
             SessionAttributes::Any => true,
@@ -144,7 +145,7 @@ mod tests {
     use tokio_postgres::config::Host;
 
     #[test]
-    fn hosts_options_and_tls_are_read_as_libpq_has_them() {
+    fn hosts_options_and_tls_are_parsed_as_in_libpq() {
         let url = PostgresUrl::parse(
             "postgresql://u:p%40ss@a.example:5432,b.example:5433/shop?sslmode=verify-full\
              &sslrootcert=%2Fetc%2Fca.pem&target_session_attrs=prefer-standby&connect_timeout=5",
@@ -159,14 +160,14 @@ mod tests {
             Some(&Duration::from_secs(5))
         );
         assert_eq!(url.config.get_ssl_mode(), SslMode::Require);
-        assert_eq!(url.trust, Trust::Host);
+        assert_eq!(url.certificate_check, CertificateCheck::Hostname);
         assert_eq!(url.root_certificates, Some("/etc/ca.pem".into()));
         assert_eq!(url.session, SessionAttributes::PreferStandby);
         assert!(!format!("{url:?}").contains("p@ss"));
     }
 
     #[test]
-    fn a_socket_s_folder_is_a_host() {
+    fn a_socket_folder_is_a_host() {
         for text in [
             "postgres:///shop?host=/var/run/postgresql",
             "postgres://%2Fvar%2Frun%2Fpostgresql/shop",
@@ -180,19 +181,28 @@ mod tests {
     }
 
     #[test]
-    fn roots_that_are_named_are_used() {
-        let trust = |text: &str| PostgresUrl::parse(text).expect("a URL").trust;
-        assert_eq!(trust("postgres://h/d"), Trust::Nothing);
-        assert_eq!(trust("postgres://h/d?sslmode=require"), Trust::Nothing);
+    fn a_root_certificate_enables_the_authority_check() {
+        let check = |text: &str| {
+            let url = PostgresUrl::parse(text).expect("a URL");
+            url.certificate_check
+        };
+        assert_eq!(check("postgres://h/d"), CertificateCheck::None);
         assert_eq!(
-            trust("postgres://h/d?sslmode=require&sslrootcert=x"),
-            Trust::Authority
+            check("postgres://h/d?sslmode=require"),
+            CertificateCheck::None
         );
-        assert_eq!(trust("postgres://h/d?sslmode=verify-ca"), Trust::Authority);
+        assert_eq!(
+            check("postgres://h/d?sslmode=require&sslrootcert=x"),
+            CertificateCheck::Authority
+        );
+        assert_eq!(
+            check("postgres://h/d?sslmode=verify-ca"),
+            CertificateCheck::Authority
+        );
     }
 
     #[test]
-    fn what_does_not_fit_is_named_without_the_password() {
+    fn errors_name_the_option_and_hide_the_password() {
         for (text, named) in [
             ("postgres://u:secret@h/d?sslmode=yes", "sslmode"),
             ("postgres://u:secret@h/d?sslcert=x", "sslcert"),

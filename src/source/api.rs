@@ -1,0 +1,110 @@
+//! The `Source` trait and its parameter and result types.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use super::errors::SourceError;
+use super::stream::RowStream;
+use crate::catalog::{BoundQuery, Dialects, Export, SqlDialect};
+use crate::row::Column;
+
+/// The databases of a deployment, by the names that exports use.
+pub type Sources = BTreeMap<String, Arc<dyn Source>>;
+
+/// Returns the SQL dialect of each source.
+pub fn dialects(sources: &Sources) -> Dialects {
+    let dialects = sources.iter();
+    dialects
+        .map(|(name, source)| (name.clone(), source.dialect()))
+        .collect()
+}
+
+/// Limits for a client-server database.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceOptions {
+    /// The maximum number of connections for downloads. A few more are reserved for health checks and estimates.
+    pub connections: usize,
+    /// The time limit of a query.
+    pub statement_timeout: Duration,
+}
+
+/// The state of a source's connection pool for downloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolStatus {
+    /// Connections in use.
+    pub in_use: usize,
+    /// The size of the pool.
+    pub max: usize,
+}
+
+/// How many times the rows of a query are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passes {
+    /// Once.
+    One,
+    /// Twice from one snapshot: see [`RowStream::again`].
+    Two,
+}
+
+/// The query planner's estimate of a result's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowEstimate {
+    /// The number of rows.
+    pub rows: u64,
+    /// The size of these rows as text, in bytes, including separators.
+    pub bytes: u64,
+}
+
+/// A database.
+pub trait Source: Send + Sync {
+    /// Returns the SQL dialect of the database.
+    fn dialect(&self) -> SqlDialect;
+
+    /// Prepares an export's statement without running it; returns its columns.
+    ///
+    /// # Errors
+    /// Returns [`SourceError::Query`] if the statement cannot be exported, with its offset in the SQL if known, and
+    /// [`SourceError::Unavailable`] if the database is unreachable.
+    fn describe<'a>(
+        &'a self,
+        export: &'a Export,
+    ) -> BoxFuture<'a, Result<Vec<Column>, SourceError>>;
+
+    /// Runs a query; returns its stream once the first batch has arrived.
+    ///
+    /// Dropping the future or the stream cancels the query in the database.
+    ///
+    /// # Errors
+    /// Returns the [`SourceError`] of any failure before the first batch.
+    fn open(
+        &self,
+        query: BoundQuery,
+        passes: Passes,
+    ) -> BoxFuture<'_, Result<RowStream, SourceError>>;
+
+    /// Returns the planner's estimate for a query without running it; `None` if the planner does not estimate results.
+    /// The database stops planning after `time_limit`.
+    ///
+    /// # Errors
+    /// Returns [`SourceError::TooSlow`] after `time_limit`, and the [`SourceError`] of any other failure.
+    fn estimate<'a>(
+        &'a self,
+        query: &'a BoundQuery,
+        time_limit: Duration,
+    ) -> BoxFuture<'a, Result<Option<RowEstimate>, SourceError>>;
+
+    /// Checks that the database answers.
+    ///
+    /// # Errors
+    /// Returns a [`SourceError`] if the database does not answer in time.
+    fn ping(&self) -> BoxFuture<'_, Result<(), SourceError>>;
+
+    /// Returns the state of the connection pool; `None` if connections are not limited.
+    fn pool_status(&self) -> Option<PoolStatus>;
+
+    /// Waits until cancelled queries have ended in the database, for a limited time.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}

@@ -1,0 +1,79 @@
+//! Errors of database sources.
+
+use std::error::Error;
+
+/// Why rows are missing, grouped by what an operator can do. For logs only: a cause may quote SQL.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The database is unreachable or busy; a later attempt may succeed.
+    #[error("database unavailable")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// All connections of the pool are in use.
+    #[error("all {connections} database connections are in use")]
+    Busy {
+        /// The size of the pool.
+        connections: usize,
+    },
+    /// The query exceeded its time limit.
+    #[error("the query exceeded its time limit")]
+    TooSlow,
+    /// The database rejected a value of the link before it ran the query.
+    #[error("the database rejected a value")]
+    BadValue {
+        /// The index of the variable in the statement, if the database reports it.
+        variable: Option<usize>,
+        /// The database's error.
+        #[source]
+        cause: Box<dyn Error + Send + Sync>,
+    },
+    /// The database rejected the query, or the query failed.
+    #[error("the query failed")]
+    Query {
+        /// The byte offset of the error in the SQL, if the database reports it.
+        offset: Option<usize>,
+        /// The database's error.
+        #[source]
+        cause: Box<dyn Error + Send + Sync>,
+    },
+    /// A text value is not valid UTF-8.
+    #[error("row {row}, column `{column}`: expected UTF-8 text")]
+    NotUtf8 {
+        /// The row, from 1.
+        row: u64,
+        /// The column's name.
+        column: String,
+    },
+    /// The rows ended before the last one: the query was cancelled or its thread panicked.
+    #[error("the rows ended before the last one")]
+    Truncated,
+}
+
+/// Returns a [`SourceError::Query`] that Rowlink raises itself, without an offset.
+pub(super) fn query_error(message: impl Into<String>) -> SourceError {
+    SourceError::Query {
+        offset: None,
+        cause: message.into().into(),
+    }
+}
+
+/// Returns the error for a column of the link that the statement does not return now.
+pub(super) fn unknown_column_error(name: &str) -> SourceError {
+    query_error(format!("unknown column `{name}`; request a new link"))
+}
+
+/// Returns the error for an export without a description: [`Source::describe`](super::Source::describe) did not run.
+pub(super) fn not_described_error() -> SourceError {
+    query_error("the export was not described at start-up")
+}
+
+/// Formats an error with all its causes, for the log.
+pub fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,85 @@
+//! Classification of the driver's and the server's errors.
+
+use mysql_async::{DriverError, Error};
+
+use crate::source::errors::{SourceError, query_error};
+
+/// Classifies an error of preparing a statement. The statement has no values yet, so the full server message is kept.
+/// `sql` is the statement sent, for the error's offset.
+pub(super) fn prepare_error(error: &Error, sql: &str) -> SourceError {
+    let Error::Server(server) = error else {
+        return driver_error(error);
+    };
+    let message = format!("{} ({}, {})", server.message, server.code, server.state);
+    classify_db_error(server.code, message, offset_of(&server.message, sql))
+}
+
+/// Classifies an error of a running query. The server message may quote a value of the link or of a row, so only the
+/// codes are logged.
+pub(super) fn execute_error(error: &Error) -> SourceError {
+    let Error::Server(server) = error else {
+        return driver_error(error);
+    };
+    let message = format!("error {} (SQLSTATE {})", server.code, server.state);
+    classify_db_error(server.code, message, None)
+}
+
+/// Classifies an error that the driver raised itself: the connection failed, or the statement has unsupported syntax.
+fn driver_error(error: &Error) -> SourceError {
+    match error {
+        Error::Driver(
+            DriverError::MixedParams
+            | DriverError::Params(_)
+            | DriverError::StmtParamsMismatch { .. },
+        ) => query_error(
+            "unsupported parameter syntax: the driver reads a part of the statement as a parameter; \
+             put a space between `'` and operators",
+        ),
+        error => SourceError::Unavailable(error.to_string().into()),
+    }
+}
+
+/// Classifies an error code: MySQL's "Server Error Message Reference"; MariaDB's codes are 1900 to 1999.
+fn classify_db_error(code: u16, message: String, offset: Option<usize>) -> SourceError {
+    match code {
+        // The statement's time limit, in MariaDB and in MySQL.
+        1969 | 3024 => SourceError::TooSlow,
+        // Too many connections or statements, access denied, unknown database, shutdown, not ready, killed, out of
+        // memory, locked.
+        1040 | 1203 | 1226 | 1044 | 1045 | 1698 | 1049 | 1053 | 1077 | 1317 | 1927 | 1037
+        | 1038 | 1041 => SourceError::Unavailable(message.into()),
+        _ => SourceError::Query {
+            offset,
+            cause: message.into(),
+        },
+    }
+}
+
+/// Returns the offset of an error from its line, `… near 'x' at line 2`, or from the name that it quotes,
+/// `Table 'shop.orders' doesn't exist`.
+fn offset_of(message: &str, sql: &str) -> Option<usize> {
+    if let Some((_, line)) = message.rsplit_once(" at line ") {
+        let line: usize = line.parse().ok()?;
+        let starts = sql.match_indices('\n').map(|(offset, _)| offset + 1);
+        return std::iter::once(0).chain(starts).nth(line.checked_sub(1)?);
+    }
+    let name = message.split('\'').nth(1)?;
+    sql.find(name.rsplit('.').next().unwrap_or(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::offset_of;
+
+    #[test]
+    fn an_error_is_located_by_its_line_or_its_name() {
+        let sql = "select 1,\n  x frm t\nwhere";
+        assert_eq!(offset_of("near 'frm' at line 2", sql), Some(10));
+        assert_eq!(offset_of("near '' at line 1", sql), Some(0));
+        assert_eq!(offset_of("near '' at line 9", sql), None);
+        assert_eq!(offset_of("Unknown column 'x' in 'SELECT'", sql), Some(12));
+        assert_eq!(offset_of("Table 'shop.t' doesn't exist", sql), Some(5));
+        assert_eq!(offset_of("Unknown column 'y' in 'SELECT'", sql), None);
+        assert_eq!(offset_of("No database selected", sql), None);
+    }
+}

@@ -1,0 +1,32 @@
+//! The connection pools of one database.
+
+use std::sync::Arc;
+
+use super::connect::Connector;
+use crate::source::api::SourceOptions;
+use crate::source::pool::{Connections, RESERVED_CONNECTIONS};
+
+/// Connections for estimates, which therefore never use a download's connection.
+const ESTIMATE_CONNECTIONS: usize = 1;
+
+/// A connector and its pools, one per use.
+pub(super) struct Pools {
+    pub(super) connector: Arc<Connector>,
+    pub(super) downloads: Connections<Connector>,
+    pub(super) reserved: Connections<Connector>,
+    pub(super) estimates: Connections<Connector>,
+    pub(super) options: SourceOptions,
+}
+
+impl Pools {
+    pub(super) fn new(connector: Connector, options: SourceOptions) -> Pools {
+        let connector = Arc::new(connector);
+        Pools {
+            downloads: Connections::new(connector.clone(), options.connections),
+            reserved: Connections::new(connector.clone(), RESERVED_CONNECTIONS),
+            estimates: Connections::new(connector.clone(), ESTIMATE_CONNECTIONS),
+            connector,
+            options,
+        }
+    }
+}
