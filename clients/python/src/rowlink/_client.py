@@ -117,7 +117,9 @@ class Rowlink:
             "max_bytes": max_bytes,
             "seal": seal,
         }
-        issued = self._request("POST", "/v1/links", body)
+        # Omits unset fields, so that servers without the newest ones accept the request.
+        fields = {name: value for name, value in body.items() if value is not None}
+        issued = self._request("POST", "/v1/links", fields)
         return Link(**{name: issued[name] for name in Link.__dataclass_fields__ if name in issued})
 
     def exports(self) -> list[dict[str, Any]]:
