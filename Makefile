@@ -1,4 +1,4 @@
-# Rowlink. `make help` lists what can be made.
+# Rowlink. `make help` lists the targets.
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-large e2e soak check fmt lint fuzz timing deny bench screenshots setup
 
@@ -19,7 +19,7 @@ test-large: ## Also install LibreOffice; test large workbooks: half an hour, 10 
 	tests/setup.sh large
 	cargo test --release --test it large_workbooks -- --ignored --test-threads 1
 
-e2e: ## Three replicas over PostgreSQL behind nginx, HAProxy and Envoy, killed, restarted, skewed: ten minutes; prints figures
+e2e: ## Kill and restart three replicas over PostgreSQL behind nginx, HAProxy and Envoy, with skewed clocks: ten minutes; prints figures
 	tests/setup.sh e2e
 	cargo test --release --test it -- --ignored --test-threads 1 --nocapture e2e:: rotation::
 	cargo test --release --test it overload:: -- --test-threads 1 --nocapture
@@ -36,23 +36,23 @@ lint: ## Check format and lints
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 
-fuzz: setup ## Fuzz each parser for a minute; a million random links against the second implementation
+fuzz: setup ## Fuzz each parser for a minute; compare a million random links with the second implementation
 	fuzz/run.sh
 	cargo test --release --test it differential:: -- --include-ignored --nocapture
 
-timing: ## Check that verifying takes as long whatever is wrong with a link: |max t| below 10
+timing: ## Check that verification time does not depend on what is wrong with a link: |max t| below 10
 	cargo run --profile dist --bin timing --manifest-path benches/timing/Cargo.toml --target-dir target/timing
 
-deny: ## Check licences, duplicates, sources and, with a network, advisories of all dependencies
+deny: ## Check licences, duplicates and sources of all dependencies; with a network, also advisories
 	cargo deny check
 
-bench: build setup ## Measure speed and memory against the peers, in one run
+bench: build setup ## Measure speed and memory of Rowlink and its peers in one run
 	cargo build --profile dist --manifest-path benches/peers/Cargo.toml --target-dir target
 	cargo build --profile dist --manifest-path benches/timing/Cargo.toml --target-dir target/timing
 	benches/run.py
 
-screenshots: build setup ## Take the pictures of the README anew
+screenshots: build setup ## Take the README's screenshots again
 	docs/images/take.sh
 
-setup: ## Install what tests and benchmarks need, once
+setup: ## Install what the tests and benchmarks need, if it is missing
 	tests/setup.sh

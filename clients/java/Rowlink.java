@@ -16,7 +16,7 @@ import java.util.stream.Collectors;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
 
-/** Makes signed download links without asking the service: docs/signed-link.md in Java 17. */
+/** Signs download links offline. Implements docs/signed-link.md. Java 17 or newer. */
 public final class Rowlink {
     private static final int KEY_BYTES_MIN = 32;
     private static final int URL_BYTES_MAX = 4096;
@@ -26,7 +26,11 @@ public final class Rowlink {
     private final SecretKeySpec secret;
     private final String scope;
 
-    /** {@code key} is the line that {@code rowlink keygen} prints. */
+    /**
+     * Parses the key, the line that {@code rowlink keygen} prints.
+     *
+     * @throws IllegalArgumentException if the key is invalid
+     */
     public Rowlink(String publicUrl, String key) {
         this.publicUrl = publicUrl.replaceFirst("/$", "");
         Matcher parts = KEY_LINE.matcher(key.strip());
@@ -39,14 +43,14 @@ public final class Rowlink {
     }
 
     /**
-     * What a link says. What is null is left out.
+     * The contents of a link to sign. Null values are omitted.
      *
-     * @param expiresIn in whole seconds from {@code issued}; a minute if it is null
-     * @param filters by name; a list has more than one value
+     * @param expiresIn lifetime from {@code issued}, in whole seconds; one minute if null
+     * @param filters values by name; a list filter may have several values
      * @param options named as in the link, without {@code rl_}: {@code columns}, {@code csv.delimiter}
-     * @param ip the address or network that the link works from
-     * @param issued now if it is null
-     * @param id a new one if it is null
+     * @param ip client address or network (CIDR) that may use the link
+     * @param issued time of issue; now if null
+     * @param id a new UUIDv7 if null
      */
     public record Link(
             String export,
@@ -63,13 +67,17 @@ public final class Rowlink {
             Long maxBytes,
             Instant issued,
             UUID id) {
-        /** A link for a minute, without conditions. */
+        /** Creates a link without conditions, valid for one minute. */
         public Link(String export, String format, String user, Map<String, List<String>> filters) {
             this(export, format, user, null, filters, null, null, null, null, null, null, null, null, null);
         }
     }
 
-    /** The URL of a file. */
+    /**
+     * Returns the signed URL of a file.
+     *
+     * @throws IllegalArgumentException if a value is invalid; the message names the field
+     */
     public String mint(Link link) {
         Duration expiresIn = link.expiresIn == null ? Duration.ofMinutes(1) : link.expiresIn;
         check("export", EXPORT_NAME.matcher(link.export).matches());
@@ -80,24 +88,24 @@ public final class Rowlink {
         check("maxBytes", link.maxBytes == null || link.maxBytes >= 1);
         long issued = (link.issued == null ? Instant.now() : link.issued).getEpochSecond();
         List<Pair> pairs = new ArrayList<>();
-        reserve(pairs, "user", link.user);
-        reserve(pairs, "link", link.id == null ? uuid7() : link.id);
-        reserve(pairs, "issued", issued);
-        reserve(pairs, "expires", issued + expiresIn.toSeconds());
-        reserve(pairs, "key", keyId);
-        reserve(pairs, "scope", scope);
-        reserve(pairs, "not_before", link.notBefore == null ? null : link.notBefore.getEpochSecond());
-        reserve(pairs, "ip", link.ip);
-        reserve(pairs, "max_rows", link.maxRows);
-        reserve(pairs, "max_bytes", link.maxBytes);
-        reserve(pairs, "filename", link.filename);
+        addReserved(pairs, "user", link.user);
+        addReserved(pairs, "link", link.id == null ? uuid7() : link.id);
+        addReserved(pairs, "issued", issued);
+        addReserved(pairs, "expires", issued + expiresIn.toSeconds());
+        addReserved(pairs, "key", keyId);
+        addReserved(pairs, "scope", scope);
+        addReserved(pairs, "not_before", link.notBefore == null ? null : link.notBefore.getEpochSecond());
+        addReserved(pairs, "ip", link.ip);
+        addReserved(pairs, "max_rows", link.maxRows);
+        addReserved(pairs, "max_bytes", link.maxBytes);
+        addReserved(pairs, "filename", link.filename);
         orEmpty(link.claims).forEach((name, value) -> {
             check("claims." + name, CLAIM_NAME.matcher(name).matches() && isText(value));
-            reserve(pairs, "claim." + name, value);
+            addReserved(pairs, "claim." + name, value);
         });
         orEmpty(link.options).forEach((name, value) -> {
             check("options." + name, OPTION_NAME.matcher(name).matches());
-            reserve(pairs, name, value);
+            addReserved(pairs, name, value);
         });
         orEmpty(link.filters).forEach((name, values) -> {
             check("filters." + name, !name.isEmpty() && !name.startsWith("rl_"));
@@ -118,12 +126,12 @@ public final class Rowlink {
     private static final Pattern FORMAT_NAME = Pattern.compile("[a-z0-9]+");
     private static final Pattern CLAIM_NAME = Pattern.compile("[A-Za-z0-9_]{1,64}");
     private static final Pattern OPTION_NAME =
-            Pattern.compile("columns|timezone|end_line|length|(csv|xlsx|ndjson)\\.[a-z_]+");
+            Pattern.compile("columns|timezone|end_line|length|(csv|tsv|xlsx|ndjson|json)\\.[a-z_]+");
 
-    /** Says nothing of the value, which may be a secret. */
-    private static void check(String field, boolean fits) {
-        if (!fits) {
-            throw new IllegalArgumentException(field + ": no link can have this");
+    /** Throws if the value is invalid. The message omits the value, which may be a secret. */
+    private static void check(String field, boolean valid) {
+        if (!valid) {
+            throw new IllegalArgumentException(field + ": invalid value; see docs/signed-link.md");
         }
     }
 
@@ -132,7 +140,7 @@ public final class Rowlink {
         return bytes >= 1 && bytes <= 256 && text.codePoints().noneMatch(Character::isISOControl);
     }
 
-    /** Sorted by name, then by value: what is left after encoding is ASCII. */
+    /** An encoded parameter, ordered by name, then by value. Encoded text is ASCII, so the order is bytewise. */
     private record Pair(String name, String value) implements Comparable<Pair> {
         @Override
         public int compareTo(Pair other) {
@@ -141,7 +149,7 @@ public final class Rowlink {
         }
     }
 
-    private static void reserve(List<Pair> pairs, String name, Object value) {
+    private static void addReserved(List<Pair> pairs, String name, Object value) {
         if (value != null) {
             pairs.add(new Pair(encode("rl_" + name), encode(value.toString())));
         }
@@ -151,7 +159,7 @@ public final class Rowlink {
         return map == null ? Map.of() : map;
     }
 
-    /** RFC 3986: what is not unreserved becomes %HH. {@code URLEncoder} would make + of a space. */
+    /** Percent-encodes by RFC 3986. {@code URLEncoder} would encode a space as +. */
     private static String encode(String text) {
         StringBuilder out = new StringBuilder();
         for (byte each : text.getBytes(StandardCharsets.UTF_8)) {
@@ -168,11 +176,11 @@ public final class Rowlink {
             mac.init(secret);
             return HexFormat.of().formatHex(mac.doFinal(text.getBytes(StandardCharsets.UTF_8)));
         } catch (GeneralSecurityException error) {
-            throw new IllegalStateException("every Java platform has HmacSHA256", error);
+            throw new IllegalStateException("HmacSHA256 unavailable; every Java platform must provide it", error);
         }
     }
 
-    /** RFC 9562, section 5.7. */
+    /** Returns a new UUIDv7 (RFC 9562, section 5.7). */
     private static UUID uuid7() {
         byte[] random = new byte[10];
         new SecureRandom().nextBytes(random);

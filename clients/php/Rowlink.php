@@ -2,7 +2,7 @@
 
 declare(strict_types=1);
 
-/** Makes signed download links without asking the service: docs/signed-link.md in PHP. */
+/** Signs download links offline. Implements docs/signed-link.md. */
 final class Rowlink
 {
     private const KEY_BYTES_MIN = 32;
@@ -27,20 +27,21 @@ final class Rowlink
         $this->scope = $parts[3] ?? null;
     }
 
-    /** Without the key. */
+    /** Omits the key from dumps. */
     public function __debugInfo(): array
     {
         return ['publicUrl' => $this->publicUrl, 'keyId' => $this->keyId];
     }
 
     /**
-     * The URL of a file for `$user`. Times are Unix seconds.
+     * Returns the signed URL of a file for `$user`. Times are Unix seconds.
      *
-     * @param int $expiresIn seconds from `$issued`, which is now
+     * @param int $expiresIn lifetime in seconds from `$issued` (default: now)
      * @param array<string, scalar|list<scalar>> $filters
      * @param array<string, string> $claims
-     * @param array<string, string> $options as the link names them, without `rl_`: `['csv.delimiter' => ';']`
-     * @param string|null $ip the address or network it works from
+     * @param array<string, string> $options named as in the link, without `rl_`: `['csv.delimiter' => ';']`
+     * @param string|null $ip client address or network (CIDR) that may use the link
+     * @throws InvalidArgumentException naming the field if a value is invalid
      */
     public function mint(
         string $export,
@@ -81,25 +82,25 @@ final class Rowlink
         ];
         $pairs = [];
         foreach (array_filter($reserved, fn ($value) => $value !== null) as $name => $value) {
-            $pairs[] = self::encoded("rl_$name", (string) $value);
+            $pairs[] = self::encodedPair("rl_$name", (string) $value);
         }
         foreach ($claims as $name => $value) {
             self::check("claims.$name", preg_match('~^[A-Za-z0-9_]{1,64}$~D', (string) $name) && self::isText($value));
-            $pairs[] = self::encoded("rl_claim.$name", $value);
+            $pairs[] = self::encodedPair("rl_claim.$name", $value);
         }
         foreach ($options as $name => $value) {
-            $known = '~^(columns|timezone|end_line|length|(csv|xlsx|ndjson)\.[a-z_]+)$~D';
+            $known = '~^(columns|timezone|end_line|length|(csv|tsv|xlsx|ndjson|json)\.[a-z_]+)$~D';
             self::check("options.$name", preg_match($known, (string) $name) === 1);
-            $pairs[] = self::encoded("rl_$name", self::text($value));
+            $pairs[] = self::encodedPair("rl_$name", self::text($value));
         }
         foreach ($filters as $name => $values) {
             self::check("filters.$name", $name !== '' && !str_starts_with((string) $name, 'rl_'));
             foreach (is_array($values) ? $values : [$values] as $value) {
-                $pairs[] = self::encoded((string) $name, self::text($value));
+                $pairs[] = self::encodedPair((string) $name, self::text($value));
             }
         }
 
-        // Sorted by name, then by value, bytewise.
+        // Sorts by name, then by value, bytewise.
         usort($pairs, fn (array $a, array $b) => strcmp($a[0], $b[0]) ?: strcmp($a[1], $b[1]));
         $query = implode('&', array_map(fn (array $pair) => implode('=', $pair), $pairs));
         $path = "/v1/exports/$export.$format";
@@ -109,11 +110,11 @@ final class Rowlink
         return $url;
     }
 
-    /** Says nothing of the value, which may be a secret. */
-    private static function check(string $field, bool $fits): void
+    /** Throws if the value is invalid. The message omits the value, which may be a secret. */
+    private static function check(string $field, bool $valid): void
     {
-        if (!$fits) {
-            throw new InvalidArgumentException("$field: no link can have this");
+        if (!$valid) {
+            throw new InvalidArgumentException("$field: invalid value; see docs/signed-link.md");
         }
     }
 
@@ -128,12 +129,12 @@ final class Rowlink
     }
 
     /** @return array{string, string} */
-    private static function encoded(string $name, string $value): array
+    private static function encodedPair(string $name, string $value): array
     {
         return [rawurlencode($name), rawurlencode($value)];
     }
 
-    /** RFC 9562, section 5.7. */
+    /** Returns a new UUIDv7 (RFC 9562, section 5.7). */
     private static function uuid7(): string
     {
         $bytes = substr(pack('J', (int) (microtime(true) * 1000)), 2) . random_bytes(10);

@@ -3,7 +3,7 @@
 require "openssl"
 require "securerandom"
 
-# Makes signed download links without asking the service: docs/signed-link.md in Ruby.
+# Signs download links offline. Implements docs/signed-link.md.
 class Rowlink
   KEY_BYTES_MIN = 32
   URL_BYTES_MAX = 4096
@@ -19,23 +19,23 @@ class Rowlink
     check("key", @secret.bytesize >= KEY_BYTES_MIN)
   end
 
-  # Without the key.
+  # Omits the key.
   def inspect = "#<Rowlink #{@public_url}>"
 
-  # The URL of a file for +user+, for +expires_in+ seconds from +issued+, which is now. Times are Unix seconds.
-  # +options+ are named as in the link, without `rl_`: <tt>{ "csv.delimiter" => ";" }</tt>. A list as a filter is an
-  # array.
+  # Returns the signed URL of a file for +user+, valid for +expires_in+ seconds from +issued+ (default: now). Times are
+  # Unix seconds. +options+ are named as in the link, without `rl_`: <tt>{ "csv.delimiter" => ";" }</tt>. A list filter
+  # takes an array. Raises an ArgumentError that names the field if a value is invalid.
   def mint(export, format, user:, expires_in: 60, filters: {}, claims: {}, options: {}, filename: nil,
            not_before: nil, ip: nil, max_rows: nil, max_bytes: nil, issued: nil, link_id: nil)
     issued ||= Time.now.to_i
     check("export", /\A[A-Za-z0-9_-]{1,64}\z/.match?(export))
     check("format", /\A[a-z0-9]+\z/.match?(format))
     check("user", text?(user))
-    check("expires_in", whole?(expires_in, 1))
-    check("issued", whole?(issued, 0))
-    check("not_before", not_before.nil? || whole?(not_before, 0))
-    check("max_rows", max_rows.nil? || whole?(max_rows, 1))
-    check("max_bytes", max_bytes.nil? || whole?(max_bytes, 1))
+    check("expires_in", integer?(expires_in, 1))
+    check("issued", integer?(issued, 0))
+    check("not_before", not_before.nil? || integer?(not_before, 0))
+    check("max_rows", max_rows.nil? || integer?(max_rows, 1))
+    check("max_bytes", max_bytes.nil? || integer?(max_bytes, 1))
     reserved = {
       "user" => user, "link" => link_id || uuid7, "issued" => issued, "expires" => issued + expires_in,
       "key" => @key_id, "scope" => @scope, "not_before" => not_before, "ip" => ip, "max_rows" => max_rows,
@@ -47,7 +47,8 @@ class Rowlink
       pairs << ["rl_claim.#{name}", value]
     end
     options.each do |name, value|
-      check("options.#{name}", /\A(columns|timezone|end_line|length|(csv|xlsx|ndjson)\.[a-z_]+)\z/.match?(name))
+      known = /\A(columns|timezone|end_line|length|(csv|tsv|xlsx|ndjson|json)\.[a-z_]+)\z/
+      check("options.#{name}", known.match?(name))
       pairs << ["rl_#{name}", value]
     end
     filters.each do |name, values|
@@ -55,7 +56,7 @@ class Rowlink
       (values.is_a?(Array) ? values : [values]).compact.each { |value| pairs << [name, value] }
     end
 
-    # Sorted by name, then by value: what is left after encoding is ASCII.
+    # Sorts by name, then by value. Encoded text is ASCII, so this is bytewise.
     query = pairs.map { |pair| pair.map { |text| encode(text.to_s) } }.sort.map { |pair| pair.join("=") }.join("&")
     path = "/v1/exports/#{export}.#{format}"
     signature = OpenSSL::HMAC.hexdigest("SHA256", @secret, "ROWLINK1-HMAC-SHA256\n#{path}\n#{query}")
@@ -66,25 +67,25 @@ class Rowlink
 
   private
 
-  # Says nothing of the value, which may be a secret.
-  def check(field, fits)
-    raise ArgumentError, "#{field}: no link can have this" unless fits
+  # Raises if the value is invalid. The message omits the value, which may be a secret.
+  def check(field, valid)
+    raise ArgumentError, "#{field}: invalid value; see docs/signed-link.md" unless valid
   end
 
   def text?(text)
     (1..256).cover?(text.bytesize) && !text.encode("UTF-8").match?(/\p{Cntrl}/)
   end
 
-  def whole?(number, least)
-    number.is_a?(Integer) && number >= least
+  def integer?(number, min)
+    number.is_a?(Integer) && number >= min
   end
 
-  # RFC 3986: what is not unreserved becomes %HH.
+  # Percent-encodes by RFC 3986.
   def encode(text)
     text.encode("UTF-8").b.gsub(/[^A-Za-z0-9\-._~]/n) { |byte| format("%%%02X", byte.ord) }
   end
 
-  # RFC 9562, section 5.7.
+  # Returns a new UUIDv7 (RFC 9562, section 5.7).
   def uuid7
     bytes = [Process.clock_gettime(Process::CLOCK_REALTIME, :millisecond)].pack("Q>")[2..] + SecureRandom.bytes(10)
     bytes.setbyte(6, bytes.getbyte(6) & 0x0f | 0x70)

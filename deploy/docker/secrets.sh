@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Makes what compose.yaml needs beside itself: secrets, the sample exports and a table for them. The API key is shown
-# once.
+# Creates the files that compose.yaml mounts: secrets, a sample export and its table. Prints the API key only once.
 set -euo pipefail
 cd "$(dirname "$0")"
 umask 077
@@ -10,7 +9,7 @@ printf '%s' "$password" >secrets/postgres-password
 printf 'postgres://postgres:%s@postgres/shop' "$password" >secrets/database-url
 rowlink keygen --id k1 >secrets/signing-keys
 rowlink keygen --api-key demo >secrets/api-keys
-# Read by the user of the image, who is not you.
+# The user of the image, another UID, must be able to read them.
 chmod 644 secrets/*
 umask 022
 mkdir -p exports

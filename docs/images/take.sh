@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Takes the pictures of the README, of the demo's page in a real Chromium.
+# Takes the README's screenshots of the demo page in Chromium.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 welcome=$(mktemp)

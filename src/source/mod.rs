@@ -17,4 +17,4 @@ pub use errors::{SourceError, causes};
 pub use mysql::{MysqlSource, MysqlUrl};
 pub use postgres::{PostgresSource, PostgresUrl};
 pub use sqlite::SqliteSource;
-pub use stream::RowStream;
+pub use stream::{BatchRecycler, RowStream};

@@ -142,8 +142,12 @@ impl RowStream {
 
     /// Returns a batch to the writer, which reuses its memory.
     pub fn recycle(&self, batch: RowBatch) {
-        // If the return channel is full, the writer has enough spare batches.
-        let _ = self.reader.spares.try_send(batch);
+        recycle(&self.reader.spares, batch);
+    }
+
+    /// Returns a handle that recycles batches from another thread.
+    pub fn recycler(&self) -> BatchRecycler {
+        BatchRecycler(self.reader.spares.clone())
     }
 
     fn accept(&mut self, event: Event) -> Result<(), SourceError> {
@@ -158,4 +162,19 @@ impl RowStream {
         }
         Ok(())
     }
+}
+
+/// Returns batches to the writer of a [`RowStream`], which reuses their memory.
+pub struct BatchRecycler(std_mpsc::SyncSender<RowBatch>);
+
+impl BatchRecycler {
+    /// Returns a batch to the writer.
+    pub fn recycle(&self, batch: RowBatch) {
+        recycle(&self.0, batch);
+    }
+}
+
+fn recycle(spares: &std_mpsc::SyncSender<RowBatch>, batch: RowBatch) {
+    // If the return channel is full, the writer has enough spare batches.
+    let _ = spares.try_send(batch);
 }

@@ -93,7 +93,7 @@ fn a_react_page_of_another_origin_exports_and_shows_refusals_and_a_bar_of_its_ow
     assert_eq!(seen["name"], "orders.csv");
     assert_eq!(seen["sha256"], sha256(&file));
     assert_eq!(seen["saved"], sha256(&file));
-    assert_eq!(seen["said"], "Your browser downloads the file.");
+    assert_eq!(seen["said"], "Your browser is downloading the file.");
     assert_eq!(seen["stayed"], true, "the page left");
     let refusal = seen["refusal"].as_str().unwrap();
     assert!(refusal.starts_with("filters.from: "), "{refusal}");

@@ -66,7 +66,11 @@ fn python_downloads_whole_files_and_leaves_nothing_of_broken_ones() {
     assert_eq!(seen["tampered"], json!([403, "bad-signature"]));
     assert_eq!(
         (&seen["broken"], &seen["short"], &seen["unended"]),
-        (&json!("cut"), &json!("cut"), &json!("cut"))
+        (
+            &json!("truncated"),
+            &json!("truncated"),
+            &json!("truncated")
+        )
     );
     assert_eq!(seen["unproved"], "the");
     assert_eq!(seen["proved"], "9,,row 9 of alice");

@@ -1,11 +1,11 @@
 export const QUOTE = 34;
 
-/** Counts the lines of a text that goes by in pieces. Between quotes of a CSV none ends. */
-export function lineCounter(quote?: number): (piece: Uint8Array) => number {
+/** Returns a function that counts the lines of a chunked text. Line feeds inside CSV quotes do not count. */
+export function lineCounter(quote?: number): (chunk: Uint8Array) => number {
   let lines = 0;
   let quoted = false;
-  return (piece) => {
-    for (const byte of piece) {
+  return (chunk) => {
+    for (const byte of chunk) {
       if (byte === quote) quoted = !quoted;
       else if (byte === 10 && !quoted) lines++;
     }
@@ -13,7 +13,7 @@ export function lineCounter(quote?: number): (piece: Uint8Array) => number {
   };
 }
 
-/** The first lines of a CSV, as far as they are whole. */
+/** Parses the first complete lines of a CSV. */
 export function parse(text: string, lines: number): string[][] {
   const parsed: string[][] = [];
   let line: string[] = [];

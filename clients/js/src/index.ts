@@ -1,4 +1,4 @@
-import { GoneError, problemOf, UnreachableError } from "./problem.js";
+import { GoneError, toError, UnreachableError } from "./problem.js";
 import type { CallOptions, Link, LinkRequest, Opened, Options } from "./types.js";
 
 export {
@@ -14,45 +14,45 @@ export {
 } from "./problem.js";
 export type * from "./types.js";
 
-/** What `createRowlink` makes. */
+/** The client that `createRowlink` returns. */
 export type Rowlink = ReturnType<typeof createRowlink>;
 
-/** Asks a deployment for links, and hands their files to the browser. */
+/** Creates a client that requests links from a deployment and starts their downloads. */
 export function createRowlink({ baseUrl = "", token }: Options = {}) {
-  // What was asked for, and until when the link is good, in milliseconds by this machine's clock.
-  const issued = new WeakMap<Link, { request: LinkRequest; until: number }>();
+  // The request of each issued link, and the end of its validity in milliseconds of the local clock.
+  const issued = new WeakMap<Link, { request: LinkRequest; validUntil: number }>();
 
   async function create(request: LinkRequest, { signal }: CallOptions = {}): Promise<Link> {
     const headers: Record<string, string> = { "content-type": "application/json", accept: "application/json" };
-    const asked = Date.now();
+    const requestedAt = Date.now();
     const bearer = typeof token === "function" ? await token() : token;
     if (bearer) headers.authorization = `Bearer ${bearer}`;
-    const answer = await get(`${baseUrl.replace(/\/$/, "")}/v1/links`, {
+    const response = await get(`${baseUrl.replace(/\/$/, "")}/v1/links`, {
       method: "POST",
       headers,
       body: JSON.stringify(request),
       credentials: bearer ? "omit" : "include",
       signal,
     });
-    const link: Link = await answer.json();
-    // A tenth of its life is for the way to the server.
-    issued.set(link, { request, until: asked + link.expires_in * 900 });
+    const link: Link = await response.json();
+    // Reserves a tenth of the lifetime for the request to the server.
+    issued.set(link, { request, validUntil: requestedAt + link.expires_in * 900 });
     return link;
   }
 
-  /** A link that is good: the one that is given, or another in its place. */
-  async function good(what: Link | LinkRequest, options: CallOptions): Promise<Link> {
-    if (!("url" in what)) return create(what, options);
-    const known = issued.get(what);
-    return known && Date.now() >= known.until ? create(known.request, options) : what;
+  /** Returns the given link, or a new one if it is a request or the link expired. */
+  async function validLink(linkOrRequest: Link | LinkRequest, options: CallOptions): Promise<Link> {
+    if (!("url" in linkOrRequest)) return create(linkOrRequest, options);
+    const known = issued.get(linkOrRequest);
+    return known && Date.now() >= known.validUntil ? create(known.request, options) : linkOrRequest;
   }
 
   /**
-   * Lets the browser download: the page stays, and nothing of the file is in its memory. A link that expired
-   * before the click is issued anew. A download that is refused shows the server's page.
+   * Starts a browser download: the page stays open, and the file is not loaded into its memory. An expired link is
+   * issued again first. If the server refuses the download, the browser shows the server's error page.
    */
-  async function download(what: Link | LinkRequest, options: CallOptions = {}): Promise<Link> {
-    const link = await good(what, options);
+  async function download(linkOrRequest: Link | LinkRequest, options: CallOptions = {}): Promise<Link> {
+    const link = await validLink(linkOrRequest, options);
     options.signal?.throwIfAborted();
     const anchor = document.createElement("a");
     anchor.href = link.url;
@@ -63,18 +63,18 @@ export function createRowlink({ baseUrl = "", token }: Options = {}) {
     return link;
   }
 
-  /** Fetches the file for the page itself; a link that expired before that is issued anew, once. */
-  async function open(what: Link | LinkRequest, options: CallOptions = {}): Promise<Opened> {
-    const fetched = async (link: Link): Promise<Opened> => ({
+  /** Fetches the file for use in the page. An expired link is issued again once. */
+  async function open(linkOrRequest: Link | LinkRequest, options: CallOptions = {}): Promise<Opened> {
+    const fetchFile = async (link: Link): Promise<Opened> => ({
       link,
       request: issued.get(link)?.request,
       answer: await get(link.url, { credentials: "omit", signal: options.signal }),
     });
-    const link = await good(what, options);
-    return fetched(link).catch(async (error) => {
+    const link = await validLink(linkOrRequest, options);
+    return fetchFile(link).catch(async (error) => {
       const request = issued.get(link)?.request;
       if (!(request && error instanceof GoneError)) throw error;
-      return fetched(await create(request, options));
+      return fetchFile(await create(request, options));
     });
   }
 
@@ -82,10 +82,10 @@ export function createRowlink({ baseUrl = "", token }: Options = {}) {
 }
 
 async function get(url: string, init: RequestInit & CallOptions): Promise<Response> {
-  const answer = await fetch(url, init).catch((error: Error) => {
+  const response = await fetch(url, init).catch((error: Error) => {
     if (init.signal?.aborted) throw error;
     throw new UnreachableError({ code: "unreachable", detail: error.message });
   });
-  if (!answer.ok) throw await problemOf(answer);
-  return answer;
+  if (!response.ok) throw await toError(response);
+  return response;
 }

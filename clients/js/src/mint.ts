@@ -1,26 +1,26 @@
-// Makes links without asking the service, wherever WebCrypto is: Node, Deno, Bun and edge runtimes.
-// docs/signed-link.md in TypeScript. Never in a page: whoever has the key can make any link.
+// Signs links offline, in any runtime with WebCrypto: Node, Deno, Bun and edge runtimes. Implements
+// docs/signed-link.md. Never use it in a page: any holder of the key can sign any link.
 
 import type { Filter } from "./types.js";
 
-/** What a link says. Times are Unix seconds. */
-export interface Minted {
+/** The contents of a link to sign. Times are Unix seconds. */
+export interface UnsignedLink {
   export: string;
   format: string;
   user: string;
-  /** Seconds from `issued`. */
+  /** Lifetime in seconds from `issued`. Default: 60. */
   expires_in?: number;
   filters?: Record<string, Filter>;
   claims?: Record<string, string>;
-  /** As the link names them, without `rl_`: `{ columns: "id,amount", "csv.delimiter": ";" }`. */
+  /** Output options, named as in the link without `rl_`: `{ columns: "id,amount", "csv.delimiter": ";" }`. */
   options?: Record<string, string>;
   filename?: string;
   not_before?: number;
-  /** The address or network it works from. */
+  /** Client address or network (CIDR) that may use the link. */
   ip?: string;
   max_rows?: number;
   max_bytes?: number;
-  /** Now, unless another is given. */
+  /** Time of issue. Default: now. */
   issued?: number;
   link_id?: string;
 }
@@ -28,61 +28,64 @@ export interface Minted {
 const KEY_BYTES_MIN = 32;
 const URL_BYTES_MAX = 4096;
 
-/** The URL of a file. `key` is the line that `rowlink keygen` prints. */
-export async function mint(publicUrl: string, key: string, what: Minted): Promise<string> {
+/**
+ * Returns the signed URL of a file. `key` is the line that `rowlink keygen` prints. Throws a `RangeError` that names
+ * the field if a value is invalid.
+ */
+export async function mint(publicUrl: string, key: string, link: UnsignedLink): Promise<string> {
   const { id, secret, scope } = parseKey(key);
-  const { user, expires_in = 60, issued = Math.floor(Date.now() / 1000) } = what;
-  check("export", /^[A-Za-z0-9_-]{1,64}$/.test(what.export));
-  check("format", /^[a-z0-9]+$/.test(what.format));
+  const { user, expires_in = 60, issued = Math.floor(Date.now() / 1000) } = link;
+  check("export", /^[A-Za-z0-9_-]{1,64}$/.test(link.export));
+  check("format", /^[a-z0-9]+$/.test(link.format));
   check("user", isText(user));
-  check("expires_in", isWhole(expires_in, 1));
-  check("issued", isWhole(issued, 0));
-  check("not_before", isAbsent(what.not_before) || isWhole(what.not_before, 0));
-  check("max_rows", isAbsent(what.max_rows) || isWhole(what.max_rows, 1));
-  check("max_bytes", isAbsent(what.max_bytes) || isWhole(what.max_bytes, 1));
+  check("expires_in", isInteger(expires_in, 1));
+  check("issued", isInteger(issued, 0));
+  check("not_before", isAbsent(link.not_before) || isInteger(link.not_before, 0));
+  check("max_rows", isAbsent(link.max_rows) || isInteger(link.max_rows, 1));
+  check("max_bytes", isAbsent(link.max_bytes) || isInteger(link.max_bytes, 1));
   const reserved = {
     user,
-    link: what.link_id ?? uuid7(),
+    link: link.link_id ?? uuid7(),
     issued,
     expires: issued + expires_in,
     key: id,
     scope,
-    not_before: what.not_before,
-    ip: what.ip,
-    max_rows: what.max_rows,
-    max_bytes: what.max_bytes,
-    filename: what.filename,
+    not_before: link.not_before,
+    ip: link.ip,
+    max_rows: link.max_rows,
+    max_bytes: link.max_bytes,
+    filename: link.filename,
   };
   const pairs = Object.entries(reserved).flatMap(([name, value]) =>
     isAbsent(value) ? [] : [[`rl_${name}`, String(value)]],
   );
-  for (const [name, value] of Object.entries(what.claims ?? {})) {
+  for (const [name, value] of Object.entries(link.claims ?? {})) {
     check(`claims.${name}`, /^[A-Za-z0-9_]{1,64}$/.test(name) && isText(value));
     pairs.push([`rl_claim.${name}`, value]);
   }
-  for (const [name, value] of Object.entries(what.options ?? {})) {
-    check(`options.${name}`, /^(columns|timezone|end_line|length|(csv|xlsx|ndjson)\.[a-z_]+)$/.test(name));
+  for (const [name, value] of Object.entries(link.options ?? {})) {
+    check(`options.${name}`, /^(columns|timezone|end_line|length|(csv|tsv|xlsx|ndjson|json)\.[a-z_]+)$/.test(name));
     pairs.push([`rl_${name}`, String(value)]);
   }
-  for (const [name, value] of Object.entries(what.filters ?? {})) {
+  for (const [name, value] of Object.entries(link.filters ?? {})) {
     check(`filters.${name}`, name !== "" && !name.startsWith("rl_"));
     const values = Array.isArray(value) ? value : [value];
     pairs.push(...values.filter((each) => !isAbsent(each)).map((each) => [name, String(each)]));
   }
 
-  // Sorted by name, then by value. A tab is less than any character that is left after encoding.
+  // Sorts by name, then by value: a tab sorts before every character that remains after encoding.
   const sorted = pairs.map((pair) => pair.map(encode).join("\t")).sort();
   const query = sorted.map((pair) => pair.replace("\t", "=")).join("&");
-  const path = `/v1/exports/${what.export}.${what.format}`;
+  const path = `/v1/exports/${link.export}.${link.format}`;
   const signature = await sign(secret, `ROWLINK1-HMAC-SHA256\n${path}\n${query}`);
   const url = `${publicUrl.replace(/\/$/, "")}${path}?${query}&rl_signature=${signature}`;
   check("url", url.length <= URL_BYTES_MAX);
   return url;
 }
 
-/** Says nothing of the value, which may be a secret. */
-function check(field: string, fits: boolean): void {
-  if (!fits) throw new RangeError(`${field}: no link can have this`);
+/** Throws a `RangeError` if the value is invalid. The message omits the value, which may be a secret. */
+function check(field: string, valid: boolean): void {
+  if (!valid) throw new RangeError(`${field}: invalid value; see docs/signed-link.md`);
 }
 
 function isAbsent(value: unknown): value is null | undefined {
@@ -95,8 +98,8 @@ function isText(text: unknown): boolean {
   return length >= 1 && length <= 256;
 }
 
-function isWhole(number: unknown, least: number): boolean {
-  return Number.isSafeInteger(number) && (number as number) >= least;
+function isInteger(number: unknown, min: number): boolean {
+  return Number.isSafeInteger(number) && (number as number) >= min;
 }
 
 function parseKey(line: string) {
@@ -114,7 +117,7 @@ async function sign(secret: Uint8Array<ArrayBuffer>, text: string): Promise<stri
   return hex(new Uint8Array(await crypto.subtle.sign(algorithm, key, new TextEncoder().encode(text))));
 }
 
-/** RFC 3986: `encodeURIComponent` leaves five characters that are not unreserved. */
+/** Percent-encodes by RFC 3986. `encodeURIComponent` does not encode five reserved characters. */
 function encode(text: string): string {
   return encodeURIComponent(text).replace(
     /[!'()*]/g,
@@ -122,7 +125,7 @@ function encode(text: string): string {
   );
 }
 
-/** RFC 9562, section 5.7. */
+/** Returns a new UUIDv7 (RFC 9562, section 5.7). */
 function uuid7(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   const view = new DataView(bytes.buffer);

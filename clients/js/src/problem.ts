@@ -1,4 +1,4 @@
-/** One value that does not fit. */
+/** An invalid value of a request. */
 export interface FieldError {
   field: string;
   message: string;
@@ -11,22 +11,22 @@ interface Body {
   errors?: FieldError[];
 }
 
-/** An answer that is not what was asked for (RFC 9457). `code` is stable. */
+/** An error response of the server (RFC 9457). `code` is stable. */
 export class RowlinkError extends Error {
   readonly code: string;
-  /** One entry for each value that does not fit. */
+  /** One entry per invalid value. */
   readonly errors: FieldError[];
   readonly requestId: string | undefined;
 
   constructor(
     body: Body,
-    /** 0 where there was no answer. */
+    /** HTTP status; 0 without a response. */
     readonly status = 0,
-    /** Seconds to wait before trying again, where the server says so. */
+    /** Seconds to wait before a retry, from `Retry-After`. */
     readonly retryAfter?: number,
   ) {
     super(body.detail);
-    // Minifiers shorten the names of classes: tell them by `instanceof`, or by `code`.
+    // Minifiers rename classes, so the name is fixed: use `instanceof` or `code` to distinguish errors.
     this.name = "RowlinkError";
     this.code = body.code ?? "unknown";
     this.errors = body.errors ?? [];
@@ -34,22 +34,22 @@ export class RowlinkError extends Error {
   }
 }
 
-/** 401: nobody is signed in, or no longer. */
+/** 401: the credential is missing, invalid or expired. */
 export class SignInError extends RowlinkError {}
-/** 403: whoever asks may not. */
+/** 403: the caller has no permission. */
 export class ForbiddenError extends RowlinkError {}
-/** 410: the link's time is over, or it was revoked. */
+/** 410: the link expired or was revoked. */
 export class GoneError extends RowlinkError {}
-/** 422: values that do not fit; see `errors`. */
+/** 422: invalid values; see `errors`. */
 export class InvalidError extends RowlinkError {}
-/** 429 and 503: a limit is reached, or the database busy; see `retryAfter`. */
+/** 429 and 503: a limit was reached, or the service is unavailable; see `retryAfter`. */
 export class BusyError extends RowlinkError {}
-/** `unreachable`: there is no answer, or none that this page may read. */
+/** `unreachable`: no response, or CORS does not allow this page to read it. */
 export class UnreachableError extends RowlinkError {}
-/** `incomplete`: the file ended before it was whole. */
+/** `incomplete`: the file is truncated. */
 export class IncompleteError extends RowlinkError {}
 
-const classes: Record<number, typeof RowlinkError> = {
+const errorClasses: Record<number, typeof RowlinkError> = {
   401: SignInError,
   403: ForbiddenError,
   410: GoneError,
@@ -58,9 +58,9 @@ const classes: Record<number, typeof RowlinkError> = {
   503: BusyError,
 };
 
-/** The error that an answer tells of, whoever gave it. */
-export async function problemOf(answer: Response): Promise<RowlinkError> {
-  const { status, statusText, headers } = answer;
-  const body: Body = await answer.json().catch(() => ({ detail: `${status} ${statusText}` }));
-  return new (classes[status] ?? RowlinkError)(body, status, Number(headers.get("retry-after")) || undefined);
+/** Converts an error response to an error. A body that is not JSON, such as a proxy's, becomes status and reason. */
+export async function toError(response: Response): Promise<RowlinkError> {
+  const { status, statusText, headers } = response;
+  const body: Body = await response.json().catch(() => ({ detail: `${status} ${statusText}` }));
+  return new (errorClasses[status] ?? RowlinkError)(body, status, Number(headers.get("retry-after")) || undefined);
 }

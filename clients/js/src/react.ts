@@ -1,29 +1,29 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 import type { Link, LinkRequest, Rowlink } from "./index.js";
 
-/** How far an export is. `started`: the browser downloads. */
+/** The state of an export. `started`: the browser is downloading. */
 export type ExportStatus = "idle" | "issuing" | "started" | "failed";
 
 export interface Export {
   status: ExportStatus;
-  /** Why it failed: a `RowlinkError`, but for bugs. */
+  /** The reason of a failure: a `RowlinkError`, except for bugs. */
   error: Error | null;
-  /** Issues the link, and lets the browser download. */
-  start: (what: Link | LinkRequest) => Promise<void>;
+  /** Issues the link and starts the browser download. */
+  start: (linkOrRequest: Link | LinkRequest) => Promise<void>;
 }
 
-/** An Export button's state. The one that runs is given up when another starts, or the component leaves. */
+/** Returns the state of an Export button. A second start and an unmount abort the pending request. */
 export function useExport(rowlink: Rowlink): Export {
   const [state, setState] = useState<Pick<Export, "status" | "error">>({ status: "idle", error: null });
-  const running = useRef<AbortController | null>(null);
-  useEffect(() => () => running.current?.abort(), []);
+  const pending = useRef<AbortController | null>(null);
+  useEffect(() => () => pending.current?.abort(), []);
   const start = useCallback(
-    async (what: Link | LinkRequest) => {
-      running.current?.abort();
-      const { signal } = (running.current = new AbortController());
+    async (linkOrRequest: Link | LinkRequest) => {
+      pending.current?.abort();
+      const { signal } = (pending.current = new AbortController());
       setState({ status: "issuing", error: null });
       try {
-        await rowlink.download(what, { signal });
+        await rowlink.download(linkOrRequest, { signal });
         setState({ status: "started", error: null });
       } catch (error) {
         if (!signal.aborted) setState({ status: "failed", error: error as Error });

@@ -3,25 +3,25 @@ import type { Rowlink } from "./index.js";
 import { IncompleteError } from "./problem.js";
 import type { Link, LinkRequest, Opened, Preview, PreviewOptions, Progress, SaveOptions } from "./types.js";
 
-type Picked = FileSystemFileHandle & { remove?: () => Promise<void> };
-type Picker = (options: { suggestedName: string }) => Promise<Picked>;
+type FileHandle = FileSystemFileHandle & { remove?: () => Promise<void> };
+type FilePicker = (options: { suggestedName: string }) => Promise<FileHandle>;
 
 /**
- * Streams into a file that the user chooses, for a bar of your own, in memory that does not grow with it. The
- * browser empties a file that was there as soon as it is chosen; if the download fails, none is left. Where the
- * browser has no such files it downloads as `download` does, and `null` comes back.
+ * Streams the file to a location that the user chooses and reports progress. Memory use does not depend on the size.
+ * The browser empties an existing file as soon as the user chooses it; a failed download removes the file. Without
+ * the File System Access API it calls `download` and returns `null`.
  */
 export async function saveAs(
   rowlink: Rowlink,
-  what: Link | LinkRequest,
+  linkOrRequest: Link | LinkRequest,
   options: SaveOptions = {},
 ): Promise<Progress | null> {
-  const { showSaveFilePicker } = globalThis as { showSaveFilePicker?: Picker };
-  if (options.file) return save(rowlink, what, options.file, options);
-  if (!showSaveFilePicker) return rowlink.download(what, options).then(() => null);
-  // First of all: the browser asks only soon after a click.
-  const file = await showSaveFilePicker({ suggestedName: nameOf(what) });
-  return save(rowlink, what, file, options).catch(async (error) => {
+  const { showSaveFilePicker } = globalThis as { showSaveFilePicker?: FilePicker };
+  if (options.file) return save(rowlink, linkOrRequest, options.file, options);
+  if (!showSaveFilePicker) return rowlink.download(linkOrRequest, options).then(() => null);
+  // The picker comes first: browsers only show it shortly after a click.
+  const file = await showSaveFilePicker({ suggestedName: suggestedName(linkOrRequest) });
+  return save(rowlink, linkOrRequest, file, options).catch(async (error) => {
     await file.remove?.().catch(() => {});
     throw error;
   });
@@ -29,18 +29,19 @@ export async function saveAs(
 
 async function save(
   rowlink: Rowlink,
-  what: Link | LinkRequest,
+  linkOrRequest: Link | LinkRequest,
   file: FileSystemFileHandle,
   options: SaveOptions,
 ): Promise<Progress> {
   const target = await file.createWritable();
   try {
-    // No end line: the browser sees how the stream ends.
-    const asked = "url" in what ? what : { estimate: true, ...what, end_line: false };
-    const opened = await rowlink.open(asked, options);
-    const progress = start(opened);
-    const pipe = opened.answer.body!.pipeThrough(meter(opened, progress, options)).pipeTo(target, { signal: options.signal });
-    await pipe.catch(broken(options.signal));
+    // No integrity line is needed: `fetch` reports a truncated stream.
+    const source =
+      "url" in linkOrRequest ? linkOrRequest : { estimate: true, ...linkOrRequest, end_line: false };
+    const opened = await rowlink.open(source, options);
+    const progress = initialProgress(opened);
+    const counted = opened.answer.body!.pipeThrough(progressMeter(opened, progress, options));
+    await counted.pipeTo(target, { signal: options.signal }).catch(toIncomplete(options.signal));
     return progress;
   } catch (error) {
     await target.abort().catch(() => {});
@@ -48,49 +49,49 @@ async function save(
   }
 }
 
-function nameOf(what: Link | LinkRequest): string {
-  if ("url" in what) return what.filename;
-  const { filename, format } = what;
-  const name = filename ?? what.export;
+function suggestedName(linkOrRequest: Link | LinkRequest): string {
+  if ("url" in linkOrRequest) return linkOrRequest.filename;
+  const { filename, format } = linkOrRequest;
+  const name = filename ?? linkOrRequest.export;
   return name.endsWith(`.${format}`) ? name : `${name}.${format}`;
 }
 
-function start({ link, request, answer }: Opened): Progress {
-  // Of a file that is compressed on its way the length says nothing here, and a count that was stopped is too small.
+function initialProgress({ link, request, answer }: Opened): Progress {
+  // Without `length`, `Content-Length` may be the compressed size. A partial count is too small.
   const length = request?.length && Number(answer.headers.get("content-length"));
   const estimated = link.estimated_by !== "partial-count";
   return {
     bytes: 0,
-    rows: counter(link) ? 0 : null,
+    rows: rowCounter(link) ? 0 : null,
     expectedBytes: length || (estimated && link.estimated_bytes) || null,
     expectedRows: (estimated && link.estimated_rows) || null,
   };
 }
 
-function meter({ link }: Opened, progress: Progress, { onProgress }: SaveOptions) {
-  const count = counter(link);
+function progressMeter({ link }: Opened, progress: Progress, { onProgress }: SaveOptions) {
+  const count = rowCounter(link);
   const header = link.content_type.includes("header=present") ? 1 : 0;
   return new TransformStream<Uint8Array, Uint8Array>({
-    transform(piece, out) {
-      progress.bytes += piece.length;
-      if (count) progress.rows = Math.max(0, count(piece) - header);
+    transform(chunk, controller) {
+      progress.bytes += chunk.length;
+      if (count) progress.rows = Math.max(0, count(chunk) - header);
       try {
         onProgress?.({ ...progress });
       } catch (error) {
         reportError(error);
       }
-      out.enqueue(piece);
+      controller.enqueue(chunk);
     },
   });
 }
 
-/** What counts the lines of a file that has some. */
-function counter({ content_type }: Link) {
+/** Returns a line counter for CSV and NDJSON, else `null`. */
+function rowCounter({ content_type }: Link) {
   if (content_type.startsWith("text/csv")) return lineCounter(QUOTE);
   return content_type === "application/x-ndjson" ? lineCounter() : null;
 }
 
-/** The first rows of an export. The rest is not read, and its query ends. */
+/** Returns the first rows of an export, then cancels the download and with it the query. */
 export async function preview(
   rowlink: Rowlink,
   request: Omit<LinkRequest, "format">,
@@ -98,16 +99,16 @@ export async function preview(
 ): Promise<Preview> {
   const { rows = 20, signal } = options;
   const csv = { ...request.csv, delimiter: ",", bom: false, header: true } as const;
-  const plain = { ...request, format: "csv", csv, end_line: false, estimate: false } as const;
-  const { answer } = await rowlink.open({ ...plain, length: undefined }, { signal });
+  const csvRequest = { ...request, format: "csv", csv, end_line: false, estimate: false } as const;
+  const { answer } = await rowlink.open({ ...csvRequest, length: undefined }, { signal });
   const reader = answer.body!.getReader();
   const decoder = new TextDecoder();
   const count = lineCounter(QUOTE);
   let text = "";
   let lines = 0;
-  // The header, and one more than is shown, to know whether there is one.
+  // Reads the header and one row more than `rows`, to know whether more rows exist.
   while (lines < rows + 2) {
-    const { done, value } = await reader.read().catch(broken(signal));
+    const { done, value } = await reader.read().catch(toIncomplete(signal));
     if (done) break;
     text += decoder.decode(value, { stream: true });
     lines = count(value);
@@ -117,8 +118,8 @@ export async function preview(
   return { columns, rows: parsed, more: lines > rows + 1 };
 }
 
-/** What a stream says that ends early, unless whoever reads it wanted that. */
-function broken(signal?: AbortSignal) {
+/** Converts a stream error to an `IncompleteError`, unless the caller aborted. */
+function toIncomplete(signal?: AbortSignal) {
   return (error: Error): never => {
     if (signal?.aborted) throw error;
     throw new IncompleteError({ code: "incomplete", detail: error.message });

@@ -1,23 +1,29 @@
-/** A value of a filter. `null` is as if the filter were left out. */
+/** One value of a filter. */
 export type Scalar = string | number | boolean;
+/** A filter. `null` means the filter is not set. */
 export type Filter = Scalar | readonly Scalar[] | null;
 
-/** What is asked for, as the HTTP interface names it. */
+/** File formats. `parquet` only if the export offers it. */
+export type Format = "csv" | "tsv" | "xlsx" | "ndjson" | "json" | "parquet";
+
+/** The body of `POST /v1/links`. */
 export interface LinkRequest {
   export: string;
-  format: "csv" | "xlsx" | "ndjson" | "parquet";
+  format: Format;
   filters?: Record<string, Filter>;
-  /** Seconds. */
+  /** Lifetime of the link in seconds. */
   expires_in?: number;
   filename?: string | null;
   columns?: readonly string[];
-  /** An IANA name, such as `Europe/Berlin`. */
+  /** IANA time zone, such as `Europe/Berlin`. */
   timezone?: string;
-  /** The last line of a CSV, or of NDJSON, proves that it is whole. */
+  /** Appends an integrity line with row count and SHA-256. Only for CSV, TSV and NDJSON. */
   end_line?: boolean;
-  /** A CSV, or NDJSON, comes with its length, so that the browser shows a percentage; the query runs twice. */
+  /**
+   * Adds a `Content-Length`, so that the browser shows a percentage. The query runs twice. Not for XLSX and Parquet.
+   */
   length?: "exact" | undefined;
-  /** The link says about how large the file will be. */
+  /** Adds an estimate of the file's size to the link. */
   estimate?: boolean;
   csv?: {
     delimiter?: "," | ";" | "|" | "\t";
@@ -28,20 +34,23 @@ export interface LinkRequest {
     formula_guard?: boolean;
   };
   xlsx?: { compact?: boolean };
+  tsv?: { header?: boolean; formula_guard?: boolean };
   ndjson?: { large_numbers?: "number" | "string" };
+  json?: { large_numbers?: "number" | "string" };
+  /** User id for the query. Only for credentials that may act for other users. */
   user?: string;
-  /** When the link begins to be valid: `2026-01-31T10:00:00Z`. */
+  /** Start of validity, such as `2026-01-31T10:00:00Z`. */
   not_before?: string;
-  /** The address or network that the link works from. */
+  /** Client address or network (CIDR) that may use the link. */
   ip?: string;
-  /** A larger file is refused, or breaks; it is never cut to fit. */
+  /** A larger file is refused or aborted, never silently truncated. */
   max_rows?: number;
   max_bytes?: number;
-  /** The URL hides what the link says. */
+  /** Encrypts the contents of the link in its URL. */
   seal?: boolean;
 }
 
-/** A signed link. Whoever has the URL has the file, until it expires. */
+/** A signed link. Any holder of the URL can download the file until the link expires. */
 export interface Link {
   readonly url: string;
   readonly link_id: string;
@@ -49,20 +58,20 @@ export interface Link {
   readonly expires_in: number;
   readonly filename: string;
   readonly content_type: string;
-  /** With `estimate` only; `null` where it is not known soon. */
+  /** Only with `estimate`; `null` if no estimate is available in time. */
   readonly estimated_rows?: number | null;
-  /** Before compression; `null` for XLSX and Parquet. */
+  /** Size before compression; `null` for XLSX and Parquet. */
   readonly estimated_bytes?: number | null;
-  /** After `partial-count` there is more than was counted. */
+  /** `partial-count`: the file is larger than the count. */
   readonly estimated_by?: "planner" | "count" | "partial-count" | null;
 }
 
-/** How far a download is. */
+/** The progress of a download. */
 export interface Progress {
   bytes: number;
-  /** Of a CSV, without its header, or of NDJSON; `null` otherwise. */
+  /** Rows of CSV (without the header) and NDJSON; `null` for other formats. */
   rows: number | null;
-  /** What it will be: exactly with `length`, about otherwise; `null` where nobody knows, as for XLSX and Parquet. */
+  /** Size of the file: exact with `length`, else an estimate; `null` if unknown, as for XLSX and Parquet. */
   expectedBytes: number | null;
   expectedRows: number | null;
 }
@@ -71,15 +80,15 @@ export interface Progress {
 export interface Preview {
   columns: string[];
   rows: string[][];
-  /** Whether there are more. */
+  /** Whether more rows exist. */
   more: boolean;
 }
 
-/** A deployment, and who asks it. */
+/** The deployment and its credential. */
 export interface Options {
-  /** Where Rowlink is; without it, where the page is. */
+  /** URL of Rowlink. Default: the origin of the page. */
   baseUrl?: string;
-  /** A JSON Web Token, or what gets one. Without it the browser's cookies go along. */
+  /** A JSON Web Token, or a function that returns one. Without it the browser sends its cookies. */
   token?: string | (() => string | Promise<string>);
 }
 
@@ -87,22 +96,22 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** An answer whose body is the file. */
+/** A response whose body is the file. */
 export interface Opened {
   link: Link;
-  /** What was asked for, where that is known. */
+  /** The request of the link, if this client issued it. */
   request: LinkRequest | undefined;
   answer: Response;
 }
 
 export interface SaveOptions extends CallOptions {
-  /** An error of its own is reported, and breaks nothing. */
+  /** Called for each chunk. An exception goes to `reportError` and does not stop the download. */
   onProgress?: (progress: Progress) => void;
-  /** Where to write; without it the user is asked. */
+  /** Target file. Without it the user chooses one. */
   file?: FileSystemFileHandle;
 }
 
 export interface PreviewOptions extends CallOptions {
-  /** How many rows, 20 without it. */
+  /** Number of rows. Default: 20. */
   rows?: number;
 }

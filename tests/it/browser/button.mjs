@@ -68,7 +68,7 @@ export async function react(browser, task) {
       (await navigator.storage.getDirectory()).getFileHandle(suggestedName, { create: true });
   });
   await page.getByLabel("From").fill("2026-01-01");
-  await page.getByRole("button", { name: "Save with a bar" }).click();
+  await page.getByRole("button", { name: "Save with progress bar" }).click();
   await page.getByText("Saved.").waitFor();
   const saved = await page.evaluate(async () => {
     const handle = await (await navigator.storage.getDirectory()).getFileHandle("orders.csv");

@@ -1,6 +1,6 @@
 import { defineConfig } from "vite";
 
-// No plugin: JSX is all that is needed.
+// Vite's built-in JSX transform needs no plugin.
 export default defineConfig({
   oxc: { jsx: { runtime: "automatic" } },
 });

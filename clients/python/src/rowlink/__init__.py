@@ -6,14 +6,14 @@
     link = rowlink.link("orders", "csv", filters={"from": "2026-01-01"})
     link.download("orders.csv")
 
-Whoever holds a signing key makes links without asking: `mint`.
+`mint` signs links offline for holders of a signing key.
 
-A file appears under its name once it is whole. What breaks off leaves nothing behind.
+A download is renamed to its final name only when complete. A failed download leaves no file.
 """
 
-from ._client import Link, Rowlink
+from ._client import Format, Link, Rowlink
 from ._download import IncompleteDownload, Progress, download
 from ._mint import mint
 from ._problem import Problem
 
-__all__ = ["IncompleteDownload", "Link", "Problem", "Progress", "Rowlink", "download", "mint"]
+__all__ = ["Format", "IncompleteDownload", "Link", "Problem", "Progress", "Rowlink", "download", "mint"]

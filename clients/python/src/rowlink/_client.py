@@ -1,13 +1,13 @@
-"""Asks for links."""
+"""The client that issues links."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from json import dumps, load
 from pathlib import Path
 from typing import Any, Literal, Union
 from urllib.error import HTTPError
@@ -19,11 +19,13 @@ from ._problem import Problem
 
 Scalar = Union[str, int, float, bool, Decimal, date, datetime, UUID]
 Filter = Union[Scalar, Sequence[Scalar], None]
+#: File formats. `parquet` only if the export offers it.
+Format = Literal["csv", "tsv", "xlsx", "ndjson", "json", "parquet"]
 
 
 @dataclass(frozen=True)
 class Link:
-    """A signed link, good until `expires_at`. Whoever has the URL has the file."""
+    """A signed link, valid before `expires_at`. Any holder of the URL can download the file."""
 
     url: str
     link_id: str
@@ -31,10 +33,10 @@ class Link:
     expires_in: int
     filename: str
     content_type: str
-    #: About how large the file will be; with `estimate` only, and `None` where that is not known.
+    #: Estimated size of the file. Only with `estimate`; `None` if no estimate is available.
     estimated_rows: int | None = None
     estimated_bytes: int | None = None
-    #: `planner`, `count`, or `partial-count`: then there is more than was counted.
+    #: `planner`, `count`, or `partial-count`: the file is larger than the count.
     estimated_by: str | None = None
 
     def download(
@@ -44,12 +46,12 @@ class Link:
         progress: Callable[[Progress], None] | None = None,
         timeout: float = 60.0,
     ) -> Path:
-        """Downloads the file, by default under its own name into the working directory."""
+        """Downloads the file and returns its path. Default path: the link's file name in the working directory."""
         return download(self.url, path or self.filename, progress=progress, timeout=timeout)
 
 
 class Rowlink:
-    """A deployment, and the credential to ask it with: a JSON Web Token or an API key."""
+    """A client of one deployment. `token` is a JSON Web Token or an API key."""
 
     def __init__(self, base_url: str, token: str, *, timeout: float = 30.0) -> None:
         self._base_url = base_url.rstrip("/")
@@ -62,7 +64,7 @@ class Rowlink:
     def link(
         self,
         export: str,
-        format: str,
+        format: Format,
         *,
         filters: Mapping[str, Filter] | None = None,
         expires_in: int | None = None,
@@ -73,8 +75,10 @@ class Rowlink:
         length: Literal["exact"] | None = None,
         estimate: bool | None = None,
         csv: Mapping[str, Any] | None = None,
+        tsv: Mapping[str, Any] | None = None,
         xlsx: Mapping[str, Any] | None = None,
         ndjson: Mapping[str, Any] | None = None,
+        json: Mapping[str, Any] | None = None,
         user: str | None = None,
         not_before: datetime | None = None,
         ip: str | None = None,
@@ -82,13 +86,13 @@ class Rowlink:
         max_bytes: int | None = None,
         seal: bool | None = None,
     ) -> Link:
-        """Issues a link. Raises `Problem` where that is refused.
+        """Issues a link. Raises `Problem` if the server refuses it.
 
-        With `end_line`, a CSV ends with a proof that it is whole, which `download` checks and takes off.
-        With `length="exact"` it comes with its length, for a progress in percent, and is read twice by the server.
-        With `estimate`, the link says about how large the file will be.
-        With `ip`, it works from an address or a network alone; with `max_rows` and `max_bytes`, a larger file is
-        refused, or breaks. With `seal`, its URL hides all of this. `not_before` has a time zone.
+        `end_line` appends an integrity line to CSV, TSV or NDJSON; `download` verifies and removes it.
+        `length="exact"` adds the total size, for a progress in percent; the query runs twice. Not for XLSX and
+        Parquet. `estimate` adds an estimate of the size. `ip` is the client address or network (CIDR) that may use
+        the link. A file that exceeds `max_rows` or `max_bytes` is refused or aborted. `seal` encrypts the contents of
+        the link in its URL. `not_before` needs a time zone.
         """
         body = {
             "export": export,
@@ -102,8 +106,10 @@ class Rowlink:
             "length": length,
             "estimate": estimate,
             "csv": csv,
+            "tsv": tsv,
             "xlsx": xlsx,
             "ndjson": ndjson,
+            "json": json,
             "user": user,
             "not_before": not_before,
             "ip": ip,
@@ -111,19 +117,21 @@ class Rowlink:
             "max_bytes": max_bytes,
             "seal": seal,
         }
-        answer = self._ask("POST", "/v1/links", body)
-        return Link(**{name: answer[name] for name in Link.__dataclass_fields__ if name in answer})
+        # Omits unset fields, so that servers without the newest ones accept the request.
+        fields = {name: value for name, value in body.items() if value is not None}
+        issued = self._request("POST", "/v1/links", fields)
+        return Link(**{name: issued[name] for name in Link.__dataclass_fields__ if name in issued})
 
     def exports(self) -> list[dict[str, Any]]:
-        """What this credential may export: filters, columns, formats."""
-        exports: list[dict[str, Any]] = self._ask("GET", "/v1/exports")["exports"]
+        """Returns the exports that this credential may download, with filters, columns and formats."""
+        exports: list[dict[str, Any]] = self._request("GET", "/v1/exports")["exports"]
         return exports
 
-    def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    def _request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         request = Request(
             self._base_url + path,
             method=method,
-            data=None if body is None else json.dumps(body, default=text_of).encode(),
+            data=None if body is None else dumps(body, default=filter_text).encode(),
             headers={
                 "Authorization": f"Bearer {self._token}",
                 "Content-Type": "application/json",
@@ -131,18 +139,18 @@ class Rowlink:
             },
         )
         try:
-            with urlopen(request, timeout=self._timeout) as answer:
-                read: dict[str, Any] = json.load(answer)
-                return read
-        except HTTPError as refusal:
-            with refusal:
-                raise Problem.of(refusal) from None  # type: ignore[arg-type]
+            with urlopen(request, timeout=self._timeout) as response:
+                content: dict[str, Any] = load(response)
+                return content
+        except HTTPError as response:
+            with response:
+                raise Problem.of(response) from None  # type: ignore[arg-type]
 
 
-def text_of(value: object) -> str:
-    """Dates, decimals and UUIDs as filters take them."""
+def filter_text(value: object) -> str:
+    """Returns the text of a date, decimal or UUID as a filter value. Raises `TypeError` for other types."""
     if isinstance(value, (date, datetime)):
         return value.isoformat()
     if isinstance(value, (Decimal, UUID)):
         return str(value)
-    raise TypeError(f"{type(value).__name__} cannot be a filter")
+    raise TypeError(f"unsupported filter type {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""Downloads: streamed to a file, which gets its name once it is whole."""
+"""Streams a download to a temporary file and renames it when complete."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _CHUNK_BYTES = 256 * 1024
 
 
 class IncompleteDownload(Exception):
-    """The connection ended before the file did. Nothing was written under its name."""
+    """The file is truncated or does not match its integrity line. Nothing was written to the target path."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a download is."""
+    """The progress of a download."""
 
-    #: Bytes that are here.
+    #: Bytes received.
     bytes: int
-    #: Bytes in all, where the server knows: small files, and those with an exact length.
+    #: Total bytes, or `None` if the response has no `Content-Length`. Small and exact-length files have one.
     total: int | None
 
 
@@ -41,28 +41,27 @@ def download(
     progress: Callable[[Progress], None] | None = None,
     timeout: float = 60.0,
 ) -> Path:
-    """Downloads a signed URL to `path`, in memory that does not grow with the file.
+    """Downloads a signed URL to `path`. Memory use does not depend on the size of the file.
 
-    The bytes go to a temporary file beside it, which is renamed when it is whole: by its length or the end
-    of its chunks, a workbook by its central directory and Parquet by its footer too, lines of text by their
-    end line where the link has one.
-    `timeout` is for each wait, in seconds.
+    Writes to a temporary file in the same folder and renames it when complete. The check covers the
+    `Content-Length` or the last chunk, the central directory of XLSX, the footer of Parquet, and the integrity
+    line if the link has one. `timeout` is the limit for each network wait, in seconds.
 
-    Raises `Problem` for a link that is refused, `IncompleteDownload` for one that breaks off.
+    Raises `Problem` if the server refuses the link, `IncompleteDownload` if the file is truncated.
     """
     path = Path(path)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            answer = _open(url, timeout)
-            with answer:
-                _copy(answer, file, progress)
+            response = _open(url, timeout)
+            with response:
+                _copy(response, file, progress)
         if ".xlsx?" in url:
             _check_archive(name)
         if ".parquet?" in url:
             _check_parquet(name)
         if "rl_end_line=true" in url:
-            _check_end_line(name)
+            _check_integrity_line(name)
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
     except BaseException:
@@ -72,36 +71,36 @@ def download(
 
 
 def _open(url: str, timeout: float) -> HTTPResponse:
-    # What was compressed on its way could not be written as it comes.
+    # The response is written as received, so it must not be compressed.
     request = Request(url, headers={"Accept": "*/*", "Accept-Encoding": "identity"})
     try:
-        answer: HTTPResponse = urlopen(request, timeout=timeout)
-    except HTTPError as refusal:
-        with refusal:
-            raise Problem.of(refusal) from None  # type: ignore[arg-type]
-    return answer
+        response: HTTPResponse = urlopen(request, timeout=timeout)
+    except HTTPError as refused:
+        with refused:
+            raise Problem.of(refused) from None  # type: ignore[arg-type]
+    return response
 
 
 def _copy(
-    answer: HTTPResponse, file: BinaryIO, progress: Callable[[Progress], None] | None
+    response: HTTPResponse, file: BinaryIO, progress: Callable[[Progress], None] | None
 ) -> None:
-    total = answer.length
-    done = 0
-    while chunk := _read(answer, done):
+    total = response.length
+    received = 0
+    while chunk := _read(response, received):
         file.write(chunk)
-        done += len(chunk)
+        received += len(chunk)
         if progress:
-            progress(Progress(done, total))
-    # A body of known length that ends early is no error to the library.
-    if total is not None and done != total:
-        raise IncompleteDownload(f"cut after {done} of {total} bytes")
+            progress(Progress(received, total))
+    # http.client does not report a body that ends before its Content-Length.
+    if total is not None and received != total:
+        raise IncompleteDownload(f"truncated after {received} of {total} bytes")
 
 
-def _read(answer: HTTPResponse, done: int) -> bytes:
+def _read(response: HTTPResponse, received: int) -> bytes:
     try:
-        return answer.read1(_CHUNK_BYTES)
-    except (HTTPException, OSError) as cut:
-        raise IncompleteDownload(f"cut after {done} bytes") from cut
+        return response.read1(_CHUNK_BYTES)
+    except (HTTPException, OSError) as error:
+        raise IncompleteDownload(f"truncated after {received} bytes") from error
 
 
 def _check_archive(name: str) -> None:
@@ -116,27 +115,27 @@ def _check_parquet(name: str) -> None:
             raise IncompleteDownload("the Parquet file has no footer")
 
 
-_END_LINE = re.compile(
-    rb"(?:\A|(?<=\n))(?:#rowlink-end,rows=\d+,sha256=(?P<csv>[0-9a-f]{64})\r\n\Z"
+_INTEGRITY_LINE = re.compile(
+    rb"(?:\A|(?<=\n))(?:#rowlink-end,rows=\d+,sha256=(?P<text>[0-9a-f]{64})\r?\n\Z"
     rb'|\{"rowlink_end":\{"rows":\d+,"sha256":"(?P<ndjson>[0-9a-f]{64})"\}\}\n\Z)'
 )
 
 
-def _check_end_line(name: str) -> None:
-    """Takes the line off that proves that a CSV, or NDJSON, is whole."""
+def _check_integrity_line(name: str) -> None:
+    """Verifies and removes the integrity line of a CSV, TSV or NDJSON file."""
     with open(name, "rb+") as file:
         file.seek(max(0, os.path.getsize(name) - 128))
-        line = _END_LINE.search(file.read())
+        line = _INTEGRITY_LINE.search(file.read())
         if not line:
-            raise IncompleteDownload("the file has no end line")
+            raise IncompleteDownload("the file has no integrity line")
         file.seek(line.start() - line.end(), os.SEEK_END)
         file.truncate()
         file.seek(0)
-        seen = hashlib.sha256()
+        digest = hashlib.sha256()
         while chunk := file.read(_CHUNK_BYTES):
-            seen.update(chunk)
-    if seen.hexdigest().encode() not in line.groups():
-        raise IncompleteDownload("the file is not what its end line says")
+            digest.update(chunk)
+    if digest.hexdigest().encode() not in line.groups():
+        raise IncompleteDownload("the file does not match its integrity line")
 
 
 def _umask() -> int:

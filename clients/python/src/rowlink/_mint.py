@@ -1,4 +1,4 @@
-"""Makes links without asking the service: docs/signed-link.md in Python."""
+"""Signs links offline. Implements docs/signed-link.md."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from urllib.parse import quote
 from uuid import UUID
 
-from ._client import Filter, text_of
+from ._client import Filter, filter_text
 
 KEY_BYTES_MIN = 32
 URL_BYTES_MAX = 4096
@@ -37,21 +37,22 @@ def mint(
     issued: int | None = None,
     link_id: str | None = None,
 ) -> str:
-    """The URL of a file for `user`, for `expires_in` seconds from `issued`, which is now.
+    """Returns the signed URL of a file for `user`.
 
-    `key` is the line that `rowlink keygen` prints. `options` are named as in the link, without `rl_`:
-    `{"columns": "id,amount", "csv.delimiter": ";"}`. Raises `ValueError` where no service would accept the link.
+    The link is valid for `expires_in` seconds from `issued` (default: now). `key` is the line that `rowlink keygen`
+    prints. `options` are named as in the link, without `rl_`: `{"columns": "id,amount", "csv.delimiter": ";"}`.
+    Raises a `ValueError` that names the field if a value is invalid.
     """
-    key_id, secret, scope = _key(key)
+    key_id, secret, scope = _parse_key(key)
     issued = int(time.time()) if issued is None else issued
     _check("export", re.fullmatch(r"[A-Za-z0-9_-]{1,64}", export))
     _check("format", re.fullmatch(r"[a-z0-9]+", format))
     _check("user", _is_text(user))
-    _check("expires_in", _is_whole(expires_in, 1))
-    _check("issued", _is_whole(issued, 0))
-    _check("not_before", not_before is None or _is_whole(not_before, 0))
-    _check("max_rows", max_rows is None or _is_whole(max_rows, 1))
-    _check("max_bytes", max_bytes is None or _is_whole(max_bytes, 1))
+    _check("expires_in", _is_integer(expires_in, 1))
+    _check("issued", _is_integer(issued, 0))
+    _check("not_before", not_before is None or _is_integer(not_before, 0))
+    _check("max_rows", max_rows is None or _is_integer(max_rows, 1))
+    _check("max_bytes", max_bytes is None or _is_integer(max_bytes, 1))
     reserved = {
         "user": user,
         "link": link_id or str(_uuid7()),
@@ -70,13 +71,13 @@ def mint(
         _check(f"claims.{name}", re.fullmatch(r"[A-Za-z0-9_]{1,64}", name) and _is_text(value))
         pairs.append((f"rl_claim.{name}", value))
     for name, value in (options or {}).items():
-        known = r"columns|timezone|end_line|length|(csv|xlsx|ndjson)\.[a-z_]+"
+        known = r"columns|timezone|end_line|length|(csv|tsv|xlsx|ndjson|json)\.[a-z_]+"
         _check(f"options.{name}", re.fullmatch(known, name))
         pairs.append((f"rl_{name}", value))
     for name, values in (filters or {}).items():
         _check(f"filters.{name}", name and not name.startswith("rl_"))
         several = values if isinstance(values, (list, tuple)) else [values]
-        pairs += ((name, _filter_text(value)) for value in several if value is not None)
+        pairs += ((name, _value_text(value)) for value in several if value is not None)
 
     query = "&".join("=".join(pair) for pair in sorted((_encode(name), _encode(value)) for name, value in pairs))
     path = f"/v1/exports/{export}.{format}"
@@ -87,10 +88,10 @@ def mint(
     return url
 
 
-def _check(field: str, fits: object) -> None:
-    """Says nothing of the value, which may be a secret."""
-    if not fits:
-        raise ValueError(f"{field}: no link can have this")
+def _check(field: str, valid: object) -> None:
+    """Raises `ValueError` if the value is invalid. The message omits the value, which may be a secret."""
+    if not valid:
+        raise ValueError(f"{field}: invalid value; see docs/signed-link.md")
 
 
 def _is_text(text: str) -> bool:
@@ -98,12 +99,12 @@ def _is_text(text: str) -> bool:
     return 1 <= len(text.encode()) <= 256 and not controls
 
 
-def _is_whole(number: int, least: int) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool) and number >= least
+def _is_integer(number: int, min: int) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number >= min
 
 
-def _key(line: str) -> tuple[str, bytes, str | None]:
-    """The id and the bytes of a key, and for a child key its scope."""
+def _parse_key(line: str) -> tuple[str, bytes, str | None]:
+    """Returns the id and the bytes of a key, and the scope of a child key."""
     parts = re.fullmatch(r"([A-Za-z0-9_-]{1,16}):([A-Za-z0-9+/]+)=*(?::([^\s,:]+))?", line.strip())
     _check("key", parts)
     key_id, text, scope = parts.groups()  # type: ignore[union-attr]
@@ -112,13 +113,13 @@ def _key(line: str) -> tuple[str, bytes, str | None]:
     return key_id, secret, scope
 
 
-def _filter_text(value: object) -> str:
+def _value_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        # Of an enumeration of texts, the text.
+        # Also converts members of string enumerations.
         return str.__str__(value)
-    return str(value) if isinstance(value, (int, float)) else text_of(value)
+    return str(value) if isinstance(value, (int, float)) else filter_text(value)
 
 
 def _encode(text: str) -> str:
@@ -126,7 +127,7 @@ def _encode(text: str) -> str:
 
 
 def _uuid7() -> UUID:
-    """RFC 9562, section 5.7."""
+    """Returns a new UUIDv7 (RFC 9562, section 5.7)."""
     milliseconds = time.time_ns() // 1_000_000
     value = milliseconds << 80 | int.from_bytes(os.urandom(10), "big")
     return UUID(int=value & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62)

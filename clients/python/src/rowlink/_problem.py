@@ -1,4 +1,4 @@
-"""Answers that are not what was asked for (RFC 9457)."""
+"""Error responses of the server (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Problem(Exception):
-    """A refusal. `code` is stable; `errors` has an entry for each value that does not fit."""
+    """An error response. `code` is stable; `errors` maps the field of each invalid value to a message."""
 
     def __init__(self, status: int, body: Mapping[str, Any], retry_after: int | None = None) -> None:
         self.status = status
@@ -17,18 +17,18 @@ class Problem(Exception):
         self.detail: str = body.get("detail", "")
         self.request_id: str | None = body.get("request_id")
         self.errors: dict[str, str] = {it["field"]: it["message"] for it in body.get("errors", [])}
-        #: How many seconds to wait before trying again, where the server says so.
+        #: Seconds to wait before a retry, from `Retry-After`.
         self.retry_after = retry_after
         fields = "".join(f"; {field}: {message}" for field, message in self.errors.items())
         super().__init__(f"{status} {self.code}: {self.detail}{fields}")
 
     @classmethod
-    def of(cls, answer: HTTPResponse) -> Problem:
-        """The problem that an answer tells of, whoever gave it."""
+    def of(cls, response: HTTPResponse) -> Problem:
+        """Parses an error response. A body that is not JSON, such as a proxy's, becomes the reason phrase."""
         try:
-            body = json.loads(answer.read(65536))
+            body = json.loads(response.read(65536))
         except ValueError:
-            body = {"detail": answer.reason}
-        seconds = answer.headers.get("Retry-After", "")
+            body = {"detail": response.reason}
+        seconds = response.headers.get("Retry-After", "")
         fields = body if isinstance(body, dict) else {}
-        return cls(answer.status, fields, int(seconds) if seconds.isdecimal() else None)
+        return cls(response.status, fields, int(seconds) if seconds.isdecimal() else None)

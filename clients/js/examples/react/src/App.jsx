@@ -1,6 +1,6 @@
 import { useState } from "react";
 import { useExport } from "@rowlink/client/react";
-import { OwnBar } from "./OwnBar.jsx";
+import { SaveWithProgress } from "./SaveWithProgress.jsx";
 
 export function App({ rowlink }) {
   const [from, setFrom] = useState("2026-01-01");
@@ -20,17 +20,20 @@ export function App({ rowlink }) {
           <select value={format} onChange={(event) => setFormat(event.target.value)}>
             <option value="csv">CSV</option>
             <option value="xlsx">Excel</option>
+            <option value="tsv">TSV</option>
+            <option value="json">JSON</option>
+            <option value="ndjson">NDJSON</option>
           </select>
         </label>
         <button disabled={status === "issuing"}>Export</button>
       </form>
-      <p role="status">{status === "started" && "Your browser downloads the file."}</p>
+      <p role="status">{status === "started" && "Your browser is downloading the file."}</p>
       {error && (
         <p role="alert">
           {error.errors?.length ? error.errors.map((it) => `${it.field}: ${it.message}`).join("; ") : error.message}
         </p>
       )}
-      <OwnBar rowlink={rowlink} request={request} />
+      <SaveWithProgress rowlink={rowlink} request={request} />
     </main>
   );
 }

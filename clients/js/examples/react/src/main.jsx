@@ -4,7 +4,7 @@ import { createRowlink } from "@rowlink/client";
 import { App } from "./App.jsx";
 import "./style.css";
 
-// A real application asks its own back end for the token of whoever is signed in.
+// A real application gets the signed-in user's token from its own back end.
 const { baseUrl, token } = await (await fetch("/config.json")).json();
 const rowlink = createRowlink({ baseUrl, token });
 
