@@ -31,8 +31,8 @@ pub(super) const FORMAT: Definition = Definition {
 };
 
 const INTEGRITY_LINE: LineSyntax = LineSyntax {
-    before_rows: "#rowlink-end\trows=",
-    before_hash: "\tsha256=",
+    before_rows: "#rowlink-end,rows=",
+    before_hash: ",sha256=",
     end: "\n",
 };
 
