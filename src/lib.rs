@@ -1,22 +1,21 @@
 //! Rowlink: signed download links for database rows.
 //!
-//! Two journeys run through this crate. A link is **issued**:
+//! A link is **issued**:
 //!
 //! ```text
-//! http::links → auth (who asks?) → export::issue → catalog (may these filters be?) → link::sign → URL
+//! http::routes::links → auth → service::issue → catalog (checks filters) → rowlink_link::sign → URL
 //! ```
 //!
-//! and a file is **downloaded**, on this replica or any other that holds the key:
+//! and a file is **downloaded**, from this server or any other that holds the key:
 //!
 //! ```text
-//! http::downloads → link::verify → VerifiedLink → catalog::bind → BoundQuery
-//!                 → source::open → RowStream → encode → chunks → body
+//! http::routes::download → rowlink_link::Verifier → VerifiedLink → catalog::Export::bind → BoundQuery
+//!                        → source::Source::open → RowStream → format::Encoder → chunks → body
 //! ```
 //!
-//! Imports point one way: [`row`], [`format`](mod@format), [`end_line`], [`moment`],
-//! [`toml_errors`] ← [`link`] ← [`catalog`] ← [`source`], [`encode`] ←
-//! [`auth`], [`export`] ← [`http`] ← [`config`], [`demo`] ← [`cli`]. The time is an argument; only
-//! the edge reads the clock.
+//! Imports point one way: [`row`], [`unix_time`], [`toml_errors`] ← [`format`](mod@format) ←
+//! [`catalog`] ← [`source`], [`auth`] ← [`service`] ← [`http`] ← [`config`], [`demo`] ← [`cli`]. The
+//! time is an argument; only `http` and `cli` read the clock.
 
 pub mod auth;
 pub mod catalog;

@@ -6,8 +6,8 @@ use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 
 use super::filter::FilterSettings;
-use super::{DEFAULT_DATABASE, Dialects, Export, Filter, SqlDialect, Statement, Variable};
 use super::format_settings::{parse_formats, take_options};
+use super::{DEFAULT_DATABASE, Dialects, Export, Filter, SqlDialect, Statement, Variable};
 use crate::format::Format;
 use crate::row::TimeZone;
 use crate::toml_errors::LineError;

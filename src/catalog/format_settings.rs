@@ -53,7 +53,11 @@ pub(super) fn take_options(
         let mut options = FormatOptions::default();
         for (option, value) in table {
             let (at, option) = (option.span().start, option.get_ref());
-            let set = options.set(format.definition().options, option, &text_of(value.get_ref()));
+            let set = options.set(
+                format.definition().options,
+                option,
+                &text_of(value.get_ref()),
+            );
             if let Err(error) = set {
                 errors.push((at, format!("`{option}` in [{name}]: {error}")));
             }

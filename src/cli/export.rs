@@ -1,4 +1,4 @@
-//! `rowlink export`: the same file without HTTP, straight from the database into a file.
+//! `rowlink export`: writes the same file without HTTP, straight from the database.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, IsTerminal as _, Write};
@@ -13,23 +13,24 @@ use tempfile::NamedTempFile;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
+use super::errors::{ErrorLines, error_line, error_lines};
 use super::load::{read_export, sources};
 use super::request::RequestArgs;
-use super::sign::{faults_of, lines_of};
+use super::sign::{field_error_lines, issue_error_lines};
 use super::signals::Signals;
-use super::{ErrorLines, error_line, error_lines, system_clock};
+use super::system_clock;
 use crate::auth::Caller;
 use crate::config::RowsConfig;
 use crate::format::Format;
-use crate::service::{Download, ExportService, IssuedLink};
+use crate::service::{Download, ExportService, PreparedDownload};
 use crate::source::{causes, dialects};
-use rowlink_link::{self, ClientAddr, Keyring};
+use rowlink_link::Keyring;
 
 #[derive(Args)]
 pub(super) struct ExportArgs {
     #[command(flatten)]
-    wanted: RequestArgs,
-    /// Where to write; it appears there once it is whole. The standard output without
+    file: RequestArgs,
+    /// Output file, renamed into place when complete [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -37,11 +38,11 @@ pub(super) struct ExportArgs {
 /// Writes the file.
 pub(super) async fn export(args: ExportArgs) -> Result<(), ErrorLines> {
     let to_terminal = args.output.is_none() && io::stdout().is_terminal();
-    let (mut request, claims) = args.wanted.request();
+    let (mut request, claims) = args.file.into_request();
     let format: Option<Format> = request.format.parse().ok();
     if to_terminal && format.is_some_and(|format| !format.is_text()) {
         return Err(error_line(
-            "this format is not for a terminal; give it a file by --output",
+            "--output: is required for this format on a terminal",
         ));
     }
     request.ttl_seconds = Some(1);
@@ -49,10 +50,10 @@ pub(super) async fn export(args: ExportArgs) -> Result<(), ErrorLines> {
     let sources = sources(config.databases, &config.policy)?;
     let catalog = read_export(&config.exports_dir, &request.export, &dialects(&sources))?;
     for export in catalog.iter() {
-        export.check_claims(&claims).map_err(lines_of)?;
+        export.check_claims(&claims).map_err(field_error_lines)?;
     }
     let scopes = catalog.iter().filter_map(|export| export.scope.clone());
-    // Whoever has the database's password may have every row of it.
+    // The holder of the database's password may read every row.
     let caller = Caller {
         credential: "rowlink export".to_owned(),
         user: None,
@@ -65,20 +66,22 @@ pub(super) async fn export(args: ExportArgs) -> Result<(), ErrorLines> {
     let service = ExportService::start(catalog, sources, keyring, config.policy).await;
     let service = service.map_err(error_lines)?;
     let now = system_clock()();
-    let issued = service.issue(&caller, request, now, Uuid::now_v7());
-    let issued = issued.map_err(|error| faults_of(&error))?;
-    // Before there is a file that a signal would leave behind.
+    let verified = service.authorize(&caller, request, now, Uuid::now_v7());
+    let verified = verified.map_err(|error| issue_error_lines(&error))?;
+    let prepared = service.prepare_verified(verified, now);
+    let prepared = prepared.map_err(|error| error_line(causes(&error)))?;
+    // Installed before a signal could leave a temporary file behind.
     let signals = Signals::install().map_err(error_line)?;
     let to = Destination::of(args.output)?;
     let written = tokio::select! {
-        written = write(&service, &issued, to, to_terminal) => written,
-        name = stopped(signals) => Err(error_line(format!("stopped by {name}: the file is not whole"))),
+        written = write(&service, prepared, to, to_terminal) => written,
+        name = stopped(signals) => Err(error_line(format!("stopped by {name}: the file is incomplete"))),
     };
     service.close().await;
     written
 }
 
-/// Comes with the name of the signal that asks us to end.
+/// Resolves with the name of the signal that stops the export.
 async fn stopped(mut signals: Signals) -> &'static str {
     tokio::select! {
         _ = signals.interrupt.recv() => "SIGINT",
@@ -87,31 +90,20 @@ async fn stopped(mut signals: Signals) -> &'static str {
     }
 }
 
-/// The way to the rows leads over a verified link, here too. Nobody ever sees this one.
+/// Generates a key for the link of this export. Only a verified link can be bound to a query, and this
+/// one never leaves the process.
 fn one_time_keyring() -> Result<Keyring, ErrorLines> {
-    let key = link::generate("export").map_err(error_line)?;
+    let key = rowlink_link::generate("export").map_err(error_line)?;
     Keyring::parse(&key).map_err(error_lines)
 }
 
 async fn write(
     service: &ExportService,
-    issued: &IssuedLink,
+    prepared: PreparedDownload,
     to: Destination,
     to_terminal: bool,
 ) -> Result<(), ErrorLines> {
-    let link = &issued.link;
-    let query = issued.url.split_once('?').map_or("", |(_, query)| query);
-    let prepared = service.prepare(
-        &link.export,
-        link.format,
-        query,
-        link.issued,
-        ClientAddr::Unchecked,
-    );
-    let download = match prepared {
-        Ok(prepared) => service.open(prepared).await,
-        Err(error) => Err(error),
-    };
+    let download = service.open(prepared).await;
     let download = download.map_err(|error| error_line(causes(&error)))?;
     let progress = if to_terminal {
         Progress::hidden()
@@ -123,10 +115,10 @@ async fn write(
         Destination::File { path, part } => {
             let part = copy(download, part, &progress).await?;
             let named = |error: io::Error| error_line(format!("{}: {error}", path.display()));
-            // On the disk before it has its name, or a power cut leaves a short file under it.
+            // Synced before the rename, so that a power failure leaves no truncated file under the name.
             part.as_file().sync_all().map_err(named)?;
             part.persist(&path).map_err(|error| named(error.error))?;
-            progress.say_whole(&path);
+            progress.finish(&path);
             Ok(())
         }
     }
@@ -134,9 +126,9 @@ async fn write(
 
 /// Where the bytes go.
 enum Destination {
-    /// To whoever reads: a pipe, a terminal, a device.
+    /// A pipe, a terminal, a device.
     Stream(File),
-    /// Into a file that is renamed to `path` once it is whole, and removed if it never is.
+    /// A temporary file, renamed to `path` when complete, and removed otherwise.
     File { path: PathBuf, part: NamedTempFile },
 }
 
@@ -155,18 +147,18 @@ impl Destination {
     }
 
     fn at(path: &Path) -> io::Result<Destination> {
-        // As any new file, from which the umask takes; or as the file that is there.
+        // A new file gets the default mode under the umask; an existing one keeps its mode.
         let mut permissions = Permissions::from_mode(0o666);
         let mut path = path.to_owned();
         match fs::metadata(&path) {
-            Ok(there) if there.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
-            // To rename over a device would be the end of it.
-            Ok(there) if !there.is_file() => {
+            Ok(existing) if existing.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            // A rename would replace the device.
+            Ok(existing) if !existing.is_file() => {
                 let device = File::options().write(true).open(&path)?;
                 return Ok(Destination::Stream(device));
             }
-            Ok(there) => {
-                permissions = there.permissions();
+            Ok(existing) => {
+                permissions = existing.permissions();
                 path = path.canonicalize()?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -181,13 +173,13 @@ impl Destination {
             .suffix(".part")
             .permissions(permissions)
             .tempfile_in(folder.unwrap_or(Path::new(".")));
-        // The path of the temporary file says nothing to anybody.
+        // The error must not name the temporary file.
         let part = part.map_err(|error| io::Error::from(error.kind()))?;
         Ok(Destination::File { path, part })
     }
 }
 
-/// Writes the whole file; gives back where to.
+/// Writes the file; returns the writer.
 async fn copy<W: Write + Send + 'static>(
     mut download: Download,
     mut out: W,
@@ -198,20 +190,21 @@ async fn copy<W: Write + Send + 'static>(
         let Some(chunk) = next.map_err(|error| error_line(causes(&error)))? else {
             return Ok(out);
         };
-        // Apart: whoever reads the pipe may take his time, and signals must be heard meanwhile.
+        // On a blocking thread: a pipe may be full for long, and signals must be handled meanwhile.
         let written = spawn_blocking(move || out.write_all(&chunk).map(|()| out));
         out = written.await.map_err(error_line)?.map_err(error_line)?;
         progress.update(&download);
     }
 }
 
-/// What somebody who watches sees: nothing where the standard error is no terminal.
+/// The progress bar. It is hidden unless standard error is a terminal.
 struct Progress(ProgressBar);
 
 impl Progress {
     fn shown() -> Progress {
         let style = ProgressStyle::with_template("{spinner} {msg} rows, {bytes}, {bytes_per_sec}");
-        let bar = ProgressBar::no_length().with_style(style.expect("a template of known keys"));
+        let bar =
+            ProgressBar::no_length().with_style(style.expect("the template has only known keys"));
         bar.enable_steady_tick(Duration::from_millis(100));
         Progress(bar)
     }
@@ -226,7 +219,7 @@ impl Progress {
         self.0.set_position(download.bytes_written());
     }
 
-    fn say_whole(&self, path: &Path) {
+    fn finish(&self, path: &Path) {
         let bytes = HumanBytes(self.0.position());
         let seconds = self.0.elapsed().as_secs_f64();
         let line = format!(

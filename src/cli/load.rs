@@ -1,24 +1,27 @@
-//! From the configuration to what runs: the catalog, the databases that it is prepared against, the service.
+//! From the configuration to a running state: sources, catalog, service.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{ErrorLines, error_line, error_lines, system_clock};
-use crate::catalog::{Catalog, Dialects, is_export_name};
-use crate::config::{Config, Databases, Reload};
+use super::errors::{ErrorLines, error_line, error_lines};
+use super::reload::Reloader;
+use super::system_clock;
+use crate::catalog::{Catalog, Dialects};
+use crate::config::{Config, Databases};
 use crate::http::AppState;
 use crate::service::{ExportService, Policy};
 use crate::source::{SourceOptions, Sources, dialects};
 use crate::toml_errors::LineError;
+use rowlink_link::is_export_name;
 
-/// What serves, and what is read again meanwhile.
+/// A server that is ready to start.
 pub(super) struct Loaded {
     pub(super) state: AppState,
-    pub(super) reload: Reload,
+    pub(super) reloader: Reloader,
 }
 
-/// The catalog, then the databases that it is prepared against.
+/// Opens the databases, reads the catalog, and prepares it against them.
 pub(super) async fn load(config: Config) -> Result<Loaded, ErrorLines> {
     let sources = sources(config.databases, &config.policy)?;
     let catalog = read_catalog(&config.exports_dir, &dialects(&sources))?;
@@ -37,11 +40,11 @@ pub(super) async fn load(config: Config) -> Result<Loaded, ErrorLines> {
     }
     Ok(Loaded {
         state,
-        reload: config.reload,
+        reloader: Reloader::new(config.reloaded_files),
     })
 }
 
-/// The databases. None is asked yet.
+/// Creates the sources. No database is contacted yet.
 pub(super) fn sources(databases: Databases, policy: &Policy) -> Result<Sources, ErrorLines> {
     let options = SourceOptions {
         connections: databases.connections,
@@ -66,13 +69,16 @@ pub(super) fn read_catalog(folder: &Path, dialects: &Dialects) -> Result<Catalog
         }
     }
     if paths.is_empty() {
-        return Err(vec![format!("no .sql file in {}", folder.display())]);
+        return Err(vec![format!(
+            "{}: expected at least one .sql file",
+            folder.display()
+        )]);
     }
     paths.sort();
     Ok(parse_catalog(&paths, dialects))
 }
 
-/// A catalog of one export: the faults of others do not matter to it.
+/// Reads a catalog of one export, so that errors of others do not matter.
 pub(super) fn read_export(
     folder: &Path,
     name: &str,

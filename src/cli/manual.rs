@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
-use super::{Cli, ErrorLines, error_line};
+use super::Cli;
+use super::errors::{ErrorLines, error_line};
 
 #[derive(Args)]
 pub(super) struct CompletionsArgs {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{ErrorLines, error_line};
+use super::errors::{ErrorLines, error_line};
 use crate::config::Config;
 use crate::http_client::build_agent;
 

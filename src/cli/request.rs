@@ -1,4 +1,4 @@
-//! What `sign` and `export` have in common: whose rows, which of them, and how they are written.
+//! The arguments of `sign` and `export` that describe the file.
 
 use std::collections::BTreeMap;
 
@@ -9,34 +9,34 @@ use crate::format::Format;
 use crate::service::LinkRequest;
 use rowlink_link::{FileName, UserId, is_claim_name, is_option_name};
 
-/// A file that somebody wants.
+/// The requested file.
 #[derive(Args)]
 pub(super) struct RequestArgs {
     /// The export's name
     pub(super) export: String,
-    /// What the file is written in: csv, xlsx, ndjson, parquet
+    /// Format: csv, xlsx, ndjson, json, tsv, parquet
     #[arg(long, default_value = "csv")]
     format: Format,
-    /// Whose rows: what `:user` is
+    /// User whose rows are exported: the value of `:user`
     #[arg(long, value_parser = user)]
     user: UserId,
-    /// A filter's value. Once for each value of a list
+    /// Value of a filter; repeat it for a list
     #[arg(long = "filter", value_name = "NAME=VALUE", value_parser = pair)]
     filters: Vec<(String, String)>,
-    /// A pinned claim
+    /// Pinned claim; repeatable
     #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = claim)]
     claims: Vec<(String, String)>,
-    /// The columns of the file, separated by commas
+    /// Columns of the file, separated by commas
     #[arg(long)]
     columns: Option<String>,
-    /// How the file is written, as a link says it: csv.delimiter=;  timezone=Europe/Berlin
+    /// Output option of a link, for example csv.delimiter=; or timezone=Europe/Berlin; repeatable
     #[arg(long = "option", value_name = "NAME=VALUE", value_parser = option)]
     options: Vec<(String, String)>,
 }
 
 impl RequestArgs {
-    /// The request for it, and its claims.
-    pub(super) fn request(self) -> (LinkRequest, BTreeMap<String, String>) {
+    /// Returns the request and its claims.
+    pub(super) fn into_request(self) -> (LinkRequest, BTreeMap<String, String>) {
         let mut filters: IndexMap<String, Vec<String>> = IndexMap::new();
         for (name, value) in self.filters {
             filters.entry(name).or_default().push(value);
@@ -70,9 +70,7 @@ fn option(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = pair(text)?;
     match is_option_name(&name) {
         true => Ok((name, value)),
-        false => {
-            Err("expected an option of a link: timezone, end_line, length, csv.…, xlsx.…, ndjson.…")
-        }
+        false => Err("expected an option of a link: timezone, end_line, length, or FORMAT.OPTION"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Running: servers, signals and reloads, until it is time to stop.
+//! `rowlink serve`: runs servers, signals and reloads until shutdown.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -9,22 +9,22 @@ use tokio::signal::unix::Signal;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use super::errors::{ErrorLines, error_line};
+use super::reload::Reloader;
 use super::signals::Signals;
-use super::{ErrorLines, error_line};
-use crate::config::Reload;
-use crate::http::{self, AppState, Drain, Tls};
+use crate::http::{self, AppState, DrainTimes, Tls};
 
-/// How often files are looked at. They are small, and a change in a mounted secret has no signal.
+/// How often files are read. They are small, and a change of a mounted secret sends no signal.
 const RELOAD_EVERY: Duration = Duration::from_secs(1);
-/// What is left of it after an interrupt.
+/// How long aborted downloads have to close their connections after an interrupt.
 const ABORT_GRACE: Duration = Duration::from_millis(100);
-/// What a stopping server needs beyond the time that it gives to downloads.
+/// How long stopping may take in addition to the time of downloads.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// Where to serve.
+/// The open sockets.
 pub(super) struct Sockets {
     pub(super) public: TcpListener,
-    /// For operators alone.
+    /// The operators' port.
     pub(super) metrics: Option<TcpListener>,
     pub(super) tls: Tls,
 }
@@ -33,8 +33,8 @@ pub(super) struct Sockets {
 pub(super) async fn run(
     sockets: Sockets,
     state: AppState,
-    reload: Reload,
-    drain: Drain,
+    reloader: Reloader,
+    drain: DrainTimes,
 ) -> Result<(), ErrorLines> {
     let address = sockets.public.local_addr().map_err(error_line)?;
     let signals = Signals::install().map_err(error_line)?;
@@ -48,28 +48,33 @@ pub(super) async fn run(
         tokio::spawn(metrics);
         tracing::info!(%address, "metrics");
     }
-    tokio::spawn(reload_for_ever(reload, state.clone(), signals.hangup));
+    tokio::spawn(reload_forever(reloader, state.clone(), signals.hangup));
     tracing::info!(%address, "listening");
     let handle = server.handle();
     tokio::select! {
         ended = server => ended.map_err(error_line)?,
         () = interrupted(signals.interrupt, &state) => {}
-        () = wind_down(signals.terminate, &handle, &state, drain) => {}
+        () = shut_down(signals.terminate, &handle, &state, drain) => {}
     }
     state.service.close().await;
     Ok(())
 }
 
-/// Comes on SIGINT: stops at once, also while downloads wind down.
+/// Resolves on SIGINT: stops immediately, also during a graceful shutdown.
 async fn interrupted(mut interrupt: Signal, state: &AppState) {
     interrupt.recv().await;
     state.abort_downloads();
-    // Lets bodies that are on their way see it, and break visibly.
+    // Lets response bodies abort their connections.
     sleep(ABORT_GRACE).await;
 }
 
-/// Comes some time after SIGTERM, once everything has ended.
-async fn wind_down(mut terminate: Signal, server: &ServerHandle, state: &AppState, drain: Drain) {
+/// Resolves when the graceful shutdown after SIGTERM has ended.
+async fn shut_down(
+    mut terminate: Signal,
+    server: &ServerHandle,
+    state: &AppState,
+    drain: DrainTimes,
+) {
     terminate.recv().await;
     tracing::info!("draining");
     state.drain();
@@ -77,13 +82,13 @@ async fn wind_down(mut terminate: Signal, server: &ServerHandle, state: &AppStat
     let stopped = server.stop(true);
     tokio::pin!(stopped);
     if timeout(drain.max, &mut stopped).await.is_err() {
-        tracing::warn!(downloads = state.service.downloads(), "cut");
+        tracing::warn!(downloads = state.service.downloads(), "aborting downloads");
         state.abort_downloads();
         stopped.await;
     }
 }
 
-async fn reload_for_ever(mut reload: Reload, state: Arc<AppState>, mut hangup: Signal) {
+async fn reload_forever(mut reloader: Reloader, state: Arc<AppState>, mut hangup: Signal) {
     loop {
         tokio::select! {
             _ = hangup.recv() => {}
@@ -91,13 +96,13 @@ async fn reload_for_ever(mut reload: Reload, state: Arc<AppState>, mut hangup: S
         }
         let state = state.clone();
         let checked = spawn_blocking(move || {
-            reload.check(&state);
-            reload
+            reloader.check(&state);
+            reloader
         });
         match checked.await {
-            Ok(back) => reload = back,
+            Ok(returned) => reloader = returned,
             Err(died) => {
-                tracing::error!(%died, "files are not read again any more: restart");
+                tracing::error!(%died, "reloading has stopped; restart the server");
                 return;
             }
         }

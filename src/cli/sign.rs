@@ -1,13 +1,14 @@
-//! `rowlink sign`: a link from a key alone, without a service.
+//! `rowlink sign`: signs a link with a key only, without a server.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::Args;
 
+use super::errors::{ErrorLines, error_line, error_lines};
 use super::load::{read_catalog, sources};
 use super::request::{RequestArgs, file_name};
-use super::{ErrorLines, error_line, error_lines, moment, system_clock};
+use super::{parse_time, system_clock};
 use crate::catalog::{Catalog, FieldError};
 use crate::config::{KeysConfig, RowsConfig};
 use crate::service::{IssueError, mint};
@@ -17,30 +18,30 @@ use rowlink_link::{Conditions, FileName, Network};
 #[derive(Args)]
 pub(super) struct SignArgs {
     #[command(flatten)]
-    wanted: RequestArgs,
-    /// How many seconds the link lives; ROWLINK_DEFAULT_TTL_SECONDS without
+    file: RequestArgs,
+    /// Lifetime of the link in seconds [default: ROWLINK_DEFAULT_TTL_SECONDS]
     #[arg(long, value_name = "SECONDS")]
     expires_in: Option<u64>,
-    /// What the browser shall call the file
+    /// Suggested file name
     #[arg(long, value_parser = file_name)]
     filename: Option<FileName>,
-    /// When it begins to be valid: 2026-01-31T10:00:00Z
-    #[arg(long, value_name = "MOMENT", value_parser = moment)]
+    /// Start of validity: 2026-01-31T10:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     not_before: Option<u64>,
-    /// The address or network it works from
+    /// Client address or network to bind the link to
     #[arg(long, value_parser = Network::parse)]
     ip: Option<Network>,
-    /// The most rows that the file may have
+    /// Largest number of rows of the file
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..1_000_000_000_000_000))]
     max_rows: Option<u64>,
-    /// The most bytes that the file may have
+    /// Largest size of the file in bytes
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..1_000_000_000_000_000))]
     max_bytes: Option<u64>,
-    /// Hide what the link says
+    /// Encrypt the contents of the link
     #[arg(long)]
     seal: bool,
-    /// A folder of exports, to refuse what they would refuse. ROWLINK_DATABASE_URL says which SQL they are in; it is
-    /// not connected to
+    /// Folder of exports to check the request against. ROWLINK_DATABASE_URL names the SQL dialect; the
+    /// database is not contacted
     #[arg(long, value_name = "DIR")]
     exports: Option<PathBuf>,
 }
@@ -52,7 +53,7 @@ pub(super) fn sign(args: SignArgs) -> Result<(), ErrorLines> {
         return Err(error_line("ROWLINK_PUBLIC_URL: is required"));
     }
     let catalog = args.exports.map(catalog).transpose()?;
-    let (mut request, claims) = args.wanted.request();
+    let (mut request, claims) = args.file.into_request();
     request.ttl_seconds = args.expires_in;
     request.filename = args.filename;
     request.seal = args.seal;
@@ -71,7 +72,7 @@ pub(super) fn sign(args: SignArgs) -> Result<(), ErrorLines> {
         &config.policy,
         now,
     );
-    let url = url.map_err(|error| faults_of(&error))?;
+    let url = url.map_err(|error| issue_error_lines(&error))?;
     writeln!(io::stdout(), "{url}").map_err(error_line)
 }
 
@@ -85,15 +86,15 @@ fn catalog(folder: PathBuf) -> Result<Catalog, ErrorLines> {
     }
 }
 
-/// A line for each field that does not fit.
-pub(super) fn faults_of(error: &IssueError) -> ErrorLines {
+/// Returns a line per invalid field.
+pub(super) fn issue_error_lines(error: &IssueError) -> ErrorLines {
     match error {
-        IssueError::Invalid(errors) => lines_of(errors.clone()),
+        IssueError::Invalid(errors) => field_error_lines(errors.clone()),
         other => error_line(other),
     }
 }
 
-pub(super) fn lines_of(errors: Vec<FieldError>) -> ErrorLines {
+pub(super) fn field_error_lines(errors: Vec<FieldError>) -> ErrorLines {
     let line = |error: &FieldError| format!("{}: {}", error.field, error.message);
     errors.iter().map(line).collect()
 }

@@ -14,7 +14,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry};
 
-use super::{ErrorLines, error_line};
+use super::errors::{ErrorLines, error_line};
 use crate::config::Log;
 use crate::http::TRACE_TARGET;
 use crate::http_client::build_agent;

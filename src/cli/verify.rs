@@ -1,4 +1,4 @@
-//! `rowlink verify`: why a link is good or bad, step by step.
+//! `rowlink verify`: explains step by step why a link is valid or refused.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -6,36 +6,29 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 
 use clap::Args;
+use rowlink_link::{
+    CONDITIONS, ClientAddr, ConditionValue, Inspection, Link, LinkError, Malformed, SplitUrl, Step,
+    Verifier,
+};
 
-use super::{ErrorLines, error_line, error_lines, moment, system_clock};
+use super::errors::{ErrorLines, error_line, error_lines};
+use super::{parse_time, system_clock};
 use crate::config::KeysConfig;
 use crate::unix_time::rfc3339;
-use rowlink_link::{ClientAddr, Inspection, Link, LinkError, Verifier, split_url};
 
 #[derive(Args)]
 pub(super) struct VerifyArgs {
-    /// The link, or its path and query; `-` reads it from the standard input, where no list of processes shows it
+    /// The link, or its path and query; `-` reads it from standard input, so that no process list shows it
     url: String,
-    /// When it is followed: 2026-01-31T10:00:00Z, or Unix seconds; now without
-    #[arg(long, value_name = "MOMENT", value_parser = moment)]
+    /// Time at which the link is followed: 2026-01-31T10:00:00Z, or Unix seconds [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     at: Option<u64>,
-    /// Where it is followed from; not checked without
+    /// Client address to check; without it the address is not checked
     #[arg(long, value_name = "ADDRESS")]
     from: Option<IpAddr>,
 }
 
-/// What is checked, in this order.
-const STEPS: [&str; 7] = [
-    "syntax",
-    "signature",
-    "contents",
-    "scope",
-    "times",
-    "address",
-    "revocation",
-];
-
-/// Prints what the link says and what each step finds; fails if the link is refused.
+/// Prints what the link says and the result of each step. The exit code is 1 if the link is refused.
 pub(super) fn verify(args: VerifyArgs) -> Result<ExitCode, ErrorLines> {
     let config = KeysConfig::from_env(std::env::vars_os()).map_err(error_lines)?;
     let url = match args.url.as_str() {
@@ -45,18 +38,8 @@ pub(super) fn verify(args: VerifyArgs) -> Result<ExitCode, ErrorLines> {
     let now = args.at.unwrap_or_else(|| system_clock()());
     let at = |address| ClientAddr::At(Some(address));
     let client = args.from.map_or(ClientAddr::Unchecked, at);
-    let verifier = Verifier {
-        keyring: &config.keyring,
-        revocations: &config.revocations,
-        ttl_seconds_max: config.policy.ttl_seconds_max,
-    };
-    let found = split_url(url.trim()).and_then(|(export, format, query)| {
-        let inspection = verifier.inspect(export, format, query)?;
-        let verified = verifier.verify(export, format, query, now, client);
-        Ok((inspection, verified.err()))
-    });
     let mut report = Report::default();
-    let refusal = match found {
+    let refusal = match verify_url(url.trim(), &config, now, client) {
         Ok((inspection, refusal)) => {
             report.describe(&inspection, &config, now);
             report.steps(refusal.as_ref(), args.from.is_some());
@@ -64,7 +47,7 @@ pub(super) fn verify(args: VerifyArgs) -> Result<ExitCode, ErrorLines> {
         }
         Err(malformed) => {
             let refusal = LinkError::from(malformed);
-            report.refuse("syntax", &refusal);
+            report.refuse(Step::Syntax, &refusal);
             Some(refusal)
         }
     };
@@ -77,73 +60,73 @@ pub(super) fn verify(args: VerifyArgs) -> Result<ExitCode, ErrorLines> {
     })
 }
 
-/// Where a link that follows the grammar is refused.
-fn step_of(refusal: &LinkError) -> &'static str {
-    match refusal {
-        // What can be read follows the grammar, so it is what was sealed.
-        LinkError::Malformed(_) => "contents",
-        LinkError::BadSignature => "signature",
-        LinkError::OutsideScope(_) => "scope",
-        LinkError::LivesTooLong { .. }
-        | LinkError::NotYetValid { .. }
-        | LinkError::Expired { .. } => "times",
-        LinkError::WrongAddress => "address",
-        LinkError::Revoked => "revocation",
-    }
+fn verify_url(
+    url: &str,
+    config: &KeysConfig,
+    now: u64,
+    client: ClientAddr,
+) -> Result<(Inspection, Option<LinkError>), Malformed> {
+    let verifier = Verifier {
+        keyring: &config.keyring,
+        revocations: &config.revocations,
+        ttl_seconds_max: config.policy.ttl_seconds_max,
+    };
+    let split = SplitUrl::parse(url)?;
+    split.check_length()?;
+    let inspection = verifier.inspect(split.path, split.query)?;
+    let verified = verifier.verify(split.path, split.query, now, client);
+    Ok((inspection, verified.err()))
 }
 
-/// What is printed in the end. Whoever made the link may have put anything into it, and a terminal shall show that
-/// and not obey it.
+/// The printed report. A link may hold any character, so control characters are escaped for terminals.
 #[derive(Default)]
 struct Report(String);
 
 impl Report {
-    fn say(&mut self, what: &str, value: impl Display) {
+    fn line(&mut self, label: &str, value: impl Display) {
         let value = value.to_string();
-        self.0 += &format!("{what:14}{}\n", value.escape_debug());
+        self.0 += &format!("{label:14}{}\n", value.escape_debug());
     }
 
-    fn refuse(&mut self, step: &str, refusal: &LinkError) {
-        let code = refusal.code();
+    fn refuse(&mut self, step: Step, refusal: &LinkError) {
+        let (step, code) = (step.name(), refusal.code());
         self.0 += &format!("{step:14}refused: {code}: {refusal}\n");
     }
 
-    /// A line for each step up to the one that refuses it.
+    /// Adds a line per step, up to the one that refuses the link.
     fn steps(&mut self, refusal: Option<&LinkError>, is_address_known: bool) {
-        for step in STEPS {
+        for step in Step::ALL {
             match refusal {
-                Some(refusal) if step_of(refusal) == step => return self.refuse(step, refusal),
-                _ if step == "address" && !is_address_known => {
-                    self.say(step, "not checked: no --from");
+                Some(refusal) if refusing_step(refusal) == step => {
+                    return self.refuse(step, refusal);
                 }
-                _ => self.say(step, "ok"),
+                _ if step == Step::Address && !is_address_known => {
+                    self.line(step.name(), "not checked: no --from");
+                }
+                _ => self.line(step.name(), "ok"),
             }
         }
         self.0 += "valid\n";
     }
 
-    /// The parts of a link, and what its signature must be of.
+    /// Adds the parts of a link, and the string that its signature must cover.
     fn describe(&mut self, inspection: &Inspection, config: &KeysConfig, now: u64) {
-        let is_ours = config.keyring.key_ids().any(|id| id == inspection.key_id);
-        let known = if is_ours {
-            ""
-        } else {
-            ", which is not among ours"
-        };
-        self.say("link id", inspection.id);
-        self.say("key", format!("{}{known}", inspection.key_id));
+        let is_known = config.keyring.key_ids().any(|id| id == inspection.key_id);
+        let unknown = if is_known { "" } else { ", unknown here" };
+        self.line("link id", inspection.id);
+        self.line("key", format!("{}{unknown}", inspection.key_id));
         if let Some(scope) = &inspection.scope {
-            self.say("its scope", scope);
+            self.line("scope of key", scope);
         }
         let left = i128::from(inspection.expires) - i128::from(now);
-        self.say("issued", time(inspection.issued));
-        self.say(
+        self.line("issued", time(inspection.issued));
+        self.line(
             "expires",
             format!("{}, {left} s left", time(inspection.expires)),
         );
         match &inspection.link {
             Some(link) => self.describe_contents(link),
-            None => self.say("contents", "sealed"),
+            None => self.line("contents", "sealed"),
         }
         self.0 += "string to sign:\n";
         for line in inspection.string_to_sign.lines() {
@@ -153,35 +136,37 @@ impl Report {
     }
 
     fn describe_contents(&mut self, link: &Link) {
-        let conditions = &link.conditions;
-        self.say("user", &link.user);
-        let optional = [
-            ("not before", conditions.not_before.map(time)),
-            ("works from", conditions.network.map(|it| it.to_string())),
-            ("rows at most", conditions.rows_max.map(|it| it.to_string())),
-            (
-                "bytes at most",
-                conditions.bytes_max.map(|it| it.to_string()),
-            ),
-            (
-                "file name",
-                link.filename.as_ref().map(|it| it.as_str().to_owned()),
-            ),
-        ];
-        for (what, value) in optional {
-            if let Some(value) = value {
-                self.say(what, value);
+        self.line("user", &link.user);
+        for condition in &CONDITIONS {
+            match (condition.get)(&link.conditions) {
+                None => {}
+                Some(ConditionValue::Instant(seconds)) => {
+                    self.line(condition.label, time(seconds));
+                }
+                Some(value) => self.line(condition.label, value.to_parameter()),
             }
         }
+        if let Some(filename) = &link.filename {
+            self.line("file name", filename);
+        }
         for (name, value) in &link.claims {
-            self.say("claim", format!("{name}={value}"));
+            self.line("claim", format!("{name}={value}"));
         }
         for (name, value) in &link.options {
-            self.say("option", format!("{name}={value}"));
+            self.line("option", format!("{name}={value}"));
         }
         for (name, value) in &link.filters {
-            self.say("filter", format!("{name}={value}"));
+            self.line("filter", format!("{name}={value}"));
         }
+    }
+}
+
+/// Returns the step that refuses a link whose readable part follows the grammar.
+fn refusing_step(refusal: &LinkError) -> Step {
+    match refusal.step() {
+        // The readable part was inspected before, so that the sealed contents are malformed.
+        Step::Syntax => Step::Contents,
+        step => step,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who may ask: issuers of tokens, and API keys.
+//! Callers: issuers of tokens, and API keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,10 +12,10 @@ use super::errors::{ConfigErrors, read};
 use crate::auth::{ApiKeys, Authenticator, JwtError, JwtKey, JwtRules, JwtVerifier};
 use crate::toml_errors::{self, LineError};
 
-/// A file of issuers: a table `[issuers.NAME]` an issuer.
+/// The file of issuers: one table `[issuers.NAME]` per issuer.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct IssuersFile {
     #[serde(default)]
     issuers: BTreeMap<Spanned<String>, Entry>,
 }
@@ -34,19 +34,19 @@ struct Entry {
     jwks_url: Option<String>,
 }
 
-/// Reads who may ask; nobody is a fault.
+/// Reads the callers; without any the configuration is invalid.
 pub(super) fn authenticator(variables: &mut Variables, errors: &mut ConfigErrors) -> Authenticator {
-    let nobody = variables.jwt_hs256_secret.is_none()
+    let has_none = variables.jwt_hs256_secret.is_none()
         && variables.jwt_hs256_secret_file.is_none()
         && variables.jwt_public_key_file.is_none()
         && variables.jwt_jwks_url.is_none()
         && variables.jwt_issuers_file.is_none()
         && variables.api_keys_file.is_none();
-    if nobody {
+    if has_none {
         errors.add(
             "JWT_HS256_SECRET",
             "set this, ROWLINK_JWT_PUBLIC_KEY_FILE, ROWLINK_JWT_JWKS_URL, \
-             ROWLINK_JWT_ISSUERS_FILE or ROWLINK_API_KEYS_FILE: without them nobody could ask for a link",
+             ROWLINK_JWT_ISSUERS_FILE or ROWLINK_API_KEYS_FILE: without any of them no caller could request a link",
         );
     }
     let mut issuers: Vec<JwtVerifier> = issuer(variables, errors).into_iter().collect();
@@ -56,15 +56,12 @@ pub(super) fn authenticator(variables: &mut Variables, errors: &mut ConfigErrors
         issuers.extend(further.unwrap_or_default());
     }
     if issuers.len() > 1 && issuers.iter().any(|issuer| issuer.issuer().is_none()) {
-        errors.add("JWT_ISSUER", "is required where there are several issuers");
+        errors.add("JWT_ISSUER", "is required with several issuers");
     }
     let mut names: Vec<&str> = issuers.iter().filter_map(JwtVerifier::issuer).collect();
     names.sort_unstable();
     if names.windows(2).any(|pair| pair[0] == pair[1]) {
-        errors.add(
-            "JWT_ISSUERS_FILE",
-            "expected an `issuer` of its own for each",
-        );
+        errors.add("JWT_ISSUERS_FILE", "duplicate `issuer`");
     }
     let api_keys = variables.api_keys_file.as_ref().and_then(|path| {
         let text = errors.check("API_KEYS_FILE", read(path))?;
@@ -73,7 +70,7 @@ pub(super) fn authenticator(variables: &mut Variables, errors: &mut ConfigErrors
     Authenticator::new(issuers, api_keys)
 }
 
-/// The issuer that the variables describe.
+/// Returns the issuer of the variables.
 fn issuer(variables: &mut Variables, errors: &mut ConfigErrors) -> Option<JwtVerifier> {
     let secret = errors.secret(
         "JWT_HS256_SECRET",
@@ -94,10 +91,7 @@ fn issuer(variables: &mut Variables, errors: &mut ConfigErrors) -> Option<JwtVer
                 ("JWT_USER_CLAIM", &variables.jwt_user_claim),
             ] {
                 if rule.is_some() {
-                    errors.add(
-                        variable,
-                        "is of no use without a key that tokens are verified with",
-                    );
+                    errors.add(variable, "has no effect without a JWT key");
                 }
             }
             return None;
@@ -130,9 +124,9 @@ fn issuer(variables: &mut Variables, errors: &mut ConfigErrors) -> Option<JwtVer
     }
 }
 
-/// The issuers of a file.
+/// Parses the file of issuers.
 fn listed(text: &str) -> Result<Vec<JwtVerifier>, Vec<LineError>> {
-    let file: File = toml_errors::read(text)?;
+    let file: IssuersFile = toml_errors::read(text)?;
     let (mut issuers, mut errors) = (Vec::new(), Vec::new());
     for (name, entry) in file.issuers {
         match entry.into_issuer(name.get_ref()) {
@@ -144,7 +138,7 @@ fn listed(text: &str) -> Result<Vec<JwtVerifier>, Vec<LineError>> {
         }
     }
     if issuers.is_empty() && errors.is_empty() {
-        errors.push(LineError::at(text, 0, "no [issuers.NAME]"));
+        errors.push(LineError::at(text, 0, "expected [issuers.NAME]"));
     }
     if errors.is_empty() {
         Ok(issuers)
@@ -161,7 +155,7 @@ impl Entry {
             (None, None, Some(url)) => JwtKey::KeySetUrl(url),
             _ => {
                 return Err(
-                    "needs one of `hs256_secret_file`, `public_key_file` and `jwks_url`".into(),
+                    "expected one of `hs256_secret_file`, `public_key_file` and `jwks_url`".into(),
                 );
             }
         };
@@ -175,7 +169,7 @@ impl Entry {
         };
         JwtVerifier::new(key, rules).map_err(|error| match error {
             JwtError::Algorithms(message) => format!("`algorithms`: {message}"),
-            JwtError::Key(message) => format!("its key: {message}"),
+            JwtError::Key(message) => format!("key: {message}"),
         })
     }
 }
@@ -188,7 +182,7 @@ fn user_claim(configured: Option<String>) -> String {
     configured.unwrap_or_else(|| JwtRules::default().user_claim)
 }
 
-/// The entries of a list that is separated by commas.
+/// Returns the entries of a list separated by commas.
 pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     let entries = text.split(',').map(str::trim);
     entries.filter(|entry| !entry.is_empty())

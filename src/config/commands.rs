@@ -1,41 +1,39 @@
-//! What commands that serve nothing need of the configuration, and no more: whoever signs needs no database, and
-//! whoever exports no key.
+//! The settings of commands that serve nothing: signing needs no database, and exporting no key.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::{
-    Config, ConfigError, Databases, databases, exports_dir, keyring, policy, public_url,
-    revocations,
-};
+use super::database::{databases, exports_dir};
+use super::link_settings::{keyring, policy, public_url, revocations};
+use super::{Config, ConfigError, Databases};
 use crate::service::Policy;
 use rowlink_link::{Keyring, Revocations};
 
-/// What signs and verifies links.
+/// The settings of commands that sign and verify links.
 pub struct KeysConfig {
     /// The keys.
     pub keyring: Keyring,
-    /// Which links are refused though they are genuine.
+    /// The genuine links that are refused.
     pub revocations: Revocations,
-    /// What links may be. Its public URL is empty where none is configured.
+    /// The limits of links. The public URL is empty if none is configured.
     pub policy: Policy,
 }
 
-/// Where rows are.
+/// The settings of commands that read rows.
 pub struct RowsConfig {
     /// The databases.
     pub databases: Databases,
     /// The folder of `.sql` files.
     pub exports_dir: PathBuf,
-    /// How long an export may take, among others.
+    /// The limits of downloads.
     pub policy: Policy,
 }
 
 impl KeysConfig {
-    /// Reads it from variables such as [`std::env::vars_os`] gives.
+    /// Parses the environment, for example [`std::env::vars_os`].
     ///
     /// # Errors
-    /// Every variable of these that is missing or does not fit.
+    /// Returns every variable of these that is missing or invalid.
     pub fn from_env(
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<KeysConfig, Vec<ConfigError>> {
@@ -56,10 +54,10 @@ impl KeysConfig {
 }
 
 impl RowsConfig {
-    /// Reads it from variables such as [`std::env::vars_os`] gives.
+    /// Parses the environment, for example [`std::env::vars_os`].
     ///
     /// # Errors
-    /// Every variable of these that is missing or does not fit.
+    /// Returns every variable of these that is missing or invalid.
     pub fn from_env(
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<RowsConfig, Vec<ConfigError>> {

@@ -1,16 +1,44 @@
-//! Where the rows are: the URLs of databases.
+//! Databases: their URLs, and the folder of exports.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::errors::ConfigErrors;
+use super::{Databases, Variables};
 use crate::catalog::DEFAULT_DATABASE;
 use crate::source::{
     MysqlSource, MysqlUrl, PostgresSource, PostgresUrl, Source, SourceOptions, SqliteSource,
 };
 use rowlink_link::is_bare_name;
 
-/// Where the rows are.
+pub(super) fn databases(variables: &mut Variables, errors: &mut ConfigErrors) -> Option<Databases> {
+    let connections = variables.database_connections.take();
+    let connections = errors.number("DATABASE_CONNECTIONS", connections, 10, 1..=1000);
+    let url = errors.secret(
+        "DATABASE_URL",
+        variables.database_url.take(),
+        variables.database_url_file.take(),
+    );
+    let url = errors.required("DATABASE_URL", url);
+    let url = url.and_then(|text| errors.check("DATABASE_URL", DatabaseUrl::parse(&text)));
+    let others = errors.secret(
+        "DATABASES",
+        variables.databases.take(),
+        variables.databases_file.take(),
+    );
+    let others = others.and_then(|text| errors.check_all("DATABASES", parse_list(&text)));
+    let mut urls = others.unwrap_or_default();
+    urls.insert(DEFAULT_DATABASE.to_owned(), url?);
+    Some(Databases { urls, connections })
+}
+
+pub(super) fn exports_dir(variables: &mut Variables) -> PathBuf {
+    let folder = variables.exports_dir.take();
+    folder.unwrap_or_else(|| "exports".into())
+}
+
+/// The URL of a database.
 #[derive(Debug, Clone)]
 pub enum DatabaseUrl {
     /// `sqlite:PATH`.

@@ -1,4 +1,4 @@
-//! Every fault of the environment, collected so that all are reported at once.
+//! The errors of the configuration, collected so that all are reported together.
 
 use std::fmt;
 use std::fs;
@@ -11,8 +11,7 @@ use zeroize::Zeroizing;
 
 use super::PREFIX;
 
-/// A variable that does not fit: its name, and what was expected. Never its value, which may be
-/// a secret.
+/// An invalid variable: its name, and what was expected. Never its value, which may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}: {message}")]
 pub struct ConfigError {
@@ -59,7 +58,7 @@ impl ConfigErrors {
         value
     }
 
-    /// A secret from its variable, or from the file that `X_FILE` names.
+    /// Returns a secret from its variable, or from the file that `X_FILE` names.
     pub(super) fn secret(
         &mut self,
         variable: &str,
@@ -102,8 +101,11 @@ impl ConfigErrors {
     }
 }
 
-/// The text of a file without the line end that editors add.
-pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, String> {
+/// Reads a file without the line end that editors add.
+///
+/// # Errors
+/// Returns a message with the path.
+pub fn read(path: &Path) -> Result<Zeroizing<String>, String> {
     let text = fs::read_to_string(path)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let text = Zeroizing::new(text);

@@ -1,4 +1,4 @@
-//! How browsers and proxies see us.
+//! Browser and proxy settings.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use crate::http::{HttpConfig, ProxyHeader};
 pub(super) fn http_config(
     variables: &mut Variables,
     errors: &mut ConfigErrors,
-    metrics_apart: bool,
+    has_metrics_port: bool,
 ) -> HttpConfig {
     let origins = variables.cors_origins.take().unwrap_or_default();
     let origins = list(&origins).map(cors_origin).collect::<Result<_, _>>();
@@ -35,11 +35,11 @@ pub(super) fn http_config(
         jwt_query_param: errors
             .check("JWT_QUERY_PARAM", parameter.transpose())
             .flatten(),
-        metrics_apart,
+        has_metrics_port,
     }
 }
 
-/// The certificate and its key: both or none.
+/// Reads the certificate and its key: both or none.
 pub(super) fn tls(variables: &Variables, errors: &mut ConfigErrors) -> Option<TlsPem> {
     match (&variables.tls_cert_file, &variables.tls_key_file) {
         (Some(certificate), Some(key)) => {
@@ -61,10 +61,10 @@ pub(super) fn tls(variables: &Variables, errors: &mut ConfigErrors) -> Option<Tl
     }
 }
 
-/// An origin as browsers send it (RFC 6454, section 6.1).
+/// Parses an origin as browsers serialize it (RFC 6454, section 6.1).
 ///
 /// # Errors
-/// It is none, or written otherwise.
+/// Returns what was expected if the text is not an origin, or serialized differently.
 pub fn cors_origin(text: &str) -> Result<String, &'static str> {
     let expected = "expected origins like https://shop.example.com, separated by commas";
     let url = Url::parse(text).map_err(|_| expected)?;
@@ -89,7 +89,7 @@ pub(super) fn web_url(text: &str) -> Result<String, &'static str> {
         .ok_or("expected an http:// or https:// URL")
 }
 
-/// RFC 6265, section 4.1.1: a cookie's name is a token of RFC 9110.
+/// Checks the name of a cookie. RFC 6265, section 4.1.1: it is a token of RFC 9110.
 fn token_name(name: String) -> Result<String, &'static str> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     name.bytes()

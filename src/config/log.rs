@@ -1,4 +1,4 @@
-//! What to log, and how.
+//! Log settings.
 
 use tracing_subscriber::EnvFilter;
 
@@ -6,18 +6,18 @@ use super::Variables;
 use super::errors::ConfigErrors;
 use super::http_config::web_url;
 
-/// What to log, and how.
+/// Log settings.
 pub struct Log {
-    /// Which lines.
+    /// The filter of lines.
     pub filter: EnvFilter,
-    /// JSON objects, a line each, instead of text for people.
+    /// Whether lines are JSON objects instead of text.
     pub json: bool,
-    /// Where traces go, if anywhere: the base URL of an OTLP collector.
+    /// The base URL of an OTLP collector for traces.
     pub otlp_endpoint: Option<String>,
 }
 
 impl Log {
-    /// What `rowlink demo` logs: text for people.
+    /// Returns the settings of `rowlink demo`: text.
     pub fn for_people() -> Log {
         Log {
             filter: EnvFilter::new(DEFAULT),
@@ -27,8 +27,8 @@ impl Log {
     }
 }
 
-/// The framework's own line for a broken body repeats ours without saying which download. The
-/// driver repeats every notice that the database gives.
+/// The framework's line for an aborted body repeats Rowlink's without naming the download. The driver
+/// logs every notice of the database.
 const DEFAULT: &str = "info,actix_server=warn,actix_http=off,tokio_postgres=warn";
 
 pub(super) fn log(variables: &mut Variables, errors: &mut ConfigErrors) -> Option<Log> {
@@ -48,7 +48,7 @@ pub(super) fn log(variables: &mut Variables, errors: &mut ConfigErrors) -> Optio
 }
 
 fn filter(text: &str) -> Result<EnvFilter, &'static str> {
-    // The filter's own parser panics on some text that is not ASCII.
+    // The filter's parser panics on some non-ASCII text.
     Some(text)
         .filter(|text| text.is_ascii())
         .and_then(|text| EnvFilter::try_new(text).ok())

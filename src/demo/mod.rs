@@ -14,7 +14,7 @@ use crate::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::http::{AppState, Clock, HttpConfig, StaticFile};
 use crate::service::{ExportService, Policy};
 use crate::source::{Sources, SqliteSource, dialects};
-use rowlink_link::{self, Keyring};
+use rowlink_link::Keyring;
 
 /// The number of orders in `orders.sql`.
 pub const ORDERS: u32 = 500_000;
@@ -58,7 +58,7 @@ impl Demo {
         let path = folder.path().join("orders.db");
         create_database(&path).map_err(|error| demo_error(&error))?;
 
-        let key = link::generate("demo").map_err(|error| demo_error(&error))?;
+        let key = rowlink_link::generate("demo").map_err(|error| demo_error(&error))?;
         let keyring = Keyring::parse(&key).expect("a generated key is valid");
         let secret = NewApiKey::generate()
             .map_err(|error| demo_error(&error))?
@@ -162,7 +162,7 @@ Open http://{address} in a browser and press Export. Or issue a link as alice:
 
 Download the file within 60 seconds; no header is needed:
 
-  curl -OJ "$URL"
+  curl -o orders.csv "$URL"
 
 Stop with Ctrl-C.
 "#

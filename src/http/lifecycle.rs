@@ -1,31 +1,30 @@
-//! Stopping without anybody noticing: not ready at once, then no new connection, then running
-//! downloads finish, and only what is left after that is cut.
+//! Graceful shutdown: readiness fails immediately, requests are served for a delay, running downloads
+//! get time to finish, and the rest are aborted.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// How to stop.
+/// The durations of a graceful shutdown.
 #[derive(Debug, Clone, Copy)]
-pub struct Drain {
-    /// How long requests are still taken once we are not ready: until every load balancer has seen
-    /// that.
+pub struct DrainTimes {
+    /// How long requests are served after readiness fails: until every load balancer has noticed.
     pub delay: Duration,
     /// How long running downloads have after that.
     pub max: Duration,
 }
 
-impl Default for Drain {
-    fn default() -> Drain {
-        Drain {
+impl Default for DrainTimes {
+    fn default() -> DrainTimes {
+        DrainTimes {
             delay: Duration::ZERO,
             max: Duration::from_secs(30),
         }
     }
 }
 
-/// Whether we run, drain or cut.
+/// Whether the server runs, drains or aborts its downloads.
 #[derive(Debug, Default)]
 pub(super) struct Lifecycle {
     draining: AtomicBool,
@@ -41,7 +40,7 @@ impl Lifecycle {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Ends every download, visibly broken.
+    /// Aborts every download.
     pub(super) fn abort_downloads(&self) {
         self.abort.cancel();
     }
@@ -50,7 +49,7 @@ impl Lifecycle {
         self.abort.is_cancelled()
     }
 
-    /// Comes when downloads shall end.
+    /// Resolves when all downloads must be aborted.
     pub(super) async fn aborted(&self) {
         self.abort.cancelled().await;
     }

@@ -1,5 +1,4 @@
-//! What holds for every request: it has an id, is not oversized, and its answer is rendered as its
-//! client wants it.
+//! For every request: a limit on the head, an id, preflights, and problems in the format the client accepts.
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -7,32 +6,32 @@ use actix_web::http::header::HeaderName;
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
+use actix_web::{Error, HttpRequest, HttpResponse};
+use tracing::Instrument as _;
 use tracing::field::display;
-use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
-use super::headers::id_value;
-use super::metrics::RefusalLabels;
-use super::problem::{self, Problem};
-use super::trace;
-use super::{AppState, cors, page};
-use rowlink_link::URL_BYTES_MAX;
+use super::response::headers::id_value;
+use super::response::problem::{self, Problem, check_target_length};
+use super::response::{cors, error_page};
+use super::state::AppState;
+use super::telemetry::request_id::known_id;
+use super::telemetry::{RefusalLabels, trace};
 
-/// All header fields of a request together are at most this long.
+/// The largest total length of header fields in bytes.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Gives every request an id, refuses oversized heads, answers preflights, and renders every problem.
+/// Refuses oversized heads, answers preflights, renders problems, and sets the request id.
 pub(super) async fn answer_every_request(
     state: Data<AppState>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let span = trace::of_request(&request);
-    let (http_config, head) = (&state.http_config, request.head());
-    let preflight = cors::preflight(http_config, &head.method, request.path(), &head.headers);
+    let span = trace::request_span(&request);
+    let (config, head) = (&state.config, request.head());
+    let preflight = cors::preflight(config, &head.method, request.path(), &head.headers);
     let mut response = match (preflight, check_head(&request)) {
         (Some(answer), _) => request.into_response(answer),
         (None, Ok(())) => {
@@ -41,7 +40,7 @@ pub(super) async fn answer_every_request(
         }
         (None, Err(problem)) => request.error_response(problem),
     };
-    // Not kept: nothing asks for it after this.
+    // Not stored: no later code needs it.
     let request_id = known_id(response.request()).unwrap_or_else(Uuid::now_v7);
     if let Some(error) = response.response().error() {
         let answer = |problem: &Problem| render(response.request(), &state, problem, request_id);
@@ -58,38 +57,17 @@ pub(super) async fn answer_every_request(
         i64::from(response.status().as_u16()),
     );
     if state.lifecycle.is_draining() {
-        // Or a proxy sends a request on a connection that is just being closed, and cannot tell whether it was served.
+        // Otherwise a proxy could send a request on a closing connection, and not know whether it was served.
         let head = response.response_mut().head_mut();
         head.set_connection_type(ConnectionType::Close);
     }
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id_value(request_id));
-    cors::allow(http_config, request.path(), request.headers(), headers);
+    cors::allow(&state.config, request.path(), request.headers(), headers);
     Ok(response)
 }
 
-/// The id under which a request is logged.
-#[derive(Clone, Copy)]
-struct RequestId(Uuid);
-
-fn known_id(request: &HttpRequest) -> Option<Uuid> {
-    let extensions = request.extensions();
-    extensions.get().map(|RequestId(id)| *id)
-}
-
-/// The id of a request, made when it is first asked for and kept for the rest of it. Most requests that are refused end
-/// before that.
-pub(super) fn request_id(request: &HttpRequest) -> Uuid {
-    known_id(request).unwrap_or_else(|| {
-        let id = Uuid::now_v7();
-        request.extensions_mut().insert(RequestId(id));
-        // Now, because a client that leaves gets no answer.
-        Span::current().record("request_id", display(id));
-        id
-    })
-}
-
-/// The answer to a problem, its line in the log, and its count.
+/// Logs and counts a problem, and returns its response.
 fn render(
     request: &HttpRequest,
     state: &AppState,
@@ -102,8 +80,8 @@ fn render(
         code: problem.code(),
     };
     state.metrics.refused.get_or_create(&labels).inc();
-    if page::is_wanted(request) {
-        problem.page(request_id, state.http_config.return_url.as_deref())
+    if error_page::is_navigation(request) {
+        problem.page(request_id, state.config.return_url.as_deref())
     } else {
         problem.document(request_id)
     }
@@ -111,7 +89,7 @@ fn render(
 
 fn check_head(request: &ServiceRequest) -> Result<(), Problem> {
     let target = request.uri().path_and_query();
-    check_length(target.map_or("", |target| target.as_str()))?;
+    check_target_length(target.map_or("", |target| target.as_str()))?;
     let fields = request.headers().iter();
     let header_bytes: usize = fields
         .map(|(name, value)| name.as_str().len() + value.len())
@@ -125,18 +103,7 @@ fn check_head(request: &ServiceRequest) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Refuses a path and query that are too long.
-pub(super) fn check_length(target: &str) -> Result<(), Problem> {
-    if target.len() <= URL_BYTES_MAX {
-        return Ok(());
-    }
-    let detail = format!("expected at most {URL_BYTES_MAX} bytes");
-    let title = "The URL is too long";
-    let status = StatusCode::URI_TOO_LONG;
-    Err(Problem::new(status, "url-too-long", title, detail))
-}
-
-/// An error of the framework's own.
+/// Converts an error of the framework.
 fn unexpected(error: &Error) -> Problem {
     match error.as_response_error().status_code() {
         status if status.is_client_error() => problem::malformed(error.to_string()),

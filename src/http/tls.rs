@@ -1,4 +1,4 @@
-//! TLS by rustls, for deployments in which no proxy ends it. HTTP/1.1 alone: see ARCHITECTURE.md.
+//! TLS by rustls, for deployments without a proxy. Only HTTP/1.1: see ARCHITECTURE.md.
 
 use std::sync::Arc;
 
@@ -10,24 +10,24 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-/// The certificate that new connections are served under. Running ones keep theirs.
+/// The certificate of new connections. Open connections keep theirs.
 #[derive(Debug, Default)]
 pub(super) struct Certificate(ArcSwapOption<CertifiedKey>);
 
 impl Certificate {
-    /// Serves new connections under another certificate.
+    /// Replaces the certificate of new connections.
     ///
     /// # Errors
-    /// They are not a certificate and its key.
+    /// Returns a message if the texts are not a certificate chain and its key.
     pub(super) fn set(&self, certificate: &str, key: &str) -> Result<(), String> {
         let chain: Result<Vec<_>, _> =
             CertificateDer::pem_slice_iter(certificate.as_bytes()).collect();
         let chain = chain.map_err(|error| format!("certificate: {error}"))?;
         if chain.is_empty() {
-            return Err("no certificate in PEM".to_owned());
+            return Err("expected a certificate in PEM".to_owned());
         }
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes());
-        let key = key.map_err(|_| "no private key in PEM")?;
+        let key = key.map_err(|_| "expected a private key in PEM")?;
         let certified = CertifiedKey::from_der(chain, key, &ring::default_provider());
         let certified = certified.map_err(|error| error.to_string())?;
         self.0.store(Some(Arc::new(certified)));
@@ -41,11 +41,11 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
-/// TLS 1.2 and 1.3 under the certificate of the moment.
+/// Returns the configuration: TLS 1.2 and 1.3, with the current certificate.
 pub(super) fn server_config(certificate: Arc<Certificate>) -> ServerConfig {
     ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .expect("ring has the suites of TLS 1.2 and 1.3")
+        .expect("ring supports the cipher suites of TLS 1.2 and 1.3")
         .with_no_client_auth()
         .with_cert_resolver(certificate)
 }

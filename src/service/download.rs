@@ -107,7 +107,9 @@ impl Download {
         let next = timeout_at(self.deadline, self.encoding.next_chunk()).await;
         let chunk = match next.unwrap_or(Err(SourceError::TooSlow.into()))? {
             Some(chunk) => {
-                self.integrity_line.iter_mut().for_each(|it| it.update(&chunk));
+                self.integrity_line
+                    .iter_mut()
+                    .for_each(|it| it.update(&chunk));
                 Some(chunk)
             }
             None => {

@@ -54,7 +54,10 @@ pub enum OpenError {
     #[error("unknown export `{0}`")]
     UnknownExport(String),
     /// The link is genuine, but its export no longer offers the format.
-    #[error("unknown format `{name}` of this export; its formats are {}", format::names(known))]
+    #[error(
+        "unknown format `{name}` of this export; its formats are {}",
+        format::names(known)
+    )]
     UnknownFormat {
         /// The format of the link.
         name: String,

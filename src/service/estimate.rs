@@ -1,58 +1,54 @@
-//! About how much a link will give, for whoever asks before the click.
+//! The approximate size of a file before it is downloaded.
 
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
-use super::download::TextFile;
+use super::encoding::InlineEncoding;
+use super::errors::DownloadError;
+use super::export_service::ExportService;
+use super::issue::IssuedLink;
 use super::open::PreparedDownload;
-use super::{ExportService, IssuedLink};
-use crate::format::Format;
-use crate::source::{Passes, SourceError, causes};
-use rowlink_link::ClientAddr;
+use crate::format::Properties;
+use crate::source::{Passes, RowStream, SourceError, causes};
 
-/// How much a file will be.
+/// The approximate size of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Estimate {
-    /// How many rows it will have.
+    /// The number of rows.
     pub rows: u64,
-    /// How many bytes, uncompressed. Nobody knows that of a workbook.
+    /// The uncompressed size in bytes; `None` for formats that compress.
     pub bytes: Option<u64>,
-    /// How sure that is.
+    /// How the numbers were found.
     pub kind: EstimateKind,
 }
 
-/// How sure an estimate is.
+/// How an estimate was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EstimateKind {
-    /// What the database's planner expects.
-    RowEstimate,
-    /// Counted, a moment ago.
+    /// By the database's planner.
+    Planned,
+    /// By counting all rows a moment ago.
     Counted,
-    /// Counted for as long as was worth it: there are more.
+    /// By counting until the time limit: there are more.
     AtLeast,
 }
 
 impl ExportService {
-    /// About how much a link gives that was issued at `now`; `None` where that cannot be known soon.
-    /// It costs no link: what fails here will be said by the download, and a late answer is worse than
-    /// one without it.
+    /// Estimates the size of the file of a link that was issued at `now`, in Unix seconds; `None` if it
+    /// cannot be found within the time limit. Errors are left to the download: the link is issued
+    /// without an estimate.
     pub async fn estimate(&self, issued: &IssuedLink, now: u64) -> Option<Estimate> {
-        let link = &issued.link;
-        let (_, query) = issued.url.split_once('?')?;
-        // As if it were valid already.
-        let now = link.conditions.not_before.unwrap_or(now).max(now);
-        let prepared = self
-            .prepare(&link.export, link.format, query, now, ClientAddr::Unchecked)
-            .ok()?;
+        let prepared = self.prepare_verified(issued.verified().clone(), now).ok()?;
         if !prepared.query.export().is_estimated {
             return None;
         }
-        let _place = self.estimates.try_acquire().ok()?;
+        let _permit = self.estimates.try_acquire().ok()?;
+        let link_id = prepared.link.id;
         let deadline = Instant::now() + self.policy.estimate_max;
         let estimated = timeout_at(deadline, self.estimate_of(prepared, deadline)).await;
-        let estimated = estimated.unwrap_or(Err(SourceError::TooSlow));
-        let failed = |error: &SourceError| {
-            tracing::warn!(link_id = %link.id, cause = causes(error), "no estimate");
+        let estimated = estimated.unwrap_or(Err(SourceError::TooSlow.into()));
+        let failed = |error: &DownloadError| {
+            tracing::warn!(%link_id, cause = causes(error), "no estimate");
         };
         estimated.inspect_err(failed).ok()
     }
@@ -61,40 +57,32 @@ impl ExportService {
         &self,
         prepared: PreparedDownload,
         deadline: Instant,
-    ) -> Result<Estimate, SourceError> {
-        let format = prepared.link.format;
-        let source = self.source_of(&prepared.query);
-        let estimate = match source
-            .estimate(&prepared.query, self.policy.estimate_max)
-            .await?
-        {
-            Some(planned) => Estimate {
+    ) -> Result<Estimate, DownloadError> {
+        let format = prepared.format;
+        let source = self.source_of(prepared.query.export());
+        let planned = source.estimate(&prepared.query, self.policy.estimate_max);
+        if let Some(planned) = planned.await? {
+            let names = planned.rows.saturating_mul(self.name_bytes(&prepared));
+            return Ok(Estimate {
                 rows: planned.rows,
-                bytes: Some({
-                    let names = planned.rows.saturating_mul(self.names_bytes(&prepared));
-                    planned.bytes.saturating_add(names)
-                }),
-                kind: EstimateKind::RowEstimate,
-            },
-            None => {
-                let rows = source.open(prepared.query, Passes::One).await?;
-                // As long as the answer may still take, half of that.
-                let until = Instant::now() + (deadline - Instant::now()) / 2;
-                count(TextFile::new(rows, format, prepared.output), until).await?
-            }
-        };
-        // Nobody knows how well a workbook compresses.
-        Ok(Estimate {
-            bytes: estimate.bytes.filter(|_| format.is_text()),
-            ..estimate
-        })
+                bytes: Some(planned.bytes.saturating_add(names)).filter(|_| format.is_text()),
+                kind: EstimateKind::Planned,
+            });
+        }
+        let rows = source.open(prepared.query, Passes::One).await?;
+        // Counting may take half of the remaining time.
+        let until = Instant::now() + (deadline - Instant::now()) / 2;
+        if !format.is_text() {
+            return Ok(count_rows(rows, until).await?);
+        }
+        let settings = prepared.output.settings(Properties::default());
+        let encoder = format.encoder(rows.columns(), settings)?;
+        count_bytes(InlineEncoding::start(rows, encoder)?, until).await
     }
-}
 
-impl ExportService {
-    /// How many bytes of a row are not its values: NDJSON names each of them, `"name":`.
-    fn names_bytes(&self, prepared: &PreparedDownload) -> u64 {
-        if prepared.link.format != Format::Ndjson {
+    /// Returns the bytes per row that are names of columns: `"name":` for each.
+    fn name_bytes(&self, prepared: &PreparedDownload) -> u64 {
+        if !prepared.format.definition().repeats_names {
             return 0;
         }
         let bytes_of = |name: &String| name.len() as u64 + 3;
@@ -108,8 +96,8 @@ impl ExportService {
     }
 }
 
-/// Makes the file without sending it, or the beginning of a long one.
-async fn count(mut file: TextFile, until: Instant) -> Result<Estimate, SourceError> {
+/// Encodes the file without sending it, up to the time limit.
+async fn count_bytes(mut file: InlineEncoding, until: Instant) -> Result<Estimate, DownloadError> {
     let mut bytes = 0;
     let kind = loop {
         match timeout_at(until, file.next_chunk()).await {
@@ -118,9 +106,7 @@ async fn count(mut file: TextFile, until: Instant) -> Result<Estimate, SourceErr
             Ok(Err(error)) => return Err(error),
             Err(_) => break EstimateKind::AtLeast,
         }
-        // What is ready would be counted however late it is, and before anybody else's turn.
-        yield_now().await;
-        if Instant::now() >= until {
+        if has_ended(until).await {
             break EstimateKind::AtLeast;
         }
     };
@@ -129,4 +115,34 @@ async fn count(mut file: TextFile, until: Instant) -> Result<Estimate, SourceErr
         bytes: Some(bytes),
         kind,
     })
+}
+
+/// Counts rows up to the time limit.
+async fn count_rows(mut stream: RowStream, until: Instant) -> Result<Estimate, SourceError> {
+    let mut rows = 0;
+    let kind = loop {
+        match timeout_at(until, stream.next()).await {
+            Ok(Ok(None)) => break EstimateKind::Counted,
+            Ok(Ok(Some(batch))) => {
+                rows += batch.rows() as u64;
+                stream.recycle(batch);
+            }
+            Ok(Err(error)) => return Err(error),
+            Err(_) => break EstimateKind::AtLeast,
+        }
+        if has_ended(until).await {
+            break EstimateKind::AtLeast;
+        }
+    };
+    Ok(Estimate {
+        rows,
+        bytes: None,
+        kind,
+    })
+}
+
+/// Lets other tasks run. Rows that are always ready would starve them, and never reach the time limit.
+async fn has_ended(until: Instant) -> bool {
+    yield_now().await;
+    Instant::now() >= until
 }

@@ -2,78 +2,48 @@
 
 use std::collections::BTreeMap;
 
+use rowlink_link::{Link, SignedLink, VerifiedLink, sign};
 use uuid::Uuid;
 
-use super::mint::{LinkContext, format_of, signed_url};
-use super::{ExportService, LinkRequest, filename, may_export};
+use super::errors::IssueError;
+use super::export_service::{ExportService, file_name, may_export};
+use super::mint::{LinkContext, requested_format};
+use super::request::LinkRequest;
 use crate::auth::Caller;
-use crate::catalog::{Export, FieldError};
-use crate::format::{self, Format};
-use rowlink_link::{Link, SignError, URL_BYTES_MAX};
+use crate::catalog::Export;
+use crate::format::Format;
 
 /// A link as its caller gets it.
 #[derive(Debug, Clone)]
 pub struct IssuedLink {
-    /// What the link says.
-    pub link: Link,
     /// The URL to open.
     pub url: String,
-    /// The name the browser will save the file under.
+    /// The file name that the browser suggests.
     pub filename: String,
     /// The file's media type.
     pub content_type: &'static str,
+    /// The file's format.
+    pub format: Format,
+    verified: VerifiedLink,
 }
 
-/// Why no link was issued.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum IssueError {
-    /// There is no such export.
-    #[error("there is no export `{0}`")]
-    UnknownExport(String),
-    /// There is no such format, or not of this export.
-    #[error(
-        "there is no format `{name}`; the formats are {}",
-        format::names(known)
-    )]
-    UnknownFormat {
-        /// What was asked for.
-        name: String,
-        /// What may be asked for.
-        known: Vec<Format>,
-    },
-    /// The caller may not have this export.
-    #[error("this credential may not export `{0}`")]
-    NotAllowed(String),
-    /// The request names a user, but the credential may not act for others.
-    #[error("this credential may not act for another user; leave `user` out")]
-    MayNotActForOthers,
-    /// The export pins a claim that the credential does not have.
-    #[error("this export needs the claim `{0}`, which this credential does not have")]
-    MissingClaim(String),
-    /// Values that do not fit.
-    #[error("some values do not fit")]
-    Invalid(Vec<FieldError>),
-    /// As many links were issued for this user within this second as may be.
-    #[error("{0} links a second are issued for one user; wait a second")]
-    TooMany(u32),
-    /// The signing key may not, or there is no randomness for a sealed link.
-    #[error(transparent)]
-    Sign(#[from] SignError),
-    /// The URL would be too long for browsers and proxies.
-    #[error(
-        "the link would have {bytes} bytes, more than {URL_BYTES_MAX}; use fewer or shorter values"
-    )]
-    TooLong {
-        /// Its length.
-        bytes: usize,
-    },
+impl IssuedLink {
+    /// Returns what the link says.
+    #[must_use]
+    pub fn link(&self) -> &Link {
+        self.verified.link()
+    }
+
+    pub(super) fn verified(&self) -> &VerifiedLink {
+        &self.verified
+    }
 }
 
 impl ExportService {
     /// Issues a link for a caller at `now`, in Unix seconds, under the id `link_id`.
     ///
     /// # Errors
-    /// Why not.
+    /// Returns the [`IssueError`] that names what is not allowed or does not fit.
     pub fn issue(
         &self,
         caller: &Caller,
@@ -81,12 +51,45 @@ impl ExportService {
         now: u64,
         link_id: Uuid,
     ) -> Result<IssuedLink, IssueError> {
+        let (signed, format, content_type) = self.sign(caller, request, now, link_id)?;
+        Ok(IssuedLink {
+            url: signed.url(&self.policy.public_url)?,
+            filename: file_name(signed.verified().link(), format),
+            content_type,
+            format,
+            verified: signed.into_verified(),
+        })
+    }
+
+    /// Authorizes a download without a URL, whose length would limit the request. The link is verified
+    /// by construction.
+    ///
+    /// # Errors
+    /// Returns the [`IssueError`] that names what is not allowed or does not fit.
+    pub fn authorize(
+        &self,
+        caller: &Caller,
+        request: LinkRequest,
+        now: u64,
+        link_id: Uuid,
+    ) -> Result<VerifiedLink, IssueError> {
+        let (signed, ..) = self.sign(caller, request, now, link_id)?;
+        Ok(signed.into_verified())
+    }
+
+    fn sign(
+        &self,
+        caller: &Caller,
+        request: LinkRequest,
+        now: u64,
+        link_id: Uuid,
+    ) -> Result<(SignedLink, Format, &'static str), IssueError> {
         if request.export.is_empty() || request.format.is_empty() {
             return Err(IssueError::Invalid(request.field_errors));
         }
         let export = self.catalog.get(&request.export);
         let export = export.ok_or_else(|| IssueError::UnknownExport(request.export.clone()))?;
-        let format = format_of(&request, Some(export))?;
+        let format = requested_format(&request, Some(export))?;
         if !may_export(caller, export) {
             return Err(IssueError::NotAllowed(export.name.clone()));
         }
@@ -103,26 +106,30 @@ impl ExportService {
         let user = request.user.clone().or_else(|| caller.user.clone());
         let unsigned = context.check(request, user, now)?;
         if !self.quota.may_issue(&unsigned.user, now) {
-            return Err(IssueError::TooMany(self.policy.limits.links_per_second));
+            return Err(IssueError::RateLimited(self.policy.limits.links_per_second));
         }
         let claims = pinned_claims(caller, export)?;
-        let seal = unsigned.seal;
-        let content_type = unsigned.content_type;
-        let link = unsigned.link(export.name.clone(), format, claims, now, link_id);
-        Ok(IssuedLink {
-            url: signed_url(&link, &self.keyring.load(), &self.policy, seal)?,
-            filename: filename(&link),
-            content_type,
-            link,
-        })
+        let (seal, content_type) = (unsigned.seal, unsigned.content_type);
+        let link = unsigned.into_link(export.name.clone(), format, claims, now, link_id);
+        let signed = sign(link, &self.keyring.load(), seal)?;
+        Ok((signed, format, content_type))
+    }
+
+    /// Tells whether a caller could request a link that says the same: then it may read a sealed one.
+    #[must_use]
+    pub fn may_read(&self, caller: &Caller, link: &Link) -> bool {
+        let is_own = caller.acts_for_others || caller.user.as_ref() == Some(&link.user);
+        let export = self.catalog.get(&link.export);
+        is_own
+            && export.is_some_and(|export| {
+                may_export(caller, export)
+                    && pinned_claims(caller, export).is_ok_and(|claims| claims == link.claims)
+            })
     }
 }
 
-/// The claims of a link that this caller asks for.
-pub(super) fn pinned_claims(
-    caller: &Caller,
-    export: &Export,
-) -> Result<BTreeMap<String, String>, IssueError> {
+/// Returns the claims that the export pins, with the caller's values.
+fn pinned_claims(caller: &Caller, export: &Export) -> Result<BTreeMap<String, String>, IssueError> {
     export
         .claims
         .iter()

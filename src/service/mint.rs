@@ -1,29 +1,32 @@
-//! How a link comes to be, whoever asks: what is asked for is checked, drawn up and signed.
+//! From a request to an unsigned link: everything is checked in one place, whoever asks.
 
 use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use rowlink_link::{
+    Conditions, FileName, Keyring, Link, RESERVED_PREFIX, Seal, UserId, check_text, is_export_name,
+    sign,
+};
 use uuid::Uuid;
 
+use super::errors::IssueError;
 use super::options::Output;
-use super::{IssueError, LinkRequest, Policy};
-use crate::catalog::{Catalog, Export, FieldError, is_export_name};
+use super::policy::Policy;
+use super::request::LinkRequest;
+use crate::catalog::{Catalog, Export, FieldError};
 use crate::format::Format;
 use crate::row::Column;
-use rowlink_link::{
-    self, Conditions, FileName, Keyring, Link, RESERVED_PREFIX, Seal, URL_BYTES_MAX, UserId,
-    check_text,
-};
 
-/// Makes a link with a key alone: without a service, a database or a credential. Whoever holds the key answers for
-/// the user and the claims.
+/// Signs a link with a key only, without a server, database or credential; returns its URL. The holder
+/// of the key answers for the user and the claims.
 ///
-/// `catalog` refuses what an export of it would refuse, but for names of columns, which the database alone knows.
+/// With `catalog`, requests are refused that its exports would refuse, except for unknown columns, which
+/// only the database knows.
 ///
 /// # Errors
-/// Why there is no link.
+/// Returns the [`IssueError`] that names what does not fit.
 pub fn mint(
     request: LinkRequest,
     claims: BTreeMap<String, String>,
@@ -39,7 +42,7 @@ pub fn mint(
         export.ok_or_else(|| IssueError::UnknownExport(name.clone()))
     };
     let export = catalog.map(find).transpose()?;
-    let format = format_of(&request, export.as_deref())?;
+    let format = requested_format(&request, export.as_deref())?;
     let context = LinkContext {
         export: export.as_ref(),
         columns: None,
@@ -52,11 +55,11 @@ pub fn mint(
     let user = request.user.clone();
     let unsigned = context.check(request, user, now)?;
     let seal = unsigned.seal;
-    let link = unsigned.link(name, format, claims, now, Uuid::now_v7());
-    signed_url(&link, keyring, policy, seal)
+    let link = unsigned.into_link(name, format, claims, now, Uuid::now_v7());
+    Ok(sign(link, keyring, seal)?.url(&policy.public_url)?)
 }
 
-/// What the grammar of links forbids, whatever an export says.
+/// Checks what the grammar of links forbids for any export.
 fn check_names(
     request: &LinkRequest,
     claims: &BTreeMap<String, String>,
@@ -66,8 +69,8 @@ fn check_names(
         let message = "expected 1 to 64 of A-Z a-z 0-9 _ -";
         errors.push(FieldError::new("export", message));
     }
-    let is_bad = |name: &&String| name.is_empty() || name.starts_with(RESERVED_PREFIX);
-    for name in request.filters.keys().filter(is_bad) {
+    let is_reserved = |name: &&String| name.is_empty() || name.starts_with(RESERVED_PREFIX);
+    for name in request.filters.keys().filter(is_reserved) {
         let message = "expected a name that does not start with rl_";
         errors.push(FieldError::new(format!("filters.{name}"), message));
     }
@@ -83,21 +86,21 @@ fn check_names(
     }
 }
 
-/// The format that a request names, if the export may be downloaded as such.
-pub(super) fn format_of(
+/// Returns the format of a request, if the export offers it.
+pub(super) fn requested_format(
     request: &LinkRequest,
     export: Option<&Export>,
 ) -> Result<Format, IssueError> {
     let known = export.map_or(&Format::ALL[..], |export| &export.formats);
     let format = request.format.parse().ok();
-    let known_format = format.filter(|format| known.contains(format));
-    known_format.ok_or_else(|| IssueError::UnknownFormat {
+    let offered = format.filter(|format| known.contains(format));
+    offered.ok_or_else(|| IssueError::UnknownFormat {
         name: request.format.clone(),
         known: known.to_vec(),
     })
 }
 
-/// Where a link will lead, as far as that is known.
+/// What a request is checked against, as far as it is known.
 pub(super) struct LinkContext<'a> {
     pub(super) export: Option<&'a Arc<Export>>,
     pub(super) columns: Option<&'a [Column]>,
@@ -105,7 +108,7 @@ pub(super) struct LinkContext<'a> {
     pub(super) policy: &'a Policy,
 }
 
-/// A link that may be, before it has an id.
+/// A checked link without id and signature.
 pub(super) struct UnsignedLink {
     pub(super) user: UserId,
     pub(super) seal: Seal,
@@ -119,10 +122,10 @@ pub(super) struct UnsignedLink {
 }
 
 impl LinkContext<'_> {
-    /// Checks all that is asked for.
+    /// Checks a request.
     ///
     /// # Errors
-    /// Every field that does not fit.
+    /// Returns [`IssueError::Invalid`] with every field that does not fit.
     pub(super) fn check(
         &self,
         mut request: LinkRequest,
@@ -133,7 +136,7 @@ impl LinkContext<'_> {
         let filters = mem::take(&mut request.filters);
         let filters = match self.export {
             Some(export) => collect(&mut errors, export.resolve(&filters)),
-            None => Some(flat(filters)),
+            None => Some(flatten(filters)),
         };
         let content_type = collect(&mut errors, self.content_type(&request.options));
         let ttl_seconds = collect(&mut errors, self.ttl_seconds(request.ttl_seconds));
@@ -142,13 +145,9 @@ impl LinkContext<'_> {
         let user = collect(&mut errors, user);
         let conditions = check_conditions(request.conditions, ttl_seconds, now);
         let conditions = collect(&mut errors, conditions);
-        // A field that did not even have its type was left out, so it seems to be missing too.
+        // A field without its type was skipped, so that it seems to be missing too.
         let field_errors = request.field_errors;
-        errors.retain(|error| {
-            !field_errors
-                .iter()
-                .any(|field_error| field_error.field == error.field)
-        });
+        errors.retain(|error| !field_errors.iter().any(|other| other.field == error.field));
         errors.extend(field_errors);
         let (Some(filters), Some(content_type), Some(ttl_seconds), Some(user), Some(conditions)) =
             (filters, content_type, ttl_seconds, user, conditions)
@@ -179,11 +178,11 @@ impl LinkContext<'_> {
         options: &BTreeMap<String, String>,
     ) -> Result<&'static str, Vec<FieldError>> {
         let Some(export) = self.export else {
-            // Nobody is told: a URL alone is made.
+            // Unused: without an export only a URL is made.
             return Ok("application/octet-stream");
         };
         let output = Output::parse(export, self.format, self.columns, options)?;
-        Ok(output.media_type(self.format))
+        Ok(output.media_type())
     }
 
     fn ttl_seconds(&self, requested: Option<u64>) -> Result<u64, Vec<FieldError>> {
@@ -197,7 +196,7 @@ impl LinkContext<'_> {
 }
 
 impl UnsignedLink {
-    pub(super) fn link(
+    pub(super) fn into_link(
         self,
         export: String,
         format: Format,
@@ -207,7 +206,7 @@ impl UnsignedLink {
     ) -> Link {
         Link {
             export,
-            format,
+            format: format.to_string(),
             user: self.user,
             id,
             issued: now,
@@ -221,42 +220,28 @@ impl UnsignedLink {
     }
 }
 
-/// The whole URL.
-pub(super) fn signed_url(
-    link: &Link,
-    keyring: &Keyring,
-    policy: &Policy,
-    seal: Seal,
-) -> Result<String, IssueError> {
-    let url = policy.public_url.clone() + &link::sign(link, keyring, seal)?;
-    if url.len() > URL_BYTES_MAX {
-        return Err(IssueError::TooLong { bytes: url.len() });
-    }
-    Ok(url)
-}
-
-/// A link that is over before it begins is a mistake.
+/// Refuses a link that expires before it becomes valid.
 fn check_conditions(
     conditions: Conditions,
     ttl_seconds: Option<u64>,
     now: u64,
 ) -> Result<Conditions, Vec<FieldError>> {
-    let begins = conditions.not_before.unwrap_or(now);
-    if ttl_seconds.is_some_and(|seconds| begins >= now + seconds) {
-        let message = "expected a moment before the link expires";
+    let valid_from = conditions.not_before.unwrap_or(now);
+    if ttl_seconds.is_some_and(|seconds| valid_from >= now + seconds) {
+        let message = "expected a time before the link expires";
         return Err(vec![FieldError::new("not_before", message)]);
     }
     Ok(conditions)
 }
 
-fn flat(filters: IndexMap<String, Vec<String>>) -> Vec<(String, String)> {
+fn flatten(filters: IndexMap<String, Vec<String>>) -> Vec<(String, String)> {
     let pairs = filters
         .into_iter()
         .flat_map(|(name, values)| values.into_iter().map(move |value| (name.clone(), value)));
     pairs.collect()
 }
 
-/// The value, or its faults among those of the other fields.
+/// Returns the value, or adds its errors to those of the other fields.
 fn collect<T>(errors: &mut Vec<FieldError>, result: Result<T, Vec<FieldError>>) -> Option<T> {
     result.map_err(|found| errors.extend(found)).ok()
 }

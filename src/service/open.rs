@@ -1,97 +1,71 @@
 //! The second use case: open a download.
 
+use rowlink_link::{ClientAddr, DownloadPath, Inspection, Link, Malformed, VerifiedLink};
 use tokio::time::{Instant, timeout_at};
 
-use super::download::{Running, SizeMax, TextFile};
+use super::download::{Download, DownloadLimits};
+use super::encoding::{Encoding, InlineEncoding, SizeMax};
+use super::errors::{DownloadError, OpenError};
+use super::export_service::{ExportService, file_name};
 use super::options::Output;
-use super::{Download, ExportService, QuotaError, TooLarge, filename};
-use super::{parquet, workbook};
 use crate::catalog::{BoundQuery, FieldError, Variable};
-use crate::encode::{EncodeError, ParquetEncoder, Properties, SheetStyle, XlsxEncoder};
-use crate::format::{self, Format};
-use crate::source::{Passes, RowStream, Source, SourceError};
-use rowlink_link::{
-    ClientAddr, Inspection, Keyring, Link, LinkError, Malformed, Revocations, Verifier,
-};
-
-/// Why a download was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The link is not good.
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    /// A genuine link to an export that is gone.
-    #[error("there is no export `{0}`")]
-    UnknownExport(String),
-    /// A genuine link to a format that this export may not be downloaded as any more.
-    #[error(
-        "there is no format `{name}` of this export; its formats are {}",
-        format::names(known)
-    )]
-    UnknownFormat {
-        /// The link's.
-        name: Format,
-        /// What there is.
-        known: Vec<Format>,
-    },
-    /// A genuine link whose values this catalog does not accept.
-    #[error("some values of the link do not fit this export any more")]
-    Invalid(Vec<FieldError>),
-    /// As much goes on as may.
-    #[error(transparent)]
-    Quota(#[from] QuotaError),
-    /// The database failed before the first row.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// The format cannot hold the columns.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-    /// The link does not allow that much.
-    #[error(transparent)]
-    TooLarge(#[from] TooLarge),
-}
+use crate::format::{Format, IntegrityLine, Properties};
+use crate::source::{Passes, RowStream, SourceError};
 
 /// A verified link whose query is bound but not run.
 #[derive(Debug)]
 pub struct PreparedDownload {
     /// What the link says.
     pub link: Link,
-    /// The name the browser will save the file under.
+    /// The file's format.
+    pub format: Format,
+    /// The file name that the browser suggests.
     pub filename: String,
     /// The file's media type.
     pub content_type: &'static str,
     pub(super) query: BoundQuery,
     pub(super) output: Output,
     /// In Unix seconds.
-    accepted_at: u64,
+    prepared_at: u64,
 }
 
 impl ExportService {
-    /// Verifies a link that `client` follows at `now`, in Unix seconds, and binds its query without running it.
+    /// Verifies a link that `client` follows at `now`, in Unix seconds, and binds its query without
+    /// running it.
     ///
     /// # Errors
-    /// Why it was refused.
+    /// Returns the [`OpenError`] that refuses the link.
     pub fn prepare(
         &self,
-        export: &str,
-        format: Format,
+        path: DownloadPath<'_>,
         raw_query: &str,
         now: u64,
         client: ClientAddr,
     ) -> Result<PreparedDownload, OpenError> {
         let (keyring, revocations) = (self.keyring.load(), self.revocations.load());
         let verifier = self.verifier(&keyring, &revocations);
-        let verified = verifier.verify(export, format, raw_query, now, client)?;
+        let verified = verifier.verify(path, raw_query, now, client)?;
+        self.prepare_verified(verified, now)
+    }
+
+    /// Binds the query of a verified link without running it.
+    ///
+    /// # Errors
+    /// Returns the [`OpenError`] if the export is gone, or the link no longer fits it.
+    pub fn prepare_verified(
+        &self,
+        verified: VerifiedLink,
+        now: u64,
+    ) -> Result<PreparedDownload, OpenError> {
         let link = verified.link();
         let export = self.catalog.get(&link.export);
         let export = export.ok_or_else(|| OpenError::UnknownExport(link.export.clone()))?;
-        if !export.formats.contains(&format) {
-            return Err(OpenError::UnknownFormat {
-                name: format,
-                known: export.formats.clone(),
-            });
-        }
-
+        let format = link.format.parse().ok();
+        let format = format.filter(|format| export.formats.contains(format));
+        let format = format.ok_or_else(|| OpenError::UnknownFormat {
+            name: link.format.clone(),
+            known: export.formats.clone(),
+        })?;
         let columns = self.columns_of(export);
         let output = Output::parse(export, format, Some(columns), &link.options)
             .map_err(OpenError::Invalid)?;
@@ -99,129 +73,107 @@ impl ExportService {
             .bind(&verified, output.columns.clone())
             .map_err(OpenError::Invalid)?;
         Ok(PreparedDownload {
-            filename: filename(link),
-            content_type: output.media_type(format),
+            filename: file_name(link, format),
+            format,
+            content_type: output.media_type(),
             query,
             output,
-            accepted_at: now,
+            prepared_at: now,
             link: verified.into_link(),
         })
     }
 
-    /// Takes a link apart, good or bad.
+    /// Returns the parts of a link, genuine or not.
     ///
     /// # Errors
-    /// It does not follow the grammar.
+    /// Returns [`Malformed`] if the link breaks the grammar.
     pub fn inspect(
         &self,
-        export: &str,
-        format: Format,
+        path: DownloadPath<'_>,
         raw_query: &str,
     ) -> Result<Inspection, Malformed> {
         let (keyring, revocations) = (self.keyring.load(), self.revocations.load());
-        let verifier = self.verifier(&keyring, &revocations);
-        verifier.inspect(export, format, raw_query)
+        self.verifier(&keyring, &revocations)
+            .inspect(path, raw_query)
     }
 
-    fn verifier<'a>(&self, keyring: &'a Keyring, revocations: &'a Revocations) -> Verifier<'a> {
-        Verifier {
-            keyring,
-            revocations,
-            ttl_seconds_max: self.policy.ttl_seconds_max,
-        }
-    }
-
-    /// Runs the query of an accepted link; returns once its first rows are here.
+    /// Runs the query of a prepared download. Returns after the first batch, so that earlier failures
+    /// still become an HTTP status.
     ///
     /// # Errors
-    /// There is no place for it, or the database failed before that.
+    /// Returns the [`OpenError`] if a limit is reached, or the query fails before the first batch.
     pub async fn open(&self, prepared: PreparedDownload) -> Result<Download, OpenError> {
+        let permit = self.quota.acquire(&prepared.link)?;
+        let variables = prepared.query.export().statement.variables.clone();
+        let deadline = Instant::now() + self.policy.download_max;
+        let size_max = SizeMax::of(&prepared.link.conditions);
+        let opened = timeout_at(deadline, self.encode(prepared, size_max)).await;
+        let opened = opened.unwrap_or(Err(SourceError::TooSlow.into()));
+        let (encoding, integrity_line, length) = opened.map_err(|error| match error {
+            DownloadError::Source(SourceError::BadValue { variable, .. }) => {
+                let variable = variable.and_then(|index| variables.get(index));
+                OpenError::Invalid(vec![rejected_value(variable)])
+            }
+            error => OpenError::Download(error),
+        })?;
+        let limits = DownloadLimits {
+            deadline,
+            size_max,
+            permit,
+        };
+        Ok(Download::new(encoding, integrity_line, length, limits))
+    }
+
+    /// Starts to encode the rows. An exact length is measured by a first pass over the same snapshot.
+    async fn encode(
+        &self,
+        prepared: PreparedDownload,
+        size_max: SizeMax,
+    ) -> Result<(Encoding, Option<IntegrityLine>, Option<u64>), DownloadError> {
         let PreparedDownload {
             link,
+            format,
             query,
             output,
-            accepted_at,
+            prepared_at,
             ..
         } = prepared;
-        let slot = self.quota.take(&link)?;
-        let properties = Properties {
+        let settings = output.settings(Properties {
             title: query.export().title.clone(),
             identifier: link.id.to_string(),
-            created: accepted_at,
+            created: prepared_at,
+        });
+        let passes = match output.exact_length {
+            true => Passes::Two,
+            false => Passes::One,
         };
-        let variables = query.export().statement.variables.clone();
-        let deadline = Instant::now() + self.policy.download_max;
-        let size_max = SizeMax::of(&link.conditions);
-        let opened = self.rows(query, link.format, &output, size_max);
-        let opened = timeout_at(deadline, opened).await;
-        let opened = opened.unwrap_or(Err(SourceError::TooSlow.into()));
-        let (rows, length) = opened.map_err(|error| match error {
-            OpenError::Source(SourceError::BadValue { variable, .. }) => {
-                let variable = variable.and_then(|index| variables.get(index));
-                OpenError::Invalid(vec![not_taken(variable)])
-            }
-            error => error,
-        })?;
-        let running = Running {
-            deadline,
-            _slot: slot,
-            size_max,
-        };
-        match link.format {
-            Format::Csv | Format::Ndjson => {
-                let file = TextFile::new(rows, link.format, output);
-                Ok(Download::text(file, length, running))
-            }
-            Format::Xlsx => {
-                let looks = SheetStyle {
-                    options: output.xlsx,
-                    labels: output.export.labels.clone(),
-                    number_formats: output.export.number_formats.clone(),
-                    time_zone: output.time_zone,
-                };
-                let encoder = XlsxEncoder::new(rows.columns(), looks, properties)?;
-                let packed = workbook::start(rows, encoder).map_err(OpenError::Source)?;
-                Ok(Download::packed(packed, running))
-            }
-            Format::Parquet => {
-                let encoder = ParquetEncoder::new(rows.columns(), output.time_zone)?;
-                let packed = parquet::start(rows, encoder).map_err(OpenError::Source)?;
-                Ok(Download::packed(packed, running))
-            }
+        let integrity_line = || IntegrityLine::new(format).filter(|_| output.end_line);
+        let mut rows = self.source_of(query.export()).open(query, passes).await?;
+        let encoder = |rows: &RowStream| format.encoder(rows.columns(), settings.clone());
+        let mut length = None;
+        if output.exact_length {
+            let encoder = encoder(&rows)?;
+            let first_pass = InlineEncoding::start(rows, encoder)?;
+            let (bytes, row_count, second_pass) = first_pass.measure(size_max).await?;
+            // The line has the same length whatever the hash is.
+            let line = integrity_line().map_or(0, |line| line.finish(row_count).len());
+            let bytes = bytes + line as u64;
+            size_max.check(row_count, bytes)?;
+            length = Some(bytes);
+            rows = second_pass;
         }
-    }
-
-    /// The rows, and how many bytes of text they will be where that is wanted: then they are read
-    /// twice, from one snapshot.
-    async fn rows(
-        &self,
-        query: BoundQuery,
-        format: Format,
-        output: &Output,
-        size_max: SizeMax,
-    ) -> Result<(RowStream, Option<u64>), OpenError> {
-        let source = self.source_of(&query);
-        if !output.exact_length {
-            return Ok((source.open(query, Passes::One).await?, None));
-        }
-        let rows = source.open(query, Passes::Two).await?;
-        let measured = TextFile::new(rows, format, output.clone()).measure(size_max);
-        let (length, rows) = measured.await?;
-        Ok((rows, Some(length)))
-    }
-
-    pub(super) fn source_of(&self, query: &BoundQuery) -> &dyn Source {
-        self.sources[&query.export().database].as_ref()
+        let encoder = encoder(&rows)?;
+        Ok((Encoding::start(rows, encoder)?, integrity_line(), length))
     }
 }
 
-/// A value that fits its filter, and not what the database compares it with.
-fn not_taken(variable: Option<&Variable>) -> FieldError {
+/// Returns the error of a value that fits its filter, but not the database.
+fn rejected_value(variable: Option<&Variable>) -> FieldError {
     let field = match variable {
         Some(Variable::User) => "user".to_owned(),
         Some(Variable::Claim(name)) => format!("claims.{name}"),
         Some(Variable::Filter(name)) => format!("filters.{name}"),
         None => "filters".to_owned(),
     };
-    FieldError::new(field, "the database does not take this value")
+    FieldError::new(field, "the database rejected this value")
 }

@@ -1,36 +1,35 @@
-//! Output options as they stand in a link: which columns, and how they are written.
+//! The output options of a link: which columns, and how they are written.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::catalog::{Export, FieldError};
-use crate::format::{CsvOptions, Format, NdjsonOptions, XlsxOptions, parse_bool};
+use crate::format::{EncoderSettings, Format, FormatOptions, OptionError, Properties, parse_bool};
 use crate::row::{Column, TimeZone, UnknownTimeZone};
 
-/// The output options of one link, checked.
+/// The checked output options of one link.
 #[derive(Debug, Clone)]
 pub(super) struct Output {
-    /// The columns to read, in that order; all of them without.
+    /// The columns to read, in this order; `None` means all.
     pub columns: Option<Vec<String>>,
-    /// In which instants are shown.
+    /// The time zone in which instants are shown.
     pub time_zone: TimeZone,
-    /// Whether the last line proves that the file is whole.
+    /// Whether the file ends with an integrity line.
     pub end_line: bool,
-    /// Whether the file's length shall be known before its first byte, at the price of a second
-    /// reading.
+    /// Whether the length of the file is measured beforehand, by a second pass over the rows.
     pub exact_length: bool,
-    /// How CSV is written.
-    pub csv: CsvOptions,
-    /// How XLSX is written.
-    pub xlsx: XlsxOptions,
-    /// How NDJSON is written.
-    pub ndjson: NdjsonOptions,
-    /// What says how columns are called, and how their numbers look.
-    pub export: Arc<Export>,
+    /// The options of the format.
+    pub format_options: FormatOptions,
+    format: Format,
+    export: Arc<Export>,
 }
 
 impl Output {
-    /// What the export says, overridden by the `options` of a link. `columns` are the export's, where they are known.
+    /// Parses the `options` of a link, which override those of the export. `columns` are the export's,
+    /// if they are known.
+    ///
+    /// # Errors
+    /// Returns every option that is unknown or does not fit.
     pub fn parse(
         export: &Arc<Export>,
         format: Format,
@@ -42,9 +41,8 @@ impl Output {
             time_zone: export.time_zone,
             end_line: false,
             exact_length: false,
-            csv: export.csv.clone(),
-            xlsx: export.xlsx.clone(),
-            ndjson: export.ndjson.clone(),
+            format_options: export.options_of(format),
+            format,
             export: export.clone(),
         };
         let mut errors = Vec::new();
@@ -53,12 +51,12 @@ impl Output {
                 errors.extend(found);
             }
         }
-        if output.end_line && !format.is_text() {
-            let message = "this format proves itself: it cannot be opened when its end is missing";
+        if output.end_line && format.definition().integrity_line.is_none() {
+            let message = "unsupported for this format, in which readers already detect truncation";
             errors.push(FieldError::new("end_line", message));
         }
         if output.exact_length && !format.is_text() {
-            let message = "expected a CSV or NDJSON: this format is compressed on its way";
+            let message = "expected a text format: the length of a compressed file is unknown";
             errors.push(FieldError::new("length", message));
         }
         if errors.is_empty() {
@@ -68,13 +66,19 @@ impl Output {
         }
     }
 
-    /// The media type of the file.
-    pub fn media_type(&self, format: Format) -> &'static str {
-        match format {
-            Format::Csv => self.csv.media_type(),
-            Format::Xlsx => XLSX_MEDIA_TYPE,
-            Format::Ndjson => NDJSON_MEDIA_TYPE,
-            Format::Parquet => PARQUET_MEDIA_TYPE,
+    /// Returns the media type of the file.
+    pub fn media_type(&self) -> &'static str {
+        (self.format.definition().media_type)(&self.format_options)
+    }
+
+    /// Returns the settings of the file's encoder.
+    pub fn settings(&self, properties: Properties) -> EncoderSettings {
+        EncoderSettings {
+            options: self.format_options.clone(),
+            time_zone: self.time_zone,
+            labels: self.export.labels.clone(),
+            number_formats: self.export.number_formats.clone(),
+            properties,
         }
     }
 
@@ -84,54 +88,36 @@ impl Output {
         value: &str,
         columns: Option<&[Column]>,
     ) -> Result<(), Vec<FieldError>> {
-        let error = |message: String| vec![FieldError::new(option, message)];
-        match option.split_once('.') {
-            Some(("csv", name)) => {
-                let set = self.csv.set(name, value);
-                set.map_err(|it| error(it.to_string()))
+        let field_error = |message: String| vec![FieldError::new(option, message)];
+        let option_error = |error: OptionError| field_error(error.to_string());
+        match option {
+            "timezone" => {
+                let parsed = value.parse();
+                self.time_zone =
+                    parsed.map_err(|error: UnknownTimeZone| field_error(error.to_string()))?;
             }
-            Some(("ndjson", name)) => {
-                let set = self.ndjson.set(name, value);
-                set.map_err(|it| error(it.to_string()))
-            }
-            Some((_, name)) => {
-                let set = self.xlsx.set(name, value);
-                set.map_err(|it| error(it.to_string()))
-            }
-            None if option == "timezone" => {
-                self.time_zone = value
-                    .parse()
-                    .map_err(|it: UnknownTimeZone| error(it.to_string()))?;
-                Ok(())
-            }
-            None if option == "end_line" => {
-                self.end_line = parse_bool(value).map_err(|it| error(it.to_string()))?;
-                Ok(())
-            }
-            None if option == "length" => {
-                self.exact_length = value == "exact";
-                if self.exact_length {
-                    Ok(())
-                } else {
-                    Err(error("expected `exact`, or nothing".to_owned()))
-                }
-            }
-            None => {
-                self.columns = Some(choose_columns(columns, value)?);
-                Ok(())
-            }
+            "end_line" => self.end_line = parse_bool(value).map_err(option_error)?,
+            "length" if value == "exact" => self.exact_length = true,
+            "length" => return Err(field_error("expected `exact`, or nothing".to_owned())),
+            "columns" => self.columns = Some(choose_columns(columns, value)?),
+            other => self.set_format_option(other, value).map_err(option_error)?,
         }
+        Ok(())
+    }
+
+    /// Sets `{format}.{name}`. Options of other formats are checked, but have no effect.
+    fn set_format_option(&mut self, option: &str, value: &str) -> Result<(), OptionError> {
+        let (prefix, name) = option.split_once('.').unwrap_or((option, ""));
+        let unknown = |_| OptionError::Unknown("no format has such an option".to_owned());
+        let format: Format = prefix.parse().map_err(unknown)?;
+        let mut others = FormatOptions::default();
+        let options = match format == self.format {
+            true => &mut self.format_options,
+            false => &mut others,
+        };
+        options.set(format.definition().options, name, value)
     }
 }
-
-/// ECMA-376 part 1, 12.3.23, as IANA has it registered.
-const XLSX_MEDIA_TYPE: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
-
-/// Not registered, and what everybody sends. JSON is UTF-8, and its type has no parameter (RFC 8259, section 11).
-const NDJSON_MEDIA_TYPE: &str = "application/x-ndjson";
-
-/// As IANA has it registered.
-const PARQUET_MEDIA_TYPE: &str = "application/vnd.apache.parquet";
 
 fn choose_columns(columns: Option<&[Column]>, list: &str) -> Result<Vec<String>, Vec<FieldError>> {
     let name = |column: &'_ Column| column.name.clone();
@@ -143,10 +129,16 @@ fn choose_columns(columns: Option<&[Column]>, list: &str) -> Result<Vec<String>,
             .as_ref()
             .filter(|known| !known.iter().any(|it| it == name));
         if let Some(known) = others {
-            let message = format!("no column `{name}`; the columns are {}", known.join(", "));
+            let message = format!(
+                "unknown column `{name}`; the columns are {}",
+                known.join(", ")
+            );
             errors.push(FieldError::new("columns", message));
         } else if chosen.iter().any(|other| other == name) {
-            errors.push(FieldError::new("columns", format!("`{name}` stands twice")));
+            errors.push(FieldError::new(
+                "columns",
+                format!("duplicate column `{name}`"),
+            ));
         } else {
             chosen.push(name.to_owned());
         }

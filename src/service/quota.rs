@@ -1,4 +1,4 @@
-//! How much may go on at a time. Counts what runs on this replica alone: there is no store.
+//! Limits of concurrency and rate. Each server counts only its own downloads: there is no shared store.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,16 +8,16 @@ use uuid::Uuid;
 
 use rowlink_link::{Link, UserId};
 
-/// The most that a replica does at a time.
+/// The limits of one server.
 #[derive(Debug, Clone, Copy)]
 pub struct QuotaLimits {
-    /// Downloads in all.
+    /// All concurrent downloads.
     pub downloads: usize,
-    /// Downloads of one user.
+    /// Concurrent downloads per user.
     pub downloads_per_user: usize,
-    /// Downloads of one link.
+    /// Concurrent downloads per link.
     pub downloads_per_link: usize,
-    /// Links issued for one user within one second.
+    /// Links issued per user and second.
     pub links_per_second: u32,
 }
 
@@ -32,17 +32,17 @@ impl Default for QuotaLimits {
     }
 }
 
-/// Why a download has to wait.
+/// A limit of concurrent downloads was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QuotaError {
-    /// This replica is full. Another may not be.
-    #[error("this replica runs {0} downloads, as many as it may")]
+    /// The limit of this server. Another may have capacity.
+    #[error("download limit reached on this replica ({0})")]
     Replica(usize),
-    /// The user has as many as one may.
-    #[error("{0} downloads of this user are running, as many as may")]
+    /// The limit per user.
+    #[error("download limit reached for this user ({0})")]
     User(usize),
-    /// The link has as many as one may.
-    #[error("{0} downloads of this link are running, as many as may")]
+    /// The limit per link.
+    #[error("download limit reached for this link ({0})")]
     Link(usize),
 }
 
@@ -51,7 +51,7 @@ pub enum QuotaError {
 pub(super) struct Quota {
     limits: QuotaLimits,
     running: Mutex<DownloadCounts>,
-    issued: Mutex<Issued>,
+    issued: Mutex<IssuedCounts>,
 }
 
 #[derive(Debug, Default)]
@@ -61,14 +61,14 @@ struct DownloadCounts {
     links: HashMap<Uuid, usize>,
 }
 
-/// What was issued in one second, by user.
+/// Links issued in one second, by user.
 #[derive(Debug, Default)]
-struct Issued {
+struct IssuedCounts {
     second: u64,
     links: HashMap<UserId, u32>,
 }
 
-/// The right of one download to run. Dropping it gives the place to the next.
+/// The permit of one running download. Dropping it releases the capacity.
 #[derive(Debug)]
 pub(super) struct QuotaPermit {
     quota: Arc<Quota>,
@@ -85,16 +85,16 @@ impl Quota {
         }
     }
 
-    /// How many downloads run.
+    /// Returns the number of running downloads.
     pub(super) fn downloads(&self) -> usize {
         lock(&self.running).downloads
     }
 
-    /// A place for a download of this link.
+    /// Acquires the permit of a download of this link.
     ///
     /// # Errors
-    /// There is none.
-    pub(super) fn take(self: &Arc<Quota>, link: &Link) -> Result<QuotaPermit, QuotaError> {
+    /// Returns the [`QuotaError`] of the first limit that is reached.
+    pub(super) fn acquire(self: &Arc<Quota>, link: &Link) -> Result<QuotaPermit, QuotaError> {
         let limits = self.limits;
         let mut running = lock(&self.running);
         let of_link = running.links.get(&link.id).copied().unwrap_or(0);
@@ -118,12 +118,12 @@ impl Quota {
         })
     }
 
-    /// Counts a link that is issued for `user` at `now`, in Unix seconds; returns whether it may be.
+    /// Counts a link for `user` at `now`, in Unix seconds; returns whether the rate limit allows it.
     pub(super) fn may_issue(&self, user: &UserId, now: u64) -> bool {
         let mut issued = lock(&self.issued);
         if issued.second != now {
-            // What was counted before is of no use, and would grow with the number of users.
-            *issued = Issued {
+            // Older counts are useless, and would grow with the number of users.
+            *issued = IssuedCounts {
                 second: now,
                 links: HashMap::new(),
             };
@@ -138,12 +138,12 @@ impl Drop for QuotaPermit {
     fn drop(&mut self) {
         let mut running = lock(&self.quota.running);
         running.downloads -= 1;
-        release(&mut running.links, &self.link);
-        release(&mut running.users, &self.user);
+        decrement(&mut running.links, &self.link);
+        decrement(&mut running.users, &self.user);
     }
 }
 
-fn release<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+fn decrement<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {
@@ -152,7 +152,7 @@ fn release<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
     }
 }
 
-/// Counts stay true whatever a thread did that held them: nothing in between can panic.
+/// Locks counts. A poisoned lock is used on: no code panics between two changes of a count.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -160,12 +160,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Format;
 
     fn link(user: &str, id: u128) -> Link {
         Link {
             export: "orders".into(),
-            format: Format::Csv,
+            format: "csv".into(),
             user: UserId::parse(user).expect("a user id"),
             id: Uuid::from_u128(id),
             issued: 0,
@@ -179,25 +178,31 @@ mod tests {
     }
 
     #[test]
-    fn each_limit_holds_and_a_place_that_is_left_is_free() {
+    fn each_limit_holds_and_a_dropped_permit_frees_its_capacity() {
         let quota = Arc::new(Quota::new(QuotaLimits {
             downloads: 3,
             downloads_per_user: 2,
             downloads_per_link: 1,
             links_per_second: 1,
         }));
-        let first = quota.take(&link("a", 1)).expect("a place");
-        assert_eq!(quota.take(&link("a", 1)).err(), Some(QuotaError::Link(1)));
-        let second = quota.take(&link("a", 2)).expect("a place");
-        assert_eq!(quota.take(&link("a", 3)).err(), Some(QuotaError::User(2)));
-        let third = quota.take(&link("b", 4)).expect("a place");
+        let first = quota.acquire(&link("a", 1)).expect("a permit");
         assert_eq!(
-            quota.take(&link("c", 5)).err(),
+            quota.acquire(&link("a", 1)).err(),
+            Some(QuotaError::Link(1))
+        );
+        let second = quota.acquire(&link("a", 2)).expect("a permit");
+        assert_eq!(
+            quota.acquire(&link("a", 3)).err(),
+            Some(QuotaError::User(2))
+        );
+        let third = quota.acquire(&link("b", 4)).expect("a permit");
+        assert_eq!(
+            quota.acquire(&link("c", 5)).err(),
             Some(QuotaError::Replica(3))
         );
         drop(first);
         assert_eq!(quota.downloads(), 2);
-        let again = quota.take(&link("a", 1)).expect("a place");
+        let again = quota.acquire(&link("a", 1)).expect("a permit");
         drop((second, third, again));
         let running = lock(&quota.running);
         assert!(running.users.is_empty() && running.links.is_empty());

@@ -1,66 +1,119 @@
-//! A request for a link, read from JSON with every misfit at once.
+//! A request for a link. Parsing its JSON collects all field errors.
 
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
+use rowlink_link::{
+    CONDITIONS, Condition, ConditionType, ConditionValue, Conditions, FileName, Network, UserId,
+};
 use serde_json::{Map, Value};
 
 use crate::catalog::FieldError;
 use crate::format::Format;
 use crate::unix_time;
-use rowlink_link::{Conditions, FileName, Network, UserId};
 
-/// What a caller asks for. Texts are not checked against the catalog yet.
+/// What a caller asks for. The values are not checked against the catalog yet.
 #[derive(Debug, Clone, Default)]
 pub struct LinkRequest {
     /// The export's name.
     pub export: String,
     /// The format's extension.
     pub format: String,
-    /// The filters' values by name.
+    /// The values of filters, by name.
     pub filters: IndexMap<String, Vec<String>>,
-    /// How long the link shall live.
+    /// The lifetime of the link in seconds.
     pub ttl_seconds: Option<u64>,
-    /// What the browser shall call the file.
+    /// The file name that the browser suggests.
     pub filename: Option<FileName>,
-    /// Output options as they stand in a link: `columns`, `csv.delimiter`, ….
+    /// Output options by their names in a link: `columns`, `csv.delimiter`, ….
     pub options: BTreeMap<String, String>,
-    /// Whether the answer shall say about how much the file will be.
+    /// Whether the response includes an estimate of the file's size.
     pub estimate: bool,
-    /// Whose rows, where the credential may act for others.
+    /// The user whose rows are downloaded, if the credential may act for others.
     pub user: Option<UserId>,
-    /// What the link shall demand beyond its times.
+    /// The conditions of the link.
     pub conditions: Conditions,
-    /// Whether its contents shall be hidden.
+    /// Whether the link is sealed.
     pub seal: bool,
-    /// Fields that did not even have their type.
+    /// Fields that do not have their type.
     pub(super) field_errors: Vec<FieldError>,
 }
 
-const FIELDS: [&str; 19] = [
-    "export",
-    "format",
-    "filters",
-    "expires_in",
-    "filename",
-    "columns",
-    "timezone",
-    "end_line",
-    "length",
-    "estimate",
-    "csv",
-    "xlsx",
-    "ndjson",
-    "user",
-    "not_before",
-    "ip",
-    "max_rows",
-    "max_bytes",
-    "seal",
+/// A field: its name, and the function that stores its value or says what was expected.
+type Field = (
+    &'static str,
+    fn(&mut LinkRequest, Value) -> Result<(), String>,
+);
+
+/// All fields but conditions and options of formats, which have tables of their own.
+const FIELDS: [Field; 12] = [
+    ("export", |request, value| {
+        request.export = expect_text(value)?;
+        Ok(())
+    }),
+    ("format", |request, value| {
+        request.format = expect_text(value)?;
+        Ok(())
+    }),
+    ("filters", |request, value| {
+        let filters = expect_object(value)?;
+        request.read_filters(filters);
+        Ok(())
+    }),
+    ("expires_in", |request, value| {
+        let seconds = value.as_u64().ok_or("expected a whole number of seconds")?;
+        request.ttl_seconds = Some(seconds);
+        Ok(())
+    }),
+    ("filename", |request, value| {
+        let filename = FileName::parse(expect_text(value)?);
+        request.filename = Some(filename.map_err(|error| error.to_string())?);
+        Ok(())
+    }),
+    ("columns", |request, value| {
+        let names = match value {
+            Value::Array(names) => texts(names),
+            _ => None,
+        };
+        // A link separates them by commas, so no name has one.
+        let names = names.filter(|names| !names.is_empty() && !names.concat().contains(','));
+        let names = names.ok_or("expected an array of column names")?;
+        request.options.insert("columns".into(), names.join(","));
+        Ok(())
+    }),
+    ("timezone", |request, value| {
+        let name = expect_text(value)?;
+        request.options.insert("timezone".into(), name);
+        Ok(())
+    }),
+    ("length", |request, value| {
+        let length = expect_text(value)?;
+        request.options.insert("length".into(), length);
+        Ok(())
+    }),
+    ("end_line", |request, value| {
+        let wanted = expect_bool(&value)?.to_string();
+        request.options.insert("end_line".into(), wanted);
+        Ok(())
+    }),
+    ("estimate", |request, value| {
+        request.estimate = expect_bool(&value)?;
+        Ok(())
+    }),
+    ("seal", |request, value| {
+        request.seal = expect_bool(&value)?;
+        Ok(())
+    }),
+    ("user", |request, value| {
+        let user = UserId::parse(expect_text(value)?);
+        request.user = Some(user.map_err(|error| error.to_string())?);
+        Ok(())
+    }),
 ];
 
 impl LinkRequest {
-    /// Asks for a file, filtered, and all else as it is without being said.
+    /// Creates a request for a file with these filters and default options.
+    #[must_use]
     pub fn for_file(
         export: &str,
         format: Format,
@@ -74,23 +127,23 @@ impl LinkRequest {
         }
     }
 
-    /// Reads the JSON object of a request. What does not fit is reported when the link is issued,
-    /// together with what the catalog refuses.
+    /// Parses the JSON object of a request. Its errors are kept, and reported when the link is issued,
+    /// together with those of the catalog.
+    #[must_use]
     pub fn from_json(body: Value) -> LinkRequest {
         let mut request = LinkRequest::default();
         let Value::Object(fields) = body else {
-            request.field_error("", "expected a JSON object");
+            request.add_error("", "expected a JSON object");
             return request;
         };
         for (name, value) in fields {
-            request.read(&name, value);
+            if let Err(message) = request.read(&name, value) {
+                request.add_error(&name, message);
+            }
         }
         for (name, value) in [("export", &request.export), ("format", &request.format)] {
-            let reported = request
-                .field_errors
-                .iter()
-                .any(|field_error| field_error.field == name);
-            if value.is_empty() && !reported {
+            let is_reported = request.field_errors.iter().any(|error| error.field == name);
+            if value.is_empty() && !is_reported {
                 request
                     .field_errors
                     .push(FieldError::new(name, "is required"));
@@ -99,73 +152,45 @@ impl LinkRequest {
         request
     }
 
-    fn read(&mut self, name: &str, value: Value) {
-        match (name, value) {
-            (unknown, _) if !FIELDS.contains(&unknown) => {
-                let message = format!("unknown field; the fields are {}", FIELDS.join(", "));
-                self.field_error(name, &message);
+    fn read(&mut self, name: &str, value: Value) -> Result<(), String> {
+        let field = FIELDS.iter().find(|(field, _)| *field == name);
+        let condition = CONDITIONS.iter().find(|condition| condition.name == name);
+        let format: Option<Format> = name.parse().ok();
+        match (field, condition, format) {
+            (None, None, None) => {
+                let names = field_names().join(", ");
+                Err(format!("unknown field; the fields are {names}"))
             }
-            // As if it were not there: what a form sends for a field that is empty.
-            (_, Value::Null) => {}
-            ("export", Value::String(text)) => self.export = text,
-            ("format", Value::String(text)) => self.format = text,
-            ("filters", Value::Object(filters)) => self.read_filters(filters),
-            ("expires_in", value) => match value.as_u64() {
-                Some(seconds) => self.ttl_seconds = Some(seconds),
-                None => self.field_error(name, "expected a whole number of seconds"),
-            },
-            ("filename", Value::String(text)) => match FileName::parse(text) {
-                Ok(filename) => self.filename = Some(filename),
-                Err(error) => self.field_error(name, &error.to_string()),
-            },
-            ("columns", Value::Array(columns)) => match texts(columns) {
-                // In a link they are separated by commas, so no name has one.
-                Some(columns) if !columns.is_empty() && !columns.concat().contains(',') => {
-                    self.options.insert("columns".into(), columns.join(","));
-                }
-                _ => self.field_error(name, "expected an array of column names"),
-            },
-            ("timezone" | "length", Value::String(text)) => {
-                self.options.insert(name.to_owned(), text);
+            // As if it were absent: what a form sends for an empty field.
+            _ if value.is_null() => Ok(()),
+            (Some((_, read)), ..) => read(self, value),
+            (_, Some(condition), _) => self.read_condition(condition, value),
+            (.., Some(format)) => {
+                let options = expect_object(value)?;
+                self.read_options(format, options);
+                Ok(())
             }
-            ("estimate", Value::Bool(wanted)) => self.estimate = wanted,
-            ("end_line", Value::Bool(wanted)) => {
-                self.options.insert("end_line".into(), wanted.to_string());
-            }
-            ("seal", Value::Bool(wanted)) => self.seal = wanted,
-            ("end_line" | "estimate" | "seal", _) => {
-                self.field_error(name, "expected true or false")
-            }
-            ("csv" | "xlsx" | "ndjson", Value::Object(options)) => self.read_options(name, options),
-            ("user", Value::String(text)) => match UserId::parse(text) {
-                Ok(user) => self.user = Some(user),
-                Err(error) => self.field_error(name, &error.to_string()),
-            },
-            ("not_before", Value::String(text)) => match unix_time::parse(&text) {
-                Some(seconds) => self.conditions.not_before = Some(seconds),
-                None => self.field_error(name, "expected a moment: 2026-01-31T10:00:00Z"),
-            },
-            ("ip", Value::String(text)) => match Network::parse(&text) {
-                Ok(network) => self.conditions.network = Some(network),
-                Err(message) => self.field_error(name, message),
-            },
-            ("max_rows" | "max_bytes", value) => match value.as_u64().filter(is_count) {
-                Some(count) if name == "max_rows" => self.conditions.rows_max = Some(count),
-                Some(count) => self.conditions.bytes_max = Some(count),
-                None => self.field_error(name, "expected a whole number above 0"),
-            },
-            (
-                "export" | "format" | "filename" | "timezone" | "length" | "user" | "ip"
-                | "not_before",
-                _,
-            ) => {
-                self.field_error(name, "expected a text");
-            }
-            ("filters" | "csv" | "xlsx" | "ndjson", _) => {
-                self.field_error(name, "expected a JSON object")
-            }
-            _ => self.field_error(name, "expected an array of column names"),
         }
+    }
+
+    fn read_condition(&mut self, condition: &Condition, value: Value) -> Result<(), String> {
+        let value = match condition.value_type {
+            ConditionType::Instant => {
+                let seconds = unix_time::parse(&expect_text(value)?);
+                let seconds = seconds.ok_or("expected a time: 2026-01-31T10:00:00Z")?;
+                ConditionValue::Instant(seconds)
+            }
+            ConditionType::Network => {
+                ConditionValue::Network(Network::parse(&expect_text(value)?)?)
+            }
+            ConditionType::Count => {
+                let text = value.as_u64().map(|count| count.to_string());
+                let count = text.and_then(|text| ConditionType::Count.parse(&text).ok());
+                count.ok_or("expected a whole number of at least 1")?
+            }
+        };
+        (condition.set)(&mut self.conditions, value);
+        Ok(())
     }
 
     fn read_filters(&mut self, filters: Map<String, Value>) {
@@ -179,7 +204,7 @@ impl LinkRequest {
                 Some(values) => {
                     self.filters.insert(name, values);
                 }
-                None => self.field_error(
+                None => self.add_error(
                     &format!("filters.{name}"),
                     "expected a text, a number, true, false, or an array of these",
                 ),
@@ -187,33 +212,57 @@ impl LinkRequest {
         }
     }
 
-    fn read_options(&mut self, format: &str, options: Map<String, Value>) {
+    fn read_options(&mut self, format: Format, options: Map<String, Value>) {
         for (name, value) in options {
             let option = format!("{format}.{name}");
             match text(value) {
                 Some(text) => {
                     self.options.insert(option, text);
                 }
-                None => self.field_error(&option, "expected a text, true or false"),
+                None => self.add_error(&option, "expected a text, true or false"),
             }
         }
     }
 
-    fn field_error(&mut self, field: &str, message: &str) {
+    fn add_error(&mut self, field: &str, message: impl Into<String>) {
         self.field_errors.push(FieldError::new(field, message));
     }
 }
 
-/// What a link can carry for it.
-fn is_count(count: &u64) -> bool {
-    (1..1_000_000_000_000_000).contains(count)
+fn field_names() -> Vec<&'static str> {
+    let formats = Format::ALL.into_iter();
+    let formats = formats.filter(|format| !format.definition().options.is_empty());
+    let fields = FIELDS.iter().map(|(name, _)| *name);
+    fields
+        .chain(CONDITIONS.iter().map(|condition| condition.name))
+        .chain(formats.map(Format::extension))
+        .collect()
+}
+
+fn expect_text(value: Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text),
+        _ => Err("expected a text".to_owned()),
+    }
+}
+
+fn expect_bool(value: &Value) -> Result<bool, String> {
+    let expected = || "expected true or false".to_owned();
+    value.as_bool().ok_or_else(expected)
+}
+
+fn expect_object(value: Value) -> Result<Map<String, Value>, String> {
+    match value {
+        Value::Object(fields) => Ok(fields),
+        _ => Err("expected a JSON object".to_owned()),
+    }
 }
 
 fn texts(values: Vec<Value>) -> Option<Vec<String>> {
     values.into_iter().map(text).collect()
 }
 
-/// A scalar as the text that a link carries for it.
+/// Returns a scalar as the text that a link carries.
 fn text(value: Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text),

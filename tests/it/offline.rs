@@ -131,7 +131,7 @@ fn a_link_that_is_signed_offline_leads_to_the_file() {
     let refused = with_key(SIGNING_KEY, &[&["sign"], &later[..]].concat());
     assert_eq!(
         refused.err,
-        "rowlink: not_before: expected a moment before the link expires\n"
+        "rowlink: not_before: expected a time before the link expires\n"
     );
 }
 

@@ -172,7 +172,7 @@ def check(pairs, required, optional, is_free):
 def is_option_or_claim(name, value):
     if name.startswith("rl_claim."):
         return re.fullmatch(r"rl_claim\.[A-Za-z0-9_]{1,64}", name) and is_text(value)
-    return name in OPTIONS or name.startswith(("rl_csv.", "rl_xlsx.", "rl_ndjson."))
+    return name in OPTIONS or re.match(r"rl_[a-z0-9]{1,16}\.", name)
 
 
 def nothing(name, value):

@@ -4,7 +4,6 @@ use std::fmt;
 
 /// Why a link was refused, sorted by what its holder can do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum LinkError {
     /// The link was truncated, doubled or mistyped: copy it again.
     #[error(transparent)]

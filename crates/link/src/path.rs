@@ -70,8 +70,8 @@ pub struct SplitUrl<'u> {
     pub path: DownloadPath<'u>,
     /// The raw query.
     pub query: &'u str,
-    /// The length of path and query in bytes.
-    pub bytes: usize,
+    /// Path and query.
+    pub target: &'u str,
 }
 
 impl<'u> SplitUrl<'u> {
@@ -89,7 +89,7 @@ impl<'u> SplitUrl<'u> {
         Ok(SplitUrl {
             path,
             query: query.unwrap_or_default(),
-            bytes: url.len() - start,
+            target: &url[start..],
         })
     }
 
@@ -98,7 +98,7 @@ impl<'u> SplitUrl<'u> {
     /// # Errors
     /// Returns [`Malformed`] if they are longer than [`URL_BYTES_MAX`].
     pub fn check_length(&self) -> Result<(), Malformed> {
-        if self.bytes > URL_BYTES_MAX {
+        if self.target.len() > URL_BYTES_MAX {
             return Err(Malformed::new("", "expected at most 4096 bytes"));
         }
         Ok(())
@@ -141,7 +141,7 @@ mod tests {
         ] {
             let split = SplitUrl::parse(url).expect("a link");
             assert_eq!((split.path.export(), split.query), ("orders", "a=b"));
-            assert_eq!(split.bytes, "/v1/exports/orders.csv?a=b".len());
+            assert_eq!(split.target, "/v1/exports/orders.csv?a=b");
         }
         assert!(SplitUrl::parse("https://example.com/?next=/v1/exports/orders.csv").is_err());
         let long = format!("/v1/exports/orders.csv?a={}", "b".repeat(URL_BYTES_MAX));

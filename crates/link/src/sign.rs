@@ -23,7 +23,6 @@ pub enum Seal {
 
 /// Why a link was not signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum SignError {
     /// A name or value breaks the grammar.
     #[error(transparent)]
@@ -77,6 +76,12 @@ impl SignedLink {
     #[must_use]
     pub fn verified(&self) -> &VerifiedLink {
         &self.link
+    }
+
+    /// Turns the link into a verified one.
+    #[must_use]
+    pub fn into_verified(self) -> VerifiedLink {
+        self.link
     }
 }
 

@@ -9,7 +9,6 @@ use parquet::data_type::{
 };
 use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedColumnWriter;
-use uuid::Uuid;
 
 use super::ROW_GROUP_BYTES;
 use crate::row::{Cell, Kind, Time, TimeZone};

@@ -71,19 +71,6 @@ impl Container {
     }
 }
 
-/// Presentation of a workbook.
-#[derive(Debug, Clone, Default)]
-pub struct SheetStyle {
-    /// XLSX options of the request.
-    pub options: XlsxOptions,
-    /// Header labels, by column name.
-    pub labels: IndexMap<String, String>,
-    /// Number formats, by column name.
-    pub number_formats: IndexMap<String, String>,
-    /// Time zone of instants.
-    pub time_zone: TimeZone,
-}
-
 impl Default for Container {
     /// Returns an empty archive.
     fn default() -> Container {

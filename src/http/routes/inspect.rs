@@ -1,18 +1,19 @@
-//! `POST /v1/links/inspect`: why a link is good or bad. Runs no query.
+//! `POST /v1/links/inspect`: explains why a link is good or bad. Runs no query.
 
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use rowlink_link::{CONDITIONS, ClientAddr, ConditionValue, Inspection, Link, SplitUrl};
 use serde_json::{Value, json};
 
-use super::downloads::file_of;
-use super::middleware::check_length;
-use super::problem::{Problem, invalid};
-use super::{AppState, body, credential};
+use super::download::unknown_file;
 use crate::auth::Caller;
 use crate::catalog::FieldError;
+use crate::http::request::authenticate::authenticate;
+use crate::http::request::json_body::read_json;
+use crate::http::response::problem::{Problem, check_target_length, invalid};
+use crate::http::state::AppState;
 use crate::unix_time::rfc3339;
-use rowlink_link::{ClientAddr, Inspection, Link};
 
 /// Explains a link.
 pub async fn inspect(
@@ -20,49 +21,49 @@ pub async fn inspect(
     state: Data<AppState>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = credential::caller(&request, &state).await?;
-    let question = body::json(payload).await?;
+    let caller = authenticate(&request, &state).await?;
+    let question = read_json(payload).await?;
     let url = question["url"].as_str().ok_or_else(|| {
         let error = FieldError::new("url", "expected the link, as a text");
         invalid("some values do not fit".to_owned(), vec![error])
     })?;
-    let answer = HttpResponse::Ok()
+    let response = HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(explain(&state, &caller, url)?);
-    Ok(answer)
+    Ok(response)
 }
 
-/// Host and prefix are not signed, so they are not looked at.
 fn explain(state: &AppState, caller: &Caller, url: &str) -> Result<Value, Problem> {
-    let start = url.find("/v1/exports/").unwrap_or(0);
-    let target = url[start..].split('#').next().unwrap_or_default();
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let (export, format) = file_of(path)?;
+    let SplitUrl {
+        path,
+        query,
+        target,
+    } = SplitUrl::parse(url).map_err(|_| unknown_file())?;
     let now = (state.clock)();
     let service = &state.service;
-    let verdict = check_length(target).and_then(|()| {
-        let prepared = service.prepare(export, format, query, now, ClientAddr::Unchecked);
+    let verdict = check_target_length(target).and_then(|()| {
+        let prepared = service.prepare(path, query, now, ClientAddr::Unchecked);
         prepared.map_err(Problem::from)
     });
     let problem = verdict.err();
-    let inspection = service.inspect(export, format, query).ok();
+    let inspection = service.inspect(path, query).ok();
     let is_hidden = inspection.as_ref().is_some_and(|it| {
         let may_read = |link| service.may_read(caller, link);
         it.is_sealed && !it.link.as_ref().is_some_and(may_read)
     });
-    // What is wrong with a link that is sealed says what is in it.
-    let said = problem.as_ref().filter(|_| !is_hidden);
+    // The errors of a sealed link would reveal its contents.
+    let shown = problem.as_ref().filter(|_| !is_hidden);
     let mut answer = json!({
         "valid": problem.is_none(),
         "code": problem.as_ref().map(Problem::code),
-        "detail": said.map(Problem::detail),
-        "errors": said.map(Problem::errors),
+        "detail": shown.map(Problem::detail),
+        "errors": shown.map(Problem::errors),
     });
     if let Some(inspection) = inspection {
         let contents = inspection.link.as_ref().filter(|_| !is_hidden);
         answer["link"] = json!({
-            "export": export,
-            "format": format.extension(),
+            "export": path.export(),
+            "format": path.format(),
             "link_id": inspection.id,
             "key": inspection.key_id,
             "scope": inspection.scope,
@@ -82,9 +83,8 @@ fn seconds_left(inspection: &Inspection, now: u64) -> i64 {
     seconds(inspection.expires) - seconds(now)
 }
 
-/// Null and empty where they are hidden.
+/// Adds the contents; null and empty if they are hidden.
 fn describe_contents(answer: &mut Value, link: Option<&Link>) {
-    let conditions = link.map(|link| &link.conditions);
     let filters = link.map_or(&[][..], |link| &link.filters);
     let filters = filters.iter();
     let filters = filters.map(|(name, value)| json!({"name": name, "value": value}));
@@ -93,8 +93,13 @@ fn describe_contents(answer: &mut Value, link: Option<&Link>) {
     answer["claims"] = json!(link.map(|link| &link.claims));
     answer["options"] = json!(link.map(|link| &link.options));
     answer["filters"] = filters.collect();
-    answer["not_before"] = json!(conditions.and_then(|it| rfc3339(it.not_before?)));
-    answer["ip"] = json!(conditions.and_then(|it| Some(it.network?.to_string())));
-    answer["max_rows"] = conditions.and_then(|it| it.rows_max).into();
-    answer["max_bytes"] = conditions.and_then(|it| it.bytes_max).into();
+    for condition in &CONDITIONS {
+        let value = link.and_then(|link| (condition.get)(&link.conditions));
+        answer[condition.name] = match value {
+            None => Value::Null,
+            Some(ConditionValue::Instant(seconds)) => rfc3339(seconds).into(),
+            Some(ConditionValue::Network(network)) => network.to_string().into(),
+            Some(ConditionValue::Count(count)) => count.into(),
+        };
+    }
 }

@@ -1,4 +1,4 @@
-//! Counts and times for Prometheus, in the OpenMetrics text format.
+//! Metrics for Prometheus, in the OpenMetrics text format.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,13 +13,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::AppState;
 use crate::format::Format;
+use crate::source::PoolStatus;
 
-/// How this answer is called (OpenMetrics 1.0, section "Text format").
-pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The media type (OpenMetrics 1.0, section "Text format").
+pub(in crate::http) const CONTENT_TYPE: &str =
+    "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// From what is felt as at once to what a proxy gives up on, in seconds.
+/// Bucket bounds in seconds, up to a typical proxy time-out.
 const FIRST_BYTE_BUCKETS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0,
 ];
@@ -27,16 +28,16 @@ const DURATION_BUCKETS: [f64; 12] = [
     0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 300.0, 900.0,
 ];
 
-/// What is counted. Every service has its own, so that two in one process do not mix.
-pub(super) struct Metrics {
+/// All metrics. Each server has its own, so that two in one process do not mix.
+pub(in crate::http) struct Metrics {
     registry: Mutex<Registry>,
-    pub(super) links_issued: Family<FileLabels, Counter>,
-    pub(super) refused: Family<RefusalLabels, Counter>,
-    pub(super) downloads: Family<OutcomeLabels, Counter>,
-    pub(super) rows: Family<FileLabels, Counter>,
-    pub(super) bytes: Family<FileLabels, Counter>,
-    pub(super) first_byte: Histogram,
-    pub(super) duration: Histogram,
+    pub(in crate::http) links_issued: Family<FileLabels, Counter>,
+    pub(in crate::http) refused: Family<RefusalLabels, Counter>,
+    pub(in crate::http) downloads: Family<OutcomeLabels, Counter>,
+    pub(in crate::http) rows: Family<FileLabels, Counter>,
+    pub(in crate::http) bytes: Family<FileLabels, Counter>,
+    pub(in crate::http) first_byte: Histogram,
+    pub(in crate::http) duration: Histogram,
     in_flight: Gauge,
     draining: Gauge,
     connections: Family<DatabaseLabels, Gauge>,
@@ -46,20 +47,20 @@ pub(super) struct Metrics {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct FileLabels {
+pub(in crate::http) struct FileLabels {
     export: String,
     format: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct RefusalLabels {
-    /// The route's pattern: paths that nobody serves must not make series.
-    pub(super) route: Cow<'static, str>,
-    pub(super) code: &'static str,
+pub(in crate::http) struct RefusalLabels {
+    /// The route's pattern: arbitrary paths must not create series.
+    pub(in crate::http) route: Cow<'static, str>,
+    pub(in crate::http) code: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct OutcomeLabels {
+pub(in crate::http) struct OutcomeLabels {
     export: String,
     format: String,
     outcome: &'static str,
@@ -76,15 +77,25 @@ struct KeyLabels {
     signs: &'static str,
 }
 
+/// The values of gauges at one moment.
+pub(in crate::http) struct Snapshot<'s> {
+    pub(in crate::http) downloads: usize,
+    pub(in crate::http) is_draining: bool,
+    pub(in crate::http) pools: Vec<(&'s str, PoolStatus)>,
+    pub(in crate::http) key_ids: Vec<String>,
+    /// In Unix seconds.
+    pub(in crate::http) now: u64,
+}
+
 impl FileLabels {
-    pub(super) fn of(export: &str, format: Format) -> FileLabels {
+    pub(in crate::http) fn of(export: &str, format: Format) -> FileLabels {
         FileLabels {
             export: export.to_owned(),
             format: format.to_string(),
         }
     }
 
-    pub(super) fn with_outcome(self, outcome: &'static str) -> OutcomeLabels {
+    pub(in crate::http) fn with_outcome(self, outcome: &'static str) -> OutcomeLabels {
         OutcomeLabels {
             export: self.export,
             format: self.format,
@@ -94,7 +105,7 @@ impl FileLabels {
 }
 
 impl Metrics {
-    pub(super) fn new() -> Metrics {
+    pub(in crate::http) fn new() -> Metrics {
         let metrics = Metrics {
             registry: Mutex::default(),
             links_issued: Family::default(),
@@ -119,7 +130,7 @@ impl Metrics {
         let mut registry = self
             .registry
             .lock()
-            .expect("nothing panics while it is held");
+            .expect("no code panics while it is locked");
         let rowlink = registry.sub_registry_with_prefix("rowlink");
         rowlink.register("links_issued", "Links issued", self.links_issued.clone());
         let help = "Requests refused, by route and code";
@@ -140,7 +151,7 @@ impl Metrics {
         rowlink.register_with_unit("download_duration", help, seconds, self.duration.clone());
         let help = "Downloads that run now";
         rowlink.register("downloads_in_flight", help, self.in_flight.clone());
-        let help = "1 while no new work shall come";
+        let help = "1 while the replica drains";
         rowlink.register("draining", help, self.draining.clone());
         let help = "Database connections in use by downloads";
         rowlink.register(
@@ -148,7 +159,7 @@ impl Metrics {
             help,
             self.connections.clone(),
         );
-        let help = "Database connections that may be in use";
+        let help = "The limit of database connections for downloads";
         rowlink.register(
             "database_connections_max",
             help,
@@ -159,32 +170,31 @@ impl Metrics {
         rowlink.register_with_unit(name, help, Unit::Seconds, self.keys.clone());
     }
 
-    /// What Prometheus reads.
-    pub(super) fn render(&self, state: &AppState) -> String {
-        // First, so that two who ask at once do not clear what the other fills.
+    /// Returns the text that Prometheus reads, with the gauges of this moment.
+    pub(in crate::http) fn render(&self, snapshot: Snapshot<'_>) -> String {
+        // Locked first: of two concurrent calls one would clear what the other has set.
         let registry = self.registry.lock();
-        let registry = registry.expect("nothing panics while it is held");
-        let service = &state.service;
-        self.in_flight.set(service.downloads() as i64);
-        self.draining.set(i64::from(state.lifecycle.is_draining()));
-        for (database, usage) in service.connections() {
+        let registry = registry.expect("no code panics while it is locked");
+        self.in_flight.set(snapshot.downloads as i64);
+        self.draining.set(i64::from(snapshot.is_draining));
+        for (database, pool) in snapshot.pools {
             let labels = DatabaseLabels {
                 database: database.to_owned(),
             };
             self.connections
                 .get_or_create(&labels)
-                .set(usage.in_use as i64);
+                .set(pool.in_use as i64);
             self.connections_max
                 .get_or_create(&labels)
-                .set(usage.max as i64);
+                .set(pool.max as i64);
         }
         self.keys.clear();
-        let now = i64::try_from((state.clock)()).unwrap_or(i64::MAX);
+        let now = i64::try_from(snapshot.now).unwrap_or(i64::MAX);
         let mut first_seen = self
             .first_seen
             .lock()
-            .expect("nothing panics while it is held");
-        for (index, key) in service.key_ids().into_iter().enumerate() {
+            .expect("no code panics while it is locked");
+        for (index, key) in snapshot.key_ids.into_iter().enumerate() {
             let signs = if index == 0 { "true" } else { "false" };
             let since = *first_seen.entry(key.clone()).or_insert(now);
             self.keys
@@ -192,11 +202,11 @@ impl Metrics {
                 .set(since);
         }
         let mut text = String::new();
-        encode(&mut text, &registry).expect("a string takes any text");
+        encode(&mut text, &registry).expect("a string accepts any text");
         text
     }
 
-    pub(super) fn observe(histogram: &Histogram, elapsed: Duration) {
+    pub(in crate::http) fn observe(histogram: &Histogram, elapsed: Duration) {
         histogram.observe(elapsed.as_secs_f64());
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/links`: who asks, and what for, becomes a signed link.
+//! `POST /v1/links`: issues a signed link.
 
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
@@ -6,25 +6,28 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::problem::Problem;
-use super::{AppState, audit, body, credential};
 use crate::auth::Caller;
+use crate::http::download::audit_log;
+use crate::http::request::authenticate::authenticate;
+use crate::http::request::json_body::read_json;
+use crate::http::response::problem::Problem;
+use crate::http::state::AppState;
 use crate::service::{Estimate, EstimateKind, IssuedLink, LinkRequest};
 use crate::unix_time::rfc3339;
 
-/// Issues a link. Nothing is created, hence 200 and not 201.
+/// Issues a link. Nothing is stored, hence 200 and not 201.
 pub async fn issue(
     request: HttpRequest,
     state: Data<AppState>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let caller = credential::caller(&request, &state).await?;
-    let wanted = LinkRequest::from_json(body::json(payload).await?);
+    let caller = authenticate(&request, &state).await?;
+    let wanted = LinkRequest::from_json(read_json(payload).await?);
     let is_estimate_wanted = wanted.estimate;
     let issued = issue_for(&request, &state, &caller, wanted)?;
     let mut answer = describe(&issued);
     if is_estimate_wanted {
-        let estimate = state.service.estimate(&issued, issued.link.issued).await;
+        let estimate = state.service.estimate(&issued, issued.link().issued).await;
         describe_estimate(&mut answer, estimate);
     }
     let answer = HttpResponse::Ok()
@@ -33,7 +36,7 @@ pub async fn issue(
     Ok(answer)
 }
 
-/// The one way to a link, whatever the request was.
+/// Issues and logs a link, for both routes that return one.
 pub(super) fn issue_for(
     request: &HttpRequest,
     state: &AppState,
@@ -42,12 +45,12 @@ pub(super) fn issue_for(
 ) -> Result<IssuedLink, Problem> {
     let now = (state.clock)();
     let issued = state.service.issue(caller, wanted, now, Uuid::now_v7())?;
-    audit::link_issued(request, state, caller, &issued.link);
+    audit_log::link_issued(request, state, caller, &issued);
     Ok(issued)
 }
 
 fn describe(issued: &IssuedLink) -> Value {
-    let link = &issued.link;
+    let link = issued.link();
     json!({
         "url": issued.url,
         "link_id": link.id.to_string(),
@@ -59,12 +62,12 @@ fn describe(issued: &IssuedLink) -> Value {
     })
 }
 
-/// Null where it was not to be had: a page then says nothing of it.
+/// Adds the estimate; null if there is none.
 fn describe_estimate(answer: &mut Value, estimate: Option<Estimate>) {
     answer["estimated_rows"] = estimate.map(|it| it.rows).into();
     answer["estimated_bytes"] = estimate.and_then(|it| it.bytes).into();
     let by = estimate.map(|it| match it.kind {
-        EstimateKind::RowEstimate => "planner",
+        EstimateKind::Planned => "planner",
         EstimateKind::Counted => "count",
         EstimateKind::AtLeast => "partial-count",
     });

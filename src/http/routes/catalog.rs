@@ -1,42 +1,41 @@
-//! `GET /v1/exports`: what this caller may export.
+//! `GET /v1/exports` and `GET /v1/exports/{export}`: what the caller may export.
 
 use actix_web::http::header;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 
-use super::AppState;
-use super::credential::caller;
-use super::problem::{Problem, unknown_export};
 use crate::catalog::{self, Export, Filter};
+use crate::http::request::authenticate::authenticate;
+use crate::http::response::problem::{Problem, unknown_export};
+use crate::http::state::AppState;
 use crate::row::Column;
 
-/// All of them.
+/// Lists the exports.
 pub async fn list(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let caller = caller(&request, &state).await?;
+    let caller = authenticate(&request, &state).await?;
     let exports = state.service.exports_for(&caller);
     let exports: Vec<Value> = exports
         .map(|(export, columns)| describe(export, columns))
         .collect();
-    Ok(answer(&json!({ "exports": exports })))
+    Ok(respond(&json!({ "exports": exports })))
 }
 
-/// One of them. What the list does not show, this does not show either.
+/// Describes one export, if the list includes it.
 pub async fn show(
     request: HttpRequest,
     state: Data<AppState>,
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let caller = caller(&request, &state).await?;
+    let caller = authenticate(&request, &state).await?;
     let mut exports = state.service.exports_for(&caller);
     let found = exports.find(|(export, _)| export.name == *name);
-    let (export, columns) = found.ok_or_else(|| {
-        unknown_export(format!("there is no export `{name}` for this credential"))
-    })?;
-    Ok(answer(&describe(export, columns)))
+    let (export, columns) = found
+        .ok_or_else(|| unknown_export(format!("unknown export `{name}` for this credential")))?;
+    Ok(respond(&describe(export, columns)))
 }
 
-fn answer(body: &Value) -> HttpResponse {
+fn respond(body: &Value) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "private, no-store"))
         .json(body)

@@ -1,5 +1,5 @@
-//! Content codings of a stream: gzip and zstd, flushed with every chunk so that a client has each row
-//! as soon as it would without. actix's own middleware holds streams back (its issue 3410).
+//! Content codings of a stream: gzip and zstd, flushed with every chunk so that a client gets each row
+//! as soon as without them. actix's middleware delays streams (its issue 3410).
 
 use std::io::{self, Write as _};
 
@@ -13,21 +13,20 @@ use zstd::stream::write::Encoder as ZstdEncoder;
 
 use crate::format::Format;
 
-/// The fastest level: what is saved on the way must not be lost in waiting.
+/// The fastest level: compression must not take longer than it saves.
 const ZSTD_LEVEL: i32 = 1;
 
-/// What a client accepts and we write.
+/// A content coding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Coding {
+pub(in crate::http) enum Coding {
     Gzip,
     Zstd,
 }
 
 impl Coding {
-    /// What to write for a request, if it is not the file as it is: zstd before gzip where the client
-    /// likes both as much (RFC 9110, section 12.5.3). A file that is no text is
-    /// compressed already.
-    pub(super) fn negotiate(request: &HttpRequest, format: Format) -> Option<Coding> {
+    /// Returns the coding for a request, if any: zstd before gzip at equal quality (RFC 9110, section
+    /// 12.5.3). Files that are not text are compressed already.
+    pub(in crate::http) fn negotiate(request: &HttpRequest, format: Format) -> Option<Coding> {
         let prepared = AcceptEncoding::parse(request).ok()?;
         if !format.is_text() || !request.headers().contains_key(header::ACCEPT_ENCODING) {
             return None;
@@ -51,8 +50,8 @@ impl Coding {
         }
     }
 
-    /// Its name in `Content-Encoding`.
-    pub(super) fn header(self) -> ContentEncoding {
+    /// Returns its name in `Content-Encoding`.
+    pub(in crate::http) fn header(self) -> ContentEncoding {
         match self {
             Coding::Gzip => ContentEncoding::Gzip,
             Coding::Zstd => ContentEncoding::Zstd,
@@ -60,27 +59,29 @@ impl Coding {
     }
 }
 
-/// A stream on its way through a coding.
-pub(super) enum ContentEncoder {
+/// Compresses a stream.
+pub(in crate::http) enum ContentEncoder {
     Gzip(GzEncoder<Vec<u8>>),
     Zstd(ZstdEncoder<'static, Vec<u8>>),
 }
 
 impl ContentEncoder {
+    /// Starts a stream.
+    ///
     /// # Errors
-    /// There is no memory for it.
-    pub(super) fn new(coding: Coding) -> io::Result<ContentEncoder> {
+    /// Returns an error if memory cannot be allocated.
+    pub(in crate::http) fn new(coding: Coding) -> io::Result<ContentEncoder> {
         Ok(match coding {
             Coding::Gzip => ContentEncoder::Gzip(GzEncoder::new(Vec::new(), Compression::fast())),
             Coding::Zstd => ContentEncoder::Zstd(ZstdEncoder::new(Vec::new(), ZSTD_LEVEL)?),
         })
     }
 
-    /// All that there is to send once `chunk` is in: never empty if that is not.
+    /// Compresses a chunk and flushes; returns all bytes to send, never empty for a chunk that is not.
     ///
     /// # Errors
-    /// There is no memory for it.
-    pub(super) fn chunk(&mut self, chunk: &[u8]) -> io::Result<Vec<u8>> {
+    /// Returns an error if memory cannot be allocated.
+    pub(in crate::http) fn chunk(&mut self, chunk: &[u8]) -> io::Result<Vec<u8>> {
         let coded = match self {
             ContentEncoder::Gzip(encoder) => {
                 encoder.write_all(chunk)?;
@@ -96,11 +97,11 @@ impl ContentEncoder {
         Ok(std::mem::take(coded))
     }
 
-    /// The end, without which no decoder takes what it got for whole.
+    /// Ends the stream. Without this end every decoder reports truncation.
     ///
     /// # Errors
-    /// There is no memory for it.
-    pub(super) fn finish(self) -> io::Result<Vec<u8>> {
+    /// Returns an error if memory cannot be allocated.
+    pub(in crate::http) fn finish(self) -> io::Result<Vec<u8>> {
         match self {
             ContentEncoder::Gzip(encoder) => encoder.finish(),
             ContentEncoder::Zstd(encoder) => encoder.finish(),

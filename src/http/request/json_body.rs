@@ -1,4 +1,4 @@
-//! The body of a request: JSON, of a bounded length, within a bounded time.
+//! The JSON body of a request, limited in length and time.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use actix_web::web::Payload;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::problem::{Problem, malformed};
+use crate::http::response::problem::{Problem, malformed};
 
-/// A body is at most this long.
+/// The largest body in bytes.
 const BYTES_MAX: usize = 64 * 1024;
-/// And here within this.
+/// The time in which the body must arrive.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads it. What does not fit is not repeated: it may be a link.
+/// Reads the body. Errors do not quote it, because it may hold a link.
 ///
 /// # Errors
-/// It is too long, too slow, broken off, or not JSON.
-pub(super) async fn json(payload: Payload) -> Result<Value, Problem> {
+/// Returns 408 if the body is too slow, 413 if it is too long, and 400 if it is incomplete or not JSON.
+pub(in crate::http) async fn read_json(payload: Payload) -> Result<Value, Problem> {
     let body = timeout(TIMEOUT, payload.to_bytes_limited(BYTES_MAX)).await;
     let body = body.map_err(|_| {
         let detail = format!("expected the body within {} seconds", TIMEOUT.as_secs());

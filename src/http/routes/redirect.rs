@@ -1,26 +1,28 @@
-//! `GET /v1/exports/{export}.{format}?filters`, without a signature and with a credential: the same as
-//! `POST /v1/links`, answered by the way to the link. So a plain `<a href>` works where sessions are
-//! cookies. It never streams.
+//! Unsigned requests: `GET /v1/exports/{export}.{format}?filters` with a credential issues a link like
+//! `POST /v1/links`, and redirects to it. So a plain `<a href>` works where sessions are cookies. It
+//! never streams.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use indexmap::IndexMap;
 
-use super::problem::Problem;
-use super::{AppState, credential, links};
+use super::links::issue_for;
 use crate::format::Format;
+use crate::http::request::authenticate::authenticate_with_query;
+use crate::http::response::problem::Problem;
+use crate::http::state::AppState;
 use crate::service::LinkRequest;
 use rowlink_link::{LinkError, RESERVED_PREFIX, parse_query};
 
-/// The names and values of a query that has no reserved parameter.
+/// Returns the names and values of a query without reserved parameters; `None` if it has one.
 ///
 /// # Errors
-/// It is not one.
+/// Returns 400 if the query is malformed.
 pub(super) fn plain_query(raw_query: &str) -> Result<Option<Vec<(String, String)>>, Problem> {
     if raw_query.is_empty() {
         return Ok(Some(Vec::new()));
     }
-    // As every link has it. Only a name that is spelt otherwise is worth decoding all of them twice.
+    // True for every link. Only a name with escapes makes it necessary to decode the query twice.
     if raw_query
         .split('&')
         .any(|pair| pair.starts_with(RESERVED_PREFIX))
@@ -38,7 +40,7 @@ pub(super) fn plain_query(raw_query: &str) -> Result<Option<Vec<(String, String)
     Ok(Some(pairs.into_iter().map(owned).collect()))
 }
 
-/// Issues a link for who asks, and sends there.
+/// Issues a link for the caller, and redirects to it.
 pub(super) async fn to_link(
     request: &HttpRequest,
     state: &AppState,
@@ -46,19 +48,19 @@ pub(super) async fn to_link(
     format: Format,
     query: Vec<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    let token_name = state.http_config.jwt_query_param.as_deref();
+    let token_name = state.config.jwt_query_param.as_deref();
     let (tokens, filters): (Vec<_>, Vec<_>) = query
         .into_iter()
         .partition(|(name, _)| token_name == Some(name.as_str()));
     let token = tokens.first().map(|(_, token)| token.as_str());
-    let caller = credential::caller_of_query(request, state, token).await?;
+    let caller = authenticate_with_query(request, state, token).await?;
     let mut by_name: IndexMap<String, Vec<String>> = IndexMap::new();
     for (name, value) in filters {
         by_name.entry(name).or_default().push(value);
     }
     let wanted = LinkRequest::for_file(export, format, by_name);
-    let issued = links::issue_for(request, state, &caller, wanted)?;
-    // See Other: whatever this request was, the file is fetched by a GET (RFC 9110, section 15.4.4).
+    let issued = issue_for(request, state, &caller, wanted)?;
+    // See Other: the file is fetched by a GET (RFC 9110, section 15.4.4).
     Ok(HttpResponse::SeeOther()
         .insert_header((header::LOCATION, issued.url))
         .insert_header((header::CACHE_CONTROL, "no-store"))

@@ -1,5 +1,5 @@
-//! A problem as a page, for people whom a browser has brought here: what happened, and what to do. No
-//! script, nothing from elsewhere.
+//! A problem as an HTML page for people in a browser: what happened, and what to do. No script, and no
+//! resource of another origin.
 
 use std::sync::LazyLock;
 
@@ -10,10 +10,10 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-const STYLE: &str = include_str!("page.css");
+const STYLE: &str = include_str!("error_page.css");
 
-/// Nothing but our own style may run or be loaded.
-pub(super) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
+/// Allows only the page's own style.
+pub(in crate::http) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = STANDARD.encode(Sha256::digest(STYLE));
     format!(
         "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; \
@@ -21,11 +21,11 @@ pub(super) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Whether a request is a navigation: HTML is what it likes most.
-pub(super) fn is_wanted(request: &HttpRequest) -> bool {
-    // Programs never name it, and need not wait until their wishes are ranked.
-    let names_it = |value: &HeaderValue| value.as_bytes().windows(9).any(|it| it == b"text/html");
-    if !request.headers().get_all(ACCEPT).any(names_it) {
+/// Tells whether a request is a navigation: `text/html` has the highest preference.
+pub(in crate::http) fn is_navigation(request: &HttpRequest) -> bool {
+    // Programs never name it; skips ranking their preferences.
+    let names_html = |value: &HeaderValue| value.as_bytes().windows(9).any(|it| it == b"text/html");
+    if !request.headers().get_all(ACCEPT).any(names_html) {
         return false;
     }
     let prepared = Accept::parse(request).ok();
@@ -34,19 +34,19 @@ pub(super) fn is_wanted(request: &HttpRequest) -> bool {
     first.is_some_and(|first| first.essence_str() == "text/html")
 }
 
-/// What a page says. All of it is text.
-pub(super) struct Page<'p> {
-    pub(super) heading: &'p str,
-    pub(super) advice: &'p str,
-    pub(super) status: u16,
-    pub(super) code: &'p str,
-    pub(super) request_id: Uuid,
-    /// Where the button leads, if there is one.
-    pub(super) return_url: Option<&'p str>,
+/// The texts of a page.
+pub(in crate::http) struct Page<'p> {
+    pub(in crate::http) heading: &'p str,
+    pub(in crate::http) advice: &'p str,
+    pub(in crate::http) status: u16,
+    pub(in crate::http) code: &'p str,
+    pub(in crate::http) request_id: Uuid,
+    /// The target of the button, if there is one.
+    pub(in crate::http) return_url: Option<&'p str>,
 }
 
 impl Page<'_> {
-    pub(super) fn render(&self) -> String {
+    pub(in crate::http) fn render(&self) -> String {
         let (heading, advice) = (escape(self.heading), escape(self.advice));
         let Page {
             status,
@@ -74,8 +74,8 @@ impl Page<'_> {
     }
 }
 
-/// What to do about a problem, for somebody who has only a browser.
-pub(super) fn advice(code: &str) -> &'static str {
+/// Returns what a person in a browser can do about a problem.
+pub(in crate::http) fn advice(code: &str) -> &'static str {
     match code {
         "link-expired" | "link-revoked" => "Go back and press Export again.",
         "bad-signature" | "malformed-link" => {
@@ -101,8 +101,8 @@ pub(super) fn advice(code: &str) -> &'static str {
     }
 }
 
-/// A number of seconds as people say it.
-pub(super) fn in_words(seconds: u64) -> String {
+/// Returns a number of seconds in the unit that people would use.
+pub(in crate::http) fn in_words(seconds: u64) -> String {
     let (count, unit) = match seconds {
         0..120 => (seconds, "second"),
         120..7200 => (seconds / 60, "minute"),
@@ -113,7 +113,7 @@ pub(super) fn in_words(seconds: u64) -> String {
     format!("{count} {unit}{plural}")
 }
 
-/// Text in HTML, also inside of an attribute in quotes.
+/// Escapes text for HTML, also inside a quoted attribute.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_said_in_the_unit_that_people_use() {
+    fn times_are_in_the_unit_that_people_use() {
         let said = [0, 1, 12, 119, 120, 7199, 7200, 172_799, 172_800].map(in_words);
         let expected = [
             "0 seconds",
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_on_a_page_is_markup_but_ours() {
+    fn texts_on_a_page_are_escaped() {
         let page = Page {
             heading: "<script>alert(1)</script>",
             advice: "a & \"b\" 'c'",

@@ -1,4 +1,4 @@
-//! Where a request comes from: the client behind trusted proxies, and the trace that it belongs to.
+//! The address of the client behind trusted proxies.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,32 +6,32 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-use super::HttpConfig;
+use crate::http::config::{HttpConfig, ProxyHeader};
 
-/// Who asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Origin {
-    /// The client's address.
-    pub client: String,
-    /// The trace's id, or empty (W3C Trace Context, section 3.2.2.3).
-    pub trace_id: String,
-}
-
-/// The address of the client behind trusted proxies, where it is known.
-fn client_address(request: &HttpRequest, http_config: &HttpConfig) -> Option<IpAddr> {
+/// Returns the address of the client behind trusted proxies, if it is known.
+fn client_address(request: &HttpRequest, config: &HttpConfig) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip();
-    if http_config.trusted_proxies.is_empty() {
+    if config.trusted_proxies.is_empty() {
         return Some(peer.to_canonical());
     }
-    let hops = hops(request.headers(), http_config.proxy_header);
-    Some(client(peer, hops, &http_config.trusted_proxies))
+    let hops = hops(request.headers(), config.proxy_header);
+    Some(client(peer, hops, &config.trusted_proxies))
 }
 
-/// The same, to allow or to refuse by: an address of a trusted proxy is nobody's, because the proxy did not say who
-/// asked it.
-pub(super) fn proven_address(request: &HttpRequest, http_config: &HttpConfig) -> Option<IpAddr> {
-    let is_proxy = |address: &IpAddr| is_in(&http_config.trusted_proxies, *address);
-    client_address(request, http_config).filter(|address| !is_proxy(address))
+/// Returns the client's address for access control. If the address is a trusted proxy's, the proxy did
+/// not forward the client's, which is then unknown.
+pub(in crate::http) fn verified_address(
+    request: &HttpRequest,
+    config: &HttpConfig,
+) -> Option<IpAddr> {
+    let is_proxy = |address: &IpAddr| is_in(&config.trusted_proxies, *address);
+    client_address(request, config).filter(|address| !is_proxy(address))
+}
+
+/// Returns the client's address as text for the log; empty if it is unknown.
+pub(in crate::http) fn client_text(request: &HttpRequest, config: &HttpConfig) -> String {
+    let address = client_address(request, config);
+    address.map_or_else(String::new, |address| address.to_string())
 }
 
 fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
@@ -39,18 +39,8 @@ fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-impl Origin {
-    pub(super) fn of(request: &HttpRequest, http_config: &HttpConfig) -> Origin {
-        let client = client_address(request, http_config);
-        Origin {
-            client: client.map_or_else(String::new, |address| address.to_string()),
-            trace_id: trace_id(request.headers()).unwrap_or_default().to_owned(),
-        }
-    }
-}
-
-/// The last address that no trusted proxy has. Each proxy adds the address it was asked from at the
-/// end, and only what trusted ones add is true: so the way goes from the end to the front.
+/// Returns the last address that is not a trusted proxy's. Each proxy appends the address of its peer,
+/// and only trusted proxies append the truth: so the hops are read from the end.
 fn client(peer: IpAddr, hops: Vec<Option<IpAddr>>, trusted: &[IpNet]) -> IpAddr {
     let mut client = peer;
     for hop in hops.into_iter().rev() {
@@ -65,17 +55,7 @@ fn client(peer: IpAddr, hops: Vec<Option<IpAddr>>, trusted: &[IpNet]) -> IpAddr 
     client.to_canonical()
 }
 
-/// The header in which proxies say who asked them. What clients send in the other is theirs alone.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ProxyHeader {
-    /// `X-Forwarded-For`: addresses, separated by commas.
-    #[default]
-    XForwardedFor,
-    /// `Forwarded`, RFC 7239.
-    Forwarded,
-}
-
-/// The hops that the proxies name, the client's first. One that hides its address is `None`.
+/// Returns the hops of a forwarding header, the client's first. A hidden address is `None`.
 fn hops(headers: &HeaderMap, header: ProxyHeader) -> Vec<Option<IpAddr>> {
     let name = match header {
         ProxyHeader::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
@@ -89,7 +69,7 @@ fn hops(headers: &HeaderMap, header: ProxyHeader) -> Vec<Option<IpAddr>> {
             address(named.next()?.1)
         }
     };
-    // Bytes that are no text are a client's, and must not hide what a proxy adds after them.
+    // A client's invalid bytes must not hide what a proxy appends after them.
     let values = headers.get_all(name);
     let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
     let list: Vec<_> = values.collect();
@@ -101,37 +81,12 @@ fn hops(headers: &HeaderMap, header: ProxyHeader) -> Vec<Option<IpAddr>> {
         .collect()
 }
 
-/// An address, perhaps quoted, in brackets, and with a port.
+/// Parses an address that may be quoted, in brackets, and followed by a port.
 fn address(node: &str) -> Option<IpAddr> {
     let node = node.trim().trim_matches('"');
     let without_brackets = node.trim_start_matches('[').trim_end_matches(']');
     let with_port = || node.parse().ok().map(|address: SocketAddr| address.ip());
     without_brackets.parse().ok().or_else(with_port)
-}
-
-/// The trace's id of a `traceparent` header that follows the grammar.
-fn trace_id(headers: &HeaderMap) -> Option<&str> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
-    let parts: Vec<&str> = text.split('-').collect();
-    let is_hex = |text: &str, length: usize| {
-        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        text.len() == length && text.bytes().all(hex)
-    };
-    match parts.as_slice() {
-        [version, trace, parent, flags, ..]
-            if is_hex(version, 2)
-                && *version != "ff"
-                && (*version != "00" || parts.len() == 4)
-                && is_hex(trace, 32)
-                && is_hex(parent, 16)
-                && is_hex(flags, 2)
-                && trace.bytes().any(|byte| byte != b'0')
-                && parent.bytes().any(|byte| byte != b'0') =>
-        {
-            Some(trace)
-        }
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -150,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_the_last_address_that_no_trusted_proxy_has() {
+    fn the_client_is_the_last_address_that_is_not_a_trusted_proxys() {
         let trusted: Vec<IpNet> = ["10.0.0.0/8", "fd00::/8"]
             .map(|network| network.parse().expect("a network"))
             .to_vec();
@@ -199,30 +154,10 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_do_not_hide_what_a_proxy_adds() {
+    fn invalid_bytes_do_not_hide_what_a_proxy_appends() {
         let value = HeaderValue::from_bytes(b"\xff, 198.51.100.9").expect("a value");
         let headers = HeaderMap::from_iter([(HeaderName::from_static("x-forwarded-for"), value)]);
         let hops = hops(&headers, ProxyHeader::XForwardedFor);
         assert_eq!(hops, [None, "198.51.100.9".parse().ok()]);
-    }
-
-    #[test]
-    fn a_trace_is_taken_from_a_traceparent_that_follows_the_grammar() {
-        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
-        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert_eq!(trace_id(&headers(&[("traceparent", good)])), Some(id));
-        let future = "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more";
-        assert_eq!(trace_id(&headers(&[("traceparent", future)])), Some(id));
-        for bad in [
-            "",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
-            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
-        ] {
-            assert_eq!(trace_id(&headers(&[("traceparent", bad)])), None, "{bad}");
-        }
     }
 }

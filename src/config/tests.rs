@@ -1,0 +1,232 @@
+use super::*;
+use crate::catalog::DEFAULT_DATABASE;
+use std::fs;
+
+const KEY: &str = "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+fn config(changes: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let mut vars = vec![
+        ("PUBLIC_URL", "https://example.com/data/"),
+        ("DATABASE_URL", "sqlite:/var/lib/shop.db"),
+        ("SIGNING_KEYS", KEY),
+        ("JWT_HS256_SECRET", "0123456789abcdef0123456789abcdef"),
+    ];
+    vars.retain(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
+    vars.extend(changes);
+    let vars = vars
+        .iter()
+        .map(|(name, value)| (format!("{PREFIX}{name}").into(), value.into()));
+    Config::from_env(vars)
+        .map_err(|errors| errors.iter().map(|error| error.variable.clone()).collect())
+}
+
+fn errors(changes: &[(&str, &str)]) -> Vec<String> {
+    config(changes).err().expect("refused")
+}
+
+#[test]
+fn four_variables_are_enough() {
+    let config = config(&[]).expect("a configuration");
+    assert_eq!(config.policy.public_url, "https://example.com/data");
+    assert_eq!(config.policy.ttl_seconds_default, 60);
+    assert_eq!(config.databases.urls.len(), 1);
+    assert!(matches!(
+        &config.databases.urls[DEFAULT_DATABASE],
+        DatabaseUrl::Sqlite(path) if path == "/var/lib/shop.db"
+    ));
+    assert_eq!(config.policy.download_max, Duration::from_secs(900));
+    assert_eq!(config.exports_dir, PathBuf::from("exports"));
+}
+
+#[test]
+fn all_invalid_variables_are_reported_together() {
+    let found = errors(&[
+        ("BIND", "8080"),
+        ("PUBLIC_URL", "example.com"),
+        ("DATABASE_URL", "oracle:x"),
+        ("SIGNING_KEYS", "k1:short"),
+        ("MAX_TTL_SECONDS", "0"),
+        ("DEFAULT_TTL_SECONDS", "one"),
+        ("JWT_HS256_SECRET", "short"),
+        ("API_KEYS_FILE", "/nonexistent"),
+        ("LOG", "a=b=c"),
+    ]);
+    let expected = [
+        "BIND",
+        "DATABASE_URL",
+        "SIGNING_KEYS",
+        "PUBLIC_URL",
+        "MAX_TTL_SECONDS",
+        "DEFAULT_TTL_SECONDS",
+        "JWT_HS256_SECRET",
+        "API_KEYS_FILE",
+        "LOG",
+    ];
+    assert_eq!(found, expected.map(|name| format!("{PREFIX}{name}")));
+}
+
+#[test]
+fn required_variables_must_be_set_and_nothing_fails_open() {
+    for name in [
+        "PUBLIC_URL",
+        "DATABASE_URL",
+        "SIGNING_KEYS",
+        "JWT_HS256_SECRET",
+    ] {
+        assert_eq!(errors(&[(name, "")]), [format!("{PREFIX}{name}")]);
+    }
+}
+
+#[test]
+fn a_secret_comes_from_a_variable_or_a_file_but_not_both() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("keys");
+    fs::write(&path, format!("# first signs\n{KEY}\n")).expect("a file");
+    let path = path.to_str().expect("UTF-8");
+    assert!(config(&[("SIGNING_KEYS", ""), ("SIGNING_KEYS_FILE", path)]).is_ok());
+    assert_eq!(
+        errors(&[("SIGNING_KEYS_FILE", path)]),
+        ["ROWLINK_SIGNING_KEYS_FILE"]
+    );
+    assert_eq!(
+        errors(&[("SIGNING_KEYS", ""), ("SIGNING_KEYS_FILE", "/nonexistent")]),
+        ["ROWLINK_SIGNING_KEYS_FILE"]
+    );
+}
+
+#[test]
+fn the_default_lifetime_is_at_most_the_maximum() {
+    assert_eq!(
+        errors(&[("MAX_TTL_SECONDS", "30")]),
+        ["ROWLINK_DEFAULT_TTL_SECONDS"]
+    );
+}
+
+#[test]
+fn further_databases_have_names_and_may_have_several_hosts() {
+    let config = config(&[(
+        "DATABASES",
+        "warehouse=postgres://u:p@a:5432,b:5433/w?sslmode=require, archive=sqlite:/a.db",
+    )]);
+    let databases = config.expect("a configuration").databases;
+    let names: Vec<&str> = databases.urls.keys().map(String::as_str).collect();
+    assert_eq!(names, ["archive", "default", "warehouse"]);
+    assert!(matches!(
+        databases.urls["warehouse"],
+        DatabaseUrl::Postgres(_)
+    ));
+}
+
+#[test]
+fn http_settings_are_as_strict_as_browsers_and_proxies() {
+    for (name, value) in [
+        ("CORS_ORIGINS", "https://shop.example.com/"),
+        ("CORS_ORIGINS", "https://a.example, *"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("PROXY_HEADER", "x-real-ip"),
+        ("RETURN_URL", "javascript:alert(1)"),
+        ("JWT_COOKIE", "a=b"),
+        ("JWT_QUERY_PARAM", "rl_token"),
+        ("TLS_KEY_FILE", "/only/this"),
+        ("METRICS_BIND", "9000"),
+        ("DRAIN_SECONDS", "-1"),
+        ("MAX_DOWNLOADS", "0"),
+        ("MAX_LINKS_PER_SECOND", "many"),
+        ("LOG_FORMAT", "xml"),
+        ("JWT_ALGORITHMS", "HS384"),
+        ("JWT_ALGORITHMS", "RS256"),
+    ] {
+        assert_eq!(
+            errors(&[(name, value)]),
+            [format!("{PREFIX}{name}")],
+            "{value}"
+        );
+    }
+    let config = config(&[
+        ("CORS_ORIGINS", "https://a.example, http://localhost:3000"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
+    ]);
+    let http_config = config.expect("a configuration").http_config;
+    assert_eq!(
+        http_config.cors_origins,
+        ["https://a.example", "http://localhost:3000"]
+    );
+    assert_eq!(http_config.trusted_proxies.len(), 2);
+}
+
+#[test]
+fn rules_without_a_key_are_not_ignored() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("issuers.toml");
+    let issuer = "[issuers.a]\nissuer = 'a'\njwks_url = 'https://id.example/keys'\n";
+    fs::write(&path, issuer).expect("a file");
+    let file = path.to_str().expect("UTF-8");
+    let rules = [
+        "JWT_ALGORITHMS",
+        "JWT_ISSUER",
+        "JWT_AUDIENCE",
+        "JWT_USER_CLAIM",
+    ];
+    let mut changes = vec![("JWT_HS256_SECRET", ""), ("JWT_ISSUERS_FILE", file)];
+    assert!(config(&changes).is_ok());
+    changes.extend(rules.map(|rule| (rule, "RS256")));
+    assert_eq!(
+        errors(&changes),
+        rules.map(|rule| format!("{PREFIX}{rule}"))
+    );
+}
+
+#[test]
+fn each_of_several_issuers_has_a_name_and_one_kind_of_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("issuers.toml");
+    let found = |text: &str, issuer: &str| {
+        fs::write(&path, text).expect("a file");
+        let file = path.to_str().expect("UTF-8");
+        config(&[("JWT_ISSUERS_FILE", file), ("JWT_ISSUER", issuer)]).err()
+    };
+    let jwks = "jwks_url = 'https://id.example/keys'\nalgorithms = ['ES256']\n";
+    let good = format!("[issuers.a]\nissuer = 'https://id.example'\n{jwks}");
+    assert_eq!(found(&good, "https://shop.example"), None);
+    let file = Some(vec![format!("{PREFIX}JWT_ISSUERS_FILE")]);
+    assert_eq!(found(&good, ""), Some(vec![format!("{PREFIX}JWT_ISSUER")]));
+    assert_eq!(found(&good, "https://id.example"), file);
+    for bad in [
+        String::new(),
+        "[issuers.a]\nissuer = 'x'\n".to_owned(),
+        good.replace("https://id.example/keys", "http://id.example/keys"),
+        good.replace("ES256", "HS256"),
+        good.replace("['ES256']", "['ES256', 'RS256']"),
+        format!("{good}public_key_file = '/nonexistent'\n"),
+    ] {
+        assert_eq!(found(&bad, "https://shop.example"), file, "{bad}");
+    }
+}
+
+#[test]
+fn an_unknown_name_is_reported() {
+    let config = config(&[("MAX_TLL_SECONDS", "5"), ("LOG", "debug")]);
+    assert_eq!(
+        config.expect("a configuration").unknown,
+        ["ROWLINK_MAX_TLL_SECONDS"]
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn only_variables_with_the_prefix_must_be_utf_8() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let bytes = || OsString::from_vec(vec![0xff]);
+    let errors = Config::from_env([
+        (OsString::from("HOME"), bytes()),
+        (bytes(), bytes()),
+        (OsString::from("ROWLINK_LOG"), bytes()),
+    ]);
+    let errors = errors.err().expect("refused");
+    assert_eq!(errors[0].to_string(), "ROWLINK_LOG: expected UTF-8");
+    assert!(
+        errors
+            .iter()
+            .any(|error| error.variable == "ROWLINK_JWT_HS256_SECRET")
+    );
+}

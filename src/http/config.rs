@@ -1,0 +1,47 @@
+//! Browser and proxy settings.
+
+use std::borrow::Cow;
+
+use ipnet::IpNet;
+
+/// Browser and proxy settings. The default allows no cross-origin request, no credential outside the
+/// `Authorization` header, and trusts no proxy.
+#[derive(Debug, Clone, Default)]
+pub struct HttpConfig {
+    /// The origins whose scripts may use `/v1/`.
+    pub cors_origins: Vec<String>,
+    /// The proxies whose forwarding header is trusted.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The forwarding header that they set.
+    pub proxy_header: ProxyHeader,
+    /// The target of the button on an error page.
+    pub return_url: Option<String>,
+    /// The cookie that may carry a token.
+    pub jwt_cookie: Option<String>,
+    /// The query parameter of an unsigned URL that may carry a token.
+    pub jwt_query_param: Option<String>,
+    /// Whether metrics have a port of their own, and are not served here.
+    pub has_metrics_port: bool,
+}
+
+/// The header in which proxies forward the client's address. The other one is ignored: clients could
+/// set it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`: addresses separated by commas.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded`, RFC 7239.
+    Forwarded,
+}
+
+/// A file with constant content.
+#[derive(Debug, Clone)]
+pub struct StaticFile {
+    /// The path that serves it.
+    pub path: &'static str,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// Its content.
+    pub content: Cow<'static, str>,
+}

@@ -1,0 +1,90 @@
+//! How a download ends.
+
+use std::io;
+
+use crate::service::{DownloadError, OpenError};
+use crate::source::SourceError;
+
+/// How a download ended, as the log and the metrics name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) enum Outcome {
+    Complete,
+    /// The client closed the connection.
+    ClientGone,
+    /// The reader accepted nothing for too long.
+    Stalled,
+    Shutdown,
+    TimedOut,
+    /// A limit of concurrent downloads or connections was reached.
+    Refused,
+    InvalidValues,
+    DatabaseFailed,
+    DoesNotFitFormat,
+    TooLarge,
+    NotRepeatable,
+    CodingFailed,
+}
+
+impl Outcome {
+    /// Returns the stable name.
+    pub(in crate::http) fn name(self) -> &'static str {
+        match self {
+            Outcome::Complete => "complete",
+            Outcome::ClientGone => "client_gone",
+            Outcome::Stalled => "stalled",
+            Outcome::Shutdown => "shutdown",
+            Outcome::TimedOut => "timed_out",
+            Outcome::Refused => "refused",
+            Outcome::InvalidValues => "invalid_values",
+            Outcome::DatabaseFailed => "database_failed",
+            Outcome::DoesNotFitFormat => "does_not_fit_format",
+            Outcome::TooLarge => "too_large",
+            Outcome::NotRepeatable => "not_repeatable",
+            Outcome::CodingFailed => "coding_failed",
+        }
+    }
+}
+
+/// Why the body of a response ends before the file is complete.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::http) enum StreamError {
+    #[error(transparent)]
+    Download(#[from] DownloadError),
+    #[error("the file could not be compressed")]
+    Coding(#[from] io::Error),
+}
+
+impl From<&StreamError> for Outcome {
+    fn from(error: &StreamError) -> Outcome {
+        match error {
+            StreamError::Download(error) => error.into(),
+            StreamError::Coding(_) => Outcome::CodingFailed,
+        }
+    }
+}
+
+impl From<&DownloadError> for Outcome {
+    fn from(error: &DownloadError) -> Outcome {
+        match error {
+            DownloadError::Source(SourceError::TooSlow) => Outcome::TimedOut,
+            DownloadError::Source(SourceError::Busy { .. }) => Outcome::Refused,
+            DownloadError::Source(_) => Outcome::DatabaseFailed,
+            DownloadError::Encode(_) => Outcome::DoesNotFitFormat,
+            DownloadError::TooLarge(_) => Outcome::TooLarge,
+            DownloadError::NotRepeatable => Outcome::NotRepeatable,
+        }
+    }
+}
+
+impl From<&OpenError> for Outcome {
+    fn from(error: &OpenError) -> Outcome {
+        match error {
+            OpenError::Quota(_) => Outcome::Refused,
+            OpenError::Link(_)
+            | OpenError::UnknownExport(_)
+            | OpenError::UnknownFormat { .. }
+            | OpenError::Invalid(_) => Outcome::InvalidValues,
+            OpenError::Download(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The credential of a request: in its header, a cookie, or a query parameter.
+
+use actix_web::HttpRequest;
+use actix_web::http::header;
+
+use crate::auth::{AuthError, Caller};
+use crate::http::response::problem::Problem;
+use crate::http::state::AppState;
+
+/// Authenticates the caller by the header or the cookie.
+///
+/// # Errors
+/// Returns 401 if no valid credential is present, and 503 if the issuer's keys are unavailable.
+pub(in crate::http) async fn authenticate(
+    request: &HttpRequest,
+    state: &AppState,
+) -> Result<Caller, Problem> {
+    let cookie = state.config.jwt_cookie.as_deref();
+    let token = bearer(request).or_else(|| cookie_value(request, cookie?));
+    authenticate_token(state, token).await
+}
+
+/// Authenticates the caller of an unsigned URL, whose query may carry the token.
+///
+/// # Errors
+/// As for [`authenticate`].
+pub(in crate::http) async fn authenticate_with_query(
+    request: &HttpRequest,
+    state: &AppState,
+    query_token: Option<&str>,
+) -> Result<Caller, Problem> {
+    match query_token {
+        Some(token) if bearer(request).is_none() => authenticate_token(state, Some(token)).await,
+        _ => authenticate(request, state).await,
+    }
+}
+
+async fn authenticate_token(state: &AppState, token: Option<&str>) -> Result<Caller, Problem> {
+    let token = token.ok_or(AuthError::Missing)?;
+    let now = (state.clock)();
+    Ok(state.authenticator.authenticate(token, now).await?)
+}
+
+fn bearer(request: &HttpRequest) -> Option<&str> {
+    let value = request
+        .headers()
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Returns the value of a cookie. RFC 6265, section 5.4: pairs separated by semicolons.
+fn cookie_value<'r>(request: &'r HttpRequest, name: &str) -> Option<&'r str> {
+    let headers = request.headers().get_all(header::COOKIE);
+    let pairs = headers
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|it| it.split(';'));
+    let mut named = pairs.filter_map(|pair| pair.trim().split_once('='));
+    named
+        .find(|(found, _)| *found == name)
+        .map(|(_, value)| value.trim_matches('"'))
+}

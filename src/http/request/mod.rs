@@ -1,0 +1,6 @@
+//! What a request says: credential, body, client address, path.
+
+pub(super) mod authenticate;
+pub(super) mod client_ip;
+pub(super) mod json_body;
+pub(super) mod path;

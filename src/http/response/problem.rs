@@ -1,0 +1,324 @@
+//! Problems: error responses by RFC 9457, `application/problem+json`.
+//!
+//! A problem says what the client can do. SQL, driver messages and keys go only to the log, under the
+//! request id that the response shows.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use rowlink_link::URL_BYTES_MAX;
+use serde::{Serialize, Serializer};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::error_page::{self, Page};
+use super::headers::fixed;
+use crate::catalog::FieldError;
+
+/// `Retry-After` of temporary problems.
+pub(in crate::http) const RETRY_AFTER_SECONDS: u64 = 2;
+
+/// The typical size of a problem document, which is then allocated once.
+const TYPICAL_BYTES: usize = 384;
+
+/// The title of problems whose cause is a limit.
+pub(in crate::http) const LIMIT_TITLE: &str = "A limit was reached";
+
+/// Headers of every problem.
+const FIXED: [(HeaderName, HeaderValue); 4] = [
+    fixed(header::CACHE_CONTROL, "no-store"),
+    fixed(header::VARY, "Accept"),
+    fixed(header::REFERRER_POLICY, "no-referrer"),
+    fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+];
+
+/// RFC 9457, section 3.
+const DOCUMENT_TYPE: (HeaderName, HeaderValue) =
+    fixed(header::CONTENT_TYPE, "application/problem+json");
+
+/// An error response.
+#[derive(Debug, Clone)]
+pub struct Problem(Box<Parts>);
+
+#[derive(Debug, Clone)]
+struct Parts {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+    errors: Vec<FieldError>,
+    header: Option<(HeaderName, HeaderValue)>,
+    /// Only for the log.
+    cause: Option<String>,
+    /// Replaces the title on an HTML page.
+    heading: Option<String>,
+}
+
+impl Problem {
+    /// Creates a problem with a stable code, a title per code, and the detail of this occurrence.
+    pub fn new(
+        status: StatusCode,
+        code: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Problem {
+        Problem(Box::new(Parts {
+            status,
+            code,
+            title,
+            detail: detail.into(),
+            errors: Vec::new(),
+            header: None,
+            cause: None,
+            heading: None,
+        }))
+    }
+
+    /// Adds field errors.
+    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Problem {
+        self.0.errors = errors;
+        self
+    }
+
+    /// Adds the cause, which goes only to the log.
+    pub(in crate::http) fn with_cause(mut self, cause: String) -> Problem {
+        self.0.cause = Some(cause);
+        self
+    }
+
+    /// Adds the heading of the HTML page.
+    pub(in crate::http) fn with_heading(mut self, heading: String) -> Problem {
+        self.0.heading = Some(heading);
+        self
+    }
+
+    /// Adds a header to the response.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
+        self.0.header = Some((name, value));
+        self
+    }
+
+    /// Returns the stable code.
+    pub(in crate::http) fn code(&self) -> &'static str {
+        self.0.code
+    }
+
+    /// Returns the detail.
+    pub(in crate::http) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// Returns the field errors.
+    pub(in crate::http) fn errors(&self) -> Vec<serde_json::Value> {
+        self.0.errors.iter().map(field_error).collect()
+    }
+
+    /// Logs the problem. Of invalid values it logs only the field names.
+    pub(in crate::http) fn log(&self, request_id: Uuid) {
+        let Parts {
+            code,
+            detail,
+            errors,
+            cause,
+            ..
+        } = self.0.as_ref();
+        match cause {
+            Some(cause) => tracing::error!(%request_id, code, cause, "request failed"),
+            None => {
+                let fields: Vec<&str> = errors.iter().map(|it| it.field.as_str()).collect();
+                tracing::info!(%request_id, code, detail, ?fields, "request refused");
+            }
+        }
+    }
+
+    /// Returns the JSON response.
+    pub(in crate::http) fn document(&self, request_id: Uuid) -> HttpResponse {
+        let Parts {
+            status,
+            code,
+            title,
+            detail,
+            errors,
+            ..
+        } = self.0.as_ref();
+        let document = Document {
+            kind: format_args!("urn:rowlink:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            code,
+            detail,
+            request_id,
+            errors,
+        };
+        let mut body = Vec::with_capacity(TYPICAL_BYTES);
+        serde_json::to_writer(&mut body, &document).expect("a document of texts and numbers");
+        let mut answer = self.answer();
+        answer.insert_header(DOCUMENT_TYPE);
+        answer.body(body)
+    }
+
+    /// Returns the HTML response for a browser.
+    pub(in crate::http) fn page(&self, request_id: Uuid, return_url: Option<&str>) -> HttpResponse {
+        let parts = self.0.as_ref();
+        let page = Page {
+            heading: parts.heading.as_deref().unwrap_or(parts.title),
+            advice: error_page::advice(parts.code),
+            status: parts.status.as_u16(),
+            code: parts.code,
+            request_id,
+            return_url,
+        };
+        let mut answer = self.answer();
+        answer.insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"));
+        let policy = error_page::CONTENT_SECURITY_POLICY.as_str();
+        answer.insert_header((header::CONTENT_SECURITY_POLICY, policy));
+        answer.body(page.render())
+    }
+
+    fn answer(&self) -> HttpResponseBuilder {
+        let mut answer = HttpResponseBuilder::new(self.0.status);
+        for header in FIXED {
+            answer.insert_header(header);
+        }
+        if let Some(header) = &self.0.header {
+            answer.insert_header(header.clone());
+        }
+        answer
+    }
+}
+
+/// The document of RFC 9457, section 3, with extension members.
+#[derive(Serialize)]
+struct Document<'p> {
+    #[serde(rename = "type")]
+    kind: fmt::Arguments<'p>,
+    title: &'p str,
+    status: u16,
+    code: &'p str,
+    detail: &'p str,
+    request_id: Uuid,
+    #[serde(
+        skip_serializing_if = "<[_]>::is_empty",
+        serialize_with = "field_errors"
+    )]
+    errors: &'p [FieldError],
+}
+
+fn field_errors<S: Serializer>(errors: &[FieldError], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(errors.iter().map(field_error))
+}
+
+fn field_error(error: &FieldError) -> serde_json::Value {
+    json!({"field": error.field, "message": error.message})
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.code)
+    }
+}
+
+/// Lets handlers return problems with `?`. The middleware renders them, because an error does not know
+/// its request.
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.0.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::new(self.0.status)
+    }
+}
+
+/// No resource has this path.
+pub(in crate::http) fn unknown_path() -> Problem {
+    let title = "Unknown path";
+    let detail = "the paths are listed in /openapi.yaml";
+    Problem::new(StatusCode::NOT_FOUND, "unknown-path", title, detail)
+}
+
+/// The path supports other methods, which the `Allow` header lists: RFC 9110, section 15.5.6.
+pub(in crate::http) fn method_not_allowed(allowed: &'static str) -> Problem {
+    let (code, title) = ("method-not-allowed", "Method not allowed");
+    let detail = format!("expected {allowed}");
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    Problem::new(status, code, title, detail)
+        .with_header(header::ALLOW, HeaderValue::from_static(allowed))
+}
+
+/// Only the operator can fix this; the cause goes to the log.
+pub(in crate::http) fn internal(cause: String) -> Problem {
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    let title = "Something went wrong here";
+    let detail = "the operator finds the reason in the log by the request id";
+    let problem = Problem::new(status, "internal", title, detail);
+    problem.with_cause(cause)
+}
+
+/// The request is malformed.
+pub(in crate::http) fn malformed(detail: String) -> Problem {
+    let title = "The request is malformed";
+    Problem::new(StatusCode::BAD_REQUEST, "malformed-request", title, detail)
+}
+
+/// No export has the name in the path or request.
+pub(in crate::http) fn unknown_export(detail: String) -> Problem {
+    let title = "Unknown export";
+    Problem::new(StatusCode::NOT_FOUND, "unknown-export", title, detail)
+}
+
+/// No format has the extension in the path or request.
+pub(in crate::http) fn unknown_format(detail: String) -> Problem {
+    let title = "Unknown format";
+    Problem::new(StatusCode::NOT_FOUND, "unknown-format", title, detail)
+}
+
+/// Temporarily unavailable.
+pub(in crate::http) fn unavailable(
+    code: &'static str,
+    title: &'static str,
+    detail: impl Into<String>,
+) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, title, detail)
+        .with_header(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS))
+}
+
+/// A rate or concurrency limit was reached.
+pub(in crate::http) fn too_many(code: &'static str, detail: String, seconds: u64) -> Problem {
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, code, LIMIT_TITLE, detail)
+        .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
+}
+
+/// The credential does not allow the request.
+pub(in crate::http) fn forbidden(code: &'static str, detail: String) -> Problem {
+    let title = "The credential does not allow this";
+    Problem::new(StatusCode::FORBIDDEN, code, title, detail)
+}
+
+/// Fields are invalid.
+pub(in crate::http) fn invalid(detail: String, errors: Vec<FieldError>) -> Problem {
+    let title = "Some values do not fit";
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "invalid-values",
+        title,
+        detail,
+    )
+    .with_errors(errors)
+}
+
+/// Checks the length of path and query.
+///
+/// # Errors
+/// Returns 414 if they are too long.
+pub(in crate::http) fn check_target_length(target: &str) -> Result<(), Problem> {
+    if target.len() <= URL_BYTES_MAX {
+        return Ok(());
+    }
+    let detail = format!("expected at most {URL_BYTES_MAX} bytes");
+    let title = "The URL is too long";
+    let status = StatusCode::URI_TOO_LONG;
+    Err(Problem::new(status, "url-too-long", title, detail))
+}

@@ -1,0 +1,218 @@
+//! `GET` and `HEAD /v1/exports/{export}.{format}?…`: downloads the file of a signed link.
+
+use actix_web::body::{BodyStream, SizedStream};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode, Version};
+use actix_web::web::{Bytes, Data};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use futures_util::stream;
+
+use super::redirect;
+use crate::http::download::audit_log::DownloadLog;
+use crate::http::download::stream::{Aborted, ResponseStream};
+use crate::http::request::client_ip::verified_address;
+use crate::http::request::path::parse_download;
+use crate::http::response::content_encoding::Coding;
+use crate::http::response::headers::{fixed, id_value};
+use crate::http::response::problem::{self, Problem, unknown_format};
+use crate::http::state::AppState;
+use crate::service::PreparedDownload;
+use rowlink_link::{ClientAddr, percent_encode};
+
+/// Returns the file, or only the head of its response.
+pub async fn download(
+    request: HttpRequest,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    match *request.method() {
+        Method::GET => get(request, state).await,
+        Method::HEAD => head(request, state).await,
+        _ => Err(problem::method_not_allowed("GET, HEAD")),
+    }
+}
+
+/// Streams the file, or redirects an unsigned request to a link.
+async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    refuse_prefetch(request.headers())?;
+    refuse_late_range(request.headers())?;
+    let prepared = match accept(&request, &state).await? {
+        Target::File(prepared) => prepared,
+        Target::Redirect(response) => return Ok(response),
+    };
+    // Boxed, so that the many refused requests do not allocate its size.
+    Box::pin(stream_file(request, state, *prepared)).await
+}
+
+async fn stream_file(
+    request: HttpRequest,
+    state: Data<AppState>,
+    prepared: PreparedDownload,
+) -> Result<HttpResponse, Problem> {
+    let mut response = response_to(&prepared);
+    let mut log = DownloadLog::start(&request, &state, &prepared);
+    let coding = Coding::negotiate(&request, prepared.format);
+    let download = state.service.open(prepared).await;
+    let download = download.inspect_err(|error| log.refuse(error))?;
+    let (is_complete, length) = (download.is_complete(), download.length());
+    // The length with a content coding is unknown.
+    let coding = coding.filter(|_| length.is_none());
+    let mut body = ResponseStream::new(download, coding, log)?;
+    if let Some(coding) = coding {
+        response.insert_header((header::CONTENT_ENCODING, coding.header()));
+    }
+    if !is_complete {
+        let chunks = body.into_stream(state);
+        return Ok(match length {
+            Some(length) => response.body(SizedStream::new(length, chunks)),
+            None => response.body(BodyStream::new(chunks)),
+        });
+    }
+    // All rows are in memory: with its length, truncation is detected through any proxy.
+    let mut whole = Vec::new();
+    while let Some(chunk) = body.next_chunk().await? {
+        whole.extend(chunk);
+    }
+    Ok(response.body(whole))
+}
+
+/// Returns the same headers without running the query.
+async fn head(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let prepared = match accept(&request, &state).await? {
+        Target::File(prepared) => prepared,
+        Target::Redirect(response) => return Ok(response),
+    };
+    let no_chunks = stream::empty::<Result<Bytes, Aborted>>();
+    Ok(response_to(&prepared).body(BodyStream::new(no_chunks)))
+}
+
+/// What a request asks for.
+enum Target {
+    /// The file of a valid link.
+    File(Box<PreparedDownload>),
+    /// Unsigned request: redirect to a new link.
+    Redirect(HttpResponse),
+}
+
+/// Verifies the link of a request, or issues one.
+async fn accept(request: &HttpRequest, state: &AppState) -> Result<Target, Problem> {
+    refuse_http_1_0(request.version())?;
+    let (path, format) = parse_download(request.uri().path()).ok_or_else(unknown_file)?;
+    let query = request.uri().query().unwrap_or_default();
+    if let Some(plain) = redirect::plain_query(query)? {
+        // Boxed, so that the more frequent signed requests do not allocate its size.
+        let response = redirect::to_link(request, state, path.export(), format, plain);
+        let response = Box::pin(response);
+        return Ok(Target::Redirect(response.await?));
+    }
+    let now = (state.clock)();
+    let client = ClientAddr::At(verified_address(request, &state.config));
+    let service = &state.service;
+    let prepared = service.prepare(path, query, now, client)?;
+    Ok(Target::File(Box::new(prepared)))
+}
+
+/// The path names no export and known format. It is not quoted: one with an escaped `?` holds the link.
+pub(super) fn unknown_file() -> Problem {
+    unknown_format("expected the name of an export, a dot and a format".to_owned())
+}
+
+/// Refuses HTTP/1.0, which has no chunks: a closed connection would look like the end of the file.
+fn refuse_http_1_0(version: Version) -> Result<(), Problem> {
+    if version >= Version::HTTP_11 {
+        return Ok(());
+    }
+    let title = "HTTP/1.1 is required";
+    let detail = "expected HTTP/1.1; with HTTP/1.0 a truncated file would look complete";
+    let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
+    Err(Problem::new(
+        status,
+        "http-version-not-supported",
+        title,
+        detail,
+    ))
+}
+
+/// Refuses prefetches: a browser's guess must not run a query.
+fn refuse_prefetch(headers: &HeaderMap) -> Result<(), Problem> {
+    let purpose = headers
+        .get("sec-purpose")
+        .and_then(|value| value.to_str().ok());
+    if !purpose.is_some_and(|purpose| purpose.starts_with("prefetch")) {
+        return Ok(());
+    }
+    let title = "Exports cannot be prefetched";
+    let detail = "open the link to download the file";
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    Err(Problem::new(status, "prefetch-refused", title, detail))
+}
+
+/// Refuses ranges that start after byte 0. Each download is a new file: after a 200 or a 416 some clients
+/// would splice two files, or keep half a file and report success.
+fn refuse_late_range(headers: &HeaderMap) -> Result<(), Problem> {
+    let range = headers
+        .get(header::RANGE)
+        .and_then(|value| value.to_str().ok());
+    let Some(ranges) = range.and_then(|range| range.trim().strip_prefix("bytes=")) else {
+        return Ok(());
+    };
+    if ranges
+        .split(',')
+        .all(|range| range.trim().starts_with("0-"))
+    {
+        return Ok(());
+    }
+    let title = "A live export cannot be resumed";
+    let detail = "the rows may have changed; request the complete file without `Range`";
+    Err(Problem::new(
+        StatusCode::BAD_REQUEST,
+        "range-not-supported",
+        title,
+        detail,
+    ))
+}
+
+/// Headers of every download.
+const FIXED: [(HeaderName, HeaderValue); 7] = [
+    fixed(header::CACHE_CONTROL, "private, no-store"),
+    fixed(header::REFERRER_POLICY, "no-referrer"),
+    fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    fixed(
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; sandbox",
+    ),
+    fixed(HeaderName::from_static("x-robots-tag"), "noindex"),
+    fixed(HeaderName::from_static("x-accel-buffering"), "no"),
+    fixed(header::VARY, "Accept-Encoding"),
+];
+
+const LINK_ID: HeaderName = HeaderName::from_static("rowlink-link-id");
+
+fn response_to(prepared: &PreparedDownload) -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    for header in FIXED {
+        response.insert_header(header);
+    }
+    let content_type = HeaderValue::from_static(prepared.content_type);
+    response.insert_header((header::CONTENT_TYPE, content_type));
+    let disposition = content_disposition(&prepared.filename);
+    response.insert_header((header::CONTENT_DISPOSITION, disposition));
+    response.insert_header((LINK_ID, id_value(prepared.link.id)));
+    response
+}
+
+/// Returns the header of RFC 6266: an ASCII name for old clients, and the real one by RFC 8187.
+fn content_disposition(filename: &str) -> HeaderValue {
+    let needs_encoding = |c: char| !c.is_ascii() || ['"', '\\', '%'].contains(&c);
+    let (ascii, encoded) = (
+        filename.replace(needs_encoding, "_"),
+        percent_encode(filename),
+    );
+    let value = [
+        "attachment; filename=\"",
+        &ascii,
+        "\"; filename*=UTF-8''",
+        &encoded,
+    ];
+    let value = HeaderValue::try_from(value.concat());
+    value.expect("a file name has no control characters, and its other bytes are encoded")
+}

@@ -1,0 +1,75 @@
+//! The state that every handler shares.
+
+use std::sync::Arc;
+
+use super::config::{HttpConfig, StaticFile};
+use super::lifecycle::Lifecycle;
+use super::telemetry::Metrics;
+use super::tls::Certificate;
+use crate::auth::Authenticator;
+use crate::service::ExportService;
+
+/// The state that every handler shares.
+pub struct AppState {
+    /// Issues links and opens downloads.
+    pub service: ExportService,
+    /// Authenticates callers.
+    pub authenticator: Authenticator,
+    /// Returns the time in Unix seconds. Tests fix it.
+    pub clock: Clock,
+    pub(super) config: HttpConfig,
+    pub(super) metrics: Metrics,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) certificate: Arc<Certificate>,
+    pub(super) files: Vec<StaticFile>,
+}
+
+/// Returns the time in Unix seconds.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+impl AppState {
+    /// Creates the state of a server.
+    #[must_use]
+    pub fn new(
+        service: ExportService,
+        authenticator: Authenticator,
+        clock: Clock,
+        config: HttpConfig,
+    ) -> AppState {
+        AppState {
+            service,
+            authenticator,
+            clock,
+            config,
+            metrics: Metrics::new(),
+            lifecycle: Lifecycle::default(),
+            certificate: Arc::default(),
+            files: Vec::new(),
+        }
+    }
+
+    /// Adds files that are served next to the API.
+    #[must_use]
+    pub fn with_files(mut self, files: Vec<StaticFile>) -> AppState {
+        self.files = files;
+        self
+    }
+
+    /// Replaces the certificate of new connections; both texts are PEM.
+    ///
+    /// # Errors
+    /// Returns a message if they are not a certificate chain and its key.
+    pub fn set_certificate(&self, certificate: &str, key: &str) -> Result<(), String> {
+        self.certificate.set(certificate, key)
+    }
+
+    /// Fails readiness; keeps serving.
+    pub fn drain(&self) {
+        self.lifecycle.drain();
+    }
+
+    /// Aborts every download.
+    pub fn abort_downloads(&self) {
+        self.lifecycle.abort_downloads();
+    }
+}

@@ -1,0 +1,8 @@
+//! Metrics, traces and request ids.
+
+pub(super) mod metrics;
+pub(super) mod request_id;
+pub(super) mod trace;
+
+pub(super) use metrics::{FileLabels, Metrics, RefusalLabels, Snapshot};
+pub use trace::TRACE_TARGET;
