@@ -78,6 +78,7 @@ fn a_navigation_gets_a_page_and_everybody_else_the_problem() {
 }
 
 #[test]
+#[ignore = "needs curl: make test"]
 fn scripts_of_a_listed_origin_may_ask_and_of_no_other() {
     let server = server(HttpConfig {
         cors_origins: vec!["https://shop.example.com".into()],
@@ -230,6 +231,7 @@ fn decode(body: &[u8], coding: &str) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "needs curl: make test"]
 fn curl_and_gzip_read_a_long_coded_download_and_see_one_that_breaks() {
     let server = TestServer::start();
     let numbers = |n: u64, fail_at: Option<u64>| {
@@ -285,6 +287,7 @@ fn the_first_rows_of_a_slow_query_arrive_coded_before_the_rest_exists() {
 }
 
 #[test]
+#[ignore = "needs Chromium, Node and curl: make test"]
 fn files_are_saved_under_their_names_by_chromium_and_by_curl() {
     let server = TestServer::start();
     let names = [
@@ -332,6 +335,7 @@ fn files_are_saved_under_their_names_by_chromium_and_by_curl() {
 }
 
 #[test]
+#[ignore = "needs Chromium and Node: make test"]
 fn an_error_page_is_readable_on_a_phone_by_day_and_night_and_asks_for_nothing_else() {
     let server = server(HttpConfig {
         return_url: Some("https://shop.example.com/".into()),

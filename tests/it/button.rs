@@ -48,6 +48,7 @@ fn sha256(content: &[u8]) -> String {
 }
 
 #[test]
+#[ignore = "needs Chromium and Node: make test"]
 fn the_demos_page_exports_in_a_browser_takes_the_link_apart_and_names_what_is_missing() {
     let demo = Demo::start();
     let seen = browse(&json!({"demo": demo.origin()}));
@@ -83,6 +84,7 @@ fn the_demos_page_exports_in_a_browser_takes_the_link_apart_and_names_what_is_mi
 }
 
 #[test]
+#[ignore = "needs Chromium and Node packages: make test"]
 fn a_react_page_of_another_origin_exports_and_shows_refusals_and_a_bar_of_its_own() {
     client_package();
     let site = Site::start(&exports());
@@ -102,6 +104,7 @@ fn a_react_page_of_another_origin_exports_and_shows_refusals_and_a_bar_of_its_ow
 }
 
 #[test]
+#[ignore = "needs Chromium and Node packages: make test"]
 fn the_client_package_saves_whole_files_previews_and_names_what_went_wrong() {
     client_package();
     let site = Site::start(&exports());
@@ -163,6 +166,7 @@ fn the_client_package_saves_whole_files_previews_and_names_what_went_wrong() {
 }
 
 #[test]
+#[ignore = "needs Chromium and Node packages: make test"]
 fn a_click_after_the_links_time_gets_another_link() {
     client_package();
     let site = Site::start(&exports());
@@ -171,6 +175,7 @@ fn a_click_after_the_links_time_gets_another_link() {
 }
 
 #[test]
+#[ignore = "needs Chromium and Node packages: make test"]
 fn two_hundred_megabytes_leave_the_memory_of_a_page_where_it_was() {
     client_package();
     let bulk = "with recursive i(n) as (select 1 union all select n + 1 from i where n < 20000)
@@ -204,6 +209,7 @@ fn two_hundred_megabytes_leave_the_memory_of_a_page_where_it_was() {
 }
 
 #[test]
+#[ignore = "needs Chromium and Node: make test"]
 fn a_server_that_dies_shows_a_failed_download_and_no_file() {
     let site = Site::start(&exports());
     let url = site
@@ -215,6 +221,7 @@ fn a_server_that_dies_shows_a_failed_download_and_no_file() {
 }
 
 #[test]
+#[ignore = "needs Chromium and Node: make test"]
 fn tampering_is_a_page_with_its_code() {
     let site = Site::start(&exports());
     let url = site
@@ -230,6 +237,7 @@ fn tampering_is_a_page_with_its_code() {
 }
 
 #[test]
+#[ignore = "needs Chromium and Node packages: make test"]
 fn axe_finds_no_serious_fault_in_the_pages() {
     client_package();
     let (demo, site) = (Demo::start(), Site::start(&exports()));
@@ -252,6 +260,7 @@ fn axe_finds_no_serious_fault_in_the_pages() {
 }
 
 #[test]
+#[ignore = "needs Node packages: make test"]
 fn the_client_package_is_small_and_brings_nothing_along() {
     let folder = client_package();
     let manifest = std::fs::read(folder.join("package.json")).unwrap();
@@ -274,6 +283,7 @@ fn the_client_package_is_small_and_brings_nothing_along() {
 }
 
 #[test]
+#[ignore = "needs Node packages: make test"]
 fn the_client_package_is_typed_for_those_who_use_it() {
     let modules = client_package().join("node_modules");
     let folder = tempfile::tempdir().unwrap();

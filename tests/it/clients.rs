@@ -25,6 +25,7 @@ fn sends(query: &str, answer: &'static [u8]) -> String {
 }
 
 #[test]
+#[ignore = "needs Python packages: make test"]
 fn python_downloads_whole_files_and_leaves_nothing_of_broken_ones() {
     let server = TestServer::start();
     let folder = tempfile::tempdir().unwrap();
@@ -95,6 +96,7 @@ fn python_downloads_whole_files_and_leaves_nothing_of_broken_ones() {
 }
 
 #[test]
+#[ignore = "needs mypy: make test"]
 fn the_python_client_is_typed() {
     let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/python/src/rowlink");
     run(Command::new(tool("venv").join("bin/mypy"))
@@ -144,6 +146,7 @@ fn whole_and_broken() -> [TestServer; 2] {
 }
 
 #[test]
+#[ignore = "needs Bash, curl, jq and Python packages: make test"]
 fn the_scripts_of_the_documentation_export_whole_files_and_leave_none_that_is_broken() {
     let [server, broken] = whole_and_broken();
     let orders = json!({"export": "orders", "format": "csv", "filters": {"from": "2026-01-01"}});

@@ -17,6 +17,7 @@ fn deploy() -> PathBuf {
 }
 
 #[test]
+#[ignore = "needs kubectl and kubernetes-validate: make test"]
 fn the_manifests_render_and_follow_the_schemas_of_kubernetes() {
     let overlays = deploy().join("k8s/overlays");
     let folder = tempfile::tempdir().unwrap();
@@ -35,6 +36,7 @@ fn the_manifests_render_and_follow_the_schemas_of_kubernetes() {
 }
 
 #[test]
+#[ignore = "needs docker-compose, hadolint and Python packages: make test"]
 fn the_image_is_made_by_rules_and_has_what_compose_mounts() {
     let dockerfile = deploy().join("docker/Dockerfile");
     run(Command::new(tool("venv").join("bin/hadolint")).arg(&dockerfile));
@@ -73,6 +75,7 @@ fn make_secrets(folder: &Path) -> String {
 
 /// There are no containers here: their processes run as they are.
 #[test]
+#[ignore = "needs PostgreSQL, docker-compose, Bash and Python packages: make test"]
 fn what_compose_starts_serves_its_table_with_the_secrets_that_are_made_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();

@@ -399,6 +399,7 @@ fn scattered(count: u64, limit: u64) -> impl Iterator<Item = u64> {
 const FILE_BYTES: u64 = ROWS * 48;
 
 #[test]
+#[ignore = "needs PostgreSQL and MariaDB: make test"]
 fn a_hundred_terminated_backends() {
     for database in Database::each() {
         let facts = Facts::serve(database, 4);
@@ -417,6 +418,7 @@ fn a_hundred_terminated_backends() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL and MariaDB: make test"]
 fn ten_crashes_of_the_database() {
     for database in Database::each() {
         let mut facts = Facts::serve(database, 8);
@@ -461,6 +463,7 @@ fn ten_crashes_of_the_database() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL and MariaDB: make test"]
 fn three_hundred_clients_that_leave() {
     for database in Database::each() {
         const CONNECTIONS: usize = 4;
@@ -491,6 +494,7 @@ fn three_hundred_clients_that_leave() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL and MariaDB: make test"]
 fn a_row_that_fails_at_many_rows() {
     for database in Database::each() {
         let facts = Facts::serve(database, 4);
@@ -512,6 +516,7 @@ fn a_row_that_fails_at_many_rows() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL and MariaDB: make test"]
 fn fifty_readers_that_read_nothing_are_cut_and_disturb_nobody() {
     for database in Database::each() {
         const READERS: usize = 50;
@@ -604,6 +609,7 @@ fn pass_on(client: &TcpStream, database: &TcpStream, limit: &AtomicU64) -> io::R
 }
 
 #[test]
+#[ignore = "needs PostgreSQL and MariaDB: make test"]
 fn a_network_that_is_cut_at_any_byte() {
     for database in Database::each() {
         let (_, export) = database.with_facts();

@@ -119,6 +119,7 @@ const ALGORITHMS: [(Algorithm, &str); 9] = [
 ];
 
 #[test]
+#[ignore = "needs OpenSSL: make test"]
 fn a_public_key_lets_in_the_algorithms_that_are_configured_and_no_other() {
     for (configured, name) in ALGORITHMS {
         let key = JwtKey::PublicPem(public_pem(configured));
@@ -136,6 +137,7 @@ fn a_public_key_lets_in_the_algorithms_that_are_configured_and_no_other() {
 }
 
 #[test]
+#[ignore = "needs OpenSSL: make test"]
 fn a_key_that_does_not_fit_its_algorithms_or_is_too_short_stops_the_start() {
     let pem = |pair: &Pair| JwtKey::PublicPem(pair.public.clone());
     for (key, algorithms) in [
@@ -166,6 +168,7 @@ fn a_key_that_does_not_fit_its_algorithms_or_is_too_short_stops_the_start() {
 }
 
 #[test]
+#[ignore = "needs OpenSSL: make test"]
 fn a_refusal_says_what_is_wrong_with_the_token() {
     let rules = JwtRules {
         issuer: Some("https://id.example.com".into()),
@@ -254,6 +257,7 @@ fn the_worked_examples_of_the_standards_are_verified_and_their_unsecured_one_is_
 }
 
 #[test]
+#[ignore = "needs OpenSSL: make test"]
 fn of_a_published_set_only_a_key_that_is_for_this_is_used() {
     let signing = jwk(Algorithm::RS256, "a");
     let changed = |name: &str, value: Value| {
@@ -329,6 +333,7 @@ fn of_a_published_set_only_a_key_that_is_for_this_is_used() {
 }
 
 #[test]
+#[ignore = "needs OpenSSL: make test"]
 fn a_provider_that_means_ill_gets_nothing_but_the_tokens_refused() {
     let set = json!({"keys": [jwk(Algorithm::ES256, "a")]});
     let good = Provider::start(move |_| json_answer(&set));
@@ -360,6 +365,7 @@ fn a_provider_that_means_ill_gets_nothing_but_the_tokens_refused() {
 }
 
 #[test]
+#[ignore = "needs OpenSSL: make test"]
 fn a_provider_that_is_slow_is_left_after_three_seconds() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/keys", listener.local_addr().unwrap());
@@ -386,6 +392,7 @@ fn a_provider_that_is_slow_is_left_after_three_seconds() {
 }
 
 #[test]
+#[ignore = "needs OpenSSL: make test"]
 fn a_thousand_made_up_key_ids_make_two_requests_a_minute() {
     let set = json!({"keys": [jwk(Algorithm::ES256, "a")]});
     let provider = Provider::start(move |_| json_answer(&set));
@@ -406,6 +413,7 @@ fn a_thousand_made_up_key_ids_make_two_requests_a_minute() {
 }
 
 #[test]
+#[ignore = "needs OpenSSL: make test"]
 fn many_tokens_at_once_make_one_request() {
     let set = json!({"keys": [jwk(Algorithm::ES256, "a")]});
     let provider = Provider::start(move |_| {
@@ -422,6 +430,7 @@ fn many_tokens_at_once_make_one_request() {
 }
 
 #[test]
+#[ignore = "needs OpenSSL: make test"]
 fn a_client_that_leaves_does_not_take_the_keys_with_it() {
     let set = json!({"keys": [jwk(Algorithm::ES256, "a")]});
     let provider = Provider::start(move |_| {
@@ -455,6 +464,7 @@ fn an_issuer_can_be_held_to_some_exports_and_is_named_in_the_audit_line() {
 }
 
 #[test]
+#[ignore = "needs OpenSSL: make test"]
 fn a_new_key_is_found_a_withdrawn_one_leaves_and_an_outage_changes_nothing() {
     let served = Arc::new(Mutex::new(json_answer(
         &json!({"keys": [jwk(Algorithm::ES256, "old")]}),
@@ -487,6 +497,7 @@ fn a_new_key_is_found_a_withdrawn_one_leaves_and_an_outage_changes_nothing() {
 }
 
 #[test]
+#[ignore = "needs OpenSSL: make test"]
 fn several_issuers_stand_side_by_side_each_with_its_own_key() {
     let named = |issuer: &str| JwtRules {
         issuer: Some(issuer.into()),
@@ -552,6 +563,7 @@ fn scopes_have_three_names_and_the_user_any() {
 }
 
 #[test]
+#[ignore = "needs OpenSSL and Python: make test"]
 fn a_key_set_over_https_is_trusted_by_the_roots_of_the_machine_alone() {
     let folder = tempfile::tempdir().unwrap();
     certificates(folder.path());

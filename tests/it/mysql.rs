@@ -252,6 +252,7 @@ const TYPES: &[(&str, &[Written])] = &[
 ];
 
 #[test]
+#[ignore = "needs MariaDB: make test"]
 fn every_type_has_its_form_and_none_loses_anything() {
     let server = MariaDb::shared();
     let mut sql = "set sql_mode = ''; ".to_owned();
@@ -324,6 +325,7 @@ where owner = :user -- not :this, nor ':that'
 order by n";
 
 #[test]
+#[ignore = "needs MariaDB: make test"]
 fn each_kind_of_filter_is_compared_exactly() {
     let url = MariaDb::shared().database(
         "mysql_filters",
@@ -369,6 +371,7 @@ fn each_kind_of_filter_is_compared_exactly() {
 }
 
 #[test]
+#[ignore = "needs MariaDB: make test"]
 fn what_writes_fails_or_gives_nothing_stops_the_start() {
     let server = MariaDb::shared();
     let url = server.database("mysql_faults", "create table t (n int)");
@@ -421,6 +424,7 @@ fn what_writes_fails_or_gives_nothing_stops_the_start() {
 }
 
 #[test]
+#[ignore = "needs MariaDB: make test"]
 fn no_setting_of_the_server_cuts_a_result_short() {
     let server = MariaDb::start();
     let url = server.database("cuts", "create table nothing (n int)");
@@ -458,6 +462,7 @@ fn no_setting_of_the_server_cuts_a_result_short() {
 }
 
 #[test]
+#[ignore = "needs MariaDB: make test"]
 fn an_exact_length_is_that_of_one_snapshot() {
     let server = MariaDb::start();
     let url = server.database(
@@ -490,6 +495,7 @@ fn an_exact_length_is_that_of_one_snapshot() {
 }
 
 #[test]
+#[ignore = "needs MariaDB and OpenSSL: make test"]
 fn tls_is_used_as_asked_and_a_certificate_checked() {
     let folder = tempfile::tempdir().unwrap();
     tls::certificates(folder.path());
@@ -539,6 +545,7 @@ fn tls_is_used_as_asked_and_a_certificate_checked() {
 }
 
 #[test]
+#[ignore = "needs MariaDB: make test"]
 fn a_unix_socket_serves_too() {
     let server = MariaDb::shared();
     server.database("mysql_socket", "create table t (n int)");
@@ -556,6 +563,7 @@ fn a_unix_socket_serves_too() {
 }
 
 #[test]
+#[ignore = "needs MariaDB: make test"]
 fn nothing_of_a_query_stays_in_its_connection() {
     let server = MariaDb::start();
     let url = server.database("state", "create table nothing (n int)");

@@ -366,6 +366,7 @@ fn a_child_key_signs_for_its_scope_alone() {
 }
 
 #[test]
+#[ignore = "needs Python packages: make test"]
 fn a_file_comes_straight_from_the_database() {
     let folder = folder();
     let dir = folder.path();

@@ -365,6 +365,7 @@ fn an_answer_and_all_its_lines_in_the_log_have_one_id() {
 }
 
 #[test]
+#[ignore = "needs curl: make test"]
 fn metrics_count_what_happened_and_have_a_port_of_their_own_on_request() {
     let server = TestServer::start();
     let long = server.link(numbers(9_000_000));
@@ -422,6 +423,7 @@ fn metrics_count_what_happened_and_have_a_port_of_their_own_on_request() {
 }
 
 #[test]
+#[ignore = "needs Bash, curl and OpenSSL: make test"]
 fn tls_ends_here_where_there_is_a_certificate_and_a_new_one_is_taken_up() {
     let folder = tempfile::tempdir().unwrap();
     certificates(folder.path());

@@ -67,6 +67,7 @@ fn of_two_hundred_downloads_twenty_run_and_the_others_hear_at_once() {
 }
 
 #[test]
+#[ignore = "needs prlimit: make test"]
 fn a_replica_whose_descriptors_ran_out_serves_again_within_seconds() {
     let rowlink = Rowlink::serve(&exports());
     run(Command::new("prlimit").args(["--pid", &rowlink.pid().to_string(), "--nofile=64:64"]));

@@ -148,6 +148,7 @@ fn without_the_operators_word_no_cookie_and_no_parameter_lets_anybody_in() {
 }
 
 #[test]
+#[ignore = "needs curl: make test"]
 fn curl_downloads_in_one_line_and_the_log_has_neither_token_nor_signature_nor_values() {
     let rowlink = Rowlink::serve_with(
         &exports(),

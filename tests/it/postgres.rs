@@ -202,6 +202,7 @@ const TYPES_SCHEMA: &str = "
 ";
 
 #[test]
+#[ignore = "needs PostgreSQL: make test"]
 fn every_type_is_written_as_psql_prints_it_but_for_what_the_docs_list() {
     let cluster = Cluster::shared();
     let url = cluster.database("types", TYPES_SCHEMA);
@@ -427,6 +428,7 @@ const LIST_CONDITIONS: &[(&str, &str, [&str; 2], &str)] = &[
 ];
 
 #[test]
+#[ignore = "needs PostgreSQL: make test"]
 fn every_filter_type_can_be_used_in_every_usual_way() {
     let url = Cluster::shared().database("parameters", THINGS);
     let export = |kind: &str, list: bool, condition: &str| {

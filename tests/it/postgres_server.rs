@@ -47,6 +47,7 @@ fn text(server: &TestServer, export: &str) -> String {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL: make test"]
 fn policies_written_for_postgrest_keep_users_apart() {
     let url = Cluster::shared().database("policies", POLICIES);
     let own = format!("{SETTINGS}select id, note from notes order by id");
@@ -89,6 +90,7 @@ fn policies_written_for_postgrest_keep_users_apart() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL: make test"]
 fn an_export_that_relies_on_policies_is_refused_where_none_applies() {
     let url = Cluster::shared().database("no_policies", POLICIES);
     for (settings, sql, named) in [
@@ -134,6 +136,7 @@ fn an_export_that_relies_on_policies_is_refused_where_none_applies() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL: make test"]
 fn the_database_sees_who_exports_what_and_nothing_can_be_written() {
     let url = Cluster::shared().database("session", "create table t (id int); create sequence s;");
     let settings = "select current_setting('application_name') as name,
@@ -158,6 +161,7 @@ fn the_database_sees_who_exports_what_and_nothing_can_be_written() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL: make test"]
 fn a_value_that_the_database_does_not_take_is_named() {
     let url = Cluster::shared().database(
         "values_not_taken",
@@ -185,6 +189,7 @@ fn a_value_that_the_database_does_not_take_is_named() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL: make test"]
 fn exports_pick_their_database_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let warehouse = Cluster::shared().database("warehouse", "create table t as select 5 as id");
@@ -210,6 +215,7 @@ fn exports_pick_their_database_by_name() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL: make test"]
 fn a_log_of_everything_holds_no_value_of_a_query_even_of_one_that_fails() {
     let url = Cluster::shared().database("logged", "");
     let filter = "/*---\n[filters.text]\ntype = 'text'\n---*/\n";
@@ -234,6 +240,7 @@ fn a_log_of_everything_holds_no_value_of_a_query_even_of_one_that_fails() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL: make test"]
 fn a_unix_socket_and_the_first_of_several_hosts_that_answers_are_used() {
     let cluster = Cluster::start();
     cluster.database("hosts", "");
@@ -272,6 +279,7 @@ fn a_unix_socket_and_the_first_of_several_hosts_that_answers_are_used() {
 
 /// An authority, and a certificate that it gives `localhost`.
 #[test]
+#[ignore = "needs PostgreSQL and OpenSSL: make test"]
 fn tls_verifies_what_sslmode_asks_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().display();
@@ -395,6 +403,7 @@ impl Drop for PgBouncer {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL and PgBouncer: make test"]
 fn behind_pgbouncer_in_transaction_mode_nothing_is_left_in_shared_connections() {
     let cluster = Cluster::start();
     let schema = "create type mood as enum ('sad', 'happy');

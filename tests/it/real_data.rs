@@ -58,6 +58,7 @@ pub fn load_flights(path: &std::path::Path) {
 }
 
 #[test]
+#[ignore = "needs flights.csv and Python packages: make test"]
 fn flights_come_back_row_for_row_in_other_readers() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("flights.db");
@@ -104,6 +105,7 @@ const FLIGHTS_TABLE: &str = "create table flights (
     rowid bigint generated always as identity)";
 
 #[test]
+#[ignore = "needs flights.csv and PostgreSQL: make test"]
 fn flights_from_postgresql_are_the_same_bytes_as_from_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("flights.db");
@@ -154,6 +156,7 @@ pub fn naughty_server(folder: &Path) -> TestServer {
 }
 
 #[test]
+#[ignore = "needs blns.json: make test"]
 fn naughty_strings_as_cells_come_back_equal() {
     let folder = tempfile::tempdir().unwrap();
     let strings = naughty_strings();
@@ -178,6 +181,7 @@ fn naughty_strings_as_cells_come_back_equal() {
 }
 
 #[test]
+#[ignore = "needs blns.json and Python packages: make test"]
 fn naughty_strings_in_a_workbook_come_back_equal_from_each_reader() {
     let folder = tempfile::tempdir().unwrap();
     let server = naughty_server(folder.path());
@@ -211,6 +215,7 @@ fn naughty_strings_in_a_workbook_come_back_equal_from_each_reader() {
 }
 
 #[test]
+#[ignore = "needs blns.json: make test"]
 fn naughty_strings_as_filters_users_and_file_names_let_nothing_in() {
     let server = TestServer::start();
     let (mut filters, mut users, mut names) = (0, 0, 0);
@@ -267,6 +272,7 @@ fn naughty_strings_as_filters_users_and_file_names_let_nothing_in() {
 }
 
 #[test]
+#[ignore = "needs flights.csv: make test"]
 fn the_loaded_flights_have_nulls_numbers_and_text() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("flights.db");

@@ -91,6 +91,7 @@ fn restless(rows: usize) -> String {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL: make test"]
 fn an_exact_length_comes_before_the_first_byte_while_the_table_grows() {
     for lines in Lines::both("sizes_exact") {
         let server = lines.serve();
@@ -126,6 +127,7 @@ fn an_exact_length_comes_before_the_first_byte_while_the_table_grows() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL: make test"]
 fn an_exact_length_counts_the_end_line_and_holds_for_small_and_empty_files() {
     for lines in Lines::both("sizes_small") {
         let server = lines.serve();
@@ -149,6 +151,7 @@ fn an_exact_length_counts_the_end_line_and_holds_for_small_and_empty_files() {
 }
 
 #[test]
+#[ignore = "needs curl: make test"]
 fn a_query_that_gives_other_rows_each_time_is_refused_or_visibly_cut() {
     let (one, many) = (restless(1), restless(10_000));
     let server = TestServer::with_exports(vec![("one.sql", &one), ("many.sql", &many)]);
@@ -217,6 +220,7 @@ fn estimate(server: &TestServer, mut request: Value) -> (String, Value) {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL: make test"]
 fn an_estimate_is_counted_where_that_is_quick_and_planned_where_there_is_a_planner() {
     for lines in Lines::both("sizes_estimate") {
         let server = lines.serve();
@@ -254,6 +258,7 @@ fn an_estimate_is_counted_where_that_is_quick_and_planned_where_there_is_a_plann
 }
 
 #[test]
+#[ignore = "needs PostgreSQL: make test"]
 fn counting_stops_in_time_and_a_database_that_does_not_answer_costs_no_link() {
     let endless = "with recursive i(n) as (select 1 union all select n + 1 from i) select n from i where :user = 'alice'";
     let silent = "with recursive i(n) as (select 1 union all select n + 1 from i) select count(*) as n from i where :user = 'alice'";
@@ -301,6 +306,7 @@ fn counting_stops_in_time_and_a_database_that_does_not_answer_costs_no_link() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL: make test"]
 fn an_estimate_that_waits_for_a_lock_leaves_nothing_behind_and_takes_no_place_of_a_download() {
     let url = Cluster::shared().database(
         "sizes_lock",
@@ -346,6 +352,7 @@ fn an_estimate_that_waits_for_a_lock_leaves_nothing_behind_and_takes_no_place_of
 }
 
 #[test]
+#[ignore = "needs curl: make test"]
 fn a_file_of_exact_length_is_whole_before_its_last_byte_is_sent() {
     // The last row comes long before the query ends.
     let tail = "with recursive i(n) as (select 1 union all select n + 1 from i where n < 2000000)

@@ -51,6 +51,7 @@ fn a_failure_before_the_first_byte_is_an_honest_status() {
 }
 
 #[test]
+#[ignore = "needs curl: make test"]
 fn curl_says_that_a_broken_download_is_broken_and_a_whole_one_whole() {
     let server = TestServer::start();
     let curl = |url: &str| {

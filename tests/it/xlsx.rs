@@ -35,6 +35,7 @@ select true as boolean, 42::int8 as integer, 1234567890123456789 as long_integer
 where :user = 'alice'";
 
 #[test]
+#[ignore = "needs PostgreSQL and Python packages: make test"]
 fn values_of_every_type_are_read_by_others_as_what_they_are() {
     let url = Cluster::shared().database("xlsx_types", "");
     let server = Deployment::over(url, vec![("types.sql", TYPES)]).start();
@@ -96,6 +97,7 @@ fn values_of_every_type_are_read_by_others_as_what_they_are() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL and Python packages: make test"]
 fn a_timezone_of_the_request_comes_before_that_of_the_export_and_holds_for_csv_too() {
     let sql = "/*---\ntimezone = 'Asia/Almaty'\n---*/\n\
                select timestamptz '2026-01-31 10:00:00+00' as t where :user = 'alice'";
@@ -120,6 +122,7 @@ fn a_timezone_of_the_request_comes_before_that_of_the_export_and_holds_for_csv_t
 }
 
 #[test]
+#[ignore = "needs Python packages: make test"]
 fn no_rows_and_two_thousand_columns_are_files_that_others_read() {
     let wide: Vec<String> = (0..1999).map(|n| format!("{n} as c{n}")).collect();
     let wide = format!("select {} where :user = 'alice'", wide.join(", "));
@@ -135,6 +138,7 @@ fn no_rows_and_two_thousand_columns_are_files_that_others_read() {
 
 /// No database has so many, so that no server can be asked for them.
 #[test]
+#[ignore = "needs Python packages: make test"]
 fn the_last_column_of_excel_is_read_by_others() {
     let columns: Vec<Column> = (0..16_384)
         .map(|index| Column::text(format!("c{index}")))
@@ -256,6 +260,7 @@ fn first_sheet(archive: &[u8]) -> String {
 }
 
 #[test]
+#[ignore = "needs prlimit: make test"]
 fn a_workbook_is_written_without_a_temporary_file() {
     let rowlink = Rowlink::serve(&crate::harness::exports());
     // From here on the kernel ends the process when it writes one byte to a file.

@@ -200,7 +200,7 @@ fn address_in(log: &str) -> String {
 }
 
 pub fn interrupt(child: &Child, signal: &str) {
-    let sent = Command::new("bash")
+    let sent = Command::new("sh")
         .args(["-c", &format!("kill {signal} {}", child.id())])
         .status();
     assert!(sent.unwrap().success());

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::e2e::EXPORTS;
+use super::e2e::EXPORTS;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
 use crate::harness::replicas::Replicas;
@@ -26,7 +26,7 @@ struct Sample {
 type Measure = fn(&Sample) -> f64;
 
 #[test]
-#[ignore = "`make soak`"]
+#[ignore = "takes 20 minutes: make soak"]
 fn memory_descriptors_and_connections_do_not_grow() {
     let minutes = std::env::var("SOAK_MINUTES").map_or(20.0, |text| text.parse().unwrap());
     let duration = Duration::from_secs_f64(minutes * 60.0);

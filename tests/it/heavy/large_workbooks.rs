@@ -153,7 +153,7 @@ fn libreoffice_shows_values_of_every_type_as_what_they_are() {
 const ROWS: u64 = 2_200_000;
 
 #[test]
-#[ignore = "takes minutes, and needs LibreOffice: make test-large"]
+#[ignore = "takes minutes and needs LibreOffice: make test-large"]
 fn two_million_rows_roll_over_to_further_sheets_for_each_reader() {
     let sql = format!(
         "with recursive n(i) as (select 1 union all select i + 1 from n where i < {ROWS}) \
@@ -213,7 +213,7 @@ fn expect_rolled_over(files: &[PathBuf], reader: &str) {
 }
 
 #[test]
-#[ignore = "takes minutes, and 7 GB of disk: make test-large"]
+#[ignore = "takes minutes and 7 GB of disk: make test-large"]
 fn more_than_four_gibibytes_are_whole_for_each_unpacker_from_a_file_and_from_a_pipe() {
     let sql = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 400000) \
                select i as id, hex(randomblob(8000)) as noise from n where :user = 'alice'";

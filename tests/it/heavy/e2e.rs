@@ -22,6 +22,7 @@ use crate::replicas::{
     Kill, Tally, every_replica_serves, keygen, kill_under_downloads, numbers, rolling_restart,
     rotate, under_load,
 };
+use crate::rotation::rotate_every_second;
 
 /// Rows of PostgreSQL that need no table.
 pub const EXPORTS: [(&str, &str); 2] = [
@@ -51,7 +52,7 @@ fn replicas_with(url: &str, further: [Variables; 3]) -> Replicas {
 }
 
 #[test]
-#[ignore = "`make e2e`"]
+#[ignore = "takes minutes: make e2e"]
 fn every_replica_serves_what_another_issued() {
     let replicas = replicas(&Cluster::shared().database("e2e_serve", ""));
     for proxy in Proxy::all(&replicas.ports) {
@@ -61,7 +62,7 @@ fn every_replica_serves_what_another_issued() {
 }
 
 #[test]
-#[ignore = "`make e2e`"]
+#[ignore = "takes minutes: make e2e"]
 fn of_a_hundred_kills_under_twenty_downloads_none_leaves_a_file_that_is_short_and_looks_whole() {
     let mut replicas = replicas(&Cluster::shared().database("e2e_kill", ""));
     for proxy in Proxy::all(&replicas.ports) {
@@ -85,7 +86,7 @@ fn random_below(limit: u64) -> u64 {
 }
 
 #[test]
-#[ignore = "`make e2e`"]
+#[ignore = "takes minutes: make e2e"]
 fn a_rolling_restart_fails_no_issue_and_no_download() {
     let mut replicas = replicas(&Cluster::shared().database("e2e_restart", ""));
     for proxy in Proxy::all(&replicas.ports) {
@@ -94,7 +95,7 @@ fn a_rolling_restart_fails_no_issue_and_no_download() {
 }
 
 #[test]
-#[ignore = "`make e2e`"]
+#[ignore = "takes minutes: make e2e"]
 fn keys_rotate_again_and_again_and_no_link_is_refused() {
     let replicas = replicas(&Cluster::shared().database("e2e_rotate", ""));
     let mut old = SIGNING_KEY.to_owned();
@@ -106,7 +107,20 @@ fn keys_rotate_again_and_again_and_no_link_is_refused() {
 }
 
 #[test]
-#[ignore = "`make e2e`"]
+#[ignore = "takes minutes: make e2e"]
+fn keys_that_change_every_second_for_a_minute_at_five_hundred_requests_a_second() {
+    let (requests, retired) = rotate_every_second(60);
+    println!(
+        "60 rotations, {requests} requests, 0 refused; {retired} links of retired keys, all refused"
+    );
+    assert!(
+        requests >= 27_000,
+        "the load was not what it says: {requests}"
+    );
+}
+
+#[test]
+#[ignore = "takes minutes: make e2e"]
 fn clocks_may_differ_by_thirty_seconds_and_no_more() {
     let offsets: [i64; 3] = [-20, 0, 20];
     let library = libfaketime();
@@ -164,7 +178,7 @@ fn libfaketime() -> PathBuf {
 }
 
 #[test]
-#[ignore = "`make e2e`"]
+#[ignore = "takes minutes: make e2e"]
 fn when_the_primary_dies_a_standby_serves_and_when_all_are_gone_they_are_awaited() {
     let primary = Cluster::start();
     let standby = primary.standby();
@@ -229,7 +243,7 @@ fn when_the_primary_dies_a_standby_serves_and_when_all_are_gone_they_are_awaited
 }
 
 #[test]
-#[ignore = "`make e2e`"]
+#[ignore = "takes minutes: make e2e"]
 fn a_standby_is_preferred_as_long_as_there_is_one() {
     let primary = Cluster::start();
     let standby = primary.standby();
@@ -259,7 +273,7 @@ fn ureq_get(url: &str) -> Result<String, ureq::Error> {
 }
 
 #[test]
-#[ignore = "`make e2e`"]
+#[ignore = "takes minutes: make e2e"]
 fn two_hundred_downloads_where_twenty_may_run_leave_issuing_as_quick_as_it_was() {
     let url = Cluster::shared().database("e2e_overload", "");
     let variables = [
