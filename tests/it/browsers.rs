@@ -21,7 +21,7 @@ fn orders() -> serde_json::Value {
 }
 
 #[test]
-fn a_navigation_gets_a_page_and_everybody_else_the_problem() {
+fn a_navigation_gets_an_error_page_and_other_requests_get_problem_json() {
     let server = server(HttpConfig {
         return_url: Some("https://shop.example.com/?a=1&b=2".into()),
         ..HttpConfig::default()
@@ -79,7 +79,7 @@ fn a_navigation_gets_a_page_and_everybody_else_the_problem() {
 
 #[test]
 #[ignore = "needs curl: make test"]
-fn scripts_of_a_listed_origin_may_ask_and_of_no_other() {
+fn only_listed_origins_get_cors_headers() {
     let server = server(HttpConfig {
         cors_origins: vec!["https://shop.example.com".into()],
         ..HttpConfig::default()
@@ -162,7 +162,7 @@ fn scripts_of_a_listed_origin_may_ask_and_of_no_other() {
 }
 
 #[test]
-fn credentials_cross_origins_only_where_a_cookie_is_configured() {
+fn cors_allows_credentials_only_with_a_configured_cookie() {
     let server = server(HttpConfig {
         cors_origins: vec!["https://shop.example.com".into()],
         jwt_cookie: Some("session".into()),
@@ -176,7 +176,7 @@ fn credentials_cross_origins_only_where_a_cookie_is_configured() {
 }
 
 #[test]
-fn a_csv_is_sent_in_the_coding_that_the_client_likes_and_decodes_to_the_same_bytes() {
+fn a_csv_is_sent_in_the_preferred_coding_and_decodes_to_the_same_bytes() {
     let server = TestServer::start();
     let get = |accept: Option<&str>, request: serde_json::Value| {
         let call = Call::new("GET", server.link(request));
@@ -232,7 +232,7 @@ fn decode(body: &[u8], coding: &str) -> Vec<u8> {
 
 #[test]
 #[ignore = "needs curl: make test"]
-fn curl_and_gzip_read_a_long_coded_download_and_see_one_that_breaks() {
+fn curl_and_gzip_decode_a_long_download_and_detect_a_truncated_one() {
     let server = TestServer::start();
     let numbers = |n: u64, fail_at: Option<u64>| {
         server.link(
@@ -262,7 +262,7 @@ fn curl_and_gzip_read_a_long_coded_download_and_see_one_that_breaks() {
 }
 
 #[test]
-fn the_first_rows_of_a_slow_query_arrive_coded_before_the_rest_exists() {
+fn the_first_rows_of_a_slow_query_arrive_compressed_before_the_query_ends() {
     // The second row takes longer than any test.
     let slow = "with recursive n(i) as (select 1 union all select i + 1 from n) \
                 select i as id, :user as user from n where i < 3 or i > 1e15";
@@ -288,7 +288,7 @@ fn the_first_rows_of_a_slow_query_arrive_coded_before_the_rest_exists() {
 
 #[test]
 #[ignore = "needs Chromium, Node and curl: make test"]
-fn files_are_saved_under_their_names_by_chromium_and_by_curl() {
+fn chromium_and_curl_save_files_under_their_names() {
     let server = TestServer::start();
     let names = [
         (
@@ -336,7 +336,7 @@ fn files_are_saved_under_their_names_by_chromium_and_by_curl() {
 
 #[test]
 #[ignore = "needs Chromium and Node: make test"]
-fn an_error_page_is_readable_on_a_phone_by_day_and_night_and_asks_for_nothing_else() {
+fn an_error_page_fits_a_phone_in_light_and_dark_mode_and_loads_nothing_else() {
     let server = server(HttpConfig {
         return_url: Some("https://shop.example.com/".into()),
         ..HttpConfig::default()

@@ -49,7 +49,7 @@ fn sha256(content: &[u8]) -> String {
 
 #[test]
 #[ignore = "needs Chromium and Node: make test"]
-fn the_demos_page_exports_in_a_browser_takes_the_link_apart_and_names_what_is_missing() {
+fn the_demo_page_exports_explains_the_link_and_names_a_missing_filter() {
     let demo = Demo::start();
     let seen = browse(&json!({"demo": demo.origin()}));
     assert_eq!(seen["errors"], json!([]));
@@ -85,7 +85,7 @@ fn the_demos_page_exports_in_a_browser_takes_the_link_apart_and_names_what_is_mi
 
 #[test]
 #[ignore = "needs Chromium and Node packages: make test"]
-fn a_react_page_of_another_origin_exports_and_shows_refusals_and_a_bar_of_its_own() {
+fn a_react_page_of_another_origin_exports_and_shows_errors_and_a_progress_bar() {
     client_package();
     let site = Site::start(&exports());
     let seen = browse(&json!({"react": site.task}));
@@ -105,7 +105,7 @@ fn a_react_page_of_another_origin_exports_and_shows_refusals_and_a_bar_of_its_ow
 
 #[test]
 #[ignore = "needs Chromium and Node packages: make test"]
-fn the_client_package_saves_whole_files_previews_and_names_what_went_wrong() {
+fn the_client_package_saves_complete_files_previews_rows_and_throws_typed_errors() {
     client_package();
     let site = Site::start(&exports());
     let seen = browse(&json!({"client_package": site.task}));
@@ -167,7 +167,7 @@ fn the_client_package_saves_whole_files_previews_and_names_what_went_wrong() {
 
 #[test]
 #[ignore = "needs Chromium and Node packages: make test"]
-fn a_click_after_the_links_time_gets_another_link() {
+fn a_click_after_the_link_expires_gets_a_new_link() {
     client_package();
     let site = Site::start(&exports());
     let seen = browse(&json!({"late_click": site.task}));
@@ -176,7 +176,7 @@ fn a_click_after_the_links_time_gets_another_link() {
 
 #[test]
 #[ignore = "needs Chromium and Node packages: make test"]
-fn two_hundred_megabytes_leave_the_memory_of_a_page_where_it_was() {
+fn a_download_of_two_hundred_megabytes_does_not_grow_the_heap_of_the_page() {
     client_package();
     let bulk = "with recursive i(n) as (select 1 union all select n + 1 from i where n < 20000)
                 select n, printf('%.*c', 10000, 'x') as filler from i where :user = 'alice'";
@@ -210,7 +210,7 @@ fn two_hundred_megabytes_leave_the_memory_of_a_page_where_it_was() {
 
 #[test]
 #[ignore = "needs Chromium and Node: make test"]
-fn a_server_that_dies_shows_a_failed_download_and_no_file() {
+fn a_killed_server_gives_a_failed_download_and_no_file() {
     let site = Site::start(&exports());
     let url = site
         .rowlink
@@ -222,7 +222,7 @@ fn a_server_that_dies_shows_a_failed_download_and_no_file() {
 
 #[test]
 #[ignore = "needs Chromium and Node: make test"]
-fn tampering_is_a_page_with_its_code() {
+fn a_tampered_link_shows_an_error_page_with_its_code() {
     let site = Site::start(&exports());
     let url = site
         .rowlink
@@ -238,7 +238,7 @@ fn tampering_is_a_page_with_its_code() {
 
 #[test]
 #[ignore = "needs Chromium and Node packages: make test"]
-fn axe_finds_no_serious_fault_in_the_pages() {
+fn axe_finds_no_serious_accessibility_violation() {
     client_package();
     let (demo, site) = (Demo::start(), Site::start(&exports()));
     let url = site
@@ -261,7 +261,7 @@ fn axe_finds_no_serious_fault_in_the_pages() {
 
 #[test]
 #[ignore = "needs Node packages: make test"]
-fn the_client_package_is_small_and_brings_nothing_along() {
+fn the_client_package_is_small_and_has_no_dependencies() {
     let folder = client_package();
     let manifest = std::fs::read(folder.join("package.json")).unwrap();
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
@@ -284,7 +284,7 @@ fn the_client_package_is_small_and_brings_nothing_along() {
 
 #[test]
 #[ignore = "needs Node packages: make test"]
-fn the_client_package_is_typed_for_those_who_use_it() {
+fn the_client_package_has_types() {
     let modules = client_package().join("node_modules");
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(&modules, folder.path().join("node_modules")).unwrap();

@@ -16,7 +16,7 @@ fn fault(text: &str) -> String {
 }
 
 #[test]
-fn each_fault_of_a_file_is_named_with_its_line() {
+fn each_error_of_a_file_is_reported_with_its_line() {
     for (text, expected) in [
         ("", "x.sql:1: no statement"),
         ("-- nothing\n", "x.sql:1: no statement"),
@@ -108,7 +108,7 @@ fn each_fault_of_a_file_is_named_with_its_line() {
 }
 
 #[test]
-fn all_faults_of_all_files_come_at_once() {
+fn all_errors_of_all_files_are_reported_together() {
     let found = faults(&[
         ("a.sql", "select 1"),
         (
@@ -138,7 +138,7 @@ fn all_faults_of_all_files_come_at_once() {
 }
 
 #[test]
-fn a_file_of_a_windows_editor_is_read_like_any_other() {
+fn a_file_with_bom_and_crlf_is_parsed_like_any_other() {
     let text = "\u{feff}/*---\r\ntitle = 'T'\r\n---*/\r\nselect 'é' as a,\r\n  :user as b\r\n";
     let catalog = Catalog::parse([("x.sql", text)], &sqlite());
     assert_eq!(catalog.errors(), []);
@@ -148,7 +148,7 @@ fn a_file_of_a_windows_editor_is_read_like_any_other() {
 }
 
 #[test]
-fn the_sample_exports_need_no_change_to_run_in_an_editor() {
+fn the_sample_exports_run_unchanged_in_an_sql_editor() {
     // SQLite itself knows `:name`, so the file as it stands is a statement.
     for text in [
         include_str!("../../exports/orders.sql"),

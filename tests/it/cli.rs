@@ -20,7 +20,7 @@ fn stdout(output: &Output) -> String {
 }
 
 #[test]
-fn every_command_explains_itself() {
+fn every_command_has_a_help_text() {
     for arguments in [
         &["--help"][..],
         &["serve", "--help"],
@@ -44,7 +44,7 @@ fn every_command_explains_itself() {
 }
 
 #[test]
-fn ready_asks_the_server_that_runs_with_the_same_variables() {
+fn ready_probes_the_server_with_the_same_environment() {
     let port = free_port();
     let bind = format!("0.0.0.0:{port}");
     let metrics = format!("127.0.0.1:{}", free_port());
@@ -103,7 +103,7 @@ fn keygen_prints_a_key_line_that_is_accepted() {
 }
 
 #[test]
-fn check_says_that_everything_is_in_order() {
+fn check_succeeds_for_a_valid_configuration() {
     let folder = configured_folder(&crate::harness::exports());
     let output = command(folder.path()).arg("check").output().unwrap();
     assert_eq!(
@@ -116,7 +116,7 @@ fn check_says_that_everything_is_in_order() {
 }
 
 #[test]
-fn check_names_file_and_line_of_each_fault() {
+fn check_reports_each_error_with_file_and_line() {
     let folder = configured_folder(&[
         ("good.sql", "select 1 as n, :user as u"),
         ("everyone.sql", "-- all of it\nselect * from orders"),
@@ -137,7 +137,7 @@ fn check_names_file_and_line_of_each_fault() {
 }
 
 #[test]
-fn check_finds_what_only_the_database_knows() {
+fn check_reports_errors_that_only_the_database_detects() {
     let folder = configured_folder(&[
         (
             "column.sql",
@@ -175,7 +175,7 @@ fn check_finds_what_only_the_database_knows() {
 }
 
 #[test]
-fn a_bad_configuration_names_every_variable_and_exits_with_2() {
+fn an_invalid_configuration_names_every_variable_and_exits_with_2() {
     let folder = configured_folder(&[("a.sql", "select :user as u")]);
     let output = command(folder.path())
         .arg("serve")
@@ -202,7 +202,7 @@ fn a_bad_configuration_names_every_variable_and_exits_with_2() {
 }
 
 #[test]
-fn a_folder_without_exports_is_a_fault() {
+fn a_folder_without_exports_is_an_error() {
     let folder = configured_folder(&[]);
     let output = command(folder.path()).arg("check").output().unwrap();
     assert!(stderr(&output).contains("no .sql file in"));

@@ -26,7 +26,7 @@ fn sends(query: &str, answer: &'static [u8]) -> String {
 
 #[test]
 #[ignore = "needs Python packages: make test"]
-fn python_downloads_whole_files_and_leaves_nothing_of_broken_ones() {
+fn python_saves_complete_files_and_removes_incomplete_ones() {
     let server = TestServer::start();
     let folder = tempfile::tempdir().unwrap();
     let short = sends(
@@ -97,7 +97,7 @@ fn python_downloads_whole_files_and_leaves_nothing_of_broken_ones() {
 
 #[test]
 #[ignore = "needs mypy: make test"]
-fn the_python_client_is_typed() {
+fn the_python_client_has_types() {
     let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/python/src/rowlink");
     run(Command::new(tool("venv").join("bin/mypy"))
         .args([
@@ -147,7 +147,7 @@ fn whole_and_broken() -> [TestServer; 2] {
 
 #[test]
 #[ignore = "needs Bash, curl, jq and Python packages: make test"]
-fn the_scripts_of_the_documentation_export_whole_files_and_leave_none_that_is_broken() {
+fn the_documented_scripts_export_complete_files_and_keep_no_incomplete_one() {
     let [server, broken] = whole_and_broken();
     let orders = json!({"export": "orders", "format": "csv", "filters": {"from": "2026-01-01"}});
     let expected = server.download(orders).body;

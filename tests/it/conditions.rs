@@ -59,7 +59,7 @@ const ENVELOPE: [&str; 6] = [
 ];
 
 #[test]
-fn a_sealed_link_shows_nothing_and_leads_to_the_same_file() {
+fn a_sealed_link_hides_its_contents_and_gives_the_same_file() {
     let server = TestServer::start();
     for format in ["csv", "xlsx", "ndjson"] {
         let open = server.link(orders(json!({"format": format})));
@@ -84,7 +84,7 @@ fn a_sealed_link_shows_nothing_and_leads_to_the_same_file() {
 }
 
 #[test]
-fn an_export_or_the_operator_seals_what_nobody_asked_to() {
+fn an_export_or_the_configuration_can_seal_every_link() {
     let export = "/*---\nseal = true\n---*/\nselect :user as owner";
     let server = TestServer::with_exports(vec![("secret.sql", export)]);
     let url = server.link(json!({"export": "secret", "format": "csv"}));
@@ -97,7 +97,7 @@ fn an_export_or_the_operator_seals_what_nobody_asked_to() {
 }
 
 #[test]
-fn inspection_shows_what_is_sealed_to_its_user_alone() {
+fn inspection_shows_sealed_contents_only_to_authorized_callers() {
     let server = TestServer::start();
     let url = server.link(orders(
         json!({"seal": true, "max_rows": 9, "ip": "192.0.2.0/24"}),
@@ -155,7 +155,7 @@ fn inspection_shows_what_is_sealed_to_its_user_alone() {
 }
 
 #[test]
-fn a_link_works_from_its_network_alone_whatever_its_client_says() {
+fn a_link_works_only_from_its_network_whatever_the_client_claims() {
     let from = |server: &TestServer, network: &str, forwarded: &str| {
         let url = server.link(orders(json!({"ip": network})));
         let call = Call::new("GET", url).header("x-forwarded-for", forwarded);
@@ -200,7 +200,7 @@ fn a_link_works_from_its_network_alone_whatever_its_client_says() {
 }
 
 #[test]
-fn a_link_can_begin_later() {
+fn a_link_can_become_valid_later() {
     let server = TestServer::start();
     let (now, expires_in) = (server.now(), 600);
     let request = |moment: &str| orders(json!({"not_before": moment, "expires_in": expires_in}));
@@ -222,7 +222,7 @@ fn a_link_can_begin_later() {
 }
 
 #[test]
-fn a_small_file_with_more_than_its_link_allows_is_refused() {
+fn a_small_file_over_the_limits_of_its_link_is_refused() {
     let server = TestServer::start();
     for format in ["csv", "xlsx", "ndjson"] {
         let size = get(&server.link(numbers(10, json!({"format": format}))))
@@ -265,7 +265,7 @@ fn a_small_file_with_more_than_its_link_allows_is_refused() {
 }
 
 #[test]
-fn a_large_file_with_more_than_its_link_allows_breaks_visibly() {
+fn a_large_file_over_the_limits_of_its_link_is_visibly_truncated() {
     let server = TestServer::start();
     for format in ["csv", "xlsx", "ndjson"] {
         for (limit, value) in [("max_rows", 100_000), ("max_bytes", 400_000)] {
@@ -338,7 +338,7 @@ pub fn link_outside_its_scope(now: u64) -> String {
 }
 
 #[test]
-fn a_child_key_signs_inside_its_scope_alone() {
+fn a_child_key_signs_only_inside_its_scope() {
     let server = TestServer::start();
     let now = server.now();
     let child = Keyring::parse(&child_key()).unwrap();

@@ -18,7 +18,7 @@ fn deploy() -> PathBuf {
 
 #[test]
 #[ignore = "needs kubectl and kubernetes-validate: make test"]
-fn the_manifests_render_and_follow_the_schemas_of_kubernetes() {
+fn the_manifests_render_and_match_the_kubernetes_schemas() {
     let overlays = deploy().join("k8s/overlays");
     let folder = tempfile::tempdir().unwrap();
     for (overlay, kinds) in [("production", 6), ("development", 5)] {
@@ -37,7 +37,7 @@ fn the_manifests_render_and_follow_the_schemas_of_kubernetes() {
 
 #[test]
 #[ignore = "needs docker-compose, hadolint and Python packages: make test"]
-fn the_image_is_made_by_rules_and_has_what_compose_mounts() {
+fn the_dockerfile_passes_hadolint_and_matches_the_mounts_of_compose() {
     let dockerfile = deploy().join("docker/Dockerfile");
     run(Command::new(tool("venv").join("bin/hadolint")).arg(&dockerfile));
     let image = fs::read_to_string(dockerfile).unwrap();
@@ -76,7 +76,7 @@ fn make_secrets(folder: &Path) -> String {
 /// There are no containers here: their processes run as they are.
 #[test]
 #[ignore = "needs PostgreSQL, docker-compose, Bash and Python packages: make test"]
-fn what_compose_starts_serves_its_table_with_the_secrets_that_are_made_for_it() {
+fn the_compose_services_serve_their_table_with_the_generated_secrets() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let token = make_secrets(folder.path());

@@ -206,7 +206,7 @@ pub fn compare(count: usize, seed: u8) -> BTreeMap<&'static str, usize> {
 
 #[test]
 #[ignore = "needs Python: make test"]
-fn two_implementations_find_the_same_of_random_links() {
+fn two_implementations_agree_on_random_links() {
     let outcomes = compare(4000, 1);
     println!("{outcomes:?}");
     for each in [

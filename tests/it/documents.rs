@@ -29,7 +29,7 @@ fn words(text: &str, matches: impl Fn(&str) -> bool) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_variable_that_a_document_names_is_read_and_every_one_that_is_read_is_named() {
+fn every_documented_variable_is_read_and_every_variable_is_documented() {
     let documents = [
         README,
         CONFIGURATION,
@@ -95,7 +95,7 @@ fn every_csv_option_is_documented() {
 }
 
 #[test]
-fn every_file_that_a_document_links_to_is_there() {
+fn every_linked_file_exists() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     for (folder, text) in [
         ("", README),
@@ -120,7 +120,7 @@ fn every_file_that_a_document_links_to_is_there() {
 }
 
 #[test]
-fn the_examples_of_the_specification_are_vectors() {
+fn the_examples_of_the_specification_are_test_vectors() {
     let vectors: Value = serde_json::from_str(include_str!("../vectors/links.json")).unwrap();
     let links = vectors["links"].as_array().unwrap();
     for name in ["plain", "sealed", "child key for users"] {

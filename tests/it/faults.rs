@@ -464,7 +464,7 @@ fn ten_crashes_of_the_database() {
 
 #[test]
 #[ignore = "needs PostgreSQL and MariaDB: make test"]
-fn three_hundred_clients_that_leave() {
+fn three_hundred_disconnecting_clients() {
     for database in Database::each() {
         const CONNECTIONS: usize = 4;
         let facts = Facts::serve(database, CONNECTIONS);
@@ -495,7 +495,7 @@ fn three_hundred_clients_that_leave() {
 
 #[test]
 #[ignore = "needs PostgreSQL and MariaDB: make test"]
-fn a_row_that_fails_at_many_rows() {
+fn queries_that_fail_at_various_rows() {
     for database in Database::each() {
         let facts = Facts::serve(database, 4);
         let mut tally = Tally::default();
@@ -517,7 +517,7 @@ fn a_row_that_fails_at_many_rows() {
 
 #[test]
 #[ignore = "needs PostgreSQL and MariaDB: make test"]
-fn fifty_readers_that_read_nothing_are_cut_and_disturb_nobody() {
+fn fifty_stalled_readers_are_aborted_without_affecting_others() {
     for database in Database::each() {
         const READERS: usize = 50;
         let facts = Facts::serve(database, READERS + 1);
@@ -610,7 +610,7 @@ fn pass_on(client: &TcpStream, database: &TcpStream, limit: &AtomicU64) -> io::R
 
 #[test]
 #[ignore = "needs PostgreSQL and MariaDB: make test"]
-fn a_network_that_is_cut_at_any_byte() {
+fn database_connections_that_break_at_any_byte() {
     for database in Database::each() {
         let (_, export) = database.with_facts();
         let cutter = Cutter::before(database.port());

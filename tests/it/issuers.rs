@@ -120,7 +120,7 @@ const ALGORITHMS: [(Algorithm, &str); 9] = [
 
 #[test]
 #[ignore = "needs OpenSSL: make test"]
-fn a_public_key_lets_in_the_algorithms_that_are_configured_and_no_other() {
+fn a_public_key_verifies_only_the_configured_algorithms() {
     for (configured, name) in ALGORITHMS {
         let key = JwtKey::PublicPem(public_pem(configured));
         let issuer = JwtVerifier::new(key, rules(&[name])).unwrap();
@@ -138,7 +138,7 @@ fn a_public_key_lets_in_the_algorithms_that_are_configured_and_no_other() {
 
 #[test]
 #[ignore = "needs OpenSSL: make test"]
-fn a_key_that_does_not_fit_its_algorithms_or_is_too_short_stops_the_start() {
+fn a_key_that_is_too_short_or_of_the_wrong_type_prevents_the_start() {
     let pem = |pair: &Pair| JwtKey::PublicPem(pair.public.clone());
     for (key, algorithms) in [
         (pem(&PAIRS.rsa), vec!["ES256"]),
@@ -169,7 +169,7 @@ fn a_key_that_does_not_fit_its_algorithms_or_is_too_short_stops_the_start() {
 
 #[test]
 #[ignore = "needs OpenSSL: make test"]
-fn a_refusal_says_what_is_wrong_with_the_token() {
+fn a_refused_token_gives_its_reason() {
     let rules = JwtRules {
         issuer: Some("https://id.example.com".into()),
         audience: Some("rowlink".into()),
@@ -210,7 +210,7 @@ fn a_refusal_says_what_is_wrong_with_the_token() {
 }
 
 #[test]
-fn a_secret_has_at_least_as_many_bytes_as_the_hash() {
+fn a_secret_is_at_least_as_long_as_the_hash() {
     let issuer = |bytes: usize| {
         let secret = JwtKey::Secret(vec![b'x'; bytes].into());
         JwtVerifier::new(secret, JwtRules::default())
@@ -220,7 +220,7 @@ fn a_secret_has_at_least_as_many_bytes_as_the_hash() {
 }
 
 #[test]
-fn the_worked_examples_of_the_standards_are_verified_and_their_unsecured_one_is_not() {
+fn the_signed_rfc_examples_are_accepted_and_the_unsecured_one_is_not() {
     let vectors = vectors();
     let expires = vectors["expires"].as_u64().unwrap();
     let by_iss = |algorithms: &[&str]| JwtRules {
@@ -258,7 +258,7 @@ fn the_worked_examples_of_the_standards_are_verified_and_their_unsecured_one_is_
 
 #[test]
 #[ignore = "needs OpenSSL: make test"]
-fn of_a_published_set_only_a_key_that_is_for_this_is_used() {
+fn only_suitable_keys_of_a_key_set_are_used() {
     let signing = jwk(Algorithm::RS256, "a");
     let changed = |name: &str, value: Value| {
         let mut key = signing.clone();
@@ -334,7 +334,7 @@ fn of_a_published_set_only_a_key_that_is_for_this_is_used() {
 
 #[test]
 #[ignore = "needs OpenSSL: make test"]
-fn a_provider_that_means_ill_gets_nothing_but_the_tokens_refused() {
+fn an_invalid_jwks_response_only_makes_tokens_unverifiable() {
     let set = json!({"keys": [jwk(Algorithm::ES256, "a")]});
     let good = Provider::start(move |_| json_answer(&set));
     let elsewhere = good.url();
@@ -366,7 +366,7 @@ fn a_provider_that_means_ill_gets_nothing_but_the_tokens_refused() {
 
 #[test]
 #[ignore = "needs OpenSSL: make test"]
-fn a_provider_that_is_slow_is_left_after_three_seconds() {
+fn a_slow_provider_times_out_after_three_seconds() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/keys", listener.local_addr().unwrap());
     let dripping = thread::spawn(move || {
@@ -393,7 +393,7 @@ fn a_provider_that_is_slow_is_left_after_three_seconds() {
 
 #[test]
 #[ignore = "needs OpenSSL: make test"]
-fn a_thousand_made_up_key_ids_make_two_requests_a_minute() {
+fn a_thousand_unknown_key_ids_cause_two_requests_per_minute() {
     let set = json!({"keys": [jwk(Algorithm::ES256, "a")]});
     let provider = Provider::start(move |_| json_answer(&set));
     let issuer = provider.issuer("ES256");
@@ -414,7 +414,7 @@ fn a_thousand_made_up_key_ids_make_two_requests_a_minute() {
 
 #[test]
 #[ignore = "needs OpenSSL: make test"]
-fn many_tokens_at_once_make_one_request() {
+fn concurrent_tokens_cause_one_request() {
     let set = json!({"keys": [jwk(Algorithm::ES256, "a")]});
     let provider = Provider::start(move |_| {
         thread::sleep(Duration::from_millis(100));
@@ -431,7 +431,7 @@ fn many_tokens_at_once_make_one_request() {
 
 #[test]
 #[ignore = "needs OpenSSL: make test"]
-fn a_client_that_leaves_does_not_take_the_keys_with_it() {
+fn a_disconnected_client_does_not_cancel_the_key_set_request() {
     let set = json!({"keys": [jwk(Algorithm::ES256, "a")]});
     let provider = Provider::start(move |_| {
         thread::sleep(Duration::from_millis(300));
@@ -451,7 +451,7 @@ fn a_client_that_leaves_does_not_take_the_keys_with_it() {
 }
 
 #[test]
-fn an_issuer_can_be_held_to_some_exports_and_is_named_in_the_audit_line() {
+fn an_issuer_can_be_limited_to_some_exports_and_names_the_credential() {
     let issuer = hs256_issuer(JwtRules {
         name: "jwt shop".into(),
         exports: Some(["orders".to_owned()].into()),
@@ -465,7 +465,7 @@ fn an_issuer_can_be_held_to_some_exports_and_is_named_in_the_audit_line() {
 
 #[test]
 #[ignore = "needs OpenSSL: make test"]
-fn a_new_key_is_found_a_withdrawn_one_leaves_and_an_outage_changes_nothing() {
+fn a_new_key_is_fetched_a_withdrawn_one_removed_and_an_outage_keeps_the_last_key_set() {
     let served = Arc::new(Mutex::new(json_answer(
         &json!({"keys": [jwk(Algorithm::ES256, "old")]}),
     )));
@@ -498,7 +498,7 @@ fn a_new_key_is_found_a_withdrawn_one_leaves_and_an_outage_changes_nothing() {
 
 #[test]
 #[ignore = "needs OpenSSL: make test"]
-fn several_issuers_stand_side_by_side_each_with_its_own_key() {
+fn each_of_several_issuers_has_its_own_key() {
     let named = |issuer: &str| JwtRules {
         issuer: Some(issuer.into()),
         ..JwtRules::default()
@@ -535,7 +535,7 @@ fn several_issuers_stand_side_by_side_each_with_its_own_key() {
 }
 
 #[test]
-fn scopes_have_three_names_and_the_user_any() {
+fn scopes_come_from_three_claims_and_the_user_from_a_configurable_one() {
     let issuer = hs256_issuer(JwtRules {
         user_claim: "uid".into(),
         ..JwtRules::default()
@@ -564,7 +564,7 @@ fn scopes_have_three_names_and_the_user_any() {
 
 #[test]
 #[ignore = "needs OpenSSL and Python: make test"]
-fn a_key_set_over_https_is_trusted_by_the_roots_of_the_machine_alone() {
+fn a_key_set_over_https_needs_a_system_root() {
     let folder = tempfile::tempdir().unwrap();
     certificates(folder.path());
     let set = json!({"keys": [jwk(Algorithm::ES256, "a")]}).to_string();

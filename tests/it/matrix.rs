@@ -111,7 +111,7 @@ impl Subject {
 
 #[test]
 #[ignore = "needs PostgreSQL, MariaDB and Python packages: make test"]
-fn every_format_of_every_source_holds_the_same_values() {
+fn every_format_of_every_source_has_the_same_values() {
     let folder = tempfile::tempdir().unwrap();
     for subject in subjects("matrix") {
         let rowlink = Deployment::over(subject.url.clone(), vec![("it.sql", EXPORT)]).start();

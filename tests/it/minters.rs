@@ -189,7 +189,7 @@ fn assert_mints(command: &mut Command) {
 
 #[test]
 #[ignore = "needs Python: make test"]
-fn python_mints_what_the_specification_says() {
+fn python_signs_as_specified() {
     let script = root("tests/it/minters/mint.py");
     let mut python = Command::new("python3");
     assert_mints(
@@ -201,7 +201,7 @@ fn python_mints_what_the_specification_says() {
 
 #[test]
 #[ignore = "needs Node packages: make test"]
-fn javascript_mints_what_the_specification_says() {
+fn javascript_signs_as_specified() {
     let script = root("tests/it/minters/mint.mjs");
     assert_mints(
         Command::new("node")
@@ -212,7 +212,7 @@ fn javascript_mints_what_the_specification_says() {
 
 #[test]
 #[ignore = "needs Go: make test"]
-fn go_mints_what_the_specification_says() {
+fn go_signs_as_specified() {
     let folder = tempfile::tempdir().unwrap();
     let client = root("clients/go");
     let module = format!(
@@ -241,21 +241,21 @@ fn go_mints_what_the_specification_says() {
 
 #[test]
 #[ignore = "needs PHP: make test"]
-fn php_mints_what_the_specification_says() {
+fn php_signs_as_specified() {
     let script = root("tests/it/minters/mint.php");
     assert_mints(Command::new("php").arg(script).arg(root("clients/php")));
 }
 
 #[test]
 #[ignore = "needs Ruby: make test"]
-fn ruby_mints_what_the_specification_says() {
+fn ruby_signs_as_specified() {
     let script = root("tests/it/minters/mint.rb");
     assert_mints(Command::new("ruby").arg(script).arg(root("clients/ruby")));
 }
 
 #[test]
 #[ignore = "needs a JDK: make test"]
-fn java_mints_what_the_specification_says() {
+fn java_signs_as_specified() {
     let folder = tempfile::tempdir().unwrap();
     let sources = [
         root("clients/java/Rowlink.java"),
@@ -275,7 +275,7 @@ fn java_mints_what_the_specification_says() {
 
 #[test]
 #[ignore = "needs PHP: make test"]
-fn libsodium_opens_what_was_sealed_here_and_by_the_independent_implementation() {
+fn libsodium_decrypts_links_sealed_by_both_implementations() {
     let vectors = vectors();
     let keyring = keyring(&vectors);
     let (mut input, mut expected) = (String::new(), Vec::new());

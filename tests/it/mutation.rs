@@ -193,7 +193,7 @@ fn no_byte_of_the_path_can_be_changed() {
 }
 
 #[test]
-fn any_order_of_the_same_parameters_is_the_same_link() {
+fn parameters_may_come_in_any_order() {
     let keyring = Keyring::parse(SIGNING_KEY).unwrap();
     for link in links() {
         let url = signed(&link, &keyring);

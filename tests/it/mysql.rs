@@ -253,7 +253,7 @@ const TYPES: &[(&str, &[Written])] = &[
 
 #[test]
 #[ignore = "needs MariaDB: make test"]
-fn every_type_has_its_form_and_none_loses_anything() {
+fn every_type_is_written_without_loss() {
     let server = MariaDb::shared();
     let mut sql = "set sql_mode = ''; ".to_owned();
     for (index, (kind, values)) in TYPES.iter().enumerate() {
@@ -326,7 +326,7 @@ order by n";
 
 #[test]
 #[ignore = "needs MariaDB: make test"]
-fn each_kind_of_filter_is_compared_exactly() {
+fn each_filter_type_is_compared_exactly() {
     let url = MariaDb::shared().database(
         "mysql_filters",
         "create table things (n int, owner varchar(9), word varchar(9) character set latin1, amount decimal(30,20),
@@ -372,7 +372,7 @@ fn each_kind_of_filter_is_compared_exactly() {
 
 #[test]
 #[ignore = "needs MariaDB: make test"]
-fn what_writes_fails_or_gives_nothing_stops_the_start() {
+fn statements_that_write_fail_or_return_no_columns_prevent_the_start() {
     let server = MariaDb::shared();
     let url = server.database("mysql_faults", "create table t (n int)");
     for (sql, expected) in [
@@ -425,7 +425,7 @@ fn what_writes_fails_or_gives_nothing_stops_the_start() {
 
 #[test]
 #[ignore = "needs MariaDB: make test"]
-fn no_setting_of_the_server_cuts_a_result_short() {
+fn no_server_setting_truncates_a_result() {
     let server = MariaDb::start();
     let url = server.database("cuts", "create table nothing (n int)");
     server.query(
@@ -463,7 +463,7 @@ fn no_setting_of_the_server_cuts_a_result_short() {
 
 #[test]
 #[ignore = "needs MariaDB: make test"]
-fn an_exact_length_is_that_of_one_snapshot() {
+fn an_exact_length_is_computed_from_one_snapshot() {
     let server = MariaDb::start();
     let url = server.database(
         "snapshot",
@@ -496,7 +496,7 @@ fn an_exact_length_is_that_of_one_snapshot() {
 
 #[test]
 #[ignore = "needs MariaDB and OpenSSL: make test"]
-fn tls_is_used_as_asked_and_a_certificate_checked() {
+fn tls_follows_ssl_mode_and_checks_the_certificate() {
     let folder = tempfile::tempdir().unwrap();
     tls::certificates(folder.path());
     let server = MariaDb::start_with_tls(folder.path());
@@ -546,7 +546,7 @@ fn tls_is_used_as_asked_and_a_certificate_checked() {
 
 #[test]
 #[ignore = "needs MariaDB: make test"]
-fn a_unix_socket_serves_too() {
+fn a_unix_socket_works() {
     let server = MariaDb::shared();
     server.database("mysql_socket", "create table t (n int)");
     let url = format!(
@@ -564,7 +564,7 @@ fn a_unix_socket_serves_too() {
 
 #[test]
 #[ignore = "needs MariaDB: make test"]
-fn nothing_of_a_query_stays_in_its_connection() {
+fn a_pooled_connection_keeps_no_state_of_a_query() {
     let server = MariaDb::start();
     let url = server.database("state", "create table nothing (n int)");
     let counts = "select @n := coalesce(@n, 0) + 1 as n, get_lock('x', 0) as is_mine from seq_1_to_3 where :user = 'alice'";

@@ -66,7 +66,7 @@ fn folder() -> TempDir {
 }
 
 #[test]
-fn a_link_that_is_signed_offline_leads_to_the_file() {
+fn a_link_signed_offline_downloads_the_file() {
     let server = Rowlink::serve(&exports());
     let follow = |arguments: &[&str]| {
         let signed = with_key(SIGNING_KEY, &[&["sign"], arguments].concat());
@@ -136,7 +136,7 @@ fn a_link_that_is_signed_offline_leads_to_the_file() {
 }
 
 #[test]
-fn signing_refuses_what_the_exports_would_refuse() {
+fn sign_with_exports_refuses_what_the_server_would_refuse() {
     let folder = folder();
     let refused = |arguments: &[&str]| {
         let signed = within(
@@ -266,7 +266,7 @@ fn verify_gives_the_expected_reason_for_every_vector() {
 }
 
 #[test]
-fn verify_shows_what_a_terminal_would_obey() {
+fn verify_escapes_control_characters() {
     let escape = "%1b%5d0;x%07";
     for url in [
         format!("https://x/v1/exports/orders.csv?rl_{escape}=1"),
@@ -299,7 +299,7 @@ fn verify_shows_what_a_terminal_would_obey() {
 }
 
 #[test]
-fn verify_reads_a_link_where_no_list_of_processes_shows_it() {
+fn verify_reads_a_link_from_standard_input() {
     let signed = with_key(
         SIGNING_KEY,
         &[
@@ -318,7 +318,7 @@ fn verify_reads_a_link_where_no_list_of_processes_shows_it() {
 }
 
 #[test]
-fn a_child_key_signs_for_its_scope_alone() {
+fn a_child_key_signs_only_for_its_scope() {
     let child =
         |arguments: &[&str]| with_key(SIGNING_KEY, &[&["keygen", "--child"], arguments].concat());
     let made = child(&[
@@ -367,7 +367,7 @@ fn a_child_key_signs_for_its_scope_alone() {
 
 #[test]
 #[ignore = "needs Python packages: make test"]
-fn a_file_comes_straight_from_the_database() {
+fn export_writes_the_same_file_as_a_download() {
     let folder = folder();
     let dir = folder.path();
     let server = Rowlink::serve(&exports());
@@ -405,7 +405,7 @@ fn a_file_comes_straight_from_the_database() {
 }
 
 #[test]
-fn an_export_that_fails_leaves_nothing_and_keeps_what_was_there() {
+fn a_failed_export_leaves_no_file_and_keeps_an_existing_one() {
     let folder = configured_folder(&[&exports()[..], &[("broken.sql", "select nothing")]].concat());
     let dir = folder.path();
     fs::write(dir.join("kept.csv"), "kept").unwrap();
@@ -459,7 +459,7 @@ fn endless_export(dir: &Path) -> Command {
 }
 
 #[test]
-fn an_export_that_is_stopped_leaves_nothing() {
+fn an_interrupted_export_leaves_no_file() {
     for signal in ["-INT", "-TERM", "-HUP"] {
         let folder = folder();
         let dir = folder.path();
@@ -483,7 +483,7 @@ fn an_export_that_is_stopped_leaves_nothing() {
 }
 
 #[test]
-fn an_export_into_a_pipe_that_nobody_reads_can_be_stopped() {
+fn an_export_into_a_stalled_pipe_can_be_stopped() {
     let folder = folder();
     let mut export = endless_export(folder.path());
     let mut child = export.stdout(Stdio::piped()).spawn().unwrap();
@@ -498,7 +498,7 @@ fn an_export_into_a_pipe_that_nobody_reads_can_be_stopped() {
 }
 
 #[test]
-fn an_export_keeps_the_links_the_modes_and_the_devices_at_its_place() {
+fn an_export_keeps_symlinks_file_modes_and_devices() {
     let folder = folder();
     let dir = folder.path();
     let export = |to: &str| {
@@ -532,7 +532,7 @@ fn an_export_keeps_the_links_the_modes_and_the_devices_at_its_place() {
 }
 
 #[test]
-fn completions_and_pages_of_the_manual_name_every_command() {
+fn completions_and_manual_pages_cover_every_command() {
     let commands = [
         "serve",
         "demo",

@@ -39,7 +39,7 @@ fn hold(server: &TestServer, url: &str) -> TcpStream {
 }
 
 #[test]
-fn a_full_replica_says_so_at_once_and_has_a_place_again_when_one_is_left() {
+fn a_replica_at_its_download_limit_returns_503_immediately_and_recovers() {
     let server = limited(QuotaLimits {
         downloads: 2,
         ..UNLIMITED
@@ -58,7 +58,7 @@ fn a_full_replica_says_so_at_once_and_has_a_place_again_when_one_is_left() {
 }
 
 #[test]
-fn a_user_and_a_link_have_limits_of_their_own_that_others_do_not_feel() {
+fn limits_per_user_and_per_link_do_not_affect_others() {
     let limits = QuotaLimits {
         downloads_per_user: 2,
         downloads_per_link: 1,
@@ -89,7 +89,7 @@ fn a_user_and_a_link_have_limits_of_their_own_that_others_do_not_feel() {
 }
 
 #[test]
-fn links_are_issued_so_many_a_second_for_each_user() {
+fn links_per_second_are_limited_per_user() {
     let server = limited(QuotaLimits {
         links_per_second: 3,
         ..UNLIMITED
@@ -107,7 +107,7 @@ fn links_are_issued_so_many_a_second_for_each_user() {
 }
 
 #[test]
-fn a_connection_that_sends_no_head_is_closed_after_five_seconds() {
+fn a_connection_without_a_request_head_is_closed_after_five_seconds() {
     let server = TestServer::start();
     let mut stream = TcpStream::connect(server.origin.trim_start_matches("http://")).unwrap();
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost:").unwrap();
@@ -126,7 +126,7 @@ fn a_connection_that_sends_no_head_is_closed_after_five_seconds() {
 }
 
 #[test]
-fn links_issued_before_a_watermark_are_gone_whoever_made_them() {
+fn links_issued_before_a_watermark_are_revoked() {
     let server = TestServer::start();
     let link = server.link(numbers(1));
     let refuses = |file: String| {
@@ -154,7 +154,7 @@ fn links_issued_before_a_watermark_are_gone_whoever_made_them() {
 }
 
 #[test]
-fn files_are_read_again_when_they_change_and_on_sighup_and_a_bad_one_changes_nothing() {
+fn files_are_reloaded_on_change_and_on_sighup_and_invalid_ones_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -234,7 +234,7 @@ fn files_are_read_again_when_they_change_and_on_sighup_and_a_bad_one_changes_not
 }
 
 #[test]
-fn a_draining_replica_is_not_ready_at_once_and_serves_until_load_balancers_have_seen_it() {
+fn a_draining_replica_fails_readiness_immediately_and_keeps_serving_during_the_delay() {
     let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_DRAIN_DELAY_SECONDS", "3")]);
     let ready = format!("{}/readyz", rowlink.origin());
     assert_eq!(Call::new("GET", ready.clone()).send().status, 200);
@@ -253,7 +253,7 @@ fn a_draining_replica_is_not_ready_at_once_and_serves_until_load_balancers_have_
 }
 
 #[test]
-fn a_download_that_outlasts_the_drain_is_cut_and_seen_to_be() {
+fn a_download_longer_than_the_drain_is_visibly_aborted() {
     let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_DRAIN_SECONDS", "1")]);
     let mut stream = begin(&rowlink.link(numbers(40_000_000)));
     let mut received = vec![0; 100_000];
@@ -268,7 +268,7 @@ fn a_download_that_outlasts_the_drain_is_cut_and_seen_to_be() {
 }
 
 #[test]
-fn an_idle_connection_does_not_hold_up_a_stop() {
+fn an_idle_connection_does_not_delay_a_stop() {
     let rowlink = Rowlink::serve(&exports());
     let mut idle = TcpStream::connect(rowlink.origin().trim_start_matches("http://")).unwrap();
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -291,7 +291,7 @@ fn json_lines(log: &str) -> Vec<Value> {
 }
 
 #[test]
-fn json_lines_join_issue_and_download_and_name_client_and_trace() {
+fn json_log_lines_share_the_link_id_and_name_client_and_trace() {
     let variables = [
         ("ROWLINK_LOG_FORMAT", "json"),
         ("ROWLINK_TRUSTED_PROXIES", "127.0.0.0/8"),
@@ -334,7 +334,7 @@ fn json_lines_join_issue_and_download_and_name_client_and_trace() {
 }
 
 #[test]
-fn an_answer_and_all_its_lines_in_the_log_have_one_id() {
+fn a_response_and_its_log_lines_share_one_request_id() {
     let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_LOG_FORMAT", "json")]);
     let fails = json!({"export": "numbers", "format": "csv", "filters": {"n": 1, "fail_at": 1}});
     let issued = rowlink.issue(fails);
@@ -366,7 +366,7 @@ fn an_answer_and_all_its_lines_in_the_log_have_one_id() {
 
 #[test]
 #[ignore = "needs curl: make test"]
-fn metrics_count_what_happened_and_have_a_port_of_their_own_on_request() {
+fn metrics_count_events_and_can_have_their_own_port() {
     let server = TestServer::start();
     let long = server.link(numbers(9_000_000));
     server.download(numbers(100));
@@ -424,7 +424,7 @@ fn metrics_count_what_happened_and_have_a_port_of_their_own_on_request() {
 
 #[test]
 #[ignore = "needs Bash, curl and OpenSSL: make test"]
-fn tls_ends_here_where_there_is_a_certificate_and_a_new_one_is_taken_up() {
+fn tls_is_terminated_with_a_certificate_and_a_new_one_is_reloaded() {
     let folder = tempfile::tempdir().unwrap();
     certificates(folder.path());
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -504,7 +504,7 @@ fn tls_ends_here_where_there_is_a_certificate_and_a_new_one_is_taken_up() {
 }
 
 #[test]
-fn an_inspection_says_why_a_link_is_good_or_bad_and_what_was_signed() {
+fn an_inspection_explains_the_validity_of_a_link_and_the_string_to_sign() {
     let server = TestServer::start();
     let token = token(server.now());
     let inspect = |url: &str| {
@@ -575,7 +575,7 @@ fn an_inspection_says_why_a_link_is_good_or_bad_and_what_was_signed() {
 }
 
 #[test]
-fn nobody_but_a_trusted_proxy_can_say_who_the_client_is() {
+fn only_trusted_proxies_can_set_the_client_address() {
     let rowlink = Rowlink::serve(&exports());
     let mut stream = begin_with(
         &rowlink.link(numbers(1)),
@@ -589,7 +589,7 @@ fn nobody_but_a_trusted_proxy_can_say_who_the_client_is() {
 }
 
 #[test]
-fn the_dashboard_asks_for_nothing_that_is_not_measured() {
+fn the_dashboard_uses_only_existing_metrics() {
     let dashboard = include_str!("../../deploy/grafana/rowlink.json");
     let _: Value = serde_json::from_str(dashboard).unwrap();
     let server = TestServer::start();
@@ -609,7 +609,7 @@ fn the_dashboard_asks_for_nothing_that_is_not_measured() {
 }
 
 #[test]
-fn a_body_that_does_not_come_is_not_waited_for_and_nobody_unknown_is_listened_to() {
+fn a_slow_body_times_out_and_without_a_credential_is_not_read() {
     let server = TestServer::start();
     let send = |credential: &str| {
         let mut stream = TcpStream::connect(server.origin.trim_start_matches("http://")).unwrap();
@@ -635,7 +635,7 @@ fn a_body_that_does_not_come_is_not_waited_for_and_nobody_unknown_is_listened_to
 }
 
 #[test]
-fn a_reader_that_trickles_does_not_keep_its_query_beyond_the_time_of_a_download() {
+fn a_slow_reader_does_not_extend_a_query_beyond_the_maximum_duration() {
     let server = TestServer::with(|deployment| deployment.download_max = Duration::from_secs(2));
     let url = server.link(numbers(9_000_000));
     let mut stream = hold(&server, &url);
@@ -653,7 +653,7 @@ fn a_reader_that_trickles_does_not_keep_its_query_beyond_the_time_of_a_download(
 }
 
 #[test]
-fn an_interrupt_ends_a_drain_at_once() {
+fn an_interrupt_ends_a_drain_immediately() {
     let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_DRAIN_DELAY_SECONDS", "60")]);
     let mut stream = begin(&rowlink.link(numbers(40_000_000)));
     let mut received = vec![0; 100_000];
@@ -670,7 +670,7 @@ fn an_interrupt_ends_a_drain_at_once() {
 }
 
 #[test]
-fn what_a_client_sends_in_the_wrong_place_is_not_in_the_log() {
+fn misplaced_secrets_are_not_logged() {
     let rowlink = Rowlink::serve(&exports());
     let link =
         rowlink.link(json!({"export": "echo", "format": "csv", "filters": {"text": "hush"}}));

@@ -25,7 +25,7 @@ pub fn head(stream: &TcpStream) -> (u16, String) {
 }
 
 #[test]
-fn of_two_hundred_downloads_twenty_run_and_the_others_hear_at_once() {
+fn with_a_limit_of_twenty_180_of_200_downloads_get_503_immediately() {
     let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_MAX_DOWNLOADS", "20")]);
     let endless = json!({"export": "numbers", "format": "csv", "filters": {"n": 9_000_000_000u64}});
     let links: Vec<String> = (0..200).map(|_| rowlink.link(endless.clone())).collect();
@@ -68,7 +68,7 @@ fn of_two_hundred_downloads_twenty_run_and_the_others_hear_at_once() {
 
 #[test]
 #[ignore = "needs prlimit: make test"]
-fn a_replica_whose_descriptors_ran_out_serves_again_within_seconds() {
+fn a_replica_recovers_within_seconds_from_running_out_of_descriptors() {
     let rowlink = Rowlink::serve(&exports());
     run(Command::new("prlimit").args(["--pid", &rowlink.pid().to_string(), "--nofile=64:64"]));
     let address = rowlink.origin().strip_prefix("http://").unwrap();

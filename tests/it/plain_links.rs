@@ -24,7 +24,7 @@ fn location(answer: &Answer) -> String {
 }
 
 #[test]
-fn a_plain_link_with_a_credential_leads_to_the_file_of_a_signed_one() {
+fn an_unsigned_url_with_a_credential_redirects_to_a_signed_link() {
     let server = server(HttpConfig::default());
     let token = token(server.now());
     let plain = format!("{PLAIN}&status=paid&status=refunded");
@@ -46,7 +46,7 @@ fn a_plain_link_with_a_credential_leads_to_the_file_of_a_signed_one() {
 }
 
 #[test]
-fn what_a_post_would_refuse_a_plain_link_refuses_alike() {
+fn an_unsigned_url_is_refused_like_the_same_post() {
     let server = server(HttpConfig::default());
     let token = token(server.now());
     let ask = |target: &str| server.call("GET", target).bearer(&token).send();
@@ -90,7 +90,7 @@ fn what_a_post_would_refuse_a_plain_link_refuses_alike() {
 }
 
 #[test]
-fn a_token_may_come_in_the_cookie_or_the_parameter_that_the_operator_names() {
+fn a_token_is_accepted_in_the_configured_cookie_or_parameter() {
     let server = server(HttpConfig {
         jwt_cookie: Some("session".into()),
         jwt_query_param: Some("access_token".into()),
@@ -136,7 +136,7 @@ fn a_token_may_come_in_the_cookie_or_the_parameter_that_the_operator_names() {
 }
 
 #[test]
-fn without_the_operators_word_no_cookie_and_no_parameter_lets_anybody_in() {
+fn tokens_in_cookies_and_parameters_are_ignored_by_default() {
     let server = server(HttpConfig::default());
     let token = token(server.now());
     let cookie = server
@@ -149,7 +149,7 @@ fn without_the_operators_word_no_cookie_and_no_parameter_lets_anybody_in() {
 
 #[test]
 #[ignore = "needs curl: make test"]
-fn curl_downloads_in_one_line_and_the_log_has_neither_token_nor_signature_nor_values() {
+fn curl_downloads_with_one_command_and_the_log_has_no_token_signature_or_value() {
     let rowlink = Rowlink::serve_with(
         &exports(),
         &[

@@ -203,7 +203,7 @@ const TYPES_SCHEMA: &str = "
 
 #[test]
 #[ignore = "needs PostgreSQL: make test"]
-fn every_type_is_written_as_psql_prints_it_but_for_what_the_docs_list() {
+fn every_type_is_written_as_psql_prints_it_except_documented_differences() {
     let cluster = Cluster::shared();
     let url = cluster.database("types", TYPES_SCHEMA);
     let values = TYPES.iter().flat_map(|(kind, values)| {
@@ -429,7 +429,7 @@ const LIST_CONDITIONS: &[(&str, &str, [&str; 2], &str)] = &[
 
 #[test]
 #[ignore = "needs PostgreSQL: make test"]
-fn every_filter_type_can_be_used_in_every_usual_way() {
+fn every_filter_type_works_in_every_usual_condition() {
     let url = Cluster::shared().database("parameters", THINGS);
     let export = |kind: &str, list: bool, condition: &str| {
         let order = if condition.contains("order by") {

@@ -48,7 +48,7 @@ fn text(server: &TestServer, export: &str) -> String {
 
 #[test]
 #[ignore = "needs PostgreSQL: make test"]
-fn policies_written_for_postgrest_keep_users_apart() {
+fn policies_written_for_postgrest_separate_users() {
     let url = Cluster::shared().database("policies", POLICIES);
     let own = format!("{SETTINGS}select id, note from notes order by id");
     let by_org = "/*---\nrole = 'authenticated'\nrow_security = true\nclaims = ['org_id']\n---*/\n\
@@ -91,7 +91,7 @@ fn policies_written_for_postgrest_keep_users_apart() {
 
 #[test]
 #[ignore = "needs PostgreSQL: make test"]
-fn an_export_that_relies_on_policies_is_refused_where_none_applies() {
+fn an_export_that_relies_on_policies_is_refused_if_none_applies() {
     let url = Cluster::shared().database("no_policies", POLICIES);
     for (settings, sql, named) in [
         // A superuser is above policies; a table may have none; a role may not exist.
@@ -137,7 +137,7 @@ fn an_export_that_relies_on_policies_is_refused_where_none_applies() {
 
 #[test]
 #[ignore = "needs PostgreSQL: make test"]
-fn the_database_sees_who_exports_what_and_nothing_can_be_written() {
+fn a_session_names_its_export_and_is_read_only() {
     let url = Cluster::shared().database("session", "create table t (id int); create sequence s;");
     let settings = "select current_setting('application_name') as name,
         current_setting('transaction_read_only') as read_only,
@@ -162,7 +162,7 @@ fn the_database_sees_who_exports_what_and_nothing_can_be_written() {
 
 #[test]
 #[ignore = "needs PostgreSQL: make test"]
-fn a_value_that_the_database_does_not_take_is_named() {
+fn a_value_that_the_database_rejects_is_named() {
     let url = Cluster::shared().database(
         "values_not_taken",
         "create type state as enum ('open'); create table t (id int, state state);",
@@ -190,7 +190,7 @@ fn a_value_that_the_database_does_not_take_is_named() {
 
 #[test]
 #[ignore = "needs PostgreSQL: make test"]
-fn exports_pick_their_database_by_name() {
+fn exports_select_their_database_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let warehouse = Cluster::shared().database("warehouse", "create table t as select 5 as id");
     let here = "select count(*) as n from orders where user_id = :user";
@@ -216,7 +216,7 @@ fn exports_pick_their_database_by_name() {
 
 #[test]
 #[ignore = "needs PostgreSQL: make test"]
-fn a_log_of_everything_holds_no_value_of_a_query_even_of_one_that_fails() {
+fn a_trace_log_has_no_query_value_even_of_a_failed_query() {
     let url = Cluster::shared().database("logged", "");
     let filter = "/*---\n[filters.text]\ntype = 'text'\n---*/\n";
     let echo = format!("{filter}select :text::text as text, :user::text as user");
@@ -241,7 +241,7 @@ fn a_log_of_everything_holds_no_value_of_a_query_even_of_one_that_fails() {
 
 #[test]
 #[ignore = "needs PostgreSQL: make test"]
-fn a_unix_socket_and_the_first_of_several_hosts_that_answers_are_used() {
+fn a_unix_socket_or_the_first_reachable_host_is_used() {
     let cluster = Cluster::start();
     cluster.database("hosts", "");
     let (port, folder) = (cluster.port(), cluster.path());
@@ -280,7 +280,7 @@ fn a_unix_socket_and_the_first_of_several_hosts_that_answers_are_used() {
 /// An authority, and a certificate that it gives `localhost`.
 #[test]
 #[ignore = "needs PostgreSQL and OpenSSL: make test"]
-fn tls_verifies_what_sslmode_asks_for() {
+fn tls_follows_sslmode() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().display();
     certificates(folder.path());
@@ -404,7 +404,7 @@ impl Drop for PgBouncer {
 
 #[test]
 #[ignore = "needs PostgreSQL and PgBouncer: make test"]
-fn behind_pgbouncer_in_transaction_mode_nothing_is_left_in_shared_connections() {
+fn behind_pgbouncer_in_transaction_mode_shared_connections_keep_no_state() {
     let cluster = Cluster::start();
     let schema = "create type mood as enum ('sad', 'happy');
                   create table moods as select n, case when n % 2 = 0 then 'sad' else 'happy' end::mood as mood

@@ -59,7 +59,7 @@ pub fn load_flights(path: &std::path::Path) {
 
 #[test]
 #[ignore = "needs flights.csv and Python packages: make test"]
-fn flights_come_back_row_for_row_in_other_readers() {
+fn other_readers_get_every_flight_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("flights.db");
     load_flights(&database);
@@ -106,7 +106,7 @@ const FLIGHTS_TABLE: &str = "create table flights (
 
 #[test]
 #[ignore = "needs flights.csv and PostgreSQL: make test"]
-fn flights_from_postgresql_are_the_same_bytes_as_from_sqlite() {
+fn flights_from_postgresql_and_sqlite_give_identical_files() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("flights.db");
     load_flights(&database);
@@ -157,7 +157,7 @@ pub fn naughty_server(folder: &Path) -> TestServer {
 
 #[test]
 #[ignore = "needs blns.json: make test"]
-fn naughty_strings_as_cells_come_back_equal() {
+fn naughty_strings_round_trip_as_csv_cells() {
     let folder = tempfile::tempdir().unwrap();
     let strings = naughty_strings();
     let server = naughty_server(folder.path());
@@ -182,7 +182,7 @@ fn naughty_strings_as_cells_come_back_equal() {
 
 #[test]
 #[ignore = "needs blns.json and Python packages: make test"]
-fn naughty_strings_in_a_workbook_come_back_equal_from_each_reader() {
+fn naughty_strings_round_trip_as_workbook_cells() {
     let folder = tempfile::tempdir().unwrap();
     let server = naughty_server(folder.path());
     let said = read_workbook(
@@ -216,7 +216,7 @@ fn naughty_strings_in_a_workbook_come_back_equal_from_each_reader() {
 
 #[test]
 #[ignore = "needs blns.json: make test"]
-fn naughty_strings_as_filters_users_and_file_names_let_nothing_in() {
+fn naughty_strings_as_filters_users_and_file_names_are_only_values() {
     let server = TestServer::start();
     let (mut filters, mut users, mut names) = (0, 0, 0);
     let strings = naughty_strings();
@@ -273,7 +273,7 @@ fn naughty_strings_as_filters_users_and_file_names_let_nothing_in() {
 
 #[test]
 #[ignore = "needs flights.csv: make test"]
-fn the_loaded_flights_have_nulls_numbers_and_text() {
+fn loaded_flights_have_nulls_numbers_and_text() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("flights.db");
     load_flights(&database);

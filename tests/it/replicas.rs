@@ -223,7 +223,7 @@ pub fn rotate(replicas: &Replicas, proxy: &Proxy, old: &str, new: &str) {
 
 #[test]
 #[ignore = "needs nginx, HAProxy, Envoy and curl: make test"]
-fn what_one_replica_issues_every_other_serves_through_every_proxy() {
+fn every_replica_serves_links_of_the_others_through_every_proxy() {
     let replicas = Replicas::start();
     for proxy in Proxy::all(&replicas.ports) {
         every_replica_serves(&replicas, &proxy);
@@ -246,7 +246,7 @@ fn what_one_replica_issues_every_other_serves_through_every_proxy() {
 
 #[test]
 #[ignore = "needs nginx, HAProxy, Envoy and curl: make test"]
-fn a_file_whose_replica_is_killed_is_never_short_and_taken_for_whole() {
+fn a_file_whose_replica_is_killed_is_complete_or_visibly_truncated() {
     let mut replicas = Replicas::start();
     for proxy in Proxy::all(&replicas.ports) {
         let mut tally = Tally::default();
@@ -270,7 +270,7 @@ fn a_file_whose_replica_is_killed_is_never_short_and_taken_for_whole() {
 
 #[test]
 #[ignore = "needs nginx, HAProxy, Envoy and curl: make test"]
-fn a_rolling_restart_fails_no_issue_and_no_download() {
+fn a_rolling_restart_fails_no_request() {
     let mut replicas = Replicas::start();
     for proxy in [
         Proxy::nginx(&replicas.ports, Protocol::Http2),
@@ -283,7 +283,7 @@ fn a_rolling_restart_fails_no_issue_and_no_download() {
 
 #[test]
 #[ignore = "needs HAProxy and curl: make test"]
-fn keys_rotate_replica_by_replica_and_no_link_is_refused() {
+fn a_key_rotation_replica_by_replica_refuses_no_link() {
     let replicas = Replicas::start();
     let proxy = Proxy::haproxy(&replicas.ports, Protocol::Http1);
     rotate(&replicas, &proxy, SIGNING_KEY, &keygen("t2"));

@@ -144,7 +144,7 @@ pub fn rotate_every_second(seconds: usize) -> (usize, usize) {
 }
 
 #[test]
-fn keys_that_change_every_second_refuse_no_link_and_none_outlives_its_key() {
+fn rotating_keys_every_second_refuses_no_valid_link_and_every_link_of_a_retired_key() {
     let (requests, retired) = rotate_every_second(12);
     println!(
         "12 rotations, {requests} requests, 0 refused; {retired} links of retired keys, all refused"

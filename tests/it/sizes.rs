@@ -92,7 +92,7 @@ fn restless(rows: usize) -> String {
 
 #[test]
 #[ignore = "needs PostgreSQL: make test"]
-fn an_exact_length_comes_before_the_first_byte_while_the_table_grows() {
+fn an_exact_length_is_sent_while_the_table_grows() {
     for lines in Lines::both("sizes_exact") {
         let server = lines.serve();
         let (stopped, inserted) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -128,7 +128,7 @@ fn an_exact_length_comes_before_the_first_byte_while_the_table_grows() {
 
 #[test]
 #[ignore = "needs PostgreSQL: make test"]
-fn an_exact_length_counts_the_end_line_and_holds_for_small_and_empty_files() {
+fn an_exact_length_includes_the_integrity_line_and_works_for_small_and_empty_files() {
     for lines in Lines::both("sizes_small") {
         let server = lines.serve();
         for to in [0, 3, 50_000] {
@@ -152,7 +152,7 @@ fn an_exact_length_counts_the_end_line_and_holds_for_small_and_empty_files() {
 
 #[test]
 #[ignore = "needs curl: make test"]
-fn a_query_that_gives_other_rows_each_time_is_refused_or_visibly_cut() {
+fn a_nondeterministic_query_is_refused_or_visibly_truncated() {
     let (one, many) = (restless(1), restless(10_000));
     let server = TestServer::with_exports(vec![("one.sql", &one), ("many.sql", &many)]);
     let link =
@@ -172,7 +172,7 @@ fn a_query_that_gives_other_rows_each_time_is_refused_or_visibly_cut() {
 }
 
 #[test]
-fn a_length_is_exact_or_not_asked_for_and_no_workbook_has_one() {
+fn length_accepts_only_exact_and_not_for_workbooks() {
     let server = TestServer::start();
     let ask = |format: &str, length: Value| {
         let filters = json!({"n": 1});
@@ -221,7 +221,7 @@ fn estimate(server: &TestServer, mut request: Value) -> (String, Value) {
 
 #[test]
 #[ignore = "needs PostgreSQL: make test"]
-fn an_estimate_is_counted_where_that_is_quick_and_planned_where_there_is_a_planner() {
+fn an_estimate_comes_from_the_planner_or_else_a_count() {
     for lines in Lines::both("sizes_estimate") {
         let server = lines.serve();
         let mut asked = request(1234);
@@ -259,7 +259,7 @@ fn an_estimate_is_counted_where_that_is_quick_and_planned_where_there_is_a_plann
 
 #[test]
 #[ignore = "needs PostgreSQL: make test"]
-fn counting_stops_in_time_and_a_database_that_does_not_answer_costs_no_link() {
+fn counting_stops_in_time_and_an_unreachable_database_still_gives_a_link() {
     let endless = "with recursive i(n) as (select 1 union all select n + 1 from i) select n from i where :user = 'alice'";
     let silent = "with recursive i(n) as (select 1 union all select n + 1 from i) select count(*) as n from i where :user = 'alice'";
     let secret = "/*---\nestimate = false\n---*/ select 1 as one where :user = 'alice'";
@@ -307,7 +307,7 @@ fn counting_stops_in_time_and_a_database_that_does_not_answer_costs_no_link() {
 
 #[test]
 #[ignore = "needs PostgreSQL: make test"]
-fn an_estimate_that_waits_for_a_lock_leaves_nothing_behind_and_takes_no_place_of_a_download() {
+fn an_estimate_that_waits_for_a_lock_is_cancelled_and_blocks_no_download() {
     let url = Cluster::shared().database(
         "sizes_lock",
         "create table locked (n int); create table free (n int)",
@@ -353,7 +353,7 @@ fn an_estimate_that_waits_for_a_lock_leaves_nothing_behind_and_takes_no_place_of
 
 #[test]
 #[ignore = "needs curl: make test"]
-fn a_file_of_exact_length_is_whole_before_its_last_byte_is_sent() {
+fn a_file_of_exact_length_is_logged_complete_when_the_client_closes_early() {
     // The last row comes long before the query ends.
     let tail = "with recursive i(n) as (select 1 union all select n + 1 from i where n < 2000000)
                 select n from i where n < 4 and :user = 'alice'";

@@ -128,7 +128,7 @@ fn request_for(format: &str) -> serde_json::Value {
 
 #[test]
 #[ignore = "needs PostgreSQL and MariaDB: make test"]
-fn values_and_nulls_arrive_and_columns_can_be_chosen() {
+fn values_and_nulls_are_exported_and_columns_can_be_selected() {
     for subject in subjects("conformance_values") {
         let server = subject.deployment(subject.values);
         assert_eq!(
@@ -153,7 +153,7 @@ fn values_and_nulls_arrive_and_columns_can_be_chosen() {
 
 #[test]
 #[ignore = "needs PostgreSQL and MariaDB: make test"]
-fn no_rows_are_a_file_with_a_header() {
+fn an_empty_result_is_a_file_with_a_header() {
     for subject in subjects("conformance_empty") {
         let server = subject.deployment(&format!("{} where 1 = 0", subject.values));
         let answer = server.download(request());
@@ -172,7 +172,7 @@ fn no_rows_are_a_file_with_a_header() {
 
 #[test]
 #[ignore = "needs PostgreSQL and MariaDB: make test"]
-fn a_thousand_columns_and_a_cell_of_ten_mebibytes_arrive_whole() {
+fn a_thousand_columns_and_a_cell_of_ten_mebibytes_are_exported_completely() {
     let columns: Vec<String> = (0..1000).map(|n| format!("{n} as c{n}")).collect();
     let wide = format!("select {}", columns.join(", "));
     for subject in subjects("conformance_wide") {
@@ -191,7 +191,7 @@ fn a_thousand_columns_and_a_cell_of_ten_mebibytes_arrive_whole() {
 
 #[test]
 #[ignore = "needs PostgreSQL and MariaDB: make test"]
-fn wrong_sql_stops_the_start_with_its_file_and_line() {
+fn invalid_sql_prevents_the_start_with_file_and_line() {
     for subject in subjects("conformance_wrong") {
         for (sql, file_and_line) in [
             (
@@ -217,7 +217,7 @@ fn wrong_sql_stops_the_start_with_its_file_and_line() {
 
 #[test]
 #[ignore = "needs PostgreSQL and MariaDB: make test"]
-fn a_query_that_takes_too_long_is_504_before_its_first_row_and_visibly_cut_after_it() {
+fn a_slow_query_is_504_before_its_first_row_and_visibly_truncated_after_it() {
     for subject in subjects("conformance_time") {
         let server = |sql: &str, seconds| {
             let export = pinned(sql);
@@ -251,7 +251,7 @@ fn a_query_that_takes_too_long_is_504_before_its_first_row_and_visibly_cut_after
 
 #[test]
 #[ignore = "needs PostgreSQL and MariaDB: make test"]
-fn a_failure_is_an_honest_status_before_the_first_row_and_visibly_cuts_after_it() {
+fn a_failure_is_an_error_status_before_the_first_row_and_visibly_truncates_after_it() {
     for subject in subjects("conformance_failure") {
         let server = subject.deployment(subject.fails);
         let link = |below: u64| {
@@ -281,7 +281,7 @@ fn a_failure_is_an_honest_status_before_the_first_row_and_visibly_cuts_after_it(
 
 #[test]
 #[ignore = "needs PostgreSQL and MariaDB: make test"]
-fn a_client_that_leaves_ends_its_query_within_two_seconds() {
+fn a_disconnect_ends_the_query_within_two_seconds() {
     for subject in subjects("conformance_cancel") {
         let cases = [
             (subject.endless, false, "csv"),
@@ -313,7 +313,7 @@ fn a_client_that_leaves_ends_its_query_within_two_seconds() {
 
 #[test]
 #[ignore = "needs PostgreSQL and MariaDB: make test"]
-fn a_reader_that_stops_stops_the_query_and_fills_no_memory() {
+fn a_stalled_reader_pauses_the_query_and_memory_stays_bounded() {
     for subject in subjects("conformance_backpressure") {
         for format in FORMATS {
             let what = format!("{} as {format}", subject.name);
@@ -343,7 +343,7 @@ fn a_reader_that_stops_stops_the_query_and_fills_no_memory() {
 
 #[test]
 #[ignore = "needs PostgreSQL and MariaDB: make test"]
-fn a_server_that_is_stopped_at_once_ends_its_queries() {
+fn an_interrupted_server_cancels_its_queries() {
     for subject in subjects("conformance_stop") {
         for sql in [subject.endless, subject.many] {
             let rowlink = subject.process(sql);

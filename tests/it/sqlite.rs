@@ -17,7 +17,7 @@ fn refusal(database: &Path) -> String {
 }
 
 #[test]
-fn a_missing_a_foreign_and_a_locked_file_stop_the_start_with_their_reason() {
+fn a_missing_invalid_or_locked_file_prevents_the_start_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let missing = refusal(&folder.path().join("missing.db"));
     assert!(
@@ -46,7 +46,7 @@ fn a_missing_a_foreign_and_a_locked_file_stop_the_start_with_their_reason() {
 }
 
 #[test]
-fn a_database_that_goes_away_or_is_locked_is_503_and_not_ready_until_it_is_back() {
+fn a_missing_or_locked_database_gives_503_until_it_is_available_again() {
     let folder = tempfile::tempdir().unwrap();
     let database = sample_database(folder.path());
     let server = TestServer::over(&database, vec![ALL]);
@@ -77,7 +77,7 @@ fn a_database_that_goes_away_or_is_locked_is_503_and_not_ready_until_it_is_back(
 }
 
 #[test]
-fn a_reader_does_not_hold_up_a_writer_and_sees_one_state() {
+fn a_reader_does_not_block_a_writer_and_reads_one_snapshot() {
     let folder = tempfile::tempdir().unwrap();
     let database = sample_database(folder.path());
     let writer = Connection::open(&database).unwrap();
@@ -93,7 +93,7 @@ fn a_reader_does_not_hold_up_a_writer_and_sees_one_state() {
 }
 
 #[test]
-fn text_that_is_not_utf_8_breaks_the_download_and_is_never_changed() {
+fn text_that_is_not_utf_8_fails_the_download() {
     let server = TestServer::with_exports(vec![
         (
             "bad.sql",
@@ -111,7 +111,7 @@ fn text_that_is_not_utf_8_breaks_the_download_and_is_never_changed() {
 }
 
 #[test]
-fn a_blob_that_is_empty_is_a_row_and_no_null() {
+fn an_empty_blob_is_not_null() {
     let sql = "select x'' as data where :user = 'alice' union all select null";
     let server = TestServer::with_exports(vec![
         ("blob.sql", sql),

@@ -37,7 +37,7 @@ select 'here' as marker, :user::text as user, :claim.org_id::text as org, :text:
 
 #[test]
 #[ignore = "needs PostgreSQL and blns.json: make test"]
-fn naughty_strings_in_every_filter_reach_the_database_as_bound_values_alone() {
+fn naughty_strings_in_every_filter_reach_the_database_only_as_bound_values() {
     let cluster = Cluster::start_with(
         "log_statement = 'all'\nlog_destination = 'jsonlog'\nlogging_collector = on\n\
          log_directory = 'statements'\nlog_filename = 'all'\nlog_rotation_size = 0",

@@ -29,7 +29,7 @@ fn raw_get(url: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_failure_after_the_first_byte_sends_no_final_chunk_and_no_text() {
+fn a_failure_after_the_first_byte_sends_no_final_chunk_and_no_error_text() {
     let server = TestServer::start();
     for fail_at in [5_000, 20_000, 200_001] {
         let answer = raw_get(&failing_link(&server, fail_at));
@@ -44,7 +44,7 @@ fn a_failure_after_the_first_byte_sends_no_final_chunk_and_no_text() {
 }
 
 #[test]
-fn a_failure_before_the_first_byte_is_an_honest_status() {
+fn a_failure_before_the_first_byte_is_an_error_status() {
     let server = TestServer::start();
     let answer = crate::harness::Call::new("GET", failing_link(&server, 1)).send();
     assert_eq!(answer.problem(), (500, "export-failed".into()));
@@ -52,7 +52,7 @@ fn a_failure_before_the_first_byte_is_an_honest_status() {
 
 #[test]
 #[ignore = "needs curl: make test"]
-fn curl_says_that_a_broken_download_is_broken_and_a_whole_one_whole() {
+fn curl_detects_a_truncated_download_and_accepts_a_complete_one() {
     let server = TestServer::start();
     let curl = |url: &str| {
         let run = Command::new("curl")
@@ -65,7 +65,7 @@ fn curl_says_that_a_broken_download_is_broken_and_a_whole_one_whole() {
 }
 
 #[test]
-fn the_first_rows_come_before_the_last_is_known() {
+fn the_first_rows_arrive_before_the_query_ends() {
     // The 2,000th row takes for ever; the rows before it must not wait for it.
     let sql = format!(
         "with recursive m(j) as (select 1 union all select j + 1 from m where j < 2000)\n\
@@ -85,7 +85,7 @@ fn the_first_rows_come_before_the_last_is_known() {
 }
 
 #[test]
-fn a_server_that_is_asked_to_stop_finishes_its_downloads() {
+fn a_terminated_server_finishes_its_downloads() {
     let rowlink = Rowlink::serve(&crate::harness::exports());
     let url = rowlink.link(json!({
         "export": "numbers", "format": "csv", "filters": {"n": 1_000_000},
@@ -106,7 +106,7 @@ fn a_server_that_is_asked_to_stop_finishes_its_downloads() {
 }
 
 #[test]
-fn http_1_0_is_refused_because_a_cut_could_not_be_seen() {
+fn http_1_0_is_refused_because_truncation_would_be_invisible() {
     let server = TestServer::start();
     let url = failing_link(&server, 2_000_000);
     let (address, target) = parts(&url);

@@ -90,7 +90,7 @@ fn named<'s>(spans: &'s [Value], name: &str) -> &'s Value {
 
 #[test]
 #[ignore = "needs Python packages: make test"]
-fn traces_reach_a_collector_in_the_callers_trace_with_the_download_and_no_query() {
+fn spans_join_the_callers_trace_include_the_download_and_have_no_query_string() {
     let collector = Collector::start();
     let variables = [("ROWLINK_OTLP_ENDPOINT", collector.endpoint.as_str())];
     let rowlink = Rowlink::serve_with(&exports(), &variables);
@@ -137,7 +137,7 @@ fn traces_reach_a_collector_in_the_callers_trace_with_the_download_and_no_query(
 
 #[test]
 #[ignore = "needs Python packages: make test"]
-fn a_client_that_leaves_before_its_answer_is_in_the_trace_under_its_request_id() {
+fn a_client_that_disconnects_before_its_response_is_traced_with_its_request_id() {
     let collector = Collector::start();
     let silent = "with recursive i(n) as (select 1 union all select n + 1 from i) \
                   select count(*) as n from i where :user = 'alice'";

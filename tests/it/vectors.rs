@@ -56,7 +56,7 @@ pub fn outcome(result: &Result<Link, LinkError>) -> &'static str {
 }
 
 #[test]
-fn every_vector_has_the_outcome_that_another_implementation_expects() {
+fn every_vector_has_the_outcome_of_the_second_implementation() {
     let vectors = vectors();
     for case in vectors["links"].as_array().unwrap() {
         let result = verify_case(&vectors, case);
@@ -76,7 +76,7 @@ fn every_vector_has_the_outcome_that_another_implementation_expects() {
 }
 
 #[test]
-fn a_link_is_signed_byte_for_byte_as_by_another_implementation() {
+fn a_link_is_signed_byte_for_byte_like_the_second_implementation() {
     let vectors = vectors();
     let mut signed = 0;
     for case in vectors["links"].as_array().unwrap() {
@@ -110,7 +110,7 @@ fn a_link_is_signed_byte_for_byte_as_by_another_implementation() {
 
 #[test]
 #[ignore = "needs Python: make test"]
-fn the_independent_implementation_still_makes_these_vectors() {
+fn the_second_implementation_still_generates_these_vectors() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/make_links.py");
     let made = Command::new("python3")
         .args([script, "--check"])

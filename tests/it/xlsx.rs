@@ -36,7 +36,7 @@ where :user = 'alice'";
 
 #[test]
 #[ignore = "needs PostgreSQL and Python packages: make test"]
-fn values_of_every_type_are_read_by_others_as_what_they_are() {
+fn other_readers_get_values_of_every_type() {
     let url = Cluster::shared().database("xlsx_types", "");
     let server = Deployment::over(url, vec![("types.sql", TYPES)]).start();
     let answer = server.download(request("types"));
@@ -98,7 +98,7 @@ fn values_of_every_type_are_read_by_others_as_what_they_are() {
 
 #[test]
 #[ignore = "needs PostgreSQL and Python packages: make test"]
-fn a_timezone_of_the_request_comes_before_that_of_the_export_and_holds_for_csv_too() {
+fn the_timezone_of_the_request_overrides_that_of_the_export_in_xlsx_and_csv() {
     let sql = "/*---\ntimezone = 'Asia/Almaty'\n---*/\n\
                select timestamptz '2026-01-31 10:00:00+00' as t where :user = 'alice'";
     let url = Cluster::shared().database("xlsx_zones", "");
@@ -123,7 +123,7 @@ fn a_timezone_of_the_request_comes_before_that_of_the_export_and_holds_for_csv_t
 
 #[test]
 #[ignore = "needs Python packages: make test"]
-fn no_rows_and_two_thousand_columns_are_files_that_others_read() {
+fn other_readers_open_an_empty_sheet_and_two_thousand_columns() {
     let wide: Vec<String> = (0..1999).map(|n| format!("{n} as c{n}")).collect();
     let wide = format!("select {} where :user = 'alice'", wide.join(", "));
     let none = "select 1 as id, 'x' as word where :user = 'nobody'";
@@ -139,7 +139,7 @@ fn no_rows_and_two_thousand_columns_are_files_that_others_read() {
 /// No database has so many, so that no server can be asked for them.
 #[test]
 #[ignore = "needs Python packages: make test"]
-fn the_last_column_of_excel_is_read_by_others() {
+fn other_readers_get_the_last_column_of_excel() {
     let columns: Vec<Column> = (0..16_384)
         .map(|index| Column::text(format!("c{index}")))
         .collect();
@@ -173,7 +173,7 @@ fn the_last_column_of_excel_is_read_by_others() {
 }
 
 #[test]
-fn the_head_of_a_workbook_names_it_and_its_media_type() {
+fn the_headers_of_a_workbook_have_its_name_and_media_type() {
     let server = TestServer::start();
     let url = server
         .link(json!({"export": "orders", "format": "xlsx", "filters": {"from": "2026-01-01"}}));
@@ -193,7 +193,7 @@ fn the_head_of_a_workbook_names_it_and_its_media_type() {
 }
 
 #[test]
-fn a_text_that_no_cell_holds_is_an_honest_status_or_a_visible_cut_and_names_its_place() {
+fn a_text_too_long_for_a_cell_is_an_error_status_or_visible_truncation_and_names_its_cell() {
     let sql = "/*---\n[filters.at]\ntype = 'integer'\n---*/\n\
                with recursive m(i) as (select 1 union all select i + 1 from m where i < 300000) \
                select i as n, case when i = :at then printf('%.*c', 32768, 'x') end as note from m where :user = 'alice'";
@@ -225,7 +225,7 @@ fn a_text_that_no_cell_holds_is_an_honest_status_or_a_visible_cut_and_names_its_
 }
 
 #[test]
-fn the_first_rows_of_a_slow_query_can_be_read_before_the_next_one_comes() {
+fn the_first_rows_of_a_slow_query_can_be_inflated_before_the_query_ends() {
     let sql = "with recursive m(j) as (select 1 union all select j + 1 from m where j < 2000), \
                endless(i) as (select 1 union all select i + 1 from endless) \
                select j, case when j = 2000 then (select count(*) from endless) end as n \

@@ -7,7 +7,7 @@ use crate::differential::compare;
 
 #[test]
 #[ignore = "takes minutes: make fuzz"]
-fn two_implementations_find_the_same_of_a_million_links() {
+fn two_implementations_agree_on_a_million_links() {
     let halves = [2, 3].map(|half| {
         thread::spawn(move || {
             let mut total: BTreeMap<&str, usize> = BTreeMap::new();

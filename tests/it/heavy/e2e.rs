@@ -53,7 +53,7 @@ fn replicas_with(url: &str, further: [Variables; 3]) -> Replicas {
 
 #[test]
 #[ignore = "takes minutes: make e2e"]
-fn every_replica_serves_what_another_issued() {
+fn every_replica_serves_links_of_the_others() {
     let replicas = replicas(&Cluster::shared().database("e2e_serve", ""));
     for proxy in Proxy::all(&replicas.ports) {
         every_replica_serves(&replicas, &proxy);
@@ -63,7 +63,7 @@ fn every_replica_serves_what_another_issued() {
 
 #[test]
 #[ignore = "takes minutes: make e2e"]
-fn of_a_hundred_kills_under_twenty_downloads_none_leaves_a_file_that_is_short_and_looks_whole() {
+fn no_client_accepts_a_truncated_file_when_replicas_are_killed_under_twenty_downloads() {
     let mut replicas = replicas(&Cluster::shared().database("e2e_kill", ""));
     for proxy in Proxy::all(&replicas.ports) {
         let mut tally = Tally::default();
@@ -87,7 +87,7 @@ fn random_below(limit: u64) -> u64 {
 
 #[test]
 #[ignore = "takes minutes: make e2e"]
-fn a_rolling_restart_fails_no_issue_and_no_download() {
+fn a_rolling_restart_fails_no_request() {
     let mut replicas = replicas(&Cluster::shared().database("e2e_restart", ""));
     for proxy in Proxy::all(&replicas.ports) {
         rolling_restart(&mut replicas, &proxy, 100_000);
@@ -96,7 +96,7 @@ fn a_rolling_restart_fails_no_issue_and_no_download() {
 
 #[test]
 #[ignore = "takes minutes: make e2e"]
-fn keys_rotate_again_and_again_and_no_link_is_refused() {
+fn repeated_key_rotations_refuse_no_link() {
     let replicas = replicas(&Cluster::shared().database("e2e_rotate", ""));
     let mut old = SIGNING_KEY.to_owned();
     for (round, proxy) in Proxy::all(&replicas.ports).iter().enumerate() {
@@ -108,7 +108,7 @@ fn keys_rotate_again_and_again_and_no_link_is_refused() {
 
 #[test]
 #[ignore = "takes minutes: make e2e"]
-fn keys_that_change_every_second_for_a_minute_at_five_hundred_requests_a_second() {
+fn sixty_key_rotations_at_five_hundred_requests_per_second_refuse_no_valid_link() {
     let (requests, retired) = rotate_every_second(60);
     println!(
         "60 rotations, {requests} requests, 0 refused; {retired} links of retired keys, all refused"
@@ -121,7 +121,7 @@ fn keys_that_change_every_second_for_a_minute_at_five_hundred_requests_a_second(
 
 #[test]
 #[ignore = "takes minutes: make e2e"]
-fn clocks_may_differ_by_thirty_seconds_and_no_more() {
+fn clocks_may_differ_by_up_to_thirty_seconds() {
     let offsets: [i64; 3] = [-20, 0, 20];
     let library = libfaketime();
     let variables = offsets.map(|offset| {
@@ -179,7 +179,7 @@ fn libfaketime() -> PathBuf {
 
 #[test]
 #[ignore = "takes minutes: make e2e"]
-fn when_the_primary_dies_a_standby_serves_and_when_all_are_gone_they_are_awaited() {
+fn a_standby_replaces_a_stopped_primary_and_replicas_recover_from_a_full_outage() {
     let primary = Cluster::start();
     let standby = primary.standby();
     let (first, second) = (primary.port(), standby.port());
@@ -244,7 +244,7 @@ fn when_the_primary_dies_a_standby_serves_and_when_all_are_gone_they_are_awaited
 
 #[test]
 #[ignore = "takes minutes: make e2e"]
-fn a_standby_is_preferred_as_long_as_there_is_one() {
+fn a_standby_is_preferred_while_one_is_available() {
     let primary = Cluster::start();
     let standby = primary.standby();
     let (first, second) = (primary.port(), standby.port());
@@ -274,7 +274,7 @@ fn ureq_get(url: &str) -> Result<String, ureq::Error> {
 
 #[test]
 #[ignore = "takes minutes: make e2e"]
-fn two_hundred_downloads_where_twenty_may_run_leave_issuing_as_quick_as_it_was() {
+fn issuing_stays_fast_with_two_hundred_downloads_at_a_limit_of_twenty() {
     let url = Cluster::shared().database("e2e_overload", "");
     let variables = [
         ("ROWLINK_DATABASE_URL", url.as_str()),

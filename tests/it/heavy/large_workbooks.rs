@@ -79,7 +79,7 @@ fn rows(csv: &Path) -> Vec<Vec<String>> {
 
 #[test]
 #[ignore = "needs LibreOffice: make test-large"]
-fn libreoffice_reads_flights_and_naughty_strings_as_they_are() {
+fn libreoffice_reads_flights_and_naughty_strings_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let request = |export: &str| json!({"export": export, "format": "xlsx"});
     let workbook = folder.path().join("book.xlsx");
@@ -109,7 +109,7 @@ fn libreoffice_reads_flights_and_naughty_strings_as_they_are() {
 
 #[test]
 #[ignore = "needs LibreOffice: make test-large"]
-fn libreoffice_shows_values_of_every_type_as_what_they_are() {
+fn libreoffice_displays_values_of_every_type() {
     let url = Cluster::shared().database("xlsx_libreoffice", "");
     let server = Deployment::over(url, vec![("types.sql", TYPES)]).start();
     let folder = tempfile::tempdir().unwrap();
@@ -154,7 +154,7 @@ const ROWS: u64 = 2_200_000;
 
 #[test]
 #[ignore = "takes minutes and needs LibreOffice: make test-large"]
-fn two_million_rows_roll_over_to_further_sheets_for_each_reader() {
+fn two_million_rows_continue_on_further_sheets_in_each_reader() {
     let sql = format!(
         "with recursive n(i) as (select 1 union all select i + 1 from n where i < {ROWS}) \
          select i as id, 'row ' || i as note, i / 4.0 as share from n where :user = 'alice'"
@@ -214,7 +214,7 @@ fn expect_rolled_over(files: &[PathBuf], reader: &str) {
 
 #[test]
 #[ignore = "takes minutes and 7 GB of disk: make test-large"]
-fn more_than_four_gibibytes_are_whole_for_each_unpacker_from_a_file_and_from_a_pipe() {
+fn each_unpacker_extracts_more_than_four_gibibytes_from_a_file_and_a_pipe() {
     let sql = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 400000) \
                select i as id, hex(randomblob(8000)) as noise from n where :user = 'alice'";
     let server = Rowlink::serve(&[("noise.sql", sql)]);
