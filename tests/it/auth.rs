@@ -1,4 +1,4 @@
-//! Who is let in: JSON Web Tokens and API keys.
+//! Authentication by JSON Web Tokens and API keys.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use crate::harness::{JWT_SECRET, TestServer, hs256_issuer, token, wait};
 
 const NOW: u64 = 1_769_853_600;
 
-/// A token under any header, signed with HS256.
+/// Returns a token with any header, signed with HS256.
 fn sign(header: &Value, claims: &Value, secret: &[u8]) -> String {
     let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let input = format!("{}.{}", encode(header), encode(claims));
@@ -58,11 +58,15 @@ fn a_valid_token_gives_user_scopes_and_claims() {
 
 #[test]
 fn times_are_checked_with_thirty_seconds_of_leeway() {
-    let at = |claims: Value| verify(hs256(), claims).is_ok();
-    assert!(at(json!({"sub": "u", "exp": NOW - 29})));
-    assert!(!at(json!({"sub": "u", "exp": NOW - 30})));
-    assert!(at(json!({"sub": "u", "exp": NOW + 60, "nbf": NOW + 30})));
-    assert!(!at(json!({"sub": "u", "exp": NOW + 60, "nbf": NOW + 31})));
+    let accepts = |claims: Value| verify(hs256(), claims).is_ok();
+    assert!(accepts(json!({"sub": "u", "exp": NOW - 29})));
+    assert!(!accepts(json!({"sub": "u", "exp": NOW - 30})));
+    assert!(accepts(
+        json!({"sub": "u", "exp": NOW + 60, "nbf": NOW + 30})
+    ));
+    assert!(!accepts(
+        json!({"sub": "u", "exp": NOW + 60, "nbf": NOW + 31})
+    ));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Requests that are not what they should be.
+//! Invalid requests.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What browsers see: pages, other origins, codings, and the names of saved files.
+//! Browsers: error pages, CORS, content codings and the names of saved files.
 
 use std::io::Read as _;
 use std::process::Command;
@@ -140,7 +140,7 @@ fn only_listed_origins_get_cors_headers() {
     let refused = ask(listed, server.call("POST", "/v1/links").json(&orders()));
     assert!(
         refused.status == 401 && readable(&refused),
-        "an error must be readable too"
+        "scripts must be able to read errors"
     );
     let file = ask(listed, Call::new("GET", server.link(orders())));
     let exposed = file.header("access-control-expose-headers");
@@ -251,19 +251,19 @@ fn curl_and_gzip_decode_a_long_download_and_detect_a_truncated_one() {
     let text = decode(&body, "gzip");
     assert!(text.ends_with(b"\r\n200000,,row 200000 of alice\r\n"));
     let (code, body) = curl(&numbers(200_000, Some(150_000)));
-    assert_eq!(code, Some(18), "curl takes a part for the whole");
+    assert_eq!(code, Some(18), "curl accepts a truncated file");
     let mut part = Vec::new();
     assert!(
         GzDecoder::new(body.as_slice())
             .read_to_end(&mut part)
             .is_err(),
-        "so does gzip"
+        "gzip accepts a truncated file"
     );
 }
 
 #[test]
 fn the_first_rows_of_a_slow_query_arrive_compressed_before_the_query_ends() {
-    // The second row takes longer than any test.
+    // The third row takes longer than any test.
     let slow = "with recursive n(i) as (select 1 union all select i + 1 from n) \
                 select i as id, :user as user from n where i < 3 or i > 1e15";
     let server = TestServer::with_exports(vec![("slow.sql", slow)]);
@@ -359,20 +359,23 @@ fn an_error_page_fits_a_phone_in_light_and_dark_mode_and_loads_nothing_else() {
                 .contains("Back to the application")
         );
         assert_eq!(
-            (&seen["asked"], &seen["scripts"]),
+            (&seen["requests"], &seen["scripts"]),
             (&json!(["/v1/exports/orders.csv"]), &json!(0))
         );
-        // The browser says the status, and would say what the page's policy forbids.
-        let complaints = seen["complaints"].as_array().unwrap();
-        let by_policy =
+        // The console has the status and any violation of the page's Content-Security-Policy.
+        let console = seen["console"].as_array().unwrap();
+        let is_violation =
             |line: &&serde_json::Value| line.as_str().unwrap().contains("Security Policy");
         assert_eq!(
-            complaints.iter().filter(by_policy).count(),
+            console.iter().filter(is_violation).count(),
             0,
-            "{complaints:?}"
+            "{console:?}"
         );
         assert_ne!(seen["background"], seen["color"]);
         backgrounds.push(seen["background"].clone());
     }
-    assert_ne!(backgrounds[0], backgrounds[1], "day and night look alike");
+    assert_ne!(
+        backgrounds[0], backgrounds[1],
+        "light and dark mode have the same background"
+    );
 }

@@ -1,5 +1,4 @@
-//! The Export button in a real Chromium: the demo's page, and pages of other origins that use the client
-//! package.
+//! The Export button in Chromium: the demo page, and pages of other origins that use the client package.
 
 use std::process::Command;
 
@@ -10,16 +9,16 @@ use crate::harness::command::{free_port, run};
 use crate::harness::process::{Demo, FAR_FUTURE, Rowlink};
 use crate::harness::{Call, browse, client_package, exports, token_for};
 
-/// Rowlink, and another origin whose pages may ask it.
+/// A Rowlink server and another origin that its CORS configuration allows.
 struct Site {
     rowlink: Rowlink,
-    /// What the browser is told.
+    /// The task for the browser script.
     task: Value,
 }
 
 impl Site {
     fn start(exports: &[(&str, &str)]) -> Site {
-        let (port, of_pages) = (free_port(), free_port());
+        let (port, page_port) = (free_port(), free_port());
         let base_url = format!("http://127.0.0.1:{port}");
         let rowlink = Rowlink::serve_with(
             exports,
@@ -28,16 +27,16 @@ impl Site {
                 ("ROWLINK_PUBLIC_URL", &base_url),
                 (
                     "ROWLINK_CORS_ORIGINS",
-                    &format!("http://127.0.0.1:{of_pages}"),
+                    &format!("http://127.0.0.1:{page_port}"),
                 ),
             ],
         );
         let claims = json!({"sub": "alice", "exp": FAR_FUTURE, "scope": "orders:read"});
-        let task = json!({"port": of_pages, "baseUrl": base_url, "token": token_for(&claims)});
+        let task = json!({"port": page_port, "baseUrl": base_url, "token": token_for(&claims)});
         Site { rowlink, task }
     }
 
-    /// The bytes of a file, as another client gets them.
+    /// Returns the bytes of a file, downloaded without a browser.
     fn download(&self, request: Value) -> Vec<u8> {
         Call::new("GET", self.rowlink.link(request)).send().body
     }
@@ -76,7 +75,7 @@ fn the_demo_page_exports_explains_the_link_and_names_a_missing_filter() {
         assert!(parts.contains(part), "no {part} in {parts}");
     }
     assert_eq!(
-        (&seen["fault"], &seen["invalid"]),
+        (&seen["error"], &seen["invalid"]),
         (&json!("from: is required"), &json!("filter-from"))
     );
     assert_eq!(seen["overflows"], false);
@@ -95,8 +94,8 @@ fn a_react_page_of_another_origin_exports_and_shows_errors_and_a_progress_bar() 
     assert_eq!(seen["name"], "orders.csv");
     assert_eq!(seen["sha256"], sha256(&file));
     assert_eq!(seen["saved"], sha256(&file));
-    assert_eq!(seen["said"], "Your browser downloads the file.");
-    assert_eq!(seen["stayed"], true, "the page left");
+    assert_eq!(seen["status"], "Your browser downloads the file.");
+    assert_eq!(seen["hasStayed"], true, "the page navigated away");
     let refusal = seen["refusal"].as_str().unwrap();
     assert!(refusal.starts_with("filters.from: "), "{refusal}");
     let bar = seen["bar"].as_str().unwrap();
@@ -134,8 +133,8 @@ fn the_client_package_saves_complete_files_previews_rows_and_throws_typed_errors
     assert_eq!(seen["picked"], seen["broken"]);
     assert_eq!(seen["removed"][0], "NotFoundError");
     assert_eq!(
-        (&seen["faulty"], &seen["reported"]),
-        (&json!(5), &json!("a fault of the page"))
+        (&seen["throwing"], &seen["reported"]),
+        (&json!(5), &json!("an error of the page"))
     );
     assert_eq!(
         seen["invalid"],

@@ -1,4 +1,4 @@
-//! The commands, as processes.
+//! The commands, run as processes.
 
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -39,7 +39,7 @@ fn every_command_has_a_help_text() {
             .args(arguments)
             .output()
             .unwrap();
-        assert!(output.status.success() && stdout(&output).contains("PoolStatus: rowlink"));
+        assert!(output.status.success() && stdout(&output).contains("Usage: rowlink"));
     }
 }
 
@@ -62,7 +62,7 @@ fn ready_probes_the_server_with_the_same_environment() {
         ("ROWLINK_BIND", bind.as_str()),
         ("ROWLINK_METRICS_BIND", metrics.as_str()),
     ];
-    assert_eq!(ask(&apart).0, Some(2), "nobody is there");
+    assert_eq!(ask(&apart).0, Some(2), "no server runs");
     let rowlink = Rowlink::serve_with(&exports(), &apart);
     assert_eq!(ask(&apart), (Some(0), String::new()));
     assert_eq!(ask(&apart[..1]), (Some(0), String::new()));
@@ -94,10 +94,10 @@ fn keygen_prints_a_key_line_that_is_accepted() {
     assert_ne!(run(&[]).1, run(&[]).1);
     assert_eq!(run(&["--id", "not an id"]).0, Some(2));
 
-    let (status, file, told) = run(&["--api-key", "cron"]);
+    let (status, file, printed) = run(&["--api-key", "cron"]);
     assert_eq!(status, Some(0));
     assert!(
-        told.contains("rlk_") && !file.contains("rlk_") && ApiKeys::parse(&file).is_ok(),
+        printed.contains("rlk_") && !file.contains("rlk_") && ApiKeys::parse(&file).is_ok(),
         "{file}"
     );
 }
@@ -258,8 +258,8 @@ fn the_commands_that_the_demo_prints_work_when_pasted() {
         .current_dir(folder.path()));
     demo.stop();
 
-    let said = stdout(&pasted);
-    assert!(said.starts_with("http://127.0.0.1:"), "{said}");
+    let printed = stdout(&pasted);
+    assert!(printed.starts_with("http://127.0.0.1:"), "{printed}");
     let mut reader = csv::Reader::from_path(folder.path().join("orders.csv")).unwrap();
     assert_eq!(reader.headers().unwrap().get(5), Some("Amount (EUR)"));
     let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();

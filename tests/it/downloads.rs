@@ -170,7 +170,7 @@ fn each_filter_is_bound_with_its_type_and_a_list_as_a_sorted_array() {
 #[test]
 fn head_gives_the_headers_and_runs_no_query() {
     let server = TestServer::start();
-    // This query fails in its first row, so running it would be noticed.
+    // This query fails in its first row, so a HEAD that ran it would fail.
     let url = server
         .link(json!({"export": "numbers", "format": "csv", "filters": {"n": 1, "fail_at": 1}}));
     assert_eq!(
@@ -383,10 +383,10 @@ fn check_file_verifies_the_integrity_line_and_a_workbook_has_none() {
             .arg(&path)
             .output();
         let run = run.unwrap();
-        let said = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
+        let output = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
         (
             run.status.code(),
-            said.replace(&format!("{}", path.display()), name),
+            output.replace(&format!("{}", path.display()), name),
         )
     };
     for n in [1, 3, 200_000] {

@@ -1,4 +1,4 @@
-//! Issuers of tokens by public key and by key set, also by ones that mean ill.
+//! Token issuers with a public key or a key set, including malicious key set servers.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -16,7 +16,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rowlink::auth::{AuthError, Authenticator, JwtKey, JwtRules, JwtVerifier};
 use serde_json::{Value, json};
 
-use crate::harness::tls::{certificates, openssl};
+use crate::harness::tls::{create_certificates, openssl};
 use crate::harness::{JWT_SECRET, hs256_issuer, token_for, wait};
 
 const NOW: u64 = 1_769_853_600;
@@ -32,7 +32,7 @@ fn rules(algorithms: &[&str]) -> JwtRules {
     }
 }
 
-/// Keys as OpenSSL makes them.
+/// A key pair made with OpenSSL, as PEM.
 struct Pair {
     private: String,
     public: String,
@@ -91,7 +91,7 @@ fn public_pem(algorithm: Algorithm) -> String {
     .clone()
 }
 
-/// A token of alice under that algorithm, by the key of that name.
+/// Returns a token of alice signed with this algorithm and key id.
 fn token(algorithm: Algorithm, key_id: Option<&str>) -> String {
     let mut header = Header::new(algorithm);
     header.kid = key_id.map(str::to_owned);
@@ -125,8 +125,8 @@ fn a_public_key_verifies_only_the_configured_algorithms() {
         let key = JwtKey::PublicPem(public_pem(configured));
         let issuer = JwtVerifier::new(key, rules(&[name])).unwrap();
         for (used, _) in ALGORITHMS {
-            let verdict = wait(issuer.verify(&token(used, None), NOW));
-            assert_eq!(verdict.is_ok(), used == configured, "{name}: {used:?}");
+            let result = wait(issuer.verify(&token(used, None), NOW));
+            assert_eq!(result.is_ok(), used == configured, "{name}: {used:?}");
         }
         // A public key is no secret (RFC 8725, section 2.1).
         let claims = json!({"sub": "alice", "exp": NOW + 60});
@@ -284,11 +284,11 @@ fn only_suitable_keys_of_a_key_set_are_used() {
     ));
     assert!(
         accepts(json!([rfc_7517[0], signing]), None),
-        "one key is meant"
+        "only one key is suitable"
     );
     assert!(
         !accepts(json!([rfc_7517[1], signing]), None),
-        "two keys could be meant"
+        "two keys are suitable"
     );
     assert!(!accepts(json!([signing]), Some("b")));
     assert!(!accepts(json!([changed("use", json!("enc"))]), Some("a")));
@@ -310,8 +310,8 @@ fn only_suitable_keys_of_a_key_set_are_used() {
     for key in [short, padded] {
         let set = json!({"keys": [key]});
         let provider = Provider::start(move |_| json_answer(&set));
-        let verdict = wait(provider.issuer("RS256").verify(&by_short, NOW));
-        assert!(verdict.is_err(), "a key of 1024 bits");
+        let result = wait(provider.issuer("RS256").verify(&by_short, NOW));
+        assert!(result.is_err(), "a key of 1024 bits");
     }
     let many: Vec<Value> = (0..60)
         .map(|n| changed("kid", json!(n.to_string())))
@@ -339,7 +339,7 @@ fn an_invalid_jwks_response_only_makes_tokens_unverifiable() {
     let good = Provider::start(move |_| json_answer(&set));
     let elsewhere = good.url();
     let endless = vec![b' '; 10 << 20];
-    let ill: Vec<(&str, Box<Answering>)> = vec![
+    let responses: Vec<(&str, Box<Respond>)> = vec![
         ("10 MiB", Box::new(move |_| answer("200 OK", "", &endless))),
         (
             "a redirect",
@@ -354,14 +354,14 @@ fn an_invalid_jwks_response_only_makes_tokens_unverifiable() {
             Box::new(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{\"keys\":[".to_vec()),
         ),
     ];
-    for (what, answering) in ill {
-        let provider = Provider::start(answering);
+    for (what, respond) in responses {
+        let provider = Provider::start(respond);
         let issuer = provider.issuer("ES256");
-        let verdict = wait(issuer.verify(&token(Algorithm::ES256, Some("a")), NOW));
-        assert_eq!(verdict.err(), Some(AuthError::KeysUnavailable), "{what}");
-        assert_eq!(provider.asked(), 1, "{what}");
+        let result = wait(issuer.verify(&token(Algorithm::ES256, Some("a")), NOW));
+        assert_eq!(result.err(), Some(AuthError::KeysUnavailable), "{what}");
+        assert_eq!(provider.requests(), 1, "{what}");
     }
-    assert_eq!(good.asked(), 0, "a redirect was followed");
+    assert_eq!(good.requests(), 0, "a redirect was followed");
 }
 
 #[test]
@@ -369,9 +369,9 @@ fn an_invalid_jwks_response_only_makes_tokens_unverifiable() {
 fn a_slow_provider_times_out_after_three_seconds() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/keys", listener.local_addr().unwrap());
-    let dripping = thread::spawn(move || {
+    let slow_server = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        // Each byte comes in time: only the whole is late.
+        // Each byte arrives in time, but the response takes too long.
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n";
         let mut sent = stream.write_all(head);
         while sent.is_ok() {
@@ -380,15 +380,15 @@ fn a_slow_provider_times_out_after_three_seconds() {
         }
     });
     let issuer = JwtVerifier::new(JwtKey::KeySetUrl(url), rules(&["ES256"])).unwrap();
-    let verdict = wait(async {
+    let result = wait(async {
         let token = token(Algorithm::ES256, Some("a"));
         tokio::time::timeout(Duration::from_secs(20), issuer.verify(&token, NOW)).await
     });
     assert_eq!(
-        verdict.expect("it gives up").err(),
+        result.expect("the verifier times out").err(),
         Some(AuthError::KeysUnavailable)
     );
-    dripping.join().unwrap();
+    slow_server.join().unwrap();
 }
 
 #[test]
@@ -400,16 +400,16 @@ fn a_thousand_unknown_key_ids_cause_two_requests_per_minute() {
     let good = token(Algorithm::ES256, Some("a"));
     paused(async {
         for number in 0..1000 {
-            let key_id = format!("made up {number}");
-            let verdict = issuer
+            let key_id = format!("unknown {number}");
+            let result = issuer
                 .verify(&token(Algorithm::ES256, Some(&key_id)), NOW)
                 .await;
-            assert!(matches!(verdict, Err(AuthError::Refused(_))));
+            assert!(matches!(result, Err(AuthError::Refused(_))));
             assert!(issuer.verify(&good, NOW).await.is_ok());
             tokio::time::advance(Duration::from_millis(59)).await;
         }
     });
-    assert_eq!(provider.asked(), 2);
+    assert_eq!(provider.requests(), 2);
 }
 
 #[test]
@@ -422,11 +422,11 @@ fn concurrent_tokens_cause_one_request() {
     });
     let issuer = provider.issuer("ES256");
     let good = token(Algorithm::ES256, Some("a"));
-    let verdicts = wait(futures_util::future::join_all(
+    let results = wait(futures_util::future::join_all(
         (0..50).map(|_| issuer.verify(&good, NOW)),
     ));
-    assert!(verdicts.iter().all(Result::is_ok));
-    assert_eq!(provider.asked(), 1);
+    assert!(results.iter().all(Result::is_ok));
+    assert_eq!(provider.requests(), 1);
 }
 
 #[test]
@@ -440,14 +440,15 @@ fn a_disconnected_client_does_not_cancel_the_key_set_request() {
     let issuer = provider.issuer("ES256");
     let good = token(Algorithm::ES256, Some("a"));
     wait(async {
-        let impatient = tokio::time::timeout(Duration::from_millis(50), issuer.verify(&good, NOW));
+        let short_timeout =
+            tokio::time::timeout(Duration::from_millis(50), issuer.verify(&good, NOW));
         assert!(
-            impatient.await.is_err(),
+            short_timeout.await.is_err(),
             "the provider was too fast for this test"
         );
         assert!(issuer.verify(&good, NOW).await.is_ok());
     });
-    assert_eq!(provider.asked(), 1);
+    assert_eq!(provider.requests(), 1);
 }
 
 #[test]
@@ -478,21 +479,24 @@ fn a_new_key_is_fetched_a_withdrawn_one_removed_and_an_outage_keeps_the_last_key
         assert!(accepts(&old).await);
         tokio::time::advance(Duration::from_secs(500)).await;
         assert!(accepts(&old).await);
-        assert_eq!(provider.asked(), 1, "a key that is known was asked for");
+        assert_eq!(provider.requests(), 1, "a known key was requested");
         let unknown = token(Algorithm::ES256, Some("other"));
         assert!(!accepts(&unknown).await);
-        assert_eq!(provider.asked(), 2);
+        assert_eq!(provider.requests(), 2);
         *served.lock().unwrap() = json_answer(&json!({"keys": [jwk(Algorithm::ES256, "new")]}));
-        assert!(!accepts(&new).await, "it cools down");
+        assert!(
+            !accepts(&new).await,
+            "the key set was requested again within 30 seconds"
+        );
         tokio::time::advance(Duration::from_secs(31)).await;
         assert!(accepts(&new).await);
-        assert!(!accepts(&old).await, "it was withdrawn");
+        assert!(!accepts(&old).await, "a withdrawn key was accepted");
         *served.lock().unwrap() = answer("503 Down", "", b"");
         tokio::time::advance(Duration::from_secs(3600)).await;
-        assert!(accepts(&new).await, "the last good set stays");
+        assert!(accepts(&new).await, "the last key set was dropped");
         *served.lock().unwrap() = json_answer(&json!({"keys": []}));
         tokio::time::advance(Duration::from_secs(31)).await;
-        assert!(!accepts(&new).await, "nobody asked for what was withdrawn");
+        assert!(!accepts(&new).await, "a withdrawn key was accepted");
     });
 }
 
@@ -557,8 +561,8 @@ fn scopes_come_from_three_claims_and_the_user_from_a_configurable_one() {
     ] {
         let mut claims = bad.clone();
         claims["exp"] = json!(NOW + 60);
-        let verdict = wait(issuer.verify(&token_for(&claims), NOW));
-        assert!(verdict.is_err(), "{bad} was accepted");
+        let result = wait(issuer.verify(&token_for(&claims), NOW));
+        assert!(result.is_err(), "{bad} was accepted");
     }
 }
 
@@ -566,7 +570,7 @@ fn scopes_come_from_three_claims_and_the_user_from_a_configurable_one() {
 #[ignore = "needs OpenSSL and Python: make test"]
 fn a_key_set_over_https_needs_a_system_root() {
     let folder = tempfile::tempdir().unwrap();
-    certificates(folder.path());
+    create_certificates(folder.path());
     let set = json!({"keys": [jwk(Algorithm::ES256, "a")]}).to_string();
     std::fs::write(folder.path().join("keys"), set).unwrap();
     let mut provider = https_folder(folder.path());
@@ -620,7 +624,7 @@ fn https_folder(folder: &Path) -> std::process::Child {
         .unwrap()
 }
 
-/// Runs with a clock that stands still until it is advanced.
+/// Runs a future with a clock that only `tokio::time::advance` moves.
 fn paused(future: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -629,28 +633,28 @@ fn paused(future: impl Future<Output = ()>) {
     runtime.unwrap().block_on(future);
 }
 
-type Answering = dyn Fn(usize) -> Vec<u8> + Send + Sync;
+type Respond = dyn Fn(usize) -> Vec<u8> + Send + Sync;
 
-/// An identity provider that answers as it is told.
+/// A key set server with a given response per request.
 struct Provider {
     port: u16,
-    asked: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
 }
 
 impl Provider {
-    fn start(answering: impl Fn(usize) -> Vec<u8> + Send + Sync + 'static) -> Provider {
+    fn start(respond: impl Fn(usize) -> Vec<u8> + Send + Sync + 'static) -> Provider {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = asked.clone();
-        // Ends with the test's process: it waits for a request that may never come.
+        let requests = Arc::new(AtomicUsize::new(0));
+        let count = requests.clone();
+        // Runs until the test process ends.
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let number = count.fetch_add(1, Ordering::SeqCst);
-                serve(stream.unwrap(), &answering(number));
+                serve(stream.unwrap(), &respond(number));
             }
         });
-        Provider { port, asked }
+        Provider { port, requests }
     }
 
     fn url(&self) -> String {
@@ -661,8 +665,8 @@ impl Provider {
         JwtVerifier::new(JwtKey::KeySetUrl(self.url()), rules(&[algorithm])).unwrap()
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
     }
 }
 
@@ -672,7 +676,7 @@ fn serve(mut stream: TcpStream, answer: &[u8]) {
     while request.read_line(&mut line).is_ok_and(|count| count > 2) {
         line.clear();
     }
-    // A client that has read enough closes.
+    // The client may close early.
     let _ = stream.write_all(answer);
 }
 

@@ -1,5 +1,7 @@
-//! The integration tests: the real router on a free port, a real SQLite file, a clock that only
-//! moves when a test moves it.
+//! Integration tests against the real router on a free port.
+//!
+//! The clock of the in-process server moves only when a test sets it. Tests that need more than Rust, a C compiler and
+//! `sh` are marked `#[ignore]` with what they need. `make test` installs that and runs them. It skips only [`heavy`].
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! What operators rely on: limits, stopping, reloading, revoking, the log, metrics and TLS.
+//! Operations: limits, shutdown, reload, revocation, log, metrics, TLS and link inspection.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::harness::command::free_port;
 use crate::harness::process::{FAR_FUTURE, PUBLIC_URL, Rowlink};
-use crate::harness::tls::{certificates, server_certificate};
+use crate::harness::tls::{create_certificates, create_server_certificate};
 use crate::harness::{
     API_KEY, Call, SIGNING_KEY, TestServer, UNLIMITED, begin, begin_with, exports, is_whole, parts,
     token, token_for, wait_for,
@@ -28,7 +28,7 @@ fn limited(limits: QuotaLimits) -> TestServer {
     TestServer::with(|deployment| deployment.limits = limits)
 }
 
-/// Holds a download by not reading it.
+/// Starts a download and does not read it.
 fn hold(server: &TestServer, url: &str) -> TcpStream {
     let running = server.state.service.downloads();
     let stream = begin(url);
@@ -51,7 +51,7 @@ fn a_replica_at_its_download_limit_returns_503_immediately_and_recovers() {
     assert_eq!(full.header("retry-after"), "2");
     assert!(asked.elapsed() < Duration::from_secs(1));
     drop(holders);
-    wait_for("a place", Duration::from_secs(10), || {
+    wait_for("a free slot", Duration::from_secs(10), || {
         server.state.service.downloads() == 0
     });
     assert_eq!(Call::new("GET", server.link(numbers(1))).send().status, 200);
@@ -72,7 +72,7 @@ fn limits_per_user_and_per_link_do_not_affect_others() {
     assert_eq!(
         Call::new("HEAD", link).send().status,
         200,
-        "a HEAD runs nothing"
+        "a HEAD runs no query"
     );
     let _second = hold(&server, &server.link(numbers(9_000_000)));
     let third = Call::new("GET", server.link(numbers(1))).send();
@@ -99,7 +99,7 @@ fn links_per_second_are_limited_per_user() {
     assert_eq!(server.issue(numbers(1)).header("retry-after"), "1");
     let refused =
         server.issue(json!({"export": "numbers", "format": "csv", "filters": {"n": "x"}}));
-    assert_eq!(refused.status, 422, "what is refused anyway is not counted");
+    assert_eq!(refused.status, 422, "an invalid request counted");
     let for_bob = json!({"export": "orders", "format": "csv", "user": "bob", "filters": {"from": "2026-01-01"}});
     assert_eq!(server.issue_with(API_KEY, for_bob).status, 200);
     server.set_clock(server.now() + 1);
@@ -144,7 +144,7 @@ fn links_issued_before_a_watermark_are_revoked() {
     assert!(refuses(format!("[keys]\nt1 = {later}")));
     assert!(!refuses(format!("[keys]\nt2 = {later}")));
     assert!(!refuses(String::new()));
-    // Whoever holds no key does not learn what is revoked.
+    // A forged link does not reveal revocations.
     let forged = link.replace("rl_user=alice", "rl_user=mallory");
     refuses("[users]\nmallory = 2100-01-01T00:00:00Z".to_owned());
     assert_eq!(
@@ -158,7 +158,7 @@ fn files_are_reloaded_on_change_and_on_sighup_and_invalid_ones_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
-        // As a mounted secret changes: at once.
+        // Atomically, as a mounted secret changes.
         fs::write(path.with_extension("new"), text).unwrap();
         fs::rename(path.with_extension("new"), &path).unwrap();
         path.to_str().unwrap().to_owned()
@@ -261,7 +261,7 @@ fn a_download_longer_than_the_drain_is_visibly_aborted() {
     let asked = Instant::now();
     rowlink.terminate();
     let _ = stream.read_to_end(&mut received);
-    assert!(!is_whole(&received), "it looks whole");
+    assert!(!is_whole(&received), "a final chunk was sent");
     assert!(asked.elapsed() < Duration::from_secs(10));
     let log = rowlink.stop();
     assert!(log.contains("outcome=\"shutdown\""), "{log}");
@@ -355,8 +355,8 @@ fn a_response_and_its_log_lines_share_one_request_id() {
         (oversized, vec!["request refused"]),
     ] {
         let id = answer.header("x-request-id");
-        let of_answer = lines.iter().filter(|line| line["request_id"] == id);
-        let mut found: Vec<&str> = of_answer
+        let of_response = lines.iter().filter(|line| line["request_id"] == id);
+        let mut found: Vec<&str> = of_response
             .map(|line| line["message"].as_str().unwrap())
             .collect();
         found.sort();
@@ -393,20 +393,20 @@ fn metrics_count_events_and_can_have_their_own_port() {
     }
     assert!(text.ends_with("# EOF\n"));
     drop(holder);
-    wait_for("the client that left", Duration::from_secs(10), || {
+    wait_for("the disconnect", Duration::from_secs(10), || {
         metrics().contains("outcome=\"client_gone\"} 1")
     });
 
     let port = free_port();
-    let apart = format!("127.0.0.1:{port}");
-    let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_METRICS_BIND", &apart)]);
+    let separate = format!("127.0.0.1:{port}");
+    let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_METRICS_BIND", &separate)]);
     let at = |origin: &str, path: &str| Call::new("GET", format!("{origin}{path}")).send().status;
-    let apart = format!("http://{apart}");
+    let separate = format!("http://{separate}");
     assert_eq!(
         (
-            at(&apart, "/metrics"),
-            at(&apart, "/readyz"),
-            at(&apart, "/healthz")
+            at(&separate, "/metrics"),
+            at(&separate, "/readyz"),
+            at(&separate, "/healthz")
         ),
         (200, 200, 200)
     );
@@ -416,7 +416,7 @@ fn metrics_count_events_and_can_have_their_own_port() {
         .output();
     assert!(String::from_utf8_lossy(&public.unwrap().stdout).contains("unknown-path"));
     let files = Command::new("curl")
-        .args(["-s", &format!("{apart}/v1/exports")])
+        .args(["-s", &format!("{separate}/v1/exports")])
         .output();
     assert!(String::from_utf8_lossy(&files.unwrap().stdout).contains("unknown-path"));
     rowlink.stop();
@@ -426,7 +426,7 @@ fn metrics_count_events_and_can_have_their_own_port() {
 #[ignore = "needs Bash, curl and OpenSSL: make test"]
 fn tls_is_terminated_with_a_certificate_and_a_new_one_is_reloaded() {
     let folder = tempfile::tempdir().unwrap();
-    certificates(folder.path());
+    create_certificates(folder.path());
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let rowlink = Rowlink::serve_with(
         &exports(),
@@ -477,7 +477,7 @@ fn tls_is_terminated_with_a_certificate_and_a_new_one_is_reloaded() {
     let (code, part) = curl(&[], "ca.pem", &link(&failing));
     assert!(
         matches!(code, Some(18 | 56)) && !part.is_empty(),
-        "{code:?}: a cut is not seen"
+        "{code:?}: truncation was not detected"
     );
 
     let served = || {
@@ -493,7 +493,7 @@ fn tls_is_terminated_with_a_certificate_and_a_new_one_is_reloaded() {
     };
     let before = served();
     assert!(before.starts_with(b"serial="));
-    server_certificate(folder.path());
+    create_server_certificate(folder.path());
     wait_for("the new certificate", Duration::from_secs(10), || {
         served() != before
     });
@@ -566,11 +566,11 @@ fn an_inspection_explains_the_validity_of_a_link_and_the_string_to_sign() {
         (&json!("link-expired"), &json!(-30))
     );
     assert_eq!(late["detail"], "the link expired 30 s ago");
-    let nobody = server
+    let anonymous = server
         .call("POST", "/v1/links/inspect")
         .json(&json!({"url": link}))
         .send();
-    assert_eq!(nobody.status, 401);
+    assert_eq!(anonymous.status, 401);
     assert_eq!(server.state.service.downloads(), 0);
 }
 
@@ -595,16 +595,16 @@ fn the_dashboard_uses_only_existing_metrics() {
     let server = TestServer::start();
     server.download(numbers(1));
     server.issue(json!({}));
-    let mut measured = server.call("GET", "/metrics").send().text();
-    // SQLite has no connections to count.
-    measured.push_str("rowlink_database_connections_in_use rowlink_database_connections_max");
-    let asked: std::collections::BTreeSet<&str> = dashboard
+    let mut exported = server.call("GET", "/metrics").send().text();
+    // SQLite has no connection pool.
+    exported.push_str("rowlink_database_connections_in_use rowlink_database_connections_max");
+    let used: std::collections::BTreeSet<&str> = dashboard
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .filter(|word| word.starts_with("rowlink_"))
         .collect();
-    assert!(asked.len() > 10, "{asked:?}");
-    for name in asked {
-        assert!(measured.contains(name), "{name} is not measured");
+    assert!(used.len() > 10, "{used:?}");
+    for name in used {
+        assert!(exported.contains(name), "{name} is not exported");
     }
 }
 
@@ -629,7 +629,7 @@ fn a_slow_body_times_out_and_without_a_credential_is_not_read() {
         "{answer}"
     );
     assert!(waited >= Duration::from_secs(4), "{waited:?}");
-    let (answer, waited) = send("nobody");
+    let (answer, waited) = send("unknown");
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
     assert!(waited < Duration::from_secs(4), "{waited:?}");
 }
@@ -640,8 +640,8 @@ fn a_slow_reader_does_not_extend_a_query_beyond_the_maximum_duration() {
     let url = server.link(numbers(9_000_000));
     let mut stream = hold(&server, &url);
     let mut piece = [0; 512];
-    // It never stalls, and never takes enough for the next piece to be asked for.
-    wait_for("the free place", Duration::from_secs(10), || {
+    // The reader never stalls, but never empties a buffer either.
+    wait_for("a free slot", Duration::from_secs(10), || {
         stream.read_exact(&mut piece).unwrap();
         server.state.service.downloads() == 0
     });
@@ -649,7 +649,7 @@ fn a_slow_reader_does_not_extend_a_query_beyond_the_maximum_duration() {
     assert!(metrics.contains("outcome=\"timed_out\"} 1"), "{metrics}");
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest);
-    assert!(!rest.ends_with(b"0\r\n\r\n"), "it looks whole");
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "a final chunk was sent");
 }
 
 #[test]
@@ -666,7 +666,7 @@ fn an_interrupt_ends_a_drain_immediately() {
     rowlink.interrupt();
     wait_for("the end", Duration::from_secs(5), || !rowlink.is_alive());
     let _ = stream.read_to_end(&mut received);
-    assert!(!is_whole(&received), "it looks whole");
+    assert!(!is_whole(&received), "a final chunk was sent");
 }
 
 #[test]

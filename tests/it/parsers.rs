@@ -1,4 +1,4 @@
-//! No text makes a parser panic, whatever is in it.
+//! No text makes a parser panic.
 
 use proptest::prelude::*;
 use rowlink::auth::{ApiKeys, JwtRules};
@@ -9,7 +9,7 @@ use rowlink::config::Config;
 use rowlink::link::{FileName, Keyring};
 use rowlink::service::LinkRequest;
 
-/// Text in which the pieces that a catalog file is made of turn up in any order.
+/// Generates text with the parts of a catalog file in any order.
 fn catalog_text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("/*---\n".to_owned()),
@@ -46,7 +46,7 @@ proptest! {
         let text = format!("select :user, {sql}");
         let catalog = Catalog::parse([("x.sql", text.as_str())], &sqlite());
         if let Some(export) = catalog.get("x") {
-            // What is not a placeholder is left as it stands.
+            // Everything but placeholders is unchanged.
             let mut back = export.statement.sql.clone();
             for (index, variable) in export.statement.variables.iter().enumerate().rev() {
                 back = back.replace(&format!("?{}", index + 1), &variable.to_string());

@@ -1,4 +1,4 @@
-//! A plain link and a credential: the way to a signed link.
+//! Unsigned URLs with a credential redirect to a signed link.
 
 use std::process::Command;
 
@@ -29,13 +29,15 @@ fn an_unsigned_url_with_a_credential_redirects_to_a_signed_link() {
     let token = token(server.now());
     let plain = format!("{PLAIN}&status=paid&status=refunded");
     for method in ["GET", "HEAD"] {
-        let way = location(&server.call(method, &plain).bearer(&token).send());
-        assert!(way.contains("rl_user=alice") && way.contains("&status=paid&status=refunded"));
+        let signed = location(&server.call(method, &plain).bearer(&token).send());
+        assert!(
+            signed.contains("rl_user=alice") && signed.contains("&status=paid&status=refunded")
+        );
         let by_post = server.download(json!({
             "export": "orders", "format": "csv",
             "filters": {"from": "2026-01-01", "status": ["paid", "refunded"]},
         }));
-        assert_eq!(Call::new("GET", way).send().text(), by_post.text());
+        assert_eq!(Call::new("GET", signed).send().text(), by_post.text());
     }
     let workbook = server
         .call("GET", "/v1/exports/orders.xlsx?from=2026-01-01")
@@ -71,7 +73,7 @@ fn an_unsigned_url_is_refused_like_the_same_post() {
         ask(&format!("{PLAIN}&x=%zz")).problem(),
         (400, "malformed-link".into())
     );
-    // A reserved name makes it a signed link, whatever else it lacks.
+    // Any reserved parameter makes it a signed link.
     assert_eq!(
         ask(&format!("{PLAIN}&rl_user=bob")).problem(),
         (400, "malformed-link".into())
@@ -83,8 +85,8 @@ fn an_unsigned_url_is_refused_like_the_same_post() {
     let no_scope = token_for(&json!({"sub": "alice", "exp": server.now() + 60}));
     let refused = server.call("GET", PLAIN).bearer(&no_scope).send();
     assert_eq!(refused.problem(), (403, "export-not-allowed".into()));
-    let nobody = server.call("GET", PLAIN).send();
-    assert_eq!(nobody.problem(), (401, "credential-missing".into()));
+    let anonymous = server.call("GET", PLAIN).send();
+    assert_eq!(anonymous.problem(), (401, "credential-missing".into()));
     let no_user = server.call("GET", PLAIN).bearer(API_KEY).send();
     assert_eq!(no_user.fields(), ["user"]);
 }
@@ -117,17 +119,17 @@ fn a_token_is_accepted_in_the_configured_cookie_or_parameter() {
     let in_query = server
         .call("GET", &format!("{PLAIN}&access_token={token}"))
         .send();
-    let way = location(&in_query);
+    let signed = location(&in_query);
     assert!(
-        !way.contains("access_token") && !way.contains(&token),
-        "{way}"
+        !signed.contains("access_token") && !signed.contains(&token),
+        "{signed}"
     );
     let elsewhere = server
         .call("GET", &format!("/v1/exports?access_token={token}"))
         .send();
     assert_eq!(elsewhere.status, 401);
 
-    // The header says who asks, where it is there.
+    // The header takes precedence over the parameter.
     let both = server
         .call("GET", &format!("{PLAIN}&access_token={token}"))
         .bearer("nonsense")
@@ -159,15 +161,15 @@ fn curl_downloads_with_one_command_and_the_log_has_no_token_signature_or_value()
     );
     let token = token_for(&json!({"sub": "alice", "exp": FAR_FUTURE, "scope": "orders:read"}));
     let folder = tempfile::tempdir().unwrap();
-    // Links are for a load balancer at another port: curl is told where that is.
-    let there = rowlink.origin().trim_start_matches("http://");
+    // The public URL has another port, which curl maps to the server.
+    let address = rowlink.origin().trim_start_matches("http://");
     let curl = |url: &str, header: &str| {
         run(Command::new("curl")
             .args([
                 "-sSLOJ",
                 "--fail",
                 "--connect-to",
-                &format!("127.0.0.1:9:{there}"),
+                &format!("127.0.0.1:9:{address}"),
             ])
             .args(["-H", header, url])
             .current_dir(folder.path()));

@@ -1,4 +1,4 @@
-//! PostgreSQL: every type, every way to use a parameter, roles, policies, and what is refused.
+//! PostgreSQL: every type, and every filter type in the usual conditions.
 
 use serde_json::json;
 
@@ -9,10 +9,10 @@ fn serve(url: &str, exports: &[(&str, &str)]) -> TestServer {
     Deployment::over(url.to_owned(), exports.to_vec()).start()
 }
 
-/// What a file says, where that is not what psql prints.
+/// The text in CSV, if it differs from the output of psql.
 type Written = Option<&'static str>;
 
-/// Types, each with values as SQL.
+/// Types with values as SQL.
 const TYPES: &[(&str, &[(&str, Written)])] = &[
     (
         "boolean",
@@ -255,7 +255,7 @@ const THINGS: &str = "
          'd0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'open', 'four', 'd');
 ";
 
-/// A filter's type, a condition on it, a value, and the ids of alice's that must come.
+/// A filter type, a condition, a value, and the expected ids of alice.
 const CONDITIONS: &[(&str, &str, &str, &str)] = &[
     ("text", "state = :x", "paid", "2"),
     ("text", "name = :x", "two", "2"),
@@ -369,7 +369,7 @@ const CONDITIONS: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-/// The same for lists of two values.
+/// Like [`CONDITIONS`], for lists of two values.
 const LIST_CONDITIONS: &[(&str, &str, [&str; 2], &str)] = &[
     ("text", "state = any(:x)", ["paid", "gone"], "2 3"),
     ("text", "state::text = any(:x)", ["paid", "a,\"b\\"], "2"),

@@ -1,4 +1,4 @@
-//! PostgreSQL as it is run: roles and policies, TLS, several hosts, a Unix socket, a pooler.
+//! PostgreSQL deployments: roles and policies, TLS, several hosts, a Unix socket, a pooler.
 
 use std::fs;
 use std::path::Path;
@@ -8,15 +8,15 @@ use std::time::Duration;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::harness::command::{free_port, give_away, run, unprivileged};
+use crate::harness::command::{free_port, own_by_postgres, run, unprivileged};
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
-use crate::harness::tls::certificates;
+use crate::harness::tls::create_certificates;
 use crate::harness::{
     API_KEY, Call, Deployment, TestServer, begin, sample_database, sqlite_url, token_for, wait_for,
 };
 
-/// Users see their own notes, as PostgREST's manual and Supabase's write such policies.
+/// Policies that show users their own notes, in the style of the PostgREST and Supabase manuals.
 const POLICIES: &str = "
     create table notes (id int, owner text, org text, note text);
     insert into notes values (1, 'alice', '7', 'hers'), (2, 'bob', '7', 'his'), (3, 'bob', '8', 'other');
@@ -53,13 +53,13 @@ fn policies_written_for_postgrest_separate_users() {
     let own = format!("{SETTINGS}select id, note from notes order by id");
     let by_org = "/*---\nrole = 'authenticated'\nrow_security = true\nclaims = ['org_id']\n---*/\n\
                   select id from notes order by id";
-    let who = "/*---\nrole = 'authenticated'\n---*/\n\
+    let claims = "/*---\nrole = 'authenticated'\n---*/\n\
                select current_user::text as role, current_setting('request.jwt.claims') as claims \
                where :user <> ''";
     let exports = [
         ("own.sql", own.as_str()),
         ("orders.sql", by_org),
-        ("by_org.sql", who),
+        ("by_org.sql", claims),
     ];
     let server = serve(&url, &exports);
     assert_eq!(text(&server, "own"), "id,note\r\n1,hers\r\n");
@@ -94,7 +94,7 @@ fn policies_written_for_postgrest_separate_users() {
 fn an_export_that_relies_on_policies_is_refused_if_none_applies() {
     let url = Cluster::shared().database("no_policies", POLICIES);
     for (settings, sql, named) in [
-        // A superuser is above policies; a table may have none; a role may not exist.
+        // A superuser bypasses policies; a table has none; a role does not exist.
         (
             "row_security = true",
             "select id from notes",
@@ -164,7 +164,7 @@ fn a_session_names_its_export_and_is_read_only() {
 #[ignore = "needs PostgreSQL: make test"]
 fn a_value_that_the_database_rejects_is_named() {
     let url = Cluster::shared().database(
-        "values_not_taken",
+        "rejected_values",
         "create type state as enum ('open'); create table t (id int, state state);",
     );
     let by_user = "select id from t where id = :user";
@@ -220,7 +220,7 @@ fn a_trace_log_has_no_query_value_even_of_a_failed_query() {
     let url = Cluster::shared().database("logged", "");
     let filter = "/*---\n[filters.text]\ntype = 'text'\n---*/\n";
     let echo = format!("{filter}select :text::text as text, :user::text as user");
-    // PostgreSQL quotes the value in its message.
+    // PostgreSQL quotes the value in its error message.
     let fails = format!("{filter}select to_tsquery(:text)::text as words where :user <> ''");
     let rowlink = Rowlink::serve_with(
         &[("echo.sql", &echo), ("fails.sql", &fails)],
@@ -277,14 +277,13 @@ fn a_unix_socket_or_the_first_reachable_host_is_used() {
     }
 }
 
-/// An authority, and a certificate that it gives `localhost`.
 #[test]
 #[ignore = "needs PostgreSQL and OpenSSL: make test"]
 fn tls_follows_sslmode() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().display();
-    certificates(folder.path());
-    give_away(&folder.path().join("server.key"));
+    create_certificates(folder.path());
+    own_by_postgres(&folder.path().join("server.key"));
     run(Command::new("chmod").arg("755").arg(folder.path()));
     let cluster = Cluster::start_with(&format!(
         "ssl = on\nssl_cert_file = '{path}/server.pem'\nssl_key_file = '{path}/server.key'\n\
@@ -296,7 +295,7 @@ fn tls_follows_sslmode() {
          create table numbers as select generate_series(1, 200000) as n; \
          grant select on numbers to reader;",
     );
-    // Only by password and only with TLS, as a hosted database has it.
+    // Only with password and TLS, like a hosted database.
     let hba = "local all postgres trust\nhost all postgres 127.0.0.1/32 trust\n\
                hostssl all reader 127.0.0.1/32 scram-sha-256\n";
     fs::write(cluster.path().join("data/pg_hba.conf"), hba).unwrap();
@@ -360,7 +359,7 @@ fn tls_follows_sslmode() {
     }
 }
 
-/// A pooler that gives each transaction another connection.
+/// PgBouncer in transaction mode, which rotates server connections per transaction.
 struct PgBouncer {
     process: Child,
     port: u16,
@@ -380,7 +379,7 @@ impl PgBouncer {
             folder.path().display()
         );
         fs::write(folder.path().join("config"), config).unwrap();
-        give_away(folder.path());
+        own_by_postgres(folder.path());
         let mut process = unprivileged(Path::new("/usr/sbin/pgbouncer"));
         process.arg("-q").arg(folder.path().join("config"));
         let process = process.stderr(Stdio::null()).spawn().unwrap();
@@ -421,7 +420,7 @@ fn behind_pgbouncer_in_transaction_mode_shared_connections_keep_no_state() {
     let endless =
         "select count(*) as n from (select generate_series(1, 2000000000)) g where :user = 'alice'";
     let exports = [("by_mood.sql", by_mood), ("endless.sql", endless)];
-    // Two replicas, whose statements would have the same names.
+    // Two replicas, whose named statements would collide.
     let servers = [serve(&url, &exports), serve(&url, &exports)];
     for round in 0..10 {
         for server in &servers {
@@ -436,13 +435,13 @@ fn behind_pgbouncer_in_transaction_mode_shared_connections_keep_no_state() {
             );
         }
     }
-    // Nothing of a transaction stays: neither names of statements nor settings.
-    let left = cluster.psql(
+    // Connections keep neither prepared statements nor settings.
+    let names = cluster.psql(
         "pooled",
         "select string_agg(application_name, ' ') from pg_stat_activity \
                                        where application_name like 'rowlink/%'",
     );
-    assert_eq!(left, "");
+    assert_eq!(names, "");
 
     let url = servers[0].link(json!({"export": "endless", "format": "csv"}));
     let stream = begin(&url);
@@ -450,8 +449,8 @@ fn behind_pgbouncer_in_transaction_mode_shared_connections_keep_no_state() {
         cluster.running("pooled") == 1
     });
     drop(stream);
-    let took = wait_for("its end", Duration::from_secs(2), || {
+    let elapsed = wait_for("the end of the query", Duration::from_secs(2), || {
         cluster.running("pooled") == 0
     });
-    println!("behind PgBouncer: a query ended {took:?} after its client left");
+    println!("behind PgBouncer: a query ended {elapsed:?} after its client disconnected");
 }

@@ -1,4 +1,4 @@
-//! Real flight records and the Big List of Naughty Strings, through a real server.
+//! Exports of real flight records and the Big List of Naughty Strings.
 
 use std::fs;
 use std::path::Path;
@@ -26,7 +26,7 @@ where :user = 'alice'
   and (:month is null or month = :month)
 order by rowid";
 
-/// Loads flights.csv into SQLite; it writes NA for NULL.
+/// Loads flights.csv into SQLite. The file has NA for NULL.
 pub fn load_flights(path: &std::path::Path) {
     let mut connection = Connection::open(path).unwrap();
     let mut reader = csv::Reader::from_path(tool("flights.csv")).unwrap();
@@ -86,7 +86,7 @@ fn other_readers_get_every_flight_unchanged() {
     }
 }
 
-/// Compares a CSV file with the rows of flights.csv that the filters let pass.
+/// Compares a CSV file with the rows of flights.csv that match the filters.
 pub fn compare_flights(file: &Path, filters: &serde_json::Value, rows: usize) {
     let (flights, filters) = (tool("flights.csv"), filters.to_string());
     let arguments = [flights.as_ref(), file.as_ref(), filters.as_ref()];
@@ -121,7 +121,7 @@ fn flights_from_postgresql_and_sqlite_give_identical_files() {
     );
     cluster.psql("flights", &copy);
 
-    // SQLite keeps the numbers as the file has them, without fractions.
+    // In SQLite these are integers, as in the file.
     let whole = ["dep_delay", "arr_delay", "air_time", "distance"];
     let in_postgres = whole.iter().fold(FLIGHTS.to_owned(), |sql, column| {
         sql.replacen(&format!("{column},"), &format!("{column}::int,"), 1)
@@ -130,16 +130,18 @@ fn flights_from_postgresql_and_sqlite_give_identical_files() {
     let postgres = Deployment::over(url, vec![("flights.sql", &in_postgres)]).start();
     for filters in [json!({"carrier": "UA"}), json!({"month": 2}), json!({})] {
         let request = json!({"export": "flights", "format": "csv", "filters": filters});
-        let [theirs, ours] = [&sqlite, &postgres].map(|it| it.download(request.clone()).body);
-        assert!(theirs == ours, "{filters}: the files differ");
+        let [from_sqlite, from_postgres] =
+            [&sqlite, &postgres].map(|it| it.download(request.clone()).body);
+        assert!(from_sqlite == from_postgres, "{filters}: the files differ");
     }
 }
 
+/// Returns the Big List of Naughty Strings.
 pub fn naughty_strings() -> Vec<String> {
     serde_json::from_str(&fs::read_to_string(tool("blns.json")).unwrap()).unwrap()
 }
 
-/// A server whose rows are the naughty strings, in a database in this folder.
+/// Starts a server whose rows are the naughty strings, stored in this folder.
 pub fn naughty_server(folder: &Path) -> TestServer {
     let database = folder.join("naughty.db");
     let connection = Connection::open(&database).unwrap();
@@ -185,12 +187,12 @@ fn naughty_strings_round_trip_as_csv_cells() {
 fn naughty_strings_round_trip_as_workbook_cells() {
     let folder = tempfile::tempdir().unwrap();
     let server = naughty_server(folder.path());
-    let said = read_workbook(
+    let workbook = read_workbook(
         &server
             .download(json!({"export": "naughty", "format": "xlsx"}))
             .body,
     );
-    // openpyxl leaves what stands for a control character as it is written, `_x0007_`.
+    // openpyxl does not decode escaped control characters such as `_x0007_`.
     let strings = naughty_strings();
     let with_controls = strings.iter().filter(|text| {
         let mut characters = text.chars();
@@ -199,10 +201,10 @@ fn naughty_strings_round_trip_as_workbook_cells() {
     for (reader, rows, exceptions) in [
         (
             "openpyxl",
-            &said["openpyxl"]["sheets"][0]["rows"],
+            &workbook["openpyxl"]["sheets"][0]["rows"],
             with_controls.collect(),
         ),
-        ("calamine", &said["calamine"]["Naughty"], vec![]),
+        ("calamine", &workbook["calamine"]["Naughty"], vec![]),
     ] {
         let rows = rows.as_array().unwrap();
         let texts = rows.iter().skip(1).map(|row| row[0].as_str().unwrap_or(""));

@@ -1,4 +1,4 @@
-//! How large a file will be: about, with the link; exactly, before its first byte.
+//! File sizes: the estimate with a link, and the exact `Content-Length`.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::harness::{Call, Deployment, Stop, TestServer, sqlite_url, wait_for};
 
 const ROWS: usize = 100_000;
 
-/// A database with a table `lines` of the columns `n`, `at`, `word` and [`ROWS`] rows.
+/// A database with the table `lines`: columns `n`, `at` and `word`, and [`ROWS`] rows.
 struct Lines {
     name: &'static str,
     url: String,
@@ -43,7 +43,7 @@ impl Lines {
             file,
             _folder: folder,
         };
-        // The planner shall know each row, and not a sample that differs from run to run.
+        // Statistics from every row, because those of a sample vary between runs.
         let sql = format!(
             "create table lines (n int, at timestamptz, word text);
              create index lines_n on lines (n);
@@ -82,8 +82,8 @@ fn request(to: usize) -> Value {
     json!({"export": "lines", "format": "csv", "filters": {"to": to}, "length": "exact"})
 }
 
-/// So many rows, of which the first has another length each time.
-fn restless(rows: usize) -> String {
+/// Returns a query of this many rows, whose first one differs in length each time.
+fn nondeterministic(rows: usize) -> String {
     format!(
         "with recursive i(n) as (select 1 union all select n + 1 from i where n < {rows})
          select n, case when n = 1 then hex(randomblob(abs(random()) % 30000)) end as noise from i where :user = 'alice'"
@@ -104,7 +104,7 @@ fn an_exact_length_is_sent_while_the_table_grows() {
                 }
             });
             let _stop = Stop(&stopped);
-            // Until rows were inserted while one was under way.
+            // Repeats until rows were inserted during a download.
             while !inserting.is_finished() {
                 let before = inserted.load(Ordering::SeqCst);
                 let answer = Call::new("GET", server.link(request(ROWS)))
@@ -153,7 +153,7 @@ fn an_exact_length_includes_the_integrity_line_and_works_for_small_and_empty_fil
 #[test]
 #[ignore = "needs curl: make test"]
 fn a_nondeterministic_query_is_refused_or_visibly_truncated() {
-    let (one, many) = (restless(1), restless(10_000));
+    let (one, many) = (nondeterministic(1), nondeterministic(10_000));
     let server = TestServer::with_exports(vec![("one.sql", &one), ("many.sql", &many)]);
     let link =
         |export: &str| server.link(json!({"export": export, "format": "csv", "length": "exact"}));
@@ -205,7 +205,7 @@ fn length_accepts_only_exact_and_not_for_workbooks() {
     );
 }
 
-/// Issues with an estimate; returns the link's URL, and rows, bytes and by what.
+/// Requests a link with an estimate; returns its URL, and the estimated rows, bytes and method.
 fn estimate(server: &TestServer, mut request: Value) -> (String, Value) {
     request["estimate"] = json!(true);
     let answer = server.issue(request);
@@ -224,9 +224,9 @@ fn estimate(server: &TestServer, mut request: Value) -> (String, Value) {
 fn an_estimate_comes_from_the_planner_or_else_a_count() {
     for lines in Lines::both("sizes_estimate") {
         let server = lines.serve();
-        let mut asked = request(1234);
-        asked["length"] = Value::Null;
-        let (url, estimate_of_csv) = estimate(&server, asked.clone());
+        let mut csv_request = request(1234);
+        csv_request["length"] = Value::Null;
+        let (url, estimate_of_csv) = estimate(&server, csv_request.clone());
         let file = Call::new("GET", url).send();
         let near = |seen: &Value, real: usize| {
             let (seen, real) = (seen.as_f64().unwrap(), real as f64);
@@ -243,16 +243,16 @@ fn an_estimate_comes_from_the_planner_or_else_a_count() {
         } else {
             assert_eq!(estimate_of_csv[2], "planner");
         }
-        asked["format"] = json!("ndjson");
-        let (url, of_ndjson) = estimate(&server, asked.clone());
+        csv_request["format"] = json!("ndjson");
+        let (url, of_ndjson) = estimate(&server, csv_request.clone());
         near(&of_ndjson[1], Call::new("GET", url).send().body.len());
-        asked["format"] = json!("xlsx");
-        let (_, of_workbook) = estimate(&server, asked);
+        csv_request["format"] = json!("xlsx");
+        let (_, of_workbook) = estimate(&server, csv_request);
         assert_eq!(of_workbook[0], estimate_of_csv[0]);
         assert_eq!(
             of_workbook[1],
             Value::Null,
-            "nobody knows how well it compresses"
+            "the compressed size is unknown"
         );
     }
 }
@@ -283,7 +283,7 @@ fn counting_stops_in_time_and_an_unreachable_database_still_gives_a_link() {
     assert_eq!(
         none,
         json!([null, null, null]),
-        "the export says that nobody may know"
+        "the export disables estimates"
     );
 
     let plain = server
@@ -321,14 +321,14 @@ fn an_estimate_that_waits_for_a_lock_is_cancelled_and_blocks_no_download() {
     deployment.estimate_max = Duration::from_secs(2);
     let server = deployment.start();
     let cluster = Cluster::shared();
-    let mut holder = Command::new("psql")
+    let mut lock_holder = Command::new("psql")
         .args(["--no-psqlrc", "--quiet", &cluster.url("sizes_lock")])
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
     let lock = b"begin; lock table locked in access exclusive mode;\n";
-    holder.stdin.as_mut().unwrap().write_all(lock).unwrap();
-    // Of this table: other tests lock theirs in the same cluster.
+    lock_holder.stdin.as_mut().unwrap().write_all(lock).unwrap();
+    // Only this table: other tests lock theirs in the same cluster.
     let locks = "select count(*) from pg_locks where relation = 'locked'::regclass and granted \
                  and mode = 'AccessExclusiveLock' and database = (select oid from pg_database where datname = current_database())";
     wait_for("the lock", Duration::from_secs(10), || {
@@ -344,22 +344,22 @@ fn an_estimate_that_waits_for_a_lock_is_cancelled_and_blocks_no_download() {
         assert_eq!((free.status, free.text().as_str()), (200, "n\r\n"));
         assert_eq!(waiting.join().unwrap(), json!([null, null, null]));
     });
-    wait_for("its end", Duration::from_secs(5), || {
+    wait_for("the end of the query", Duration::from_secs(5), || {
         cluster.running("sizes_lock") == 0
     });
-    drop(holder.stdin.take());
-    holder.wait().unwrap();
+    drop(lock_holder.stdin.take());
+    lock_holder.wait().unwrap();
 }
 
 #[test]
 #[ignore = "needs curl: make test"]
-fn a_file_of_exact_length_is_logged_complete_when_the_client_closes_early() {
-    // The last row comes long before the query ends.
+fn the_last_byte_of_an_exact_length_is_sent_after_the_query_ends() {
+    // The query runs on for long after its last row.
     let tail = "with recursive i(n) as (select 1 union all select n + 1 from i where n < 2000000)
                 select n from i where n < 4 and :user = 'alice'";
     let rowlink = Rowlink::serve(&[("tail.sql", tail)]);
     let url = rowlink.link(json!({"export": "tail", "format": "csv", "length": "exact"}));
-    // It leaves as soon as it has as many bytes as it was promised.
+    // curl disconnects as soon as it has `Content-Length` bytes.
     let run = Command::new("curl")
         .args(["-sS", "-i", &url])
         .output()

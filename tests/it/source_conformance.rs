@@ -1,4 +1,4 @@
-//! What every source must do, whatever its database.
+//! Behaviour that every source must have.
 
 use std::fs;
 use std::io::Read as _;
@@ -14,20 +14,20 @@ use crate::harness::{
     Call, Deployment, TestServer, begin, is_whole, sample_database, sqlite_url, wait_for,
 };
 
-/// A source with the SQL that makes its database do what a test needs.
+/// A source, with SQL in the dialect of its database for each situation.
 struct Subject {
     name: &'static str,
     url: String,
     database: String,
     /// Columns `number`, `fraction`, `word`, `empty`, `bytes`; one row.
     values: &'static str,
-    /// Columns `n` and `word`, as many rows as anybody reads.
+    /// Columns `n` and `word`; more rows than any test reads.
     many: &'static str,
-    /// Works for ever before its first row.
+    /// Runs forever without a row.
     endless: &'static str,
-    /// The rows below `:below`, and then a failure.
+    /// Returns the rows below `:below`, then fails.
     fails: &'static str,
-    /// A text of ten mebibytes.
+    /// A text of 10 MiB.
     huge: &'static str,
     _folder: TempDir,
 }
@@ -77,7 +77,7 @@ fn subjects(database: &str) -> [Subject; 3] {
 }
 
 impl Subject {
-    /// Serves the SQL as one export, `it`, with its user pinned.
+    /// Serves the SQL as the export `it`, with its user pinned.
     fn deployment(&self, sql: &str) -> TestServer {
         Deployment::over(self.url.clone(), vec![("it.sql", &pinned(sql))]).start()
     }
@@ -89,7 +89,7 @@ impl Subject {
         )
     }
 
-    /// How many queries of that process its database runs.
+    /// Returns the number of queries that the database runs for this process.
     fn running(&self, rowlink: &Rowlink) -> usize {
         match self.name {
             "SQLite" => {
@@ -119,7 +119,7 @@ fn request() -> serde_json::Value {
     request_for("csv")
 }
 
-/// The formats, as what holds for all of them is tried with each.
+/// All formats.
 const FORMATS: [&str; 4] = ["csv", "xlsx", "ndjson", "parquet"];
 
 fn request_for(format: &str) -> serde_json::Value {
@@ -236,7 +236,7 @@ fn a_slow_query_is_504_before_its_first_row_and_visibly_truncated_after_it() {
         );
         assert!(start.elapsed() < Duration::from_secs(5));
 
-        // Its first row must come in time, however busy the machine is.
+        // Long enough for the first row on a busy machine.
         let many = server(subject.many, 4);
         for format in FORMATS {
             let what = format!("{} as {format}", subject.name);
@@ -301,12 +301,12 @@ fn a_disconnect_ends_the_query_within_two_seconds() {
                 subject.running(&rowlink) == 1
             });
             drop(stream);
-            let took = wait_for("the end of the query", Duration::from_secs(2), || {
+            let elapsed = wait_for("the end of the query", Duration::from_secs(2), || {
                 subject.running(&rowlink) == 0
             });
             let name = subject.name;
             let when = if reads_first { "after" } else { "before" };
-            println!("{name}: ended {took:?} after its client left {when} the first row");
+            println!("{name}: ended {elapsed:?} after a disconnect {when} the first row");
         }
     }
 }
@@ -321,9 +321,9 @@ fn a_stalled_reader_pauses_the_query_and_memory_stays_bounded() {
             let url = rowlink.link(request_for(format));
             let mut stream = begin(&url);
             stream.read_exact(&mut [0; 100_000]).unwrap();
-            // Processor time stands still once every buffer on the way is full.
+            // The process uses no CPU time once every buffer is full.
             let mut last = (rowlink.processor_ticks(), Instant::now());
-            wait_for("a standstill", Duration::from_secs(20), || {
+            wait_for("the pause", Duration::from_secs(20), || {
                 let now = rowlink.processor_ticks();
                 if now != last.0 {
                     last = (now, Instant::now());
@@ -356,9 +356,9 @@ fn an_interrupted_server_cancels_its_queries() {
             wait_for("the end of the query", Duration::from_secs(3), || {
                 !rowlink.is_alive() || subject.running(&rowlink) == 0
             });
-            // A process that is gone has no threads.
+            // SQLite queries are threads of the process, which has ended.
             if subject.name != "SQLite" {
-                wait_for("its end in the database", Duration::from_secs(2), || {
+                wait_for("the end in the database", Duration::from_secs(2), || {
                     subject.running(&rowlink) == 0
                 });
             }

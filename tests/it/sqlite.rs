@@ -1,4 +1,4 @@
-//! SQLite files that are not as they should be, and values that need care.
+//! Missing, invalid and locked SQLite files, and special values.
 
 use rusqlite::Connection;
 use serde_json::json;
@@ -9,24 +9,24 @@ use crate::harness::{Call, Deployment, TestServer, sample_database, sqlite_url};
 
 const ALL: (&str, &str) = ("all.sql", "select id from orders where user_id = :user");
 
-fn refusal(database: &Path) -> String {
-    let faults = Deployment::over(sqlite_url(database), vec![ALL]).errors();
-    assert_eq!(faults.len(), 1);
-    assert!(faults[0].starts_with("database `default`: "));
-    faults[0].clone()
+fn start_error(database: &Path) -> String {
+    let errors = Deployment::over(sqlite_url(database), vec![ALL]).errors();
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].starts_with("database `default`: "));
+    errors[0].clone()
 }
 
 #[test]
 fn a_missing_invalid_or_locked_file_prevents_the_start_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
-    let missing = refusal(&folder.path().join("missing.db"));
+    let missing = start_error(&folder.path().join("missing.db"));
     assert!(
         missing.contains("unable to open database file"),
         "{missing}"
     );
     assert!(
         !folder.path().join("missing.db").exists(),
-        "a file was made"
+        "a file was created"
     );
 
     let foreign = folder.path().join("foreign.db");
@@ -35,13 +35,13 @@ fn a_missing_invalid_or_locked_file_prevents_the_start_with_the_reason() {
         "this is not a database, whatever its name says".repeat(100),
     )
     .unwrap();
-    let foreign = refusal(&foreign);
+    let foreign = start_error(&foreign);
     assert!(foreign.contains("file is not a database"), "{foreign}");
 
     let database = sample_database(folder.path());
     let lock = Connection::open(&database).unwrap();
     lock.execute_batch("begin exclusive").unwrap();
-    let locked = refusal(&database);
+    let locked = start_error(&database);
     assert!(locked.contains("database is locked"), "{locked}");
 }
 
@@ -111,7 +111,7 @@ fn text_that_is_not_utf_8_fails_the_download() {
 }
 
 #[test]
-fn an_empty_blob_is_not_null() {
+fn an_empty_blob_is_a_row_and_not_null() {
     let sql = "select x'' as data where :user = 'alice' union all select null";
     let server = TestServer::with_exports(vec![
         ("blob.sql", sql),

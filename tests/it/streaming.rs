@@ -1,4 +1,4 @@
-//! Whole or visibly broken, flat, and cancelled when nobody reads.
+//! Streaming: failures are visible, and the first rows arrive early.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -13,14 +13,14 @@ use crate::harness::{TestServer, begin, is_whole, parts, wait_for};
 const ENDLESS: &str = "with recursive n(i) as (select 1 union all select i + 1 from n) \
                        select count(*) as n, :user as user from n";
 
-/// A query whose first rows come and which fails in a later one.
+/// Returns a link to a query that fails in a later row.
 fn failing_link(server: &TestServer, fail_at: u64) -> String {
     server.link(json!({
         "export": "numbers", "format": "csv", "filters": {"n": 1_000_000, "fail_at": fail_at},
     }))
 }
 
-/// Everything the server sends until it closes the connection.
+/// Returns everything the server sends until it closes the connection.
 fn raw_get(url: &str) -> Vec<u8> {
     let mut stream = begin(url);
     let mut answer = Vec::new();
@@ -38,7 +38,7 @@ fn a_failure_after_the_first_byte_sends_no_final_chunk_and_no_error_text() {
         assert!(text.contains("transfer-encoding: chunked"));
         assert!(text.contains("\r\n1,,row 1 of alice\r\n"));
         assert!(!is_whole(&answer), "a final chunk was sent");
-        assert!(!text.contains("JSON"), "the error is in the file");
+        assert!(!text.contains("JSON"), "the error text is in the file");
         assert!(!text.contains(&format!("\r\n{fail_at},")));
     }
 }
@@ -66,7 +66,7 @@ fn curl_detects_a_truncated_download_and_accepts_a_complete_one() {
 
 #[test]
 fn the_first_rows_arrive_before_the_query_ends() {
-    // The 2,000th row takes for ever; the rows before it must not wait for it.
+    // Row 2,000 takes forever. The rows before it must not wait for it.
     let sql = format!(
         "with recursive m(j) as (select 1 union all select j + 1 from m where j < 2000)\n\
          select j, case when j = 2000 then ({}) end as n, :user as user from m",
@@ -94,7 +94,7 @@ fn a_terminated_server_finishes_its_downloads() {
     let mut received = vec![0; 100_000];
     stream.read_exact(&mut received).unwrap();
     rowlink.terminate();
-    wait_for("the closed door", Duration::from_secs(10), || {
+    wait_for("the closed listener", Duration::from_secs(10), || {
         TcpStream::connect(parts(&url).0).is_err()
     });
     stream.read_to_end(&mut received).unwrap();

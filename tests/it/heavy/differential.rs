@@ -1,4 +1,4 @@
-//! A million random links against the second implementation: `make fuzz`.
+//! A million random links, checked by both implementations: `make fuzz`.
 
 use std::collections::BTreeMap;
 use std::thread;

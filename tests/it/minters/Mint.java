@@ -10,7 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 
-/** Mints what each line of the standard input says, form-encoded; prints a URL a line. */
+/** Signs one link per form-encoded line of standard input; prints one URL per line. */
 public final class Mint {
     public static void main(String[] arguments) throws Exception {
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));

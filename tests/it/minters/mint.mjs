@@ -1,9 +1,9 @@
-// Mints what each line of the standard input says, form-encoded; prints a URL a line.
+// Signs one link per form-encoded line of standard input; prints one URL per line.
 
 import { readFileSync } from "node:fs";
 import { webcrypto } from "node:crypto";
 
-globalThis.crypto ??= webcrypto; // Node 18 hides it.
+globalThis.crypto ??= webcrypto; // Not global in Node 18.
 const { mint } = await import(process.argv[2]);
 
 for (const line of readFileSync(0, "utf8").trimEnd().split("\n")) {

@@ -2,13 +2,13 @@
 
 declare(strict_types=1);
 
-// Mints what each line of the standard input says, form-encoded; prints a URL a line.
+// Signs one link per form-encoded line of standard input; prints one URL per line.
 
 require $argv[1] . '/Rowlink.php';
 
 while (($line = fgets(STDIN)) !== false) {
     $said = ['filter' => [], 'claim' => [], 'option' => []];
-    // Not parse_str: it makes other names of those with dots.
+    // parse_str would replace dots in names.
     foreach (explode('&', rtrim($line, "\n")) as $pair) {
         [$name, $value] = array_map('urldecode', explode('=', $pair, 2));
         [$group, $member] = [...explode('.', $name, 2), ''];

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Mints what each line of the standard input says, form-encoded; prints a URL a line.
+# Signs one link per form-encoded line of standard input; prints one URL per line.
 
 require "uri"
 require "#{ARGV.shift}/rowlink"
