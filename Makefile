@@ -11,23 +11,24 @@ run: ## Build in release mode and serve the demo
 build: ## Build the binary to deploy, target/dist/rowlink
 	cargo build --profile dist
 
-test: setup lint ## Install what the tests need, check style, run every test
+test: setup lint ## Install what the tests need; check format and lints; run every test but the heavy ones, as CI does
 	cargo test --doc
-	cargo test --all-targets
+	cargo test --all-targets -- --include-ignored --skip heavy
 
 test-large: ## Also install LibreOffice; test large workbooks: half an hour, 10 GB of disk
 	tests/setup.sh large
-	cargo test --release --test it large_workbooks -- --ignored --test-threads 1
+	cargo test --release --test it heavy::large_workbooks:: -- --ignored --test-threads 1
 
 e2e: ## Kill and restart three replicas over PostgreSQL behind nginx, HAProxy and Envoy, with skewed clocks: ten minutes; prints figures
 	tests/setup.sh e2e
-	cargo test --release --test it -- --ignored --test-threads 1 --nocapture e2e:: rotation::
-	cargo test --release --test it overload:: -- --test-threads 1 --nocapture
+	cargo test --release --test it heavy::e2e:: -- --ignored --test-threads 1 --nocapture
+	cargo test --release --test it overload:: -- --include-ignored --test-threads 1 --nocapture
 
 soak: setup ## Twenty minutes of load on three replicas; memory, descriptors and connections must not grow
-	cargo test --release --test it soak:: -- --ignored --nocapture
+	cargo test --release --test it heavy::soak:: -- --ignored --nocapture
 
-check: test ## The same as `make test`: exactly what CI runs
+check: lint ## Fast loop for contributors: format, lints, unit and SQLite tests; needs only Rust and a C compiler
+	cargo test
 
 fmt: ## Format the code
 	cargo fmt

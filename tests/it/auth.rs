@@ -1,4 +1,4 @@
-//! Who is let in: JSON Web Tokens and API keys.
+//! Authentication by JSON Web Tokens and API keys.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use crate::harness::{JWT_SECRET, TestServer, hs256_issuer, token, wait};
 
 const NOW: u64 = 1_769_853_600;
 
-/// A token under any header, signed with HS256.
+/// Returns a token with any header, signed with HS256.
 fn sign(header: &Value, claims: &Value, secret: &[u8]) -> String {
     let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let input = format!("{}.{}", encode(header), encode(claims));
@@ -33,7 +33,7 @@ fn hs256() -> Value {
 }
 
 #[test]
-fn a_good_token_gives_user_scopes_and_claims() {
+fn a_valid_token_gives_user_scopes_and_claims() {
     let claims = json!({"sub": "42", "exp": NOW + 1, "scope": "a:b c", "org_id": 7, "eu": true, "deep": {}, "x": 1.5});
     let caller = verify(hs256(), claims).unwrap();
     assert_eq!(caller.user.unwrap().as_str(), "42");
@@ -58,15 +58,19 @@ fn a_good_token_gives_user_scopes_and_claims() {
 
 #[test]
 fn times_are_checked_with_thirty_seconds_of_leeway() {
-    let at = |claims: Value| verify(hs256(), claims).is_ok();
-    assert!(at(json!({"sub": "u", "exp": NOW - 29})));
-    assert!(!at(json!({"sub": "u", "exp": NOW - 30})));
-    assert!(at(json!({"sub": "u", "exp": NOW + 60, "nbf": NOW + 30})));
-    assert!(!at(json!({"sub": "u", "exp": NOW + 60, "nbf": NOW + 31})));
+    let accepts = |claims: Value| verify(hs256(), claims).is_ok();
+    assert!(accepts(json!({"sub": "u", "exp": NOW - 29})));
+    assert!(!accepts(json!({"sub": "u", "exp": NOW - 30})));
+    assert!(accepts(
+        json!({"sub": "u", "exp": NOW + 60, "nbf": NOW + 30})
+    ));
+    assert!(!accepts(
+        json!({"sub": "u", "exp": NOW + 60, "nbf": NOW + 31})
+    ));
 }
 
 #[test]
-fn claims_of_the_wrong_type_or_missing_are_refused() {
+fn missing_claims_and_claims_of_the_wrong_type_are_refused() {
     for claims in [
         json!({"sub": "u"}),
         json!({"exp": NOW + 60}),
@@ -90,7 +94,7 @@ fn claims_of_the_wrong_type_or_missing_are_refused() {
 }
 
 #[test]
-fn headers_that_bring_a_key_or_another_algorithm_are_refused() {
+fn headers_with_a_key_or_another_algorithm_are_refused() {
     let claims = json!({"sub": "u", "exp": NOW + 60});
     let jwk = json!({"kty": "oct", "k": "AAAA", "alg": "HS256"});
     for header in [
@@ -113,7 +117,7 @@ fn headers_that_bring_a_key_or_another_algorithm_are_refused() {
 }
 
 #[test]
-fn a_token_that_is_not_signed_by_our_secret_is_refused() {
+fn a_token_without_a_valid_signature_is_refused() {
     let verifier = hs256_issuer(JwtRules::default());
     let claims = json!({"sub": "u", "exp": NOW + 60});
     let good = sign(&hs256(), &claims, JWT_SECRET);

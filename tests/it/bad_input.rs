@@ -1,4 +1,4 @@
-//! Requests that are not what they should be.
+//! Invalid requests.
 
 use serde_json::json;
 
@@ -42,7 +42,7 @@ fn a_body_that_is_not_json_is_malformed() {
 }
 
 #[test]
-fn json_that_is_no_object_is_invalid() {
+fn json_that_is_not_an_object_is_invalid() {
     let server = TestServer::start();
     for body in ["[]", "1", "\"orders\"", "null", "true"] {
         assert_eq!(
@@ -78,7 +78,7 @@ fn fields_of_the_wrong_type_are_named() {
 }
 
 #[test]
-fn each_filter_type_refuses_what_is_not_of_it() {
+fn each_filter_type_refuses_invalid_values() {
     let server = TestServer::start();
     for (filter, value) in [
         ("a_text", json!("ABC")),
@@ -116,7 +116,7 @@ fn each_filter_type_refuses_what_is_not_of_it() {
 }
 
 #[test]
-fn what_is_too_long_is_refused() {
+fn bodies_urls_and_headers_over_the_limit_are_refused() {
     let server = TestServer::start();
     assert_eq!(
         post(&server, vec![b' '; 65_537]),
@@ -140,7 +140,7 @@ fn what_is_too_long_is_refused() {
 }
 
 #[test]
-fn other_methods_and_paths_are_refused() {
+fn unknown_methods_and_paths_are_refused() {
     let server = TestServer::start();
     for (method, target, allow) in [
         ("GET", "/v1/links", "POST"),
@@ -188,7 +188,7 @@ fn other_methods_and_paths_are_refused() {
 }
 
 #[test]
-fn damaged_links_say_which_parameter_is_damaged() {
+fn a_malformed_link_is_refused_and_its_parameter_named() {
     let server = TestServer::start();
     let url = server.link(json!({"export": "echo", "format": "csv", "filters": {"text": "x"}}));
     for (from, to, hint) in [

@@ -1,22 +1,22 @@
-//! Each kind of fault a catalog can have.
+//! Each kind of error in a catalog.
 
 use rowlink::catalog::Catalog;
 
 use crate::harness::sqlite;
 
-fn faults(files: &[(&str, &str)]) -> Vec<String> {
+fn errors(files: &[(&str, &str)]) -> Vec<String> {
     let catalog = Catalog::parse(files.iter().copied(), &sqlite());
     catalog.errors().iter().map(ToString::to_string).collect()
 }
 
-fn fault(text: &str) -> String {
-    let found = faults(&[("x.sql", text)]);
+fn only_error(text: &str) -> String {
+    let found = errors(&[("x.sql", text)]);
     assert_eq!(found.len(), 1, "{found:?}");
     found[0].clone()
 }
 
 #[test]
-fn each_fault_of_a_file_is_named_with_its_line() {
+fn each_error_of_a_file_is_reported_with_its_line() {
     for (text, expected) in [
         ("", "x.sql:1: expected one statement, found none"),
         (
@@ -105,14 +105,14 @@ fn each_fault_of_a_file_is_named_with_its_line() {
             "x.sql:3: invalid type: integer",
         ),
     ] {
-        let found = fault(text);
+        let found = only_error(text);
         assert!(found.starts_with(expected), "{found}\nfor {text}");
     }
 }
 
 #[test]
-fn all_faults_of_all_files_come_at_once() {
-    let found = faults(&[
+fn all_errors_of_all_files_are_reported_together() {
+    let found = errors(&[
         ("a.sql", "select 1"),
         (
             "b.sql",
@@ -122,12 +122,12 @@ fn all_faults_of_all_files_come_at_once() {
         ("good.sql", "select :user"),
         ("bad name.sql", "select :user"),
     ]);
-    let places: Vec<&str> = found
+    let positions: Vec<&str> = found
         .iter()
-        .map(|fault| fault.split(": ").next().unwrap())
+        .map(|error| error.split(": ").next().unwrap())
         .collect();
     assert_eq!(
-        places,
+        positions,
         [
             "a.sql:1",
             "b.sql:2",
@@ -141,7 +141,7 @@ fn all_faults_of_all_files_come_at_once() {
 }
 
 #[test]
-fn a_file_of_a_windows_editor_is_read_like_any_other() {
+fn a_file_with_bom_and_crlf_is_parsed_like_any_other() {
     let text = "\u{feff}/*---\r\ntitle = 'T'\r\n---*/\r\nselect 'é' as a,\r\n  :user as b\r\n";
     let catalog = Catalog::parse([("x.sql", text)], &sqlite());
     assert_eq!(catalog.errors(), []);
@@ -151,8 +151,8 @@ fn a_file_of_a_windows_editor_is_read_like_any_other() {
 }
 
 #[test]
-fn the_sample_exports_need_no_change_to_run_in_an_editor() {
-    // SQLite itself knows `:name`, so the file as it stands is a statement.
+fn the_sample_exports_run_unchanged_in_an_sql_editor() {
+    // SQLite supports `:name`, so the unchanged file is a statement.
     for text in [
         include_str!("../../exports/orders.sql"),
         include_str!("../../exports/customers.sql"),

@@ -1,8 +1,8 @@
-"""Checks a file with readers that are not ours.
+"""Checks a file with independent readers.
 
 check_file.py FORMAT FILE EXPECTED    EXPECTED is a JSON array of rows, each an object of texts and nulls
 
-Prints the types that a Parquet file's columns have, as a JSON array.
+Prints the column types of a Parquet file as a JSON array.
 """
 
 import csv
@@ -18,7 +18,7 @@ import pyarrow.parquet
 
 def by_csv(path):
     with open(path, newline="", encoding="utf-8") as file:
-        # NULL is empty, and an empty text is quoted: the reader does not tell these apart.
+        # The reader does not distinguish NULL (empty) from an empty text (quoted).
         return [{name: value or None for name, value in row.items()} for row in csv.DictReader(file)]
 
 
@@ -44,7 +44,7 @@ def by_duckdb(path):
 
 
 def text(value):
-    """A value as the expectation writes it."""
+    """Returns a value in the notation of the expected rows."""
     match value:
         case None:
             return None
@@ -79,11 +79,11 @@ def same(expected, found):
         return number(expected) == number(found)
     if expected[:1] in "{[":
         return json.loads(expected) == json.loads(found)
-    # Fractions of a second have any number of zeros, dates in a workbook a time, and instants no zone there.
-    return moment(expected) is not None and moment(expected) == moment(found)
+    # Trailing zeros of seconds vary. In workbooks dates have a time, and instants have no zone.
+    return timestamp(expected) is not None and timestamp(expected) == timestamp(found)
 
 
-def moment(value):
+def timestamp(value):
     try:
         return datetime.datetime.fromisoformat(value.removesuffix("Z"))
     except ValueError:
@@ -102,9 +102,9 @@ expected = json.loads(expected)
 for reader in READERS[format]:
     rows = reader(path)
     assert len(rows) == len(expected), f"{reader.__name__}: {len(rows)} rows"
-    for wanted, row in zip(expected, rows):
-        assert list(wanted) == list(row), f"{reader.__name__}: {list(row)}"
-        for name, value in wanted.items():
+    for expected_row, row in zip(expected, rows):
+        assert list(expected_row) == list(row), f"{reader.__name__}: {list(row)}"
+        for name, value in expected_row.items():
             assert same(value, row[name]), f"{reader.__name__}: {name} is {row[name]!r}, expected {value!r}"
 types = [str(field.type) for field in pyarrow.parquet.read_schema(path)] if format == "parquet" else []
 print(json.dumps(types))

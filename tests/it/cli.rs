@@ -1,4 +1,4 @@
-//! The commands, as processes.
+//! The commands, run as processes.
 
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn stdout(output: &Output) -> String {
 }
 
 #[test]
-fn every_command_explains_itself() {
+fn every_command_has_a_help_text() {
     for arguments in [
         &["--help"][..],
         &["serve", "--help"],
@@ -44,7 +44,7 @@ fn every_command_explains_itself() {
 }
 
 #[test]
-fn ready_asks_the_server_that_runs_with_the_same_variables() {
+fn ready_probes_the_server_with_the_same_environment() {
     let port = free_port();
     let bind = format!("0.0.0.0:{port}");
     let metrics = format!("127.0.0.1:{}", free_port());
@@ -62,7 +62,7 @@ fn ready_asks_the_server_that_runs_with_the_same_variables() {
         ("ROWLINK_BIND", bind.as_str()),
         ("ROWLINK_METRICS_BIND", metrics.as_str()),
     ];
-    assert_eq!(ask(&apart).0, Some(2), "nobody is there");
+    assert_eq!(ask(&apart).0, Some(2), "no server runs");
     let rowlink = Rowlink::serve_with(&exports(), &apart);
     assert_eq!(ask(&apart), (Some(0), String::new()));
     assert_eq!(ask(&apart[..1]), (Some(0), String::new()));
@@ -94,16 +94,16 @@ fn keygen_prints_a_key_line_that_is_accepted() {
     assert_ne!(run(&[]).1, run(&[]).1);
     assert_eq!(run(&["--id", "not an id"]).0, Some(2));
 
-    let (status, file, told) = run(&["--api-key", "cron"]);
+    let (status, file, printed) = run(&["--api-key", "cron"]);
     assert_eq!(status, Some(0));
     assert!(
-        told.contains("rlk_") && !file.contains("rlk_") && ApiKeys::parse(&file).is_ok(),
+        printed.contains("rlk_") && !file.contains("rlk_") && ApiKeys::parse(&file).is_ok(),
         "{file}"
     );
 }
 
 #[test]
-fn check_says_that_everything_is_in_order() {
+fn check_succeeds_for_a_valid_configuration() {
     let folder = configured_folder(&crate::harness::exports());
     let output = command(folder.path()).arg("check").output().unwrap();
     assert_eq!(
@@ -116,7 +116,7 @@ fn check_says_that_everything_is_in_order() {
 }
 
 #[test]
-fn check_names_file_and_line_of_each_fault() {
+fn check_reports_each_error_with_file_and_line() {
     let folder = configured_folder(&[
         ("good.sql", "select 1 as n, :user as u"),
         ("everyone.sql", "-- all of it\nselect * from orders"),
@@ -137,7 +137,7 @@ fn check_names_file_and_line_of_each_fault() {
 }
 
 #[test]
-fn check_finds_what_only_the_database_knows() {
+fn check_reports_errors_that_only_the_database_detects() {
     let folder = configured_folder(&[
         (
             "column.sql",
@@ -175,7 +175,7 @@ fn check_finds_what_only_the_database_knows() {
 }
 
 #[test]
-fn a_bad_configuration_names_every_variable_and_exits_with_2() {
+fn an_invalid_configuration_names_every_variable_and_exits_with_2() {
     let folder = configured_folder(&[("a.sql", "select :user as u")]);
     let output = command(folder.path())
         .arg("serve")
@@ -202,7 +202,7 @@ fn a_bad_configuration_names_every_variable_and_exits_with_2() {
 }
 
 #[test]
-fn a_folder_without_exports_is_a_fault() {
+fn a_folder_without_exports_is_an_error() {
     let folder = configured_folder(&[]);
     let output = command(folder.path()).arg("check").output().unwrap();
     assert!(stderr(&output).contains("no .sql file in"));
@@ -244,6 +244,7 @@ fn the_log_of_a_server_holds_no_signature_token_or_filter_value() {
 }
 
 #[test]
+#[ignore = "needs Bash and curl: make test"]
 fn the_commands_that_the_demo_prints_work_when_pasted() {
     let demo = Demo::start();
     let script: Vec<&str> = demo
@@ -257,8 +258,8 @@ fn the_commands_that_the_demo_prints_work_when_pasted() {
         .current_dir(folder.path()));
     demo.stop();
 
-    let said = stdout(&pasted);
-    assert!(said.starts_with("http://127.0.0.1:"), "{said}");
+    let printed = stdout(&pasted);
+    assert!(printed.starts_with("http://127.0.0.1:"), "{printed}");
     let mut reader = csv::Reader::from_path(folder.path().join("orders.csv")).unwrap();
     assert_eq!(reader.headers().unwrap().get(5), Some("Amount (EUR)"));
     let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::harness::command::run;
 use crate::harness::{TestServer, python, token, tool};
 
-/// A server that sends this to whoever asks, and closes.
-fn sends(query: &str, answer: &'static [u8]) -> String {
+/// Starts a server that sends one fixed response and closes; returns its URL.
+fn serve_once(query: &str, answer: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let url = format!("http://{address}/v1/exports/orders.csv?{query}");
@@ -25,18 +25,19 @@ fn sends(query: &str, answer: &'static [u8]) -> String {
 }
 
 #[test]
-fn python_downloads_whole_files_and_leaves_nothing_of_broken_ones() {
+#[ignore = "needs Python packages: make test"]
+fn python_saves_complete_files_and_removes_incomplete_ones() {
     let server = TestServer::start();
     let folder = tempfile::tempdir().unwrap();
-    let short = sends(
+    let short = serve_once(
         "",
         b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nid,name\r\n",
     );
-    let unended = sends(
+    let unended = serve_once(
         "",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nid\r\n\r\n",
     );
-    let unproved = sends(
+    let unproved = serve_once(
         "rl_end_line=true",
         b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nid\r\n",
     );
@@ -48,8 +49,8 @@ fn python_downloads_whole_files_and_leaves_nothing_of_broken_ones() {
         &unended,
         &unproved,
     ];
-    let said = python("use_python_client.py", &arguments.map(AsRef::as_ref));
-    let seen: Value = serde_json::from_str(&said).unwrap();
+    let report = python("use_python_client.py", &arguments.map(AsRef::as_ref));
+    let seen: Value = serde_json::from_str(&report).unwrap();
     let numbers = json!({"export": "numbers", "format": "csv", "filters": {"n": 300_000}});
     let length = server.download(numbers).body.len();
     assert_eq!(
@@ -99,7 +100,8 @@ fn python_downloads_whole_files_and_leaves_nothing_of_broken_ones() {
 }
 
 #[test]
-fn the_python_client_is_typed() {
+#[ignore = "needs mypy: make test"]
+fn the_python_client_has_types() {
     let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/python/src/rowlink");
     run(Command::new(tool("venv").join("bin/mypy"))
         .args([
@@ -112,8 +114,7 @@ fn the_python_client_is_typed() {
         .arg(package));
 }
 
-/// A script of `clients/examples` against a server, in a folder of its own. Says whether it succeeded, and what it
-/// said.
+/// Runs a script of `clients/examples` against a server in a folder; returns whether it succeeded, and its output.
 fn example(command: &mut Command, server: &TestServer, folder: &Path) -> (bool, String) {
     let path = std::env::var("PATH").unwrap();
     let run = command
@@ -123,11 +124,11 @@ fn example(command: &mut Command, server: &TestServer, folder: &Path) -> (bool, 
         .current_dir(folder)
         .output()
         .unwrap();
-    let said = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
-    (run.status.success(), said)
+    let output = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
+    (run.status.success(), output)
 }
 
-/// Where `rowlink` is.
+/// Returns the folder of the `rowlink` binary.
 fn programs() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_rowlink")).parent().unwrap()
 }
@@ -136,8 +137,8 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/examples")
 }
 
-/// The sample orders, and a database that fails in the middle of them.
-fn whole_and_broken() -> [TestServer; 2] {
+/// Returns a server with the sample orders, and one whose query fails in the middle.
+fn intact_and_failing() -> [TestServer; 2] {
     let broken = "/*---\n[filters.from]\ntype = 'date'\nrequired = true\n---*/
         with recursive i(n) as (select 1 union all select n + 1 from i where n < 300000)
         select n, case when n = 250000 then json('no JSON') end as failure from i where :user = 'alice' and :from > ''";
@@ -148,8 +149,9 @@ fn whole_and_broken() -> [TestServer; 2] {
 }
 
 #[test]
-fn the_scripts_of_the_documentation_export_whole_files_and_leave_none_that_is_broken() {
-    let [server, broken] = whole_and_broken();
+#[ignore = "needs Bash, curl, jq and Python packages: make test"]
+fn the_documented_scripts_export_complete_files_and_keep_no_incomplete_one() {
+    let [server, broken] = intact_and_failing();
     let orders = json!({"export": "orders", "format": "csv", "filters": {"from": "2026-01-01"}});
     let expected = server.download(orders).body;
     let folder = tempfile::tempdir().unwrap();
@@ -165,7 +167,7 @@ fn the_scripts_of_the_documentation_export_whole_files_and_leave_none_that_is_br
         command.env("PYTHONPATH", &package);
         command
     };
-    // With the commands of the table and of the workflow as they stand there, but for the host.
+    // The commands of the crontab and the workflow, unchanged except for the host.
     let read = |name: &str| std::fs::read_to_string(examples().join(name)).unwrap();
     let crontab = read("crontab");
     let line = |start: &str| {

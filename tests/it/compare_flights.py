@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Compares an export of flights with its source, read by Python's csv. Prints how many rows matched.
+"""Compares an export of flights with its source, parsed by Python's csv module. Prints the number of equal rows.
 
-The source writes NA for NULL, the export writes nothing.
+NULL is NA in the source and empty in the export.
 
     compare_flights.py SOURCE.csv EXPORT.csv '{"carrier": "UA", "month": 2}'
 """
@@ -16,11 +16,11 @@ with open(source, newline="") as source, open(export, newline="", encoding="utf-
     expected, found = csv.reader(source), csv.reader(export)
     header = next(expected)
     assert next(found) == header, "the header differs"
-    wanted = {header.index(name): str(value) for name, value in filters.items()}
+    conditions = {header.index(name): str(value) for name, value in filters.items()}
     matching = (
         ["" if field == "NA" else field for field in row]
         for row in expected
-        if all(row[i] == value for i, value in wanted.items())
+        if all(row[i] == value for i, value in conditions.items())
     )
     count = 0
     for left, right in itertools.zip_longest(matching, found):

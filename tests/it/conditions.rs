@@ -1,4 +1,4 @@
-//! Links that hide what they say, that demand more than to be in time, and whose key may sign only some.
+//! Sealed links, conditions of links, and child keys.
 
 use std::io::Read as _;
 use std::time::Duration;
@@ -42,7 +42,7 @@ fn get(url: &str) -> Answer {
     Call::new("GET", url).send()
 }
 
-/// The names of a link's parameters.
+/// Returns the names of a link's parameters.
 fn names(url: &str) -> Vec<&str> {
     let query = url.split_once('?').unwrap().1;
     let pairs = query.split('&');
@@ -59,7 +59,7 @@ const ENVELOPE: [&str; 6] = [
 ];
 
 #[test]
-fn a_sealed_link_shows_nothing_and_leads_to_the_same_file() {
+fn a_sealed_link_hides_its_contents_and_gives_the_same_file() {
     let server = TestServer::start();
     for format in ["csv", "xlsx", "ndjson"] {
         let open = server.link(orders(json!({"format": format})));
@@ -77,14 +77,14 @@ fn a_sealed_link_shows_nothing_and_leads_to_the_same_file() {
         }
         assert_eq!(Call::new("HEAD", &sealed).send().status, 200);
         let later = server.link(orders(json!({"format": format, "seal": true})));
-        assert_eq!(sealed.len(), later.len(), "the same, but for the nonce");
+        assert_eq!(sealed.len(), later.len(), "only the nonce may differ");
     }
     let answer = server.issue(orders(json!({"seal": "yes"})));
     assert_eq!(answer.fields(), ["seal"]);
 }
 
 #[test]
-fn an_export_or_the_operator_seals_what_nobody_asked_to() {
+fn an_export_or_the_configuration_can_seal_every_link() {
     let export = "/*---\nseal = true\n---*/\nselect :user as owner";
     let server = TestServer::with_exports(vec![("secret.sql", export)]);
     let url = server.link(json!({"export": "secret", "format": "csv"}));
@@ -97,7 +97,7 @@ fn an_export_or_the_operator_seals_what_nobody_asked_to() {
 }
 
 #[test]
-fn inspection_shows_what_is_sealed_to_its_user_alone() {
+fn inspection_shows_sealed_contents_only_to_authorized_callers() {
     let server = TestServer::start();
     let url = server.link(orders(
         json!({"seal": true, "max_rows": 9, "ip": "192.0.2.0/24"}),
@@ -113,28 +113,28 @@ fn inspection_shows_what_is_sealed_to_its_user_alone() {
         token_for(&json!({"sub": user, "exp": now + 3600, "scope": "orders:read other"}))
     };
     for token in [token("alice"), API_KEY.to_owned()] {
-        let said = inspect(&token, &url);
-        assert_eq!(said["valid"], true, "{said}");
-        assert_eq!(said["link"]["user"], "alice");
-        assert_eq!(said["link"]["max_rows"], 9);
-        assert_eq!(said["link"]["ip"], "192.0.2.0/24");
-        assert_eq!(said["link"]["sealed"], true);
+        let report = inspect(&token, &url);
+        assert_eq!(report["valid"], true, "{report}");
+        assert_eq!(report["link"]["user"], "alice");
+        assert_eq!(report["link"]["max_rows"], 9);
+        assert_eq!(report["link"]["ip"], "192.0.2.0/24");
+        assert_eq!(report["link"]["sealed"], true);
     }
-    let said = inspect(&token("bob"), &url);
-    assert_eq!(said["valid"], true);
-    assert_eq!(said["link"]["user"], Value::Null);
-    assert_eq!(said["link"]["filters"], json!([]));
-    assert!(!said.to_string().contains("alice") && !said.to_string().contains("refunded"));
+    let report = inspect(&token("bob"), &url);
+    assert_eq!(report["valid"], true);
+    assert_eq!(report["link"]["user"], Value::Null);
+    assert_eq!(report["link"]["filters"], json!([]));
+    assert!(!report.to_string().contains("alice") && !report.to_string().contains("refunded"));
 
-    // What is wrong with it would say what is in it.
+    // The reason for the refusal would reveal the contents.
     let later = "2026-01-31T10:00:30Z";
-    let wanted = orders(json!({"seal": true, "not_before": later}));
-    let answer = server.issue(wanted).json();
+    let request = orders(json!({"seal": true, "not_before": later}));
+    let answer = server.issue(request).json();
     let later = answer["url"].as_str().unwrap();
-    let said = inspect(&token("bob"), later);
-    assert_eq!(said["code"], "link-not-yet-valid");
+    let report = inspect(&token("bob"), later);
+    assert_eq!(report["code"], "link-not-yet-valid");
     assert_eq!(
-        (&said["detail"], &said["errors"]),
+        (&report["detail"], &report["errors"]),
         (&Value::Null, &Value::Null)
     );
     assert!(
@@ -143,19 +143,19 @@ fn inspection_shows_what_is_sealed_to_its_user_alone() {
             .unwrap()
             .contains("30 s")
     );
-    // A key that may not have the export.
+    // An API key without access to the export.
     let other = server.link(json!({"export": "echo", "format": "csv", "seal": true}));
     assert_eq!(inspect(API_KEY, &other)["link"]["user"], Value::Null);
     assert_eq!(inspect(&token("alice"), &other)["link"]["user"], "alice");
 
     let changed = url.replace("rl_sealed=", "rl_sealed=A");
-    let said = inspect(&token("alice"), &changed);
-    assert_eq!(said["code"], "bad-signature");
-    assert_eq!(said["link"]["user"], Value::Null);
+    let report = inspect(&token("alice"), &changed);
+    assert_eq!(report["code"], "bad-signature");
+    assert_eq!(report["link"]["user"], Value::Null);
 }
 
 #[test]
-fn a_link_works_from_its_network_alone_whatever_its_client_says() {
+fn a_link_works_only_from_its_network_whatever_the_client_claims() {
     let from = |server: &TestServer, network: &str, forwarded: &str| {
         let url = server.link(orders(json!({"ip": network})));
         let call = Call::new("GET", url).header("x-forwarded-for", forwarded);
@@ -200,10 +200,11 @@ fn a_link_works_from_its_network_alone_whatever_its_client_says() {
 }
 
 #[test]
-fn a_link_can_begin_later() {
+fn a_link_can_become_valid_later() {
     let server = TestServer::start();
     let (now, expires_in) = (server.now(), 600);
-    let request = |moment: &str| orders(json!({"not_before": moment, "expires_in": expires_in}));
+    let request =
+        |not_before: &str| orders(json!({"not_before": not_before, "expires_in": expires_in}));
     let url = server.link(request("2026-01-31T11:05:00+01:00"));
     assert_eq!(get(&url).problem(), (403, "link-not-yet-valid".into()));
     server.set_clock(now + 299);
@@ -222,13 +223,13 @@ fn a_link_can_begin_later() {
 }
 
 #[test]
-fn a_small_file_with_more_than_its_link_allows_is_refused() {
+fn a_small_file_over_the_limits_of_its_link_is_refused() {
     let server = TestServer::start();
     for format in ["csv", "xlsx", "ndjson"] {
         let size = get(&server.link(numbers(10, json!({"format": format}))))
             .body
             .len();
-        // A workbook holds the id of its link, which compresses sometimes better and sometimes worse.
+        // A workbook contains the id of its link, whose compressed size varies.
         let slack = if format == "xlsx" { 20 } else { 0 };
         for (limit, fits) in [
             (json!({"max_rows": 10}), true),
@@ -247,7 +248,7 @@ fn a_small_file_with_more_than_its_link_allows_is_refused() {
             }
         }
     }
-    // Known before its first byte, however large it is.
+    // With an exact length the size is known before the first byte.
     for limit in [json!({"max_bytes": 10}), json!({"max_rows": 9_999})] {
         let mut exact = numbers(10_000, limit);
         exact["length"] = json!("exact");
@@ -265,7 +266,7 @@ fn a_small_file_with_more_than_its_link_allows_is_refused() {
 }
 
 #[test]
-fn a_large_file_with_more_than_its_link_allows_breaks_visibly() {
+fn a_large_file_over_the_limits_of_its_link_is_visibly_truncated() {
     let server = TestServer::start();
     for format in ["csv", "xlsx", "ndjson"] {
         for (limit, value) in [("max_rows", 100_000), ("max_bytes", 400_000)] {
@@ -276,13 +277,13 @@ fn a_large_file_with_more_than_its_link_allows_breaks_visibly() {
             stream
                 .set_read_timeout(Some(Duration::from_secs(60)))
                 .unwrap();
-            // A reset is as visible as an end without its last chunk.
+            // A reset is as visible as a missing final chunk.
             let _ = stream.read_to_end(&mut answer);
             assert!(answer.starts_with(b"HTTP/1.1 200"), "{format} {limit}");
             assert!(!is_whole(&answer), "{format} {limit}");
             let (file, _) = unchunked(&answer);
             let rows = file.iter().filter(|byte| **byte == b'\n').count();
-            // A workbook's rows are deflated.
+            // The rows of a workbook are compressed.
             assert!(
                 format == "xlsx" || limit != "max_rows" || rows <= value,
                 "{rows}"
@@ -322,7 +323,7 @@ fn link(export: &str, user: &str, now: u64) -> Link {
     }
 }
 
-/// The target of a link as someone signs it who holds a child key and does not care for its scope.
+/// Returns the target of a link that a child key signed outside its scope.
 pub fn link_outside_its_scope(now: u64) -> String {
     let key = child_key();
     let inside = link("numbers", "tenant7:alice", now);
@@ -338,7 +339,7 @@ pub fn link_outside_its_scope(now: u64) -> String {
 }
 
 #[test]
-fn a_child_key_signs_inside_its_scope_alone() {
+fn a_child_key_signs_only_inside_its_scope() {
     let server = TestServer::start();
     let now = server.now();
     let child = Keyring::parse(&child_key()).unwrap();

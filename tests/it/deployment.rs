@@ -1,4 +1,4 @@
-//! What is shipped to deploy Rowlink with.
+//! The files of `deploy/`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,8 @@ fn deploy() -> PathBuf {
 }
 
 #[test]
-fn the_manifests_render_and_follow_the_schemas_of_kubernetes() {
+#[ignore = "needs kubectl and kubernetes-validate: make test"]
+fn the_manifests_render_and_match_the_kubernetes_schemas() {
     let overlays = deploy().join("k8s/overlays");
     let folder = tempfile::tempdir().unwrap();
     for (overlay, kinds) in [("production", 6), ("development", 5)] {
@@ -29,24 +30,25 @@ fn the_manifests_render_and_follow_the_schemas_of_kubernetes() {
         let report = run(Command::new(tool("venv").join("bin/kubernetes-validate"))
             .arg("--strict")
             .arg(&file));
-        let said = String::from_utf8([report.stdout, report.stderr].concat()).unwrap();
-        assert_eq!(said.matches(" passed ").count(), kinds, "{said}");
+        let output = String::from_utf8([report.stdout, report.stderr].concat()).unwrap();
+        assert_eq!(output.matches(" passed ").count(), kinds, "{output}");
     }
 }
 
 #[test]
-fn the_image_is_made_by_rules_and_has_what_compose_mounts() {
+#[ignore = "needs docker-compose, hadolint and Python packages: make test"]
+fn the_dockerfile_passes_hadolint_and_matches_the_mounts_of_compose() {
     let dockerfile = deploy().join("docker/Dockerfile");
     run(Command::new(tool("venv").join("bin/hadolint")).arg(&dockerfile));
     let image = fs::read_to_string(dockerfile).unwrap();
     assert!(image.contains("ROWLINK_EXPORTS_DIR=/etc/rowlink/exports\n"));
     let replica = &services(&deploy().join("docker"))["rowlink-1"];
-    // A text in one version of the program, and a table in another.
+    // A string or an object, depending on the version of docker-compose.
     let exports = replica["volumes"][0].to_string();
     assert!(exports.contains("/docker/exports") && exports.contains("/etc/rowlink/exports"));
 }
 
-/// The services of the `compose.yaml` in a folder, as Docker's own program reads it.
+/// Returns the services of the `compose.yaml` in a folder, as docker-compose parses it.
 fn services(folder: &Path) -> Value {
     let mut compose = Command::new("docker-compose");
     let config = run(compose.arg("config").current_dir(folder));
@@ -57,49 +59,50 @@ fn services(folder: &Path) -> Value {
     config["services"].clone()
 }
 
-/// Runs the shipped script; returns the token that it shows.
+/// Runs the shipped script; returns the token that it prints.
 fn make_secrets(folder: &Path) -> String {
     let script = folder.join("secrets.sh");
     fs::copy(deploy().join("docker/secrets.sh"), &script).unwrap();
     let rowlink = Path::new(env!("CARGO_BIN_EXE_rowlink")).parent().unwrap();
     let path = format!("{}:{}", rowlink.display(), env::var("PATH").unwrap());
-    let made = run(Command::new("bash").arg(script).env("PATH", path));
-    let said = String::from_utf8([made.stdout, made.stderr].concat()).unwrap();
-    let token = said
+    let generated = run(Command::new("bash").arg(script).env("PATH", path));
+    let output = String::from_utf8([generated.stdout, generated.stderr].concat()).unwrap();
+    let token = output
         .split_whitespace()
         .find(|word| word.starts_with("rlk_"));
     token.unwrap().to_owned()
 }
 
-/// There are no containers here: their processes run as they are.
+/// Runs the processes without containers.
 #[test]
-fn what_compose_starts_serves_its_table_with_the_secrets_that_are_made_for_it() {
+#[ignore = "needs PostgreSQL, docker-compose, Bash and Python packages: make test"]
+fn the_compose_services_serve_their_table_with_the_generated_secrets() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let token = make_secrets(folder.path());
     let cluster = Cluster::shared();
     cluster.database("shop", &fs::read_to_string(path("shop.sql")).unwrap());
     let url = fs::read_to_string(path("secrets/database-url")).unwrap();
-    let here = format!("@127.0.0.1:{}/", cluster.port());
+    let address = format!("@127.0.0.1:{}/", cluster.port());
     fs::write(
         path("secrets/database-url"),
-        url.replace("@postgres/", &here),
+        url.replace("@postgres/", &address),
     )
     .unwrap();
 
     let services = services(&deploy().join("docker"));
     let replica = &services["rowlink-1"];
     for name in ["rowlink-2", "rowlink-3"] {
-        assert_eq!(&services[name], replica, "nginx takes them for alike");
+        assert_eq!(&services[name], replica, "nginx expects identical replicas");
     }
-    let given = replica["environment"].as_object().unwrap();
+    let environment = replica["environment"].as_object().unwrap();
     let mut variables: BTreeMap<&str, String> = BTreeMap::new();
-    for (name, value) in given {
+    for (name, value) in environment {
         let value = value.as_str().unwrap();
         variables.insert(name, value.replace("/run/secrets", &path("secrets")));
     }
     variables.insert("ROWLINK_EXPORTS_DIR", path("exports"));
-    // The tests' own.
+    // The test harness sets these; the compose file uses files instead.
     variables.insert("ROWLINK_DATABASE_URL", String::new());
     variables.insert("ROWLINK_SIGNING_KEYS", String::new());
     let variables: Vec<(&str, &str)> = variables

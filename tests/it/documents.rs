@@ -1,4 +1,4 @@
-//! The documents say what is true.
+//! The documents match the code.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ const CALLERS: &str = include_str!("../../docs/callers.md");
 const BROWSERS: &str = include_str!("../../docs/browsers.md");
 const SIGNED_LINK: &str = include_str!("../../docs/signed-link.md");
 
-/// The words of a text that match, without their Markdown.
+/// Returns the matching words of a text, without Markdown.
 fn words(text: &str, matches: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let separators = |c: char| !(c.is_ascii_alphanumeric() || "_-.".contains(c));
     let words = text
@@ -29,7 +29,7 @@ fn words(text: &str, matches: impl Fn(&str) -> bool) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_variable_that_a_document_names_is_read_and_every_one_that_is_read_is_named() {
+fn every_documented_variable_is_read_and_every_variable_is_documented() {
     let documents = [
         README,
         CONFIGURATION,
@@ -52,10 +52,10 @@ fn every_variable_that_a_document_names_is_read_and_every_one_that_is_read_is_na
         ),
     ];
     for name in &named {
-        // Nonsense is either a fault or read, and not unknown.
+        // An invalid value may be an error, but its variable must not be unknown.
         let mut variables: Vec<_> = base.iter().filter(|(known, _)| known != name).collect();
-        let nonsense = (name.as_str(), "=");
-        variables.push(&nonsense);
+        let invalid = (name.as_str(), "=");
+        variables.push(&invalid);
         let variables = variables
             .iter()
             .map(|(name, value)| (name.into(), value.into()));
@@ -76,12 +76,12 @@ fn every_variable_that_a_document_names_is_read_and_every_one_that_is_read_is_na
         .collect();
     assert!(read.len() > 40, "{read:?}");
     for name in read {
-        // `X_FILE` is said once, for all of them.
-        let of_secret = name
+        // `X_FILE` is documented once for all secrets.
+        let is_secret_file = name
             .strip_suffix("_FILE")
             .is_some_and(|secret| named.contains(secret));
         assert!(
-            named.contains(&name) || of_secret,
+            named.contains(&name) || is_secret_file,
             "{name} is not documented"
         );
     }
@@ -95,7 +95,7 @@ fn every_csv_option_is_documented() {
 }
 
 #[test]
-fn every_file_that_a_document_links_to_is_there() {
+fn every_linked_file_exists() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     for (folder, text) in [
         ("", README),
@@ -120,7 +120,7 @@ fn every_file_that_a_document_links_to_is_there() {
 }
 
 #[test]
-fn the_examples_of_the_specification_are_vectors() {
+fn the_examples_of_the_specification_are_test_vectors() {
     let vectors: Value = serde_json::from_str(include_str!("../vectors/links.json")).unwrap();
     let links = vectors["links"].as_array().unwrap();
     for name in ["plain", "sealed", "child key for users"] {

@@ -12,7 +12,7 @@ fn orders() -> Value {
 }
 
 #[test]
-fn a_link_needs_no_header_and_gives_the_users_rows_alone() {
+fn a_link_needs_no_header_and_gives_only_the_rows_of_its_user() {
     let server = TestServer::start();
     let answer = server.download(orders());
     assert_eq!(
@@ -28,7 +28,7 @@ fn a_link_needs_no_header_and_gives_the_users_rows_alone() {
 }
 
 #[test]
-fn exactly_the_signed_filters_run() {
+fn exactly_the_signed_filters_are_applied() {
     let server = TestServer::start();
     let ids = |filters: Value| -> Vec<String> {
         let answer =
@@ -53,7 +53,7 @@ fn exactly_the_signed_filters_run() {
 }
 
 #[test]
-fn every_download_header_is_there() {
+fn every_download_header_is_present() {
     let server = TestServer::start();
     let mut request = orders();
     request["filename"] = json!("Bestellungen \"März\" 100%");
@@ -93,7 +93,7 @@ fn a_small_file_has_a_length_and_a_large_one_has_chunks() {
 }
 
 #[test]
-fn an_empty_result_has_its_header_and_without_it_is_empty() {
+fn an_empty_result_is_a_header_line_or_an_empty_file() {
     let server = TestServer::start();
     let mut request = orders();
     request["filters"]["from"] = json!("2030-01-01");
@@ -114,7 +114,7 @@ fn an_empty_result_has_its_header_and_without_it_is_empty() {
 }
 
 #[test]
-fn columns_and_csv_options_are_those_of_the_link() {
+fn columns_and_csv_options_come_from_the_link() {
     let server = TestServer::start();
     let mut request = orders();
     request["columns"] = json!(["note", "amount"]);
@@ -128,7 +128,7 @@ fn columns_and_csv_options_are_those_of_the_link() {
 }
 
 #[test]
-fn an_exports_own_options_hold_unless_the_link_says_otherwise() {
+fn options_of_the_export_apply_unless_the_link_overrides_them() {
     let server = TestServer::start();
     let echo = |csv: Value| {
         server.download(json!({"export": "echo", "format": "csv", "columns": ["text"], "csv": csv, "filters": {"text": "=x"}})).text()
@@ -138,7 +138,7 @@ fn an_exports_own_options_hold_unless_the_link_says_otherwise() {
 }
 
 #[test]
-fn each_filter_type_is_bound_as_what_it_is_and_a_list_as_a_sorted_array() {
+fn each_filter_is_bound_with_its_type_and_a_list_as_a_sorted_array() {
     let server = TestServer::start();
     let answer = server.download(json!({"export": "types", "format": "csv", "filters": {
         "a_text": "a b", "an_integer": -5, "a_decimal": "2.50", "a_boolean": true,
@@ -170,7 +170,7 @@ fn each_filter_type_is_bound_as_what_it_is_and_a_list_as_a_sorted_array() {
 #[test]
 fn head_gives_the_headers_and_runs_no_query() {
     let server = TestServer::start();
-    // This query fails in its first row, so running it would be noticed.
+    // This query fails in its first row, so a HEAD that ran it would fail.
     let url = server
         .link(json!({"export": "numbers", "format": "csv", "filters": {"n": 1, "fail_at": 1}}));
     assert_eq!(
@@ -210,7 +210,7 @@ fn a_range_that_starts_later_is_refused_and_one_from_the_start_gives_the_whole_f
 }
 
 #[test]
-fn a_link_is_valid_until_the_second_it_expires_and_never_longer() {
+fn a_link_is_valid_until_the_second_it_expires() {
     let server = TestServer::start();
     let issued = server.now();
     let url = server.link(orders());
@@ -231,7 +231,7 @@ fn a_link_is_valid_until_the_second_it_expires_and_never_longer() {
 }
 
 #[test]
-fn an_unknown_key_answers_exactly_like_a_bad_signature() {
+fn an_unknown_key_gives_the_same_response_as_a_bad_signature() {
     let server = TestServer::start();
     let url = server.link(orders());
     let last = url.chars().last().unwrap();
@@ -256,7 +256,7 @@ fn an_unknown_key_answers_exactly_like_a_bad_signature() {
 }
 
 #[test]
-fn any_replica_with_the_key_serves_the_link_also_after_a_rotation() {
+fn any_replica_with_the_key_serves_the_link_even_after_a_rotation() {
     let folder = tempfile::tempdir().unwrap();
     let database = crate::harness::sample_database(folder.path());
     let old = "t0:ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
@@ -318,7 +318,7 @@ fn the_order_of_a_lists_values_in_the_url_changes_nothing() {
 }
 
 #[test]
-fn the_path_is_taken_as_it_was_sent() {
+fn the_path_is_matched_without_decoding() {
     let server = TestServer::start();
     let url = server.link(orders());
     for (from, to) in [
@@ -345,7 +345,7 @@ fn the_path_is_taken_as_it_was_sent() {
 }
 
 #[test]
-fn errors_name_a_request_id_and_nothing_of_the_database() {
+fn errors_have_a_request_id_and_no_database_details() {
     let server = TestServer::start();
     let url = server
         .link(json!({"export": "numbers", "format": "csv", "filters": {"n": 1, "fail_at": 1}}));
@@ -359,7 +359,7 @@ fn errors_name_a_request_id_and_nothing_of_the_database() {
 }
 
 #[test]
-fn a_credential_does_not_stand_in_for_a_signature() {
+fn a_credential_does_not_replace_a_signature() {
     let server = TestServer::start();
     let answer = server
         .call(
@@ -372,7 +372,7 @@ fn a_credential_does_not_stand_in_for_a_signature() {
 }
 
 #[test]
-fn an_end_line_proves_lines_whole_to_a_script_and_a_workbook_needs_none() {
+fn check_file_verifies_the_integrity_line_and_a_workbook_has_none() {
     let server = TestServer::start();
     let folder = tempfile::tempdir().unwrap();
     let check = |name: &str, content: &[u8]| {
@@ -383,10 +383,10 @@ fn an_end_line_proves_lines_whole_to_a_script_and_a_workbook_needs_none() {
             .arg(&path)
             .output();
         let run = run.unwrap();
-        let said = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
+        let output = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
         (
             run.status.code(),
-            said.replace(&format!("{}", path.display()), name),
+            output.replace(&format!("{}", path.display()), name),
         )
     };
     for n in [1, 3, 200_000] {

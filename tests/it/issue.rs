@@ -50,7 +50,7 @@ fn a_default_is_pinned_into_the_link() {
 }
 
 #[test]
-fn null_means_left_out() {
+fn null_means_absent() {
     let server = TestServer::start();
     let with_nulls = json!({
         "export": "orders", "format": "csv", "filters": {"from": "2026-01-01", "status": null},
@@ -66,7 +66,7 @@ fn null_means_left_out() {
 }
 
 #[test]
-fn every_misfit_is_reported_at_once_by_its_field() {
+fn all_field_errors_are_reported_together() {
     let server = TestServer::start();
     let answer = server.issue(json!({
         "export": "orders", "format": "csv",
@@ -111,7 +111,7 @@ fn every_misfit_is_reported_at_once_by_its_field() {
 }
 
 #[test]
-fn a_missing_required_filter_export_or_format_is_named() {
+fn a_missing_required_field_is_named() {
     let server = TestServer::start();
     let answer = server.issue(json!({"export": "orders", "format": "csv"}));
     assert_eq!(
@@ -126,7 +126,7 @@ fn a_missing_required_filter_export_or_format_is_named() {
 }
 
 #[test]
-fn a_number_keeps_every_digit_and_one_with_too_many_is_refused() {
+fn a_number_keeps_every_digit_or_is_refused() {
     let server = TestServer::start();
     let issue = |number: &str| {
         let body =
@@ -158,7 +158,7 @@ fn an_unknown_export_or_format_is_not_found() {
 }
 
 #[test]
-fn a_time_to_live_out_of_range_is_refused_and_never_clamped() {
+fn a_time_to_live_out_of_range_is_refused_not_clamped() {
     let server = TestServer::start();
     for ttl in [
         json!(0),
@@ -347,7 +347,7 @@ fn a_link_that_would_be_too_long_is_refused_at_issue() {
 }
 
 #[test]
-fn an_export_has_the_formats_that_its_file_lists() {
+fn an_export_offers_the_formats_listed_in_its_file() {
     let export = "/*---\nformats = ['ndjson', 'csv']\n---*/\nselect :user as owner";
     let server = TestServer::with_exports(vec![("it.sql", export)]);
     let described = server
@@ -370,7 +370,7 @@ fn an_export_has_the_formats_that_its_file_lists() {
 }
 
 #[test]
-fn a_link_to_a_format_that_its_export_has_no_more_is_refused() {
+fn a_link_to_a_format_removed_from_its_export_is_refused() {
     let all = "select :user as owner";
     let csv = "/*---\nformats = ['csv']\n---*/\nselect :user as owner";
     let link = TestServer::with_exports(vec![("it.sql", all)])

@@ -1,4 +1,4 @@
-//! Issuers of tokens by public key and by key set, also by ones that mean ill.
+//! Token issuers with a public key or a key set, including malicious key set servers.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -16,7 +16,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rowlink::auth::{AuthError, Authenticator, JwtKey, JwtRules, JwtVerifier};
 use serde_json::{Value, json};
 
-use crate::harness::tls::{certificates, openssl};
+use crate::harness::tls::{create_certificates, openssl};
 use crate::harness::{JWT_SECRET, hs256_issuer, token_for, wait};
 
 const NOW: u64 = 1_769_853_600;
@@ -32,7 +32,7 @@ fn rules(algorithms: &[&str]) -> JwtRules {
     }
 }
 
-/// Keys as OpenSSL makes them.
+/// A key pair made with OpenSSL, as PEM.
 struct Pair {
     private: String,
     public: String,
@@ -91,7 +91,7 @@ fn public_pem(algorithm: Algorithm) -> String {
     .clone()
 }
 
-/// A token of alice under that algorithm, by the key of that name.
+/// Returns a token of alice signed with this algorithm and key id.
 fn token(algorithm: Algorithm, key_id: Option<&str>) -> String {
     let mut header = Header::new(algorithm);
     header.kid = key_id.map(str::to_owned);
@@ -119,13 +119,14 @@ const ALGORITHMS: [(Algorithm, &str); 9] = [
 ];
 
 #[test]
-fn a_public_key_lets_in_the_algorithms_that_are_configured_and_no_other() {
+#[ignore = "needs OpenSSL: make test"]
+fn a_public_key_verifies_only_the_configured_algorithms() {
     for (configured, name) in ALGORITHMS {
         let key = JwtKey::PublicPem(public_pem(configured));
         let issuer = JwtVerifier::new(key, rules(&[name])).unwrap();
         for (used, _) in ALGORITHMS {
-            let verdict = wait(issuer.verify(&token(used, None), NOW));
-            assert_eq!(verdict.is_ok(), used == configured, "{name}: {used:?}");
+            let result = wait(issuer.verify(&token(used, None), NOW));
+            assert_eq!(result.is_ok(), used == configured, "{name}: {used:?}");
         }
         // A public key is no secret (RFC 8725, section 2.1).
         let claims = json!({"sub": "alice", "exp": NOW + 60});
@@ -136,7 +137,8 @@ fn a_public_key_lets_in_the_algorithms_that_are_configured_and_no_other() {
 }
 
 #[test]
-fn a_key_that_does_not_fit_its_algorithms_or_is_too_short_stops_the_start() {
+#[ignore = "needs OpenSSL: make test"]
+fn a_key_that_is_too_short_or_of_the_wrong_type_prevents_the_start() {
     let pem = |pair: &Pair| JwtKey::PublicPem(pair.public.clone());
     for (key, algorithms) in [
         (pem(&PAIRS.rsa), vec!["ES256"]),
@@ -166,7 +168,8 @@ fn a_key_that_does_not_fit_its_algorithms_or_is_too_short_stops_the_start() {
 }
 
 #[test]
-fn a_refusal_says_what_is_wrong_with_the_token() {
+#[ignore = "needs OpenSSL: make test"]
+fn a_refused_token_gives_its_reason() {
     let rules = JwtRules {
         issuer: Some("https://id.example.com".into()),
         audience: Some("rowlink".into()),
@@ -207,7 +210,7 @@ fn a_refusal_says_what_is_wrong_with_the_token() {
 }
 
 #[test]
-fn a_secret_has_at_least_as_many_bytes_as_the_hash() {
+fn a_secret_is_at_least_as_long_as_the_hash() {
     let issuer = |bytes: usize| {
         let secret = JwtKey::Secret(vec![b'x'; bytes].into());
         JwtVerifier::new(secret, JwtRules::default())
@@ -217,7 +220,7 @@ fn a_secret_has_at_least_as_many_bytes_as_the_hash() {
 }
 
 #[test]
-fn the_worked_examples_of_the_standards_are_verified_and_their_unsecured_one_is_not() {
+fn the_signed_rfc_examples_are_accepted_and_the_unsecured_one_is_not() {
     let vectors = vectors();
     let expires = vectors["expires"].as_u64().unwrap();
     let by_iss = |algorithms: &[&str]| JwtRules {
@@ -254,7 +257,8 @@ fn the_worked_examples_of_the_standards_are_verified_and_their_unsecured_one_is_
 }
 
 #[test]
-fn of_a_published_set_only_a_key_that_is_for_this_is_used() {
+#[ignore = "needs OpenSSL: make test"]
+fn only_suitable_keys_of_a_key_set_are_used() {
     let signing = jwk(Algorithm::RS256, "a");
     let changed = |name: &str, value: Value| {
         let mut key = signing.clone();
@@ -280,11 +284,11 @@ fn of_a_published_set_only_a_key_that_is_for_this_is_used() {
     ));
     assert!(
         accepts(json!([rfc_7517[0], signing]), None),
-        "one key is meant"
+        "only one key is suitable"
     );
     assert!(
         !accepts(json!([rfc_7517[1], signing]), None),
-        "two keys could be meant"
+        "two keys are suitable"
     );
     assert!(!accepts(json!([signing]), Some("b")));
     assert!(!accepts(json!([changed("use", json!("enc"))]), Some("a")));
@@ -306,8 +310,8 @@ fn of_a_published_set_only_a_key_that_is_for_this_is_used() {
     for key in [short, padded] {
         let set = json!({"keys": [key]});
         let provider = Provider::start(move |_| json_answer(&set));
-        let verdict = wait(provider.issuer("RS256").verify(&by_short, NOW));
-        assert!(verdict.is_err(), "a key of 1024 bits");
+        let result = wait(provider.issuer("RS256").verify(&by_short, NOW));
+        assert!(result.is_err(), "a key of 1024 bits");
     }
     let many: Vec<Value> = (0..60)
         .map(|n| changed("kid", json!(n.to_string())))
@@ -329,12 +333,13 @@ fn of_a_published_set_only_a_key_that_is_for_this_is_used() {
 }
 
 #[test]
-fn a_provider_that_means_ill_gets_nothing_but_the_tokens_refused() {
+#[ignore = "needs OpenSSL: make test"]
+fn an_invalid_jwks_response_only_makes_tokens_unverifiable() {
     let set = json!({"keys": [jwk(Algorithm::ES256, "a")]});
     let good = Provider::start(move |_| json_answer(&set));
     let elsewhere = good.url();
     let endless = vec![b' '; 10 << 20];
-    let ill: Vec<(&str, Box<Answering>)> = vec![
+    let responses: Vec<(&str, Box<Respond>)> = vec![
         ("10 MiB", Box::new(move |_| answer("200 OK", "", &endless))),
         (
             "a redirect",
@@ -349,23 +354,24 @@ fn a_provider_that_means_ill_gets_nothing_but_the_tokens_refused() {
             Box::new(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{\"keys\":[".to_vec()),
         ),
     ];
-    for (what, answering) in ill {
-        let provider = Provider::start(answering);
+    for (what, respond) in responses {
+        let provider = Provider::start(respond);
         let issuer = provider.issuer("ES256");
-        let verdict = wait(issuer.verify(&token(Algorithm::ES256, Some("a")), NOW));
-        assert_eq!(verdict.err(), Some(AuthError::KeysUnavailable), "{what}");
-        assert_eq!(provider.asked(), 1, "{what}");
+        let result = wait(issuer.verify(&token(Algorithm::ES256, Some("a")), NOW));
+        assert_eq!(result.err(), Some(AuthError::KeysUnavailable), "{what}");
+        assert_eq!(provider.requests(), 1, "{what}");
     }
-    assert_eq!(good.asked(), 0, "a redirect was followed");
+    assert_eq!(good.requests(), 0, "a redirect was followed");
 }
 
 #[test]
-fn a_provider_that_is_slow_is_left_after_three_seconds() {
+#[ignore = "needs OpenSSL: make test"]
+fn a_slow_provider_times_out_after_three_seconds() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/keys", listener.local_addr().unwrap());
-    let dripping = thread::spawn(move || {
+    let slow_server = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        // Each byte comes in time: only the whole is late.
+        // Each byte arrives in time, but the response takes too long.
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n";
         let mut sent = stream.write_all(head);
         while sent.is_ok() {
@@ -374,39 +380,41 @@ fn a_provider_that_is_slow_is_left_after_three_seconds() {
         }
     });
     let issuer = JwtVerifier::new(JwtKey::KeySetUrl(url), rules(&["ES256"])).unwrap();
-    let verdict = wait(async {
+    let result = wait(async {
         let token = token(Algorithm::ES256, Some("a"));
         tokio::time::timeout(Duration::from_secs(20), issuer.verify(&token, NOW)).await
     });
     assert_eq!(
-        verdict.expect("it gives up").err(),
+        result.expect("the verifier times out").err(),
         Some(AuthError::KeysUnavailable)
     );
-    dripping.join().unwrap();
+    slow_server.join().unwrap();
 }
 
 #[test]
-fn a_thousand_made_up_key_ids_make_two_requests_a_minute() {
+#[ignore = "needs OpenSSL: make test"]
+fn a_thousand_unknown_key_ids_cause_two_requests_per_minute() {
     let set = json!({"keys": [jwk(Algorithm::ES256, "a")]});
     let provider = Provider::start(move |_| json_answer(&set));
     let issuer = provider.issuer("ES256");
     let good = token(Algorithm::ES256, Some("a"));
     paused(async {
         for number in 0..1000 {
-            let key_id = format!("made up {number}");
-            let verdict = issuer
+            let key_id = format!("unknown {number}");
+            let result = issuer
                 .verify(&token(Algorithm::ES256, Some(&key_id)), NOW)
                 .await;
-            assert!(matches!(verdict, Err(AuthError::Refused(_))));
+            assert!(matches!(result, Err(AuthError::Refused(_))));
             assert!(issuer.verify(&good, NOW).await.is_ok());
             tokio::time::advance(Duration::from_millis(59)).await;
         }
     });
-    assert_eq!(provider.asked(), 2);
+    assert_eq!(provider.requests(), 2);
 }
 
 #[test]
-fn many_tokens_at_once_make_one_request() {
+#[ignore = "needs OpenSSL: make test"]
+fn concurrent_tokens_cause_one_request() {
     let set = json!({"keys": [jwk(Algorithm::ES256, "a")]});
     let provider = Provider::start(move |_| {
         thread::sleep(Duration::from_millis(100));
@@ -414,15 +422,16 @@ fn many_tokens_at_once_make_one_request() {
     });
     let issuer = provider.issuer("ES256");
     let good = token(Algorithm::ES256, Some("a"));
-    let verdicts = wait(futures_util::future::join_all(
+    let results = wait(futures_util::future::join_all(
         (0..50).map(|_| issuer.verify(&good, NOW)),
     ));
-    assert!(verdicts.iter().all(Result::is_ok));
-    assert_eq!(provider.asked(), 1);
+    assert!(results.iter().all(Result::is_ok));
+    assert_eq!(provider.requests(), 1);
 }
 
 #[test]
-fn a_client_that_leaves_does_not_take_the_keys_with_it() {
+#[ignore = "needs OpenSSL: make test"]
+fn a_disconnected_client_does_not_cancel_the_key_set_request() {
     let set = json!({"keys": [jwk(Algorithm::ES256, "a")]});
     let provider = Provider::start(move |_| {
         thread::sleep(Duration::from_millis(300));
@@ -431,18 +440,19 @@ fn a_client_that_leaves_does_not_take_the_keys_with_it() {
     let issuer = provider.issuer("ES256");
     let good = token(Algorithm::ES256, Some("a"));
     wait(async {
-        let impatient = tokio::time::timeout(Duration::from_millis(50), issuer.verify(&good, NOW));
+        let short_timeout =
+            tokio::time::timeout(Duration::from_millis(50), issuer.verify(&good, NOW));
         assert!(
-            impatient.await.is_err(),
+            short_timeout.await.is_err(),
             "the provider was too fast for this test"
         );
         assert!(issuer.verify(&good, NOW).await.is_ok());
     });
-    assert_eq!(provider.asked(), 1);
+    assert_eq!(provider.requests(), 1);
 }
 
 #[test]
-fn an_issuer_can_be_held_to_some_exports_and_is_named_in_the_audit_line() {
+fn an_issuer_can_be_limited_to_some_exports_and_names_the_credential() {
     let issuer = hs256_issuer(JwtRules {
         name: "jwt shop".into(),
         exports: Some(["orders".to_owned()].into()),
@@ -455,7 +465,8 @@ fn an_issuer_can_be_held_to_some_exports_and_is_named_in_the_audit_line() {
 }
 
 #[test]
-fn a_new_key_is_found_a_withdrawn_one_leaves_and_an_outage_changes_nothing() {
+#[ignore = "needs OpenSSL: make test"]
+fn a_new_key_is_fetched_a_withdrawn_one_removed_and_an_outage_keeps_the_last_key_set() {
     let served = Arc::new(Mutex::new(json_answer(
         &json!({"keys": [jwk(Algorithm::ES256, "old")]}),
     )));
@@ -468,26 +479,30 @@ fn a_new_key_is_found_a_withdrawn_one_leaves_and_an_outage_changes_nothing() {
         assert!(accepts(&old).await);
         tokio::time::advance(Duration::from_secs(500)).await;
         assert!(accepts(&old).await);
-        assert_eq!(provider.asked(), 1, "a key that is known was asked for");
+        assert_eq!(provider.requests(), 1, "a known key was requested");
         let unknown = token(Algorithm::ES256, Some("other"));
         assert!(!accepts(&unknown).await);
-        assert_eq!(provider.asked(), 2);
+        assert_eq!(provider.requests(), 2);
         *served.lock().unwrap() = json_answer(&json!({"keys": [jwk(Algorithm::ES256, "new")]}));
-        assert!(!accepts(&new).await, "it cools down");
+        assert!(
+            !accepts(&new).await,
+            "the key set was requested again within 30 seconds"
+        );
         tokio::time::advance(Duration::from_secs(31)).await;
         assert!(accepts(&new).await);
-        assert!(!accepts(&old).await, "it was withdrawn");
+        assert!(!accepts(&old).await, "a withdrawn key was accepted");
         *served.lock().unwrap() = answer("503 Down", "", b"");
         tokio::time::advance(Duration::from_secs(3600)).await;
-        assert!(accepts(&new).await, "the last good set stays");
+        assert!(accepts(&new).await, "the last key set was dropped");
         *served.lock().unwrap() = json_answer(&json!({"keys": []}));
         tokio::time::advance(Duration::from_secs(31)).await;
-        assert!(!accepts(&new).await, "nobody asked for what was withdrawn");
+        assert!(!accepts(&new).await, "a withdrawn key was accepted");
     });
 }
 
 #[test]
-fn several_issuers_stand_side_by_side_each_with_its_own_key() {
+#[ignore = "needs OpenSSL: make test"]
+fn each_of_several_issuers_has_its_own_key() {
     let named = |issuer: &str| JwtRules {
         issuer: Some(issuer.into()),
         ..JwtRules::default()
@@ -524,7 +539,7 @@ fn several_issuers_stand_side_by_side_each_with_its_own_key() {
 }
 
 #[test]
-fn scopes_have_three_names_and_the_user_any() {
+fn scopes_come_from_three_claims_and_the_user_from_a_configurable_one() {
     let issuer = hs256_issuer(JwtRules {
         user_claim: "uid".into(),
         ..JwtRules::default()
@@ -546,15 +561,16 @@ fn scopes_have_three_names_and_the_user_any() {
     ] {
         let mut claims = bad.clone();
         claims["exp"] = json!(NOW + 60);
-        let verdict = wait(issuer.verify(&token_for(&claims), NOW));
-        assert!(verdict.is_err(), "{bad} was accepted");
+        let result = wait(issuer.verify(&token_for(&claims), NOW));
+        assert!(result.is_err(), "{bad} was accepted");
     }
 }
 
 #[test]
-fn a_key_set_over_https_is_trusted_by_the_roots_of_the_machine_alone() {
+#[ignore = "needs OpenSSL and Python: make test"]
+fn a_key_set_over_https_needs_a_system_root() {
     let folder = tempfile::tempdir().unwrap();
-    certificates(folder.path());
+    create_certificates(folder.path());
     let set = json!({"keys": [jwk(Algorithm::ES256, "a")]}).to_string();
     std::fs::write(folder.path().join("keys"), set).unwrap();
     let mut provider = https_folder(folder.path());
@@ -608,7 +624,7 @@ fn https_folder(folder: &Path) -> std::process::Child {
         .unwrap()
 }
 
-/// Runs with a clock that stands still until it is advanced.
+/// Runs a future with a clock that only `tokio::time::advance` moves.
 fn paused(future: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -617,28 +633,28 @@ fn paused(future: impl Future<Output = ()>) {
     runtime.unwrap().block_on(future);
 }
 
-type Answering = dyn Fn(usize) -> Vec<u8> + Send + Sync;
+type Respond = dyn Fn(usize) -> Vec<u8> + Send + Sync;
 
-/// An identity provider that answers as it is told.
+/// A key set server with a given response per request.
 struct Provider {
     port: u16,
-    asked: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
 }
 
 impl Provider {
-    fn start(answering: impl Fn(usize) -> Vec<u8> + Send + Sync + 'static) -> Provider {
+    fn start(respond: impl Fn(usize) -> Vec<u8> + Send + Sync + 'static) -> Provider {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = asked.clone();
-        // Ends with the test's process: it waits for a request that may never come.
+        let requests = Arc::new(AtomicUsize::new(0));
+        let count = requests.clone();
+        // Runs until the test process ends.
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let number = count.fetch_add(1, Ordering::SeqCst);
-                serve(stream.unwrap(), &answering(number));
+                serve(stream.unwrap(), &respond(number));
             }
         });
-        Provider { port, asked }
+        Provider { port, requests }
     }
 
     fn url(&self) -> String {
@@ -649,8 +665,8 @@ impl Provider {
         JwtVerifier::new(JwtKey::KeySetUrl(self.url()), rules(&[algorithm])).unwrap()
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
     }
 }
 
@@ -660,7 +676,7 @@ fn serve(mut stream: TcpStream, answer: &[u8]) {
     while request.read_line(&mut line).is_ok_and(|count| count > 2) {
         line.clear();
     }
-    // A client that has read enough closes.
+    // The client may close early.
     let _ = stream.write_all(answer);
 }
 

@@ -1,5 +1,7 @@
-//! The integration tests: the real router on a free port, a real SQLite file, a clock that only
-//! moves when a test moves it.
+//! Integration tests against the real router on a free port.
+//!
+//! The clock of the in-process server moves only when a test sets it. Tests that need more than Rust, a C compiler and
+//! `sh` are marked `#[ignore]` with what they need. `make test` installs that and runs them. It skips only [`heavy`].
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,12 +18,11 @@ mod deployment;
 mod differential;
 mod documents;
 mod downloads;
-mod e2e;
 mod faults;
 mod harness;
+mod heavy;
 mod issue;
 mod issuers;
-mod large_workbooks;
 mod matrix;
 mod minters;
 mod mutation;
@@ -37,7 +38,6 @@ mod real_data;
 mod replicas;
 mod rotation;
 mod sizes;
-mod soak;
 mod source_conformance;
 mod sqlite;
 mod statement_log;

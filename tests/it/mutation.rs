@@ -1,4 +1,4 @@
-//! Every small change to a signed URL: accepted only where it decodes to the same pairs.
+//! Small changes to a signed URL: accepted only if it decodes to the same pairs.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ fn links() -> Vec<Link> {
     links
 }
 
-/// Every second link hides its contents.
+/// Signs a link; every second one is sealed.
 fn signed(link: &Link, keyring: &Keyring) -> String {
     let is_odd = link.id.as_u128() % 2 == 1;
     let seal = if is_odd { Seal::Sealed } else { Seal::Open };
@@ -66,14 +66,14 @@ fn verify(keyring: &Keyring, export: &str, query: &str) -> Result<VerifiedLink, 
     verifier.verify(export, Format::Csv, query, NOW, ClientAddr::Unchecked)
 }
 
-/// The pairs of a query as an independent decoder reads them, in any order.
+/// Returns the pairs of a query as decoded by `serde_urlencoded`, sorted.
 fn pairs(query: &str) -> Vec<(String, String)> {
     let mut pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap();
     pairs.sort();
     pairs
 }
 
-/// Counts the accepted variants that do not decode to the pairs of the original.
+/// Returns the number of variants, and of those accepted although they decode to other pairs.
 fn wrongly_accepted(original: &str, variants: impl Iterator<Item = String>) -> (usize, usize) {
     let keyring = Keyring::parse(SIGNING_KEY).unwrap();
     let accepts = |query: &str| verify(&keyring, "orders", query).is_ok();
@@ -193,7 +193,7 @@ fn no_byte_of_the_path_can_be_changed() {
 }
 
 #[test]
-fn any_order_of_the_same_parameters_is_the_same_link() {
+fn parameters_may_come_in_any_order() {
     let keyring = Keyring::parse(SIGNING_KEY).unwrap();
     for link in links() {
         let url = signed(&link, &keyring);

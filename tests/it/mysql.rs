@@ -1,4 +1,4 @@
-//! MySQL's protocol, against MariaDB: every type, every way to use a parameter, TLS, sockets, and what is refused.
+//! The MySQL protocol with MariaDB: types, parameters, TLS, sockets and refused statements.
 
 use std::io::Read as _;
 use std::thread;
@@ -9,22 +9,22 @@ use serde_json::{Value, json};
 use crate::harness::mariadb::MariaDb;
 use crate::harness::{Deployment, TestServer, begin_with, is_whole, tls};
 
-/// Or the server would keep the connection after the file.
+/// Makes the server close the connection after the file.
 const CLOSE: &str = "Connection: close\r\n";
 
 fn serve(url: &str, exports: &[(&str, &str)]) -> TestServer {
     Deployment::over(url.to_owned(), exports.to_vec()).start()
 }
 
-fn faults(url: &str, sql: &str) -> Vec<String> {
+fn errors(url: &str, sql: &str) -> Vec<String> {
     Deployment::over(url.to_owned(), vec![("it.sql", sql)]).errors()
 }
 
-/// A value as SQL, and what CSV and NDJSON have for it.
-type Written = (&'static str, &'static str, &'static str);
+/// A value as SQL, and its text in CSV and NDJSON.
+type Expected = (&'static str, &'static str, &'static str);
 
 /// Types, each with some values.
-const TYPES: &[(&str, &[Written])] = &[
+const TYPES: &[(&str, &[Expected])] = &[
     (
         "boolean",
         &[
@@ -177,7 +177,7 @@ const TYPES: &[(&str, &[Written])] = &[
     (
         "timestamp(3) null",
         &[
-            // The clocks of who inserts them are two hours ahead of UTC.
+            // The server's time zone is UTC+2.
             (
                 "'2026-01-31 10:00:00.5'",
                 "2026-01-31T08:00:00.5Z",
@@ -252,7 +252,8 @@ const TYPES: &[(&str, &[Written])] = &[
 ];
 
 #[test]
-fn every_type_has_its_form_and_none_loses_anything() {
+#[ignore = "needs MariaDB: make test"]
+fn every_type_is_written_without_loss() {
     let server = MariaDb::shared();
     let mut sql = "set sql_mode = ''; ".to_owned();
     for (index, (kind, values)) in TYPES.iter().enumerate() {
@@ -324,7 +325,8 @@ where owner = :user -- not :this, nor ':that'
 order by n";
 
 #[test]
-fn each_kind_of_filter_is_compared_exactly() {
+#[ignore = "needs MariaDB: make test"]
+fn each_filter_type_is_compared_exactly() {
     let url = MariaDb::shared().database(
         "mysql_filters",
         "create table things (n int, owner varchar(9), word varchar(9) character set latin1, amount decimal(30,20),
@@ -347,7 +349,7 @@ fn each_kind_of_filter_is_compared_exactly() {
         (json!({"text": "ä"}), &["1"]),
         (json!({"text": "it's ?"}), &["2"]),
         (json!({"number": 2}), &["2"]),
-        // As floats both would be the same.
+        // These two are equal as floats.
         (json!({"amount": "0.1"}), &["1"]),
         (json!({"amount": "0.10000000000000000001"}), &["2"]),
         (json!({"truth": true}), &["1"]),
@@ -369,7 +371,8 @@ fn each_kind_of_filter_is_compared_exactly() {
 }
 
 #[test]
-fn what_writes_fails_or_gives_nothing_stops_the_start() {
+#[ignore = "needs MariaDB: make test"]
+fn statements_that_write_fail_or_return_no_columns_prevent_the_start() {
     let server = MariaDb::shared();
     let url = server.database("mysql_faults", "create table t (n int)");
     for (sql, expected) in [
@@ -407,23 +410,24 @@ fn what_writes_fails_or_gives_nothing_stops_the_start() {
             "it.sql:1: `role` and `row_security`: supported only by PostgreSQL",
         ),
     ] {
-        let found = faults(&url, sql);
+        let found = errors(&url, sql);
         assert_eq!(found.len(), 1, "{sql}: {found:?}");
         assert!(found[0].starts_with(expected), "{sql}: {found:?}");
     }
     let wrong = url.replace("p%3Ass", "wrong");
-    let found = faults(&wrong, "select :user as x");
+    let found = errors(&wrong, "select :user as x");
     assert!(found[0].contains("Access denied"), "{found:?}");
     assert!(!found[0].contains("wrong"), "{found:?}");
     let missing = url.replace("/mysql_faults", "/missing");
-    let found = faults(&missing, "select :user as x");
+    let found = errors(&missing, "select :user as x");
     assert!(found[0].contains("Access denied"), "{found:?}");
 }
 
 #[test]
-fn no_setting_of_the_server_cuts_a_result_short() {
+#[ignore = "needs MariaDB: make test"]
+fn no_server_setting_truncates_a_result() {
     let server = MariaDb::start();
-    let url = server.database("cuts", "create table nothing (n int)");
+    let url = server.database("truncation", "create table nothing (n int)");
     server.query(
         "",
         "set global sql_select_limit = 3, group_concat_max_len = 64, net_write_timeout = 1, max_statement_time = 2,
@@ -441,7 +445,7 @@ fn no_setting_of_the_server_cuts_a_result_short() {
     assert_eq!(word.text(), "word\r\n😀\r\n");
     let long = rowlink.download(json!({"export": "long", "format": "csv"}));
     assert_eq!(long.text(), "n\r\n48893\r\n");
-    // Longer than the server would wait for the next byte to be taken.
+    // Longer than `net_write_timeout` and `max_statement_time`.
     let mut stream = begin_with(
         &rowlink.link(json!({"export": "many", "format": "csv"})),
         CLOSE,
@@ -458,7 +462,8 @@ fn no_setting_of_the_server_cuts_a_result_short() {
 }
 
 #[test]
-fn an_exact_length_is_that_of_one_snapshot() {
+#[ignore = "needs MariaDB: make test"]
+fn an_exact_length_is_computed_from_one_snapshot() {
     let server = MariaDb::start();
     let url = server.database(
         "snapshot",
@@ -490,9 +495,10 @@ fn an_exact_length_is_that_of_one_snapshot() {
 }
 
 #[test]
-fn tls_is_used_as_asked_and_a_certificate_checked() {
+#[ignore = "needs MariaDB and OpenSSL: make test"]
+fn tls_follows_ssl_mode_and_checks_the_certificate() {
     let folder = tempfile::tempdir().unwrap();
-    tls::certificates(folder.path());
+    tls::create_certificates(folder.path());
     let server = MariaDb::start_with_tls(folder.path());
     let sql = "select variable_value <> '' as encrypted from information_schema.session_status \
                where variable_name = 'ssl_cipher' and :user = 'alice'";
@@ -518,9 +524,9 @@ fn tls_is_used_as_asked_and_a_certificate_checked() {
             .text();
         assert_eq!(file, format!("encrypted\r\n{is_encrypted}\r\n"), "{url}");
     }
-    // Signed by somebody else, or for another host.
+    // Signed by another root, or for another host.
     for url in [named(by("other.pem")), by("ca.pem")] {
-        let found = faults(&url, sql);
+        let found = errors(&url, sql);
         assert!(found[0].contains("certificate"), "{found:?}");
     }
     // A server without TLS.
@@ -531,7 +537,7 @@ fn tls_is_used_as_asked_and_a_certificate_checked() {
         .download(json!({"export": "it", "format": "csv"}))
         .text();
     assert_eq!(file, "encrypted\r\n0\r\n");
-    let found = faults(
+    let found = errors(
         &plain.replace("ssl-mode=disabled", "ssl-mode=required"),
         sql,
     );
@@ -539,7 +545,8 @@ fn tls_is_used_as_asked_and_a_certificate_checked() {
 }
 
 #[test]
-fn a_unix_socket_serves_too() {
+#[ignore = "needs MariaDB: make test"]
+fn a_unix_socket_works() {
     let server = MariaDb::shared();
     server.database("mysql_socket", "create table t (n int)");
     let url = format!(
@@ -556,7 +563,8 @@ fn a_unix_socket_serves_too() {
 }
 
 #[test]
-fn nothing_of_a_query_stays_in_its_connection() {
+#[ignore = "needs MariaDB: make test"]
+fn a_pooled_connection_keeps_no_state_of_a_query() {
     let server = MariaDb::start();
     let url = server.database("state", "create table nothing (n int)");
     let counts = "select @n := coalesce(@n, 0) + 1 as n, get_lock('x', 0) as is_mine from seq_1_to_3 where :user = 'alice'";
@@ -567,8 +575,8 @@ fn nothing_of_a_query_stays_in_its_connection() {
         let file = rowlink.download(json!({"export": "it", "format": "csv"}));
         assert_eq!(file.text(), "n,is_mine\r\n1.0,1\r\n2.0,1\r\n3.0,1\r\n");
     }
-    let asked = server.query("", "show global status like 'Prepared_stmt_count'");
-    assert_eq!(asked, "Variable_name\tValue\nPrepared_stmt_count\t0\n");
-    let kept = server.query("", "show global status like 'Aborted_clients'");
-    assert_eq!(kept, "Variable_name\tValue\nAborted_clients\t0\n");
+    let statements = server.query("", "show global status like 'Prepared_stmt_count'");
+    assert_eq!(statements, "Variable_name\tValue\nPrepared_stmt_count\t0\n");
+    let aborted = server.query("", "show global status like 'Aborted_clients'");
+    assert_eq!(aborted, "Variable_name\tValue\nAborted_clients\t0\n");
 }

@@ -1,4 +1,4 @@
-//! More than a replica can take: what is over the limit hears so at once, and what was broken comes back.
+//! Overload: excess requests get 503 immediately, and replicas recover.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::harness::command::run;
 use crate::harness::process::Rowlink;
 use crate::harness::{Call, begin, exports, wait_for};
 
-/// The status of an answer that begins, and its head.
+/// Reads the head of a response; returns its status and text.
 pub fn head(stream: &TcpStream) -> (u16, String) {
     let mut lines = BufReader::new(stream.take(16 * 1024));
     let mut head = String::new();
@@ -25,7 +25,7 @@ pub fn head(stream: &TcpStream) -> (u16, String) {
 }
 
 #[test]
-fn of_two_hundred_downloads_twenty_run_and_the_others_hear_at_once() {
+fn with_a_limit_of_twenty_180_of_200_downloads_get_503_immediately() {
     let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_MAX_DOWNLOADS", "20")]);
     let endless = json!({"export": "numbers", "format": "csv", "filters": {"n": 9_000_000_000u64}});
     let links: Vec<String> = (0..200).map(|_| rowlink.link(endless.clone())).collect();
@@ -51,23 +51,24 @@ fn of_two_hundred_downloads_twenty_run_and_the_others_hear_at_once() {
         );
         assert!(*elapsed < Duration::from_secs(5), "{elapsed:?}");
     }
-    // Nobody reads the twenty, so each holds all that it ever holds.
+    // The twenty are not read, so each has reached its maximum memory.
     let grown = rowlink.resident_kib().saturating_sub(before);
-    println!("20 downloads of 200 run, in {} KiB more", grown);
+    println!("20 of 200 downloads run in {grown} KiB");
     assert!(grown < 20 * 2 * 1024 + 8 * 1024, "{grown} KiB");
     let begun = Instant::now();
     rowlink.link(endless.clone());
-    println!("a link is issued meanwhile in {:?}", begun.elapsed());
+    println!("issuing a link meanwhile took {:?}", begun.elapsed());
     drop(answers);
     let small = json!({"export": "numbers", "format": "csv", "filters": {"n": 1}});
     let url = rowlink.link(small);
-    wait_for("a free place", Duration::from_secs(10), || {
+    wait_for("a free slot", Duration::from_secs(10), || {
         Call::new("GET", url.clone()).send().status == 200
     });
 }
 
 #[test]
-fn a_replica_whose_descriptors_ran_out_serves_again_within_seconds() {
+#[ignore = "needs prlimit: make test"]
+fn a_replica_recovers_within_seconds_from_running_out_of_descriptors() {
     let rowlink = Rowlink::serve(&exports());
     run(Command::new("prlimit").args(["--pid", &rowlink.pid().to_string(), "--nofile=64:64"]));
     let address = rowlink.origin().strip_prefix("http://").unwrap();
@@ -92,6 +93,6 @@ fn a_replica_whose_descriptors_ran_out_serves_again_within_seconds() {
         let _ = stream.read_to_string(&mut answer);
         answer.starts_with("HTTP/1.1 200")
     };
-    let back = wait_for("a replica that serves", Duration::from_secs(5), link);
-    println!("served again after {back:?}");
+    let recovery = wait_for("a replica that serves", Duration::from_secs(5), link);
+    println!("recovered after {recovery:?}");
 }

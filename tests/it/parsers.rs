@@ -1,4 +1,4 @@
-//! No text makes a parser panic, whatever is in it.
+//! No text makes a parser panic.
 
 use proptest::prelude::*;
 use rowlink::auth::{ApiKeys, JwtRules};
@@ -9,7 +9,7 @@ use rowlink::config::Config;
 use rowlink::service::LinkRequest;
 use rowlink_link::{FileName, Keyring};
 
-/// Text in which the pieces that a catalog file is made of turn up in any order.
+/// Generates text with the parts of a catalog file in any order.
 fn catalog_text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("/*---\n".to_owned()),
@@ -32,7 +32,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn of_catalog_files(text in catalog_text()) {
+    fn catalog_files_never_panic(text in catalog_text()) {
         let catalog = Catalog::parse([("x.sql", text.as_str())], &sqlite());
         let lines = text.matches('\n').count() + 1;
         for found in catalog.errors() {
@@ -42,11 +42,11 @@ proptest! {
     }
 
     #[test]
-    fn of_statements(sql in "[a-z :.'\"é()?1-]{0,30}") {
+    fn statements_never_panic(sql in "[a-z :.'\"é()?1-]{0,30}") {
         let text = format!("select :user, {sql}");
         let catalog = Catalog::parse([("x.sql", text.as_str())], &sqlite());
         if let Some(export) = catalog.get("x") {
-            // What is not a placeholder is left as it stands.
+            // Everything but placeholders is unchanged.
             let mut back = export.statement.sql.clone();
             for (index, variable) in export.statement.variables.iter().enumerate().rev() {
                 back = back.replace(&format!("?{}", index + 1), &variable.to_string());
@@ -56,7 +56,7 @@ proptest! {
     }
 
     #[test]
-    fn of_keys_and_callers(text in "([a-z0-9:,#=.\\[\\]\"' -]|\n|é){0,60}") {
+    fn keys_and_tokens_never_panic(text in "([a-z0-9:,#=.\\[\\]\"' -]|\n|é){0,60}") {
         let _ = Keyring::parse(&text);
         let _ = ApiKeys::parse(&text);
         let verifier = hs256_issuer(JwtRules::default());
@@ -64,21 +64,21 @@ proptest! {
     }
 
     #[test]
-    fn of_file_names(name in any::<String>()) {
+    fn file_names_never_panic(name in any::<String>()) {
         if let Ok(parsed) = FileName::parse(name.clone()) {
             prop_assert!(parsed.with_extension("csv").starts_with(&name));
         }
     }
 
     #[test]
-    fn of_requests(text in "([a-z0-9:,{}\\[\\]\"e.+-]|\"filters\":|\"csv\":){0,60}") {
+    fn requests_never_panic(text in "([a-z0-9:,{}\\[\\]\"e.+-]|\"filters\":|\"csv\":){0,60}") {
         if let Ok(body) = serde_json::from_str(&text) {
             let _ = LinkRequest::from_json(body);
         }
     }
 
     #[test]
-    fn of_the_environment(value in any::<String>(), name in "[A-Z_]{0,20}") {
+    fn environment_variables_never_panic(value in any::<String>(), name in "[A-Z_]{0,20}") {
         for name in [name.as_str(), "BIND", "PUBLIC_URL", "DATABASE_URL", "SIGNING_KEYS", "LOG"] {
             let variable = (format!("ROWLINK_{name}").into(), value.clone().into());
             prop_assert!(Config::from_env([variable]).is_err());

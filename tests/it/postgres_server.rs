@@ -1,4 +1,4 @@
-//! PostgreSQL as it is run: roles and policies, TLS, several hosts, a Unix socket, a pooler.
+//! PostgreSQL deployments: roles and policies, TLS, several hosts, a Unix socket, a pooler.
 
 use std::fs;
 use std::path::Path;
@@ -8,15 +8,15 @@ use std::time::Duration;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::harness::command::{free_port, give_away, run, unprivileged};
+use crate::harness::command::{free_port, own_by_postgres, run, unprivileged};
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
-use crate::harness::tls::certificates;
+use crate::harness::tls::create_certificates;
 use crate::harness::{
     API_KEY, Call, Deployment, TestServer, begin, sample_database, sqlite_url, token_for, wait_for,
 };
 
-/// Users see their own notes, as PostgREST's manual and Supabase's write such policies.
+/// Policies that show users their own notes, in the style of the PostgREST and Supabase manuals.
 const POLICIES: &str = "
     create table notes (id int, owner text, org text, note text);
     insert into notes values (1, 'alice', '7', 'hers'), (2, 'bob', '7', 'his'), (3, 'bob', '8', 'other');
@@ -47,18 +47,19 @@ fn text(server: &TestServer, export: &str) -> String {
 }
 
 #[test]
-fn policies_written_for_postgrest_keep_users_apart() {
+#[ignore = "needs PostgreSQL: make test"]
+fn policies_written_for_postgrest_separate_users() {
     let url = Cluster::shared().database("policies", POLICIES);
     let own = format!("{SETTINGS}select id, note from notes order by id");
     let by_org = "/*---\nrole = 'authenticated'\nrow_security = true\nclaims = ['org_id']\n---*/\n\
                   select id from notes order by id";
-    let who = "/*---\nrole = 'authenticated'\n---*/\n\
+    let claims = "/*---\nrole = 'authenticated'\n---*/\n\
                select current_user::text as role, current_setting('request.jwt.claims') as claims \
                where :user <> ''";
     let exports = [
         ("own.sql", own.as_str()),
         ("orders.sql", by_org),
-        ("by_org.sql", who),
+        ("by_org.sql", claims),
     ];
     let server = serve(&url, &exports);
     assert_eq!(text(&server, "own"), "id,note\r\n1,hers\r\n");
@@ -89,10 +90,11 @@ fn policies_written_for_postgrest_keep_users_apart() {
 }
 
 #[test]
-fn an_export_that_relies_on_policies_is_refused_where_none_applies() {
+#[ignore = "needs PostgreSQL: make test"]
+fn an_export_that_relies_on_policies_is_refused_if_none_applies() {
     let url = Cluster::shared().database("no_policies", POLICIES);
     for (settings, sql, named) in [
-        // A superuser is above policies; a table may have none; a role may not exist.
+        // A superuser bypasses policies; a table has none; a role does not exist.
         (
             "row_security = true",
             "select id from notes",
@@ -137,7 +139,8 @@ fn an_export_that_relies_on_policies_is_refused_where_none_applies() {
 }
 
 #[test]
-fn the_database_sees_who_exports_what_and_nothing_can_be_written() {
+#[ignore = "needs PostgreSQL: make test"]
+fn a_session_names_its_export_and_is_read_only() {
     let url = Cluster::shared().database("session", "create table t (id int); create sequence s;");
     let settings = "select current_setting('application_name') as name,
         current_setting('transaction_read_only') as read_only,
@@ -161,9 +164,10 @@ fn the_database_sees_who_exports_what_and_nothing_can_be_written() {
 }
 
 #[test]
-fn a_value_that_the_database_does_not_take_is_named() {
+#[ignore = "needs PostgreSQL: make test"]
+fn a_value_that_the_database_rejects_is_named() {
     let url = Cluster::shared().database(
-        "values_not_taken",
+        "rejected_values",
         "create type state as enum ('open'); create table t (id int, state state);",
     );
     let by_user = "select id from t where id = :user";
@@ -188,7 +192,8 @@ fn a_value_that_the_database_does_not_take_is_named() {
 }
 
 #[test]
-fn exports_pick_their_database_by_name() {
+#[ignore = "needs PostgreSQL: make test"]
+fn exports_select_their_database_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let warehouse = Cluster::shared().database("warehouse", "create table t as select 5 as id");
     let here = "select count(*) as n from orders where user_id = :user";
@@ -215,11 +220,12 @@ fn exports_pick_their_database_by_name() {
 }
 
 #[test]
-fn a_log_of_everything_holds_no_value_of_a_query_even_of_one_that_fails() {
+#[ignore = "needs PostgreSQL: make test"]
+fn a_trace_log_has_no_query_value_even_of_a_failed_query() {
     let url = Cluster::shared().database("logged", "");
     let filter = "/*---\n[filters.text]\ntype = 'text'\n---*/\n";
     let echo = format!("{filter}select :text::text as text, :user::text as user");
-    // PostgreSQL quotes the value in its message.
+    // PostgreSQL quotes the value in its error message.
     let fails = format!("{filter}select to_tsquery(:text)::text as words where :user <> ''");
     let rowlink = Rowlink::serve_with(
         &[("echo.sql", &echo), ("fails.sql", &fails)],
@@ -239,7 +245,8 @@ fn a_log_of_everything_holds_no_value_of_a_query_even_of_one_that_fails() {
 }
 
 #[test]
-fn a_unix_socket_and_the_first_of_several_hosts_that_answers_are_used() {
+#[ignore = "needs PostgreSQL: make test"]
+fn a_unix_socket_or_the_first_reachable_host_is_used() {
     let cluster = Cluster::start();
     cluster.database("hosts", "");
     let (port, folder) = (cluster.port(), cluster.path());
@@ -275,13 +282,13 @@ fn a_unix_socket_and_the_first_of_several_hosts_that_answers_are_used() {
     }
 }
 
-/// An authority, and a certificate that it gives `localhost`.
 #[test]
-fn tls_verifies_what_sslmode_asks_for() {
+#[ignore = "needs PostgreSQL and OpenSSL: make test"]
+fn tls_follows_sslmode() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().display();
-    certificates(folder.path());
-    give_away(&folder.path().join("server.key"));
+    create_certificates(folder.path());
+    own_by_postgres(&folder.path().join("server.key"));
     run(Command::new("chmod").arg("755").arg(folder.path()));
     let cluster = Cluster::start_with(&format!(
         "ssl = on\nssl_cert_file = '{path}/server.pem'\nssl_key_file = '{path}/server.key'\n\
@@ -293,7 +300,7 @@ fn tls_verifies_what_sslmode_asks_for() {
          create table numbers as select generate_series(1, 200000) as n; \
          grant select on numbers to reader;",
     );
-    // Only by password and only with TLS, as a hosted database has it.
+    // Only with password and TLS, like a hosted database.
     let hba = "local all postgres trust\nhost all postgres 127.0.0.1/32 trust\n\
                hostssl all reader 127.0.0.1/32 scram-sha-256\n";
     fs::write(cluster.path().join("data/pg_hba.conf"), hba).unwrap();
@@ -357,7 +364,7 @@ fn tls_verifies_what_sslmode_asks_for() {
     }
 }
 
-/// A pooler that gives each transaction another connection.
+/// PgBouncer in transaction mode, which rotates server connections per transaction.
 struct PgBouncer {
     process: Child,
     port: u16,
@@ -377,7 +384,7 @@ impl PgBouncer {
             folder.path().display()
         );
         fs::write(folder.path().join("config"), config).unwrap();
-        give_away(folder.path());
+        own_by_postgres(folder.path());
         let mut process = unprivileged(Path::new("/usr/sbin/pgbouncer"));
         process.arg("-q").arg(folder.path().join("config"));
         let process = process.stderr(Stdio::null()).spawn().unwrap();
@@ -400,7 +407,8 @@ impl Drop for PgBouncer {
 }
 
 #[test]
-fn behind_pgbouncer_in_transaction_mode_nothing_is_left_in_shared_connections() {
+#[ignore = "needs PostgreSQL and PgBouncer: make test"]
+fn behind_pgbouncer_in_transaction_mode_shared_connections_keep_no_state() {
     let cluster = Cluster::start();
     let schema = "create type mood as enum ('sad', 'happy');
                   create table moods as select n, case when n % 2 = 0 then 'sad' else 'happy' end::mood as mood
@@ -417,7 +425,7 @@ fn behind_pgbouncer_in_transaction_mode_nothing_is_left_in_shared_connections() 
     let endless =
         "select count(*) as n from (select generate_series(1, 2000000000)) g where :user = 'alice'";
     let exports = [("by_mood.sql", by_mood), ("endless.sql", endless)];
-    // Two replicas, whose statements would have the same names.
+    // Two replicas, whose named statements would collide.
     let servers = [serve(&url, &exports), serve(&url, &exports)];
     for round in 0..10 {
         for server in &servers {
@@ -432,13 +440,13 @@ fn behind_pgbouncer_in_transaction_mode_nothing_is_left_in_shared_connections() 
             );
         }
     }
-    // Nothing of a transaction stays: neither names of statements nor settings.
-    let left = cluster.psql(
+    // Connections keep neither prepared statements nor settings.
+    let names = cluster.psql(
         "pooled",
         "select string_agg(application_name, ' ') from pg_stat_activity \
                                        where application_name like 'rowlink/%'",
     );
-    assert_eq!(left, "");
+    assert_eq!(names, "");
 
     let url = servers[0].link(json!({"export": "endless", "format": "csv"}));
     let stream = begin(&url);
@@ -446,8 +454,8 @@ fn behind_pgbouncer_in_transaction_mode_nothing_is_left_in_shared_connections() 
         cluster.running("pooled") == 1
     });
     drop(stream);
-    let took = wait_for("its end", Duration::from_secs(2), || {
+    let elapsed = wait_for("the end of the query", Duration::from_secs(2), || {
         cluster.running("pooled") == 0
     });
-    println!("behind PgBouncer: a query ended {took:?} after its client left");
+    println!("behind PgBouncer: a query ended {elapsed:?} after its client disconnected");
 }

@@ -1,4 +1,4 @@
-"""What the requests of an OTLP exporter say, each in a file: one JSON array of spans."""
+"""Decodes OTLP requests, one per file; prints their spans as one JSON array."""
 
 import json
 import sys
@@ -11,12 +11,12 @@ for path in sys.argv[1:]:
     with open(path, "rb") as file:
         request.ParseFromString(file.read())
     for resource in request.resource_spans:
-        of_resource = {pair.key: pair.value.string_value for pair in resource.resource.attributes}
+        resource_attributes = {pair.key: pair.value.string_value for pair in resource.resource.attributes}
         for scope in resource.scope_spans:
             for span in scope.spans:
                 value = lambda it: getattr(it, it.WhichOneof("value"))
                 spans.append({
-                    "service": of_resource.get("service.name"),
+                    "service": resource_attributes.get("service.name"),
                     "name": span.name,
                     "trace": span.trace_id.hex(),
                     "span": span.span_id.hex(),

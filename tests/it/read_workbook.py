@@ -1,9 +1,9 @@
-"""Reads a workbook with readers that are not ours.
+"""Reads a workbook with independent readers.
 
-read_workbook.py json FILE       what openpyxl, calamine and openxml-audit say of it
+read_workbook.py json FILE       prints its contents by openpyxl and calamine, and the errors of openxml-audit
 read_workbook.py csv FILE OUT [openpyxl]
-                                 its sheets, one after the other, as CSV; read by calamine or openpyxl
-read_workbook.py zip FILE        what Python's zipfile says of it as an archive
+                                 writes its sheets in order as CSV, read by calamine or openpyxl
+read_workbook.py zip FILE        checks the archive with zipfile; prints sizes
 """
 
 import csv
@@ -56,7 +56,7 @@ def by_calamine(path):
 
 
 def errors(path):
-    """What is not as the standard has it. That Excel moves inline strings when it saves is no error."""
+    """Returns violations of the standard, without warnings such as inline strings, which Excel replaces on saving."""
     found = openxml_audit.OpenXmlValidator().validate(path)
     return [str(error) for error in found.errors if error.severity == openxml_audit.ValidationSeverity.ERROR]
 
@@ -92,8 +92,8 @@ def main():
     elif mode == "zip":
         json.dump(archive(path), sys.stdout)
     else:
-        said = {"openpyxl": by_openpyxl(path), "calamine": by_calamine(path), "errors": errors(path)}
-        json.dump(said, sys.stdout)
+        result = {"openpyxl": by_openpyxl(path), "calamine": by_calamine(path), "errors": errors(path)}
+        json.dump(result, sys.stdout)
 
 
 main()

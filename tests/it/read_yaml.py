@@ -1,4 +1,4 @@
-"""What a YAML file says, as JSON."""
+"""Prints a YAML file as JSON."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-//! Real flight records and the Big List of Naughty Strings, through a real server.
+//! Exports of real flight records and the Big List of Naughty Strings.
 
 use std::fs;
 use std::path::Path;
@@ -26,7 +26,7 @@ where :user = 'alice'
   and (:month is null or month = :month)
 order by rowid";
 
-/// Loads flights.csv into SQLite; it writes NA for NULL.
+/// Loads flights.csv into SQLite. The file has NA for NULL.
 pub fn load_flights(path: &std::path::Path) {
     let mut connection = Connection::open(path).unwrap();
     let mut reader = csv::Reader::from_path(tool("flights.csv")).unwrap();
@@ -58,7 +58,8 @@ pub fn load_flights(path: &std::path::Path) {
 }
 
 #[test]
-fn flights_come_back_row_for_row_in_other_readers() {
+#[ignore = "needs flights.csv and Python packages: make test"]
+fn other_readers_get_every_flight_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("flights.db");
     load_flights(&database);
@@ -85,7 +86,7 @@ fn flights_come_back_row_for_row_in_other_readers() {
     }
 }
 
-/// Compares a CSV file with the rows of flights.csv that the filters let pass.
+/// Compares a CSV file with the rows of flights.csv that match the filters.
 pub fn compare_flights(file: &Path, filters: &serde_json::Value, rows: usize) {
     let (flights, filters) = (tool("flights.csv"), filters.to_string());
     let arguments = [flights.as_ref(), file.as_ref(), filters.as_ref()];
@@ -104,7 +105,8 @@ const FLIGHTS_TABLE: &str = "create table flights (
     rowid bigint generated always as identity)";
 
 #[test]
-fn flights_from_postgresql_are_the_same_bytes_as_from_sqlite() {
+#[ignore = "needs flights.csv and PostgreSQL: make test"]
+fn flights_from_postgresql_and_sqlite_give_identical_files() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("flights.db");
     load_flights(&database);
@@ -119,7 +121,7 @@ fn flights_from_postgresql_are_the_same_bytes_as_from_sqlite() {
     );
     cluster.psql("flights", &copy);
 
-    // SQLite keeps the numbers as the file has them, without fractions.
+    // In SQLite these are integers, as in the file.
     let whole = ["dep_delay", "arr_delay", "air_time", "distance"];
     let in_postgres = whole.iter().fold(FLIGHTS.to_owned(), |sql, column| {
         sql.replacen(&format!("{column},"), &format!("{column}::int,"), 1)
@@ -128,16 +130,18 @@ fn flights_from_postgresql_are_the_same_bytes_as_from_sqlite() {
     let postgres = Deployment::over(url, vec![("flights.sql", &in_postgres)]).start();
     for filters in [json!({"carrier": "UA"}), json!({"month": 2}), json!({})] {
         let request = json!({"export": "flights", "format": "csv", "filters": filters});
-        let [theirs, ours] = [&sqlite, &postgres].map(|it| it.download(request.clone()).body);
-        assert!(theirs == ours, "{filters}: the files differ");
+        let [from_sqlite, from_postgres] =
+            [&sqlite, &postgres].map(|it| it.download(request.clone()).body);
+        assert!(from_sqlite == from_postgres, "{filters}: the files differ");
     }
 }
 
+/// Returns the Big List of Naughty Strings.
 pub fn naughty_strings() -> Vec<String> {
     serde_json::from_str(&fs::read_to_string(tool("blns.json")).unwrap()).unwrap()
 }
 
-/// A server whose rows are the naughty strings, in a database in this folder.
+/// Starts a server whose rows are the naughty strings, stored in this folder.
 pub fn naughty_server(folder: &Path) -> TestServer {
     let database = folder.join("naughty.db");
     let connection = Connection::open(&database).unwrap();
@@ -154,7 +158,8 @@ pub fn naughty_server(folder: &Path) -> TestServer {
 }
 
 #[test]
-fn naughty_strings_as_cells_come_back_equal() {
+#[ignore = "needs blns.json: make test"]
+fn naughty_strings_round_trip_as_csv_cells() {
     let folder = tempfile::tempdir().unwrap();
     let strings = naughty_strings();
     let server = naughty_server(folder.path());
@@ -178,15 +183,16 @@ fn naughty_strings_as_cells_come_back_equal() {
 }
 
 #[test]
-fn naughty_strings_in_a_workbook_come_back_equal_from_each_reader() {
+#[ignore = "needs blns.json and Python packages: make test"]
+fn naughty_strings_round_trip_as_workbook_cells() {
     let folder = tempfile::tempdir().unwrap();
     let server = naughty_server(folder.path());
-    let said = read_workbook(
+    let workbook = read_workbook(
         &server
             .download(json!({"export": "naughty", "format": "xlsx"}))
             .body,
     );
-    // openpyxl leaves what stands for a control character as it is written, `_x0007_`.
+    // openpyxl does not decode escaped control characters such as `_x0007_`.
     let strings = naughty_strings();
     let with_controls = strings.iter().filter(|text| {
         let mut characters = text.chars();
@@ -195,10 +201,10 @@ fn naughty_strings_in_a_workbook_come_back_equal_from_each_reader() {
     for (reader, rows, exceptions) in [
         (
             "openpyxl",
-            &said["openpyxl"]["sheets"][0]["rows"],
+            &workbook["openpyxl"]["sheets"][0]["rows"],
             with_controls.collect(),
         ),
-        ("calamine", &said["calamine"]["Naughty"], vec![]),
+        ("calamine", &workbook["calamine"]["Naughty"], vec![]),
     ] {
         let rows = rows.as_array().unwrap();
         let texts = rows.iter().skip(1).map(|row| row[0].as_str().unwrap_or(""));
@@ -211,7 +217,8 @@ fn naughty_strings_in_a_workbook_come_back_equal_from_each_reader() {
 }
 
 #[test]
-fn naughty_strings_as_filters_users_and_file_names_let_nothing_in() {
+#[ignore = "needs blns.json: make test"]
+fn naughty_strings_as_filters_users_and_file_names_are_only_values() {
     let server = TestServer::start();
     let (mut filters, mut users, mut names) = (0, 0, 0);
     let strings = naughty_strings();
@@ -267,7 +274,8 @@ fn naughty_strings_as_filters_users_and_file_names_let_nothing_in() {
 }
 
 #[test]
-fn the_loaded_flights_have_nulls_numbers_and_text() {
+#[ignore = "needs flights.csv: make test"]
+fn loaded_flights_have_nulls_numbers_and_text() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("flights.db");
     load_flights(&database);

@@ -1,4 +1,4 @@
-//! How large a file will be: about, with the link; exactly, before its first byte.
+//! File sizes: the estimate with a link, and the exact `Content-Length`.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::harness::{Call, Deployment, Stop, TestServer, sqlite_url, wait_for};
 
 const ROWS: usize = 100_000;
 
-/// A database with a table `lines` of the columns `n`, `at`, `word` and [`ROWS`] rows.
+/// A database with the table `lines`: columns `n`, `at` and `word`, and [`ROWS`] rows.
 struct Lines {
     name: &'static str,
     url: String,
@@ -43,7 +43,7 @@ impl Lines {
             file,
             _folder: folder,
         };
-        // The planner shall know each row, and not a sample that differs from run to run.
+        // Statistics from every row, because those of a sample vary between runs.
         let sql = format!(
             "create table lines (n int, at timestamptz, word text);
              create index lines_n on lines (n);
@@ -82,8 +82,8 @@ fn request(to: usize) -> Value {
     json!({"export": "lines", "format": "csv", "filters": {"to": to}, "length": "exact"})
 }
 
-/// So many rows, of which the first has another length each time.
-fn restless(rows: usize) -> String {
+/// Returns a query of this many rows, whose first one differs in length each time.
+fn nondeterministic(rows: usize) -> String {
     format!(
         "with recursive i(n) as (select 1 union all select n + 1 from i where n < {rows})
          select n, case when n = 1 then hex(randomblob(abs(random()) % 30000)) end as noise from i where :user = 'alice'"
@@ -91,7 +91,8 @@ fn restless(rows: usize) -> String {
 }
 
 #[test]
-fn an_exact_length_comes_before_the_first_byte_while_the_table_grows() {
+#[ignore = "needs PostgreSQL: make test"]
+fn an_exact_length_is_sent_while_the_table_grows() {
     for lines in Lines::both("sizes_exact") {
         let server = lines.serve();
         let (stopped, inserted) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -103,7 +104,7 @@ fn an_exact_length_comes_before_the_first_byte_while_the_table_grows() {
                 }
             });
             let _stop = Stop(&stopped);
-            // Until rows were inserted while one was under way.
+            // Repeats until rows were inserted during a download.
             while !inserting.is_finished() {
                 let before = inserted.load(Ordering::SeqCst);
                 let answer = Call::new("GET", server.link(request(ROWS)))
@@ -126,7 +127,8 @@ fn an_exact_length_comes_before_the_first_byte_while_the_table_grows() {
 }
 
 #[test]
-fn an_exact_length_counts_the_end_line_and_holds_for_small_and_empty_files() {
+#[ignore = "needs PostgreSQL: make test"]
+fn an_exact_length_includes_the_integrity_line_and_works_for_small_and_empty_files() {
     for lines in Lines::both("sizes_small") {
         let server = lines.serve();
         for to in [0, 3, 50_000] {
@@ -149,8 +151,9 @@ fn an_exact_length_counts_the_end_line_and_holds_for_small_and_empty_files() {
 }
 
 #[test]
-fn a_query_that_gives_other_rows_each_time_is_refused_or_visibly_cut() {
-    let (one, many) = (restless(1), restless(10_000));
+#[ignore = "needs curl: make test"]
+fn a_nondeterministic_query_is_refused_or_visibly_truncated() {
+    let (one, many) = (nondeterministic(1), nondeterministic(10_000));
     let server = TestServer::with_exports(vec![("one.sql", &one), ("many.sql", &many)]);
     let link =
         |export: &str| server.link(json!({"export": export, "format": "csv", "length": "exact"}));
@@ -169,7 +172,7 @@ fn a_query_that_gives_other_rows_each_time_is_refused_or_visibly_cut() {
 }
 
 #[test]
-fn a_length_is_exact_or_not_asked_for_and_no_workbook_has_one() {
+fn length_accepts_only_exact_and_not_for_workbooks() {
     let server = TestServer::start();
     let ask = |format: &str, length: Value| {
         let filters = json!({"n": 1});
@@ -202,7 +205,7 @@ fn a_length_is_exact_or_not_asked_for_and_no_workbook_has_one() {
     );
 }
 
-/// Issues with an estimate; returns the link's URL, and rows, bytes and by what.
+/// Requests a link with an estimate; returns its URL, and the estimated rows, bytes and method.
 fn estimate(server: &TestServer, mut request: Value) -> (String, Value) {
     request["estimate"] = json!(true);
     let answer = server.issue(request);
@@ -217,12 +220,13 @@ fn estimate(server: &TestServer, mut request: Value) -> (String, Value) {
 }
 
 #[test]
-fn an_estimate_is_counted_where_that_is_quick_and_planned_where_there_is_a_planner() {
+#[ignore = "needs PostgreSQL: make test"]
+fn an_estimate_comes_from_the_planner_or_else_a_count() {
     for lines in Lines::both("sizes_estimate") {
         let server = lines.serve();
-        let mut asked = request(1234);
-        asked["length"] = Value::Null;
-        let (url, estimate_of_csv) = estimate(&server, asked.clone());
+        let mut csv_request = request(1234);
+        csv_request["length"] = Value::Null;
+        let (url, estimate_of_csv) = estimate(&server, csv_request.clone());
         let file = Call::new("GET", url).send();
         let near = |seen: &Value, real: usize| {
             let (seen, real) = (seen.as_f64().unwrap(), real as f64);
@@ -239,22 +243,23 @@ fn an_estimate_is_counted_where_that_is_quick_and_planned_where_there_is_a_plann
         } else {
             assert_eq!(estimate_of_csv[2], "planner");
         }
-        asked["format"] = json!("ndjson");
-        let (url, of_ndjson) = estimate(&server, asked.clone());
+        csv_request["format"] = json!("ndjson");
+        let (url, of_ndjson) = estimate(&server, csv_request.clone());
         near(&of_ndjson[1], Call::new("GET", url).send().body.len());
-        asked["format"] = json!("xlsx");
-        let (_, of_workbook) = estimate(&server, asked);
+        csv_request["format"] = json!("xlsx");
+        let (_, of_workbook) = estimate(&server, csv_request);
         assert_eq!(of_workbook[0], estimate_of_csv[0]);
         assert_eq!(
             of_workbook[1],
             Value::Null,
-            "nobody knows how well it compresses"
+            "the compressed size is unknown"
         );
     }
 }
 
 #[test]
-fn counting_stops_in_time_and_a_database_that_does_not_answer_costs_no_link() {
+#[ignore = "needs PostgreSQL: make test"]
+fn counting_stops_in_time_and_an_unreachable_database_still_gives_a_link() {
     let endless = "with recursive i(n) as (select 1 union all select n + 1 from i) select n from i where :user = 'alice'";
     let silent = "with recursive i(n) as (select 1 union all select n + 1 from i) select count(*) as n from i where :user = 'alice'";
     let secret = "/*---\nestimate = false\n---*/ select 1 as one where :user = 'alice'";
@@ -278,7 +283,7 @@ fn counting_stops_in_time_and_a_database_that_does_not_answer_costs_no_link() {
     assert_eq!(
         none,
         json!([null, null, null]),
-        "the export says that nobody may know"
+        "the export disables estimates"
     );
 
     let plain = server
@@ -301,7 +306,8 @@ fn counting_stops_in_time_and_a_database_that_does_not_answer_costs_no_link() {
 }
 
 #[test]
-fn an_estimate_that_waits_for_a_lock_leaves_nothing_behind_and_takes_no_place_of_a_download() {
+#[ignore = "needs PostgreSQL: make test"]
+fn an_estimate_that_waits_for_a_lock_is_cancelled_and_blocks_no_download() {
     let url = Cluster::shared().database(
         "sizes_lock",
         "create table locked (n int); create table free (n int)",
@@ -315,14 +321,14 @@ fn an_estimate_that_waits_for_a_lock_leaves_nothing_behind_and_takes_no_place_of
     deployment.estimate_max = Duration::from_secs(2);
     let server = deployment.start();
     let cluster = Cluster::shared();
-    let mut holder = Command::new("psql")
+    let mut lock_holder = Command::new("psql")
         .args(["--no-psqlrc", "--quiet", &cluster.url("sizes_lock")])
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
     let lock = b"begin; lock table locked in access exclusive mode;\n";
-    holder.stdin.as_mut().unwrap().write_all(lock).unwrap();
-    // Of this table: other tests lock theirs in the same cluster.
+    lock_holder.stdin.as_mut().unwrap().write_all(lock).unwrap();
+    // Only this table: other tests lock theirs in the same cluster.
     let locks = "select count(*) from pg_locks where relation = 'locked'::regclass and granted \
                  and mode = 'AccessExclusiveLock' and database = (select oid from pg_database where datname = current_database())";
     wait_for("the lock", Duration::from_secs(10), || {
@@ -338,21 +344,22 @@ fn an_estimate_that_waits_for_a_lock_leaves_nothing_behind_and_takes_no_place_of
         assert_eq!((free.status, free.text().as_str()), (200, "n\r\n"));
         assert_eq!(waiting.join().unwrap(), json!([null, null, null]));
     });
-    wait_for("its end", Duration::from_secs(5), || {
+    wait_for("the end of the query", Duration::from_secs(5), || {
         cluster.running("sizes_lock") == 0
     });
-    drop(holder.stdin.take());
-    holder.wait().unwrap();
+    drop(lock_holder.stdin.take());
+    lock_holder.wait().unwrap();
 }
 
 #[test]
-fn a_file_of_exact_length_is_whole_before_its_last_byte_is_sent() {
-    // The last row comes long before the query ends.
+#[ignore = "needs curl: make test"]
+fn the_last_byte_of_an_exact_length_is_sent_after_the_query_ends() {
+    // The query runs on for long after its last row.
     let tail = "with recursive i(n) as (select 1 union all select n + 1 from i where n < 2000000)
                 select n from i where n < 4 and :user = 'alice'";
     let rowlink = Rowlink::serve(&[("tail.sql", tail)]);
     let url = rowlink.link(json!({"export": "tail", "format": "csv", "length": "exact"}));
-    // It leaves as soon as it has as many bytes as it was promised.
+    // curl disconnects as soon as it has `Content-Length` bytes.
     let run = Command::new("curl")
         .args(["-sS", "-i", &url])
         .output()

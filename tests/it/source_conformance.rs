@@ -1,4 +1,4 @@
-//! What every source must do, whatever its database.
+//! Behaviour that every source must have.
 
 use std::fs;
 use std::io::Read as _;
@@ -14,30 +14,30 @@ use crate::harness::{
     Call, Deployment, TestServer, begin, is_whole, sample_database, sqlite_url, wait_for,
 };
 
-/// A source with the SQL that makes its database do what a test needs.
+/// A source, with SQL in the dialect of its database for each situation.
 struct Subject {
     name: &'static str,
     url: String,
     database: String,
     /// Columns `number`, `fraction`, `word`, `empty`, `bytes`; one row.
     values: &'static str,
-    /// Columns `n` and `word`, as many rows as anybody reads.
+    /// Columns `n` and `word`; more rows than any test reads.
     many: &'static str,
-    /// Works for ever before its first row.
+    /// Runs forever without a row.
     endless: &'static str,
-    /// The rows below `:below`, and then a failure.
+    /// Returns the rows below `:below`, then fails.
     fails: &'static str,
-    /// A text of ten mebibytes.
+    /// A text of 10 MiB.
     huge: &'static str,
-    _folder: TempDir,
+    /// Removes the SQLite file when dropped.
+    _folder: Option<TempDir>,
 }
 
-fn subjects(database: &str) -> [Subject; 3] {
-    let folder = || tempfile::tempdir().unwrap();
-    let files = folder();
-    let sqlite = Subject {
+fn sqlite() -> Subject {
+    let files = tempfile::tempdir().unwrap();
+    Subject {
         name: "SQLite",
-        database: database.to_owned(),
+        database: String::new(),
         url: sqlite_url(&sample_database(files.path())),
         values: "select 42 as number, 1.5 as fraction, 'zwölf' as word, null as empty, x'00ff' as bytes",
         many: "with recursive m(i) as (select 1 union all select i + 1 from m) \
@@ -46,8 +46,12 @@ fn subjects(database: &str) -> [Subject; 3] {
         fails: "with recursive m(i) as (select 1 union all select i + 1 from m) \
                 select i as n, case when i >= :below then json('not JSON') end as failure from m",
         huge: "select printf('%.*c', 10485760, 'x') as cell",
-        _folder: files,
-    };
+        _folder: Some(files),
+    }
+}
+
+/// Returns both servers, each with a new database of this name.
+fn servers(database: &str) -> [Subject; 2] {
     let postgres = Subject {
         name: "PostgreSQL",
         database: database.to_owned(),
@@ -59,7 +63,7 @@ fn subjects(database: &str) -> [Subject; 3] {
         fails: "select i as n, case when i >= :below then 1 / (i - i) end as failure \
                 from (select generate_series(1, 2000000000) as i) m",
         huge: "select repeat('x', 10485760) as cell",
-        _folder: folder(),
+        _folder: None,
     };
     let mariadb = Subject {
         name: "MariaDB",
@@ -71,13 +75,13 @@ fn subjects(database: &str) -> [Subject; 3] {
         fails: "select seq as n, case when seq >= :below then 18446744073709551615 + seq end as failure \
                 from seq_1_to_2000000000",
         huge: "select repeat('x', 10485760) as cell",
-        _folder: folder(),
+        _folder: None,
     };
-    [sqlite, postgres, mariadb]
+    [postgres, mariadb]
 }
 
 impl Subject {
-    /// Serves the SQL as one export, `it`, with its user pinned.
+    /// Serves the SQL as the export `it`, with its user pinned.
     fn deployment(&self, sql: &str) -> TestServer {
         Deployment::over(self.url.clone(), vec![("it.sql", &pinned(sql))]).start()
     }
@@ -89,7 +93,7 @@ impl Subject {
         )
     }
 
-    /// How many queries of that process its database runs.
+    /// Returns the number of queries that the database runs for this process.
     fn running(&self, rowlink: &Rowlink) -> usize {
         match self.name {
             "SQLite" => {
@@ -119,240 +123,251 @@ fn request() -> serde_json::Value {
     request_for("csv")
 }
 
-/// The formats, as what holds for all of them is tried with each.
+/// All formats.
 const FORMATS: [&str; 4] = ["csv", "xlsx", "ndjson", "parquet"];
 
 fn request_for(format: &str) -> serde_json::Value {
     json!({"export": "it", "format": format})
 }
 
-#[test]
-fn values_and_nulls_arrive_and_columns_can_be_chosen() {
-    for subject in subjects("conformance_values") {
-        let server = subject.deployment(subject.values);
-        assert_eq!(
-            server.download(request()).text(),
-            "number,fraction,word,empty,bytes\r\n42,1.5,zwölf,,00ff\r\n",
-            "{}",
-            subject.name
-        );
-        assert_eq!(
-            server.download(request_for("ndjson")).text(),
-            "{\"number\":42,\"fraction\":1.5,\"word\":\"zwölf\",\"empty\":null,\"bytes\":\"00ff\"}\n",
-            "{}",
-            subject.name
-        );
-        let chosen = json!({"export": "it", "format": "csv", "columns": ["word", "number"]});
-        assert_eq!(
-            server.download(chosen).text(),
-            "word,number\r\nzwölf,42\r\n"
-        );
-    }
+/// Defines each test for SQLite, and for the servers with a database of this name.
+macro_rules! conformance_tests {
+    ($($name:ident in $database:literal;)*) => {
+        mod sqlite {
+            $(
+                #[test]
+                fn $name() {
+                    super::$name(super::sqlite());
+                }
+            )*
+        }
+
+        mod servers {
+            $(
+                #[test]
+                #[ignore = "needs PostgreSQL and MariaDB: make test"]
+                fn $name() {
+                    super::servers($database).into_iter().for_each(super::$name);
+                }
+            )*
+        }
+    };
 }
 
-#[test]
-fn no_rows_are_a_file_with_a_header() {
-    for subject in subjects("conformance_empty") {
-        let server = subject.deployment(&format!("{} where 1 = 0", subject.values));
-        let answer = server.download(request());
-        assert_eq!(
-            answer.text(),
-            "number,fraction,word,empty,bytes\r\n",
-            "{}",
-            subject.name
-        );
-        assert_eq!(
-            answer.header("content-length"),
-            answer.body.len().to_string()
-        );
-    }
+conformance_tests! {
+    values_and_nulls_are_exported_and_columns_can_be_selected in "conformance_values";
+    an_empty_result_is_a_file_with_a_header in "conformance_empty";
+    a_thousand_columns_and_a_cell_of_ten_mebibytes_are_exported_completely in "conformance_wide";
+    invalid_sql_prevents_the_start_with_file_and_line in "conformance_wrong";
+    a_slow_query_is_504_before_its_first_row_and_visibly_truncated_after_it in "conformance_time";
+    a_failure_is_an_error_status_before_the_first_row_and_visibly_truncates_after_it in "conformance_failure";
+    a_disconnect_ends_the_query_within_two_seconds in "conformance_cancel";
+    a_stalled_reader_pauses_the_query_and_memory_stays_bounded in "conformance_backpressure";
+    an_interrupted_server_cancels_its_queries in "conformance_stop";
 }
 
-#[test]
-fn a_thousand_columns_and_a_cell_of_ten_mebibytes_arrive_whole() {
+fn values_and_nulls_are_exported_and_columns_can_be_selected(subject: Subject) {
+    let server = subject.deployment(subject.values);
+    assert_eq!(
+        server.download(request()).text(),
+        "number,fraction,word,empty,bytes\r\n42,1.5,zwölf,,00ff\r\n",
+        "{}",
+        subject.name
+    );
+    assert_eq!(
+        server.download(request_for("ndjson")).text(),
+        "{\"number\":42,\"fraction\":1.5,\"word\":\"zwölf\",\"empty\":null,\"bytes\":\"00ff\"}\n",
+        "{}",
+        subject.name
+    );
+    let chosen = json!({"export": "it", "format": "csv", "columns": ["word", "number"]});
+    assert_eq!(
+        server.download(chosen).text(),
+        "word,number\r\nzwölf,42\r\n"
+    );
+}
+
+fn an_empty_result_is_a_file_with_a_header(subject: Subject) {
+    let server = subject.deployment(&format!("{} where 1 = 0", subject.values));
+    let answer = server.download(request());
+    assert_eq!(
+        answer.text(),
+        "number,fraction,word,empty,bytes\r\n",
+        "{}",
+        subject.name
+    );
+    assert_eq!(
+        answer.header("content-length"),
+        answer.body.len().to_string()
+    );
+}
+
+fn a_thousand_columns_and_a_cell_of_ten_mebibytes_are_exported_completely(subject: Subject) {
     let columns: Vec<String> = (0..1000).map(|n| format!("{n} as c{n}")).collect();
     let wide = format!("select {}", columns.join(", "));
-    for subject in subjects("conformance_wide") {
-        let rows = subject.deployment(&wide).download(request()).rows();
-        let expected: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
-        assert_eq!(rows[1], expected, "{}", subject.name);
-        let answer = subject.deployment(subject.huge).download(request());
-        assert_eq!(
-            answer.body.len(),
-            "cell\r\n".len() + (10 << 20) + 2,
-            "{}",
+    let rows = subject.deployment(&wide).download(request()).rows();
+    let expected: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+    assert_eq!(rows[1], expected, "{}", subject.name);
+    let answer = subject.deployment(subject.huge).download(request());
+    assert_eq!(
+        answer.body.len(),
+        "cell\r\n".len() + (10 << 20) + 2,
+        "{}",
+        subject.name
+    );
+}
+
+fn invalid_sql_prevents_the_start_with_file_and_line(subject: Subject) {
+    for (sql, file_and_line) in [
+        (
+            "select 1 as a,\n  nowhere\nfrom (select 1 as b) t where :user = 'alice'",
+            "it.sql:2: ",
+        ),
+        (
+            "select 1 as a\nfrom missing where :user = 'alice'",
+            "it.sql:",
+        ),
+        ("delete from orders where user_id = :user", "it.sql:1: "),
+    ] {
+        let errors = Deployment::over(subject.url.clone(), vec![("it.sql", sql)]).errors();
+        assert_eq!(errors.len(), 1, "{}: {errors:?}", subject.name);
+        assert!(
+            errors[0].starts_with(file_and_line),
+            "{}: {errors:?}",
             subject.name
         );
     }
 }
 
-#[test]
-fn wrong_sql_stops_the_start_with_its_file_and_line() {
-    for subject in subjects("conformance_wrong") {
-        for (sql, file_and_line) in [
-            (
-                "select 1 as a,\n  nowhere\nfrom (select 1 as b) t where :user = 'alice'",
-                "it.sql:2: ",
-            ),
-            (
-                "select 1 as a\nfrom missing where :user = 'alice'",
-                "it.sql:",
-            ),
-            ("delete from orders where user_id = :user", "it.sql:1: "),
-        ] {
-            let errors = Deployment::over(subject.url.clone(), vec![("it.sql", sql)]).errors();
-            assert_eq!(errors.len(), 1, "{}: {errors:?}", subject.name);
-            assert!(
-                errors[0].starts_with(file_and_line),
-                "{}: {errors:?}",
-                subject.name
-            );
-        }
-    }
-}
+fn a_slow_query_is_504_before_its_first_row_and_visibly_truncated_after_it(subject: Subject) {
+    let server = |sql: &str, seconds| {
+        let export = pinned(sql);
+        let mut deployment = Deployment::over(subject.url.clone(), vec![("it.sql", &export)]);
+        deployment.download_max = Duration::from_secs(seconds);
+        deployment.start()
+    };
+    let endless = server(subject.endless, 1);
+    let start = Instant::now();
+    let answer = Call::new("GET", endless.link(request())).send();
+    assert_eq!(
+        answer.problem(),
+        (504, "export-too-slow".into()),
+        "{}",
+        subject.name
+    );
+    assert!(start.elapsed() < Duration::from_secs(5));
 
-#[test]
-fn a_query_that_takes_too_long_is_504_before_its_first_row_and_visibly_cut_after_it() {
-    for subject in subjects("conformance_time") {
-        let server = |sql: &str, seconds| {
-            let export = pinned(sql);
-            let mut deployment = Deployment::over(subject.url.clone(), vec![("it.sql", &export)]);
-            deployment.download_max = Duration::from_secs(seconds);
-            deployment.start()
-        };
-        let endless = server(subject.endless, 1);
-        let start = Instant::now();
-        let answer = Call::new("GET", endless.link(request())).send();
-        assert_eq!(
-            answer.problem(),
-            (504, "export-too-slow".into()),
-            "{}",
-            subject.name
-        );
-        assert!(start.elapsed() < Duration::from_secs(5));
-
-        // Its first row must come in time, however busy the machine is.
-        let many = server(subject.many, 4);
-        for format in FORMATS {
-            let what = format!("{} as {format}", subject.name);
-            let mut stream = begin(&many.link(request_for(format)));
-            let mut answer = Vec::new();
-            stream.read_to_end(&mut answer).unwrap();
-            assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{what}");
-            assert!(!is_whole(&answer), "{what}: a final chunk was sent");
-        }
-    }
-}
-
-#[test]
-fn a_failure_is_an_honest_status_before_the_first_row_and_visibly_cuts_after_it() {
-    for subject in subjects("conformance_failure") {
-        let server = subject.deployment(subject.fails);
-        let link = |below: u64| {
-            server.link(json!({"export": "it", "format": "csv", "filters": {"below": below}}))
-        };
-        let answer = Call::new("GET", link(1)).send();
-        assert_eq!(
-            answer.problem(),
-            (500, "export-failed".into()),
-            "{}",
-            subject.name
-        );
-        let url = link(200_000);
-        let mut stream = begin(&url);
+    // Long enough for the first row on a busy machine.
+    let many = server(subject.many, 4);
+    for format in FORMATS {
+        let what = format!("{} as {format}", subject.name);
+        let mut stream = begin(&many.link(request_for(format)));
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
-        let text = String::from_utf8_lossy(&answer);
-        assert!(text.contains("\r\n1,\r\n2,\r\n"), "{}", subject.name);
-        assert!(!text.contains("\r\n200000,"), "{}", subject.name);
-        assert!(
-            !is_whole(&answer),
-            "{}: a final chunk was sent",
-            subject.name
-        );
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{what}");
+        assert!(!is_whole(&answer), "{what}: a final chunk was sent");
     }
 }
 
-#[test]
-fn a_client_that_leaves_ends_its_query_within_two_seconds() {
-    for subject in subjects("conformance_cancel") {
-        let cases = [
-            (subject.endless, false, "csv"),
-            (subject.many, true, "csv"),
-            (subject.many, true, "xlsx"),
-            (subject.many, true, "ndjson"),
-            (subject.many, true, "parquet"),
-        ];
-        for (sql, reads_first, format) in cases {
-            let rowlink = subject.process(sql);
-            let url = rowlink.link(request_for(format));
-            let mut stream = begin(&url);
-            if reads_first {
-                stream.read_exact(&mut [0; 100_000]).unwrap();
-            }
-            wait_for("the query", Duration::from_secs(10), || {
-                subject.running(&rowlink) == 1
-            });
-            drop(stream);
-            let took = wait_for("the end of the query", Duration::from_secs(2), || {
-                subject.running(&rowlink) == 0
-            });
-            let name = subject.name;
-            let when = if reads_first { "after" } else { "before" };
-            println!("{name}: ended {took:?} after its client left {when} the first row");
-        }
-    }
+fn a_failure_is_an_error_status_before_the_first_row_and_visibly_truncates_after_it(
+    subject: Subject,
+) {
+    let server = subject.deployment(subject.fails);
+    let link = |below: u64| {
+        server.link(json!({"export": "it", "format": "csv", "filters": {"below": below}}))
+    };
+    let answer = Call::new("GET", link(1)).send();
+    assert_eq!(
+        answer.problem(),
+        (500, "export-failed".into()),
+        "{}",
+        subject.name
+    );
+    let url = link(200_000);
+    let mut stream = begin(&url);
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let text = String::from_utf8_lossy(&answer);
+    assert!(text.contains("\r\n1,\r\n2,\r\n"), "{}", subject.name);
+    assert!(!text.contains("\r\n200000,"), "{}", subject.name);
+    assert!(
+        !is_whole(&answer),
+        "{}: a final chunk was sent",
+        subject.name
+    );
 }
 
-#[test]
-fn a_reader_that_stops_stops_the_query_and_fills_no_memory() {
-    for subject in subjects("conformance_backpressure") {
-        for format in FORMATS {
-            let what = format!("{} as {format}", subject.name);
-            let rowlink = subject.process(subject.many);
-            let url = rowlink.link(request_for(format));
-            let mut stream = begin(&url);
+fn a_disconnect_ends_the_query_within_two_seconds(subject: Subject) {
+    let cases = [
+        (subject.endless, false, "csv"),
+        (subject.many, true, "csv"),
+        (subject.many, true, "xlsx"),
+        (subject.many, true, "ndjson"),
+        (subject.many, true, "parquet"),
+    ];
+    for (sql, reads_first, format) in cases {
+        let rowlink = subject.process(sql);
+        let url = rowlink.link(request_for(format));
+        let mut stream = begin(&url);
+        if reads_first {
             stream.read_exact(&mut [0; 100_000]).unwrap();
-            // Processor time stands still once every buffer on the way is full.
-            let mut last = (rowlink.processor_ticks(), Instant::now());
-            wait_for("a standstill", Duration::from_secs(20), || {
-                let now = rowlink.processor_ticks();
-                if now != last.0 {
-                    last = (now, Instant::now());
-                }
-                last.1.elapsed() > Duration::from_millis(500)
-            });
-            let kib = rowlink.resident_kib();
-            assert!(kib < 64 * 1024, "{what}: {kib} KiB resident");
-            assert_eq!(subject.running(&rowlink), 1, "{what}");
-            drop(stream);
-            wait_for("the end of the query", Duration::from_secs(2), || {
-                subject.running(&rowlink) == 0
-            });
         }
+        wait_for("the query", Duration::from_secs(10), || {
+            subject.running(&rowlink) == 1
+        });
+        drop(stream);
+        let elapsed = wait_for("the end of the query", Duration::from_secs(2), || {
+            subject.running(&rowlink) == 0
+        });
+        let name = subject.name;
+        let when = if reads_first { "after" } else { "before" };
+        println!("{name}: ended {elapsed:?} after a disconnect {when} the first row");
     }
 }
 
-#[test]
-fn a_server_that_is_stopped_at_once_ends_its_queries() {
-    for subject in subjects("conformance_stop") {
-        for sql in [subject.endless, subject.many] {
-            let rowlink = subject.process(sql);
-            let url = rowlink.link(request());
-            let _client = begin(&url);
-            wait_for("the query", Duration::from_secs(10), || {
-                subject.running(&rowlink) == 1
-            });
-            rowlink.interrupt();
-            wait_for("the end of the query", Duration::from_secs(3), || {
-                !rowlink.is_alive() || subject.running(&rowlink) == 0
-            });
-            // A process that is gone has no threads.
-            if subject.name != "SQLite" {
-                wait_for("its end in the database", Duration::from_secs(2), || {
-                    subject.running(&rowlink) == 0
-                });
+fn a_stalled_reader_pauses_the_query_and_memory_stays_bounded(subject: Subject) {
+    for format in FORMATS {
+        let what = format!("{} as {format}", subject.name);
+        let rowlink = subject.process(subject.many);
+        let url = rowlink.link(request_for(format));
+        let mut stream = begin(&url);
+        stream.read_exact(&mut [0; 100_000]).unwrap();
+        // The process uses no CPU time once every buffer is full.
+        let mut last = (rowlink.processor_ticks(), Instant::now());
+        wait_for("the pause", Duration::from_secs(20), || {
+            let now = rowlink.processor_ticks();
+            if now != last.0 {
+                last = (now, Instant::now());
             }
+            last.1.elapsed() > Duration::from_millis(500)
+        });
+        let kib = rowlink.resident_kib();
+        assert!(kib < 64 * 1024, "{what}: {kib} KiB resident");
+        assert_eq!(subject.running(&rowlink), 1, "{what}");
+        drop(stream);
+        wait_for("the end of the query", Duration::from_secs(2), || {
+            subject.running(&rowlink) == 0
+        });
+    }
+}
+
+fn an_interrupted_server_cancels_its_queries(subject: Subject) {
+    for sql in [subject.endless, subject.many] {
+        let rowlink = subject.process(sql);
+        let url = rowlink.link(request());
+        let _client = begin(&url);
+        wait_for("the query", Duration::from_secs(10), || {
+            subject.running(&rowlink) == 1
+        });
+        rowlink.interrupt();
+        wait_for("the end of the query", Duration::from_secs(3), || {
+            !rowlink.is_alive() || subject.running(&rowlink) == 0
+        });
+        // SQLite queries are threads of the process, which has ended.
+        if subject.name != "SQLite" {
+            wait_for("the end in the database", Duration::from_secs(2), || {
+                subject.running(&rowlink) == 0
+            });
         }
     }
 }

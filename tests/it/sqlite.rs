@@ -1,4 +1,4 @@
-//! SQLite files that are not as they should be, and values that need care.
+//! Missing, invalid and locked SQLite files, and special values.
 
 use rusqlite::Connection;
 use serde_json::json;
@@ -9,24 +9,24 @@ use crate::harness::{Call, Deployment, TestServer, sample_database, sqlite_url};
 
 const ALL: (&str, &str) = ("all.sql", "select id from orders where user_id = :user");
 
-fn refusal(database: &Path) -> String {
-    let faults = Deployment::over(sqlite_url(database), vec![ALL]).errors();
-    assert_eq!(faults.len(), 1);
-    assert!(faults[0].starts_with("database `default`: "));
-    faults[0].clone()
+fn start_error(database: &Path) -> String {
+    let errors = Deployment::over(sqlite_url(database), vec![ALL]).errors();
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].starts_with("database `default`: "));
+    errors[0].clone()
 }
 
 #[test]
-fn a_missing_a_foreign_and_a_locked_file_stop_the_start_with_their_reason() {
+fn a_missing_invalid_or_locked_file_prevents_the_start_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
-    let missing = refusal(&folder.path().join("missing.db"));
+    let missing = start_error(&folder.path().join("missing.db"));
     assert!(
         missing.contains("unable to open database file"),
         "{missing}"
     );
     assert!(
         !folder.path().join("missing.db").exists(),
-        "a file was made"
+        "a file was created"
     );
 
     let foreign = folder.path().join("foreign.db");
@@ -35,18 +35,18 @@ fn a_missing_a_foreign_and_a_locked_file_stop_the_start_with_their_reason() {
         "this is not a database, whatever its name says".repeat(100),
     )
     .unwrap();
-    let foreign = refusal(&foreign);
+    let foreign = start_error(&foreign);
     assert!(foreign.contains("file is not a database"), "{foreign}");
 
     let database = sample_database(folder.path());
     let lock = Connection::open(&database).unwrap();
     lock.execute_batch("begin exclusive").unwrap();
-    let locked = refusal(&database);
+    let locked = start_error(&database);
     assert!(locked.contains("database is locked"), "{locked}");
 }
 
 #[test]
-fn a_database_that_goes_away_or_is_locked_is_503_and_not_ready_until_it_is_back() {
+fn a_missing_or_locked_database_gives_503_until_it_is_available_again() {
     let folder = tempfile::tempdir().unwrap();
     let database = sample_database(folder.path());
     let server = TestServer::over(&database, vec![ALL]);
@@ -77,7 +77,7 @@ fn a_database_that_goes_away_or_is_locked_is_503_and_not_ready_until_it_is_back(
 }
 
 #[test]
-fn a_reader_does_not_hold_up_a_writer_and_sees_one_state() {
+fn a_reader_does_not_block_a_writer_and_reads_one_snapshot() {
     let folder = tempfile::tempdir().unwrap();
     let database = sample_database(folder.path());
     let writer = Connection::open(&database).unwrap();
@@ -93,7 +93,7 @@ fn a_reader_does_not_hold_up_a_writer_and_sees_one_state() {
 }
 
 #[test]
-fn text_that_is_not_utf_8_breaks_the_download_and_is_never_changed() {
+fn text_that_is_not_utf_8_fails_the_download() {
     let server = TestServer::with_exports(vec![
         (
             "bad.sql",
@@ -111,7 +111,7 @@ fn text_that_is_not_utf_8_breaks_the_download_and_is_never_changed() {
 }
 
 #[test]
-fn a_blob_that_is_empty_is_a_row_and_no_null() {
+fn an_empty_blob_is_a_row_and_not_null() {
     let sql = "select x'' as data where :user = 'alice' union all select null";
     let server = TestServer::with_exports(vec![
         ("blob.sql", sql),

@@ -1,4 +1,4 @@
-"""Uses the Python client against a server; prints what came of it as JSON."""
+"""Uses the Python client against a server; prints the results as JSON."""
 
 import json
 import os

@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-"""Makes links.json: signed links with their expected outcome, for any implementation to check.
+"""Generates links.json: signed links with their expected outcome, as test vectors for any implementation.
 
-A second implementation of docs/signed-link.md that shares no code with the first. It needs the
-standard library alone.
+This second implementation of docs/signed-link.md shares no code with the first. It needs only the standard library.
 
     make_links.py            write links.json
     make_links.py --check    fail unless links.json is what would be written
@@ -33,7 +32,7 @@ CLIENT = "192.0.2.7"
 NONCE = bytes(range(24))
 
 
-# --- the specification, read a second time -------------------------------------------------------
+# --- the second implementation of the specification ---------------------------------------------
 
 
 class Malformed(Exception):
@@ -106,7 +105,7 @@ def is_file_name(name):
 
 
 def is_network(text):
-    """An address, or a network whose bits after the prefix are zero, as both are written without a zone."""
+    """Returns whether a text is an address without a zone, or a network whose bits after the prefix are zero."""
     try:
         network = ipaddress.ip_network(text)
         is_mapped = network.version == 6 and network.network_address.ipv4_mapped
@@ -152,7 +151,7 @@ OPTIONS = ("rl_columns", "rl_timezone", "rl_end_line", "rl_length")
 
 
 def check(pairs, required, optional, is_free):
-    """The reserved parameters by name. Each may stand once, and no other than these."""
+    """Returns the reserved parameters by name. Raises Malformed for duplicate or unknown ones."""
     reserved = [name for name, _ in pairs if name.startswith("rl_")]
     if len(set(reserved)) != len(reserved):
         raise Malformed("twice")
@@ -189,7 +188,7 @@ def signing_key(values):
 
 
 def seal_key(key):
-    """HKDF-SHA256 without salt (RFC 5869)."""
+    """Derives the sealing key by HKDF-SHA256 without salt (RFC 5869)."""
     extracted = hmac.new(bytes(32), key, hashlib.sha256).digest()
     return hmac.new(extracted, b"rowlink seal v1\1", hashlib.sha256).digest()
 
@@ -204,7 +203,7 @@ def base64url(data):
 
 
 def seal(key, path, envelope, contents):
-    """The pair that hides the contents beside an envelope."""
+    """Returns the parameter with the encrypted contents of an envelope."""
     box = xchacha.seal(seal_key(key), NONCE, associated_data(path, envelope).encode(), contents.encode())
     return ("rl_sealed", base64url(NONCE + box))
 
@@ -224,7 +223,7 @@ def unseal(key, path, pairs):
 
 
 def is_in(scope, path, values):
-    """Whether a link is what a child key may sign."""
+    """Returns whether a link is inside the scope of a child key."""
     pairs = parse(scope)
     exports = [value for name, value in pairs if name == "export"]
     claims = {f"rl_{name}": value for name, value in pairs if name.startswith("claim.")}
@@ -237,7 +236,7 @@ def is_in(scope, path, values):
 
 
 def verify(path, query, now, client):
-    """The outcome, in the order syntax, key id, MAC, scope, times, address; and the contents."""
+    """Returns outcome and contents. Checks syntax, key id, MAC, scope, times and address, in this order."""
     try:
         pairs = parse(query)
         names = [name for name, _ in pairs]
@@ -314,7 +313,7 @@ def base(**changes):
 
 
 def signed(pairs, path=PATH, spell=None, key=None):
-    """A query under its real signature, in the canonical spelling or another one."""
+    """Returns a query with its valid signature, in the canonical or another encoding."""
     values = dict(pairs)
     key = key or signing_key({"rl_key": ""} | values) or KEYS["2026b"]
     query = spell(pairs) if spell else canonical(pairs)
@@ -322,7 +321,7 @@ def signed(pairs, path=PATH, spell=None, key=None):
 
 
 def sealed(pairs, path=PATH, contents=None):
-    """The same, its contents hidden."""
+    """Returns a signed query with sealed contents."""
     is_envelope = lambda pair: pair[0] in ENVELOPE or pair[0] == "rl_scope"
     envelope = [pair for pair in pairs if is_envelope(pair)]
     if contents is None:
@@ -397,7 +396,7 @@ def condition_cases():
         ("2001:db8::/32", "2001:db8:ffff::1"), ("2001:db8::1", "2001:db8::1"),
     ]:
         add(f"{client} in {network}", "valid", signed(base(rl_ip=network)), client=client)
-    # Not as it would be written again, which nobody sees in a box.
+    # Non-canonical networks, which are valid inside sealed contents.
     for network, client in [("192.0.2.7/32", "192.0.2.7"), ("2001:DB8:0::1", "2001:db8::1")]:
         add(f"{client} in {network}", "valid", sealed(base(rl_ip=network)), client=client)
     for network, client in [

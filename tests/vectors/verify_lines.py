@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Says of each line of the standard input, a link as JSON, what the second implementation finds: its outcome, a tab,
-and the canonical query that its signature must be of, if it can be read."""
+"""Verifies links with the second implementation, one JSON object per line of standard input.
+
+Prints per line the outcome, a tab and the canonical query, which is empty for a malformed link."""
 
 import json
 import sys

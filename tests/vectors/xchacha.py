@@ -1,5 +1,6 @@
-"""XChaCha20-Poly1305 (RFC 8439, draft-irtf-cfrg-xchacha-03) in the standard library alone: slow, not constant in time,
-and written apart from the implementation that it checks."""
+"""XChaCha20-Poly1305 (RFC 8439, draft-irtf-cfrg-xchacha-03) with only the standard library.
+
+Slow, not constant-time, and independent of the implementation that it checks."""
 
 import struct
 
@@ -9,7 +10,7 @@ def rotated(value, bits):
 
 
 def rounds(state):
-    """Twenty rounds over sixteen words."""
+    """Applies twenty rounds to sixteen words."""
     words = list(state)
     quarters = [(0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
                 (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14)]
@@ -54,14 +55,14 @@ def tag(key, nonce, associated, ciphertext):
 
 
 def seal(key, nonce, associated, text):
-    """Ciphertext and tag."""
+    """Returns ciphertext and tag."""
     key, nonce = hchacha20(key, nonce[:16]), bytes(4) + nonce[16:]
     ciphertext = chacha20(key, 1, nonce, text)
     return ciphertext + tag(key, nonce, associated, ciphertext)
 
 
 def open_box(key, nonce, associated, sealed):
-    """The text, or None."""
+    """Returns the text, or None if the tag does not match."""
     key, nonce = hchacha20(key, nonce[:16]), bytes(4) + nonce[16:]
     ciphertext, given = sealed[:-16], sealed[-16:]
     if tag(key, nonce, associated, ciphertext) != given:

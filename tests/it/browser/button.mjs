@@ -1,4 +1,4 @@
-// An Export button in pages of another origin: the React example, and the client package by itself.
+// Tasks about pages of another origin: the React example and the client package.
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -37,7 +37,7 @@ async function open(browser, { port, baseUrl, token }) {
 
 const hash = (content) => createHash("sha256").update(content).digest("hex");
 
-/** Runs code in the page, with the client package and a deployment at hand. */
+/** Runs code in the page with the client package and a connection to Rowlink. */
 async function withClient(page, task, code) {
   return page.evaluate(`(async () => {
     const client = await import("/client/index.js");
@@ -52,17 +52,17 @@ async function withClient(page, task, code) {
   })()`);
 }
 
-// Presses the example's buttons: its own download, a refusal, and a bar of the page's own.
+// Clicks the buttons of the example: a browser download, an invalid request, and a download with a progress bar.
 export async function react(browser, task) {
   const { page, errors, origin } = await open(browser, task);
   const exportButton = page.getByRole("button", { name: "Export" });
   const [download] = await Promise.all([page.waitForEvent("download"), exportButton.click()]);
   const content = await readFile(await download.path());
-  const said = await page.getByRole("status").first().innerText();
+  const status = await page.getByRole("status").first().innerText();
   await page.getByLabel("From").fill("");
   await exportButton.click();
   const refusal = await page.getByRole("alert").innerText();
-  // The dialogue of a headless browser cannot be answered.
+  // A headless browser has no save dialog.
   await page.evaluate(() => {
     window.showSaveFilePicker = async ({ suggestedName }) =>
       (await navigator.storage.getDirectory()).getFileHandle(suggestedName, { create: true });
@@ -78,15 +78,15 @@ export async function react(browser, task) {
     name: download.suggestedFilename(),
     sha256: hash(content),
     saved: hash(saved),
-    said,
+    status,
     refusal,
     bar: await page.locator("section label").innerText(),
-    stayed: page.url() === `${origin}/`,
+    hasStayed: page.url() === `${origin}/`,
     errors,
   };
 }
 
-// The package by itself: what its functions give, and how they fail.
+// Calls the functions of the package; returns their results and errors.
 export async function client_package(browser, task) {
   const { page } = await open(browser, task);
   const seen = await withClient(page, task, async ({ client, save, rowlink, folder, failure }) => {
@@ -117,8 +117,8 @@ export async function client_package(browser, task) {
     seen.picked = await failure(save.saveAs(rowlink, { ...broken, filename: "picked.csv" }));
     seen.removed = await failure(folder.getFileHandle("picked.csv"));
     globalThis.reportError = (error) => { seen.reported = error.message; };
-    const faulty = { file: await handle("faulty"), onProgress: () => { throw new Error("a fault of the page"); } };
-    seen.faulty = (await save.saveAs(rowlink, numbers({ n: 5 }, { end_line: true }), faulty)).rows;
+    const throwing = { file: await handle("throwing"), onProgress: () => { throw new Error("an error of the page"); } };
+    seen.throwing = (await save.saveAs(rowlink, numbers({ n: 5 }, { end_line: true }), throwing)).rows;
     seen.invalid = await failure(rowlink.links.create(numbers({})));
     seen.nowhere = await failure(client.createRowlink({ baseUrl: "http://127.0.0.1:9" }).links.create(numbers({ n: 1 })));
     seen.aborted = await failure(rowlink.links.create(numbers({ n: 1 }), { signal: AbortSignal.abort() }));
@@ -140,7 +140,7 @@ export async function client_package(browser, task) {
   seen.unknown = await withClient(page, { ...task, token: "nobody" }, ({ rowlink, failure }) =>
     failure(rowlink.links.create({ export: "numbers", format: "csv" })));
   seen.unlisted = await (async () => {
-    // The same page from an origin that is not on the list.
+    // The same page from an origin that CORS does not allow.
     await page.goto(page.url().replace("127.0.0.1", "localhost"));
     return withClient(page, task, ({ rowlink, failure }) =>
       failure(rowlink.links.create({ export: "numbers", format: "csv", filters: { n: 1 } })));
@@ -148,7 +148,7 @@ export async function client_package(browser, task) {
   return seen;
 }
 
-// A click after the link's time: the package asks for another.
+// Downloads after the link has expired: the package must request a new one.
 export async function late_click(browser, task) {
   const { page } = await open(browser, task);
   const download = page.waitForEvent("download");
@@ -162,13 +162,13 @@ export async function late_click(browser, task) {
   return { renewed: ids[0] !== ids[1], failure: await (await download).failure() };
 }
 
-// How much memory does a page take for a file of 200 MB?
+// Measures the heap of a page that downloads 200 MB.
 export async function heap(browser, task) {
   const { page } = await open(browser, task);
   const cdp = await page.context().newCDPSession(page);
   const used = async () => {
     await cdp.send("HeapProfiler.collectGarbage");
-    // Values, and the bytes of buffers, which are kept beside them.
+    // Objects, and the bytes of buffers outside the heap.
     const { usedSize, backingStorageSize } = await cdp.send("Runtime.getHeapUsage");
     return usedSize + backingStorageSize;
   };
@@ -180,7 +180,7 @@ export async function heap(browser, task) {
   const failure = await download.failure();
   const content = await readFile(await download.path());
   const after = await used();
-  // The same through the page itself; how much is there when a half is saved?
+  // The same through the page; measured when half is saved.
   await page.exposeFunction("halfway", async () => { task.halfway ??= await used(); });
   const saved = await withClient(page, task, `async ({ save, rowlink, folder }) => {
     const file = await folder.getFileHandle("bulk.csv", { create: true });
@@ -192,7 +192,7 @@ export async function heap(browser, task) {
     await asked;
     return { ...done, size: (await file.getFile()).size };
   }`);
-  // That this would be seen, if it were so.
+  // Proves that the measurement detects 50 MB.
   await page.evaluate(() => { globalThis.held = new Uint8Array(5e7).fill(1); });
   const seen = (await used()) - before;
   await page.evaluate(() => { delete globalThis.held; });
@@ -208,7 +208,7 @@ export async function heap(browser, task) {
   };
 }
 
-// The server dies in the middle of a download.
+// Kills the server during a download.
 export async function killed(browser, { url, pid }) {
   const context = await browser.newContext({ acceptDownloads: true });
   const page = await context.newPage();
@@ -221,7 +221,7 @@ export async function killed(browser, { url, pid }) {
   return { failure, path };
 }
 
-// What does axe find in these pages?
+// Runs axe on these pages.
 export async function accessibility(browser, { urls, site }, require) {
   const example = await serve(site.port, site);
   const axe = await readFile(require.resolve("axe-core/axe.min.js"), "utf8");

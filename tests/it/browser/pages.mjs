@@ -1,8 +1,8 @@
-// What a person sees: saved files, error pages, the demo's page.
+// Tasks about saved files, error pages and the demo page.
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 
-// Opens each link as a click does; what does Chromium save, and under which name?
+// Clicks each link; returns name, hash and failure of each saved file.
 export async function downloads(browser, urls) {
   const context = await browser.newContext({ acceptDownloads: true });
   const saved = [];
@@ -22,16 +22,16 @@ export async function downloads(browser, urls) {
   return saved;
 }
 
-// Opens a page that is an error; what does a person see, and what does the page ask for?
+// Opens an error page; returns what it shows, its requests and its console messages.
 export async function page(browser, { url, width, colorScheme }) {
   const context = await browser.newContext({ viewport: { width, height: 640 }, colorScheme });
   const page = await context.newPage();
-  const asked = [];
-  const complaints = [];
-  page.on("request", (request) => asked.push(new URL(request.url()).pathname));
-  page.on("console", (message) => complaints.push(message.text()));
+  const requests = [];
+  const messages = [];
+  page.on("request", (request) => requests.push(new URL(request.url()).pathname));
+  page.on("console", (message) => messages.push(message.text()));
   const answer = await page.goto(url);
-  const seen = await page.evaluate(() => ({
+  const shown = await page.evaluate(() => ({
     heading: document.querySelector("h1").innerText,
     text: document.querySelector("main").innerText,
     overflows: document.documentElement.scrollWidth > innerWidth,
@@ -39,16 +39,16 @@ export async function page(browser, { url, width, colorScheme }) {
     color: getComputedStyle(document.body).color,
     scripts: document.scripts.length,
   }));
-  return { status: answer.status(), asked, complaints, ...seen };
+  return { status: answer.status(), requests, console: messages, ...shown };
 }
 
-// Presses Export on the demo's page as bob; what is saved, and what does the page say?
+// Exports on the demo page as bob; returns the saved file and what the page shows.
 export async function demo(browser, origin) {
   const context = await browser.newContext({ viewport: { width: 390, height: 844 }, acceptDownloads: true });
   const page = await context.newPage();
   const errors = [];
   page.on("pageerror", (error) => errors.push(error.message));
-  // A catalog that is late must not wipe out what was filled in meanwhile.
+  // A catalog that loads late must not clear the fields filled in meanwhile.
   await page.route("**/v1/exports", async (route) => {
     await new Promise((resolve) => setTimeout(resolve, 300));
     await route.continue();
@@ -75,14 +75,14 @@ export async function demo(browser, origin) {
     estimate,
     refusal,
     parts,
-    fault: await page.locator(".error").innerText(),
+    error: await page.locator(".error").innerText(),
     invalid: await page.locator("[aria-invalid]").getAttribute("id"),
     overflows: await page.evaluate(() => document.documentElement.scrollWidth > innerWidth),
     errors,
   };
 }
 
-// Takes the pictures of the README.
+// Takes the screenshots for the README.
 export async function screenshots(browser, { origin, folder }) {
   const shots = [
     { name: "demo", width: 1200, height: 980, colorScheme: "light" },

@@ -1,5 +1,4 @@
-// Drives a real Chromium for the tests. Takes a task as JSON and the folder that has the driver; prints what it
-// saw as JSON.
+// Runs a task in Chromium. Arguments: the task as JSON and the folder of the driver. Prints the result as JSON.
 import { createRequire } from "node:module";
 import * as button from "./button.mjs";
 import * as pages from "./pages.mjs";
@@ -9,7 +8,7 @@ const require = createRequire(`${modules}/`);
 const { chromium } = require("playwright-core");
 const modes = { ...pages, ...button };
 
-// Chromium would look for its maker's hosts, and a sandbox cannot be had by root.
+// Without these flags Chromium contacts its vendor. Its sandbox does not run as root.
 const browser = await chromium.launch({
   executablePath: "/usr/bin/chromium",
   args: ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update",
@@ -19,5 +18,5 @@ const [[mode, argument]] = Object.entries(JSON.parse(taskText));
 const result = await modes[mode](browser, argument, require);
 console.log(JSON.stringify(result));
 await browser.close();
-// Servers of pages that a browser keeps open would keep this running.
+// Connections kept open by the browser would keep the page servers running.
 process.exit(0);

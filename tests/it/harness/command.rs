@@ -1,4 +1,4 @@
-//! Commands of the machine: run, as a user without privileges, at a free port.
+//! Runs commands, if necessary as an unprivileged user, and finds free ports.
 
 use std::fs;
 use std::net::TcpListener;
@@ -6,13 +6,13 @@ use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// A port that nobody listens at.
+/// Returns a free port.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
-/// Runs a command that must succeed.
+/// Runs a command. Panics with its output if it fails.
 pub fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap();
     assert!(
@@ -24,8 +24,7 @@ pub fn run(command: &mut Command) -> Output {
     output
 }
 
-/// PostgreSQL refuses to run as root, and proxies need not: then the user that Debian's package of PostgreSQL made
-/// runs them.
+/// Returns a command that runs as user `postgres` if the tests run as root, because PostgreSQL refuses to run as root.
 pub fn unprivileged(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
@@ -36,8 +35,8 @@ pub fn unprivileged(program: &Path) -> Command {
     command
 }
 
-/// Makes that user the owner of a file or folder.
-pub fn give_away(path: &Path) {
+/// Makes user `postgres` the owner of a file or folder if the tests run as root.
+pub fn own_by_postgres(path: &Path) {
     if is_root() {
         let id = |flag| {
             let output = run(Command::new("id").args([flag, "postgres"]));

@@ -1,4 +1,4 @@
-//! `openapi.yaml` as a test: every answer must be one that it documents.
+//! Checks that every response is documented in `openapi.yaml`.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Answer;
 
-/// The contract at the top of the repository.
+/// The parsed `openapi.yaml`.
 pub struct Contract {
     document: Value,
 }
@@ -23,8 +23,8 @@ impl Contract {
         })
     }
 
-    /// Panics unless the answer's status, type, headers and body are as documented. Paths that
-    /// the contract does not have must be unknown to the server too.
+    /// Panics unless the status, type, headers and body are documented. A path that the contract lacks must be unknown
+    /// to the server too.
     pub fn check(&self, method: &str, path: &str, answer: &Answer) {
         let context = format!(
             "{method} {path} → {}: {}",
@@ -72,7 +72,7 @@ impl Contract {
         let content = content
             .get(media_type)
             .unwrap_or_else(|| panic!("type {media_type} is not documented: {context}"));
-        // NDJSON is JSON by the line.
+        // NDJSON is not one JSON value.
         if ["application/json", "application/problem+json"].contains(&media_type) {
             self.check_schema(&content["schema"], &answer.json(), &context);
         }
@@ -97,7 +97,7 @@ impl Contract {
         }
     }
 
-    /// Every documented (method, path template, status).
+    /// Returns every documented (method, path template, status).
     pub fn documented(&self) -> BTreeSet<(String, String, u16)> {
         let mut all = BTreeSet::new();
         for (path, operations) in self.document["paths"].as_object().unwrap() {
@@ -114,7 +114,7 @@ impl Contract {
         all
     }
 
-    /// Every documented problem code.
+    /// Returns every documented problem code.
     pub fn codes(&self) -> BTreeSet<String> {
         let codes =
             &self.document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"];
@@ -127,7 +127,7 @@ impl Contract {
     }
 }
 
-/// The path template that a path belongs to.
+/// Returns the path template of a path.
 pub fn template(path: &str) -> Option<&'static str> {
     match path {
         "/v1/links" => Some("/v1/links"),

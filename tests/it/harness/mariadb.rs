@@ -1,4 +1,4 @@
-//! A real MariaDB, started by the tests as an unprivileged user and stopped by its own process.
+//! MariaDB servers, started as an unprivileged user and stopped by a supervising shell.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,25 +9,24 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::command::{free_port, give_away, run, unprivileged};
+use super::command::{free_port, own_by_postgres, run, unprivileged};
 use super::wait_for;
 
 const SERVER: &str = "/usr/sbin/mariadbd";
 
-/// What Rowlink logs in as.
+/// The account that Rowlink uses.
 const USER: &str = "rowlink";
 const PASSWORD: &str = "p:ss";
 
-/// A server of its own, with its data in a temporary folder. It ends with this value; should the tests be killed, with
-/// them.
+/// A server with its data in a temporary folder. It stops when this value is dropped or the test process ends.
 pub struct MariaDb {
     folder: TempDir,
     port: u16,
-    keeper: Child,
+    supervisor: Child,
 }
 
-/// Runs the server until its standard input ends, which it does however the tests end.
-const KEEPER: &str = r#"
+/// Runs the server until standard input is closed, which happens even if the tests are killed.
+const SUPERVISOR: &str = r#"
 "$1" --defaults-file="$2/my.cnf" >>"$2/log" 2>&1 &
 read -r _
 kill -9 $!
@@ -36,34 +35,34 @@ wait
 "#;
 
 impl MariaDb {
-    /// The server that tests share which do no harm to it. Each makes a database of its own.
+    /// Returns the server shared by tests that do not disturb it. Each test creates its own database.
     pub fn shared() -> &'static MariaDb {
         static SHARED: OnceLock<MariaDb> = OnceLock::new();
         SHARED.get_or_init(|| {
             let mut server = MariaDb::prepare("");
-            // Nobody drops what is static.
+            // A static is never dropped: the supervising shell removes the folder.
             server.folder.disable_cleanup(true);
-            server.begin(true);
+            server.spawn_server(true);
             server
         })
     }
 
-    /// A server that a test may break.
+    /// Starts a server for one test.
     pub fn start() -> MariaDb {
         let mut server = MariaDb::prepare("");
-        server.begin(false);
+        server.spawn_server(false);
         server
     }
 
-    /// A server with TLS, by `server.pem` and `server.key` of a folder.
+    /// Starts a server with TLS that uses `server.pem` and `server.key` of a folder.
     pub fn start_with_tls(folder: &Path) -> MariaDb {
         let mut server = MariaDb::prepare("ssl-cert = server.pem\nssl-key = server.key");
         for name in ["server.pem", "server.key"] {
             let to = server.folder.path().join("data").join(name);
             fs::copy(folder.join(name), &to).unwrap();
-            give_away(&to);
+            own_by_postgres(&to);
         }
-        server.begin(false);
+        server.spawn_server(false);
         server
     }
 
@@ -73,7 +72,7 @@ impl MariaDb {
             .tempdir()
             .unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        give_away(folder.path());
+        own_by_postgres(folder.path());
         let (path, port) = (folder.path().display(), free_port());
         run(unprivileged(Path::new("mariadb-install-db"))
             .args(["--no-defaults", "--auth-root-authentication-method=normal"])
@@ -86,22 +85,22 @@ impl MariaDb {
         );
         fs::write(folder.path().join("my.cnf"), configuration).unwrap();
         MariaDb {
-            keeper: Command::new("true").spawn().unwrap(),
+            supervisor: Command::new("true").spawn().unwrap(),
             folder,
             port,
         }
     }
 
-    fn begin(&mut self, is_shared: bool) {
+    fn spawn_server(&mut self, is_shared: bool) {
         let mut shell = unprivileged(Path::new("sh"));
         shell
-            .args(["-c", KEEPER, "keeper", SERVER])
+            .args(["-c", SUPERVISOR, "supervisor", SERVER])
             .arg(self.folder.path());
         shell.arg(if is_shared { "remove" } else { "" });
-        self.keeper = shell.stdin(Stdio::piped()).spawn().unwrap();
+        self.supervisor = shell.stdin(Stdio::piped()).spawn().unwrap();
         wait_for("MariaDB", Duration::from_secs(30), || {
-            let asked = self.client("").arg("--execute=select 1").output().unwrap();
-            asked.status.success()
+            let ping = self.client("").arg("--execute=select 1").output().unwrap();
+            ping.status.success()
         });
         self.query(
             "",
@@ -113,17 +112,17 @@ impl MariaDb {
     }
 
     fn stop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        drop(self.supervisor.stdin.take());
+        let _ = self.supervisor.wait();
     }
 
-    /// Dies as by a loss of power, and starts again.
+    /// Kills the server with SIGKILL and starts it again.
     pub fn crash(&mut self) {
         self.stop();
-        self.begin(false);
+        self.spawn_server(false);
     }
 
-    /// Ends every connection of Rowlink's.
+    /// Terminates all connections of Rowlink.
     pub fn terminate(&self) {
         self.query("", &format!("kill user {USER}"));
     }
@@ -132,17 +131,17 @@ impl MariaDb {
         self.port
     }
 
-    /// Its Unix socket.
+    /// Returns the path of its Unix socket.
     pub fn socket(&self) -> String {
         format!("{}/socket", self.folder.path().display())
     }
 
-    /// The URL of a database, for a user that may only read, without TLS.
+    /// Returns the URL of a database for a read-only user, without TLS.
     pub fn url(&self, database: &str) -> String {
         url_at(self.port, database)
     }
 
-    /// Makes a database and returns its URL.
+    /// Creates a database and returns its URL.
     pub fn database(&self, name: &str, sql: &str) -> String {
         self.query("", &format!("create database {name} character set utf8mb4"));
         self.query(
@@ -152,13 +151,13 @@ impl MariaDb {
         self.url(name)
     }
 
-    /// What `mariadb` prints for some SQL: cells between tabs, with their labels above.
+    /// Returns the output of `mariadb` for some SQL: tab-separated cells below a header line.
     pub fn query(&self, database: &str, sql: &str) -> String {
         let output = run(self.client(database).arg(format!("--execute={sql}")));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// How many connections of Rowlink's are doing something, as the server sees them.
+    /// Returns the number of busy Rowlink connections, according to the server.
     pub fn running(&self, database: &str) -> usize {
         let count = format!(
             "select count(*) from information_schema.processlist \
@@ -183,7 +182,7 @@ impl MariaDb {
     }
 }
 
-/// The URL of a database at a port.
+/// Returns the URL of a database at a port.
 pub fn url_at(port: u16, database: &str) -> String {
     format!("mysql://{USER}:p%3Ass@127.0.0.1:{port}/{database}?ssl-mode=disabled")
 }

@@ -1,4 +1,4 @@
-//! A server to test against, and a client that holds every answer against `openapi.yaml`.
+//! A server to test against, and a client that checks every response against `openapi.yaml`.
 
 pub mod command;
 mod contract;
@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 
 use command::run;
 
-/// An answer, read to its end.
+/// A response with its complete body.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -54,7 +54,7 @@ impl Answer {
             .unwrap()
     }
 
-    /// The problem's code, after its status.
+    /// Returns the status and the problem's code.
     pub fn problem(&self) -> (u16, String) {
         (
             self.status,
@@ -62,7 +62,7 @@ impl Answer {
         )
     }
 
-    /// The fields that a 422 names.
+    /// Returns the fields that a 422 names.
     pub fn fields(&self) -> Vec<String> {
         let errors = self.json()["errors"]
             .as_array()
@@ -74,7 +74,7 @@ impl Answer {
             .collect()
     }
 
-    /// The rows of a CSV file, header included, as an independent reader sees them.
+    /// Returns the rows of a CSV file, including the header, as parsed by the `csv` crate.
     pub fn rows(&self) -> Vec<Vec<String>> {
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
@@ -86,7 +86,7 @@ impl Answer {
     }
 }
 
-/// A request in the making.
+/// A request builder.
 pub struct Call {
     method: &'static str,
     url: String,
@@ -123,7 +123,7 @@ impl Call {
         self
     }
 
-    /// Sends it; checks the answer against the contract.
+    /// Sends the request and checks the response against the contract.
     pub fn send(self) -> Answer {
         let mut request = ureq::http::Request::builder()
             .method(self.method)
@@ -171,7 +171,7 @@ fn agent() -> &'static ureq::Agent {
     })
 }
 
-/// Waits for what a test that is not asynchronous itself needs.
+/// Runs a future to completion in a synchronous test.
 pub fn wait<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -179,7 +179,7 @@ pub fn wait<T>(future: impl Future<Output = T>) -> T {
     runtime.unwrap().block_on(future)
 }
 
-/// Tells another thread to stop, also when the test fails.
+/// Sets a flag when dropped, so that other threads stop even if the test fails.
 pub struct Stop<'a>(pub &'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -188,7 +188,7 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Waits for a condition; returns how long that took.
+/// Waits for a condition and returns the time that took. Panics after `limit`.
 pub fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
     while !condition() {
@@ -201,12 +201,12 @@ pub fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool
     start.elapsed()
 }
 
-/// Asks for a file as a client that then reads as it likes, or not at all.
+/// Sends a `GET` and leaves the response unread.
 pub fn begin(url: &str) -> TcpStream {
     begin_with(url, "")
 }
 
-/// The same, with further header lines.
+/// Like [`begin`], with further header lines.
 pub fn begin_with(url: &str, headers: &str) -> TcpStream {
     let (address, target) = parts(url);
     let mut stream = TcpStream::connect(address).unwrap();
@@ -214,8 +214,8 @@ pub fn begin_with(url: &str, headers: &str) -> TcpStream {
     stream
 }
 
-/// What came of a chunked answer, from its head on: the content of the chunks that are whole, and
-/// whether the final one is among them.
+/// Decodes a chunked response that starts with its head. Returns the content of the complete chunks and whether the
+/// final chunk is present.
 pub fn unchunked(answer: &[u8]) -> (Vec<u8>, bool) {
     let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
     let mut rest = head.map_or(&[][..], |end| &answer[end + 4..]);
@@ -230,7 +230,7 @@ pub fn unchunked(answer: &[u8]) -> (Vec<u8>, bool) {
     (content, false)
 }
 
-/// The next chunk and what follows it, if it is whole.
+/// Returns the next chunk and the rest, if the chunk is complete.
 fn next_chunk(rest: &[u8]) -> Option<(&[u8], &[u8])> {
     let line = rest.windows(2).position(|bytes| bytes == b"\r\n")?;
     let length = std::str::from_utf8(&rest[..line]).unwrap();
@@ -239,22 +239,22 @@ fn next_chunk(rest: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&chunk[..length], following))
 }
 
-/// Whether a chunked answer has its final chunk.
+/// Returns whether a chunked response has its final chunk.
 pub fn is_whole(answer: &[u8]) -> bool {
     unchunked(answer).1
 }
 
-/// Gives a real Chromium a task; returns what it saw.
+/// Runs a task in Chromium and returns its result.
 pub fn browse(task: &Value) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/browser/run.mjs");
-    let seen = run(Command::new("node")
+    let result = run(Command::new("node")
         .arg(script)
         .arg(task.to_string())
         .arg(tool("browser")));
-    serde_json::from_slice(&seen.stdout).unwrap()
+    serde_json::from_slice(&result.stdout).unwrap()
 }
 
-/// Runs a script that stands beside the tests; returns what it prints. A failure is one of the test.
+/// Runs a Python script of this folder and returns its output. Panics if it fails.
 pub fn python(script: &str, arguments: &[&OsStr]) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
     let printed = run(Command::new(tool("venv").join("bin/python"))
@@ -263,21 +263,21 @@ pub fn python(script: &str, arguments: &[&OsStr]) -> String {
     String::from_utf8(printed.stdout).unwrap()
 }
 
-/// What the readers say of a workbook; none of them may find an error.
+/// Returns a workbook as the independent readers parse it. Panics if one of them reports an error.
 pub fn read_workbook(workbook: &[u8]) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("book.xlsx");
     std::fs::write(&path, workbook).unwrap();
-    let said: Value = serde_json::from_str(&python(
+    let workbook: Value = serde_json::from_str(&python(
         "read_workbook.py",
         &["json".as_ref(), path.as_ref()],
     ))
     .unwrap();
-    assert_eq!(said["errors"], json!([]));
-    said
+    assert_eq!(workbook["errors"], json!([]));
+    workbook
 }
 
-/// What `make setup` installs for the tests.
+/// Returns the path of a tool that `make setup` installs.
 pub fn tool(name: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("target/test-tools")
@@ -290,13 +290,13 @@ pub fn tool(name: &str) -> PathBuf {
     path
 }
 
-/// The address and the target of a URL.
+/// Splits a URL into its address and target.
 pub fn parts(url: &str) -> (&str, &str) {
     let rest = url.strip_prefix("http://").unwrap();
     rest.split_at(rest.find('/').unwrap())
 }
 
-/// Builds the client package and its example, once.
+/// Builds the client package and its example once; returns the folder.
 pub fn client_package() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! A real PostgreSQL, started by the tests as an unprivileged user and stopped by its own process.
+//! PostgreSQL clusters, started as an unprivileged user and stopped by a supervising shell.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,18 +8,17 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-use super::command::{free_port, give_away, run, unprivileged};
+use super::command::{free_port, own_by_postgres, run, unprivileged};
 
-/// A cluster of its own, with its data in a temporary folder. It ends with this value; should the
-/// tests be killed, with them.
+/// A cluster with its data in a temporary folder. It stops when this value is dropped or the test process ends.
 pub struct Cluster {
     folder: Option<TempDir>,
     port: u16,
-    keeper: Child,
+    supervisor: Child,
 }
 
-/// Runs the server until its standard input ends, which it does however the tests end.
-const KEEPER: &str = r#"
+/// Runs the server until standard input is closed, which happens even if the tests are killed.
+const SUPERVISOR: &str = r#"
 "$1/postgres" -D "$2/data" >"$2/log" 2>&1 &
 read -r _
 "$1/pg_ctl" -D "$2/data" -m immediate stop >/dev/null 2>&1
@@ -27,34 +26,34 @@ read -r _
 "#;
 
 impl Cluster {
-    /// The cluster that tests share which do no harm to it. Each makes a database of its own.
+    /// Returns the cluster shared by tests that do not disturb it. Each test creates its own database.
     pub fn shared() -> &'static Cluster {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(|| {
             let mut cluster = Cluster::prepare("");
             let folder = cluster.folder.take().unwrap().keep();
-            cluster.keeper = keep(&folder, true);
+            cluster.supervisor = spawn_server(&folder, true);
             cluster.wait();
             cluster
         })
     }
 
-    /// A cluster that a test may break.
+    /// Starts a cluster for one test.
     pub fn start() -> Cluster {
         Cluster::start_with("")
     }
 
-    /// The same with further lines of configuration.
+    /// Like [`Cluster::start`], with further lines of configuration.
     pub fn start_with(settings: &str) -> Cluster {
         let mut cluster = Cluster::prepare(settings);
-        cluster.keeper = keep(cluster.folder(), false);
+        cluster.supervisor = spawn_server(cluster.folder(), false);
         cluster.wait();
         cluster
     }
 
-    /// A streaming replica of it, which follows it from now on.
+    /// Starts a streaming replica of this cluster.
     pub fn standby(&self) -> Cluster {
-        let mut standby = Cluster::in_a_folder(|data| {
+        let mut standby = Cluster::prepare_with(|data| {
             run(unprivileged(&bin("pg_basebackup"))
                 .arg("--pgdata")
                 .arg(data)
@@ -71,13 +70,13 @@ impl Cluster {
                 self.port
             )
         });
-        standby.keeper = keep(standby.folder(), false);
+        standby.supervisor = spawn_server(standby.folder(), false);
         standby.wait();
         standby
     }
 
     fn prepare(settings: &str) -> Cluster {
-        Cluster::in_a_folder(|data| {
+        Cluster::prepare_with(|data| {
             run(unprivileged(&bin("initdb"))
                 .arg("--pgdata")
                 .arg(data)
@@ -87,14 +86,14 @@ impl Cluster {
         })
     }
 
-    /// One whose data somebody makes, and says what to add to its configuration.
-    fn in_a_folder(make: impl FnOnce(&Path) -> String) -> Cluster {
+    /// Prepares a cluster. `make` creates its data folder and returns lines to add to the configuration.
+    fn prepare_with(make: impl FnOnce(&Path) -> String) -> Cluster {
         let folder = tempfile::Builder::new()
             .prefix("rowlink-pg-")
             .tempdir()
             .unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        give_away(folder.path());
+        own_by_postgres(folder.path());
         let data = folder.path().join("data");
         let settings = make(&data);
         let port = free_port();
@@ -105,7 +104,7 @@ impl Cluster {
         );
         fs::write(data.join("postgresql.auto.conf"), base).unwrap();
         Cluster {
-            keeper: Command::new("true").spawn().unwrap(),
+            supervisor: Command::new("true").spawn().unwrap(),
             folder: Some(folder),
             port,
         }
@@ -119,12 +118,12 @@ impl Cluster {
         self.port
     }
 
-    /// Where its files are; its Unix socket is there too.
+    /// Returns the folder of its files and its Unix socket.
     pub fn path(&self) -> PathBuf {
         self.folder().to_owned()
     }
 
-    /// Waits until it takes connections.
+    /// Waits until the server accepts connections.
     pub fn wait(&self) {
         super::wait_for("PostgreSQL", std::time::Duration::from_secs(30), || {
             let ready = Command::new(bin("pg_isready"))
@@ -135,7 +134,7 @@ impl Cluster {
         });
     }
 
-    /// `pg_ctl` with these arguments.
+    /// Runs `pg_ctl` with these arguments.
     pub fn control(&self, arguments: &[&str]) {
         run(unprivileged(&bin("pg_ctl"))
             .arg("-D")
@@ -145,20 +144,20 @@ impl Cluster {
             .args(arguments));
     }
 
-    /// The URL of a database, for its superuser, without TLS.
+    /// Returns the URL of a database for the superuser, without TLS.
     pub fn url(&self, database: &str) -> String {
         let port = self.port;
         format!("postgres://postgres@127.0.0.1:{port}/{database}?sslmode=disable")
     }
 
-    /// Makes a database and returns its URL.
+    /// Creates a database and returns its URL.
     pub fn database(&self, name: &str, sql: &str) -> String {
         self.psql("postgres", &format!("create database {name}"));
         self.psql(name, sql);
         self.url(name)
     }
 
-    /// What `psql` prints for some SQL, without alignment and headers.
+    /// Returns the output of `psql` for some SQL, without alignment and headers.
     pub fn psql(&self, database: &str, sql: &str) -> String {
         let output = run(Command::new("psql")
             .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
@@ -168,7 +167,7 @@ impl Cluster {
         text.strip_suffix('\n').unwrap_or(&text).to_owned()
     }
 
-    /// How many connections of Rowlink's are doing something, as the server sees them.
+    /// Returns the number of busy Rowlink connections, according to the server.
     pub fn running(&self, database: &str) -> usize {
         let count = format!(
             "select count(*) from pg_stat_activity where datname = '{database}' \
@@ -180,20 +179,20 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        drop(self.supervisor.stdin.take());
+        let _ = self.supervisor.wait();
     }
 }
 
-fn keep(folder: &Path, remove: bool) -> Child {
+fn spawn_server(folder: &Path, remove: bool) -> Child {
     let mut shell = unprivileged(Path::new("sh"));
-    shell.args(["-c", KEEPER, "keeper"]);
+    shell.args(["-c", SUPERVISOR, "supervisor"]);
     shell.arg(bin("postgres").parent().unwrap()).arg(folder);
     shell.arg(if remove { "remove" } else { "" });
     shell.stdin(Stdio::piped()).spawn().unwrap()
 }
 
-/// A program of the newest version that is installed.
+/// Returns the path of a program of the newest installed version.
 pub fn bin(program: &str) -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").expect("run `make setup` first");
     let mut versions: Vec<u32> = versions

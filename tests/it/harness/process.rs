@@ -1,4 +1,4 @@
-//! `rowlink serve` as a process of its own.
+//! `rowlink serve` and `rowlink demo` as separate processes.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -12,10 +12,10 @@ use super::{Answer, Call, JWT_SECRET, SIGNING_KEY, sample_database, token_for};
 
 pub const FAR_FUTURE: u64 = 4_000_000_000;
 
-/// What links are issued under; the tests reach it at another address, as behind a load balancer.
+/// The base URL of issued links. The tests reach the server at another address, as behind a load balancer.
 pub const PUBLIC_URL: &str = "https://shop.example.com/data";
 
-/// `rowlink serve` as a process of its own.
+/// A running `rowlink serve`.
 pub struct Rowlink {
     child: Child,
     origin: String,
@@ -24,12 +24,12 @@ pub struct Rowlink {
 }
 
 impl Rowlink {
-    /// Serves exports over the sample rows.
+    /// Starts a server with these exports over the sample rows.
     pub fn serve(exports: &[(&str, &str)]) -> Rowlink {
         Rowlink::serve_with(exports, &[])
     }
 
-    /// The same, with other variables in its environment.
+    /// Like [`Rowlink::serve`], with further environment variables.
     pub fn serve_with(exports: &[(&str, &str)], variables: &[(&str, &str)]) -> Rowlink {
         let folder = configured_folder(exports);
         let mut child = command(folder.path())
@@ -68,21 +68,21 @@ impl Rowlink {
         self.link_in(&self.issue(request))
     }
 
-    /// The answer to alice's wish for a link.
+    /// Requests a link as alice.
     pub fn issue(&self, request: Value) -> Answer {
         let token = token_for(&json!({"sub": "alice", "exp": FAR_FUTURE, "scope": "orders:read"}));
         let url = format!("{}/v1/links", self.origin);
         Call::new("POST", url).bearer(&token).json(&request).send()
     }
 
-    /// The link of an answer, as it leads here.
+    /// Returns the link of a response, with this server's origin.
     pub fn link_in(&self, answer: &Answer) -> String {
         assert_eq!(answer.status, 200, "{}", answer.text());
         let url = answer.json()["url"].as_str().unwrap().to_owned();
         url.replacen(PUBLIC_URL, &self.origin, 1)
     }
 
-    /// The processor time it has used, in ticks of the clock.
+    /// Returns the CPU time used, in clock ticks.
     pub fn processor_ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         let after_name = stat.rsplit_once(')').unwrap().1;
@@ -90,7 +90,7 @@ impl Rowlink {
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
-    /// The memory it has, in KiB.
+    /// Returns the resident memory, in KiB.
     pub fn resident_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -102,34 +102,34 @@ impl Rowlink {
             .unwrap()
     }
 
-    /// The descriptors it has open.
+    /// Returns the number of open file descriptors.
     pub fn descriptors(&self) -> usize {
         let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
         open.unwrap().count()
     }
 
-    /// Asks the server to read its files again.
+    /// Sends SIGHUP: the server reloads its files.
     pub fn reload(&self) {
-        interrupt(&self.child, "-HUP");
+        send_signal(&self.child, "-HUP");
     }
 
-    /// Asks the server to stop, as an operator does.
+    /// Sends SIGTERM: the server drains and stops.
     pub fn terminate(&self) {
-        interrupt(&self.child, "-TERM");
+        send_signal(&self.child, "-TERM");
     }
 
-    /// Stops the server at once, as Ctrl-C does.
+    /// Sends SIGINT: the server stops immediately.
     pub fn interrupt(&self) {
-        interrupt(&self.child, "-INT");
+        send_signal(&self.child, "-INT");
     }
 
-    /// Whether the process is there and is no zombie.
+    /// Returns whether the process exists and is not a zombie.
     pub fn is_alive(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
         stat.is_ok_and(|stat| !stat.contains(") Z "))
     }
 
-    /// Stops the server; returns what it logged.
+    /// Stops the server and returns its log.
     pub fn stop(mut self) -> String {
         self.terminate();
         assert!(self.child.wait().unwrap().success());
@@ -140,7 +140,7 @@ impl Rowlink {
 /// `rowlink demo` on a free port.
 pub struct Demo {
     child: Child,
-    /// Open as long as it may say more.
+    /// Keeps the pipe open for further output.
     _output: BufReader<ChildStdout>,
     welcome: String,
 }
@@ -166,7 +166,7 @@ impl Demo {
         }
     }
 
-    /// What it says of itself.
+    /// Returns the text printed at the start.
     pub fn welcome(&self) -> &str {
         &self.welcome
     }
@@ -176,9 +176,9 @@ impl Demo {
         after.lines().next().unwrap()
     }
 
-    /// Stops it as Ctrl-C does, so that it cleans up after itself.
+    /// Sends SIGINT and waits, so that the demo removes its files.
     pub fn stop(mut self) {
-        interrupt(&self.child, "-INT");
+        send_signal(&self.child, "-INT");
         assert!(self.child.wait().unwrap().success());
     }
 }
@@ -186,21 +186,22 @@ impl Demo {
 impl Drop for Demo {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
-            interrupt(&self.child, "-INT");
+            send_signal(&self.child, "-INT");
             let _ = self.child.wait();
         }
     }
 }
 
-/// The address in the last line, in text or JSON.
+/// Returns the address in the last line of a text or JSON log.
 fn address_in(log: &str) -> String {
     let after = log.rsplit("address").next().unwrap();
     let address = after.trim_start_matches(['"', ':', '=']);
     address.split(['"', '\n']).next().unwrap().to_owned()
 }
 
-pub fn interrupt(child: &Child, signal: &str) {
-    let sent = Command::new("bash")
+/// Sends a signal, for example `-TERM`.
+pub fn send_signal(child: &Child, signal: &str) {
+    let sent = Command::new("sh")
         .args(["-c", &format!("kill {signal} {}", child.id())])
         .status();
     assert!(sent.unwrap().success());
@@ -213,6 +214,7 @@ impl Drop for Rowlink {
     }
 }
 
+/// Creates a folder with the sample database and these exports.
 pub fn configured_folder(exports: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     sample_database(folder.path());
@@ -224,7 +226,7 @@ pub fn configured_folder(exports: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// `rowlink` with a configuration that is in order, and nothing else in its environment.
+/// Returns a `rowlink` command with only a valid configuration in its environment.
 pub fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rowlink"));
     command

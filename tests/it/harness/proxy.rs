@@ -1,4 +1,4 @@
-//! Real proxies in front of replicas, with the configurations that are shipped.
+//! Proxies in front of replicas, with the configurations of `deploy/`.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use super::command::{free_port, give_away, run, unprivileged};
-use super::process::{FAR_FUTURE, PUBLIC_URL, interrupt};
+use super::command::{free_port, own_by_postgres, run, unprivileged};
+use super::process::{FAR_FUTURE, PUBLIC_URL, send_signal};
 use super::{token_for, tool, wait_for};
 
-/// Where the shipped file of nginx has its log; Envoy's goes there from its standard output.
+/// The access log of the shipped nginx configuration. Envoy's standard output goes to the same file.
 const LOG: &str = "rowlink.log";
 
-/// nginx, HAProxy or Envoy in front of replicas, running.
+/// A running nginx, HAProxy or Envoy in front of replicas.
 pub struct Proxy {
     pub name: &'static str,
     pub protocol: Protocol,
@@ -27,30 +27,30 @@ pub struct Proxy {
     folder: TempDir,
 }
 
-/// What a proxy speaks with clients, in cleartext.
+/// The protocol between clients and the proxy, without TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     Http1,
     Http2,
 }
 
-/// What a client has, and thinks, of a file.
+/// A finished or failed download by curl.
 pub struct Download {
-    pub taken_for_whole: bool,
-    /// Why it is not.
-    pub said: String,
+    pub accepted_as_complete: bool,
+    /// The error output of curl.
+    pub error: String,
     folder: TempDir,
 }
 
 impl Download {
-    /// What there is of it.
+    /// Returns the SHA-256 of the received bytes.
     pub fn sha256(&self) -> String {
         let content = fs::read(self.folder.path().join("file.csv"));
         hex::encode(Sha256::digest(content.unwrap_or_default()))
     }
 
-    /// Whether its last line proves that it is whole.
-    pub fn is_proven(&self) -> bool {
+    /// Returns whether `rowlink check-file` accepts the integrity line.
+    pub fn integrity_line_matches(&self) -> bool {
         let file = self.folder.path().join("file.csv");
         let check = Command::new(env!("CARGO_BIN_EXE_rowlink"))
             .arg("check-file")
@@ -67,7 +67,7 @@ impl fmt::Display for Proxy {
 }
 
 impl Proxy {
-    /// nginx as `deploy/nginx/rowlink.conf` has it, with these replicas.
+    /// Starts nginx with `deploy/nginx/rowlink.conf` and these replicas.
     pub fn nginx(replicas: &[u16], protocol: Protocol) -> Proxy {
         let listen = match protocol {
             Protocol::Http1 => "listen 127.0.0.1:PORT;",
@@ -88,7 +88,7 @@ impl Proxy {
         Proxy::start("nginx", protocol, &["-c"], &config)
     }
 
-    /// HAProxy as `deploy/haproxy/haproxy.cfg` has it, with these replicas.
+    /// Starts HAProxy with `deploy/haproxy/haproxy.cfg` and these replicas.
     pub fn haproxy(replicas: &[u16], protocol: Protocol) -> Proxy {
         let bind = match protocol {
             Protocol::Http1 => "bind 127.0.0.1:PORT",
@@ -100,7 +100,7 @@ impl Proxy {
         Proxy::start("haproxy", protocol, &["-f"], &config)
     }
 
-    /// Envoy as `deploy/envoy/envoy.yaml` has it, with these replicas. It hears which protocol a client speaks.
+    /// Starts Envoy with `deploy/envoy/envoy.yaml` and these replicas. Envoy detects the client's protocol.
     pub fn envoy(replicas: &[u16], protocol: Protocol) -> Proxy {
         let endpoint =
             "- endpoint: { address: { socket_address: { address: rowlink, port_value: 8080 } } }";
@@ -116,14 +116,14 @@ impl Proxy {
         let config = shipped
             .replace(endpoint, &endpoints.join("\n              "))
             .replace(listener, "address: 127.0.0.1, port_value: PORT");
-        // Several run at once here, and what it logs is read soon.
+        // Several instances run concurrently, and the tests read the log soon.
         let arguments =
             "--log-level warning --disable-hot-restart --file-flush-interval-msec 100 -c";
         let arguments: Vec<&str> = arguments.split(' ').collect();
         Proxy::start("envoy", protocol, &arguments, &config)
     }
 
-    /// Each of them, with each protocol.
+    /// Starts each proxy with each protocol.
     pub fn all(replicas: &[u16]) -> Vec<Proxy> {
         let protocols = [Protocol::Http1, Protocol::Http2];
         let proxies = protocols.map(|protocol| {
@@ -136,24 +136,24 @@ impl Proxy {
         proxies.into_iter().flatten().collect()
     }
 
-    /// `arguments` are followed by the name of its configuration file.
+    /// Starts a proxy. `arguments` precede the name of its configuration file.
     fn start(name: &'static str, protocol: Protocol, arguments: &[&str], config: &str) -> Proxy {
         let folder = tempfile::tempdir().unwrap();
-        give_away(folder.path());
+        own_by_postgres(folder.path());
         let port = free_port();
         let config = config.replace("FOLDER", folder.path().to_str().unwrap());
         let file = folder.path().join("config.yaml");
         fs::write(&file, config.replace("PORT", &port.to_string())).unwrap();
-        give_away(&file);
+        own_by_postgres(&file);
         let log = folder.path().join(LOG);
         let output = File::create(&log).unwrap();
-        give_away(&log);
+        own_by_postgres(&log);
         let child = unprivileged(&program(name, folder.path()))
             .args(arguments)
             .arg(&file)
             .stdin(Stdio::null())
             .stdout(output)
-            .stderr(File::create(folder.path().join("said")).unwrap())
+            .stderr(File::create(folder.path().join("stderr")).unwrap())
             .spawn()
             .unwrap();
         let mut proxy = Proxy {
@@ -164,8 +164,8 @@ impl Proxy {
             folder,
         };
         wait_for("the proxy", Duration::from_secs(10), || {
-            let said = || fs::read_to_string(proxy.folder.path().join("said")).unwrap();
-            assert!(proxy.child.try_wait().unwrap().is_none(), "{}", said());
+            let stderr = || fs::read_to_string(proxy.folder.path().join("stderr")).unwrap();
+            assert!(proxy.child.try_wait().unwrap().is_none(), "{}", stderr());
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
         proxy
@@ -175,7 +175,7 @@ impl Proxy {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// curl, speaking with it. What comes is for its caller to read.
+    /// Starts curl with the proxy's protocol and piped output.
     pub fn curl(&self, arguments: &[&str]) -> Child {
         let protocol = match self.protocol {
             Protocol::Http1 => "--http1.1",
@@ -190,7 +190,11 @@ impl Proxy {
             .unwrap()
     }
 
-    /// Issues a link for Alice; gives it this origin. Says why where it does not.
+    /// Issues a link for alice and replaces its origin with the proxy's.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error output of curl if the request fails.
     pub fn issue(&self, request: &Value) -> Result<String, String> {
         let token = token_for(&json!({"sub": "alice", "exp": FAR_FUTURE, "scope": "orders:read"}));
         let credential = format!("Authorization: Bearer {token}");
@@ -206,20 +210,20 @@ impl Proxy {
         Ok(url.replacen(PUBLIC_URL, &self.origin(), 1))
     }
 
-    /// Downloads a file to its end, whatever that is.
+    /// Downloads a file until it is complete or fails.
     pub fn download(&self, url: &str) -> Download {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file.csv");
         let curl = self.curl(&["-o", file.to_str().unwrap(), url]);
         let output = curl.wait_with_output().unwrap();
         Download {
-            taken_for_whole: output.status.success(),
-            said: String::from_utf8_lossy(&output.stderr).into_owned(),
+            accepted_as_complete: output.status.success(),
+            error: String::from_utf8_lossy(&output.stderr).into_owned(),
             folder,
         }
     }
 
-    /// What nginx or Envoy logged of requests.
+    /// Returns the access log of nginx or Envoy.
     pub fn access_log(&self) -> String {
         fs::read_to_string(self.folder.path().join(LOG)).unwrap()
     }
@@ -227,18 +231,18 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        interrupt(&self.child, "-TERM");
+        send_signal(&self.child, "-TERM");
         let _ = self.child.wait();
     }
 }
 
-/// A proxy's program, at a place where an unprivileged user may go.
+/// Returns the path of a proxy's program that an unprivileged user can execute.
 fn program(name: &str, folder: &Path) -> PathBuf {
     if name != "envoy" {
         return Path::new("/usr/sbin").join(name);
     }
     let copy = folder.join(name);
-    // By a process that does not fork, or another test's child may hold it open while it is started.
+    // `cp` writes the file: a child forked by another test could inherit an open descriptor (ETXTBSY).
     run(Command::new("cp").arg(tool(name)).arg(&copy));
     copy
 }
@@ -251,11 +255,14 @@ fn shipped(name: &str) -> String {
 }
 
 fn at_replicas(config: &str, replicas: &[u16]) -> String {
-    assert_eq!(replicas.len(), 3, "as many as the shipped files have");
-    let place = |config: String, (index, port): (usize, &u16)| {
+    assert_eq!(replicas.len(), 3, "the shipped files have three replicas");
+    let replace_address = |config: String, (index, port): (usize, &u16)| {
         let name = format!("rowlink-{}:8080", index + 1);
         assert!(config.contains(&name), "{name}");
         config.replace(&name, &format!("127.0.0.1:{port}"))
     };
-    replicas.iter().enumerate().fold(config.to_owned(), place)
+    replicas
+        .iter()
+        .enumerate()
+        .fold(config.to_owned(), replace_address)
 }

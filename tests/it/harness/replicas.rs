@@ -1,4 +1,4 @@
-//! Three replicas of one deployment: they share a key, exports and a database, and nothing else.
+//! Three replicas of one deployment that share only a key, exports and a database.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,16 +17,16 @@ pub struct Replicas {
     folder: TempDir,
 }
 
-/// What stands in the environment of a replica.
+/// Environment variables of a replica.
 pub type Variables = Vec<(&'static str, String)>;
 
 impl Replicas {
-    /// Over the sample rows.
+    /// Starts replicas over the sample rows.
     pub fn start() -> Replicas {
         Replicas::start_with(&exports(), Default::default())
     }
 
-    /// With other exports, and further variables in the environment of each.
+    /// Starts replicas with other exports and further environment variables per replica.
     pub fn start_with(
         exports: &[(&'static str, &'static str)],
         variables: [Variables; 3],
@@ -71,19 +71,19 @@ impl Replicas {
         self.running.iter().flatten()
     }
 
-    /// Kills one as a power cut does, and starts it anew.
+    /// Kills one replica with SIGKILL and starts it again.
     pub fn kill(&mut self, index: usize) {
         drop(self.running[index].take());
         self.run(index);
     }
 
-    /// Stops one as an orchestrator does, and starts it anew once it has ended.
+    /// Stops one replica with SIGTERM and starts it again once it has ended.
     pub fn restart(&mut self, index: usize) {
         self.running[index].take().unwrap().stop();
         self.run(index);
     }
 
-    /// Writes the key file of one, which it reads soon, or at once when it is asked to.
+    /// Replaces the key file of one replica, which reloads it within a second or on SIGHUP.
     pub fn give_keys(&self, index: usize, keys: &str) {
         let file = self.key_file(index);
         let new = file.with_extension("new");
@@ -91,7 +91,7 @@ impl Replicas {
         std::fs::rename(new, file).unwrap();
     }
 
-    /// Waits until one says that it has these keys, and signs by the first.
+    /// Waits until the metrics of one replica show these keys, with the first as the signing key.
     pub fn wait_for_keys(&self, index: usize, keys: &str) {
         let ids: Vec<&str> = keys
             .lines()

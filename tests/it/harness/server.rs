@@ -1,4 +1,4 @@
-//! The real server on a free port, over a small SQLite file.
+//! The real server in the test process, on a free port, over a small SQLite file.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub struct TestServer {
     _folder: Option<TempDir>,
 }
 
-/// The tests' users are many at a time, and fast.
+/// Limits that no test reaches.
 pub const UNLIMITED: QuotaLimits = QuotaLimits {
     downloads: 100_000,
     downloads_per_user: 100_000,
@@ -47,7 +47,7 @@ pub const UNLIMITED: QuotaLimits = QuotaLimits {
     links_per_second: 100_000,
 };
 
-/// What to serve, and how.
+/// The configuration of a test server.
 pub struct Deployment<'a> {
     pub databases: Vec<(&'a str, String)>,
     pub exports: Vec<(&'a str, &'a str)>,
@@ -62,7 +62,7 @@ pub struct Deployment<'a> {
 }
 
 impl<'a> Deployment<'a> {
-    /// Serves exports over one database.
+    /// Returns the default configuration for these exports over one database.
     pub fn over(url: String, exports: Vec<(&'a str, &'a str)>) -> Deployment<'a> {
         let policy = Policy::with_defaults(String::new());
         Deployment {
@@ -72,7 +72,7 @@ impl<'a> Deployment<'a> {
             connections: 10,
             download_max: policy.download_max,
             stall_max: policy.stall_max,
-            // However busy the machine is.
+            // Long enough for a busy machine.
             estimate_max: Duration::from_secs(30),
             limits: UNLIMITED,
             http_config: HttpConfig::default(),
@@ -85,9 +85,11 @@ impl<'a> Deployment<'a> {
             .unwrap_or_else(|errors| panic!("{errors:?}"))
     }
 
-    /// The faults that keep it from starting.
+    /// Returns the errors that prevent the start.
     pub fn errors(self) -> Vec<String> {
-        self.try_start().err().expect("it starts")
+        self.try_start()
+            .err()
+            .expect("errors that prevent the start")
     }
 
     fn try_start(self) -> Result<TestServer, Vec<String>> {
@@ -139,16 +141,17 @@ impl<'a> Deployment<'a> {
                 };
                 let clock = Arc::new(move || time.load(Ordering::SeqCst));
                 let state = Arc::new(AppState::new(service, authenticator, clock, http_config));
-                let patience = Duration::from_secs(30);
+                let shutdown_timeout = Duration::from_secs(30);
                 let server =
-                    http::server(listener, state.clone(), Tls::Elsewhere, patience).unwrap();
+                    http::server(listener, state.clone(), Tls::Elsewhere, shutdown_timeout)
+                        .unwrap();
                 ready.send(Ok((server.handle(), state.clone()))).unwrap();
                 server.await.unwrap();
                 state.service.close().await;
             });
         });
         let started = started.recv();
-        let (handle, state) = started.expect("the server starts or says why not")?;
+        let (handle, state) = started.expect("the server reports its start")?;
         Ok(TestServer {
             origin,
             state,
@@ -160,7 +163,7 @@ impl<'a> Deployment<'a> {
     }
 }
 
-/// The URL of a SQLite file.
+/// Returns the URL of a SQLite file.
 pub fn sqlite_url(path: &Path) -> String {
     format!("sqlite:{}", path.display())
 }
@@ -176,7 +179,7 @@ impl TestServer {
         TestServer::with(|deployment| deployment.exports = exports)
     }
 
-    /// Serves the sample exports over the sample rows in another way.
+    /// Serves the sample exports over the sample rows with a changed configuration.
     pub fn with<'a>(change: impl FnOnce(&mut Deployment<'a>)) -> TestServer {
         let folder = tempfile::tempdir().unwrap();
         let url = sqlite_url(&sample_database(folder.path()));
@@ -187,7 +190,7 @@ impl TestServer {
         server
     }
 
-    /// Serves exports over a SQLite file that is already there.
+    /// Serves exports over an existing SQLite file.
     pub fn over(database: &Path, exports: Vec<(&str, &str)>) -> TestServer {
         Deployment::over(sqlite_url(database), exports).start()
     }
@@ -204,7 +207,7 @@ impl TestServer {
         Call::new(method, format!("{}{target}", self.origin))
     }
 
-    /// Asks for a link as alice.
+    /// Requests a link as alice.
     pub fn issue(&self, request: Value) -> Answer {
         self.issue_with(&token(self.now()), request)
     }
@@ -216,14 +219,14 @@ impl TestServer {
             .send()
     }
 
-    /// The URL of a link issued to alice.
+    /// Returns the URL of a link issued to alice.
     pub fn link(&self, request: Value) -> String {
         let answer = self.issue(request);
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()["url"].as_str().unwrap().to_owned()
     }
 
-    /// A file downloaded by alice.
+    /// Downloads a file as alice.
     pub fn download(&self, request: Value) -> Answer {
         let answer = Call::new("GET", self.link(request)).send();
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -233,7 +236,7 @@ impl TestServer {
 
 impl Drop for TestServer {
     fn drop(&mut self) {
-        // Only asks: the future resolves when the server's thread has ended.
+        // `stop` sends the command immediately. Its future is not needed: the thread is joined below.
         drop(self.handle.stop(false));
         if let Some(thread) = self.thread.take() {
             let ended = thread.join();
@@ -251,12 +254,12 @@ fn authenticator(issuers: Vec<JwtVerifier>) -> Authenticator {
     Authenticator::new(issuers, Some(ApiKeys::parse(&keys).unwrap()))
 }
 
-/// The issuer whose tokens [`token_for`] makes.
+/// Returns the issuer of the tokens that [`token_for`] signs.
 pub fn hs256_issuer(rules: JwtRules) -> JwtVerifier {
     JwtVerifier::new(JwtKey::Secret(JWT_SECRET.to_vec().into()), rules).unwrap()
 }
 
-/// Alice's token, good for an hour.
+/// Returns a token of alice that is valid for an hour.
 pub fn token(now: u64) -> String {
     token_for(&json!({"sub": "alice", "exp": now + 3600, "scope": "orders:read other"}))
 }
@@ -270,7 +273,7 @@ pub fn token_for(claims: &Value) -> String {
     .unwrap()
 }
 
-/// Exports that between them use everything a catalog has.
+/// Returns exports that together use every feature of a catalog.
 pub fn exports() -> Vec<(&'static str, &'static str)> {
     vec![
         ("orders.sql", include_str!("exports/orders.sql")),
@@ -281,7 +284,7 @@ pub fn exports() -> Vec<(&'static str, &'static str)> {
     ]
 }
 
-/// Rows with NULLs, awkward text and several owners.
+/// Creates rows with NULLs, special characters and several owners.
 pub fn sample_database(folder: &Path) -> PathBuf {
     let path = folder.join("sample.db");
     let connection = Connection::open(&path).unwrap();
@@ -291,7 +294,7 @@ pub fn sample_database(folder: &Path) -> PathBuf {
     path
 }
 
-/// The dialect of a deployment that has one SQLite file.
+/// Returns the dialects of a deployment with one SQLite database.
 pub fn sqlite() -> Dialects {
     Dialects::from([(DEFAULT_DATABASE.to_owned(), SqlDialect::Sqlite)])
 }

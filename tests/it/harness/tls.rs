@@ -1,20 +1,19 @@
-//! Keys and certificates as OpenSSL makes them.
+//! Keys and certificates made with OpenSSL.
 
 use std::path::Path;
 use std::process::Command;
 
 use super::command::run;
 
-/// Runs OpenSSL in a folder. Arguments are separated by spaces.
+/// Runs OpenSSL in a folder, with space-separated arguments.
 pub fn openssl(folder: &Path, arguments: &str) {
     run(Command::new("openssl")
         .args(arguments.split(' '))
         .current_dir(folder));
 }
 
-/// `server.pem` and `server.key` for localhost, by `ca.pem`; and `other.pem`, a root that did not
-/// sign them.
-pub fn certificates(folder: &Path) {
+/// Creates `server.pem` and `server.key` for localhost, signed by `ca.pem`, and `other.pem`, an unrelated root.
+pub fn create_certificates(folder: &Path) {
     for name in ["ca", "other"] {
         openssl(
             folder,
@@ -23,21 +22,21 @@ pub fn certificates(folder: &Path) {
             ),
         );
     }
-    server_certificate(folder);
+    create_server_certificate(folder);
 }
 
-/// Another `server.pem` and `server.key`, by the same root.
-pub fn server_certificate(folder: &Path) {
+/// Creates a new `server.pem` and `server.key`, signed by the same root.
+pub fn create_server_certificate(folder: &Path) {
     openssl(
         folder,
         &format!("req {NEW_KEY} -keyout server.key -out server.csr -subj /CN=localhost"),
     );
     let names = "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE";
     std::fs::write(folder.join("names"), names).unwrap();
-    let by = "-CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names";
+    let issuer = "-CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names";
     openssl(
         folder,
-        &format!("x509 -req -in server.csr {by} -out server.pem"),
+        &format!("x509 -req -in server.csr {issuer} -out server.pem"),
     );
 }
 

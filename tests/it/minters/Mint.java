@@ -10,12 +10,12 @@ import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 
-/** Mints what each line of the standard input says, form-encoded; prints a URL a line. */
+/** Signs one link per form-encoded line of standard input; prints one URL per line. */
 public final class Mint {
     public static void main(String[] arguments) throws Exception {
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-            Map<String, String> said = new HashMap<>();
+            Map<String, String> fields = new HashMap<>();
             Map<String, String> claims = new HashMap<>();
             Map<String, String> options = new HashMap<>();
             Map<String, List<String>> filters = new HashMap<>();
@@ -30,26 +30,26 @@ public final class Mint {
                 } else if (name.startsWith("option.")) {
                     options.put(name.substring(7), value);
                 } else {
-                    said.put(name, value);
+                    fields.put(name, value);
                 }
             }
             Rowlink.Link link = new Rowlink.Link(
-                    said.get("export"),
-                    said.get("format"),
-                    said.get("user"),
-                    Duration.ofSeconds(Long.parseLong(said.get("expires_in"))),
+                    fields.get("export"),
+                    fields.get("format"),
+                    fields.get("user"),
+                    Duration.ofSeconds(Long.parseLong(fields.get("expires_in"))),
                     filters,
                     claims,
                     options,
-                    said.get("filename"),
-                    said.containsKey("not_before") ? Instant.ofEpochSecond(Long.parseLong(said.get("not_before"))) : null,
-                    said.get("ip"),
-                    said.containsKey("max_rows") ? Long.valueOf(said.get("max_rows")) : null,
-                    said.containsKey("max_bytes") ? Long.valueOf(said.get("max_bytes")) : null,
-                    Instant.ofEpochSecond(Long.parseLong(said.get("issued"))),
-                    UUID.fromString(said.get("link_id")));
+                    fields.get("filename"),
+                    fields.containsKey("not_before") ? Instant.ofEpochSecond(Long.parseLong(fields.get("not_before"))) : null,
+                    fields.get("ip"),
+                    fields.containsKey("max_rows") ? Long.valueOf(fields.get("max_rows")) : null,
+                    fields.containsKey("max_bytes") ? Long.valueOf(fields.get("max_bytes")) : null,
+                    Instant.ofEpochSecond(Long.parseLong(fields.get("issued"))),
+                    UUID.fromString(fields.get("link_id")));
             try {
-                System.out.println(new Rowlink(said.get("public_url"), said.get("key")).mint(link));
+                System.out.println(new Rowlink(fields.get("public_url"), fields.get("key")).mint(link));
             } catch (IllegalArgumentException refusal) {
                 System.out.println("refused " + refusal.getMessage());
             }

@@ -1,4 +1,4 @@
-// Mints what each line of the standard input says, form-encoded; prints a URL a line.
+// Signs one link per form-encoded line of standard input; prints one URL per line.
 package main
 
 import (
@@ -16,26 +16,26 @@ import (
 func main() {
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
-		said, err := url.ParseQuery(lines.Text())
+		fields, err := url.ParseQuery(lines.Text())
 		if err != nil {
 			panic(err)
 		}
 		number := func(name string) int64 {
-			value, _ := strconv.ParseInt(said.Get(name), 10, 64)
+			value, _ := strconv.ParseInt(fields.Get(name), 10, 64)
 			return value
 		}
 		link := rowlink.Link{
-			Export: said.Get("export"), Format: said.Get("format"), User: said.Get("user"),
+			Export: fields.Get("export"), Format: fields.Get("format"), User: fields.Get("user"),
 			ExpiresIn: time.Duration(number("expires_in")) * time.Second,
 			Filters:   map[string][]string{}, Claims: map[string]string{}, Options: map[string]string{},
-			Filename: said.Get("filename"), IP: said.Get("ip"),
+			Filename: fields.Get("filename"), IP: fields.Get("ip"),
 			MaxRows: number("max_rows"), MaxBytes: number("max_bytes"),
-			Issued: time.Unix(number("issued"), 0), ID: said.Get("link_id"),
+			Issued: time.Unix(number("issued"), 0), ID: fields.Get("link_id"),
 		}
-		if said.Has("not_before") {
+		if fields.Has("not_before") {
 			link.NotBefore = time.Unix(number("not_before"), 0)
 		}
-		for name, values := range said {
+		for name, values := range fields {
 			group, member, _ := strings.Cut(name, ".")
 			switch group {
 			case "filter":
@@ -46,7 +46,7 @@ func main() {
 				link.Options[member] = values[0]
 			}
 		}
-		minted, err := rowlink.Mint(said.Get("public_url"), said.Get("key"), link)
+		minted, err := rowlink.Mint(fields.Get("public_url"), fields.Get("key"), link)
 		if err != nil {
 			minted = "refused " + err.Error()
 		}

@@ -1,20 +1,20 @@
-// Mints what each line of the standard input says, form-encoded; prints a URL a line.
+// Signs one link per form-encoded line of standard input; prints one URL per line.
 
 import { readFileSync } from "node:fs";
 import { webcrypto } from "node:crypto";
 
-globalThis.crypto ??= webcrypto; // Node 18 hides it.
+globalThis.crypto ??= webcrypto; // Not global in Node 18.
 const { mint } = await import(process.argv[2]);
 
 for (const line of readFileSync(0, "utf8").trimEnd().split("\n")) {
-  const said = { filters: {}, claims: {}, options: {} };
+  const fields = { filters: {}, claims: {}, options: {} };
   for (const [name, value] of new URLSearchParams(line)) {
     const [group, member] = name.split(/\.(.*)/s);
-    if (group === "filter") (said.filters[member] ??= []).push(value);
-    else if (group === "claim") said.claims[member] = value;
-    else if (group === "option") said.options[member] = value;
-    else said[name] = /^(issued|expires_in|not_before|max_)/.test(name) ? Number(value) : value;
+    if (group === "filter") (fields.filters[member] ??= []).push(value);
+    else if (group === "claim") fields.claims[member] = value;
+    else if (group === "option") fields.options[member] = value;
+    else fields[name] = /^(issued|expires_in|not_before|max_)/.test(name) ? Number(value) : value;
   }
-  const { public_url, key, ...what } = said;
+  const { public_url, key, ...what } = fields;
   console.log(await mint(public_url, key, what).catch((refusal) => `refused ${refusal.message}`));
 }

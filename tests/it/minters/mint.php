@@ -2,40 +2,40 @@
 
 declare(strict_types=1);
 
-// Mints what each line of the standard input says, form-encoded; prints a URL a line.
+// Signs one link per form-encoded line of standard input; prints one URL per line.
 
 require $argv[1] . '/Rowlink.php';
 
 while (($line = fgets(STDIN)) !== false) {
-    $said = ['filter' => [], 'claim' => [], 'option' => []];
-    // Not parse_str: it makes other names of those with dots.
+    $fields = ['filter' => [], 'claim' => [], 'option' => []];
+    // parse_str would replace dots in names.
     foreach (explode('&', rtrim($line, "\n")) as $pair) {
         [$name, $value] = array_map('urldecode', explode('=', $pair, 2));
         [$group, $member] = [...explode('.', $name, 2), ''];
         match ($group) {
-            'filter' => $said['filter'][$member][] = $value,
-            'claim', 'option' => $said[$group][$member] = $value,
-            default => $said[$name] = $value,
+            'filter' => $fields['filter'][$member][] = $value,
+            'claim', 'option' => $fields[$group][$member] = $value,
+            default => $fields[$name] = $value,
         };
     }
-    $number = fn (string $name): ?int => isset($said[$name]) ? (int) $said[$name] : null;
+    $number = fn (string $name): ?int => isset($fields[$name]) ? (int) $fields[$name] : null;
     try {
-        $rowlink = new Rowlink($said['public_url'], $said['key']);
+        $rowlink = new Rowlink($fields['public_url'], $fields['key']);
         echo $rowlink->mint(
-            $said['export'],
-            $said['format'],
-            $said['user'],
+            $fields['export'],
+            $fields['format'],
+            $fields['user'],
             $number('expires_in'),
-            $said['filter'],
-            $said['claim'],
-            $said['option'],
-            filename: $said['filename'] ?? null,
+            $fields['filter'],
+            $fields['claim'],
+            $fields['option'],
+            filename: $fields['filename'] ?? null,
             notBefore: $number('not_before'),
-            ip: $said['ip'] ?? null,
+            ip: $fields['ip'] ?? null,
             maxRows: $number('max_rows'),
             maxBytes: $number('max_bytes'),
             issued: $number('issued'),
-            linkId: $said['link_id'] ?? null,
+            linkId: $fields['link_id'] ?? null,
         ), "\n";
     } catch (InvalidArgumentException $refusal) {
         echo 'refused ', $refusal->getMessage(), "\n";

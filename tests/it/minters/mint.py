@@ -1,4 +1,4 @@
-"""Mints what each line of the standard input says, form-encoded; prints a URL a line."""
+"""Signs one link per form-encoded line of standard input; prints one URL per line."""
 
 import sys
 from urllib.parse import parse_qsl
@@ -6,23 +6,23 @@ from urllib.parse import parse_qsl
 from rowlink import mint
 
 for line in sys.stdin:
-    said = {"filter": {}, "claim": {}, "option": {}}
+    fields = {"filter": {}, "claim": {}, "option": {}}
     for name, value in parse_qsl(line.rstrip("\n"), keep_blank_values=True, strict_parsing=True):
         group, _, member = name.partition(".")
         if group == "filter":
-            said["filter"].setdefault(member, []).append(value)
-        elif group in said:
-            said[group][member] = value
+            fields["filter"].setdefault(member, []).append(value)
+        elif group in fields:
+            fields[group][member] = value
         else:
-            said[name] = value
-    number = lambda name: int(said[name]) if name in said else None
+            fields[name] = value
+    number = lambda name: int(fields[name]) if name in fields else None
     try:
         print(mint(
-            said["public_url"], said["key"], said["export"], said["format"], user=said["user"],
-            expires_in=number("expires_in"), filters=said["filter"], claims=said["claim"], options=said["option"],
-            filename=said.get("filename"), not_before=number("not_before"), ip=said.get("ip"),
+            fields["public_url"], fields["key"], fields["export"], fields["format"], user=fields["user"],
+            expires_in=number("expires_in"), filters=fields["filter"], claims=fields["claim"], options=fields["option"],
+            filename=fields.get("filename"), not_before=number("not_before"), ip=fields.get("ip"),
             max_rows=number("max_rows"), max_bytes=number("max_bytes"), issued=number("issued"),
-            link_id=said.get("link_id"),
+            link_id=fields.get("link_id"),
         ))
     except ValueError as refusal:
         print("refused", refusal)

@@ -2,7 +2,7 @@
 
 declare(strict_types=1);
 
-// Opens the box of each line of the standard input, by libsodium: key, associated data and box as hex, then the text.
+// Decrypts sealed contents with libsodium. Each input line: key, associated data and box in hex. Prints the text.
 
 while (($line = fgets(STDIN)) !== false) {
     [$key, $associated, $box] = array_map('hex2bin', explode(' ', rtrim($line, "\n")));

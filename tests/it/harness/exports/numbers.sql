@@ -1,6 +1,6 @@
 /*---
 title = "Numbers"
-description = "Rows 1 to n; fails at one of them, if asked."
+description = "Rows 1 to n; can fail at one of them."
 
 [filters.n]
 type = "integer"

@@ -1,5 +1,4 @@
-//! Workbooks that take too long for every run, and readers that are too large for it:
-//! `make test-large`.
+//! Large workbooks, and LibreOffice as a reader: `make test-large`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +13,7 @@ use crate::harness::{Deployment, TestServer, python};
 use crate::real_data::{FLIGHTS, compare_flights, load_flights, naughty_server, naughty_strings};
 use crate::xlsx::TYPES;
 
-/// Downloads the workbook of an export; returns where it is.
+/// Downloads the workbook of an export; returns its path.
 fn download(server: &Rowlink, export: &str, folder: &Path) -> PathBuf {
     let file = folder.join("book.xlsx");
     let link = server.link(json!({"export": export, "format": "xlsx"}));
@@ -28,17 +27,17 @@ fn download(server: &Rowlink, export: &str, folder: &Path) -> PathBuf {
     file
 }
 
-/// What LibreOffice writes of a cell.
-enum Written {
+/// Whether LibreOffice writes cell values or their displayed text.
+enum CellText {
     Value,
     AsShown,
 }
 
-/// The sheets of a workbook as LibreOffice reads them, each a CSV file.
-fn by_libreoffice(workbook: &Path, written: Written) -> Vec<PathBuf> {
+/// Converts a workbook with LibreOffice; returns one CSV file per sheet.
+fn by_libreoffice(workbook: &Path, written: CellText) -> Vec<PathBuf> {
     let folder = workbook.parent().unwrap();
-    // Separator, quote, UTF-8, from the first line, numbers without quotes; every sheet.
-    let as_shown = matches!(written, Written::AsShown);
+    // Comma, double quote, UTF-8, from the first line, numbers without quotes, every sheet.
+    let as_shown = matches!(written, CellText::AsShown);
     let csv = format!(
         "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,{as_shown},false,false,-1"
     );
@@ -79,7 +78,7 @@ fn rows(csv: &Path) -> Vec<Vec<String>> {
 
 #[test]
 #[ignore = "needs LibreOffice: make test-large"]
-fn libreoffice_reads_flights_and_naughty_strings_as_they_are() {
+fn libreoffice_reads_flights_and_naughty_strings_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let request = |export: &str| json!({"export": export, "format": "xlsx"});
     let workbook = folder.path().join("book.xlsx");
@@ -88,7 +87,7 @@ fn libreoffice_reads_flights_and_naughty_strings_as_they_are() {
     load_flights(&database);
     let server = TestServer::over(&database, vec![("flights.sql", FLIGHTS)]);
     fs::write(&workbook, &server.download(request("flights")).body).unwrap();
-    let [sheet] = by_libreoffice(&workbook, Written::Value)
+    let [sheet] = by_libreoffice(&workbook, CellText::Value)
         .try_into()
         .unwrap();
     compare_flights(&sheet, &json!({}), 336_776);
@@ -96,7 +95,7 @@ fn libreoffice_reads_flights_and_naughty_strings_as_they_are() {
 
     let server = naughty_server(folder.path());
     fs::write(&workbook, &server.download(request("naughty")).body).unwrap();
-    let [sheet] = by_libreoffice(&workbook, Written::Value)
+    let [sheet] = by_libreoffice(&workbook, CellText::Value)
         .try_into()
         .unwrap();
     let found: Vec<String> = rows(&sheet)
@@ -109,14 +108,14 @@ fn libreoffice_reads_flights_and_naughty_strings_as_they_are() {
 
 #[test]
 #[ignore = "needs LibreOffice: make test-large"]
-fn libreoffice_shows_values_of_every_type_as_what_they_are() {
+fn libreoffice_displays_values_of_every_type() {
     let url = Cluster::shared().database("xlsx_libreoffice", "");
     let server = Deployment::over(url, vec![("types.sql", TYPES)]).start();
     let folder = tempfile::tempdir().unwrap();
     let workbook = folder.path().join("book.xlsx");
     let request = json!({"export": "types", "format": "xlsx"});
     fs::write(&workbook, &server.download(request).body).unwrap();
-    let [sheet] = by_libreoffice(&workbook, Written::AsShown)
+    let [sheet] = by_libreoffice(&workbook, CellText::AsShown)
         .try_into()
         .unwrap();
     let shown = rows(&sheet).remove(1);
@@ -153,8 +152,8 @@ fn libreoffice_shows_values_of_every_type_as_what_they_are() {
 const ROWS: u64 = 2_200_000;
 
 #[test]
-#[ignore = "takes minutes, and needs LibreOffice: make test-large"]
-fn two_million_rows_roll_over_to_further_sheets_for_each_reader() {
+#[ignore = "takes minutes and needs LibreOffice: make test-large"]
+fn two_million_rows_continue_on_further_sheets_in_each_reader() {
     let sql = format!(
         "with recursive n(i) as (select 1 union all select i + 1 from n where i < {ROWS}) \
          select i as id, 'row ' || i as note, i / 4.0 as share from n where :user = 'alice'"
@@ -174,7 +173,7 @@ fn two_million_rows_roll_over_to_further_sheets_for_each_reader() {
         python("read_workbook.py", &arguments);
         expect_rolled_over(&[file], reader);
     }
-    let sheets = by_libreoffice(&workbook, Written::Value);
+    let sheets = by_libreoffice(&workbook, CellText::Value);
     let names = sheets
         .iter()
         .map(|path| path.file_name().unwrap().to_str().unwrap());
@@ -213,8 +212,8 @@ fn expect_rolled_over(files: &[PathBuf], reader: &str) {
 }
 
 #[test]
-#[ignore = "takes minutes, and 7 GB of disk: make test-large"]
-fn more_than_four_gibibytes_are_whole_for_each_unpacker_from_a_file_and_from_a_pipe() {
+#[ignore = "takes minutes and 7 GB of disk: make test-large"]
+fn each_unpacker_extracts_more_than_four_gibibytes_from_a_file_and_a_pipe() {
     let sql = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 400000) \
                select i as id, hex(randomblob(8000)) as noise from n where :user = 'alice'";
     let server = Rowlink::serve(&[("noise.sql", sql)]);
@@ -223,18 +222,18 @@ fn more_than_four_gibibytes_are_whole_for_each_unpacker_from_a_file_and_from_a_p
     server.stop();
     assert!(fs::metadata(&workbook).unwrap().len() > 4 << 30);
 
-    let said: Value = serde_json::from_str(&python(
+    let archive: Value = serde_json::from_str(&python(
         "read_workbook.py",
         &["zip".as_ref(), workbook.as_ref()],
     ))
     .unwrap();
-    assert_eq!(said["first_bad_part"], Value::Null);
-    let sheets = said["sheets"].as_array().unwrap();
+    assert_eq!(archive["first_bad_part"], Value::Null);
+    let sheets = archive["sheets"].as_array().unwrap();
     let sizes: Vec<u64> = sheets.iter().map(|size| size.as_u64().unwrap()).collect();
     assert_eq!(sizes.len(), 2);
     assert!(sizes.iter().all(|size| *size < 4 << 30) && sizes.iter().sum::<u64>() > 4 << 30);
 
-    let total = said["total"].to_string();
+    let total = archive["total"].to_string();
     assert!(shell("unzip -tq \"$1\"", &workbook).contains("No errors detected"));
     assert_eq!(shell("bsdtar -xOf \"$1\" | wc -c", &workbook).trim(), total);
     assert_eq!(
@@ -243,17 +242,17 @@ fn more_than_four_gibibytes_are_whole_for_each_unpacker_from_a_file_and_from_a_p
     );
 }
 
-/// What a command prints, in which `$1` stands for a file.
+/// Runs a Bash command with a file as `$1`; returns its output.
 fn shell(command: &str, file: &Path) -> String {
     let output = Command::new("bash")
         .args(["-o", "pipefail", "-ec", command, "bash"])
         .arg(file)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
+    let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
-        output.status.success() && said.is_empty(),
-        "{command}: {said}"
+        output.status.success() && errors.is_empty(),
+        "{command}: {errors}"
     );
     String::from_utf8(output.stdout).unwrap()
 }

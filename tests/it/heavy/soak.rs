@@ -1,5 +1,5 @@
-//! Twenty minutes of all that clients do, and of what happens to them. What a replica holds does not grow:
-//! `make soak`.
+//! Twenty minutes of complete, aborted and refused downloads, with reloads and terminated backends. Memory,
+//! descriptors and connections of the replicas must not grow: `make soak`.
 
 use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,30 +8,30 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::e2e::EXPORTS;
+use super::e2e::EXPORTS;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
 use crate::harness::replicas::Replicas;
 use crate::harness::{Call, Stop, begin};
 use crate::replicas::numbers;
 
-/// What a replica holds, at one time.
+/// The resources of a replica at one time.
 struct Sample {
     memory_mib: f64,
     descriptors: f64,
     connections: f64,
 }
 
-/// What is told of a sample.
+/// Selects one figure of a sample.
 type Measure = fn(&Sample) -> f64;
 
 #[test]
-#[ignore = "`make soak`"]
+#[ignore = "takes 20 minutes: make soak"]
 fn memory_descriptors_and_connections_do_not_grow() {
     let minutes = std::env::var("SOAK_MINUTES").map_or(20.0, |text| text.parse().unwrap());
     let duration = Duration::from_secs_f64(minutes * 60.0);
     let cluster = Cluster::shared();
-    // A role for each, by which the server counts its connections.
+    // One role per replica, by which its connections are counted.
     let roles = ["soak_0", "soak_1", "soak_2"];
     let sql = roles
         .map(|role| format!("create role {role} login;"))
@@ -42,18 +42,18 @@ fn memory_descriptors_and_connections_do_not_grow() {
         vec![("ROWLINK_DATABASE_URL", url)]
     });
     let replicas = Replicas::start_with(&EXPORTS, variables);
-    let (stopped, done) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (stopped, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut samples = [const { Vec::new() }; 3];
     thread::scope(|scope| {
         let _stop = Stop(&stopped);
         for replica in replicas.all() {
-            for doing in [take_whole_files, leave_halfway, be_refused] {
-                let (stopped, done) = (&stopped, &done);
+            for action in [download_completely, disconnect_halfway, be_refused] {
+                let (stopped, rounds) = (&stopped, &rounds);
                 scope.spawn(move || {
                     while !stopped.load(Ordering::SeqCst) {
-                        doing(replica);
-                        done.fetch_add(1, Ordering::SeqCst);
-                        // It is to last, not to be as much as can be.
+                        action(replica);
+                        rounds.fetch_add(1, Ordering::SeqCst);
+                        // Moderate load: the test is about duration.
                         thread::sleep(Duration::from_millis(20));
                     }
                 });
@@ -72,7 +72,7 @@ fn memory_descriptors_and_connections_do_not_grow() {
                     connections: cluster.psql("soak", &count).parse().unwrap(),
                 });
             }
-            // What happens once in a while: files are read again, and a backend is terminated under its download.
+            // Once a minute, reloads the files and terminates the backend of a download.
             if samples[0].len() % 30 == 0 {
                 replicas.all().for_each(Rowlink::reload);
                 cluster.psql("soak", TERMINATE);
@@ -82,7 +82,7 @@ fn memory_descriptors_and_connections_do_not_grow() {
     });
     println!(
         "{} rounds in {minutes} minutes",
-        done.load(Ordering::SeqCst)
+        rounds.load(Ordering::SeqCst)
     );
     for (index, samples) in samples.iter().enumerate() {
         let measures: [(&str, Measure); 3] = [
@@ -99,7 +99,7 @@ fn memory_descriptors_and_connections_do_not_grow() {
                 "replica {}: {what:13} {quarters:6.1?}, by quarters",
                 index + 1
             );
-            // What is met for the first time is met in the first half; what leaks goes on.
+            // Caches fill in the first half. A leak continues in the second.
             let growth = quarters[3] - quarters[2];
             assert!(growth < 1.0, "{what} grows");
         }
@@ -109,12 +109,12 @@ fn memory_descriptors_and_connections_do_not_grow() {
 const TERMINATE: &str = "select pg_terminate_backend(pid) from pg_stat_activity \
                          where usename like 'soak_%' and state <> 'idle' limit 1";
 
-fn take_whole_files(replica: &Rowlink) {
+fn download_completely(replica: &Rowlink) {
     for (format, rows) in [("csv", 50_000), ("xlsx", 5_000), ("csv", 1)] {
         let mut request = numbers(rows);
         request["format"] = json!(format);
         request["estimate"] = json!(true);
-        // It may be the one whose backend is terminated.
+        // Its backend may be terminated.
         let mut stream = begin(&replica.link(request));
         stream
             .set_read_timeout(Some(Duration::from_secs(60)))
@@ -134,7 +134,7 @@ fn take_whole_files(replica: &Rowlink) {
     }
 }
 
-fn leave_halfway(replica: &Rowlink) {
+fn disconnect_halfway(replica: &Rowlink) {
     let mut stream = begin(&replica.link(numbers(5_000_000)));
     let mut piece = vec![0; 256 * 1024];
     let _ = stream.read_exact(&mut piece);

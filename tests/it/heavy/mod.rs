@@ -1,0 +1,8 @@
+//! Tests that take minutes, gigabytes of disk or programs that `make setup` does not install.
+//!
+//! `make test` skips every path that contains `heavy`. Each file names the target that runs it.
+
+mod differential;
+mod e2e;
+mod large_workbooks;
+mod soak;
