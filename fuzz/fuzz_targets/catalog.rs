@@ -9,8 +9,8 @@ fuzz_target!(|text: &str| {
         let dialects = Dialects::from([(DEFAULT_DATABASE.to_owned(), dialect)]);
         let catalog = Catalog::parse([("orders.sql", text)], &dialects);
         let lines = 1 + text.matches('\n').count();
-        for fault in catalog.faults() {
-            assert!((1..=lines).contains(&fault.fault.line), "{fault}");
+        for found in catalog.errors() {
+            assert!((1..=lines).contains(&found.error.line), "{found}");
         }
     }
 });

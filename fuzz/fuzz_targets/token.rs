@@ -7,7 +7,7 @@ use futures_executor::block_on;
 use libfuzzer_sys::fuzz_target;
 use rowlink::auth::{Authenticator, JwtKey, JwtRules, JwtVerifier};
 
-static DOOR: LazyLock<Authenticator> = LazyLock::new(|| {
+static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| {
     let issuer = |name: &str| {
         let rules = JwtRules {
             issuer: Some(name.to_owned()),
@@ -20,5 +20,5 @@ static DOOR: LazyLock<Authenticator> = LazyLock::new(|| {
 });
 
 fuzz_target!(|token: &str| {
-    assert!(block_on(DOOR.authenticate(token, 0)).is_err());
+    assert!(block_on(AUTHENTICATOR.authenticate(token, 0)).is_err());
 });

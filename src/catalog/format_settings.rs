@@ -59,7 +59,7 @@ pub(super) fn take_options(
                 &text_of(value.get_ref()),
             );
             if let Err(error) = set {
-                errors.push((at, format!("`{option}` in [{name}]: {error}")));
+                errors.push((at, format!("`{option}` under [{name}]: {error}")));
             }
         }
         all_options.insert(name, options);

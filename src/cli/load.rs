@@ -87,7 +87,7 @@ pub(super) fn read_export(
     let path = folder.join(format!("{name}.sql"));
     if !is_export_name(name) || !path.is_file() {
         return Err(error_line(format!(
-            "no export `{name}` in {}",
+            "unknown export `{name}` in {}",
             folder.display()
         )));
     }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::catalog::DEFAULT_DATABASE;
 use std::fs;

@@ -41,8 +41,11 @@ pub struct Definition {
     /// Returns the media type of a file with these options.
     pub media_type: fn(&FormatOptions) -> &'static str,
     /// Creates the encoder of a file with these columns.
-    pub encoder: fn(&[Column], EncoderSettings) -> Result<Box<dyn Encoder>, EncodeError>,
+    pub encoder: NewEncoder,
 }
+
+/// Creates an encoder, or returns the error if the format cannot hold the columns.
+pub type NewEncoder = fn(&[Column], EncoderSettings) -> Result<Box<dyn Encoder>, EncodeError>;
 
 /// A file format of the registry.
 #[derive(Clone, Copy)]

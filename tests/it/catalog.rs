@@ -58,11 +58,11 @@ fn each_error_of_a_file_is_reported_with_its_line() {
         ),
         (
             "/*---\nformats = ['csv', 'pdf']\n---*/\nselect :user",
-            "x.sql:2: `formats`: expected some of csv, xlsx, ndjson, parquet",
+            "x.sql:2: `formats`: expected some of csv, xlsx, ndjson, json, tsv, parquet",
         ),
         (
             "/*---\nformats = ['csv',\n 'csv']\n---*/\nselect :user",
-            "x.sql:3: `formats`: `csv` stands twice",
+            "x.sql:3: `formats`: duplicate `csv`",
         ),
         (
             "/*---\nformats = []\n---*/\nselect :user",

@@ -9,6 +9,7 @@ import csv
 import datetime
 import decimal
 import json
+import re
 import sys
 
 import duckdb
@@ -31,6 +32,22 @@ def by_openpyxl(path):
 def by_json(path):
     with open(path, encoding="utf-8") as file:
         return [json.loads(line, parse_float=decimal.Decimal) for line in file]
+
+
+def by_json_array(path):
+    with open(path, encoding="utf-8") as file:
+        return json.load(file, parse_float=decimal.Decimal)
+
+
+def by_unescaped_tsv(path):
+    escapes = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
+
+    def unescape(field):
+        return None if field == "\\N" else re.sub(r"\\(.)", lambda match: escapes[match[1]], field)
+
+    with open(path, encoding="utf-8", newline="") as file:
+        names, *rows = [[unescape(field) for field in line.split("\t")] for line in file.read().split("\n")[:-1]]
+    return [dict(zip(names, row)) for row in rows]
 
 
 def by_pyarrow(path):
@@ -94,6 +111,8 @@ READERS = {
     "csv": [by_csv],
     "xlsx": [by_openpyxl],
     "ndjson": [by_json],
+    "json": [by_json_array],
+    "tsv": [by_unescaped_tsv],
     "parquet": [by_pyarrow, by_duckdb],
 }
 

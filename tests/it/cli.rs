@@ -108,7 +108,7 @@ fn check_succeeds_for_a_valid_configuration() {
     let output = command(folder.path()).arg("check").output().unwrap();
     assert_eq!(
         stdout(&output),
-        "configuration, 5 exports and their databases are in order\n",
+        "configuration, 5 exports and their databases are valid\n",
         "{}",
         stderr(&output)
     );
@@ -205,7 +205,7 @@ fn an_invalid_configuration_names_every_variable_and_exits_with_2() {
 fn a_folder_without_exports_is_an_error() {
     let folder = configured_folder(&[]);
     let output = command(folder.path()).arg("check").output().unwrap();
-    assert!(stderr(&output).contains("no .sql file in"));
+    assert!(stderr(&output).contains("expected at least one .sql file"));
     let output = command(folder.path())
         .arg("check")
         .env("ROWLINK_EXPORTS_DIR", "/nonexistent")

@@ -6,9 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use rowlink::auth::{JwtKey, JwtRules, JwtVerifier};
-use rowlink::format::Format;
+use rowlink::config::revocations_file;
 use rowlink::service::QuotaLimits;
-use rowlink_link::{Keyring, Link, Revocations, Seal, UserId, sign};
+use rowlink_link::{Keyring, Link, Seal, UserId, sign};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -236,7 +236,7 @@ fn every_documented_status_and_code_occurs() {
     }
 
     let revoked = TestServer::over(&database, crate::harness::exports());
-    let watermark = Revocations::parse("issued_before = 2100-01-01T00:00:00Z").unwrap();
+    let watermark = revocations_file::parse("issued_before = 2100-01-01T00:00:00Z").unwrap();
     revoked.state.service.set_revocations(watermark);
     call("GET", file, Call::new("GET", revoked.link(orders.clone())));
 
@@ -336,7 +336,7 @@ fn every_documented_status_and_code_occurs() {
 fn minted_elsewhere(issued: u64, expires: u64) -> String {
     let link = Link {
         export: "echo".into(),
-        format: Format::Csv,
+        format: "csv".into(),
         user: UserId::parse("alice").unwrap(),
         id: Uuid::nil(),
         issued,
@@ -348,7 +348,8 @@ fn minted_elsewhere(issued: u64, expires: u64) -> String {
         filters: Vec::new(),
     };
     let keyring = Keyring::parse(SIGNING_KEY).unwrap();
-    sign(&link, &keyring, Seal::Open).unwrap()
+    let signed = sign(link, &keyring, Seal::Open).unwrap();
+    signed.path_and_query().to_owned()
 }
 
 #[test]

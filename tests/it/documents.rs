@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rowlink::config::{Config, PREFIX};
-use rowlink::format::CsvOptions;
+use rowlink::format::Format;
 use serde_json::Value;
 
 use crate::harness::SIGNING_KEY;
@@ -88,9 +88,13 @@ fn every_documented_variable_is_read_and_every_variable_is_documented() {
 }
 
 #[test]
-fn every_csv_option_is_documented() {
-    for option in CsvOptions::NAMES {
-        assert!(EXPORTS.contains(&format!("| `{option}` |")), "{option}");
+fn every_format_and_each_of_its_options_is_documented() {
+    for format in Format::ALL {
+        assert!(EXPORTS.contains(&format!("`.{format}`")), "{format}");
+        for option in format.definition().options {
+            let name = option.name;
+            assert!(EXPORTS.contains(&format!("`{name}`")), "{format}.{name}");
+        }
     }
 }
 

@@ -403,7 +403,7 @@ fn check_file_verifies_the_integrity_line_and_a_workbook_has_none() {
         assert_eq!(proved, [&plain, expected.as_bytes()].concat());
         assert_eq!(
             check("whole.csv", &proved),
-            (Some(0), format!("whole.csv: whole, {n} rows\n"))
+            (Some(0), format!("whole.csv: complete, {n} rows\n"))
         );
         assert_eq!(check("cut.csv", &proved[..plain.len()]).0, Some(2));
         let lines =
@@ -411,7 +411,7 @@ fn check_file_verifies_the_integrity_line_and_a_workbook_has_none() {
         let lines = server.download(lines).body;
         assert_eq!(
             check("whole.ndjson", &lines),
-            (Some(0), format!("whole.ndjson: whole, {n} rows\n"))
+            (Some(0), format!("whole.ndjson: complete, {n} rows\n"))
         );
         let start = lines[..lines.len() - 1]
             .iter()
@@ -425,7 +425,7 @@ fn check_file_verifies_the_integrity_line_and_a_workbook_has_none() {
         changed[1] ^= 1;
         let (code, said) = check("changed.csv", &changed);
         assert!(
-            code == Some(2) && said.starts_with("rowlink: changed.csv: it was changed"),
+            code == Some(2) && said.starts_with("rowlink: changed.csv: the content does not match"),
             "{said}"
         );
     }

@@ -36,11 +36,11 @@ const FACTS_IN_MARIADB: &str = "
 ";
 
 /// `divided` fails in row `fail_at`. In both exports it is 1 in the first row and 0 in the others.
-const EXPORT_OF_POSTGRES: &str = "/*---\nformats = ['csv', 'xlsx', 'ndjson', 'parquet']\n[filters.fail_at]\ntype = 'integer'\ndefault = 0\n---*/\n\
+const EXPORT_OF_POSTGRES: &str = "/*---\nformats = ['csv', 'xlsx', 'ndjson', 'json', 'tsv', 'parquet']\n[filters.fail_at]\ntype = 'integer'\ndefault = 0\n---*/\n\
     select owner, n, checksum, 1 / (n - :fail_at) as divided from facts\n\
     where owner = :user order by n";
 /// Division by zero is NULL in MariaDB, so this overflows a `bigint` instead.
-const EXPORT_OF_MARIADB: &str = "/*---\nformats = ['csv', 'xlsx', 'ndjson', 'parquet']\n[filters.fail_at]\ntype = 'integer'\ndefault = 0\n---*/\n\
+const EXPORT_OF_MARIADB: &str = "/*---\nformats = ['csv', 'xlsx', 'ndjson', 'json', 'tsv', 'parquet']\n[filters.fail_at]\ntype = 'integer'\ndefault = 0\n---*/\n\
     select owner, n, checksum, 1 div n + 0 * (9223372036854775807 + (n = :fail_at)) as divided from facts\n\
     where owner = :user order by n";
 
@@ -222,11 +222,11 @@ struct Facts {
     database: Database,
     server: TestServer,
     /// The expected outcome per format.
-    whole: [Outcome; 4],
+    whole: [Outcome; 6],
     links: AtomicUsize,
 }
 
-const FORMATS: [&str; 4] = ["csv", "xlsx", "ndjson", "parquet"];
+const FORMATS: [&str; 6] = ["csv", "xlsx", "ndjson", "json", "tsv", "parquet"];
 
 impl Facts {
     fn serve(database: Database, connections: usize) -> Facts {
@@ -257,6 +257,8 @@ impl Facts {
             csv.into_bytes(),
             sheet_of(&text).into_bytes(),
             objects_of(&text).into_bytes(),
+            array_of(&text).into_bytes(),
+            (text.replace(',', "\t") + "\n").into_bytes(),
             parquet.body,
         ];
         Facts {
@@ -339,6 +341,12 @@ fn sheet_of(csv: &str) -> String {
             "</sheetData><autoFilter ref=\"A1:D{}\"/></worksheet>",
             ROWS + 1
         )
+}
+
+/// Returns the JSON array of these rows, written independently of the encoder.
+fn array_of(csv: &str) -> String {
+    let objects = objects_of(csv);
+    format!("[\n{}\n]\n", objects.trim_end().replace('\n', ",\n"))
 }
 
 /// Returns the NDJSON of these rows, written independently of the encoder.

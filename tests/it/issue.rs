@@ -55,7 +55,7 @@ fn null_means_absent() {
     let with_nulls = json!({
         "export": "orders", "format": "csv", "filters": {"from": "2026-01-01", "status": null},
         "expires_in": null, "filename": null, "columns": null, "csv": null, "xlsx": null,
-        "ndjson": null,
+        "ndjson": null, "json": null, "tsv": null,
         "timezone": null, "user": null,
     });
     let url = server.link(with_nulls);
@@ -103,7 +103,7 @@ fn all_field_errors_are_reported_together() {
         "2026-01-31",
         "pending, paid, refunded",
         "1 to 3600 seconds",
-        "no column `secret`",
+        "unknown column `secret`",
         "Europe/Berlin",
     ] {
         assert!(text.contains(hint), "{hint} is not in {text}");
@@ -298,7 +298,10 @@ fn an_export_is_described_with_its_filters_and_columns() {
         .send();
     let export = answer.json();
     assert_eq!(export["title"], "Orders");
-    assert_eq!(export["formats"], json!(["csv", "xlsx", "ndjson"]));
+    assert_eq!(
+        export["formats"],
+        json!(["csv", "xlsx", "ndjson", "json", "tsv"])
+    );
     assert_eq!(
         export["columns"][3],
         json!({"name": "amount", "label": "Amount (EUR)"})

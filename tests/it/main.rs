@@ -19,6 +19,7 @@ mod differential;
 mod documents;
 mod downloads;
 mod faults;
+mod formats;
 mod harness;
 mod heavy;
 mod issue;

@@ -8,7 +8,7 @@ use crate::harness::mariadb::MariaDb;
 use crate::harness::postgres::Cluster;
 use crate::harness::{Deployment, python, sqlite_url};
 
-const EXPORT: &str = "/*---\nformats = ['csv', 'xlsx', 'ndjson', 'parquet']\n---*/\n\
+const EXPORT: &str = "/*---\nformats = ['csv', 'xlsx', 'ndjson', 'json', 'tsv', 'parquet']\n---*/\n\
     select n, big, amount, ratio, word, bytes, flag, day, clock, at, instant, doc\n\
     from matrix where :user = 'alice' order by n";
 
@@ -115,7 +115,7 @@ fn every_format_of_every_source_has_the_same_values() {
     let folder = tempfile::tempdir().unwrap();
     for subject in subjects("matrix") {
         let rowlink = Deployment::over(subject.url.clone(), vec![("it.sql", EXPORT)]).start();
-        for format in ["csv", "xlsx", "ndjson", "parquet"] {
+        for format in ["csv", "xlsx", "ndjson", "json", "tsv", "parquet"] {
             let file = rowlink.download(json!({"export": "it", "format": format}));
             let path = folder.path().join(format!("{}.{format}", subject.name));
             std::fs::write(&path, &file.body).unwrap();

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rowlink::format::Format;
 use rowlink_link::{
-    ClientAddr, Keyring, Link, LinkError, Revocations, Seal, UserId, VerifiedLink, Verifier, sign,
+    ClientAddr, DownloadPath, Keyring, Link, LinkError, Revocations, Seal, UserId, VerifiedLink,
+    Verifier, sign,
 };
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ fn links() -> Vec<Link> {
         for user in users {
             links.push(Link {
                 export: "orders".into(),
-                format: Format::Csv,
+                format: "csv".into(),
                 user: UserId::parse(user).unwrap(),
                 id: Uuid::from_u128(links.len() as u128),
                 issued: NOW,
@@ -54,7 +54,8 @@ fn links() -> Vec<Link> {
 fn signed(link: &Link, keyring: &Keyring) -> String {
     let is_odd = link.id.as_u128() % 2 == 1;
     let seal = if is_odd { Seal::Sealed } else { Seal::Open };
-    sign(link, keyring, seal).unwrap()
+    let signed = sign(link.clone(), keyring, seal).unwrap();
+    signed.path_and_query().to_owned()
 }
 
 fn verify(keyring: &Keyring, export: &str, query: &str) -> Result<VerifiedLink, LinkError> {
@@ -63,7 +64,11 @@ fn verify(keyring: &Keyring, export: &str, query: &str) -> Result<VerifiedLink, 
         revocations: &Revocations::default(),
         ttl_seconds_max: 3600,
     };
-    verifier.verify(export, Format::Csv, query, NOW, ClientAddr::Unchecked)
+    // The server has no route for any other name.
+    let Some(path) = DownloadPath::new(export, "csv") else {
+        return Err(LinkError::BadSignature);
+    };
+    verifier.verify(path, query, NOW, ClientAddr::Unchecked)
 }
 
 /// Returns the pairs of a query as decoded by `serde_urlencoded`, sorted.

@@ -168,7 +168,7 @@ fn sign_with_exports_refuses_what_the_server_would_refuse() {
     ] {
         assert!(errors.contains(&format!("rowlink: {field}")), "{errors}");
     }
-    assert!(refused(&["none", "--user", "alice"]).contains("no export `none`"));
+    assert!(refused(&["none", "--user", "alice"]).contains("unknown export `none`"));
     assert!(refused(&["by_org", "--user", "alice"]).contains("claims.org_id: is required"));
     let claims = refused(&[
         "numbers", "--user", "a", "--filter", "n=1", "--claim", "org_id=7",
@@ -294,7 +294,7 @@ fn verify_escapes_control_characters() {
     assert!(
         with_key(SIGNING_KEY, &["verify", &long])
             .out
-            .contains("longer than 4096 bytes")
+            .contains("expected at most 4096 bytes")
     );
 }
 
@@ -338,7 +338,7 @@ fn a_child_key_signs_only_for_its_scope() {
     let sign = |user: &str| with_key(key, &["sign", "numbers", "--user", user, "--filter", "n=3"]);
     assert_eq!(
         sign("tenant8:bob").err,
-        "rowlink: the signing key may not sign this link: its user is outside its scope\n"
+        "rowlink: the link is outside the scope of the signing key: user\n"
     );
     let server = Rowlink::serve(&exports());
     let signed = sign("tenant7:bob").out;
@@ -350,7 +350,7 @@ fn a_child_key_signs_only_for_its_scope() {
         answer.text()
     );
 
-    assert!(child(&[]).err.contains("--child needs a scope"));
+    assert!(child(&[]).err.contains("--child: expected a scope"));
     assert!(
         child(&["--export", "a", "--id", "t2"])
             .err
@@ -428,7 +428,7 @@ fn a_failed_export_leaves_no_file_and_keeps_an_existing_one() {
 
     let refused = |arguments: &[&str]| within(dir, &[&["export"], arguments].concat()).err;
     assert!(refused(&["numbers", "--user", "a"]).contains("filters.n: is required"));
-    assert!(refused(&["none", "--user", "a"]).contains("no export `none` in "));
+    assert!(refused(&["none", "--user", "a"]).contains("unknown export `none` in "));
     let unpinned = [
         "numbers", "--user", "a", "--filter", "n=1", "--claim", "org_id=7",
     ];

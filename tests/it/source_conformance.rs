@@ -124,7 +124,7 @@ fn request() -> serde_json::Value {
 }
 
 /// All formats.
-const FORMATS: [&str; 4] = ["csv", "xlsx", "ndjson", "parquet"];
+const FORMATS: [&str; 6] = ["csv", "xlsx", "ndjson", "json", "tsv", "parquet"];
 
 fn request_for(format: &str) -> serde_json::Value {
     json!({"export": "it", "format": format})
@@ -177,6 +177,18 @@ fn values_and_nulls_are_exported_and_columns_can_be_selected(subject: Subject) {
     assert_eq!(
         server.download(request_for("ndjson")).text(),
         "{\"number\":42,\"fraction\":1.5,\"word\":\"zwölf\",\"empty\":null,\"bytes\":\"00ff\"}\n",
+        "{}",
+        subject.name
+    );
+    assert_eq!(
+        server.download(request_for("json")).text(),
+        "[\n{\"number\":42,\"fraction\":1.5,\"word\":\"zwölf\",\"empty\":null,\"bytes\":\"00ff\"}\n]\n",
+        "{}",
+        subject.name
+    );
+    assert_eq!(
+        server.download(request_for("tsv")).text(),
+        "number\tfraction\tword\tempty\tbytes\n42\t1.5\tzwölf\t\\N\t00ff\n",
         "{}",
         subject.name
     );
@@ -303,6 +315,8 @@ fn a_disconnect_ends_the_query_within_two_seconds(subject: Subject) {
         (subject.many, true, "csv"),
         (subject.many, true, "xlsx"),
         (subject.many, true, "ndjson"),
+        (subject.many, true, "json"),
+        (subject.many, true, "tsv"),
         (subject.many, true, "parquet"),
     ];
     for (sql, reads_first, format) in cases {

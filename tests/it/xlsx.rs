@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::process::Command;
 
-use rowlink::encode::{Container, Properties, SheetStyle, XlsxEncoder};
+use rowlink::format::{EncoderSettings, Format};
 use rowlink::row::{Cell, Column, RowBuffer};
 use serde_json::{Value, json};
 
@@ -145,24 +145,19 @@ fn other_readers_get_the_last_column_of_excel() {
     let columns: Vec<Column> = (0..16_384)
         .map(|index| Column::text(format!("c{index}")))
         .collect();
-    let properties = Properties {
-        title: "Wide".into(),
-        identifier: "1".into(),
-        created: 0,
-    };
-    let mut encoder = XlsxEncoder::new(&columns, SheetStyle::default(), properties).unwrap();
+    let format: Format = "xlsx".parse().unwrap();
+    let encoder = format.encoder(&columns, EncoderSettings::default());
+    let (mut encoder, mut file) = (encoder.unwrap(), Vec::new());
+    encoder.begin(&mut file).unwrap();
     let mut rows = RowBuffer::default();
     rows.reset(columns.len());
     (0..16_384).for_each(|index| rows.push(Cell::Integer(index)));
-    encoder.rows(&rows.finish().unwrap()).unwrap();
-    encoder.end();
-    let mut container = Container::default();
-    let pieces = encoder.take_pieces();
-    pieces.iter().for_each(|piece| container.write_piece(piece));
+    encoder.rows(&rows.finish().unwrap(), &mut file).unwrap();
+    encoder.finish(&mut file).unwrap();
 
     let folder = tempfile::tempdir().unwrap();
     let (book, csv) = (folder.path().join("book.xlsx"), folder.path().join("csv"));
-    std::fs::write(&book, container.take()).unwrap();
+    std::fs::write(&book, file).unwrap();
     for reader in ["openpyxl", "calamine"] {
         let arguments = ["csv".as_ref(), book.as_ref(), csv.as_ref(), reader.as_ref()];
         python("read_workbook.py", &arguments);

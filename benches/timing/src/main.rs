@@ -6,9 +6,8 @@ use std::hint::black_box;
 
 use dudect_bencher::{BenchRng, Class, CtRunner, ctbench_main};
 use rand::RngExt as _;
-use rowlink::format::Format;
-use rowlink::link::{
-    ClientAddr, Keyring, Link, Revocations, Seal, UserId, Verifier, generate, sign,
+use rowlink_link::{
+    ClientAddr, DownloadPath, Keyring, Link, Revocations, Seal, UserId, Verifier, generate, sign,
 };
 
 const NOW: u64 = 1_769_853_600;
@@ -18,7 +17,7 @@ const RUNS: usize = 200_000;
 fn good_query(keyring: &Keyring) -> (String, usize) {
     let link = Link {
         export: "orders".into(),
-        format: Format::Csv,
+        format: "csv".into(),
         user: UserId::parse("42").expect("a user id"),
         id: uuid::Uuid::nil(),
         issued: NOW,
@@ -29,8 +28,8 @@ fn good_query(keyring: &Keyring) -> (String, usize) {
         options: Default::default(),
         filters: vec![("from".into(), "2026-01-01".into())],
     };
-    let url = sign(&link, keyring, Seal::Open).expect("signed");
-    let (_, query) = url.split_once('?').expect("a query");
+    let signed = sign(link, keyring, Seal::Open).expect("signed");
+    let (_, query) = signed.path_and_query().split_once('?').expect("a query");
     let signature = query.find("rl_signature=").expect("a signature") + "rl_signature=".len();
     (query.to_owned(), signature)
 }
@@ -57,9 +56,10 @@ fn compare(runner: &mut CtRunner, rng: &mut BenchRng, keyring: &Keyring, left: &
         };
         query.clear();
         query.push_str(chosen);
+        let path = DownloadPath::new("orders", "csv").expect("a path");
         runner.run_one(class, || {
             let query = black_box(&query);
-            let verified = verifier.verify("orders", Format::Csv, query, NOW, ClientAddr::At(None));
+            let verified = verifier.verify(path, query, NOW, ClientAddr::At(None));
             black_box(verified.is_ok())
         });
     }

@@ -85,6 +85,8 @@ fn a_link_is_signed_byte_for_byte_as_by_another_implementation() {
     assert!(signed >= 60, "{signed}");
 }
 
+type Change = dyn Fn(&mut Link);
+
 #[test]
 fn what_no_verifier_would_accept_is_not_signed() {
     let vectors = vectors();
@@ -94,7 +96,7 @@ fn what_no_verifier_would_accept_is_not_signed() {
         .find(|case| text(case, "name") == "plain")
         .unwrap();
     let link = verify(&vectors, case).unwrap();
-    let broken = |change: &dyn Fn(&mut Link)| {
+    let broken = |change: &Change| {
         let mut link = link.clone();
         change(&mut link);
         sign(link, &keyring(&vectors), Seal::Open)
@@ -102,7 +104,7 @@ fn what_no_verifier_would_accept_is_not_signed() {
             .map_err(|error| error.to_string())
     };
     assert!(broken(&|_| ()).is_ok());
-    let changes: [(&dyn Fn(&mut Link), &str); 8] = [
+    let changes: [(&Change, &str); 8] = [
         (
             &|link| link.export = "a/b".into(),
             "expected the names of an export and a format",

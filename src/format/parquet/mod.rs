@@ -332,10 +332,10 @@ mod tests {
             (Kind::Bytes, Cell::Text("x")),
         ] {
             let error = encode(kind, &[Cell::Null, cell]).expect_err("a value of another type");
-            let expected = EncodeError::OtherType {
+            let expected = EncodeError::Value {
                 row: 2,
                 column: "v".into(),
-                expected: expected_value(kind),
+                reason: format!("expected {}", expected_value(kind)),
             };
             assert_eq!(error, expected, "{kind:?} {cell:?}");
         }

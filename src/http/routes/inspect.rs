@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::download::unknown_file;
 use crate::auth::Caller;
 use crate::catalog::FieldError;
+use crate::format::Format;
 use crate::http::request::authenticate::authenticate;
 use crate::http::request::json_body::read_json;
 use crate::http::response::problem::{Problem, check_target_length, invalid};
@@ -39,6 +40,9 @@ fn explain(state: &AppState, caller: &Caller, url: &str) -> Result<Value, Proble
         query,
         target,
     } = SplitUrl::parse(url).map_err(|_| unknown_file())?;
+    if path.format().parse::<Format>().is_err() {
+        return Err(unknown_file());
+    }
     let now = (state.clock)();
     let service = &state.service;
     let verdict = check_target_length(target).and_then(|()| {

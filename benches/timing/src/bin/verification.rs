@@ -4,9 +4,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use rowlink::format::Format;
-use rowlink::link::{
-    ClientAddr, Keyring, Link, Revocations, Seal, UserId, Verifier, generate, sign,
+use rowlink_link::{
+    ClientAddr, DownloadPath, Keyring, Link, Revocations, Seal, UserId, Verifier, generate, sign,
 };
 
 const NOW: u64 = 1_769_853_600;
@@ -23,7 +22,7 @@ fn main() {
     };
     let link = Link {
         export: "orders".into(),
-        format: Format::Csv,
+        format: "csv".into(),
         user: UserId::parse("42").expect("a user id"),
         id: uuid::Uuid::nil(),
         issued: NOW,
@@ -34,15 +33,16 @@ fn main() {
         options: Default::default(),
         filters: vec![("from".into(), "2026-01-01".into())],
     };
-    let url = sign(&link, &keyring, Seal::Open).expect("signed");
-    let (_, good) = url.split_once('?').expect("a query");
+    let signed = sign(link, &keyring, Seal::Open).expect("signed");
+    let (_, good) = signed.path_and_query().split_once('?').expect("a query");
     let forged = good.replace("rl_user=42", "rl_user=43");
+    let path = DownloadPath::new("orders", "csv").expect("a path");
     for (what, query, is_good) in [("good", good, true), ("forged", &forged, false)] {
         let microseconds = (0..ROUNDS).map(|_| {
             let begun = Instant::now();
             for _ in 0..LINKS {
                 let query = black_box(query);
-                let verified = verifier.verify("orders", Format::Csv, query, NOW, ClientAddr::At(None));
+                let verified = verifier.verify(path, query, NOW, ClientAddr::At(None));
                 assert_eq!(black_box(verified).is_ok(), is_good);
             }
             begun.elapsed().as_secs_f64() * 1e6 / f64::from(LINKS)

@@ -4,8 +4,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use rowlink::format::Format;
-use rowlink::link::{ClientAddr, Keyring, Revocations, Scope, Verifier, generate};
+use rowlink_link::{ClientAddr, DownloadPath, Keyring, Revocations, Scope, Verifier, generate};
 
 static KEYRING: LazyLock<Keyring> = LazyLock::new(|| {
     Keyring::parse(&generate("k").expect("randomness")).expect("a key")
@@ -18,8 +17,9 @@ fuzz_target!(|query: &str| {
         ttl_seconds_max: 3600,
     };
     let client = ClientAddr::At(None);
-    assert!(verifier.verify("orders", Format::Csv, query, 1_769_853_600, client).is_err());
-    let inspected = verifier.inspect("orders", Format::Xlsx, query);
+    let path = DownloadPath::new("orders", "csv").expect("a path");
+    assert!(verifier.verify(path, query, 1_769_853_600, client).is_err());
+    let inspected = verifier.inspect(path, query);
     assert!(!inspected.is_ok_and(|it| it.signature_valid));
     if let Ok(scope) = Scope::parse(query) {
         assert_eq!(scope.as_str(), query);

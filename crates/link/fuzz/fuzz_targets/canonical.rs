@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rowlink::link::{parse_query, percent_encode};
+use rowlink_link::{parse_query, percent_encode};
 
 fuzz_target!(|query: &str| {
     let Ok(pairs) = parse_query(query) else {
