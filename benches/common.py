@@ -21,15 +21,15 @@ MEMORY_NOISE_MIB = 2
 missed = []
 
 
-def report(what, ours, theirs, unit, better, limit):
+def report(what, rowlink_values, peer_values, unit, better, limit):
     """Prints Rowlink's figure next to a peer's and records a missed limit. The ratio is computed per round,
     because the speed of the machine may change between rounds."""
-    ratio = statistics.median(our / their for our, their in zip(ours, theirs))
-    ours, theirs = statistics.median(ours), statistics.median(theirs)
+    ratio = statistics.median(value / peer_value for value, peer_value in zip(rowlink_values, peer_values))
+    rowlink, peer = statistics.median(rowlink_values), statistics.median(peer_values)
     held = ratio <= limit if better == "≤" else ratio >= limit
     if not held:
         missed.append(what)
-    print(f"  {what:34} {ours:9.3f} {unit}  against {theirs:9.3f}: {ratio:5.2f}   (must be {better} {limit})", flush=True)
+    print(f"  {what:34} {rowlink:9.3f} {unit}  against {peer:9.3f}: {ratio:5.2f}   (must be {better} {limit})", flush=True)
 
 
 def report_memory(what, mib, limit):

@@ -23,11 +23,11 @@ def main():
         psql = ["psql", "-q", url, "-c", f"\\copy (select row_to_json(it) from (select {COLUMNS} from bench) it) to stdout"]
         print("PostgreSQL → NDJSON and Parquet, 1,000,000 rows × 9", flush=True)
         with Server(url, exports, folder) as server:
-            theirs, ours, parquet = alternate(
+            peer_values, rowlink_values, parquet = alternate(
                 lambda: timed(psql), lambda: timed(curl(server.link("bench", "ndjson"))),
                 lambda: timed(curl(server.link("bench", "parquet"))))
-        report("NDJSON, psql row_to_json", ours, theirs, "s", "≤", NDJSON_RATIO_MAX)
-        report("Parquet, psql row_to_json", parquet, theirs, "s", "≤", 1)
+        report("NDJSON, psql row_to_json", rowlink_values, peer_values, "s", "≤", NDJSON_RATIO_MAX)
+        report("Parquet, psql row_to_json", parquet, peer_values, "s", "≤", 1)
         peaks = [peak_above_idle_mib(url, exports, export, 1, "parquet") for export in exports]
         report_memory("Parquet, peak above idle, 1,000,000", peaks[0], PARQUET_MIB_MAX)
         report_memory("Parquet, peak above idle, 5,000,000", peaks[1], PARQUET_MIB_MAX)

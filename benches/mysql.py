@@ -85,8 +85,8 @@ def main():
         batch = [*client, "--batch", "--quick", "-e", query]
         print("MariaDB → CSV, 1,000,000 rows × 9, against mariadb --batch --quick", flush=True)
         with Server(url, exports, folder) as server:
-            theirs, ours = alternate(lambda: timed(batch), lambda: timed(curl(server.link("bench"))))
-            report("one download", ours, theirs, "s", "≤", WALL_RATIO_MAX)
+            peer_values, rowlink_values = alternate(lambda: timed(batch), lambda: timed(curl(server.link("bench"))))
+            report("one download", rowlink_values, peer_values, "s", "≤", WALL_RATIO_MAX)
         peaks = [peak_above_idle_mib(url, exports, *what) for what in [("bench", 1), ("bench5", 1)]]
         report_memory("peak above idle, 1,000,000 rows", peaks[0], MEMORY_MIB_MAX)
         report_memory("peak above idle, 5,000,000 rows", peaks[1], MEMORY_MIB_MAX)

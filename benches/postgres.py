@@ -112,16 +112,16 @@ def main():
             def download():
                 return curl(server.link("bench"))
 
-            theirs, ours, two_theirs, two_ours = alternate(
+            peer_values, rowlink_values, two_peer, two_rowlink = alternate(
                 lambda: timed(psql), lambda: timed(download()),
                 lambda: timed(psql, psql), lambda: timed(download(), download()))
-            report("one download", ours, theirs, "s", "≤", WALL_RATIO_MAX)
-            report("two downloads, two psql", two_ours, two_theirs, "s", "≤", CONCURRENT_RATIO_MAX)
+            report("one download", rowlink_values, peer_values, "s", "≤", WALL_RATIO_MAX)
+            report("two downloads, two psql", two_rowlink, two_peer, "s", "≤", CONCURRENT_RATIO_MAX)
             with copy_passthrough(url, small) as peer:
-                theirs, ours = alternate(lambda: requests_per_second(peer),
+                peer_values, rowlink_values = alternate(lambda: requests_per_second(peer),
                                          lambda: requests_per_second(server.link("small")), runs=TURNS)
             print(f"{SMALL_ROWS:,} rows, {CLIENTS} clients, against a COPY … CSV pass-through handler")
-            report("requests per second", ours, theirs, "/s", "≥", REQUESTS_RATIO_MIN)
+            report("requests per second", rowlink_values, peer_values, "/s", "≥", REQUESTS_RATIO_MIN)
         peaks = [peak_above_idle_mib(url, exports, *what) for what in [("bench", 1), ("bench10", 1), ("bench", 5)]]
         report_memory("peak above idle, 1,000,000 rows", peaks[0], MEMORY_MIB_MAX)
         report_memory("peak above idle, 10,000,000 rows", peaks[1], MEMORY_MIB_MAX)

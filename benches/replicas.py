@@ -107,11 +107,11 @@ def main():
         report("two replicas, against one", two, one, "M rows/s", "≥", REPLICAS_RATIO_MIN)
         report("three replicas, against one", three, one, "M rows/s", "≥", REPLICAS_RATIO_MIN)
         print("small requests, against nginx secure_link", flush=True)
-        with Server(url, exports, folder) as server, nginx() as theirs:
-            ours = server.link("bench")
-            refused, peer_refused = alternate(lambda: refusals_per_second(forged(ours)),
-                                              lambda: refusals_per_second(forged(theirs)), runs=TURNS)
-            heads, peer_heads = alternate(lambda: heads_per_second(ours), lambda: heads_per_second(theirs), runs=TURNS)
+        with Server(url, exports, folder) as server, nginx() as peer_link:
+            rowlink_link = server.link("bench")
+            refused, peer_refused = alternate(lambda: refusals_per_second(forged(rowlink_link)),
+                                              lambda: refusals_per_second(forged(peer_link)), runs=TURNS)
+            heads, peer_heads = alternate(lambda: heads_per_second(rowlink_link), lambda: heads_per_second(peer_link), runs=TURNS)
         report("bad signature, 403", refused, peer_refused, "/s", "≥", SIGNED_RATIO_MIN)
         report("HEAD of a valid link, 200", heads, peer_heads, "/s", "≥", SIGNED_RATIO_MIN)
         report_verification()

@@ -50,8 +50,8 @@ def main():
     print("SQLite → CSV, 1,000,000 rows × 9, against sqlite3 -csv -header", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         with Server(f"sqlite:{million}", exports, folder) as server:
-            theirs, ours = alternate(lambda: timed(sqlite3), lambda: timed(curl(server.link("bench"))))
-    report("one download", ours, theirs, "s", "≤", WALL_RATIO_MAX)
+            peer_values, rowlink_values = alternate(lambda: timed(sqlite3), lambda: timed(curl(server.link("bench"))))
+    report("one download", rowlink_values, peer_values, "s", "≤", WALL_RATIO_MAX)
     peaks = [peak_above_idle_mib(f"sqlite:{database}", exports, "bench") for database in [million, ten_million]]
     report_memory("peak above idle, 1,000,000 rows", peaks[0], MEMORY_MIB_MAX)
     report_memory("peak above idle, 10,000,000 rows", peaks[1], MEMORY_MIB_MAX)

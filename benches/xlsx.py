@@ -44,13 +44,13 @@ def main():
             def download():
                 return curl(server.link("bench", "xlsx"), file["rowlink"])
 
-            ours, theirs, theirs_fastest = alternate(
+            rowlink_values, peer_values, fastest_values = alternate(
                 lambda: timed(download()), lambda: timed(default), lambda: timed(fastest), runs=RUNS)
-            report("rust_xlsxwriter", theirs, ours, "s", "≥", DEFAULT_LEVEL_RATIO_MIN)
-            report("rust_xlsxwriter, level 1", theirs_fastest, ours, "s", "≥", FASTEST_LEVEL_RATIO_MIN)
-            theirs = timed(xlsxwriter)
-            ours, = alternate(lambda: timed(download()), runs=RUNS)
-            report("XlsxWriter for Python, one run", [theirs] * RUNS, ours, "s", "≥", PYTHON_RATIO_MIN)
+            report("rust_xlsxwriter", peer_values, rowlink_values, "s", "≥", DEFAULT_LEVEL_RATIO_MIN)
+            report("rust_xlsxwriter, level 1", fastest_values, rowlink_values, "s", "≥", FASTEST_LEVEL_RATIO_MIN)
+            peer_values = timed(xlsxwriter)
+            rowlink_values, = alternate(lambda: timed(download()), runs=RUNS)
+            report("XlsxWriter for Python, one run", [peer_values] * RUNS, rowlink_values, "s", "≥", PYTHON_RATIO_MIN)
             report_first_byte(server.link("bench", "xlsx"))
         for name, path in file.items():
             print(f"  file size, {name:23} {path.stat().st_size / 1e6:9.1f} MB")

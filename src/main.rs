@@ -7,9 +7,9 @@ use rowlink::cli::Cli;
 use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
-    let runtime = Runtime::new().expect("the system has threads to give");
+    let runtime = Runtime::new().expect("the system provides threads");
     let exit_code = runtime.block_on(Cli::parse().run());
-    // Not to wait for a write into a pipe that nobody reads.
+    // Does not wait for a blocked write into a pipe without a reader.
     runtime.shutdown_background();
     exit_code
 }

@@ -1,4 +1,4 @@
-//! From a request to an unsigned link: everything is checked in one place, whoever asks.
+//! From a request to an unsigned link: the one place that checks requests.
 
 use std::collections::BTreeMap;
 use std::mem;

@@ -48,6 +48,7 @@ mod revocations;
 mod scope;
 mod seal;
 mod sign;
+mod string_to_sign;
 mod text;
 mod verifier;
 

@@ -4,12 +4,9 @@ use super::error::Malformed;
 use super::keyring::{Key, Keyring};
 use super::path::DownloadPath;
 use super::query::{Pair, canonical_query};
+use super::string_to_sign::{associated_data, string_to_sign};
 use super::verifier::VerifiedLink;
-use super::{Link, URL_BYTES_MAX, parameters, seal};
-
-/// The first line of the string to sign. It names version and algorithm, so that a string of another
-/// protocol never equals one of these.
-const LABEL: &str = "ROWLINK1-HMAC-SHA256\n";
+use super::{Link, URL_BYTES_MAX, parameters};
 
 /// Whether the contents of a link are readable.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -120,26 +117,4 @@ fn signed_path_and_query(key: &Key, path: DownloadPath<'_>, pairs: &[Pair<'_>]) 
     let query = canonical_query(pairs, |_| true);
     let signature = key.sign(&string_to_sign(path, &query));
     format!("{path}?{query}&rl_signature={signature}")
-}
-
-/// Returns the string to sign in pieces, which the MAC reads without joining them.
-pub(super) fn string_to_sign<'a>(path: DownloadPath<'a>, canonical_query: &'a str) -> [&'a str; 8] {
-    let [exports, slash, export, dot, format] = path.pieces();
-    [
-        LABEL,
-        exports,
-        slash,
-        export,
-        dot,
-        format,
-        "\n",
-        canonical_query,
-    ]
-}
-
-/// Returns the associated data of sealed contents: the path and the readable envelope.
-pub(super) fn associated_data(path: DownloadPath<'_>, pairs: &[Pair<'_>]) -> String {
-    let is_envelope = |name: &str| !matches!(name, "rl_sealed" | "rl_signature");
-    let envelope = canonical_query(pairs, is_envelope);
-    [seal::LABEL, &path.to_string(), "\n", &envelope].concat()
 }

@@ -10,7 +10,7 @@ use super::parameters::{Body, Contents, Envelope};
 use super::path::DownloadPath;
 use super::query::{Pair, canonical_query, parse_query};
 use super::revocations::Revocations;
-use super::sign::{associated_data, string_to_sign};
+use super::string_to_sign::{associated_data, string_to_sign};
 use super::{CLOCK_SKEW_SECONDS_MAX, Link};
 
 /// A link whose signature was verified, or that was signed here. Only a [`Verifier`] and
