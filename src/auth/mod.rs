@@ -74,7 +74,7 @@ impl Authenticator {
         let mut unavailable = Vec::new();
         for issuer in &self.issuers {
             if issuer.warm_up().await.is_err() {
-                unavailable.push(issuer.issuer().unwrap_or("of the tokens").to_owned());
+                unavailable.push(issuer.issuer().unwrap_or("(unnamed)").to_owned());
             }
         }
         unavailable

@@ -191,7 +191,7 @@ fn the_documented_scripts_export_complete_files_and_keep_no_incomplete_one() {
 
     let (done, said) = example(&mut bash("orders.csv"), &server, folder.path());
     assert!(
-        done && said.contains("orders.csv.part: whole, 6 rows"),
+        done && said.contains("orders.csv.part: complete, 6 rows"),
         "{said}"
     );
     assert_eq!(

@@ -354,12 +354,16 @@ fn a_child_key_signs_only_for_its_scope() {
     assert!(
         child(&["--export", "a", "--id", "t2"])
             .err
-            .contains("no key `t2`")
+            .contains("unknown parent key `t2`")
     );
-    assert!(child(&["--user-prefix", "\n"]).err.contains("not a scope"));
+    assert!(
+        child(&["--user-prefix", "\n"])
+            .err
+            .contains("expected scope values")
+    );
     let grandchild = with_key(key, &["keygen", "--child", "--export", "numbers"]);
     assert!(
-        grandchild.err.contains("not itself a child key"),
+        grandchild.err.contains("not a child key"),
         "{}",
         grandchild.err
     );
@@ -433,7 +437,7 @@ fn a_failed_export_leaves_no_file_and_keeps_an_existing_one() {
         "numbers", "--user", "a", "--filter", "n=1", "--claim", "org_id=7",
     ];
     assert!(refused(&unpinned).contains("claims.org_id: unknown claim"));
-    assert!(refused(&["../x", "--user", "a"]).contains("no export `../x` in "));
+    assert!(refused(&["../x", "--user", "a"]).contains("unknown export `../x` in "));
     assert!(refused(&["by_org", "--user", "a"]).contains("claims.org_id: is required"));
     assert!(
         refused(&[

@@ -186,7 +186,7 @@ fn curl_downloads_with_one_command_and_the_log_has_no_token_signature_or_value()
     );
 
     let log = rowlink.stop();
-    assert!(log.contains("tokens may come in the query"), "{log}");
+    assert!(log.contains("tokens are accepted in the query"), "{log}");
     assert!(
         log.contains("link issued") && log.contains("download ended"),
         "{log}"

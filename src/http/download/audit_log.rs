@@ -19,6 +19,9 @@ use crate::service::{Download, IssuedLink, OpenError, PreparedDownload};
 use crate::source::causes;
 use rowlink_link::Link;
 
+/// The target of audit lines, for filters of `ROWLINK_LOG`.
+const TARGET: &str = "rowlink::http::audit";
+
 /// Logs and counts an issued link.
 pub(in crate::http) fn link_issued(
     request: &HttpRequest,
@@ -28,12 +31,13 @@ pub(in crate::http) fn link_issued(
 ) {
     let link = issued.link();
     tracing::info!(
+        target: TARGET,
         request_id = %request_id(request),
         link_id = %link.id,
         credential = caller.credential,
         user = link.user.as_str(),
         export = link.export,
-        format = link.format,
+        format = %link.format,
         filters = ?filter_names(link),
         ttl_seconds = link.expires - link.issued,
         client = client_text(request, &state.config),
@@ -118,7 +122,7 @@ impl DownloadLog {
     pub(super) fn abort(&mut self, error: &StreamError) {
         let (request_id, link_id) = (&self.request_id, &self.link.id);
         let cause = causes(error);
-        tracing::error!(request_id, %link_id, cause, "download aborted");
+        tracing::error!(target: TARGET, request_id, %link_id, cause, "download aborted");
         self.outcome = Some(error.into());
     }
 
@@ -150,11 +154,12 @@ impl Drop for DownloadLog {
             |elapsed: Duration| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let link = &self.link;
         tracing::info!(
+            target: TARGET,
             request_id = self.request_id,
             link_id = %link.id,
             user = link.user.as_str(),
             export = link.export,
-            format = link.format,
+            format = %link.format,
             filters = ?filter_names(link),
             rows = self.rows,
             bytes = self.bytes,
