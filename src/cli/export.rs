@@ -124,7 +124,7 @@ async fn write(
     }
 }
 
-/// Where the bytes go.
+/// The destination of the bytes.
 enum Destination {
     /// A pipe, a terminal, a device.
     Stream(File),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use indexmap::IndexMap;
 
-use crate::format::Format;
+use crate::format::{self, Format};
 use crate::service::LinkRequest;
 use rowlink_link::{FileName, UserId, is_claim_name, is_option_name};
 
@@ -14,8 +14,7 @@ use rowlink_link::{FileName, UserId, is_claim_name, is_option_name};
 pub(super) struct RequestArgs {
     /// The export's name
     pub(super) export: String,
-    /// Format: csv, xlsx, ndjson, json, tsv, parquet
-    #[arg(long, default_value = "csv")]
+    #[arg(long, default_value = "csv", help = format!("Format: {}", format::names(&Format::ALL)))]
     format: Format,
     /// User whose rows are exported: the value of `:user`
     #[arg(long, value_parser = user)]

@@ -45,7 +45,7 @@ pub enum DatabaseUrl {
     Sqlite(PathBuf),
     /// `postgres://…`.
     Postgres(Box<PostgresUrl>),
-    /// `mysql://…`, MariaDB too.
+    /// `mysql://…`, also for MariaDB.
     Mysql(Box<MysqlUrl>),
 }
 
@@ -54,10 +54,10 @@ const MYSQL: [&str; 2] = ["mysql://", "mariadb://"];
 const SQLITE: &str = "sqlite:";
 
 impl DatabaseUrl {
-    /// Reads a URL.
+    /// Parses a URL.
     ///
     /// # Errors
-    /// What was expected; never a part of the URL, which may hold a password.
+    /// Returns what was expected, never a part of the URL, which may hold a password.
     pub fn parse(text: &str) -> Result<DatabaseUrl, String> {
         let starts_with = |schemes: [&str; 2]| schemes.iter().any(|it| text.starts_with(it));
         if let Some(path) = text.strip_prefix(SQLITE) {
@@ -75,10 +75,10 @@ impl DatabaseUrl {
         Err(expected.into())
     }
 
-    /// The database. Nothing is connected yet.
+    /// Creates the source. No connection is opened yet.
     ///
     /// # Errors
-    /// A file that the URL names cannot be read.
+    /// Returns a message if a file that the URL names cannot be read.
     pub fn source(self, options: SourceOptions) -> Result<Arc<dyn Source>, String> {
         Ok(match self {
             DatabaseUrl::Sqlite(path) => Arc::new(SqliteSource::new(path)),
@@ -88,8 +88,8 @@ impl DatabaseUrl {
     }
 }
 
-/// `warehouse=postgres://…,archive=sqlite:…`. A comma between two hosts of a URL separates nothing:
-/// a database starts with a name and a scheme.
+/// Parses `warehouse=postgres://…,archive=sqlite:…`. A comma between two hosts of a URL does not
+/// separate databases: a database starts with a name and a scheme.
 pub(super) fn parse_list(text: &str) -> Result<BTreeMap<String, DatabaseUrl>, Vec<String>> {
     let starts = |piece: &str| {
         piece.split_once('=').is_some_and(|(_, url)| {
@@ -110,7 +110,7 @@ pub(super) fn parse_list(text: &str) -> Result<BTreeMap<String, DatabaseUrl>, Ve
     let mut databases = BTreeMap::new();
     let mut errors = Vec::new();
     for entry in &entries {
-        // Nothing of the entry may be shown but a name that is one: the rest holds a password.
+        // Only a valid name of the entry may be shown: the rest holds a password.
         let Some((name, url)) = entry
             .split_once('=')
             .filter(|(name, _)| is_bare_name(name, 64))
@@ -121,7 +121,7 @@ pub(super) fn parse_list(text: &str) -> Result<BTreeMap<String, DatabaseUrl>, Ve
         match DatabaseUrl::parse(url) {
             Err(error) => errors.push(format!("{name}: {error}")),
             Ok(_) if name == DEFAULT_DATABASE || databases.contains_key(name) => {
-                errors.push(format!("{name}: this name is taken"));
+                errors.push(format!("{name}: duplicate name"));
             }
             Ok(database) => {
                 databases.insert(name.to_owned(), database);

@@ -34,7 +34,7 @@ pub const PREFIX: &str = "ROWLINK_";
 
 const DEFAULT_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
-/// What a deployment is configured to do.
+/// The configuration of a deployment.
 pub struct Config {
     /// The address of the public port.
     pub bind: SocketAddr,

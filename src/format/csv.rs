@@ -194,7 +194,7 @@ impl Encoder for CsvEncoder {
             if index > 0 {
                 out.push(self.delimiter);
             }
-            // Excel takes a file that starts with a bare `ID` for SYLK and refuses it.
+            // Excel treats a file that starts with a bare `ID` as SYLK and refuses it.
             let like_sylk = index == 0 && label.starts_with("ID");
             if label.is_empty() || like_sylk {
                 quoted(label, false, out);

@@ -61,7 +61,7 @@ impl FormatOptions {
     }
 }
 
-/// Why an option was refused.
+/// An option is unknown or has an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OptionError {
     /// The format has no option of that name; holds those it has.

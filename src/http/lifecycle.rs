@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 pub struct DrainTimes {
     /// How long requests are served after readiness fails: until every load balancer has noticed.
     pub delay: Duration,
-    /// How long running downloads have after that.
+    /// How long running downloads may continue after that.
     pub max: Duration,
 }
 

@@ -12,10 +12,10 @@ use crate::harness::command::run;
 use crate::harness::{TestServer, python, token, tool};
 
 /// Starts a server that sends one fixed response and closes; returns its URL.
-fn serve_once(query: &str, answer: &'static [u8]) -> String {
+fn serve_once(file: &str, answer: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let url = format!("http://{address}/v1/exports/orders.csv?{query}");
+    let url = format!("http://{address}/v1/exports/{file}");
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let _ = stream.read(&mut [0; 4096]).unwrap();
@@ -30,16 +30,20 @@ fn python_saves_complete_files_and_removes_incomplete_ones() {
     let server = TestServer::start();
     let folder = tempfile::tempdir().unwrap();
     let short = serve_once(
-        "",
+        "orders.csv?",
         b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nid,name\r\n",
     );
     let unended = serve_once(
-        "",
+        "orders.csv?",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nid\r\n\r\n",
     );
     let unproved = serve_once(
-        "rl_end_line=true",
+        "orders.csv?rl_end_line=true",
         b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nid\r\n",
+    );
+    let unclosed = serve_once(
+        "orders.json?",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n[\n{\"id\":1},\n",
     );
     let arguments = [
         &server.origin,
@@ -48,6 +52,7 @@ fn python_saves_complete_files_and_removes_incomplete_ones() {
         &short,
         &unended,
         &unproved,
+        &unclosed,
     ];
     let report = python("use_python_client.py", &arguments.map(AsRef::as_ref));
     let seen: Value = serde_json::from_str(&report).unwrap();
@@ -73,7 +78,11 @@ fn python_saves_complete_files_and_removes_incomplete_ones() {
             &json!("truncated")
         )
     );
-    assert_eq!(seen["unproved"], "the");
+    assert_eq!(
+        (&seen["unproved"], &seen["unclosed"]),
+        (&json!("the"), &json!("the"))
+    );
+    assert_eq!((&seen["rows"], &seen["table"]), (&json!(9), &json!(9)));
     assert_eq!(seen["proved"], "9,,row 9 of alice");
     assert_eq!(seen["lines"], json!([1, 2, 3, 4, 5, 6, 7, 8, 9]));
     assert_eq!(seen["exact"], json!([true, 5_000, "count"]));
@@ -87,7 +96,9 @@ fn python_saves_complete_files_and_removes_incomplete_ones() {
             "lines.ndjson",
             "numbers of März.csv",
             "proved.csv",
-            "small.csv"
+            "rows.json",
+            "small.csv",
+            "table.tsv"
         ])
     );
     assert!(

@@ -147,3 +147,22 @@ fn the_examples_of_the_specification_are_test_vectors() {
     let counts = format!("{valid} valid and {} invalid links", links.len() - valid);
     assert!(SIGNED_LINK.contains(&counts), "{counts}");
 }
+
+#[test]
+fn the_stated_rust_version_is_the_newest_that_a_dependency_needs() {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--locked", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let version = |text: &str| -> Vec<u32> {
+        let parts = text.split('.').map(|part| part.parse().unwrap());
+        parts.chain([0, 0]).take(3).collect()
+    };
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    let needed = packages.filter_map(|package| Some(version(package["rust_version"].as_str()?)));
+    let stated = env!("CARGO_PKG_RUST_VERSION");
+    assert_eq!(needed.max(), Some(version(stated)));
+    assert!(README.contains(&format!("Rust {stated} or newer")));
+}

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::harness::process::{PUBLIC_URL, Rowlink, command, configured_folder, send_signal};
 use crate::harness::{Call, SIGNING_KEY, exports, read_workbook, wait_for};
@@ -406,6 +407,28 @@ fn export_writes_the_same_file_as_a_download() {
         &["export", "by_org", "--user", "x", "--claim", "org_id=7"],
     );
     assert!(by_org.out.lines().count() > 1, "{}", by_org.err);
+}
+
+#[test]
+fn an_export_has_no_url_whose_length_would_limit_its_values() {
+    let sql = "/*---\n[filters.id]\ntype = 'uuid'\nlist = true\n---*/\n\
+        select value from json_each(:id) where :user = 'a'";
+    let folder = configured_folder(&[("ids.sql", sql)]);
+    let ids: Vec<String> = (1..=101).map(|n| Uuid::from_u128(n).to_string()).collect();
+    let export = |count: usize| {
+        let filters = ids[..count].iter().map(|id| format!("--filter=id={id}"));
+        let mut arguments = vec!["export".to_owned(), "ids".to_owned(), "--user=a".to_owned()];
+        arguments.extend(filters);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        within(folder.path(), &arguments)
+    };
+    let exported = export(100);
+    assert_eq!(exported.out.lines().count(), 101, "{}", exported.err);
+    assert!(exported.out.ends_with(&format!("{}\r\n", ids[99])));
+    assert!(
+        export(101).err.contains("filters.id: "),
+        "more than the limit"
+    );
 }
 
 #[test]

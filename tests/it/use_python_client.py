@@ -40,12 +40,16 @@ proved = rowlink.link("numbers", "csv", filters={"n": 9}, end_line=True)
 seen["proved"] = proved.download("proved.csv").read_text().splitlines()[-1]
 lines = rowlink.link("numbers", "ndjson", filters={"n": 9}, end_line=True, ndjson={"large_numbers": "string"})
 seen["lines"] = [json.loads(line)["n"] for line in lines.download("lines.ndjson").read_text().splitlines()]
+rows = rowlink.link("numbers", "json", filters={"n": 9}).download("rows.json")
+seen["rows"] = len(json.loads(rows.read_text()))
+table = rowlink.link("numbers", "tsv", filters={"n": 9}, end_line=True, tsv={"header": False})
+seen["table"] = len(table.download("table.tsv").read_text().splitlines())
 measured = []
 exact = rowlink.link("numbers", "csv", filters={"n": 5_000}, length="exact", estimate=True)
 path = exact.download("exact.csv", progress=measured.append)
 seen["exact"] = [measured[0].total == path.stat().st_size, exact.estimated_rows, exact.estimated_by]
 broken = rowlink.link("numbers", "csv", filters={"n": 300_000, "fail_at": 250_000}).url
-for name, url in {"broken": broken, "short": sys.argv[4], "unended": sys.argv[5], "unproved": sys.argv[6]}.items():
+for name, url in {"broken": broken, "short": sys.argv[4], "unended": sys.argv[5], "unproved": sys.argv[6], "unclosed": sys.argv[7]}.items():
     try:
         download(url, "kept.csv")
         seen[name] = "whole"

@@ -193,7 +193,7 @@ function showError(problem) {
 function parts(url) {
   const { pathname, searchParams } = new URL(url);
   const filters = [...searchParams].filter(([name]) => !name.startsWith("rl_"));
-  const options = [...searchParams].filter(([name]) => /^rl_(csv|xlsx|ndjson|columns|filename|timezone|length)/.test(name));
+  const options = [...searchParams].filter(([name]) => /^rl_(?!claim\.)([a-z0-9]+\.|columns|filename|timezone|length)/.test(name));
   return [
     ["Who", "who", searchParams.get("rl_user")],
     ["What", "what", pathname.split("/").pop()],
@@ -232,7 +232,8 @@ async function tamper() {
 }
 
 async function copyAsCurl() {
-  const command = `curl -OJ '${link.url.replaceAll("'", "%27")}'`;
+  const name = link.filename.replaceAll("'", "'\\''");
+  const command = `curl -o '${name}' '${link.url.replaceAll("'", "%27")}'`;
   let label = "Copied:";
   try {
     await navigator.clipboard.writeText(command);

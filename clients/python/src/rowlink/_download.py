@@ -60,6 +60,8 @@ def download(
             _check_archive(name)
         if ".parquet?" in url:
             _check_parquet(name)
+        if ".json?" in url:
+            _check_json(name)
         if "rl_end_line=true" in url:
             _check_integrity_line(name)
         os.chmod(name, 0o666 & ~_umask())
@@ -113,6 +115,14 @@ def _check_parquet(name: str) -> None:
         file.seek(max(0, os.path.getsize(name) - 4))
         if file.read() != b"PAR1":
             raise IncompleteDownload("the Parquet file has no footer")
+
+
+def _check_json(name: str) -> None:
+    # Rowlink writes a line end only between rows, after a comma or `[`.
+    with open(name, "rb") as file:
+        file.seek(max(0, os.path.getsize(name) - 2))
+        if file.read() != b"]\n":
+            raise IncompleteDownload("the JSON array has no end")
 
 
 _INTEGRITY_LINE = re.compile(
