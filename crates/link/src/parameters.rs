@@ -298,7 +298,9 @@ fn parse_link_id(text: &str) -> Result<Uuid, &'static str> {
 /// Parses 64 lower-case hex digits, never fewer.
 fn parse_signature(text: &str) -> Result<[u8; 32], &'static str> {
     let mut signature = [0; 32];
-    let is_lower_case = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    // A loop without an early exit is vectorized.
+    let is_upper_case = |found, byte: u8| found | byte.is_ascii_uppercase();
+    let is_lower_case = !text.bytes().fold(false, is_upper_case);
     match hex::decode_to_slice(text, &mut signature) {
         Ok(()) if is_lower_case => Ok(signature),
         _ => Err("expected 64 lower-case hex digits"),

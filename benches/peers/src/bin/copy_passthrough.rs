@@ -7,21 +7,21 @@ use actix_web::web::{self, Data};
 use actix_web::{App, HttpResponse, HttpServer, error};
 use deadpool::managed::{Manager, Metrics, Pool, RecycleResult};
 use futures_util::StreamExt as _;
-use tokio_postgres::{ClientAddr, Error, NoTls};
+use tokio_postgres::{Client, Error, NoTls};
 
 struct Database(String);
 
 impl Manager for Database {
-    type Type = ClientAddr;
+    type Type = Client;
     type Error = Error;
 
-    async fn create(&self) -> Result<ClientAddr, Error> {
+    async fn create(&self) -> Result<Client, Error> {
         let (client, connection) = tokio_postgres::connect(&self.0, NoTls).await?;
         tokio::spawn(connection);
         Ok(client)
     }
 
-    async fn recycle(&self, _: &mut ClientAddr, _: &Metrics) -> RecycleResult<Error> {
+    async fn recycle(&self, _: &mut Client, _: &Metrics) -> RecycleResult<Error> {
         Ok(())
     }
 }
