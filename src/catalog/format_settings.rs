@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::format::{self, Format, FormatOptions};
+use crate::format::{self, Format, FormatOptions, OptionError};
 
 /// An error and the byte offset where it is.
 pub(super) type OffsetError = (usize, String);
@@ -41,7 +41,7 @@ pub(super) fn take_options(
     errors: &mut Vec<OffsetError>,
 ) -> BTreeMap<&'static str, FormatOptions> {
     let mut all_options = BTreeMap::new();
-    for format in Format::ALL {
+    for format in Format::with_options() {
         let name = format.extension();
         let Some(table) = settings.remove(name) else {
             continue;
@@ -53,11 +53,10 @@ pub(super) fn take_options(
         let mut options = FormatOptions::default();
         for (option, value) in table {
             let (at, option) = (option.span().start, option.get_ref());
-            let set = options.set(
-                format.definition().options,
-                option,
-                &text_of(value.get_ref()),
-            );
+            let set = match text_of(value.get_ref()) {
+                Some(text) => options.set(format.definition().options, option, &text),
+                None => Err(OptionError::Expected("a text, a number, true or false")),
+            };
             if let Err(error) = set {
                 errors.push((at, format!("`{option}` under [{name}]: {error}")));
             }
@@ -67,14 +66,14 @@ pub(super) fn take_options(
     all_options
 }
 
-/// Returns an option as the text that a link carries. No option accepts a list or a table.
-fn text_of(value: &DeValue<'_>) -> String {
+/// Returns a scalar as the text that a link carries.
+fn text_of(value: &DeValue<'_>) -> Option<String> {
     match value {
-        DeValue::String(text) => text.to_string(),
-        DeValue::Boolean(value) => value.to_string(),
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::Float(number) => number.to_string(),
-        DeValue::Datetime(time) => time.to_string(),
-        DeValue::Array(_) | DeValue::Table(_) => String::from("\0"),
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Boolean(value) => Some(value.to_string()),
+        DeValue::Integer(number) => Some(number.to_string()),
+        DeValue::Float(number) => Some(number.to_string()),
+        DeValue::Datetime(time) => Some(time.to_string()),
+        DeValue::Array(_) | DeValue::Table(_) => None,
     }
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::errors::{ErrorLines, error_line, error_lines};
 use super::load::{read_export, sources};
 use super::request::RequestArgs;
-use super::sign::{field_error_lines, issue_error_lines};
+use super::sign::{field_error_lines, issue_error_lines, open_error_lines};
 use super::signals::Signals;
 use super::system_clock;
 use crate::auth::Caller;
@@ -69,7 +69,7 @@ pub(super) async fn export(args: ExportArgs) -> Result<(), ErrorLines> {
     let verified = service.authorize(&caller, request, now, Uuid::now_v7());
     let verified = verified.map_err(|error| issue_error_lines(&error))?;
     let prepared = service.prepare_verified(verified, now);
-    let prepared = prepared.map_err(|error| error_line(causes(&error)))?;
+    let prepared = prepared.map_err(open_error_lines)?;
     // Installed before a signal could leave a temporary file behind.
     let signals = Signals::install().map_err(error_line)?;
     let to = Destination::of(args.output)?;
@@ -104,7 +104,7 @@ async fn write(
     to_terminal: bool,
 ) -> Result<(), ErrorLines> {
     let download = service.open(prepared).await;
-    let download = download.map_err(|error| error_line(causes(&error)))?;
+    let download = download.map_err(open_error_lines)?;
     let progress = if to_terminal {
         Progress::hidden()
     } else {

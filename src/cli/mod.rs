@@ -151,13 +151,13 @@ async fn serve() -> Result<(), ErrorLines> {
 
 async fn check() -> Result<(), ErrorLines> {
     let state = load(read_config()?).await?.state;
-    let silent = state.authenticator.warm_up().await;
-    if !silent.is_empty() {
+    let unavailable = state.authenticator.warm_up().await;
+    if !unavailable.is_empty() {
         let error = |issuer| format!("issuer {issuer}: its keys are unavailable; try again later");
-        return Err(silent.into_iter().map(error).collect());
+        return Err(unavailable.into_iter().map(error).collect());
     }
     let exports = state.service.count();
-    println!("configuration, {exports} exports and their databases are valid");
+    println!("configuration, exports ({exports}) and databases are valid");
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use crate::format::{self, Format};
 use crate::service::LinkRequest;
-use rowlink_link::{FileName, UserId, is_claim_name, is_option_name};
+use rowlink_link::{FileName, UserId, is_claim_name};
 
 /// The requested file.
 #[derive(Args)]
@@ -67,9 +67,9 @@ fn user(text: &str) -> Result<UserId, String> {
 
 fn option(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = pair(text)?;
-    match is_option_name(&name) {
+    match format::is_option(&name) {
         true => Ok((name, value)),
-        false => Err("expected an option of a link: timezone, end_line, length, or FORMAT.OPTION"),
+        false => Err("expected an option of a link, such as timezone, end_line or csv.delimiter"),
     }
 }
 

@@ -39,8 +39,8 @@ pub(super) async fn run(
     let address = sockets.public.local_addr().map_err(error_line)?;
     let signals = Signals::install().map_err(error_line)?;
     let state = Arc::new(state);
-    let patience = drain.max + STOP_GRACE;
-    let server = http::server(sockets.public, state.clone(), sockets.tls, patience);
+    let stop_max = drain.max + STOP_GRACE;
+    let server = http::server(sockets.public, state.clone(), sockets.tls, stop_max);
     let server = server.map_err(error_line)?;
     if let Some(listener) = sockets.metrics {
         let address = listener.local_addr().map_err(error_line)?;

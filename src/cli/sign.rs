@@ -11,8 +11,8 @@ use super::request::{RequestArgs, file_name};
 use super::{parse_time, system_clock};
 use crate::catalog::{Catalog, FieldError};
 use crate::config::{KeysConfig, RowsConfig};
-use crate::service::{IssueError, mint};
-use crate::source::dialects;
+use crate::service::{IssueError, OpenError, mint};
+use crate::source::{causes, dialects};
 use rowlink_link::{Conditions, FileName, Network};
 
 #[derive(Args)]
@@ -91,6 +91,13 @@ pub(super) fn issue_error_lines(error: &IssueError) -> ErrorLines {
     match error {
         IssueError::Invalid(errors) => field_error_lines(errors.clone()),
         other => error_line(other),
+    }
+}
+
+pub(super) fn open_error_lines(error: OpenError) -> ErrorLines {
+    match error {
+        OpenError::Invalid(errors) => field_error_lines(errors),
+        other => error_line(causes(&other)),
     }
 }
 

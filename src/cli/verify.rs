@@ -14,6 +14,7 @@ use rowlink_link::{
 use super::errors::{ErrorLines, error_line, error_lines};
 use super::{parse_time, system_clock};
 use crate::config::KeysConfig;
+use crate::format::{self, Format};
 use crate::unix_time::rfc3339;
 
 #[derive(Args)]
@@ -39,24 +40,22 @@ pub(super) fn verify(args: VerifyArgs) -> Result<ExitCode, ErrorLines> {
     let at = |address| ClientAddr::At(Some(address));
     let client = args.from.map_or(ClientAddr::Unchecked, at);
     let mut report = Report::default();
-    let refusal = match verify_url(url.trim(), &config, now, client) {
+    let is_valid = match verify_url(url.trim(), &config, now, client) {
         Ok((inspection, refusal)) => {
             report.describe(&inspection, &config, now);
-            report.steps(refusal.as_ref(), args.from.is_some());
-            refusal
+            report.steps(refusal.as_ref(), args.from.is_some()) && report.names(&inspection)
         }
-        Err(malformed) => {
-            let refusal = LinkError::from(malformed);
-            report.refuse(Step::Syntax, &refusal);
-            Some(refusal)
-        }
+        Err(malformed) => report.refuse_at(Step::Syntax, &malformed.into()),
     };
+    if is_valid {
+        report.0 += "valid\n";
+    }
     io::stdout()
         .write_all(report.0.as_bytes())
         .map_err(error_line)?;
-    Ok(match refusal {
-        None => ExitCode::SUCCESS,
-        Some(_) => ExitCode::FAILURE,
+    Ok(match is_valid {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     })
 }
 
@@ -88,17 +87,23 @@ impl Report {
         self.0 += &format!("{label:14}{}\n", value.escape_debug());
     }
 
-    fn refuse(&mut self, step: Step, refusal: &LinkError) {
-        let (step, code) = (step.name(), refusal.code());
-        self.0 += &format!("{step:14}refused: {code}: {refusal}\n");
+    /// Adds a refusal; returns false.
+    fn refuse(&mut self, step: &str, code: &str, reason: impl Display) -> bool {
+        let reason = reason.to_string();
+        self.line(step, format!("refused: {code}: {reason}"));
+        false
     }
 
-    /// Adds a line per step, up to the one that refuses the link.
-    fn steps(&mut self, refusal: Option<&LinkError>, is_address_known: bool) {
+    fn refuse_at(&mut self, step: Step, refusal: &LinkError) -> bool {
+        self.refuse(step.name(), refusal.code(), refusal)
+    }
+
+    /// Adds a line per step, up to the one that refuses the link; returns whether none does.
+    fn steps(&mut self, refusal: Option<&LinkError>, is_address_known: bool) -> bool {
         for step in Step::ALL {
             match refusal {
                 Some(refusal) if refusing_step(refusal) == step => {
-                    return self.refuse(step, refusal);
+                    return self.refuse_at(step, refusal);
                 }
                 _ if step == Step::Address && !is_address_known => {
                     self.line(step.name(), "not checked: no --from");
@@ -106,7 +111,27 @@ impl Report {
                 _ => self.line(step.name(), "ok"),
             }
         }
-        self.0 += "valid\n";
+        true
+    }
+
+    /// Refuses a genuine link to a format or with an option that no server has; returns whether it has
+    /// neither. What its export accepts, only the catalog knows.
+    fn names(&mut self, inspection: &Inspection) -> bool {
+        let Some(link) = &inspection.link else {
+            return true;
+        };
+        if let Err(error) = link.format.parse::<Format>() {
+            return self.refuse("format", "unknown-format", error);
+        }
+        let mut options = link.options.keys();
+        match options.find(|name| !format::is_option(name)) {
+            Some(name) => self.refuse(
+                "options",
+                "invalid-values",
+                format!("{name}: unknown option"),
+            ),
+            None => true,
+        }
     }
 
     /// Adds the parts of a link, and the string that its signature must cover.

@@ -145,7 +145,7 @@ mod tests {
             ("secret", "name=URL"),
             ("=sqlite:secret", "name=URL"),
             ("default=sqlite:/secret", "default"),
-            ("a=sqlite:/secret,a=sqlite:/secret", "a: this name is taken"),
+            ("a=sqlite:/secret,a=sqlite:/secret", "a: duplicate name"),
             ("w=oracle:secret", "w: expected"),
             ("w=postgres://u:secret@h:x/d", "port"),
             ("w=mysql://u:secret@h:x/d", "port"),

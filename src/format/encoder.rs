@@ -79,7 +79,7 @@ pub struct Properties {
     pub created: u64,
 }
 
-/// Rows or columns that a format cannot hold. Nothing is truncated to fit.
+/// Why a file is not encoded. Nothing is truncated to fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
@@ -112,9 +112,12 @@ pub enum EncodeError {
     /// The columns do not fit.
     #[error("{0}")]
     Columns(String),
-    /// The encoder failed.
+    /// The encoder failed, whatever the rows are.
     #[error("the file could not be written: {0}")]
     Failed(String),
+    /// The system has no thread left for the encoder: try again later.
+    #[error("no thread for the encoder: {0}")]
+    NoThread(String),
 }
 
 #[cfg(test)]

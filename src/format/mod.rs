@@ -20,6 +20,8 @@ pub use encoder::{EncodeError, Encoder, EncoderSettings, Properties};
 pub use integrity_line::{IntegrityError, IntegrityLine, check};
 pub use options::{FormatOptions, OptionDefinition, OptionError, parse_bool};
 
+use rowlink_link::is_option_name;
+
 use crate::row::Column;
 use integrity_line::LineSyntax;
 
@@ -67,6 +69,12 @@ impl Format {
         let mut formats = Format::ALL.to_vec();
         formats.retain(|format| format.0.is_default);
         formats
+    }
+
+    /// Returns the formats that have options, whose names are those of tables and fields.
+    pub fn with_options() -> impl Iterator<Item = Format> {
+        let formats = Format::ALL.into_iter();
+        formats.filter(|format| !format.definition().options.is_empty())
     }
 
     /// Returns what the registry says about the format.
@@ -121,6 +129,16 @@ impl PartialEq for Format {
 
 impl Eq for Format {}
 
+/// Tells whether an option of a link exists: `csv.delimiter`, or one for every format.
+pub fn is_option(name: &str) -> bool {
+    let Some((format, option)) = name.split_once('.') else {
+        return is_option_name(name);
+    };
+    let format = format.parse::<Format>();
+    let options = format.map_or(&[][..], |format| format.definition().options);
+    options.iter().any(|declared| declared.name == option)
+}
+
 /// Returns formats as a list for people: `csv, xlsx`.
 pub fn names(formats: &[Format]) -> String {
     let names: Vec<&str> = formats.iter().map(|format| format.extension()).collect();
@@ -156,5 +174,26 @@ mod tests {
             assert!(!Format::ALL[..index].contains(&format));
         }
         assert_eq!("doc".parse::<Format>(), Err(UnknownFormat));
+    }
+
+    #[test]
+    fn each_declared_option_exists_and_no_other() {
+        for format in Format::with_options() {
+            for option in format.definition().options {
+                assert!(is_option(&format!("{format}.{}", option.name)));
+            }
+        }
+        assert!(is_option("timezone") && is_option("end_line"));
+        for unknown in [
+            "",
+            "csv",
+            "csv.",
+            "csv.delimter",
+            "doc.bom",
+            "parquet.bom",
+            "bom",
+        ] {
+            assert!(!is_option(unknown), "{unknown}");
+        }
     }
 }

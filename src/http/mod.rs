@@ -1,7 +1,7 @@
 //! HTTP. No module below knows it; only this folder and `cli/serve.rs` name actix.
 //!
-//! Imports between the folders point one way: `request`, `response`, `telemetry` ← `state` ←
-//! `download` ← `routes` ← `middleware` ← `server`.
+//! Imports between the files point one way: `config`, `request/path` ← `response`, `telemetry` ← `state` ←
+//! the rest of `request`, `download` ← `routes`, `middleware` ← `server`.
 
 mod config;
 mod download;

@@ -64,7 +64,7 @@ impl Download {
         self.deadline
     }
 
-    /// Returns the number of rows in the chunks so far.
+    /// Returns the number of rows in the chunks so far, and of those that an encoder still holds back.
     #[must_use]
     pub fn rows_written(&self) -> u64 {
         self.encoding.rows_written()

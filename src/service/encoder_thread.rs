@@ -28,7 +28,7 @@ enum Work {
 /// Output of the thread.
 struct Chunk {
     bytes: Vec<u8>,
-    /// The rows in this chunk and all before it.
+    /// The rows handed to the encoder, which may still hold some of them back.
     rows: u64,
     is_last: bool,
 }
@@ -47,11 +47,11 @@ impl EncoderThread {
     /// Starts the thread. It ends with the file, on an error, or once its chunks have no reader.
     ///
     /// # Errors
-    /// Returns [`SourceError::Unavailable`] if the system has no thread left.
+    /// Returns [`EncodeError::NoThread`] if the system has no thread left.
     pub(super) fn start(
         rows: RowStream,
         encoder: Box<dyn Encoder>,
-    ) -> Result<EncoderThread, SourceError> {
+    ) -> Result<EncoderThread, EncodeError> {
         let (work_in, work) = mpsc::channel(IN_FLIGHT);
         let (chunks_in, chunks) = mpsc::channel(IN_FLIGHT);
         let is_complete = rows.is_complete();
@@ -59,7 +59,7 @@ impl EncoderThread {
         thread::Builder::new()
             .name("rowlink-encode".to_owned())
             .spawn(move || encode(encoder, work, &chunks_in, &recycler))
-            .map_err(|error| SourceError::Unavailable(error.into()))?;
+            .map_err(|error| EncodeError::NoThread(error.to_string()))?;
         Ok(EncoderThread {
             chunks,
             feeding: Some(Box::pin(feed(rows, work_in))),
@@ -99,7 +99,8 @@ impl EncoderThread {
         let chunk = chunk.ok_or(SourceError::Truncated)??;
         self.rows_written = chunk.rows;
         self.is_finished = chunk.is_last;
-        Ok(Some(chunk.bytes))
+        // Only the last chunk may be empty.
+        Ok(Some(chunk.bytes).filter(|bytes| !bytes.is_empty()))
     }
 }
 
@@ -126,37 +127,48 @@ async fn feed(mut rows: RowStream, work: mpsc::Sender<Work>) -> Result<(), Sourc
 
 /// Encodes until the last row, an error, or the loss of the reader.
 fn encode(
+    encoder: Box<dyn Encoder>,
+    work: mpsc::Receiver<Work>,
+    chunks: &mpsc::Sender<Result<Chunk, EncodeError>>,
+    recycler: &BatchRecycler,
+) {
+    if let Err(error) = encode_all(encoder, work, chunks, recycler) {
+        // A reader that is gone does not miss it.
+        let _ = chunks.blocking_send(Err(error));
+    }
+}
+
+fn encode_all(
     mut encoder: Box<dyn Encoder>,
     mut work: mpsc::Receiver<Work>,
     chunks: &mpsc::Sender<Result<Chunk, EncodeError>>,
     recycler: &BatchRecycler,
-) {
+) -> Result<(), EncodeError> {
     let mut bytes = Vec::new();
     let mut rows = 0;
-    let mut begun = encoder.begin(&mut bytes);
+    encoder.begin(&mut bytes)?;
     while let Some(work) = work.blocking_recv() {
         let is_last = matches!(work, Work::Finish);
-        let encoded = std::mem::replace(&mut begun, Ok(())).and_then(|()| match work {
+        match work {
             Work::Rows(batch) => {
                 encoder.rows(&batch, &mut bytes)?;
                 rows += batch.rows() as u64;
                 recycler.recycle(batch);
-                Ok(())
             }
-            Work::Flush => encoder.flush(&mut bytes),
-            Work::Finish => encoder.finish(&mut bytes),
-        });
-        if encoded.is_ok() && bytes.is_empty() {
+            Work::Flush => encoder.flush(&mut bytes)?,
+            Work::Finish => encoder.finish(&mut bytes)?,
+        }
+        if bytes.is_empty() && !is_last {
             continue;
         }
-        let is_failed = encoded.is_err();
-        let chunk = encoded.map(|()| Chunk {
+        let chunk = Chunk {
             bytes: std::mem::take(&mut bytes),
             rows,
             is_last,
-        });
-        if chunks.blocking_send(chunk).is_err() || is_failed {
-            return;
+        };
+        if chunks.blocking_send(Ok(chunk)).is_err() {
+            return Ok(());
         }
     }
+    Ok(())
 }

@@ -41,7 +41,7 @@ impl Encoding {
         }
     }
 
-    /// Returns the number of rows in the chunks so far.
+    /// Returns the number of rows that the encoder has got, some of which it may still hold back.
     pub(super) fn rows_written(&self) -> u64 {
         match self {
             Encoding::Inline(inline) => inline.rows_written,

@@ -8,7 +8,7 @@ use super::errors::DownloadError;
 use super::export_service::ExportService;
 use super::issue::IssuedLink;
 use super::open::PreparedDownload;
-use crate::format::Properties;
+use crate::format::{IntegrityLine, Properties};
 use crate::source::{Passes, RowStream, SourceError, causes};
 
 /// The approximate size of a file.
@@ -38,6 +38,13 @@ impl ExportService {
     /// cannot be found within the time limit. Errors are left to the download: the link is issued
     /// without an estimate.
     pub async fn estimate(&self, issued: &IssuedLink, now: u64) -> Option<Estimate> {
+        let link = issued.link();
+        let keyring = self.keyring.load();
+        let key_id = keyring.key_ids().next().unwrap_or_default();
+        let revocations = self.revocations.load();
+        if revocations.is_revoked(link.user.as_str(), key_id, link.issued) {
+            return None;
+        }
         let prepared = self.prepare_verified(issued.verified().clone(), now).ok()?;
         if !prepared.query.export().is_estimated {
             return None;
@@ -77,7 +84,8 @@ impl ExportService {
         }
         let settings = prepared.output.settings(Properties::default());
         let encoder = format.encoder(rows.columns(), settings)?;
-        count_bytes(InlineEncoding::start(rows, encoder)?, until).await
+        let line = prepared.output.integrity_line();
+        count_bytes(InlineEncoding::start(rows, encoder)?, line, until).await
     }
 
     /// Returns the bytes per row that are names of columns: `"name":` for each.
@@ -97,11 +105,19 @@ impl ExportService {
 }
 
 /// Encodes the file without sending it, up to the time limit.
-async fn count_bytes(mut file: InlineEncoding, until: Instant) -> Result<Estimate, DownloadError> {
+async fn count_bytes(
+    mut file: InlineEncoding,
+    line: Option<IntegrityLine>,
+    until: Instant,
+) -> Result<Estimate, DownloadError> {
     let mut bytes = 0;
     let kind = loop {
         match timeout_at(until, file.next_chunk()).await {
-            Ok(Ok(None)) => break EstimateKind::Counted,
+            Ok(Ok(None)) => {
+                let line = line.map(|line| line.finish(file.rows_written()));
+                bytes += line.map_or(0, |line| line.len()) as u64;
+                break EstimateKind::Counted;
+            }
             Ok(Ok(Some(chunk))) => bytes += chunk.len() as u64,
             Ok(Err(error)) => return Err(error),
             Err(_) => break EstimateKind::AtLeast,

@@ -147,7 +147,6 @@ impl ExportService {
             true => Passes::Two,
             false => Passes::One,
         };
-        let integrity_line = || IntegrityLine::new(format).filter(|_| output.end_line);
         let mut rows = self.source_of(query.export()).open(query, passes).await?;
         let encoder = |rows: &RowStream| format.encoder(rows.columns(), settings.clone());
         let mut length = None;
@@ -156,14 +155,20 @@ impl ExportService {
             let first_pass = InlineEncoding::start(rows, encoder)?;
             let (bytes, row_count, second_pass) = first_pass.measure(size_max).await?;
             // The line has the same length whatever the hash is.
-            let line = integrity_line().map_or(0, |line| line.finish(row_count).len());
+            let line = output
+                .integrity_line()
+                .map_or(0, |line| line.finish(row_count).len());
             let bytes = bytes + line as u64;
             size_max.check(row_count, bytes)?;
             length = Some(bytes);
             rows = second_pass;
         }
         let encoder = encoder(&rows)?;
-        Ok((Encoding::start(rows, encoder)?, integrity_line(), length))
+        Ok((
+            Encoding::start(rows, encoder)?,
+            output.integrity_line(),
+            length,
+        ))
     }
 }
 

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::catalog::{Export, FieldError};
-use crate::format::{EncoderSettings, Format, FormatOptions, OptionError, Properties, parse_bool};
+use crate::format::{
+    self, EncoderSettings, Format, FormatOptions, IntegrityLine, OptionError, Properties,
+    parse_bool,
+};
 use crate::row::{Column, TimeZone, UnknownTimeZone};
 
 /// The checked output options of one link.
@@ -15,7 +18,7 @@ pub(super) struct Output {
     /// The time zone in which instants are shown.
     pub time_zone: TimeZone,
     /// Whether the file ends with an integrity line.
-    pub end_line: bool,
+    end_line: bool,
     /// Whether the length of the file is measured beforehand, by a second pass over the rows.
     pub exact_length: bool,
     /// The options of the format.
@@ -71,6 +74,11 @@ impl Output {
         (self.format.definition().media_type)(&self.format_options)
     }
 
+    /// Returns the integrity line with which the file ends, if it was requested.
+    pub fn integrity_line(&self) -> Option<IntegrityLine> {
+        IntegrityLine::new(self.format).filter(|_| self.end_line)
+    }
+
     /// Returns the settings of the file's encoder.
     pub fn settings(&self, properties: Properties) -> EncoderSettings {
         EncoderSettings {
@@ -108,7 +116,11 @@ impl Output {
     /// Sets `{format}.{name}`. Options of other formats are checked, but have no effect.
     fn set_format_option(&mut self, option: &str, value: &str) -> Result<(), OptionError> {
         let (prefix, name) = option.split_once('.').unwrap_or((option, ""));
-        let unknown = |_| OptionError::Unknown("no format has such an option".to_owned());
+        let unknown = |_| {
+            let formats: Vec<Format> = Format::with_options().collect();
+            let names = format::names(&formats);
+            OptionError::Unknown(format!("the formats with options are {names}"))
+        };
         let format: Format = prefix.parse().map_err(unknown)?;
         let mut others = FormatOptions::default();
         let options = match format == self.format {

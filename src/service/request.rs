@@ -155,7 +155,7 @@ impl LinkRequest {
     fn read(&mut self, name: &str, value: Value) -> Result<(), String> {
         let field = FIELDS.iter().find(|(field, _)| *field == name);
         let condition = CONDITIONS.iter().find(|condition| condition.name == name);
-        let format: Option<Format> = name.parse().ok();
+        let format = Format::with_options().find(|format| format.extension() == name);
         match (field, condition, format) {
             (None, None, None) => {
                 let names = field_names().join(", ");
@@ -230,8 +230,7 @@ impl LinkRequest {
 }
 
 fn field_names() -> Vec<&'static str> {
-    let formats = Format::ALL.into_iter();
-    let formats = formats.filter(|format| !format.definition().options.is_empty());
+    let formats = Format::with_options();
     let fields = FIELDS.iter().map(|(name, _)| *name);
     fields
         .chain(CONDITIONS.iter().map(|condition| condition.name))

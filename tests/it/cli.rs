@@ -108,7 +108,7 @@ fn check_succeeds_for_a_valid_configuration() {
     let output = command(folder.path()).arg("check").output().unwrap();
     assert_eq!(
         stdout(&output),
-        "configuration, 5 exports and their databases are valid\n",
+        "configuration, exports (5) and databases are valid\n",
         "{}",
         stderr(&output)
     );

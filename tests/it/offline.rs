@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use rowlink_link::{Keyring, Link, Seal, UserId, sign};
 use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -264,6 +265,44 @@ fn verify_gives_the_expected_reason_for_every_vector() {
         }
     }
     assert!(valid > 100 && refused > 300, "{valid} {refused}");
+}
+
+#[test]
+fn verify_refuses_a_genuine_link_that_no_server_has_a_format_or_option_for() {
+    let keyring = Keyring::parse(SIGNING_KEY).unwrap();
+    for (format, option, expected) in [
+        (
+            "doc",
+            "csv.bom",
+            "format        refused: unknown-format: unknown format; expected one of csv, ",
+        ),
+        (
+            "csv",
+            "csv.delimter",
+            "options       refused: invalid-values: csv.delimter: unknown option",
+        ),
+        ("csv", "csv.bom", "valid"),
+    ] {
+        let now = 1_769_853_600;
+        let mut link = Link::new("orders", format, UserId::parse("a").unwrap(), now, 60);
+        link.options.insert(option.into(), "true".into());
+        let signed = sign(link, &keyring, Seal::Open).unwrap();
+        let how = ["verify", "--at", "1769853601", signed.path_and_query()];
+        let said = with_key(SIGNING_KEY, &how);
+        let last = said.out.lines().last().unwrap();
+        assert!(last.starts_with(expected), "{}", said.out);
+        assert_eq!(said.status == Some(0), expected == "valid");
+    }
+}
+
+#[test]
+fn sign_refuses_an_option_that_no_format_has() {
+    for option in ["csv.delimter=;", "doc.bom=true", "bom=true"] {
+        let how = ["sign", "orders", "--user", "a", "--option", option];
+        let said = with_key(SIGNING_KEY, &how);
+        assert_eq!((said.status, said.out.as_str()), (Some(2), ""));
+        assert!(said.err.contains("--option"), "{}", said.err);
+    }
 }
 
 #[test]

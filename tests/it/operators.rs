@@ -559,6 +559,14 @@ fn an_inspection_explains_the_validity_of_a_link_and_the_string_to_sign() {
             "{changed}"
         );
     }
+    for (url, code) in [
+        ("https://elsewhere.example/orders.csv", "unknown-path"),
+        ("/v1/exports/orders.doc?rl_key=t1", "unknown-format"),
+    ] {
+        let call = server.call("POST", "/v1/links/inspect").bearer(&token);
+        let answer = call.json(&json!({"url": url})).send();
+        assert_eq!(answer.problem(), (404, code.into()), "{url}");
+    }
     server.set_clock(server.now() + 90);
     let late = inspect(&link);
     assert_eq!(

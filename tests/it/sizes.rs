@@ -11,6 +11,8 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use rowlink::config::revocations_file;
+
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
 use crate::harness::{Call, Deployment, Stop, TestServer, sqlite_url, wait_for};
@@ -217,6 +219,27 @@ fn estimate(server: &TestServer, mut request: Value) -> (String, Value) {
         answer["estimated_by"]
     ]);
     (answer["url"].as_str().unwrap().to_owned(), estimate)
+}
+
+#[test]
+fn a_counted_estimate_includes_the_integrity_line() {
+    let server = TestServer::start();
+    let request =
+        json!({"export": "numbers", "format": "csv", "filters": {"n": 3}, "end_line": true});
+    let (url, estimated) = estimate(&server, request);
+    let file = Call::new("GET", url).send();
+    assert_eq!(estimated, json!([3, file.body.len(), "count"]));
+}
+
+#[test]
+fn a_revoked_user_gets_no_estimate() {
+    let server = TestServer::start();
+    let file = "[users]\nalice = 2100-01-01T00:00:00Z";
+    let revocations = revocations_file::parse(file).unwrap();
+    server.state.service.set_revocations(revocations);
+    let request = json!({"export": "numbers", "format": "csv", "filters": {"n": 3}});
+    let (_, estimated) = estimate(&server, request);
+    assert_eq!(estimated, json!([null, null, null]));
 }
 
 #[test]

@@ -196,3 +196,28 @@ fn decimal(text: &str, digits_max: usize) -> Option<u64> {
         && (text == "0" || !text.starts_with('0'));
     canonical.then(|| text.parse().ok()).flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_condition_keeps_its_value_apart_from_the_others() {
+        for condition in &CONDITIONS {
+            assert_eq!(condition.parameter, format!("rl_{}", condition.name));
+            let text = match condition.value_type {
+                ConditionType::Instant => "1769853600",
+                ConditionType::Network => "192.0.2.0/24",
+                ConditionType::Count => "7",
+            };
+            let value = condition.value_type.parse(text).expect("a value");
+            assert_eq!(value.to_parameter(), text);
+            let mut conditions = Conditions::default();
+            (condition.set)(&mut conditions, value);
+            for other in &CONDITIONS {
+                let expected = (other.name == condition.name).then_some(value);
+                assert_eq!((other.get)(&conditions), expected, "{}", other.name);
+            }
+        }
+    }
+}

@@ -54,7 +54,7 @@ mod verifier;
 
 use std::collections::BTreeMap;
 
-use uuid::Uuid;
+use uuid::{NoContext, Timestamp, Uuid};
 
 pub use conditions::{CONDITIONS, Condition, ConditionType, ConditionValue, Conditions};
 pub use error::{LinkError, Malformed, Step};
@@ -64,7 +64,7 @@ pub use keyring::{
     is_key_id,
 };
 pub use network::{ClientAddr, Network};
-pub use path::{DownloadPath, EXPORTS_PATH, SplitUrl, file_name};
+pub use path::{DownloadPath, EXPORTS_PATH, SplitUrl, below_exports, is_too_long};
 pub use query::{Pair, parse_query, percent_encode};
 pub use revocations::Revocations;
 pub use scope::Scope;
@@ -129,7 +129,7 @@ impl Link {
             export: export.into(),
             format: format.into(),
             user,
-            id: Uuid::now_v7(),
+            id: Uuid::new_v7(Timestamp::from_unix(NoContext, now, 0)),
             issued: now,
             expires: now.saturating_add(ttl_seconds),
             conditions: Conditions::default(),

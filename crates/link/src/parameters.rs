@@ -318,11 +318,13 @@ pub(super) fn check(link: &Link) -> Result<(), Malformed> {
             "expected the names of an export and a format",
         ));
     }
-    if link.expires <= link.issued || link.expires > SECONDS_MAX {
-        return Err(Malformed::new(
-            "rl_expires",
-            "expected a time after rl_issued",
-        ));
+    let reason = match link.expires {
+        seconds if seconds <= link.issued => Some("expected a time after rl_issued"),
+        seconds if seconds > SECONDS_MAX => Some("expected at most 10 digits of Unix seconds"),
+        _ => None,
+    };
+    if let Some(reason) = reason {
+        return Err(Malformed::new("rl_expires", reason));
     }
     for condition in &CONDITIONS {
         if let Some(value) = (condition.get)(&link.conditions) {

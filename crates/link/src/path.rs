@@ -27,7 +27,7 @@ impl<'p> DownloadPath<'p> {
     /// Parses a path as it was sent. It is never decoded: two decoders could disagree.
     #[must_use]
     pub fn parse(path: &'p str) -> Option<DownloadPath<'p>> {
-        let (export, format) = file_name(path)?.split_once('.')?;
+        let (export, format) = below_exports(path)?.split_once('.')?;
         DownloadPath::new(export, format)
     }
 
@@ -59,8 +59,14 @@ impl fmt::Display for DownloadPath<'_> {
 
 /// Returns what follows `/v1/exports/`.
 #[must_use]
-pub fn file_name(path: &str) -> Option<&str> {
+pub fn below_exports(path: &str) -> Option<&str> {
     path.strip_prefix(EXPORTS_PATH)?.strip_prefix('/')
+}
+
+/// Tells whether path and query are longer than [`URL_BYTES_MAX`].
+#[must_use]
+pub fn is_too_long(target: &str) -> bool {
+    target.len() > URL_BYTES_MAX
 }
 
 /// A URL split at the parts that are signed.
@@ -98,10 +104,10 @@ impl<'u> SplitUrl<'u> {
     /// # Errors
     /// Returns [`Malformed`] if they are longer than [`URL_BYTES_MAX`].
     pub fn check_length(&self) -> Result<(), Malformed> {
-        if self.target.len() > URL_BYTES_MAX {
-            return Err(Malformed::new("", "expected at most 4096 bytes"));
+        match is_too_long(self.target) {
+            true => Err(Malformed::new("", "expected at most 4096 bytes")),
+            false => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -190,12 +190,13 @@ fn check_times(link: &Link, seconds_max: u64, visit: &Visit) -> Result<(), LinkE
         });
     }
     let now = visit.now;
+    // The start is checked first: it is usually later than the issue.
+    link.conditions.check(Step::Times, visit)?;
     let valid_from = link.issued.saturating_sub(CLOCK_SKEW_SECONDS_MAX);
     if now < valid_from {
         let seconds = valid_from - now;
         return Err(LinkError::NotYetValid { seconds });
     }
-    link.conditions.check(Step::Times, visit)?;
     if now >= link.expires {
         let seconds = now - link.expires;
         return Err(LinkError::Expired { seconds });
@@ -305,6 +306,11 @@ mod tests {
         assert_eq!(
             check_times(&later, 60, &visit(NOW + 5)),
             Err(LinkError::NotYetValid { seconds: 15 })
+        );
+        // Both waits are over at the later time.
+        assert_eq!(
+            check_times(&later, 60, &visit(NOW - 40)),
+            Err(LinkError::NotYetValid { seconds: 60 })
         );
         assert_eq!(
             check_times(&plain, 59, &visit(NOW)),

@@ -22,7 +22,7 @@ impl Deflater {
     /// Starts the thread.
     ///
     /// # Errors
-    /// Returns [`EncodeError::Failed`] if the system has no thread left.
+    /// Returns [`EncodeError::NoThread`] if the system has no thread left.
     pub(super) fn start() -> Result<Deflater, EncodeError> {
         let (pieces, pieces_out) = sync_channel(LISTS_IN_FLIGHT);
         let (compressed_in, compressed) = channel();
@@ -38,7 +38,7 @@ impl Deflater {
         };
         let thread = thread::Builder::new().name("rowlink-deflate".to_owned());
         let started = thread.spawn(run);
-        started.map_err(|error| EncodeError::Failed(error.to_string()))?;
+        started.map_err(|error| EncodeError::NoThread(error.to_string()))?;
         Ok(Deflater {
             pieces,
             compressed,

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::format::EncodeError;
+use crate::http::response::problem::{Problem, internal};
 use crate::service::{DownloadError, OpenError};
 use crate::source::SourceError;
 
@@ -54,6 +56,15 @@ pub(in crate::http) enum StreamError {
     Coding(#[from] io::Error),
 }
 
+impl From<StreamError> for Problem {
+    fn from(error: StreamError) -> Problem {
+        match error {
+            StreamError::Download(error) => error.into(),
+            StreamError::Coding(error) => internal(error.to_string()),
+        }
+    }
+}
+
 impl From<&StreamError> for Outcome {
     fn from(error: &StreamError) -> Outcome {
         match error {
@@ -69,6 +80,8 @@ impl From<&DownloadError> for Outcome {
             DownloadError::Source(SourceError::TooSlow) => Outcome::TimedOut,
             DownloadError::Source(SourceError::Busy { .. }) => Outcome::Refused,
             DownloadError::Source(_) => Outcome::DatabaseFailed,
+            DownloadError::Encode(EncodeError::NoThread(_)) => Outcome::Refused,
+            DownloadError::Encode(EncodeError::Failed(_)) => Outcome::CodingFailed,
             DownloadError::Encode(_) => Outcome::DoesNotFitFormat,
             DownloadError::TooLarge(_) => Outcome::TooLarge,
             DownloadError::NotRepeatable => Outcome::NotRepeatable,

@@ -1,6 +1,6 @@
 //! The paths below `/v1/exports`. The grammar of a download's path is [`DownloadPath`].
 
-use rowlink_link::{DownloadPath, file_name};
+use rowlink_link::{DownloadPath, below_exports};
 
 use crate::format::Format;
 
@@ -38,7 +38,7 @@ pub(in crate::http) fn classify(path: &str) -> Option<ExportsPath> {
     if path == EXPORTS_PATH {
         return Some(ExportsPath::List);
     }
-    let name = file_name(path).filter(|name| !name.is_empty() && !name.contains('/'))?;
+    let name = below_exports(path).filter(|name| !name.is_empty() && !name.contains('/'))?;
     let has_dot = name.contains('.') || name.contains("%2E") || name.contains("%2e");
     Some(match has_dot {
         true => ExportsPath::Download,

@@ -27,13 +27,13 @@ impl Coding {
     /// Returns the coding for a request, if any: zstd before gzip at equal quality (RFC 9110, section
     /// 12.5.3). Files that are not text are compressed already.
     pub(in crate::http) fn negotiate(request: &HttpRequest, format: Format) -> Option<Coding> {
-        let prepared = AcceptEncoding::parse(request).ok()?;
+        let accepted = AcceptEncoding::parse(request).ok()?;
         if !format.is_text() || !request.headers().contains_key(header::ACCEPT_ENCODING) {
             return None;
         }
         let quality = |encoding: Encoding| {
             let listed = |wanted: &Preference<Encoding>| {
-                prepared
+                accepted
                     .iter()
                     .find(|it| it.item == *wanted)
                     .map(|it| it.quality)

@@ -28,8 +28,8 @@ pub(in crate::http) fn is_navigation(request: &HttpRequest) -> bool {
     if !request.headers().get_all(ACCEPT).any(names_html) {
         return false;
     }
-    let prepared = Accept::parse(request).ok();
-    let ranked = prepared.map(|prepared| prepared.ranked());
+    let accepted = Accept::parse(request).ok();
+    let ranked = accepted.map(|accepted| accepted.ranked());
     let first = ranked.and_then(|types| types.into_iter().next());
     first.is_some_and(|first| first.essence_str() == "text/html")
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
-use rowlink_link::URL_BYTES_MAX;
+use rowlink_link::{URL_BYTES_MAX, is_too_long};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 use uuid::Uuid;
@@ -154,9 +154,9 @@ impl Problem {
         };
         let mut body = Vec::with_capacity(TYPICAL_BYTES);
         serde_json::to_writer(&mut body, &document).expect("a document of texts and numbers");
-        let mut answer = self.answer();
-        answer.insert_header(DOCUMENT_TYPE);
-        answer.body(body)
+        let mut response = self.response();
+        response.insert_header(DOCUMENT_TYPE);
+        response.body(body)
     }
 
     /// Returns the HTML response for a browser.
@@ -170,22 +170,22 @@ impl Problem {
             request_id,
             return_url,
         };
-        let mut answer = self.answer();
-        answer.insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"));
+        let mut response = self.response();
+        response.insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"));
         let policy = error_page::CONTENT_SECURITY_POLICY.as_str();
-        answer.insert_header((header::CONTENT_SECURITY_POLICY, policy));
-        answer.body(page.render())
+        response.insert_header((header::CONTENT_SECURITY_POLICY, policy));
+        response.body(page.render())
     }
 
-    fn answer(&self) -> HttpResponseBuilder {
-        let mut answer = HttpResponseBuilder::new(self.0.status);
+    fn response(&self) -> HttpResponseBuilder {
+        let mut response = HttpResponseBuilder::new(self.0.status);
         for header in FIXED {
-            answer.insert_header(header);
+            response.insert_header(header);
         }
         if let Some(header) = &self.0.header {
-            answer.insert_header(header.clone());
+            response.insert_header(header.clone());
         }
-        answer
+        response
     }
 }
 
@@ -314,7 +314,7 @@ pub(in crate::http) fn invalid(detail: String, errors: Vec<FieldError>) -> Probl
 /// # Errors
 /// Returns 414 if they are too long.
 pub(in crate::http) fn check_target_length(target: &str) -> Result<(), Problem> {
-    if target.len() <= URL_BYTES_MAX {
+    if !is_too_long(target) {
         return Ok(());
     }
     let detail = format!("expected at most {URL_BYTES_MAX} bytes");

@@ -11,7 +11,6 @@ use super::problem::{
 };
 use crate::auth::AuthError;
 use crate::format::EncodeError;
-use crate::http::download::outcome::StreamError;
 use crate::service::{DownloadError, IssueError, OpenError, QuotaError, TooLarge};
 use crate::source::{SourceError, causes};
 
@@ -131,15 +130,6 @@ impl From<DownloadError> for Problem {
     }
 }
 
-impl From<StreamError> for Problem {
-    fn from(error: StreamError) -> Problem {
-        match error {
-            StreamError::Download(error) => error.into(),
-            StreamError::Coding(error) => internal(error.to_string()),
-        }
-    }
-}
-
 impl From<TooLarge> for Problem {
     fn from(error: TooLarge) -> Problem {
         let title = "The file is larger than its link allows";
@@ -151,14 +141,19 @@ impl From<TooLarge> for Problem {
 
 impl From<EncodeError> for Problem {
     fn from(error: EncodeError) -> Problem {
-        let title = "The format cannot hold these rows";
-        let detail = format!("{error}; another format can");
-        Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "does-not-fit-format",
-            title,
-            detail,
-        )
+        match error {
+            EncodeError::NoThread(cause) => {
+                let detail = "no thread is left on this replica; try again in a moment";
+                unavailable("replica-limit", LIMIT_TITLE, detail).with_cause(cause)
+            }
+            EncodeError::Failed(cause) => internal(cause),
+            error => {
+                let title = "The format cannot hold these rows";
+                let detail = format!("{error}; another format can");
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Problem::new(status, "does-not-fit-format", title, detail)
+            }
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use rowlink_link::{CONDITIONS, ClientAddr, ConditionValue, Inspection, Link, SplitUrl};
+use rowlink_link::{
+    CONDITIONS, ClientAddr, ConditionValue, EXPORTS_PATH, Inspection, Link, SplitUrl,
+};
 use serde_json::{Value, json};
 
 use super::download::unknown_file;
@@ -12,7 +14,7 @@ use crate::catalog::FieldError;
 use crate::format::Format;
 use crate::http::request::authenticate::authenticate;
 use crate::http::request::json_body::read_json;
-use crate::http::response::problem::{Problem, check_target_length, invalid};
+use crate::http::response::problem::{Problem, check_target_length, invalid, unknown_path};
 use crate::http::state::AppState;
 use crate::unix_time::rfc3339;
 
@@ -39,7 +41,10 @@ fn explain(state: &AppState, caller: &Caller, url: &str) -> Result<Value, Proble
         path,
         query,
         target,
-    } = SplitUrl::parse(url).map_err(|_| unknown_file())?;
+    } = SplitUrl::parse(url).map_err(|_| match url.contains(EXPORTS_PATH) {
+        true => unknown_file(),
+        false => unknown_path(),
+    })?;
     if path.format().parse::<Format>().is_err() {
         return Err(unknown_file());
     }
@@ -57,7 +62,7 @@ fn explain(state: &AppState, caller: &Caller, url: &str) -> Result<Value, Proble
     });
     // The errors of a sealed link would reveal its contents.
     let shown = problem.as_ref().filter(|_| !is_hidden);
-    let mut answer = json!({
+    let mut explanation = json!({
         "valid": problem.is_none(),
         "code": problem.as_ref().map(Problem::code),
         "detail": shown.map(Problem::detail),
@@ -65,7 +70,7 @@ fn explain(state: &AppState, caller: &Caller, url: &str) -> Result<Value, Proble
     });
     if let Some(inspection) = inspection {
         let contents = inspection.link.as_ref().filter(|_| !is_hidden);
-        answer["link"] = json!({
+        explanation["link"] = json!({
             "export": path.export(),
             "format": path.format(),
             "link_id": inspection.id,
@@ -76,10 +81,10 @@ fn explain(state: &AppState, caller: &Caller, url: &str) -> Result<Value, Proble
             "seconds_left": seconds_left(&inspection, now),
             "sealed": inspection.is_sealed,
         });
-        describe_contents(&mut answer["link"], contents);
-        answer["string_to_sign"] = json!(inspection.string_to_sign);
+        describe_contents(&mut explanation["link"], contents);
+        explanation["string_to_sign"] = json!(inspection.string_to_sign);
     }
-    Ok(answer)
+    Ok(explanation)
 }
 
 fn seconds_left(inspection: &Inspection, now: u64) -> i64 {
@@ -88,18 +93,18 @@ fn seconds_left(inspection: &Inspection, now: u64) -> i64 {
 }
 
 /// Adds the contents; null and empty if they are hidden.
-fn describe_contents(answer: &mut Value, link: Option<&Link>) {
+fn describe_contents(explanation: &mut Value, link: Option<&Link>) {
     let filters = link.map_or(&[][..], |link| &link.filters);
     let filters = filters.iter();
     let filters = filters.map(|(name, value)| json!({"name": name, "value": value}));
-    answer["user"] = link.map(|link| link.user.as_str()).into();
-    answer["filename"] = json!(link.and_then(|link| Some(link.filename.as_ref()?.as_str())));
-    answer["claims"] = json!(link.map(|link| &link.claims));
-    answer["options"] = json!(link.map(|link| &link.options));
-    answer["filters"] = filters.collect();
+    explanation["user"] = link.map(|link| link.user.as_str()).into();
+    explanation["filename"] = json!(link.and_then(|link| Some(link.filename.as_ref()?.as_str())));
+    explanation["claims"] = json!(link.map(|link| &link.claims));
+    explanation["options"] = json!(link.map(|link| &link.options));
+    explanation["filters"] = filters.collect();
     for condition in &CONDITIONS {
         let value = link.and_then(|link| (condition.get)(&link.conditions));
-        answer[condition.name] = match value {
+        explanation[condition.name] = match value {
             None => Value::Null,
             Some(ConditionValue::Instant(seconds)) => rfc3339(seconds).into(),
             Some(ConditionValue::Network(network)) => network.to_string().into(),

@@ -25,15 +25,15 @@ pub async fn issue(
     let wanted = LinkRequest::from_json(read_json(payload).await?);
     let is_estimate_wanted = wanted.estimate;
     let issued = issue_for(&request, &state, &caller, wanted)?;
-    let mut answer = describe(&issued);
+    let mut description = describe(&issued);
     if is_estimate_wanted {
         let estimate = state.service.estimate(&issued, issued.link().issued).await;
-        describe_estimate(&mut answer, estimate);
+        describe_estimate(&mut description, estimate);
     }
-    let answer = HttpResponse::Ok()
+    let response = HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(answer);
-    Ok(answer)
+        .json(description);
+    Ok(response)
 }
 
 /// Issues and logs a link, for both routes that return one.
@@ -63,13 +63,13 @@ fn describe(issued: &IssuedLink) -> Value {
 }
 
 /// Adds the estimate; null if there is none.
-fn describe_estimate(answer: &mut Value, estimate: Option<Estimate>) {
-    answer["estimated_rows"] = estimate.map(|it| it.rows).into();
-    answer["estimated_bytes"] = estimate.and_then(|it| it.bytes).into();
+fn describe_estimate(description: &mut Value, estimate: Option<Estimate>) {
+    description["estimated_rows"] = estimate.map(|it| it.rows).into();
+    description["estimated_bytes"] = estimate.and_then(|it| it.bytes).into();
     let by = estimate.map(|it| match it.kind {
         EstimateKind::Planned => "planner",
         EstimateKind::Counted => "count",
         EstimateKind::AtLeast => "partial-count",
     });
-    answer["estimated_by"] = by.into();
+    description["estimated_by"] = by.into();
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use actix_web::HttpRequest;
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::HeaderMap;
+use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry::trace::{TraceContextExt as _, TraceId};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -50,15 +51,25 @@ pub(in crate::http) fn route_of(request: &HttpRequest) -> Cow<'static, str> {
 
 /// Returns the trace id of the `traceparent` header; empty if there is none.
 pub(in crate::http) fn trace_id(headers: &HeaderMap) -> String {
-    if !headers.contains_key("traceparent") {
+    let header = headers.get("traceparent");
+    if !header.is_some_and(|header| has_valid_lengths(header.as_bytes())) {
         return String::new();
     }
-    let context = TraceContextPropagator::new().extract(&Headers(headers));
+    let headers = Headers(headers);
+    let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
     let id = context.span().span_context().trace_id();
     match id == TraceId::INVALID {
         true => String::new(),
         false => id.to_string(),
     }
+}
+
+/// Tells whether the parts of a `traceparent` have their lengths, which the propagator does not check:
+/// W3C Trace Context, section 3.2.2. Version 0 has no further parts.
+fn has_valid_lengths(header: &[u8]) -> bool {
+    let parts: Vec<&[u8]> = header.split(|byte| *byte == b'-').collect();
+    let lengths: Vec<usize> = parts.iter().take(4).map(|part| part.len()).collect();
+    lengths == [2, 32, 16, 2] && (parts.len() == 4 || parts[0] != b"00")
 }
 
 /// Creates the span of a download, which outlives the head of the response.
@@ -113,6 +124,10 @@ mod tests {
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
             "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-",
+            "00-4bf92f3577b34da6-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa-01",
         ] {
             assert_eq!(of(bad), "", "{bad}");
         }
