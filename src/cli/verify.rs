@@ -87,10 +87,9 @@ impl Report {
         self.0 += &format!("{label:14}{}\n", value.escape_debug());
     }
 
-    /// Adds a refusal; returns false.
+    /// Adds a refusal, whose `reason` has no control characters; returns false.
     fn refuse(&mut self, step: &str, code: &str, reason: impl Display) -> bool {
-        let reason = reason.to_string();
-        self.line(step, format!("refused: {code}: {reason}"));
+        self.0 += &format!("{step:14}refused: {code}: {reason}\n");
         false
     }
 
@@ -114,8 +113,8 @@ impl Report {
         true
     }
 
-    /// Refuses a genuine link to a format or with an option that no server has; returns whether it has
-    /// neither. What its export accepts, only the catalog knows.
+    /// Refuses a genuine link that names a format or an option that no replica has; returns whether all
+    /// its names are known. What its export accepts, only the catalog knows.
     fn names(&mut self, inspection: &Inspection) -> bool {
         let Some(link) = &inspection.link else {
             return true;
@@ -128,7 +127,7 @@ impl Report {
             Some(name) => self.refuse(
                 "options",
                 "invalid-values",
-                format!("{name}: unknown option"),
+                format!("{}: unknown option", name.escape_debug()),
             ),
             None => true,
         }

@@ -21,7 +21,7 @@ impl Encoding {
     /// Starts encoding; `encoder` has not begun yet.
     ///
     /// # Errors
-    /// Returns the error of the encoder, or [`DownloadError::Source`] if the system has no thread left.
+    /// Returns the [`DownloadError::Encode`] of the encoder, also if the system has no thread left.
     pub(super) fn start(
         rows: RowStream,
         encoder: Box<dyn Encoder>,

@@ -296,6 +296,18 @@ fn verify_refuses_a_genuine_link_that_no_server_has_a_format_or_option_for() {
 }
 
 #[test]
+fn verify_prints_the_text_of_a_refusal_unchanged() {
+    let keyring = Keyring::parse(SIGNING_KEY).unwrap();
+    let now = 1_769_853_600;
+    let link = Link::new("orders", "csv", UserId::parse("a").unwrap(), now, 9_999_999);
+    let signed = sign(link, &keyring, Seal::Open).unwrap();
+    let how = ["verify", "--at", "1769853601", signed.path_and_query()];
+    let said = with_key(SIGNING_KEY, &how).out;
+    let expected = "refused: link-lives-too-long: the link's lifetime is 9999999 s; ";
+    assert!(said.contains(expected), "{said}");
+}
+
+#[test]
 fn sign_refuses_an_option_that_no_format_has() {
     for option in ["csv.delimter=;", "doc.bom=true", "bom=true"] {
         let how = ["sign", "orders", "--user", "a", "--option", option];
