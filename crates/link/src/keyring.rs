@@ -7,6 +7,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 use zeroize::Zeroizing;
 
 use super::scope::Scope;
@@ -34,8 +35,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// It holds keyed hash states and derived keys. `Debug` prints ids only; dropping wipes the keys.
 pub struct Keyring {
     keys: Vec<Key>,
-    /// Verifies links of unknown key ids, so that they take the same time as known ones.
-    decoy: HmacSha256,
 }
 
 /// A signing key.
@@ -104,8 +103,7 @@ impl Keyring {
             errors.push(KeyringError::Empty);
         }
         if errors.is_empty() {
-            let decoy = keyed(&[0; KEY_BYTES_MIN]);
-            Ok(Keyring { keys, decoy })
+            Ok(Keyring { keys })
         } else {
             Err(errors)
         }
@@ -132,32 +130,36 @@ impl Keyring {
         string_to_sign: &[&str],
         signature: &[u8],
     ) -> bool {
-        let known = self.find(id, scope);
-        let (mac, derived) = known.map_or((&self.decoy, scope), |(key, scope)| (&key.mac, scope));
-        let mac = match derived {
-            Some(scope) => feed(&keyed(child(mac, scope).as_ref()), string_to_sign),
-            None => feed(mac, string_to_sign),
-        };
-        mac.verify_slice(signature).is_ok() && known.is_some()
+        let (key, is_known) = self.find(id, scope);
+        // Also derived for a key that is a child itself, and then unused, to take the same time.
+        let derived = scope.map(|scope| keyed(child(&key.mac, scope).as_ref()));
+        let mac = derived.as_ref().filter(|_| key.scope.is_none());
+        let mac = feed(mac.unwrap_or(&key.mac), string_to_sign);
+        let is_genuine = Choice::from(u8::from(mac.verify_slice(signature).is_ok()));
+        (is_genuine & is_known).into()
     }
 
     /// Returns the sealing key of the key `id`, or of its child for `scope`; `None` if the id is unknown.
     pub(super) fn seal_key(&self, id: &str, scope: Option<&Scope>) -> Option<SealKey> {
-        let (key, derived) = self.find(id, scope)?;
-        Some(match derived {
+        let (key, is_known) = self.find(id, scope);
+        let derived = scope.filter(|_| key.scope.is_none());
+        bool::from(is_known).then(|| match derived {
             Some(scope) => SealKey::derive(child(&key.mac, scope).as_ref()),
             None => key.seal.clone(),
         })
     }
 
-    /// Finds the key that a link names, and the scope of the child key still to be derived from it.
-    fn find<'s>(&self, id: &str, scope: Option<&'s Scope>) -> Option<(&Key, Option<&'s Scope>)> {
-        let key = self.keys.iter().find(|key| key.id == id)?;
-        match (&key.scope, scope) {
-            (None, scope) => Some((key, scope)),
-            (Some(own), Some(scope)) if own == scope => Some((key, None)),
-            (Some(_), _) => None,
+    /// Finds the key that a link names. If there is none, returns the first key, to compute with, and a
+    /// false choice. Looks at all keys and does not branch, to take the same time.
+    fn find(&self, id: &str, scope: Option<&Scope>) -> (&Key, Choice) {
+        let (mut found, mut is_known) = (0, Choice::from(0));
+        for (index, key) in (0_u64..).zip(&self.keys) {
+            let in_scope = key.scope.is_none() | (key.scope.as_ref() == scope);
+            let matches = key.id.as_bytes().ct_eq(id.as_bytes()) & Choice::from(u8::from(in_scope));
+            found.conditional_assign(&index, matches);
+            is_known |= matches;
         }
+        (&self.keys[found as usize], is_known)
     }
 }
 
@@ -282,10 +284,13 @@ mod tests {
     }
 
     #[test]
-    fn the_decoy_verifies_nothing() {
+    fn an_unknown_id_verifies_and_opens_nothing() {
         let ring = Keyring::parse(A).expect("a key");
-        let forged = feed(&ring.decoy, &["text"]).finalize().into_bytes();
-        assert!(!ring.verify("unknown", None, &["text"], &forged));
+        let signature = hex::decode(ring.signing_key().sign(&["text"])).expect("hex");
+        for id in ["unknown", "A", "aa", ""] {
+            assert!(!ring.verify(id, None, &["text"], &signature));
+            assert!(ring.seal_key(id, None).is_none());
+        }
     }
 
     #[test]
