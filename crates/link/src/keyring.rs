@@ -131,10 +131,15 @@ impl Keyring {
         signature: &[u8],
     ) -> bool {
         let (key, is_known) = self.find(id, scope);
-        // Also derived for a key that is a child itself, and then unused, to take the same time.
-        let derived = scope.map(|scope| keyed(child(&key.mac, scope).as_ref()));
-        let mac = derived.as_ref().filter(|_| key.scope.is_none());
-        let mac = feed(mac.unwrap_or(&key.mac), string_to_sign);
+        let mac = match scope {
+            None => feed(&key.mac, string_to_sign),
+            Some(scope) => {
+                // Computed for a child key too, and then unused, to take the same time.
+                let derived = keyed(child(&key.mac, scope).as_ref());
+                let is_parent = key.scope.is_none();
+                feed(if is_parent { &derived } else { &key.mac }, string_to_sign)
+            }
+        };
         let is_genuine = Choice::from(u8::from(mac.verify_slice(signature).is_ok()));
         (is_genuine & is_known).into()
     }
