@@ -25,7 +25,10 @@ pub(super) struct KeygenArgs {
     /// Only links to this export; repeatable
     #[arg(long = "export", value_name = "NAME", requires = "child")]
     exports: Vec<String>,
-    /// Only users whose id starts with TEXT
+    /// Only this user
+    #[arg(long, value_name = "ID", requires = "child")]
+    user: Option<String>,
+    /// Only users whose id starts with TEXT, which ends with a delimiter
     #[arg(long, value_name = "TEXT", requires = "child")]
     user_prefix: Option<String>,
     /// Only links with this claim, and no other claims; repeatable
@@ -59,13 +62,15 @@ pub(super) fn keygen(args: KeygenArgs) -> Result<(), ErrorLines> {
 }
 
 fn child_key(args: &KeygenArgs) -> Result<Zeroizing<String>, ErrorLines> {
-    if args.exports.is_empty() && args.user_prefix.is_none() && args.claims.is_empty() {
-        let error = "--child: expected a scope: --export, --user-prefix or --claim";
+    let has_user = args.user.is_some() || args.user_prefix.is_some();
+    if args.exports.is_empty() && !has_user && args.claims.is_empty() {
+        let error = "--child: expected a scope: --export, --user, --user-prefix or --claim";
         return Err(error_line(error));
     }
     let keyring = KeysConfig::from_env(std::env::vars_os());
     let keyring = keyring.map_err(error_lines)?.keyring;
-    let scope = Scope::new(&args.exports, args.user_prefix.as_deref(), &args.claims);
+    let (user, prefix) = (args.user.as_deref(), args.user_prefix.as_deref());
+    let scope = Scope::new(&args.exports, user, prefix, &args.claims);
     let scope = scope.map_err(error_line)?;
     let first = keyring.key_ids().next().unwrap_or_default();
     generate_child(&keyring, args.id.as_deref().unwrap_or(first), &scope).map_err(error_line)

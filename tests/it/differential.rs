@@ -20,8 +20,9 @@ use uuid::Uuid;
 use crate::vectors::{keyring, outcome, vectors};
 
 const NOW: u64 = 1_769_853_600;
-const SCOPES: [&str; 3] = [
+const SCOPES: [&str; 4] = [
     "export=orders",
+    "user=ab",
     "user_prefix=a",
     "claim.org=7&user_prefix=a",
 ];

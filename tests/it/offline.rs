@@ -413,6 +413,16 @@ fn a_child_key_signs_only_for_its_scope() {
             .err
             .contains("expected scope values")
     );
+    let prefix = child(&["--user-prefix", "tenant7"]);
+    assert!(prefix.err.contains("`tenant7` would include `tenant70`"));
+    let for_alice = child(&["--user", "alice"]).out;
+    let sign = |user: &str| with_key(for_alice.trim(), &["sign", "numbers", "--user", user]);
+    assert!(sign("alice").out.contains("rl_scope=user%3Dalice"));
+    assert!(
+        sign("alice2")
+            .err
+            .ends_with("scope of the signing key: user\n")
+    );
     let grandchild = with_key(key, &["keygen", "--child", "--export", "numbers"]);
     assert!(
         grandchild.err.contains("not a child key"),

@@ -124,7 +124,7 @@ def is_scope(text):
         canonical(pairs) == text
         and len(set(names)) == len(names)
         and len(set(pairs)) == len(pairs)
-        and all(re.fullmatch(r"export|user_prefix|claim\.[A-Za-z0-9_]{1,64}", name) for name, _ in pairs)
+        and all(re.fullmatch(r"export|user|user_prefix|claim\.[A-Za-z0-9_]{1,64}", name) for name, _ in pairs)
         and all(is_text(value) for _, value in pairs)
     )
 
@@ -230,6 +230,7 @@ def is_in(scope, path, values):
     export = path.removeprefix("/v1/exports/").rpartition(".")[0]
     return (
         (not exports or export in exports)
+        and values["rl_user"] == dict(pairs).get("user", values["rl_user"])
         and values["rl_user"].startswith(dict(pairs).get("user_prefix", ""))
         and {name: value for name, value in values.items() if name.startswith("rl_claim.")} == claims
     )
@@ -427,6 +428,8 @@ def scope_cases():
         ("a claim", "claim.org_id=7", {"rl_claim__org_id": "7"}),
         ("everything", "claim.org_id=7&export=orders&user_prefix=42", {"rl_claim__org_id": "7"}),
         ("letters beyond ASCII", "user_prefix=%C3%BC", {"rl_user": "\u00fc1"}),
+        ("one user", "user=42", {}),
+        ("one user with a prefix", "user=tenant7%3A42&user_prefix=tenant7%3A", {"rl_user": "tenant7:42"}),
     ]:
         pairs = base(rl_scope=scope, **changes)
         add(f"child key for {name}", "valid", signed(pairs))
@@ -447,12 +450,14 @@ def scope_cases():
         ("a claim that the scope does not name", "export=orders", {"rl_claim__org_id": "7"}),
         ("another value of a claim", "claim.org_id=8", {"rl_claim__org_id": "7"}),
         ("a claim that is missing", "claim.org_id=7", {}),
+        ("a longer user", "user=4", {}),
+        ("a user that does not start with the prefix", "user=42&user_prefix=5", {}),
     ]:
         add(f"outside: {name}", "outside-scope", signed(base(rl_scope=scope, **changes)))
         add(f"outside: {name}, sealed", "outside-scope", sealed(base(rl_scope=scope, **changes)))
     add("outside and over", "outside-scope", signed(base(rl_scope="export=customers")), now=NOW + 60)
     for bad in ["", "export", "export=", "orders", "export=a+b", "export=%6f", "user_prefix=b&export=a", "export=a&export=a",
-                "user_prefix=a&user_prefix=b", "claim.a=1&claim.a=2", "claim.=1", "ttl=60", "export=%", "user_prefix=%0A"]:
+                "user_prefix=a&user_prefix=b", "user=a&user=b", "user=", "claim.a=1&claim.a=2", "claim.=1", "ttl=60", "export=%", "user_prefix=%0A"]:
         add(f"scope {bad!r}", "malformed-link", signed(base(rl_scope=bad)))
 
 

@@ -15,23 +15,32 @@ use super::text::{check_text, is_claim_name};
 pub struct Scope {
     text: String,
     exports: BTreeSet<String>,
+    user: Option<String>,
     user_prefix: String,
     claims: BTreeMap<String, String>,
 }
 
 impl Scope {
-    /// Creates a scope of these exports (an empty slice means all) for users whose ids start with
-    /// `user_prefix`. Its links carry exactly these claims.
+    /// Creates a scope of these exports (an empty slice means all) for one user, and for users whose ids
+    /// start with `user_prefix`. Its links carry exactly these claims.
     ///
     /// # Errors
-    /// Returns what is wrong if the scope would allow everything, or if no link could match a part.
+    /// Returns what is wrong if the scope would allow everything, if no link could match a part, or if the
+    /// prefix does not end with a delimiter.
     pub fn new(
         exports: &[String],
+        user: Option<&str>,
         user_prefix: Option<&str>,
         claims: &[(String, String)],
     ) -> Result<Scope, &'static str> {
+        if user_prefix.is_some_and(|prefix| prefix.ends_with(char::is_alphanumeric)) {
+            return Err(
+                "expected a user prefix that ends with a delimiter, such as `tenant7:`; `tenant7` would include `tenant70`",
+            );
+        }
         let mut pairs: Vec<Pair<'_>> = Vec::new();
         pairs.extend(exports.iter().map(|name| ("export".into(), name.into())));
+        pairs.extend(user.map(|user| ("user".into(), user.into())));
         pairs.extend(user_prefix.map(|prefix| ("user_prefix".into(), prefix.into())));
         pairs.extend(
             claims
@@ -53,6 +62,7 @@ impl Scope {
         let mut scope = Scope {
             text: text.to_owned(),
             exports: BTreeSet::new(),
+            user: None,
             user_prefix: String::new(),
             claims: BTreeMap::new(),
         };
@@ -62,6 +72,7 @@ impl Scope {
             }
             let is_first = match (name.as_ref(), name.strip_prefix("claim.")) {
                 ("export", _) => scope.exports.insert(value.to_string()),
+                ("user", _) => scope.user.replace(value.to_string()).is_none(),
                 ("user_prefix", _) => {
                     let before = std::mem::replace(&mut scope.user_prefix, value.to_string());
                     before.is_empty()
@@ -73,7 +84,7 @@ impl Scope {
                 // An unknown restriction must not be ignored.
                 _ => {
                     return Err(
-                        "unknown part of a scope; the parts are export, user_prefix and claim.NAME",
+                        "unknown part of a scope; the parts are export, user, user_prefix and claim.NAME",
                     );
                 }
             };
@@ -98,7 +109,9 @@ impl Scope {
         if !self.exports.is_empty() && !self.exports.contains(&link.export) {
             return Err("export");
         }
-        if !link.user.as_str().starts_with(&self.user_prefix) {
+        let user = link.user.as_str();
+        if self.user.as_ref().is_some_and(|own| own != user) || !user.starts_with(&self.user_prefix)
+        {
             return Err("user");
         }
         // With other claims the holder could choose a tenant, for example.
@@ -117,8 +130,10 @@ mod tests {
     fn a_scope_has_one_spelling() {
         let exports = ["orders".to_owned(), "a b".to_owned()];
         let claims = [("org".to_owned(), "7".to_owned())];
-        let scope = Scope::new(&exports, Some("tenant7:"), &claims).expect("a scope");
-        let text = "claim.org=7&export=a%20b&export=orders&user_prefix=tenant7%3A";
+        let (user, prefix) = (Some("tenant7:bob"), Some("tenant7:"));
+        let scope = Scope::new(&exports, user, prefix, &claims).expect("a scope");
+        let text =
+            "claim.org=7&export=a%20b&export=orders&user=tenant7%3Abob&user_prefix=tenant7%3A";
         assert_eq!(scope.as_str(), text);
         assert_eq!(Scope::parse(text), Ok(scope));
         for bad in [
@@ -127,6 +142,8 @@ mod tests {
             "export=orders&export=orders",
             "export=orders&export=a",
             "export",
+            "user=a&user=b",
+            "user=",
             "user_prefix=a&user_prefix=b",
             "claim.=7",
             "claim.a=7&claim.a=8",
@@ -136,6 +153,20 @@ mod tests {
         ] {
             assert!(Scope::parse(bad).is_err(), "{bad:?} was accepted");
         }
-        assert!(Scope::new(&[], None, &[]).is_err());
+        assert!(Scope::new(&[], None, None, &[]).is_err());
+    }
+
+    #[test]
+    fn a_new_prefix_ends_with_a_delimiter_but_an_old_key_keeps_its_scope() {
+        for (prefix, is_accepted) in [
+            ("tenant7", false),
+            ("ü", false),
+            ("tenant7:", true),
+            ("auth0|", true),
+        ] {
+            let created = Scope::new(&[], None, Some(prefix), &[]);
+            assert_eq!(created.is_ok(), is_accepted, "{prefix}");
+        }
+        assert!(Scope::parse("user_prefix=tenant7").is_ok());
     }
 }
