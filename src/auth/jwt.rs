@@ -303,8 +303,12 @@ fn check_times(claims: &Map<String, Value>, now: u64) -> Result<(), AuthError> {
 fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, AuthError> {
     match claims.get(name) {
         None => Ok(None),
-        Some(Value::Number(number)) => Ok(number.as_f64()),
-        Some(_) => Err(token_error(format!("claim `{name}`: expected a number"))),
+        Some(value) => match value.as_f64().filter(|seconds| seconds.is_finite()) {
+            Some(seconds) => Ok(Some(seconds)),
+            None => Err(token_error(format!(
+                "claim `{name}`: expected a number of seconds"
+            ))),
+        },
     }
 }
 
