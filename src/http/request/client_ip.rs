@@ -6,6 +6,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName};
 use ipnet::IpNet;
 
+use super::forwarded::forwarded_for;
 use crate::http::config::{HttpConfig, ProxyHeader};
 
 /// Returns the address of the client behind trusted proxies, if it is known.
@@ -61,32 +62,40 @@ fn hops(headers: &HeaderMap, header: ProxyHeader) -> Vec<Option<IpAddr>> {
         ProxyHeader::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
         ProxyHeader::Forwarded => FORWARDED,
     };
-    let node = |element: &str| match header {
-        ProxyHeader::XForwardedFor => address(element),
-        ProxyHeader::Forwarded => {
-            let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-            let mut named = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
-            address(named.next()?.1)
-        }
-    };
     // A client's invalid bytes must not hide what a proxy appends after them.
     let values = headers.get_all(name);
     let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let list: Vec<_> = values.collect();
-    let elements = list.iter().flat_map(|value| value.split(','));
-    elements
-        .map(str::trim)
-        .filter(|it| !it.is_empty())
-        .map(node)
-        .collect()
+    let hops = |value: &str| match header {
+        ProxyHeader::XForwardedFor => listed(value),
+        ProxyHeader::Forwarded => forwarded(value),
+    };
+    values.flat_map(|value| hops(&value)).collect()
 }
 
-/// Parses an address that may be quoted, in brackets, and followed by a port.
+fn listed(value: &str) -> Vec<Option<IpAddr>> {
+    let elements = value.split(',').map(str::trim);
+    elements.filter(|it| !it.is_empty()).map(address).collect()
+}
+
+/// A malformed value is one hidden hop.
+fn forwarded(value: &str) -> Vec<Option<IpAddr>> {
+    match forwarded_for(value) {
+        Some(nodes) => nodes.iter().map(|node| address(node.as_ref()?)).collect(),
+        None => vec![None],
+    }
+}
+
+/// Parses an address that may be in brackets and followed by a port.
 fn address(node: &str) -> Option<IpAddr> {
-    let node = node.trim().trim_matches('"');
-    let without_brackets = node.trim_start_matches('[').trim_end_matches(']');
+    let without_brackets = node
+        .strip_prefix('[')
+        .and_then(|node| node.strip_suffix(']'));
     let with_port = || node.parse().ok().map(|address: SocketAddr| address.ip());
-    without_brackets.parse().ok().or_else(with_port)
+    without_brackets
+        .unwrap_or(node)
+        .parse()
+        .ok()
+        .or_else(with_port)
 }
 
 #[cfg(test)]
@@ -138,6 +147,24 @@ mod tests {
                 "2001:db8::7",
             ),
             ("10.0.0.1", vec![("forwarded", "for=_hidden")], "10.0.0.1"),
+            (
+                "10.0.0.1",
+                vec![("forwarded", "for=198.51.100.9;host=\"x,for=203.0.113.9\"")],
+                "198.51.100.9",
+            ),
+            (
+                "10.0.0.1",
+                vec![("forwarded", "for=198.51.100.9;host=\"x,for=203.0.113.9")],
+                "10.0.0.1",
+            ),
+            (
+                "10.0.0.1",
+                vec![
+                    ("forwarded", "for=\"1.2.3.4"),
+                    ("forwarded", "for=198.51.100.9"),
+                ],
+                "198.51.100.9",
+            ),
             ("10.0.0.1", vec![(xff, "nonsense")], "10.0.0.1"),
             ("10.0.0.1", vec![(xff, "10.0.0.3, 10.0.0.2")], "10.0.0.3"),
         ] {

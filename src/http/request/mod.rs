@@ -2,5 +2,6 @@
 
 pub(super) mod authenticate;
 pub(super) mod client_ip;
+mod forwarded;
 pub(super) mod json_body;
 pub(super) mod path;
