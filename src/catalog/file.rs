@@ -7,7 +7,9 @@ use toml::de::{DeTable, Deserializer};
 
 use super::filter::FilterSettings;
 use super::format_settings::{parse_formats, take_options};
-use super::{DEFAULT_DATABASE, Dialects, Export, Filter, SqlDialect, Statement, Variable};
+use super::{
+    DEFAULT_DATABASE, Dialects, Export, Filter, SESSION_CLAIMS, SqlDialect, Statement, Variable,
+};
 use crate::format::Format;
 use crate::row::TimeZone;
 use crate::toml_errors::LineError;
@@ -139,6 +141,16 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
             return Err(errors);
         }
     };
+    if *dialect == SqlDialect::Postgres {
+        let listed = settings.claims.iter();
+        for claim in listed.filter(|claim| SESSION_CLAIMS.contains(&claim.get_ref().as_str())) {
+            let name = claim.get_ref();
+            let message = format!(
+                "`{name}` in `claims`: in `request.jwt.claims` it is set by Rowlink; use `:claim.{name}` in the SQL"
+            );
+            errors.push(LineError::new(line_at(claim.span().start), message));
+        }
+    }
     if *dialect != SqlDialect::Postgres {
         let listed = settings.claims.iter();
         let unused = listed.filter(|claim| {

@@ -31,6 +31,9 @@ pub type Dialects = BTreeMap<String, SqlDialect>;
 /// The database of exports that set none.
 pub const DEFAULT_DATABASE: &str = "default";
 
+/// The claims in PostgreSQL's `request.jwt.claims` that Rowlink sets: the user id and the export's role.
+pub const SESSION_CLAIMS: [&str; 2] = ["sub", "role"];
+
 /// The exports by name, and the errors of invalid files.
 #[derive(Debug, Default)]
 pub struct Catalog {

@@ -100,7 +100,7 @@ pub trait Source: Send + Sync {
     ///
     /// # Errors
     /// Returns a [`SourceError`] if the database does not answer in time.
-    fn ping(&self) -> BoxFuture<'_, Result<(), SourceError>>;
+    fn ping(&self) -> BoxFuture<'static, Result<(), SourceError>>;
 
     /// Returns the state of the connection pool; `None` if connections are not limited.
     fn pool_status(&self) -> Option<PoolStatus>;

@@ -9,6 +9,7 @@ mod mysql;
 mod pool;
 mod postgres;
 mod sink;
+mod spelling;
 mod sqlite;
 mod stream;
 

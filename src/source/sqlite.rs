@@ -12,6 +12,7 @@ use rust_decimal::prelude::ToPrimitive as _;
 use super::api::{Passes, PoolStatus, RowEstimate, Source};
 use super::errors::{SourceError, query_error, unknown_column_error};
 use super::sink::{RowSink, Stop, row_channel};
+use super::spelling::{Comparison, check_spellings, is_identity};
 use super::stream::RowStream;
 use crate::catalog::{BoundQuery, Export, Parameter, SqlDialect, Statement, Value};
 use crate::row::{Cell, Column, Kind};
@@ -96,13 +97,15 @@ impl Source for SqliteSource {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    fn ping(&self) -> BoxFuture<'_, Result<(), SourceError>> {
-        Box::pin(self.on_thread(|connection| {
-            let count = "select count(*) from sqlite_schema";
+    fn ping(&self) -> BoxFuture<'static, Result<(), SourceError>> {
+        let source = self.clone();
+        let count = |connection: Connection| {
+            let sql = "select count(*) from sqlite_schema";
             connection
-                .query_row(count, [], |_| Ok(()))
+                .query_row(sql, [], |_| Ok(()))
                 .map_err(sqlite_error)
-        }))
+        };
+        Box::pin(async move { source.on_thread(count).await })
     }
 
     /// Returns `None`: connections to a file are not limited.
@@ -116,12 +119,22 @@ impl Source for SqliteSource {
     }
 }
 
+/// Returns the statement in which the user id and the claims are compared byte by byte, also with columns that are
+/// declared `collate nocase`, and the index of the variable of each parameter.
+fn exact(statement: &Statement) -> (String, Vec<usize>) {
+    statement.expand_parameters(|number, variable| match is_identity(variable) {
+        true => format!("(?{number} collate binary)"),
+        false => format!("?{number}"),
+    })
+}
+
 fn describe(connection: &Connection, statement: &Statement) -> Result<Vec<Column>, SourceError> {
-    let prepared = connection.prepare(&statement.sql).map_err(sqlite_error)?;
+    let (sql, variables) = exact(statement);
+    let prepared = connection.prepare(&sql).map_err(sqlite_error)?;
     if prepared.column_count() == 0 || !prepared.readonly() {
         return Err(query_error("expected a read-only query"));
     }
-    if prepared.parameter_count() != statement.variables.len() {
+    if prepared.parameter_count() != variables.len() {
         return Err(query_error(
             "unsupported parameter syntax; write `:name`, not `@name`",
         ));
@@ -176,9 +189,14 @@ fn stream(
     let interrupt = connection.get_interrupt_handle();
     sink.on_cancel(move || interrupt.interrupt());
     connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(sink.progress_hook()))?;
-    let mut prepared = connection.prepare(&query.export().statement.sql)?;
-    for (index, parameter) in query.parameters().iter().enumerate() {
-        prepared.raw_bind_parameter(index + 1, bind(parameter))?;
+    let (sql, variables) = exact(&query.export().statement);
+    let all = query.export().statement.variables.iter().enumerate();
+    let identities = all.filter(|(_, variable)| is_identity(variable));
+    let uses = identities.map(|(index, _)| (index, Comparison::TextOrNumber));
+    check_spellings(query, uses)?;
+    let mut prepared = connection.prepare(&sql)?;
+    for (index, variable) in variables.iter().enumerate() {
+        prepared.raw_bind_parameter(index + 1, bind(&query.parameters()[*variable]))?;
     }
     let (columns, indices) = project(columns(&prepared), query.columns())?;
     match passes {

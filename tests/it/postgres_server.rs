@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rowlink::auth::JwtRules;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -13,7 +14,8 @@ use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
 use crate::harness::tls::create_certificates;
 use crate::harness::{
-    API_KEY, Call, Deployment, TestServer, begin, sample_database, sqlite_url, token_for, wait_for,
+    API_KEY, Call, Deployment, TestServer, begin, hs256_issuer, sample_database, sqlite_url,
+    token_for, wait_for,
 };
 
 /// Policies that show users their own notes, in the style of the PostgREST and Supabase manuals.
@@ -91,6 +93,28 @@ fn policies_written_for_postgrest_separate_users() {
 
 #[test]
 #[ignore = "needs PostgreSQL: make test"]
+fn claims_of_the_token_never_replace_the_user_and_the_role_that_policies_read() {
+    let url = Cluster::shared().database("own_claims", POLICIES);
+    let sql = format!(
+        "{SETTINGS}select id, :claim.sub as sub, :claim.role as role from notes order by id"
+    );
+    let mut deployment = Deployment::over(url, vec![("own.sql", &sql)]);
+    deployment.issuers = vec![hs256_issuer(JwtRules {
+        user_claim: "email".into(),
+        ..JwtRules::default()
+    })];
+    let server = deployment.start();
+    let token = token_for(&json!({
+        "email": "alice", "sub": "bob", "role": "postgres", "exp": server.now() + 60,
+    }));
+    let request = json!({"export": "own", "format": "csv"});
+    let link = server.issue_with(&token, request).json()["url"].clone();
+    let file = Call::new("GET", link.as_str().unwrap()).send().text();
+    assert_eq!(file, "id,sub,role\r\n1,bob,postgres\r\n");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: make test"]
 fn an_export_that_relies_on_policies_is_refused_if_none_applies() {
     let url = Cluster::shared().database("no_policies", POLICIES);
     for (settings, sql, named) in [
@@ -119,6 +143,11 @@ fn an_export_that_relies_on_policies_is_refused_if_none_applies() {
             "row_security = true\nunscoped = true",
             "select id from notes",
             "remove one of them",
+        ),
+        (
+            "role = 'authenticated'\nrow_security = true\nclaims = ['org_id', 'sub']",
+            "select id from notes",
+            "use `:claim.sub`",
         ),
     ] {
         let export = format!("/*---\n{settings}\n---*/\n{sql}");
@@ -209,7 +238,11 @@ fn exports_select_their_database_by_name() {
     assert_eq!(text(&server, "there"), "id\r\n5\r\n");
     assert_eq!(text(&server, "here"), "n\r\n6\r\n");
     let _ = fs::remove_file(folder.path().join("sample.db"));
-    assert_eq!(server.call("GET", "/readyz").send().status, 503);
+    wait_for(
+        "a replica that is not ready",
+        Duration::from_secs(5),
+        || server.call("GET", "/readyz").send().status == 503,
+    );
     let errors = deployment(vec![("nowhere.sql", nowhere)]).errors();
     assert_eq!(
         errors,

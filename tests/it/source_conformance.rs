@@ -11,7 +11,8 @@ use crate::harness::mariadb::MariaDb;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
 use crate::harness::{
-    Call, Deployment, TestServer, begin, is_whole, sample_database, sqlite_url, wait_for,
+    Call, Deployment, TestServer, begin, is_whole, read_aborted, sample_database, sqlite_url,
+    wait_for,
 };
 
 /// A source, with SQL in the dialect of its database for each situation.
@@ -273,9 +274,7 @@ fn a_slow_query_is_504_before_its_first_row_and_visibly_truncated_after_it(subje
     let many = server(subject.many, 4);
     for format in FORMATS {
         let what = format!("{} as {format}", subject.name);
-        let mut stream = begin(&many.link(request_for(format)));
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
+        let answer = read_aborted(&many.link(request_for(format)));
         assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{what}");
         assert!(!is_whole(&answer), "{what}: a final chunk was sent");
     }
@@ -296,9 +295,7 @@ fn a_failure_is_an_error_status_before_the_first_row_and_visibly_truncates_after
         subject.name
     );
     let url = link(200_000);
-    let mut stream = begin(&url);
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
+    let answer = read_aborted(&url);
     let text = String::from_utf8_lossy(&answer);
     assert!(text.contains("\r\n1,\r\n2,\r\n"), "{}", subject.name);
     assert!(!text.contains("\r\n200000,"), "{}", subject.name);

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -35,13 +36,13 @@ select 'here' as marker, :user::text as user, :claim.org_id::text as org, :text:
   :any_of::text as any_of, :whole::bigint as whole, :exact::numeric as exact, :truth::boolean as truth,
   :day::date as day, :at::timestamptz as at, :id::uuid as id";
 
+const LOG_STATEMENTS: &str = "log_statement = 'all'\nlog_destination = 'jsonlog'\nlogging_collector = on\n\
+     log_directory = 'statements'\nlog_filename = 'all'\nlog_rotation_size = 0";
+
 #[test]
 #[ignore = "needs PostgreSQL and blns.json: make test"]
 fn naughty_strings_in_every_filter_reach_the_database_only_as_bound_values() {
-    let cluster = Cluster::start_with(
-        "log_statement = 'all'\nlog_destination = 'jsonlog'\nlogging_collector = on\n\
-         log_directory = 'statements'\nlog_filename = 'all'\nlog_rotation_size = 0",
-    );
+    let cluster = Cluster::start_with(LOG_STATEMENTS);
     let server = Deployment::over(cluster.url("postgres"), vec![("by_org.sql", BY_ORG)]).start();
     let filters = [
         "text", "any_of", "whole", "exact", "truth", "day", "at", "id",
@@ -67,14 +68,9 @@ fn naughty_strings_in_every_filter_reach_the_database_only_as_bound_values() {
     }
     assert!(accepted > 2 * strings.len(), "only {accepted} were tried");
 
-    let path = cluster.path().join("data/statements/all.json");
     let mut lines: Vec<Value> = Vec::new();
     wait_for("the log", Duration::from_secs(10), || {
-        let log = fs::read_to_string(&path).unwrap_or_default();
-        lines = log
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect();
+        lines = statements(&cluster);
         lines.iter().filter(|line| is_run(line)).count() >= accepted
     });
     let texts: BTreeSet<&str> = lines
@@ -106,6 +102,49 @@ fn naughty_strings_in_every_filter_reach_the_database_only_as_bound_values() {
             .find(|it| it.len() > 12 && message(line).contains(*it));
         assert_eq!(in_text, None, "{line}");
     }
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: make test"]
+fn a_flood_of_readiness_probes_asks_the_database_once_a_second() {
+    let cluster = Cluster::start_with(LOG_STATEMENTS);
+    let server = Deployment::over(cluster.url("postgres"), vec![("by_org.sql", BY_ORG)]).start();
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    assert_eq!(server.call("GET", "/readyz").send().status, 200);
+                }
+            });
+        }
+    });
+    let seconds = begun.elapsed().as_secs() as usize;
+    let pings = || {
+        let lines = statements(&cluster);
+        let pings = lines
+            .iter()
+            .filter(|line| message(line).contains("begin; select 1"));
+        pings.count()
+    };
+    wait_for("the log", Duration::from_secs(10), || pings() > 0);
+    assert!(pings() <= seconds + 1, "{} in {seconds} s", pings());
+    // Later answers are new ones.
+    cluster.control(&["stop", "--mode=immediate"]);
+    wait_for(
+        "a replica that is not ready",
+        Duration::from_secs(10),
+        || server.call("GET", "/readyz").send().status == 503,
+    );
+}
+
+/// Returns the lines of the database's log so far.
+fn statements(cluster: &Cluster) -> Vec<Value> {
+    let log = fs::read_to_string(cluster.path().join("data/statements/all.json"));
+    let log = log.unwrap_or_default();
+    log.lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
 }
 
 fn message(line: &Value) -> &str {

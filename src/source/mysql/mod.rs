@@ -119,7 +119,7 @@ impl Source for MysqlSource {
         Box::pin(ready(Ok(None)))
     }
 
-    fn ping(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn ping(&self) -> BoxFuture<'static, Result<(), SourceError>> {
         let reserved = self.reserved.clone();
         let ping = async move {
             // The pool pings an idle connection before it returns it; a new one has just logged in.

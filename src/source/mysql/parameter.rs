@@ -5,21 +5,40 @@ use mysql_async::Value as MysqlValue;
 
 use crate::catalog::{BoundQuery, Export, FilterType, Parameter, Value, Variable};
 
+/// Compares byte by byte, also the spaces at the end, whatever the collation of the column: two users never get the
+/// same rows. Only MariaDB reads the first comment, and only MySQL the second.
+const EXACT: &str = "(? collate /*M!100202 utf8mb4_nopad_bin */ /*!50720 utf8mb4_0900_bin */)";
+
 /// Returns the statement to send, with a `?` per use of a variable, and the index of the variable of each `?`.
 pub(super) fn statement(export: &Export) -> (String, Vec<usize>) {
-    export.statement.expand_parameters(|_, variable| {
-        let is_decimal = |name: &String| {
-            let mut filters = export.filters.iter();
-            filters.any(|filter| {
-                filter.name == *name && filter.kind == FilterType::Decimal && !filter.list
-            })
-        };
-        match variable {
-            // The protocol has no decimals; the server would compare a text with a decimal as floats.
-            Variable::Filter(name) if is_decimal(name) => "cast(? as decimal(65,28))".to_owned(),
-            _ => "?".to_owned(),
-        }
-    })
+    export
+        .statement
+        .expand_parameters(|_, variable| written(export, variable))
+}
+
+/// Returns the statement with a point of the plane in the place of its `number`th parameter. MariaDB compares it with
+/// texts, and refuses to compare it with numbers and dates.
+pub(super) fn statement_with_point(export: &Export, number: usize) -> String {
+    let write = |other, variable: &Variable| match other == number {
+        true => "point(0, 0)".to_owned(),
+        false => written(export, variable),
+    };
+    export.statement.expand_parameters(write).0
+}
+
+fn written(export: &Export, variable: &Variable) -> String {
+    let is_decimal = |name: &String| {
+        let mut filters = export.filters.iter();
+        filters.any(|filter| {
+            filter.name == *name && filter.kind == FilterType::Decimal && !filter.list
+        })
+    };
+    match variable {
+        Variable::User | Variable::Claim(_) => EXACT.to_owned(),
+        // The protocol has no decimals; the server would compare a text with a decimal as floats.
+        Variable::Filter(name) if is_decimal(name) => "cast(? as decimal(65,28))".to_owned(),
+        Variable::Filter(_) => "?".to_owned(),
+    }
 }
 
 /// Returns the parameters of a query, in statement order.

@@ -12,14 +12,18 @@ use tokio::time::timeout;
 use super::connect::Connection;
 use super::decode::Decoder;
 use super::errors::{execute_error, prepare_error};
-use super::parameter::{statement, values};
-use crate::catalog::{BoundQuery, Export};
+use super::parameter::{statement, statement_with_point, values};
+use crate::catalog::{BoundQuery, Export, FilterType, Variable};
 use crate::row::{Column, RowBuffer};
 use crate::source::api::Passes;
 use crate::source::errors::{SourceError, query_error, unknown_column_error};
 use crate::source::pool::Query;
 use crate::source::sink::{Stop, TaskRowSink};
+use crate::source::spelling::{Comparison, check_spellings, is_identity};
 use crate::source::stream::FLUSH_INTERVAL;
+
+/// MariaDB's `ER_ILLEGAL_PARAMETER_DATA_TYPES2_FOR_OPERATION` and `ER_ILLEGAL_PARAMETER_DATA_TYPE_FOR_OPERATION`.
+const ILLEGAL_TYPES: [u16; 2] = [4078, 4079];
 
 /// One snapshot for the whole file; no writes.
 const BEGIN: &str = "start transaction with consistent snapshot, read only";
@@ -29,6 +33,8 @@ pub(super) struct Description {
     pub(super) columns: Vec<Column>,
     /// The names of MariaDB's JSON columns, found by their check constraints.
     pub(super) json: BTreeSet<String>,
+    /// The index of the variable of each `?`, and how the server compares it.
+    uses: Vec<(usize, Comparison)>,
 }
 
 /// Prepares an export's statement without running it.
@@ -64,10 +70,55 @@ pub(super) async fn describe(
     }
     let columns = prepared.columns();
     let columns = columns.iter().map(|definition| column(definition, &json).0);
+    let columns = columns.collect();
+    let mut uses = Vec::new();
+    for (index, variable) in variables.into_iter().enumerate() {
+        let comparison = comparison(connection, export, index + 1, variable);
+        uses.push((variable, comparison.await?));
+    }
     Ok(Description {
-        columns: columns.collect(),
+        columns,
         json,
+        uses,
     })
+}
+
+/// Whether the values of a variable are texts.
+fn is_text(export: &Export, variable: &Variable) -> bool {
+    let is_text_filter = |name: &String| {
+        let mut filters = export.filters.iter();
+        filters.any(|it| it.name == *name && it.kind == FilterType::Text && !it.list)
+    };
+    match variable {
+        Variable::User | Variable::Claim(_) => true,
+        Variable::Filter(name) => is_text_filter(name),
+    }
+}
+
+/// Finds out how the server compares the value of the `number`th parameter.
+async fn comparison(
+    connection: &mut Connection,
+    export: &Export,
+    number: usize,
+    variable: usize,
+) -> Result<Comparison, SourceError> {
+    let variable = &export.statement.variables[variable];
+    if !is_text(export, variable) {
+        return Ok(Comparison::Text);
+    }
+    match connection.prep(statement_with_point(export, number)).await {
+        Err(mysql_async::Error::Server(error)) if ILLEGAL_TYPES.contains(&error.code) => {
+            let is_time = |word| ["date", "time", "datetime", "timestamp"].contains(&word);
+            match error.message.split_whitespace().any(is_time) {
+                // The text of a filter may be compared with a date.
+                true if !is_identity(variable) => Ok(Comparison::Text),
+                _ => Ok(Comparison::Number),
+            }
+        }
+        // Anything else that is wrong with a point is not wrong with a text.
+        Ok(_) | Err(mysql_async::Error::Server(_)) => Ok(Comparison::Text),
+        Err(error) => Err(prepare_error(&error, "")),
+    }
 }
 
 /// Returns whether the statement is a query, from its first word. The read-only transaction also rejects writes, but
@@ -123,6 +174,7 @@ pub(super) struct RowQuery {
 
 impl Query<Connection> for RowQuery {
     async fn run(self, connection: &mut Connection, sink: &mut TaskRowSink) -> Result<(), Stop> {
+        check_spellings(&self.query, self.description.uses.iter().copied())?;
         connection.is_busy = true;
         let begun = connection.query_drop(BEGIN).await;
         begun.map_err(|error| execute_error(&error))?;

@@ -135,7 +135,7 @@ impl Source for PostgresSource {
         })
     }
 
-    fn ping(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn ping(&self) -> BoxFuture<'static, Result<(), SourceError>> {
         let pools = self.pools.clone();
         let ping = async move {
             let guard = pools.reserved.acquire().await?;

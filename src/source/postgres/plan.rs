@@ -1,14 +1,15 @@
 //! Types of a statement's parameters and columns, found at start-up: the server prepares the statement.
 
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{Kind as TypeKind, Type};
 use tokio_postgres::{Client, Error, Statement as Prepared};
 
 use super::decode::Decoder;
 use super::errors::parameter_index;
 use crate::catalog::{Export, Filter, FilterType, Statement, Variable};
 use crate::row::Column;
-use crate::source::errors::{SourceError, unknown_column_error};
+use crate::source::errors::{SourceError, query_error, unknown_column_error};
+use crate::source::spelling::{Comparison, is_identity};
 
 /// A statement whose parameters and columns have known types.
 #[derive(Debug)]
@@ -95,6 +96,27 @@ impl Plan {
             parameters: types.zip(variables.iter().copied()).collect(),
             columns: columns.collect(),
         }
+    }
+
+    /// Returns how the server compares each user id and claim, with the index of its variable.
+    ///
+    /// # Errors
+    /// Returns [`SourceError::Query`] if the user id is compared in a type whose values have several texts.
+    pub(super) fn comparisons(
+        &self,
+        statement: &Statement,
+    ) -> Result<Vec<(usize, Comparison)>, SourceError> {
+        let uses = self.parameters.iter();
+        let identities = uses.filter(|(_, variable)| is_identity(&statement.variables[*variable]));
+        let compare = |(kind, variable): &(Type, usize)| match comparison(kind) {
+            Some(comparison) => Ok((*variable, comparison)),
+            None if statement.variables[*variable] == Variable::User => Err(query_error(format!(
+                "`:user` is compared with the type `{kind}`, in which two users could be the same; \
+                 compare the column as a text: `column::text = :user`"
+            ))),
+            None => Ok((*variable, Comparison::Text)),
+        };
+        identities.map(compare).collect()
     }
 
     /// Returns the columns with these names, in this order; all columns for `None`.
@@ -204,6 +226,26 @@ fn is_narrow(inferred: &Type, declared: &Type) -> bool {
         ),
         Type::TIMESTAMPTZ_ARRAY => matches!(*inferred, Type::DATE_ARRAY),
         _ => false,
+    }
+}
+
+/// Returns how the server compares a value of a type; `None` if several texts are one value and no rule tells which.
+/// `citext` is such a type.
+fn comparison(kind: &Type) -> Option<Comparison> {
+    match *kind {
+        Type::TEXT | Type::VARCHAR | Type::NAME | Type::UNKNOWN | Type::JSON => {
+            Some(Comparison::Text)
+        }
+        Type::BPCHAR | Type::CHAR => Some(Comparison::PaddedText),
+        Type::INT2 | Type::INT4 | Type::INT8 | Type::OID | Type::NUMERIC => {
+            Some(Comparison::Number)
+        }
+        Type::UUID => Some(Comparison::Uuid),
+        _ => match kind.kind() {
+            TypeKind::Enum(_) => Some(Comparison::Text),
+            TypeKind::Domain(base) => comparison(base),
+            _ => None,
+        },
     }
 }
 

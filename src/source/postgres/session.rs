@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Error};
 use super::connect::Connection;
 use super::errors::prepare_error;
 use super::plan::Plan;
-use crate::catalog::{BoundQuery, Export};
+use crate::catalog::{BoundQuery, Export, SESSION_CLAIMS};
 use crate::source::api::SourceOptions;
 use crate::source::errors::{SourceError, query_error};
 
@@ -26,15 +26,16 @@ pub(super) struct Settings(Vec<(&'static str, String)>);
 
 impl Settings {
     /// Returns the settings of a query. The claims are in the setting that PostgREST uses, so policies written for it
-    /// work unchanged.
+    /// work unchanged. Those of the token never replace the user id and the role.
     pub(super) fn for_query(query: &BoundQuery, version: u32, options: &SourceOptions) -> Settings {
-        let mut claims = Map::new();
+        let pinned = query.claims().iter();
+        let pinned = pinned.filter(|(name, _)| !SESSION_CLAIMS.contains(&name.as_str()));
+        let mut claims: Map<String, Value> = pinned
+            .map(|(name, value)| (name.clone(), value.as_str().into()))
+            .collect();
         claims.insert("sub".into(), query.user().into());
         if let Some(role) = &query.export().role {
             claims.insert("role".into(), role.as_str().into());
-        }
-        for (name, value) in query.claims() {
-            claims.insert(name.clone(), value.as_str().into());
         }
         let mut settings = Settings::for_export(query.export(), version, options);
         let claims = Value::Object(claims).to_string();
@@ -112,6 +113,7 @@ pub(super) async fn describe(
         .iter()
         .map(|(kind, _)| kind.clone())
         .collect();
+    plan.comparisons(&export.statement)?;
     let all: Vec<_> = plan.columns.iter().collect();
     let select = plan.select(&all);
     if export.row_security {

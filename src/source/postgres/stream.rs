@@ -18,6 +18,7 @@ use crate::source::api::{Passes, SourceOptions};
 use crate::source::errors::SourceError;
 use crate::source::pool::Query;
 use crate::source::sink::{Stop, TaskRowSink};
+use crate::source::spelling::check_spellings;
 use crate::source::stream::FLUSH_INTERVAL;
 
 /// A query with its plan and the number of passes.
@@ -31,6 +32,7 @@ pub(super) struct RowQuery {
 impl Query<Connection> for RowQuery {
     async fn run(self, connection: &mut Connection, sink: &mut TaskRowSink) -> Result<(), Stop> {
         let RowQuery { query, plan, .. } = &self;
+        check_spellings(query, plan.comparisons(&query.export().statement)?)?;
         let settings = Settings::for_query(query, connection.version, &self.options);
         stream(connection, Some(&settings), query, plan, sink).await?;
         if self.passes == Passes::Two {
