@@ -79,6 +79,7 @@ async fn shut_down(
     tracing::info!("draining");
     state.drain();
     sleep(drain.delay).await;
+    state.stop();
     let stopped = server.stop(true);
     tokio::pin!(stopped);
     if timeout(drain.max, &mut stopped).await.is_err() {

@@ -7,7 +7,7 @@ use url::{Origin, Url};
 use super::callers::list;
 use super::errors::{ConfigErrors, read};
 use super::{TlsPem, Variables};
-use crate::http::{HttpConfig, ProxyHeader};
+use crate::http::{ConnectionLimits, HttpConfig, ProxyHeader};
 
 pub(super) fn http_config(
     variables: &mut Variables,
@@ -26,6 +26,22 @@ pub(super) fn http_config(
         Some("forwarded") => Ok(ProxyHeader::Forwarded),
         Some(_) => Err("expected x-forwarded-for or forwarded"),
     };
+    let default = ConnectionLimits::default();
+    let mut count = |variable: &str, text: Option<String>, default: usize| {
+        errors.number(variable, text, default, 1..=1_000_000)
+    };
+    let connection_limits = ConnectionLimits {
+        total: count(
+            "MAX_CONNECTIONS",
+            variables.max_connections.take(),
+            default.total,
+        ),
+        per_client: count(
+            "MAX_CONNECTIONS_PER_CLIENT",
+            variables.max_connections_per_client.take(),
+            default.per_client,
+        ),
+    };
     HttpConfig {
         cors_origins: errors.check("CORS_ORIGINS", origins).unwrap_or_default(),
         trusted_proxies: errors.check("TRUSTED_PROXIES", proxies).unwrap_or_default(),
@@ -35,6 +51,7 @@ pub(super) fn http_config(
         jwt_query_param: errors
             .check("JWT_QUERY_PARAM", parameter.transpose())
             .flatten(),
+        connection_limits,
         has_metrics_port,
     }
 }

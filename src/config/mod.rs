@@ -129,6 +129,8 @@ struct Variables {
     max_ttl_seconds: Option<String>,
     max_download_seconds: Option<String>,
     stall_seconds: Option<String>,
+    max_connections: Option<String>,
+    max_connections_per_client: Option<String>,
     max_downloads: Option<String>,
     max_downloads_per_user: Option<String>,
     max_downloads_per_link: Option<String>,

@@ -1,6 +1,5 @@
 //! `rowlink demo`: a sample database, a key, tokens and a page, created at each start.
 
-use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -118,10 +117,10 @@ fn page_files(tokens: &[(&str, String)]) -> Vec<StaticFile> {
         .map(|(name, token)| json!({"name": name, "token": token}))
         .collect();
     let users = json!({"users": users, "export": "orders", "from": FIRST_DAY}).to_string();
-    let file = |path, content_type, content: Cow<'static, str>| StaticFile {
+    let file = |path, content_type, content: String| StaticFile {
         path,
         content_type,
-        content,
+        content: content.into(),
     };
     vec![
         file(
@@ -139,7 +138,7 @@ fn page_files(tokens: &[(&str, String)]) -> Vec<StaticFile> {
             "text/javascript; charset=utf-8",
             include_str!("page/page.js").into(),
         ),
-        file("/demo/users.json", "application/json", users.into()),
+        file("/demo/users.json", "application/json", users),
     ]
 }
 

@@ -1,8 +1,9 @@
 //! Browser and proxy settings.
 
-use std::borrow::Cow;
-
+use actix_web::web::Bytes;
 use ipnet::IpNet;
+
+use super::connection::admission::ConnectionLimits;
 
 /// Browser and proxy settings. The default allows no cross-origin request, no credential outside the
 /// `Authorization` header, and trusts no proxy.
@@ -20,6 +21,8 @@ pub struct HttpConfig {
     pub jwt_cookie: Option<String>,
     /// The query parameter of an unsigned URL that may carry a token.
     pub jwt_query_param: Option<String>,
+    /// The limits of open connections.
+    pub connection_limits: ConnectionLimits,
     /// Whether metrics have a port of their own, and are not served here.
     pub has_metrics_port: bool,
 }
@@ -43,5 +46,5 @@ pub struct StaticFile {
     /// Its media type.
     pub content_type: &'static str,
     /// Its content.
-    pub content: Cow<'static, str>,
+    pub content: Bytes,
 }

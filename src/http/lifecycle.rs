@@ -24,10 +24,11 @@ impl Default for DrainTimes {
     }
 }
 
-/// Whether the server runs, drains or aborts its downloads.
+/// Whether the server runs, drains, stops or aborts its downloads.
 #[derive(Debug, Default)]
 pub(super) struct Lifecycle {
     draining: AtomicBool,
+    stop: CancellationToken,
     abort: CancellationToken,
 }
 
@@ -38,6 +39,16 @@ impl Lifecycle {
 
     pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Closes every connection that serves no request, now or as soon as it serves none.
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Returns the token that [`stop`](Lifecycle::stop) cancels.
+    pub(super) fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
     }
 
     /// Aborts every download.

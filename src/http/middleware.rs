@@ -1,8 +1,8 @@
 //! For every request: a limit on the head, an id, preflights, and problems in the format the client accepts.
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::HeaderName;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
@@ -11,6 +11,7 @@ use tracing::Instrument as _;
 use tracing::field::display;
 use uuid::Uuid;
 
+use super::connection::exchange::Exchange;
 use super::response::headers::id_value;
 use super::response::problem::{self, Problem, check_target_length};
 use super::response::{cors, error_page};
@@ -29,6 +30,8 @@ pub(super) async fn answer_every_request(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    let exchange = Exchange::of(request.request());
+    exchange.begin_request(request.head());
     let span = trace::request_span(&request);
     let (config, head) = (&state.config, request.head());
     let preflight = cors::preflight(config, &head.method, request.path(), &head.headers);
@@ -56,15 +59,27 @@ pub(super) async fn answer_every_request(
         "http.response.status_code",
         i64::from(response.status().as_u16()),
     );
-    if state.lifecycle.is_draining() {
-        // Otherwise a proxy could send a request on a closing connection, and not know whether it was served.
+    if must_close(&state, &response) {
         let head = response.response_mut().head_mut();
         head.set_connection_type(ConnectionType::Close);
     }
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id_value(request_id));
     cors::allow(&state.config, request.path(), request.headers(), headers);
+    exchange.end_request();
     Ok(response)
+}
+
+/// Tells whether the connection must end with this response.
+fn must_close(state: &AppState, response: &ServiceResponse<BoxBody>) -> bool {
+    // Whoever asks for another protocol gets HTTP/1.1; otherwise the framework would announce a change.
+    if response.request().head().upgrade() {
+        return true;
+    }
+    // Otherwise a proxy could send a request on a closing connection, and not know whether it was served.
+    // A file has chunks: with `Connection: close` some clients take the end of the connection for its end.
+    let is_file = response.response().body().size() == BodySize::Stream;
+    state.lifecycle.is_draining() && !is_file
 }
 
 /// Logs and counts a problem, and returns its response.
@@ -90,6 +105,12 @@ fn render(
 fn check_head(request: &ServiceRequest) -> Result<(), Problem> {
     let target = request.uri().path_and_query();
     check_target_length(target.map_or("", |target| target.as_str()))?;
+    let upgrades = request.headers().get_all(header::UPGRADE);
+    // The framework would send the body without chunks, so that nobody could tell where it ends.
+    if upgrades.into_iter().any(names_websocket) {
+        let detail = "expected a request without `Upgrade: websocket`";
+        return Err(problem::malformed(detail.to_owned()));
+    }
     let fields = request.headers().iter();
     let header_bytes: usize = fields
         .map(|(name, value)| name.as_str().len() + value.len())
@@ -101,6 +122,11 @@ fn check_head(request: &ServiceRequest) -> Result<(), Problem> {
         return Err(Problem::new(status, "header-too-long", title, detail));
     }
     Ok(())
+}
+
+fn names_websocket(upgrade: &HeaderValue) -> bool {
+    let bytes = upgrade.as_bytes().to_ascii_lowercase();
+    bytes.windows(9).any(|name| name == b"websocket")
 }
 
 /// Converts an error of the framework.

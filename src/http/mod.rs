@@ -1,9 +1,10 @@
 //! HTTP. No module below knows it; only this folder and `cli/serve.rs` name actix.
 //!
-//! Imports between the files point one way: `config`, `request/path` ← `response`, `telemetry` ← `state` ←
-//! the rest of `request`, `download` ← `routes`, `middleware` ← `server`.
+//! Imports between the files point one way: `connection/admission` ← `config`, `request/path` ← `response`,
+//! `telemetry` ← `state` ← the rest of `connection` and of `request`, `download` ← `routes`, `middleware` ← `server`.
 
 mod config;
+mod connection;
 mod download;
 mod lifecycle;
 mod middleware;
@@ -16,6 +17,7 @@ mod telemetry;
 mod tls;
 
 pub use config::{HttpConfig, ProxyHeader, StaticFile};
+pub use connection::admission::ConnectionLimits;
 pub use lifecycle::DrainTimes;
 pub use server::{Tls, metrics_server, server};
 pub use state::{AppState, Clock};

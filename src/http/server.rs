@@ -10,21 +10,17 @@ use actix_web::dev::Server;
 use actix_web::guard::{GuardContext, fn_guard};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{App, HttpResponse, HttpServer, Resource};
+use actix_web::{App, HttpResponse, Resource};
 use socket2::SockRef;
 
+use super::connection::accept::accept;
+use super::connection::admission::{ConnectionLimits, Connections};
 use super::middleware::answer_every_request;
 use super::request::path::{self, EXPORT_ROUTE, EXPORTS_PATH, ExportsPath};
 use super::response::problem::{Problem, method_not_allowed, unknown_path};
 use super::routes::{catalog, download, inspect, links, ops};
 use super::state::AppState;
 use super::tls;
-
-/// The time in which a connection must send a request head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Idle connections are kept longer than load balancers usually keep them. So the load balancer closes
-/// first, and never sends a request on a connection that this server is closing.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Where TLS ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,47 +43,57 @@ pub fn server(
     drain_max: Duration,
 ) -> io::Result<Server> {
     limit_stalls(&listener, state.service.policy().stall_max);
-    let certificate = state.certificate.clone();
-    let state = Data::from(state);
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(state.clone())
-            .wrap(from_fn(answer_every_request))
-            .configure(|app| routes(app, &state))
-    })
-    .client_request_timeout(HEAD_TIMEOUT)
-    .keep_alive(KEEP_ALIVE)
-    // A client that closes its side has left; a half-closed connection would hide that.
-    .h1_allow_half_closed(false)
-    .disable_signals()
-    .shutdown_timeout(drain_max.as_secs());
-    let server = match tls {
-        Tls::Elsewhere => server.listen(listener)?,
-        Tls::Here => server.listen_rustls_0_23(listener, tls::server_config(certificate))?,
+    let tls = match tls {
+        Tls::Elsewhere => None,
+        Tls::Here => Some(tls::acceptor(state.certificate.clone())),
     };
+    let connections = Arc::new(Connections::new(state.config.connection_limits));
+    let state = Data::from(state);
+    let app = {
+        let state = state.clone();
+        move || {
+            App::new()
+                .app_data(state.clone())
+                .wrap(from_fn(answer_every_request))
+                .configure(|app| routes(app, &state))
+        }
+    };
+    let server = Server::build()
+        .disable_signals()
+        .shutdown_timeout(drain_max.as_secs())
+        .listen("rowlink", listener, move || {
+            accept(app(), state.clone(), connections.clone(), tls.clone())
+        })?;
     Ok(server.run())
 }
 
-/// Creates the operators' server: metrics and probes.
+/// Creates the operators' server: metrics and probes. It counts its connections apart from the public ones, so
+/// that it answers also when those have reached their limit.
 ///
 /// # Errors
 /// Returns the error of the socket.
 pub fn metrics_server(listener: TcpListener, state: Arc<AppState>) -> io::Result<Server> {
+    let connections = Arc::new(Connections::new(ConnectionLimits::OPERATORS));
     let state = Data::from(state);
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(state.clone())
-            .wrap(from_fn(answer_every_request))
-            .configure(probes)
-            .configure(metrics_route)
-            .default_service(web::to(no_such_path))
-    });
-    Ok(server
+    let app = {
+        let state = state.clone();
+        move || {
+            App::new()
+                .app_data(state.clone())
+                .wrap(from_fn(answer_every_request))
+                .configure(probes)
+                .configure(metrics_route)
+                .default_service(web::to(no_such_path))
+        }
+    };
+    let server = Server::build()
         .workers(1)
         .disable_signals()
         .shutdown_timeout(0)
-        .listen(listener)?
-        .run())
+        .listen("metrics", listener, move || {
+            accept(app(), state.clone(), connections.clone(), None)
+        })?;
+    Ok(server.run())
 }
 
 /// Makes the kernel close a connection whose peer accepts nothing for that long. Only the kernel knows:

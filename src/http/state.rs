@@ -68,6 +68,11 @@ impl AppState {
         self.lifecycle.drain();
     }
 
+    /// Closes every connection that serves no request, now or as soon as it serves none.
+    pub fn stop(&self) {
+        self.lifecycle.stop();
+    }
+
     /// Aborts every download.
     pub fn abort_downloads(&self) {
         self.lifecycle.abort_downloads();

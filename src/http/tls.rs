@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use tokio_rustls::TlsAcceptor;
 
 /// The certificate of new connections. Open connections keep theirs.
 #[derive(Debug, Default)]
@@ -41,11 +42,13 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
-/// Returns the configuration: TLS 1.2 and 1.3, with the current certificate.
-pub(super) fn server_config(certificate: Arc<Certificate>) -> ServerConfig {
-    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+/// Returns an acceptor of TLS 1.2 and 1.3, with the current certificate.
+pub(super) fn acceptor(certificate: Arc<Certificate>) -> TlsAcceptor {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring supports the cipher suites of TLS 1.2 and 1.3")
         .with_no_client_auth()
-        .with_cert_resolver(certificate)
+        .with_cert_resolver(certificate);
+    config.alpn_protocols.push(b"http/1.1".to_vec());
+    Arc::new(config).into()
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::join_all;
 use rowlink_link::{FileName, Keyring, Link, Revocations, Verifier};
 use tokio::sync::Semaphore;
 
 use super::policy::Policy;
 use super::quota::Quota;
+use super::readiness::Readiness;
 use crate::auth::Caller;
 use crate::catalog::{Catalog, Export};
 use crate::format::Format;
@@ -29,6 +30,7 @@ pub struct ExportService {
     pub(super) policy: Policy,
     pub(super) quota: Arc<Quota>,
     pub(super) estimates: Semaphore,
+    readiness: Readiness,
 }
 
 impl ExportService {
@@ -47,6 +49,7 @@ impl ExportService {
             revocations: ArcSwap::default(),
             quota: Arc::new(Quota::new(policy.limits)),
             estimates: Semaphore::new(ESTIMATES_MAX),
+            readiness: Readiness::default(),
             policy,
         }
     }
@@ -92,13 +95,12 @@ impl ExportService {
         sources.filter_map(|(name, source)| Some((name.as_str(), source.pool_status()?)))
     }
 
-    /// Checks that every database answers.
+    /// Checks that every database answers. Asks them at most once per second, however often it is called.
     ///
     /// # Errors
     /// Returns the first [`SourceError`].
-    pub async fn ping(&self) -> Result<(), SourceError> {
-        let pings = self.sources.values().map(|source| source.ping());
-        try_join_all(pings).await.map(drop)
+    pub async fn ping(&self) -> Result<(), Arc<SourceError>> {
+        self.readiness.ask(&self.sources).await
     }
 
     /// Waits briefly until cancelled queries have ended in their databases.

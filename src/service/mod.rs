@@ -12,6 +12,7 @@ mod open;
 mod options;
 mod policy;
 mod quota;
+mod readiness;
 mod request;
 mod start;
 

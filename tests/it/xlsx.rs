@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
 use crate::harness::{
-    Call, Deployment, TestServer, begin, is_whole, python, read_workbook, unchunked,
+    Call, Deployment, TestServer, begin, is_whole, python, read_aborted, read_workbook, unchunked,
 };
 
 fn request(export: &str) -> Value {
@@ -197,8 +197,7 @@ fn a_text_too_long_for_a_cell_is_an_error_status_or_visible_truncation_and_names
     let rowlink = Rowlink::serve(&[("long.sql", sql)]);
     let link =
         |at: u64| rowlink.link(json!({"export": "long", "format": "xlsx", "filters": {"at": at}}));
-    let mut answer = Vec::new();
-    begin(&link(200_000)).read_to_end(&mut answer).unwrap();
+    let answer = read_aborted(&link(200_000));
     assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n") && !is_whole(&answer));
     // Without a central directory no reader accepts it as a workbook.
     assert!(!answer.windows(4).any(|bytes| bytes == b"PK\x05\x06"));

@@ -1,5 +1,7 @@
 //! The body of a download's response.
 
+use std::rc::Rc;
+
 use actix_web::web::{Bytes, Data};
 use futures_util::stream::{self, Stream};
 use tokio::time::sleep_until;
@@ -7,6 +9,7 @@ use tokio::time::sleep_until;
 use super::audit_log::DownloadLog;
 use super::expiring::Expiring;
 use super::outcome::{Outcome, StreamError};
+use crate::http::connection::exchange::{Exchange, SentFile};
 use crate::http::response::content_encoding::{Coding, ContentEncoder};
 use crate::http::state::AppState;
 use crate::service::Download;
@@ -67,11 +70,12 @@ impl ResponseStream {
         }
     }
 
-    /// Returns the chunks as a stream for the response. An error aborts the connection, so that no
+    /// Returns the chunks as a stream for the response. An error resets the connection, so that no
     /// client accepts the truncated file as complete.
     pub(in crate::http) fn into_stream(
         self,
         state: Data<AppState>,
+        exchange: Rc<Exchange>,
     ) -> impl Stream<Item = Result<Bytes, Aborted>> {
         let deadline = self.download.deadline();
         let watched = state.clone();
@@ -82,8 +86,9 @@ impl ResponseStream {
             }
         };
         let waiting = Expiring::new(self, expiry, ResponseStream::expire);
-        stream::unfold(Some((waiting, state)), |open| async {
-            let (waiting, state) = open?;
+        let sent = SentFile::begin(exchange);
+        stream::unfold(Some((waiting, state, sent)), |open| async {
+            let (waiting, state, sent) = open?;
             let next = match waiting.take() {
                 None => Err(Aborted),
                 Some(mut body) => tokio::select! {
@@ -97,9 +102,12 @@ impl ResponseStream {
                         .put(body)
                         .into_iter()
                         .for_each(ResponseStream::expire);
-                    Some((Ok(Bytes::from(chunk)), Some((waiting, state))))
+                    Some((Ok(Bytes::from(chunk)), Some((waiting, state, sent))))
                 }
-                Ok((None, _)) => None,
+                Ok((None, _)) => {
+                    sent.complete();
+                    None
+                }
                 Err(aborted) => {
                     // Lets the server send the chunks it still holds; the error would discard them.
                     tokio::task::yield_now().await;

@@ -159,7 +159,13 @@ impl From<EncodeError> for Problem {
 
 impl From<SourceError> for Problem {
     fn from(error: SourceError) -> Problem {
-        let problem = match &error {
+        Problem::from(&error)
+    }
+}
+
+impl From<&SourceError> for Problem {
+    fn from(error: &SourceError) -> Problem {
+        let problem = match error {
             SourceError::Unavailable(_) => {
                 let title = "The database is not available";
                 unavailable("database-unavailable", title, "try again in a moment")
@@ -183,6 +189,6 @@ impl From<SourceError> for Problem {
                 "the rows could not be read; the operator finds the reason in the log by the request id",
             ),
         };
-        problem.with_cause(causes(&error))
+        problem.with_cause(causes(error))
     }
 }

@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::stream;
 
 use super::redirect;
+use crate::http::connection::exchange::Exchange;
 use crate::http::download::audit_log::DownloadLog;
 use crate::http::download::stream::{Aborted, ResponseStream};
 use crate::http::request::client_ip::verified_address;
@@ -61,7 +62,7 @@ async fn stream_file(
         response.insert_header((header::CONTENT_ENCODING, coding.header()));
     }
     if !is_complete {
-        let chunks = body.into_stream(state);
+        let chunks = body.into_stream(state, Exchange::of(&request));
         return Ok(match length {
             Some(length) => response.body(SizedStream::new(length, chunks)),
             None => response.body(BodyStream::new(chunks)),

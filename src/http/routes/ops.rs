@@ -1,14 +1,22 @@
 //! Liveness, readiness, metrics, the API description, and constant files.
 
+use std::convert::Infallible;
+
 use actix_web::HttpResponse;
+use actix_web::body::SizedStream;
 use actix_web::http::header;
-use actix_web::web::Data;
+use actix_web::web::{Bytes, Data};
+use futures_util::stream::{self, Stream};
 use serde_json::json;
 
 use crate::http::config::StaticFile;
 use crate::http::response::problem::{Problem, unavailable};
 use crate::http::state::AppState;
 use crate::http::telemetry::{Snapshot, metrics};
+
+const OPENAPI: &[u8] = include_bytes!("../../../openapi.yaml");
+/// How much of a constant file is copied into the connection's buffer at once.
+const PART_BYTES: usize = 16 * 1024;
 
 /// The process runs. Does not check the database: a restart would not fix it.
 pub async fn healthz() -> HttpResponse {
@@ -21,7 +29,8 @@ pub async fn readyz(state: Data<AppState>) -> Result<HttpResponse, Problem> {
         let title = "The replica is stopping";
         return Err(unavailable("draining", title, "ask another replica"));
     }
-    state.service.ping().await?;
+    let answer = state.service.ping().await;
+    answer.map_err(|error| Problem::from(error.as_ref()))?;
     Ok(HttpResponse::Ok().json(json!({"status": "ready"})))
 }
 
@@ -43,7 +52,7 @@ pub async fn metrics(state: Data<AppState>) -> HttpResponse {
 pub async fn openapi() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("application/yaml")
-        .body(include_str!("../../../openapi.yaml"))
+        .body(in_parts(Bytes::from_static(OPENAPI)))
 }
 
 /// A constant file. Its policy allows only scripts and styles of this server.
@@ -57,5 +66,15 @@ pub(in crate::http) fn static_file(file: &StaticFile) -> HttpResponse {
             header::CONTENT_SECURITY_POLICY,
             "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         ))
-        .body(file.content.clone().into_owned())
+        .body(in_parts(file.content.clone()))
+}
+
+/// Returns a body that fills no buffer of a client that does not read.
+fn in_parts(content: Bytes) -> SizedStream<impl Stream<Item = Result<Bytes, Infallible>>> {
+    let length = content.len() as u64;
+    let parts = stream::unfold(content, async |mut rest| {
+        let part = rest.split_to(rest.len().min(PART_BYTES));
+        (!part.is_empty()).then_some((Ok(part), rest))
+    });
+    SizedStream::new(length, Box::pin(parts))
 }

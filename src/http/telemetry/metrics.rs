@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::format::Format;
+use crate::http::connection::admission::Limit;
 use crate::source::PoolStatus;
 
 /// The media type (OpenMetrics 1.0, section "Text format").
@@ -40,6 +41,7 @@ pub(in crate::http) struct Metrics {
     pub(in crate::http) duration: Histogram,
     in_flight: Gauge,
     draining: Gauge,
+    connections_refused: Family<LimitLabels, Counter>,
     connections: Family<DatabaseLabels, Gauge>,
     connections_max: Family<DatabaseLabels, Gauge>,
     keys: Family<KeyLabels, Gauge>,
@@ -64,6 +66,11 @@ pub(in crate::http) struct OutcomeLabels {
     export: String,
     format: String,
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -117,6 +124,7 @@ impl Metrics {
             duration: Histogram::new(DURATION_BUCKETS),
             in_flight: Gauge::default(),
             draining: Gauge::default(),
+            connections_refused: Family::default(),
             connections: Family::default(),
             connections_max: Family::default(),
             keys: Family::default(),
@@ -153,6 +161,12 @@ impl Metrics {
         rowlink.register("downloads_in_flight", help, self.in_flight.clone());
         let help = "1 while the replica drains";
         rowlink.register("draining", help, self.draining.clone());
+        let help = "Connections refused because of a limit";
+        rowlink.register(
+            "connections_refused",
+            help,
+            self.connections_refused.clone(),
+        );
         let help = "Database connections in use by downloads";
         rowlink.register(
             "database_connections_in_use",
@@ -204,6 +218,13 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &registry).expect("a string accepts any text");
         text
+    }
+
+    pub(in crate::http) fn count_refused_connection(&self, limit: Limit) {
+        let labels = LimitLabels {
+            limit: limit.name(),
+        };
+        self.connections_refused.get_or_create(&labels).inc();
     }
 
     pub(in crate::http) fn observe(histogram: &Histogram, elapsed: Duration) {

@@ -17,7 +17,7 @@ pub use server::{
 };
 
 use std::ffi::OsStr;
-use std::io::Write as _;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -212,6 +212,15 @@ pub fn begin_with(url: &str, headers: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").unwrap();
     stream
+}
+
+/// Requests a file that the server aborts, and returns what arrives. Panics unless the connection is reset.
+pub fn read_aborted(url: &str) -> Vec<u8> {
+    let mut answer = Vec::new();
+    let ended = begin(url).read_to_end(&mut answer);
+    let error = ended.expect_err("the file ended in good order");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    answer
 }
 
 /// Decodes a chunked response that starts with its head. Returns the content of the complete chunks and whether the

@@ -1,0 +1,35 @@
+//! Whether every database answers, asked at most once per second.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared, try_join_all};
+
+use crate::source::{SourceError, Sources};
+
+/// How long an answer is used again: whoever reaches the probe must not be able to load the databases by it.
+const FRESH: Duration = Duration::from_secs(1);
+
+type Answer = Shared<BoxFuture<'static, Result<(), Arc<SourceError>>>>;
+
+/// The last time that the databases were asked.
+#[derive(Default)]
+pub(super) struct Readiness(Mutex<Option<(Instant, Answer)>>);
+
+impl Readiness {
+    /// Returns the answer of the databases: a new one, or that of the last second, or the one that still waits.
+    pub(super) fn ask(&self, sources: &Sources) -> Answer {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((asked, answer)) = &*last
+            && (asked.elapsed() < FRESH || answer.peek().is_none())
+        {
+            return answer.clone();
+        }
+        let pings = try_join_all(sources.values().map(|source| source.ping()));
+        let answer = pings.map(|answers| answers.map(drop).map_err(Arc::new));
+        let answer = answer.boxed().shared();
+        *last = Some((Instant::now(), answer.clone()));
+        answer
+    }
+}

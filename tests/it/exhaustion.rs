@@ -1,0 +1,184 @@
+//! Clients without a credential that take what they can: connections, memory and time.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use rowlink::http::{ConnectionLimits, HttpConfig};
+
+use crate::harness::command::free_port;
+use crate::harness::process::Rowlink;
+use crate::harness::{Call, TestServer, exports, parts, wait_for};
+
+const HEALTHZ: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+
+fn connect(origin: &str) -> TcpStream {
+    let stream = TcpStream::connect(parts(&format!("{origin}/")).0).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    stream
+}
+
+/// Reads a response of `/healthz`.
+fn read_health(stream: &mut TcpStream) {
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"}") {
+        let mut buffer = [0; 1024];
+        let count = stream.read(&mut buffer).unwrap();
+        assert!(count > 0, "{}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&buffer[..count]);
+    }
+}
+
+/// Waits until the server ends the connection; returns how long that took.
+fn time_until_end(stream: &mut TcpStream) -> Duration {
+    let begun = Instant::now();
+    let mut rest = Vec::new();
+    match stream.read_to_end(&mut rest) {
+        Ok(_) => begun.elapsed(),
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => begun.elapsed(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn an_unfinished_head_ends_its_connection_within_ten_seconds_first_or_not() {
+    let server = TestServer::start();
+    let unfinished = ["G", "GET /healthz HTTP/1.1\r\nHost: x\r\nX: ", "\r\n"];
+    let mut held: Vec<TcpStream> = Vec::new();
+    for requests in [0, 1, 2] {
+        for rest in unfinished {
+            let mut stream = connect(&server.origin);
+            for _ in 0..requests {
+                stream.write_all(HEALTHZ.as_bytes()).unwrap();
+                read_health(&mut stream);
+            }
+            stream.write_all(rest.as_bytes()).unwrap();
+            held.push(stream);
+        }
+    }
+    // A byte now and then is not progress.
+    let mut trickling = connect(&server.origin);
+    trickling.write_all(HEALTHZ.as_bytes()).unwrap();
+    read_health(&mut trickling);
+    let begun = Instant::now();
+    trickling
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    wait_for(
+        "the end of a trickling client",
+        Duration::from_secs(14),
+        || {
+            let _ = trickling.write_all(b"x");
+            match trickling.read(&mut [0; 1024]) {
+                Ok(count) => count == 0,
+                Err(error) => error.kind() == ErrorKind::ConnectionReset,
+            }
+        },
+    );
+    assert!(begun.elapsed() > Duration::from_secs(3));
+    for mut stream in held {
+        let waited = time_until_end(&mut stream) + begun.elapsed();
+        assert!(waited < Duration::from_secs(15), "{waited:?}");
+    }
+}
+
+#[test]
+fn a_body_that_nobody_reads_is_not_read_without_limit() {
+    let server = TestServer::start();
+    for (target, status) in [
+        ("/v1/links", "401"),
+        ("/nowhere", "404"),
+        ("/v1/exports", "405"),
+    ] {
+        let mut stream = connect(&server.origin);
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\
+             Content-Type: application/json\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer[9..], status.as_bytes());
+        let chunk = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
+        let mut sent = 0;
+        while sent < 100 << 20 && stream.write_all(&chunk).is_ok() {
+            sent += chunk.len();
+        }
+        // The sockets' buffers hold most of it.
+        assert!(sent < 16 << 20, "{target}: {sent} bytes");
+    }
+}
+
+#[test]
+fn a_client_that_pipelines_and_reads_nothing_holds_little_memory() {
+    let rowlink = Rowlink::serve(&exports());
+    let before = rowlink.resident_kib();
+    let request = "GET /openapi.yaml HTTP/1.1\r\nHost: x\r\n\r\n".repeat(200);
+    let held: Vec<TcpStream> = (0..300)
+        .map(|_| {
+            let mut stream = connect(rowlink.origin());
+            stream.write_all(request.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let mut health = connect(rowlink.origin());
+    health.write_all(HEALTHZ.as_bytes()).unwrap();
+    read_health(&mut health);
+    let mut last = 0;
+    wait_for("memory that does not grow", Duration::from_secs(30), || {
+        std::thread::sleep(Duration::from_millis(300));
+        std::mem::replace(&mut last, rowlink.resident_kib()) == rowlink.resident_kib()
+    });
+    let each = last.saturating_sub(before) / held.len() as u64;
+    println!("{each} KiB for each connection");
+    assert!(each < 300, "{each} KiB");
+}
+
+#[test]
+fn connections_have_a_limit_per_client_and_the_operators_port_answers_beyond_it() {
+    let operators = format!("127.0.0.1:{}", free_port());
+    let variables = [
+        ("ROWLINK_MAX_CONNECTIONS_PER_CLIENT", "20"),
+        ("ROWLINK_METRICS_BIND", &operators),
+    ];
+    let rowlink = Rowlink::serve_with(&exports(), &variables);
+    let mut held: Vec<TcpStream> = (0..20).map(|_| connect(rowlink.origin())).collect();
+    for stream in &mut held {
+        stream.write_all(HEALTHZ.as_bytes()).unwrap();
+        read_health(stream);
+    }
+    assert!(time_until_end(&mut connect(rowlink.origin())) < Duration::from_secs(2));
+    let metrics = Call::new("GET", format!("http://{operators}/metrics"));
+    let metrics = metrics.send().text();
+    assert!(
+        metrics.contains(r#"rowlink_connections_refused_total{limit="per_client"} 1"#),
+        "{metrics}"
+    );
+    drop(held);
+    wait_for("a free connection", Duration::from_secs(5), || {
+        let mut stream = connect(rowlink.origin());
+        let _ = stream.write_all(HEALTHZ.as_bytes());
+        stream.read(&mut [0; 100]).is_ok_and(|count| count > 0)
+    });
+}
+
+#[test]
+fn a_trusted_proxy_is_limited_by_the_common_limit_only() {
+    let config = HttpConfig {
+        trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+        connection_limits: ConnectionLimits {
+            total: 5,
+            per_client: 1,
+        },
+        ..HttpConfig::default()
+    };
+    let server = TestServer::with(|deployment| deployment.http_config = config);
+    let mut held: Vec<TcpStream> = (0..5).map(|_| connect(&server.origin)).collect();
+    for stream in &mut held {
+        stream.write_all(HEALTHZ.as_bytes()).unwrap();
+        read_health(stream);
+    }
+    assert!(time_until_end(&mut connect(&server.origin)) < Duration::from_secs(2));
+}
