@@ -4,6 +4,7 @@ mod errors;
 mod export;
 mod keygen;
 mod load;
+mod log_writer;
 mod manual;
 mod ready;
 mod reload;
@@ -126,7 +127,7 @@ impl Cli {
 
 async fn serve() -> Result<(), ErrorLines> {
     let config = read_config()?;
-    let _telemetry = telemetry::start(&config.log)?;
+    let (_telemetry, lost_lines) = telemetry::start(&config.log)?;
     for name in &config.unknown {
         tracing::warn!(name, "unknown variable");
     }
@@ -146,6 +147,7 @@ async fn serve() -> Result<(), ErrorLines> {
         metrics: metrics_bind.map(listen).transpose()?,
         tls,
     };
+    let state = state.with_lost_lines(lost_lines);
     serve::run(sockets, state, reloader, drain).await
 }
 
@@ -162,7 +164,7 @@ async fn check() -> Result<(), ErrorLines> {
 }
 
 async fn demo(args: DemoArgs) -> Result<(), ErrorLines> {
-    let _telemetry = telemetry::start(&Log::for_people())?;
+    let (_telemetry, _) = telemetry::start(&Log::for_people())?;
     let public = listen(args.bind)?;
     let address = public.local_addr().map_err(error_line)?;
     eprintln!("rowlink: creating {} sample orders …", demo::ORDERS);

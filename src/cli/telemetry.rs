@@ -15,29 +15,33 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry};
 
 use super::errors::{ErrorLines, error_line};
+use super::log_writer::{LogThreads, LogWriter};
 use crate::config::Log;
-use crate::http::TRACE_TARGET;
+use crate::http::{LostLines, TRACE_TARGET};
 use crate::http_client::build_agent;
 
 /// The time-out for sending spans. Spans not sent in time are lost.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Keeps the trace exporter running. Dropping it sends the remaining spans.
-pub(super) struct Telemetry(Option<SdkTracerProvider>);
+/// Keeps the log and the trace exporter running. Dropping it sends the remaining spans and lines.
+pub(super) struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+    _log: LogThreads,
+}
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        if let Some(Err(error)) = self.0.as_ref().map(SdkTracerProvider::shutdown) {
+        if let Some(Err(error)) = self.traces.as_ref().map(SdkTracerProvider::shutdown) {
             tracing::warn!(%error, "failed to send the last traces");
         }
     }
 }
 
-/// Starts logging, and trace export if an endpoint is configured.
+/// Starts logging, and trace export if an endpoint is configured. Also returns the count of lost lines.
 ///
 /// # Errors
 /// Returns an error if the endpoint is not a URL.
-pub(super) fn start(log: &Log) -> Result<Telemetry, ErrorLines> {
+pub(super) fn start(log: &Log) -> Result<(Telemetry, LostLines), ErrorLines> {
     let provider = log
         .otlp_endpoint
         .as_deref()
@@ -53,19 +57,25 @@ pub(super) fn start(log: &Log) -> Result<Telemetry, ErrorLines> {
         let filter = filter_fn(|it| it.target() == TRACE_TARGET);
         spans.with_filter(filter).boxed()
     });
-    let lines =
-        log_layer(log.json).with_filter(log.filter.clone().and(filter_fn(|it| it.is_event())));
+    let (writer, threads) = LogWriter::start(log.audit_waits);
+    let lost_lines = writer.lost_lines();
+    let lines = log_layer(log.json, writer)
+        .with_filter(log.filter.clone().and(filter_fn(|it| it.is_event())));
     // A list instead of an `Option` layer: a `None` layer would enable all spans.
     let layers: Vec<_> = [Some(lines.boxed()), traces]
         .into_iter()
         .flatten()
         .collect();
     Registry::default().with(layers).init();
-    Ok(Telemetry(provider))
+    let telemetry = Telemetry {
+        traces: provider,
+        _log: threads,
+    };
+    Ok((telemetry, lost_lines))
 }
 
-fn log_layer(json: bool) -> Box<dyn Layer<Registry> + Send + Sync> {
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+fn log_layer(json: bool, writer: LogWriter) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     if json {
         lines.json().flatten_event(true).boxed()
     } else {

@@ -12,6 +12,8 @@ pub struct Log {
     pub filter: EnvFilter,
     /// Whether lines are JSON objects instead of text.
     pub json: bool,
+    /// Whether a full log stops the server until it is read, so that no audit line is lost.
+    pub audit_waits: bool,
     /// The base URL of an OTLP collector for traces.
     pub otlp_endpoint: Option<String>,
 }
@@ -22,6 +24,7 @@ impl Log {
         Log {
             filter: EnvFilter::new(DEFAULT),
             json: false,
+            audit_waits: false,
             otlp_endpoint: None,
         }
     }
@@ -39,10 +42,17 @@ pub(super) fn log(variables: &mut Variables, errors: &mut ConfigErrors) -> Optio
         Some(_) => Err("expected text or json"),
     };
     let json = errors.check("LOG_FORMAT", json);
+    let audit_waits = match variables.log_full.as_deref() {
+        None | Some("lose") => Ok(false),
+        Some("wait") => Ok(true),
+        Some(_) => Err("expected lose or wait"),
+    };
+    let audit_waits = errors.check("LOG_FULL", audit_waits);
     let endpoint = variables.otlp_endpoint.take().map(|text| web_url(&text));
     Some(Log {
         filter: filter?,
         json: json?,
+        audit_waits: audit_waits?,
         otlp_endpoint: errors.check("OTLP_ENDPOINT", endpoint.transpose())?,
     })
 }

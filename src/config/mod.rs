@@ -156,6 +156,7 @@ struct Variables {
     return_url: Option<String>,
     log: Option<String>,
     log_format: Option<String>,
+    log_full: Option<String>,
     otlp_endpoint: Option<String>,
     #[serde(flatten)]
     unknown: BTreeMap<String, String>,

@@ -12,6 +12,7 @@ use tracing::field::display;
 use uuid::Uuid;
 
 use super::connection::exchange::Exchange;
+use super::refusal_log::log_refusal;
 use super::response::headers::id_value;
 use super::response::problem::{self, Problem, check_target_length};
 use super::response::{cors, error_page};
@@ -89,7 +90,7 @@ fn render(
     problem: &Problem,
     request_id: Uuid,
 ) -> HttpResponse {
-    problem.log(request_id);
+    log_refusal(request, state, problem, request_id);
     let labels = RefusalLabels {
         route: trace::route_of(request),
         code: problem.code(),

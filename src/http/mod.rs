@@ -8,6 +8,7 @@ mod connection;
 mod download;
 mod lifecycle;
 mod middleware;
+mod refusal_log;
 mod request;
 mod response;
 mod routes;
@@ -18,7 +19,8 @@ mod tls;
 
 pub use config::{HttpConfig, ProxyHeader, StaticFile};
 pub use connection::admission::ConnectionLimits;
+pub use download::audit_log::TARGET as AUDIT_TARGET;
 pub use lifecycle::DrainTimes;
 pub use server::{Tls, metrics_server, server};
 pub use state::{AppState, Clock};
-pub use telemetry::TRACE_TARGET;
+pub use telemetry::{LostLines, TRACE_TARGET};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::config::{HttpConfig, StaticFile};
 use super::lifecycle::Lifecycle;
-use super::telemetry::Metrics;
+use super::telemetry::{LostLines, Metrics};
 use super::tls::Certificate;
 use crate::auth::Authenticator;
 use crate::service::ExportService;
@@ -22,6 +22,7 @@ pub struct AppState {
     pub(super) lifecycle: Lifecycle,
     pub(super) certificate: Arc<Certificate>,
     pub(super) files: Vec<StaticFile>,
+    pub(super) lost_lines: LostLines,
 }
 
 /// Returns the time in Unix seconds.
@@ -45,6 +46,7 @@ impl AppState {
             lifecycle: Lifecycle::default(),
             certificate: Arc::default(),
             files: Vec::new(),
+            lost_lines: LostLines::default(),
         }
     }
 
@@ -55,12 +57,24 @@ impl AppState {
         self
     }
 
+    /// Sets what counts the lines that the log has lost.
+    #[must_use]
+    pub fn with_lost_lines(mut self, lost_lines: LostLines) -> AppState {
+        self.lost_lines = lost_lines;
+        self
+    }
+
     /// Replaces the certificate of new connections; both texts are PEM.
     ///
     /// # Errors
     /// Returns a message if they are not a certificate chain and its key.
     pub fn set_certificate(&self, certificate: &str, key: &str) -> Result<(), String> {
         self.certificate.set(certificate, key)
+    }
+
+    /// Counts a file that could not be reloaded.
+    pub fn count_failed_reload(&self, what: &'static str) {
+        self.metrics.count_failed_reload(what);
     }
 
     /// Fails readiness; keeps serving.

@@ -130,7 +130,8 @@ fn exact(statement: &Statement) -> (String, Vec<usize>) {
 
 fn describe(connection: &Connection, statement: &Statement) -> Result<Vec<Column>, SourceError> {
     let (sql, variables) = exact(statement);
-    let prepared = connection.prepare(&sql).map_err(sqlite_error)?;
+    let prepared = connection.prepare(&sql);
+    let prepared = prepared.map_err(|error| at_same_line(sqlite_error(error), &sql, statement))?;
     if prepared.column_count() == 0 || !prepared.readonly() {
         return Err(query_error("expected a read-only query"));
     }
@@ -140,6 +141,28 @@ fn describe(connection: &Connection, statement: &Statement) -> Result<Vec<Column
         ));
     }
     Ok(columns(&prepared))
+}
+
+/// Moves the offset of an error to the line of the export's SQL that it has in `sql`.
+fn at_same_line(error: SourceError, sql: &str, statement: &Statement) -> SourceError {
+    let SourceError::Query {
+        offset: Some(offset),
+        cause,
+    } = error
+    else {
+        return error;
+    };
+    let lines_before = sql
+        .bytes()
+        .take(offset)
+        .filter(|byte| *byte == b'\n')
+        .count();
+    let mut line_starts = statement.sql.match_indices('\n').map(|(end, _)| end + 1);
+    let offset = match lines_before.checked_sub(1) {
+        None => Some(0),
+        Some(index) => line_starts.nth(index),
+    };
+    SourceError::Query { offset, cause }
 }
 
 fn columns(prepared: &rusqlite::Statement<'_>) -> Vec<Column> {

@@ -251,7 +251,7 @@ fn the_documented_scripts_export_complete_files_and_keep_no_incomplete_one() {
             b"yesterday's"
         );
         let named = std::fs::read(folder.path().join("orders.xlsx")).unwrap_or_default();
-        assert!(named.is_empty() || said.contains("curl: (18)"), "{said}");
+        assert!(named.is_empty() || said.contains("curl: (56)"), "{said}");
         let _ = std::fs::remove_file(folder.path().join("orders.xlsx"));
     }
 }

@@ -2,12 +2,13 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use rowlink::http::{ConnectionLimits, HttpConfig};
 
 use crate::harness::command::free_port;
-use crate::harness::process::Rowlink;
+use crate::harness::process::{Rowlink, command, configured_folder, send_signal};
 use crate::harness::{Call, TestServer, exports, parts, wait_for};
 
 const HEALTHZ: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -20,8 +21,8 @@ fn connect(origin: &str) -> TcpStream {
     stream
 }
 
-/// Reads a response of `/healthz`.
-fn read_health(stream: &mut TcpStream) {
+/// Reads a response whose body is a JSON object.
+fn read_json(stream: &mut TcpStream) {
     let mut answer = Vec::new();
     while !answer.ends_with(b"}") {
         let mut buffer = [0; 1024];
@@ -52,7 +53,7 @@ fn an_unfinished_head_ends_its_connection_within_ten_seconds_first_or_not() {
             let mut stream = connect(&server.origin);
             for _ in 0..requests {
                 stream.write_all(HEALTHZ.as_bytes()).unwrap();
-                read_health(&mut stream);
+                read_json(&mut stream);
             }
             stream.write_all(rest.as_bytes()).unwrap();
             held.push(stream);
@@ -61,7 +62,7 @@ fn an_unfinished_head_ends_its_connection_within_ten_seconds_first_or_not() {
     // A byte now and then is not progress.
     let mut trickling = connect(&server.origin);
     trickling.write_all(HEALTHZ.as_bytes()).unwrap();
-    read_health(&mut trickling);
+    read_json(&mut trickling);
     let begun = Instant::now();
     trickling
         .set_read_timeout(Some(Duration::from_millis(200)))
@@ -125,7 +126,7 @@ fn a_client_that_pipelines_and_reads_nothing_holds_little_memory() {
         .collect();
     let mut health = connect(rowlink.origin());
     health.write_all(HEALTHZ.as_bytes()).unwrap();
-    read_health(&mut health);
+    read_json(&mut health);
     let mut last = 0;
     wait_for("memory that does not grow", Duration::from_secs(30), || {
         std::thread::sleep(Duration::from_millis(300));
@@ -147,7 +148,7 @@ fn connections_have_a_limit_per_client_and_the_operators_port_answers_beyond_it(
     let mut held: Vec<TcpStream> = (0..20).map(|_| connect(rowlink.origin())).collect();
     for stream in &mut held {
         stream.write_all(HEALTHZ.as_bytes()).unwrap();
-        read_health(stream);
+        read_json(stream);
     }
     assert!(time_until_end(&mut connect(rowlink.origin())) < Duration::from_secs(2));
     let metrics = Call::new("GET", format!("http://{operators}/metrics"));
@@ -178,7 +179,54 @@ fn a_trusted_proxy_is_limited_by_the_common_limit_only() {
     let mut held: Vec<TcpStream> = (0..5).map(|_| connect(&server.origin)).collect();
     for stream in &mut held {
         stream.write_all(HEALTHZ.as_bytes()).unwrap();
-        read_health(stream);
+        read_json(stream);
     }
     assert!(time_until_end(&mut connect(&server.origin)) < Duration::from_secs(2));
+}
+
+/// A server whose log nobody reads. Killed when dropped.
+struct Unread(Child);
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_neither_requests_nor_the_shutdown() {
+    let (public, operators) = (free_port(), free_port());
+    let folder = configured_folder(&exports());
+    let server = command(folder.path())
+        .arg("serve")
+        .env("ROWLINK_BIND", format!("127.0.0.1:{public}"))
+        .env("ROWLINK_METRICS_BIND", format!("127.0.0.1:{operators}"))
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut server = Unread(server.unwrap());
+    wait_for("the server", Duration::from_secs(20), || {
+        TcpStream::connect(("127.0.0.1", public)).is_ok()
+    });
+    // More lines than the pipe and the queue hold.
+    let mut stream = connect(&format!("http://127.0.0.1:{public}"));
+    for _ in 0..12_000 {
+        stream
+            .write_all(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+            .unwrap();
+        read_json(&mut stream);
+    }
+    let metrics = Call::new("GET", format!("http://127.0.0.1:{operators}/metrics"));
+    let metrics = metrics.send().text();
+    let refused = "rowlink_requests_refused_total{route=\"\",code=\"unknown-path\"} 12000";
+    assert!(metrics.contains(refused), "{metrics}");
+    let lost = metrics
+        .split("rowlink_log_lines_lost_total{log=\"other\"} ")
+        .nth(1);
+    let lost: u64 = lost.unwrap().lines().next().unwrap().parse().unwrap();
+    assert!(lost > 1000, "{lost} lines");
+    send_signal(&server.0, "-TERM");
+    wait_for("the end", Duration::from_secs(10), || {
+        server.0.try_wait().unwrap().is_some()
+    });
 }

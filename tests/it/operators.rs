@@ -1,5 +1,6 @@
 //! Operations: limits, shutdown, reload, revocation, log, metrics, TLS and link inspection.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -150,6 +151,66 @@ fn links_issued_before_a_watermark_are_revoked() {
     assert_eq!(
         Call::new("GET", forged).send().problem(),
         (403, "bad-signature".into())
+    );
+}
+
+#[test]
+fn a_file_that_was_cut_while_it_was_written_changes_nothing_until_it_is_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let revoked = "[keys]\nt9 = 2026-01-01T00:00:00Z\n[users]\nalice = 2100-01-01T00:00:00Z\n";
+    fs::write(path("revocations"), revoked).unwrap();
+    let hash = hex::encode(<sha2::Sha256 as sha2::Digest>::digest("token"));
+    let key = format!("[keys.k]\nsha256 = '{hash}'\nuser = 'bob'\n");
+    let narrow = format!("{key}exports = ['orders']\n");
+    fs::write(path("api-keys"), &narrow).unwrap();
+    let files = ["revocations", "api-keys"].map(|name| path(name).to_str().unwrap().to_owned());
+    let rowlink = Rowlink::serve_with(
+        &exports(),
+        &[
+            ("ROWLINK_REVOCATIONS_FILE", files[0].as_str()),
+            ("ROWLINK_API_KEYS_FILE", files[1].as_str()),
+        ],
+    );
+    let link = rowlink.link(numbers(1));
+    let opens = || Call::new("GET", link.clone()).send().status;
+    let issues = || {
+        let issue = Call::new("POST", format!("{}/v1/links", rowlink.origin()));
+        issue.bearer("token").json(&numbers(1)).send().status
+    };
+    let failed = |what: &str, count: usize| {
+        let line = format!("rowlink_reloads_failed_total{{what=\"{what}\"}} {count}");
+        wait_for("the refusal of the file", Duration::from_secs(10), || {
+            let metrics = Call::new("GET", format!("{}/metrics", rowlink.origin()));
+            metrics.send().text().contains(&line)
+        });
+    };
+    assert_eq!((opens(), issues()), (410, 403));
+    for (count, cut) in ["", "[keys]\nt9 = 2026-01-01T00:00:00Z\n"]
+        .iter()
+        .enumerate()
+    {
+        fs::write(path("revocations"), cut).unwrap();
+        rowlink.reload();
+        failed("revocations", count + 1);
+        assert_eq!(opens(), 410);
+    }
+    fs::write(path("api-keys"), &key).unwrap();
+    failed("API keys", 1);
+    assert_eq!(issues(), 403);
+
+    fs::write(path("revocations"), "# end\n").unwrap();
+    wait_for("the empty file", Duration::from_secs(10), || opens() == 200);
+    fs::write(path("api-keys"), format!("{key}# end\n")).unwrap();
+    wait_for("the wider key", Duration::from_secs(10), || issues() == 200);
+    fs::write(path("revocations"), revoked).unwrap();
+    wait_for("a revocation in place", Duration::from_secs(10), || {
+        opens() == 410
+    });
+    let log = rowlink.stop();
+    assert!(
+        log.contains("written in place without the revocation of `t9`"),
+        "{log}"
     );
 }
 
@@ -331,6 +392,59 @@ fn json_log_lines_share_the_link_id_and_name_client_and_trace() {
     assert!(ended["milliseconds"].is_u64() && ended["first_byte_milliseconds"].is_u64());
     let signature = url.split("rl_signature=").nth(1).unwrap();
     assert!(!log.contains(signature) && !log.contains("rl_signature"));
+}
+
+#[test]
+fn a_refusal_is_logged_with_who_asked_for_what_and_nothing_secret() {
+    let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_LOG_FORMAT", "json")]);
+    let url = rowlink.link(numbers(1));
+    let link_id = url.split("rl_link=").nth(1).unwrap()[..36].to_owned();
+    let signature = url.split("rl_signature=").nth(1).unwrap().to_owned();
+    let get = |url: String| Call::new("GET", url).send().status;
+    assert_eq!(get(url.replace("rl_user=alice", "rl_user=bob")), 403);
+    assert_eq!(get(url.replace("rl_signature=", "rl_signature%3D")), 400);
+    assert_eq!(get(url.replace("rl_signature=", "rl_signature")), 400);
+    let expired = rowlink.issue(json!({"export": "numbers", "format": "csv", "ttl_seconds": 1}));
+    let expired = rowlink.link_in(&expired);
+    wait_for("the end of a link", Duration::from_secs(10), || {
+        get(expired.clone()) == 410
+    });
+    let unknown: BTreeMap<String, Value> = (0..100)
+        .map(|number| (format!("{}{number}", "x".repeat(500)), json!(1)))
+        .collect();
+    let many = json!({"export": "numbers", "format": "csv", "filters": unknown});
+    let answer = rowlink.issue(many);
+    assert_eq!(answer.status, 422);
+    assert!(answer.body.len() < 50_000, "{} bytes", answer.body.len());
+    let long = json!({"export": "y".repeat(60_000), "format": "csv"});
+    assert!(rowlink.issue(long).body.len() < 2_000);
+    let log = rowlink.stop();
+    let refusals: Vec<Value> = json_lines(&log)
+        .into_iter()
+        .filter(|line| line["message"] == "request refused")
+        .collect();
+    let of = |code: &str| refusals.iter().find(|line| line["code"] == code).unwrap();
+    let forged = of("bad-signature");
+    assert_eq!(
+        (&forged["link_id"], &forged["user"]),
+        (&json!(link_id), &json!(""))
+    );
+    assert_eq!(
+        (&forged["client"], &forged["method"]),
+        (&json!("127.0.0.1"), &json!("GET"))
+    );
+    assert_eq!(forged["route"], "/v1/exports/{export}.{format}");
+    assert_eq!(of("link-expired")["user"], "alice");
+    let invalid = of("invalid-values");
+    assert_eq!(
+        (&invalid["user"], &invalid["credential"]),
+        (&json!("alice"), &json!("jwt"))
+    );
+    assert!(
+        refusals.iter().all(|line| line.to_string().len() < 4_000),
+        "{log}"
+    );
+    assert!(!log.contains(&signature) && !log.contains(&signature[..32]));
 }
 
 #[test]

@@ -167,7 +167,7 @@ fn a_nondeterministic_query_is_refused_or_visibly_truncated() {
     let run = run.unwrap();
     assert_eq!(
         run.status.code(),
-        Some(18),
+        Some(56),
         "{}",
         String::from_utf8_lossy(&run.stderr)
     );

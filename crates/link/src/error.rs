@@ -120,6 +120,9 @@ impl Step {
     }
 }
 
+/// Shorter than a signature.
+const NAME_BYTES_MAX: usize = 63;
+
 /// A link that breaks the grammar: the parameter, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
@@ -128,9 +131,16 @@ pub struct Malformed {
 }
 
 impl Malformed {
+    /// A name that no link has is left out: it may hold a signature whose `=` was escaped or lost.
     pub(crate) fn new(parameter: &str, reason: &'static str) -> Malformed {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        let is_name = parameter.len() <= NAME_BYTES_MAX && parameter.bytes().all(is_plain);
         Malformed {
-            parameter: parameter.to_owned(),
+            parameter: if is_name {
+                parameter.to_owned()
+            } else {
+                String::new()
+            },
             reason,
         }
     }

@@ -20,7 +20,7 @@ use crate::source::causes;
 use rowlink_link::Link;
 
 /// The target of audit lines, for filters of `ROWLINK_LOG`.
-const TARGET: &str = "rowlink::http::audit";
+pub const TARGET: &str = "rowlink::http::audit";
 
 /// Logs and counts an issued link.
 pub(in crate::http) fn link_issued(

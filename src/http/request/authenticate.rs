@@ -1,7 +1,7 @@
 //! The credential of a request: in its header, a cookie, or a query parameter.
 
-use actix_web::HttpRequest;
 use actix_web::http::header;
+use actix_web::{HttpMessage as _, HttpRequest};
 
 use crate::auth::{AuthError, Caller};
 use crate::http::response::problem::Problem;
@@ -17,7 +17,7 @@ pub(in crate::http) async fn authenticate(
 ) -> Result<Caller, Problem> {
     let cookie = state.config.jwt_cookie.as_deref();
     let token = bearer(request).or_else(|| cookie_value(request, cookie?));
-    authenticate_token(state, token).await
+    authenticate_token(request, state, token).await
 }
 
 /// Authenticates the caller of an unsigned URL, whose query may carry the token.
@@ -30,15 +30,33 @@ pub(in crate::http) async fn authenticate_with_query(
     query_token: Option<&str>,
 ) -> Result<Caller, Problem> {
     match query_token {
-        Some(token) if bearer(request).is_none() => authenticate_token(state, Some(token)).await,
+        Some(token) if bearer(request).is_none() => {
+            authenticate_token(request, state, Some(token)).await
+        }
         _ => authenticate(request, state).await,
     }
 }
 
-async fn authenticate_token(state: &AppState, token: Option<&str>) -> Result<Caller, Problem> {
+async fn authenticate_token(
+    request: &HttpRequest,
+    state: &AppState,
+    token: Option<&str>,
+) -> Result<Caller, Problem> {
     let token = token.ok_or(AuthError::Missing)?;
     let now = (state.clock)();
-    Ok(state.authenticator.authenticate(token, now).await?)
+    let caller = state.authenticator.authenticate(token, now).await?;
+    let user = caller.user.as_ref().map(ToString::to_string);
+    request.extensions_mut().insert(KnownCaller {
+        credential: caller.credential.clone(),
+        user: user.unwrap_or_default(),
+    });
+    Ok(caller)
+}
+
+/// The caller of a request that was authenticated, for the log.
+pub(in crate::http) struct KnownCaller {
+    pub(in crate::http) credential: String,
+    pub(in crate::http) user: String,
 }
 
 fn bearer(request: &HttpRequest) -> Option<&str> {

@@ -26,6 +26,11 @@ const TYPICAL_BYTES: usize = 384;
 /// The title of problems whose cause is a limit.
 pub(in crate::http) const LIMIT_TITLE: &str = "A limit was reached";
 
+/// The most of what a client sent that a problem repeats.
+const ERRORS_MAX: usize = 100;
+const FIELD_BYTES_MAX: usize = 100;
+const TEXT_BYTES_MAX: usize = 500;
+
 /// Headers of every problem.
 const FIXED: [(HeaderName, HeaderValue); 4] = [
     fixed(header::CACHE_CONTROL, "no-store"),
@@ -64,11 +69,13 @@ impl Problem {
         title: &'static str,
         detail: impl Into<String>,
     ) -> Problem {
+        let mut detail = detail.into();
+        cut(&mut detail, TEXT_BYTES_MAX);
         Problem(Box::new(Parts {
             status,
             code,
             title,
-            detail: detail.into(),
+            detail,
             errors: Vec::new(),
             header: None,
             cause: None,
@@ -76,8 +83,13 @@ impl Problem {
         }))
     }
 
-    /// Adds field errors.
-    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Problem {
+    /// Adds field errors, as many as a person reads.
+    pub fn with_errors(mut self, mut errors: Vec<FieldError>) -> Problem {
+        errors.truncate(ERRORS_MAX);
+        for error in &mut errors {
+            cut(&mut error.field, FIELD_BYTES_MAX);
+            cut(&mut error.message, TEXT_BYTES_MAX);
+        }
         self.0.errors = errors;
         self
     }
@@ -115,22 +127,14 @@ impl Problem {
         self.0.errors.iter().map(field_error).collect()
     }
 
-    /// Logs the problem. Of invalid values it logs only the field names.
-    pub(in crate::http) fn log(&self, request_id: Uuid) {
-        let Parts {
-            code,
-            detail,
-            errors,
-            cause,
-            ..
-        } = self.0.as_ref();
-        match cause {
-            Some(cause) => tracing::error!(%request_id, code, cause, "request failed"),
-            None => {
-                let fields: Vec<&str> = errors.iter().map(|it| it.field.as_str()).collect();
-                tracing::info!(%request_id, code, detail, ?fields, "request refused");
-            }
-        }
+    /// Returns the cause, which only the log shows.
+    pub(in crate::http) fn cause(&self) -> Option<&str> {
+        self.0.cause.as_deref()
+    }
+
+    /// Returns the names of the invalid fields.
+    pub(in crate::http) fn fields(&self) -> impl Iterator<Item = &str> {
+        self.0.errors.iter().map(|error| error.field.as_str())
     }
 
     /// Returns the JSON response.
@@ -186,6 +190,14 @@ impl Problem {
             response.insert_header(header.clone());
         }
         response
+    }
+}
+
+/// Cuts a text, and shows that.
+fn cut(text: &mut String, bytes_max: usize) {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max));
+        text.push('…');
     }
 }
 

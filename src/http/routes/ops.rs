@@ -41,6 +41,7 @@ pub async fn metrics(state: Data<AppState>) -> HttpResponse {
         is_draining: state.lifecycle.is_draining(),
         pools: state.service.pools().collect(),
         key_ids: state.service.key_ids(),
+        lost_lines: &state.lost_lines,
         now: (state.clock)(),
     };
     HttpResponse::Ok()

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -39,6 +40,8 @@ pub(in crate::http) struct Metrics {
     pub(in crate::http) bytes: Family<FileLabels, Counter>,
     pub(in crate::http) first_byte: Histogram,
     pub(in crate::http) duration: Histogram,
+    log_lines_lost: Family<LogLabels, Counter>,
+    reloads_failed: Family<FileKindLabels, Counter>,
     in_flight: Gauge,
     draining: Gauge,
     connections_refused: Family<LimitLabels, Counter>,
@@ -79,9 +82,36 @@ struct DatabaseLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FileKindLabels {
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LogLabels {
+    log: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct KeyLabels {
     key: String,
     signs: &'static str,
+}
+
+/// Returns how many lines of the log were lost so far.
+pub struct LostLines {
+    /// Lines about links and downloads.
+    pub audit: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// All others.
+    pub other: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Default for LostLines {
+    fn default() -> LostLines {
+        LostLines {
+            audit: Box::new(|| 0),
+            other: Box::new(|| 0),
+        }
+    }
 }
 
 /// The values of gauges at one moment.
@@ -90,6 +120,7 @@ pub(in crate::http) struct Snapshot<'s> {
     pub(in crate::http) is_draining: bool,
     pub(in crate::http) pools: Vec<(&'s str, PoolStatus)>,
     pub(in crate::http) key_ids: Vec<String>,
+    pub(in crate::http) lost_lines: &'s LostLines,
     /// In Unix seconds.
     pub(in crate::http) now: u64,
 }
@@ -122,6 +153,8 @@ impl Metrics {
             bytes: Family::default(),
             first_byte: Histogram::new(FIRST_BYTE_BUCKETS),
             duration: Histogram::new(DURATION_BUCKETS),
+            log_lines_lost: Family::default(),
+            reloads_failed: Family::default(),
             in_flight: Gauge::default(),
             draining: Gauge::default(),
             connections_refused: Family::default(),
@@ -157,6 +190,10 @@ impl Metrics {
         );
         let help = "From the request to the end of the download";
         rowlink.register_with_unit("download_duration", help, seconds, self.duration.clone());
+        let help = "Lines of the log that found too many others waiting";
+        rowlink.register("log_lines_lost", help, self.log_lines_lost.clone());
+        let help = "Files that could not be reloaded";
+        rowlink.register("reloads_failed", help, self.reloads_failed.clone());
         let help = "Downloads that run now";
         rowlink.register("downloads_in_flight", help, self.in_flight.clone());
         let help = "1 while the replica drains";
@@ -189,6 +226,11 @@ impl Metrics {
         // Locked first: of two concurrent calls one would clear what the other has set.
         let registry = self.registry.lock();
         let registry = registry.expect("no code panics while it is locked");
+        let lost = snapshot.lost_lines;
+        for (log, lines) in [("audit", (lost.audit)()), ("other", (lost.other)())] {
+            let counter = self.log_lines_lost.get_or_create(&LogLabels { log });
+            counter.inner().store(lines, Ordering::Relaxed);
+        }
         self.in_flight.set(snapshot.downloads as i64);
         self.draining.set(i64::from(snapshot.is_draining));
         for (database, pool) in snapshot.pools {
@@ -225,6 +267,12 @@ impl Metrics {
             limit: limit.name(),
         };
         self.connections_refused.get_or_create(&labels).inc();
+    }
+
+    pub(in crate::http) fn count_failed_reload(&self, what: &'static str) {
+        self.reloads_failed
+            .get_or_create(&FileKindLabels { what })
+            .inc();
     }
 
     pub(in crate::http) fn observe(histogram: &Histogram, elapsed: Duration) {
