@@ -33,12 +33,14 @@ pub(super) struct Sockets {
 pub(super) async fn run(
     sockets: Sockets,
     state: AppState,
-    reloader: Reloader,
+    mut reloader: Reloader,
     drain: DrainTimes,
 ) -> Result<(), ErrorLines> {
     let address = sockets.public.local_addr().map_err(error_line)?;
     let signals = Signals::install().map_err(error_line)?;
     let state = Arc::new(state);
+    // From here on a file that was cut is not taken for the first version.
+    reloader.check(&state);
     let stop_max = drain.max + STOP_GRACE;
     let server = http::server(sockets.public, state.clone(), sockets.tls, stop_max);
     let server = server.map_err(error_line)?;

@@ -11,7 +11,7 @@ use super::response::problem::Problem;
 use super::state::AppState;
 use super::telemetry::trace;
 
-/// Logs a problem. Of invalid values it logs only the field names; what comes from the client is cut.
+/// Logs a problem, whose texts are cut. Of invalid values it logs only the field names.
 pub(super) fn log_refusal(
     request: &HttpRequest,
     state: &AppState,
@@ -33,13 +33,13 @@ pub(super) fn log_refusal(
         (None, Some(link)) => link.user.as_str(),
         (None, None) => "",
     };
-    let fields: Vec<String> = problem.fields().take(FIELDS_MAX).map(cut).collect();
+    let fields: Vec<&str> = problem.fields().take(FIELDS_MAX).collect();
     tracing::info!(
         %request_id,
         code,
-        detail = cut(problem.detail()),
+        detail = problem.detail(),
         ?fields,
-        method = cut(request.method().as_str()),
+        method = request.method().as_str(),
         route = trace::route_of(request).as_ref(),
         client = client_text(request, &state.config),
         credential = caller.map_or("", |caller| caller.credential.as_str()),
@@ -50,11 +50,6 @@ pub(super) fn log_refusal(
 }
 
 const FIELDS_MAX: usize = 10;
-const BYTES_MAX: usize = 200;
-
-fn cut(text: &str) -> String {
-    text[..text.floor_char_boundary(BYTES_MAX)].to_owned()
-}
 
 /// Returns the parts of the link that a request is for.
 fn link_of(request: &HttpRequest, state: &AppState) -> Option<Inspection> {

@@ -209,7 +209,7 @@ fn a_file_that_was_cut_while_it_was_written_changes_nothing_until_it_is_complete
     });
     let log = rowlink.stop();
     assert!(
-        log.contains("written in place without the revocation of `t9`"),
+        log.contains("written in place without the revocation of `alice`"),
         "{log}"
     );
 }
@@ -404,7 +404,9 @@ fn a_refusal_is_logged_with_who_asked_for_what_and_nothing_secret() {
     assert_eq!(get(url.replace("rl_user=alice", "rl_user=bob")), 403);
     assert_eq!(get(url.replace("rl_signature=", "rl_signature%3D")), 400);
     assert_eq!(get(url.replace("rl_signature=", "rl_signature")), 400);
-    let expired = rowlink.issue(json!({"export": "numbers", "format": "csv", "ttl_seconds": 1}));
+    let mut short = numbers(1);
+    short["expires_in"] = json!(1);
+    let expired = rowlink.issue(short);
     let expired = rowlink.link_in(&expired);
     wait_for("the end of a link", Duration::from_secs(10), || {
         get(expired.clone()) == 410

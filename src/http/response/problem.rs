@@ -196,7 +196,8 @@ impl Problem {
 /// Cuts a text, and shows that.
 fn cut(text: &mut String, bytes_max: usize) {
     if text.len() > bytes_max {
-        text.truncate(text.floor_char_boundary(bytes_max));
+        let end = (0..=bytes_max).rfind(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
         text.push('…');
     }
 }
