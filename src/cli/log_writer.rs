@@ -1,4 +1,4 @@
-//! Writes the log on threads of its own: whoever reads it must not be able to stop the server.
+//! Writes the log on threads of its own: a log that is not read must not stop the server.
 
 use std::io;
 
@@ -24,7 +24,7 @@ pub(super) struct LogThreads {
 }
 
 impl LogWriter {
-    /// Starts the threads. If `audit_waits`, a full log stops whoever writes an audit line until there is room.
+    /// Starts the threads. If `audit_waits`, a request whose audit line finds the log full waits until there is room.
     pub(super) fn start(audit_waits: bool) -> (LogWriter, LogThreads) {
         let builder = || NonBlockingBuilder::default().thread_name("log");
         let audit = builder()

@@ -67,7 +67,7 @@ impl Reloader {
                 set_revocations,
                 lost_revocation,
             ),
-            // A cut certificate or key is invalid.
+            // A truncated certificate or key is invalid.
             ("certificate", certificate, set_certificate, |_, _| None),
         ];
         let groups = table.into_iter().filter_map(|(what, paths, apply, lost)| {

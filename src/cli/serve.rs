@@ -39,7 +39,7 @@ pub(super) async fn run(
     let address = sockets.public.local_addr().map_err(error_line)?;
     let signals = Signals::install().map_err(error_line)?;
     let state = Arc::new(state);
-    // From here on a file that was cut is not taken for the first version.
+    // Now, so that a file that is truncated later does not count as the first version.
     reloader.check(&state);
     let stop_max = drain.max + STOP_GRACE;
     let server = http::server(sockets.public, state.clone(), sockets.tls, stop_max);

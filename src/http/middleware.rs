@@ -73,7 +73,7 @@ pub(super) async fn answer_every_request(
 
 /// Tells whether the connection must end with this response.
 fn must_close(state: &AppState, response: &ServiceResponse<BoxBody>) -> bool {
-    // Whoever asks for another protocol gets HTTP/1.1; otherwise the framework would announce a change.
+    // A client that asks for another protocol gets HTTP/1.1; otherwise the framework would announce a change.
     if response.request().head().upgrade() {
         return true;
     }
@@ -107,7 +107,7 @@ fn check_head(request: &ServiceRequest) -> Result<(), Problem> {
     let target = request.uri().path_and_query();
     check_target_length(target.map_or("", |target| target.as_str()))?;
     let upgrades = request.headers().get_all(header::UPGRADE);
-    // The framework would send the body without chunks, so that nobody could tell where it ends.
+    // The framework would send the body without chunks, so that no client could tell where it ends.
     if upgrades.into_iter().any(names_websocket) {
         let detail = "expected a request without `Upgrade: websocket`";
         return Err(problem::malformed(detail.to_owned()));

@@ -11,7 +11,7 @@ use super::response::problem::Problem;
 use super::state::AppState;
 use super::telemetry::trace;
 
-/// Logs a problem, whose texts are cut. Of invalid values it logs only the field names.
+/// Logs a problem, whose texts are short. Of invalid values it logs only the field names.
 pub(super) fn log_refusal(
     request: &HttpRequest,
     state: &AppState,

@@ -8,7 +8,7 @@ use futures_util::future::{BoxFuture, Shared, try_join_all};
 
 use crate::source::{SourceError, Sources};
 
-/// How long an answer is used again: whoever reaches the probe must not be able to load the databases by it.
+/// How long an answer is used again: clients that reach the probe must not be able to load the databases by it.
 const FRESH: Duration = Duration::from_secs(1);
 
 type Answer = Shared<BoxFuture<'static, Result<(), Arc<SourceError>>>>;

@@ -15,7 +15,7 @@ pub(super) enum Comparison {
     Number,
     /// As a UUID.
     Uuid,
-    /// As a text or, if it looks like one, as a number: the type is that of each row's value.
+    /// As a text, or as a number if it can be read as one: the type is that of each row's value.
     TextOrNumber,
 }
 

@@ -95,6 +95,14 @@ fn every_documented_status_and_code_occurs() {
         ),
     );
     call("POST", links, post().body(vec![b' '; 70_000]));
+    let with_cookies = TestServer::with(|deployment| {
+        deployment.http_config.jwt_cookie = Some("session".into());
+    });
+    let from_elsewhere = with_cookies
+        .call("POST", links)
+        .header("cookie", format!("session={token}"))
+        .header("origin", "https://elsewhere.example.com");
+    call("POST", links, from_elsewhere.json(&orders));
 
     let inspect = "/v1/links/inspect";
     let ask = || server.call("POST", inspect).bearer(&token);

@@ -138,6 +138,107 @@ fn a_token_is_accepted_in_the_configured_cookie_or_parameter() {
 }
 
 #[test]
+fn a_cookie_is_refused_if_a_page_of_another_site_has_sent_the_request() {
+    let server = server(HttpConfig {
+        jwt_cookie: Some("session".into()),
+        cors_origins: vec!["https://shop.example.com".into()],
+        ..HttpConfig::default()
+    });
+    let token = token(server.now());
+    let send = |method: &'static str, headers: &[(&'static str, &str)]| {
+        let target = if method == "POST" { "/v1/links" } else { PLAIN };
+        let mut call = server.call(method, target);
+        call = call.header("cookie", format!("session={token}"));
+        for (name, value) in headers {
+            call = call.header(name, *value);
+        }
+        let body = json!({"export": "orders", "format": "csv", "filters": {"from": "2026-01-01"}});
+        let answer = match method {
+            "POST" => call.json(&body).send(),
+            _ => call.send(),
+        };
+        match answer.status {
+            200 | 303 => "accepted".to_owned(),
+            _ => answer.problem().1,
+        }
+    };
+    let site = "sec-fetch-site";
+    let navigate = [
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-dest", "document"),
+    ];
+    let clicked = [
+        navigate[0],
+        navigate[1],
+        ("sec-fetch-user", "?1"),
+        (site, "cross-site"),
+    ];
+    let own_origin = server.origin.clone();
+    for (headers, expected) in [
+        (vec![], "accepted"),
+        (vec![(site, "same-origin")], "accepted"),
+        (vec![(site, "none")], "accepted"),
+        (vec![("origin", own_origin.as_str())], "accepted"),
+        (
+            vec![(site, "cross-site"), ("origin", "https://shop.example.com")],
+            "accepted",
+        ),
+        (clicked.to_vec(), "accepted"),
+        (
+            vec![(site, "cross-site"), ("sec-fetch-dest", "image")],
+            "cross-site",
+        ),
+        (
+            vec![(site, "cross-site"), ("sec-fetch-dest", "script")],
+            "cross-site",
+        ),
+        (
+            vec![
+                (site, "cross-site"),
+                navigate[0],
+                ("sec-fetch-dest", "iframe"),
+            ],
+            "cross-site",
+        ),
+        (
+            vec![(site, "cross-site"), navigate[0], navigate[1]],
+            "cross-site",
+        ),
+        (
+            vec![("origin", "https://elsewhere.example.com")],
+            "cross-site",
+        ),
+        (vec![("origin", "null")], "cross-site"),
+        (
+            vec![("origin", "https://shop.example.com.evil.example")],
+            "cross-site",
+        ),
+        (
+            vec![(site, "same-site"), ("origin", "https://other.example.com")],
+            "cross-site",
+        ),
+    ] {
+        assert_eq!(send("GET", &headers), expected, "{headers:?}");
+    }
+    let json = ("content-type", "application/json; charset=utf-8");
+    assert_eq!(send("POST", &[json]), "accepted");
+    assert_eq!(
+        send("POST", &[json, ("origin", own_origin.as_str())]),
+        "accepted"
+    );
+    assert_eq!(
+        send("POST", &[json, ("origin", "https://elsewhere.example.com")]),
+        "cross-site"
+    );
+    for form in ["text/plain", "application/x-www-form-urlencoded"] {
+        assert_eq!(send("POST", &[("content-type", form)]), "malformed-request");
+    }
+    // A header is no cookie: a page of another site cannot set it.
+    let bearer = server.call("GET", PLAIN).bearer(&token);
+    location(&bearer.header(site, "cross-site").send());
+}
+
+#[test]
 fn tokens_in_cookies_and_parameters_are_ignored_by_default() {
     let server = server(HttpConfig::default());
     let token = token(server.now());

@@ -131,18 +131,18 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    /// A name that no link has is left out: it may hold a signature whose `=` was escaped or lost.
+    /// Of a name that no link has, only the start is kept: the rest may be a signature whose `=` was escaped
+    /// or lost.
     pub(crate) fn new(parameter: &str, reason: &'static str) -> Malformed {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-        let is_name = parameter.len() <= NAME_BYTES_MAX && parameter.bytes().all(is_plain);
-        Malformed {
-            parameter: if is_name {
-                parameter.to_owned()
-            } else {
-                String::new()
-            },
-            reason,
-        }
+        let end = parameter.bytes().position(|byte| !is_plain(byte));
+        let start = &parameter[..end.unwrap_or(parameter.len())];
+        let parameter = match start.len() {
+            0..=NAME_BYTES_MAX if end.is_none() => start.to_owned(),
+            0..=NAME_BYTES_MAX => format!("{start}…"),
+            _ => "…".to_owned(),
+        };
+        Malformed { parameter, reason }
     }
 }
 

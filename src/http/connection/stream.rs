@@ -19,7 +19,7 @@ use super::exchange::{Exchange, Reading};
 /// How often a connection is checked. Coarse, so that a request sets no timer of its own.
 const TICK: Duration = Duration::from_secs(5);
 
-/// How much is read at once. More could hold many requests, each of which would be parsed and kept.
+/// How many bytes are read in one call. More could hold many requests, each of which would be parsed and kept.
 const PIECE_BYTES: usize = 1024;
 
 /// A connection that ends if its client does not send requests in time, or more than is read; and that is

@@ -3,6 +3,7 @@
 use actix_web::http::header;
 use actix_web::{HttpMessage as _, HttpRequest};
 
+use super::cross_site::refuse_cross_site;
 use crate::auth::{AuthError, Caller};
 use crate::http::response::problem::Problem;
 use crate::http::state::AppState;
@@ -10,13 +11,26 @@ use crate::http::state::AppState;
 /// Authenticates the caller by the header or the cookie.
 ///
 /// # Errors
-/// Returns 401 if no valid credential is present, and 503 if the issuer's keys are unavailable.
+/// Returns 401 if no valid credential is present, 503 if the issuer's keys are unavailable, and the problems of
+/// [`refuse_cross_site`] for a cookie.
 pub(in crate::http) async fn authenticate(
     request: &HttpRequest,
     state: &AppState,
 ) -> Result<Caller, Problem> {
+    if let Some(token) = bearer(request) {
+        return authenticate_token(request, state, Some(token)).await;
+    }
     let cookie = state.config.jwt_cookie.as_deref();
-    let token = bearer(request).or_else(|| cookie_value(request, cookie?));
+    let token = cookie.and_then(|name| cookie_value(request, name));
+    if token.is_some() {
+        let public_url = &state.service.policy().public_url;
+        refuse_cross_site(
+            request.method(),
+            request.headers(),
+            &state.config,
+            public_url,
+        )?;
+    }
     authenticate_token(request, state, token).await
 }
 

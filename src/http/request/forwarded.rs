@@ -1,7 +1,7 @@
 //! The `Forwarded` header (RFC 7239, section 4).
 
 /// Returns the `for` of each element of one field value, unquoted: `None` for an element without one. Returns
-/// `None` for all if the value is malformed, because then nobody can tell what a proxy has written of it.
+/// `None` for all if the value is malformed, because then it is unknown which part a proxy has written.
 pub(super) fn forwarded_for(value: &str) -> Option<Vec<Option<String>>> {
     let mut rest = value;
     let mut elements = Vec::new();

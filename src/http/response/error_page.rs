@@ -94,6 +94,7 @@ pub(in crate::http) fn advice(code: &str) -> &'static str {
         | "keys-unavailable"
         | "draining" => "Wait a moment, and reload this page.",
         "export-too-slow" => "Go back, choose fewer rows, and press Export again.",
+        "cross-site" => "Open the application, and press Export there.",
         "wrong-address" => "Open the link from the network it was made for.",
         "file-too-large" => "Go back, choose fewer rows, and press Export again.",
         "export-not-allowed" | "claim-missing" => "Ask for access to this export.",

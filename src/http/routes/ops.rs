@@ -15,7 +15,7 @@ use crate::http::state::AppState;
 use crate::http::telemetry::{Snapshot, metrics};
 
 const OPENAPI: &[u8] = include_bytes!("../../../openapi.yaml");
-/// How much of a constant file is copied into the connection's buffer at once.
+/// How many bytes of a constant file are copied into the connection's buffer in one step.
 const PART_BYTES: usize = 16 * 1024;
 
 /// The process runs. Does not check the database: a restart would not fix it.
