@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::process::Rowlink;
+use crate::harness::command::run;
+use crate::harness::process::{FAR_FUTURE, PUBLIC_URL, Rowlink};
 use crate::harness::proxy::{Protocol, Proxy};
+use crate::harness::tls::create_certificates;
 use crate::harness::{
-    TestServer, begin, begin_with, exports, is_whole, parts, unchunked, wait_for,
+    TestServer, begin, begin_with, exports, is_whole, parts, token_for, unchunked, wait_for,
 };
 use crate::overload::head;
 
@@ -92,6 +94,56 @@ fn a_killed_server_resets_its_downloads() {
     drop(rowlink);
     let end = read_to_end(&mut stream);
     assert!(end.is_reset && !is_whole(&end.answer));
+}
+
+#[test]
+#[ignore = "needs OpenSSL and curl: make test"]
+fn a_killed_server_resets_its_downloads_over_tls_too() {
+    let folder = tempfile::tempdir().unwrap();
+    create_certificates(folder.path());
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (certificate, key) = (path("server.pem"), path("server.key"));
+    let variables = [
+        ("ROWLINK_TLS_CERT_FILE", certificate.as_str()),
+        ("ROWLINK_TLS_KEY_FILE", key.as_str()),
+    ];
+    let rowlink = Rowlink::serve_with(&exports(), &variables);
+    let origin = rowlink
+        .origin()
+        .replace("http://127.0.0.1", "https://localhost");
+    let token = token_for(&json!({"sub": "alice", "exp": FAR_FUTURE, "scope": "orders:read"}));
+    let curl = || {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--cacert", &path("ca.pem")]);
+        curl
+    };
+    let bearer = format!("Authorization: Bearer {token}");
+    let body = numbers(9_000_000_000).to_string();
+    let links = format!("{origin}/v1/links");
+    let issued = run(curl().args(["-H", &bearer, "-d", &body, &links]));
+    let issued: Value = serde_json::from_slice(&issued.stdout).unwrap();
+    let url = issued["url"]
+        .as_str()
+        .unwrap()
+        .replacen(PUBLIC_URL, &origin, 1);
+    let file = folder.path().join("file.csv");
+    let download = curl()
+        .arg("-o")
+        .arg(&file)
+        .arg(url)
+        .stderr(Stdio::piped())
+        .spawn();
+    let download = download.unwrap();
+    wait_for("the first rows", Duration::from_secs(20), || {
+        fs::metadata(&file).is_ok_and(|file| file.len() > 200_000)
+    });
+    drop(rowlink);
+    let download = download.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&download.stderr);
+    assert!(
+        !download.status.success() && said.contains("reset"),
+        "{said}"
+    );
 }
 
 #[test]
