@@ -70,7 +70,7 @@ fn a_query_that_fails_resets_the_connection() {
 
 #[test]
 fn a_time_limit_resets_the_connection_of_a_reader_and_of_a_stalled_client() {
-    let server = TestServer::with(|deployment| deployment.download_max = Duration::from_secs(1));
+    let server = TestServer::with(|deployment| deployment.download_max = Duration::from_secs(3));
     let url = server.link(numbers(9_000_000_000));
     let mut stalled = begin_endless(&url);
     let end = read_to_end(&mut begin(&url));
