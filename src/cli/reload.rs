@@ -113,13 +113,14 @@ impl FileGroup {
         });
         let hash: [u8; 32] = hash.finalize().into();
         if self.in_use.is_some() && self.last_hash == hash {
+            self.unsettled = None;
             return Ok(false);
         }
         if let (Some(in_use), Ok(version)) = (&self.in_use, &version)
             && in_use.inodes == version.inodes
             && self.unsettled.replace(hash) != Some(hash)
         {
-            // Somebody may be writing it. At the next check it must be the same.
+            // It may still be being written. At the next check it must be the same.
             return Ok(false);
         }
         self.last_hash = hash;
@@ -249,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_cut_file_has_lost_is_named() {
+    fn what_a_truncated_file_has_lost_is_named() {
         let keys = "# two\nk1:AAAA\nk2:BBBB,k3:CCCC\n";
         for (next, lost) in [
             ("k3:CCCC\nk2:BBBB\nk1:AAAA\nk4:DDDD\n", None),

@@ -13,7 +13,7 @@ use actix_web::http::header;
 const READ_BYTES_MAX: usize = 144 * 1024;
 /// The most that is read while a request without a body is served: each head that is read ahead takes memory.
 const READ_AHEAD_BYTES_MAX: usize = 1024;
-/// A request head must be complete at the second tick after the last request ended.
+/// A request head must be complete at the second tick after its first byte.
 const HEAD_TICKS_MAX: u8 = 2;
 /// Somewhat more than the keep-alive time.
 const IDLE_TICKS_MAX: u8 = 16;
@@ -26,7 +26,7 @@ pub(in crate::http) struct Exchange {
     is_sending_file: Cell<bool>,
     /// The bytes read since the last request began or ended.
     bytes_read: Cell<usize>,
-    /// The ticks since then.
+    /// The ticks since then, or since the first byte of the next head.
     ticks: Cell<u8>,
     /// Wakes the connection if it has read too much.
     paused: Cell<Option<Waker>>,
@@ -107,6 +107,9 @@ impl Exchange {
     }
 
     pub(super) fn record_read(&self, bytes: usize) {
+        if self.is_idle() {
+            self.ticks.set(0);
+        }
         self.bytes_read.set(self.bytes_read.get() + bytes);
     }
 
@@ -140,9 +143,39 @@ impl SentFile {
         SentFile(exchange)
     }
 
-    /// Tells that the last byte of the file is written.
+    /// Tells that the connection has the last byte of the file.
     pub(in crate::http) fn complete(self) {
         self.0.is_sending_file.set(false);
         self.0.end_request();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticks(exchange: &Exchange, count: u8) -> bool {
+        (0..count).any(|_| exchange.tick())
+    }
+
+    #[test]
+    fn a_head_has_its_time_from_its_first_byte_however_long_the_connection_was_idle() {
+        let exchange = Exchange::default();
+        assert!(!ticks(&exchange, IDLE_TICKS_MAX - 1));
+        exchange.record_read(1);
+        assert!(!ticks(&exchange, HEAD_TICKS_MAX - 1));
+        // A further byte is no new head.
+        exchange.record_read(1);
+        assert!(exchange.tick());
+    }
+
+    #[test]
+    fn a_connection_that_serves_has_all_time_and_an_idle_one_a_limit() {
+        let exchange = Exchange::default();
+        exchange.is_serving.set(true);
+        assert!(!ticks(&exchange, u8::MAX));
+        exchange.end_request();
+        assert!(!ticks(&exchange, IDLE_TICKS_MAX - 1));
+        assert!(exchange.tick());
     }
 }
