@@ -1,7 +1,7 @@
 //! The log line of a refused request: who asked for what, as far as it is known.
 
 use actix_web::{HttpMessage as _, HttpRequest};
-use rowlink_link::Inspection;
+use rowlink_link::{Inspection, is_too_long};
 use uuid::Uuid;
 
 use super::request::authenticate::KnownCaller;
@@ -54,5 +54,6 @@ const FIELDS_MAX: usize = 10;
 /// Returns the parts of the link that a request is for.
 fn link_of(request: &HttpRequest, state: &AppState) -> Option<Inspection> {
     let (path, _) = parse_download(request.uri().path())?;
-    state.service.inspect(path, request.uri().query()?).ok()
+    let query = request.uri().query().filter(|query| !is_too_long(query))?;
+    state.service.inspect(path, query).ok()
 }

@@ -3,6 +3,7 @@
 
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::http::{Method, StatusCode};
+use url::Url;
 
 use crate::http::config::HttpConfig;
 use crate::http::response::problem::{Problem, malformed};
@@ -41,8 +42,8 @@ pub(in crate::http) fn refuse_cross_site(
 fn is_cross_site(headers: &HeaderMap, config: &HttpConfig, public_url: &str) -> bool {
     let origin = text(headers, header::ORIGIN.as_str());
     let is_own = |origin: &str| {
-        let rest = public_url.strip_prefix(origin);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        let own = Url::parse(public_url).map(|url| url.origin().ascii_serialization());
+        own.is_ok_and(|own| own == origin)
     };
     let is_listed = |origin: &str| config.cors_origins.iter().any(|listed| listed == origin);
     if origin.is_some_and(|origin| is_own(origin) || is_listed(origin)) {
@@ -51,8 +52,8 @@ fn is_cross_site(headers: &HeaderMap, config: &HttpConfig, public_url: &str) -> 
     match text(headers, "sec-fetch-site") {
         Some("same-origin" | "none") => false,
         Some("cross-site") => !is_followed_link(headers),
-        // A browser without these headers, or another client.
-        _ => origin.is_some(),
+        // A browser without these headers, or another client. An unreadable origin is not ours.
+        _ => headers.contains_key(header::ORIGIN),
     }
 }
 
@@ -65,4 +66,30 @@ fn is_followed_link(headers: &HeaderMap) -> bool {
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn an_origin_is_ours_only_as_a_whole() {
+        let config = HttpConfig::default();
+        for (origin, expected) in [
+            (b"https://shop.example.com".as_slice(), false),
+            (b"https://shop.example.co", true),
+            (b"https://shop.example.com.evil.example", true),
+            (b"https://", true),
+            (b"https:", true),
+            (b"", true),
+            (b"\xff", true),
+        ] {
+            let origin = HeaderValue::from_bytes(origin).expect("a value");
+            let headers = HeaderMap::from_iter([(header::ORIGIN, origin.clone())]);
+            let is_refused = is_cross_site(&headers, &config, "https://shop.example.com/data");
+            assert_eq!(is_refused, expected, "{origin:?}");
+        }
+    }
 }
