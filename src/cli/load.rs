@@ -49,6 +49,7 @@ pub(super) fn sources(databases: Databases, policy: &Policy) -> Result<Sources, 
     let options = SourceOptions {
         connections: databases.connections,
         statement_timeout: policy.download_max,
+        row_bytes_max: databases.row_bytes_max,
     };
     let mut sources = Sources::new();
     for (name, url) in databases.urls {

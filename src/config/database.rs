@@ -30,7 +30,17 @@ pub(super) fn databases(variables: &mut Variables, errors: &mut ConfigErrors) ->
     let others = others.and_then(|text| errors.check_all("DATABASES", parse_list(&text)));
     let mut urls = others.unwrap_or_default();
     urls.insert(DEFAULT_DATABASE.to_owned(), url?);
-    Some(Databases { urls, connections })
+    let row_bytes_max = errors.number(
+        "MAX_ROW_BYTES",
+        variables.max_row_bytes.take(),
+        SourceOptions::ROW_BYTES_MAX,
+        1 << 16..=1 << 30,
+    );
+    Some(Databases {
+        urls,
+        connections,
+        row_bytes_max,
+    })
 }
 
 pub(super) fn exports_dir(variables: &mut Variables) -> PathBuf {
@@ -81,7 +91,7 @@ impl DatabaseUrl {
     /// Returns a message if a file that the URL names cannot be read.
     pub fn source(self, options: SourceOptions) -> Result<Arc<dyn Source>, String> {
         Ok(match self {
-            DatabaseUrl::Sqlite(path) => Arc::new(SqliteSource::new(path)),
+            DatabaseUrl::Sqlite(path) => Arc::new(SqliteSource::new(path, options.row_bytes_max)),
             DatabaseUrl::Postgres(url) => Arc::new(PostgresSource::new(*url, options)?),
             DatabaseUrl::Mysql(url) => Arc::new(MysqlSource::new(*url, options)?),
         })

@@ -73,6 +73,8 @@ pub struct Databases {
     pub urls: BTreeMap<String, DatabaseUrl>,
     /// The largest number of concurrent downloads per database.
     pub connections: usize,
+    /// The size of the largest row in bytes.
+    pub row_bytes_max: usize,
 }
 
 /// A certificate chain and its key, in PEM.
@@ -135,6 +137,7 @@ struct Variables {
     max_downloads_per_user: Option<String>,
     max_downloads_per_link: Option<String>,
     max_links_per_second: Option<String>,
+    max_row_bytes: Option<String>,
     seal: Option<String>,
     drain_delay_seconds: Option<String>,
     drain_seconds: Option<String>,

@@ -134,6 +134,7 @@ fn http_settings_are_as_strict_as_browsers_and_proxies() {
         ("DRAIN_SECONDS", "-1"),
         ("MAX_DOWNLOADS", "0"),
         ("MAX_LINKS_PER_SECOND", "many"),
+        ("MAX_ROW_BYTES", "1000"),
         ("LOG_FORMAT", "xml"),
         ("JWT_ALGORITHMS", "HS384"),
         ("JWT_ALGORITHMS", "RS256"),

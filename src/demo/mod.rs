@@ -12,7 +12,7 @@ use crate::auth::{Authenticator, JwtKey, JwtRules, JwtVerifier, NewApiKey};
 use crate::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::http::{AppState, Clock, HttpConfig, StaticFile};
 use crate::service::{ExportService, Policy};
-use crate::source::{Sources, SqliteSource, dialects};
+use crate::source::{SourceOptions, Sources, SqliteSource, dialects};
 use rowlink_link::Keyring;
 
 /// The number of orders in `orders.sql`.
@@ -63,7 +63,7 @@ impl Demo {
             .map_err(|error| demo_error(&error))?
             .token;
         let policy = Policy::with_defaults(format!("http://{address}"));
-        let source = Arc::new(SqliteSource::new(&path));
+        let source = Arc::new(SqliteSource::new(&path, SourceOptions::ROW_BYTES_MAX));
         let sources = Sources::from([(DEFAULT_DATABASE.to_owned(), source as _)]);
         let catalog = Catalog::parse(EXPORTS, &dialects(&sources));
         let service = ExportService::start(catalog, sources, keyring, policy);

@@ -22,13 +22,21 @@ pub fn dialects(sources: &Sources) -> Dialects {
         .collect()
 }
 
-/// Limits for a client-server database.
+/// Limits for a database.
 #[derive(Debug, Clone, Copy)]
 pub struct SourceOptions {
     /// The maximum number of connections for downloads. A few more are reserved for health checks and estimates.
+    /// SQLite has no such limit.
     pub connections: usize,
-    /// The time limit of a query.
+    /// The time limit of a query. SQLite has none: a download ends its query.
     pub statement_timeout: Duration,
+    /// The size of the largest row, in bytes, as the database sends it.
+    pub row_bytes_max: usize,
+}
+
+impl SourceOptions {
+    /// The default of [`row_bytes_max`](SourceOptions::row_bytes_max).
+    pub const ROW_BYTES_MAX: usize = 4 << 20;
 }
 
 /// The state of a source's connection pool for downloads.

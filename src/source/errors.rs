@@ -43,6 +43,19 @@ pub enum SourceError {
         /// The column's name.
         column: String,
     },
+    /// A row is larger than the operator allows, so it was not read.
+    #[error(
+        "row {row}, {}: larger than the {row_bytes_max} bytes of ROWLINK_MAX_ROW_BYTES",
+        columns_text(columns)
+    )]
+    RowTooLarge {
+        /// The row, from 1.
+        row: u64,
+        /// The column with which the row exceeds the limit; several if the database does not tell which.
+        columns: Vec<String>,
+        /// The limit.
+        row_bytes_max: usize,
+    },
     /// The rows ended before the last one: the query was cancelled or its thread panicked.
     #[error("the rows ended before the last one")]
     Truncated,
@@ -53,6 +66,22 @@ pub(super) fn query_error(message: impl Into<String>) -> SourceError {
     SourceError::Query {
         offset: None,
         cause: message.into().into(),
+    }
+}
+
+/// How many columns a message names.
+const COLUMNS_SHOWN: usize = 5;
+
+/// Formats the columns that may be too large: "column `a`", or "one of its columns `a`, `b`".
+fn columns_text(columns: &[String]) -> String {
+    let shown = columns.iter().take(COLUMNS_SHOWN);
+    let mut names: Vec<String> = shown.map(|name| format!("`{name}`")).collect();
+    if columns.len() > COLUMNS_SHOWN {
+        names.push(format!("{} more", columns.len() - COLUMNS_SHOWN));
+    }
+    match columns {
+        [_] => format!("column {}", names[0]),
+        _ => format!("its columns {}", names.join(", ")),
     }
 }
 

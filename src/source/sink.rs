@@ -172,6 +172,11 @@ impl BatchBuilder {
         Event::Columns(columns)
     }
 
+    /// Returns the number of complete rows of this pass.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows_before + self.buffer.rows() as u64
+    }
+
     fn is_full(&self) -> bool {
         self.buffer.bytes() >= BATCH_BYTES
     }
@@ -229,6 +234,11 @@ impl TaskRowSink {
     /// Returns the buffer for the next row.
     pub(super) fn row(&mut self) -> &mut RowBuffer {
         &mut self.builder.buffer
+    }
+
+    /// Returns the number of complete rows of this pass.
+    pub(super) fn rows(&self) -> u64 {
+        self.builder.rows()
     }
 
     /// Returns whether the batch has reached its full size.

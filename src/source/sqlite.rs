@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use rusqlite::limits::Limit;
 use rusqlite::types::{ToSqlOutput, Value as SqliteValue, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rust_decimal::prelude::ToPrimitive as _;
@@ -27,13 +28,15 @@ const PROGRESS_INSTRUCTIONS: i32 = 10_000;
 #[derive(Debug, Clone)]
 pub struct SqliteSource {
     path: PathBuf,
+    row_bytes_max: usize,
 }
 
 impl SqliteSource {
     /// Returns a source for a database file without opening it.
-    pub fn new(path: impl AsRef<Path>) -> SqliteSource {
+    pub fn new(path: impl AsRef<Path>, row_bytes_max: usize) -> SqliteSource {
         SqliteSource {
             path: path.as_ref().to_owned(),
+            row_bytes_max,
         }
     }
 
@@ -43,6 +46,11 @@ impl SqliteSource {
         let connection = Connection::open_with_flags(&self.path, flags).map_err(sqlite_error)?;
         connection
             .busy_timeout(BUSY_TIMEOUT)
+            .map_err(sqlite_error)?;
+        // For one value. SQLite checks it before it takes the memory.
+        let value_bytes_max = i32::try_from(self.row_bytes_max).unwrap_or(i32::MAX);
+        connection
+            .set_limit(Limit::SQLITE_LIMIT_LENGTH, value_bytes_max)
             .map_err(sqlite_error)?;
         Ok(connection)
     }
@@ -222,13 +230,20 @@ fn stream(
         prepared.raw_bind_parameter(index + 1, bind(&query.parameters()[*variable]))?;
     }
     let (columns, indices) = project(columns(&prepared), query.columns())?;
+    let row_bytes_max = source.row_bytes_max;
     match passes {
-        Passes::One => send_rows(&mut prepared, columns, &indices, sink),
+        Passes::One => send_rows(&mut prepared, columns, &indices, row_bytes_max, sink),
         Passes::Two => {
             // The first read begins the snapshot that both passes use.
             connection.execute_batch("begin")?;
-            send_rows(&mut prepared, columns.clone(), &indices, sink)?;
-            send_rows(&mut prepared, columns, &indices, sink)
+            send_rows(
+                &mut prepared,
+                columns.clone(),
+                &indices,
+                row_bytes_max,
+                sink,
+            )?;
+            send_rows(&mut prepared, columns, &indices, row_bytes_max, sink)
         }
     }
 }
@@ -237,24 +252,59 @@ fn send_rows(
     prepared: &mut rusqlite::Statement<'_>,
     columns: Vec<Column>,
     indices: &[usize],
+    row_bytes_max: usize,
     sink: &RowSink,
 ) -> Result<(), Stop> {
+    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+    let large = columns.iter().filter(|column| !is_number(column.kind));
+    let large: Vec<String> = large.map(|column| column.name.clone()).collect();
     sink.start(columns)?;
+    let too_large = |columns: &[String]| SourceError::RowTooLarge {
+        row: sink.row().rows() + 1,
+        columns: columns.to_vec(),
+        row_bytes_max,
+    };
     let mut rows = prepared.raw_query();
-    while let Some(row) = rows.next()? {
+    loop {
+        let next = rows
+            .next()
+            .map_err(|error| match error.sqlite_error_code() {
+                // A value of the row, or one from which it is computed.
+                Some(ErrorCode::TooBig) => too_large(&large),
+                _ => sqlite_error(error),
+            });
+        let Some(row) = next? else {
+            return sink.finish();
+        };
         let mut cells = sink.row();
-        for index in indices {
+        let mut bytes = 0;
+        for (column, index) in indices.iter().enumerate() {
             match row.get_ref(*index)? {
                 ValueRef::Null => cells.push(Cell::Null),
                 ValueRef::Integer(value) => cells.push(Cell::Integer(value)),
                 ValueRef::Real(value) => cells.push(Cell::Float(value)),
-                ValueRef::Text(text) => cells.push_text(text),
-                ValueRef::Blob(bytes) => cells.push(Cell::Bytes(bytes)),
+                ValueRef::Text(value) | ValueRef::Blob(value)
+                    if bytes + value.len() > row_bytes_max =>
+                {
+                    drop(cells);
+                    return Err(too_large(&names[column..=column]).into());
+                }
+                ValueRef::Text(text) => {
+                    bytes += text.len();
+                    cells.push_text(text);
+                }
+                ValueRef::Blob(blob) => {
+                    bytes += blob.len();
+                    cells.push(Cell::Bytes(blob));
+                }
             }
         }
         cells.end_row()?;
     }
-    sink.finish()
+}
+
+fn is_number(kind: Kind) -> bool {
+    matches!(kind, Kind::Integer | Kind::Float)
 }
 
 /// Returns the columns to read and their indices in a row.

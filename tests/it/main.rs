@@ -25,6 +25,7 @@ mod harness;
 mod heavy;
 mod issue;
 mod issuers;
+mod large_rows;
 mod matrix;
 mod minters;
 mod mutation;

@@ -221,7 +221,10 @@ fn a_thousand_columns_and_a_cell_of_ten_mebibytes_are_exported_completely(subjec
     let rows = subject.deployment(&wide).download(request()).rows();
     let expected: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
     assert_eq!(rows[1], expected, "{}", subject.name);
-    let answer = subject.deployment(subject.huge).download(request());
+    let export = pinned(subject.huge);
+    let mut deployment = Deployment::over(subject.url.clone(), vec![("it.sql", &export)]);
+    deployment.row_bytes_max = 11 << 20;
+    let answer = deployment.start().download(request());
     assert_eq!(
         answer.body.len(),
         "cell\r\n".len() + (10 << 20) + 2,

@@ -97,6 +97,7 @@ pub(in crate::http) fn advice(code: &str) -> &'static str {
         "cross-site" => "Open the application, and press Export there.",
         "wrong-address" => "Open the link from the network it was made for.",
         "file-too-large" => "Go back, choose fewer rows, and press Export again.",
+        "row-too-large" => "Go back, leave out columns with long texts, and press Export again.",
         "export-not-allowed" | "claim-missing" => "Ask for access to this export.",
         _ => "Go back and press Export again. If that does not help, tell the operator.",
     }

@@ -179,6 +179,12 @@ impl From<&SourceError> for Problem {
                 "The export takes too long",
                 "no row arrived in time; narrow the filters, or ask the operator",
             ),
+            SourceError::RowTooLarge { .. } => Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "row-too-large",
+                "A row is too large",
+                format!("{error}; leave the column out, or ask the operator"),
+            ),
             SourceError::BadValue { .. }
             | SourceError::Query { .. }
             | SourceError::NotUtf8 { .. }

@@ -31,8 +31,8 @@ const CANCEL_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 const LOCK_WAIT_SECONDS: u64 = 10;
 /// Identifies the server behind an address.
 const IDENTITY: &str = "select concat_ws('/', @@hostname, @@port, @@server_id)";
-/// The maximum of `max_allowed_packet`.
-const PACKET_BYTES_MAX: usize = 1 << 30;
+/// The maximum of `group_concat_max_len` that all versions accept.
+const GROUP_CONCAT_BYTES_MAX: usize = 1 << 30;
 /// `net_write_timeout` exceeds the query's time limit by this margin, so the server does not abort a slow download.
 const WRITE_TIMEOUT_MARGIN: Duration = Duration::from_secs(60);
 
@@ -92,7 +92,8 @@ impl Connector {
             .tcp_keepalive(Some(KEEPALIVE_IDLE))
             // Explicit values save a round trip that queries them, and a reconnect over a socket.
             .prefer_socket(false)
-            .max_allowed_packet(Some(PACKET_BYTES_MAX))
+            // Also the largest row: the driver reads the length of a packet before its content.
+            .max_allowed_packet(Some(self.options.row_bytes_max))
             .wait_timeout(Some(usize::MAX >> 1))
             // Each query ends with a reset, which drops prepared statements.
             .stmt_cache_size(0)
@@ -238,7 +239,7 @@ fn session_settings(options: &SourceOptions) -> Vec<String> {
     vec![format!(
         "set names utf8mb4, time_zone = '+00:00', net_write_timeout = {write_seconds}, \
          lock_wait_timeout = {LOCK_WAIT_SECONDS}, \
-         sql_select_limit = 18446744073709551615, group_concat_max_len = {PACKET_BYTES_MAX} \
+         sql_select_limit = 18446744073709551615, group_concat_max_len = {GROUP_CONCAT_BYTES_MAX} \
          /*M!100103 , tx_isolation = {isolation}, max_statement_time = {seconds} */ \
          /*!50720 , transaction_isolation = {isolation}, max_execution_time = {milliseconds} */"
     )]

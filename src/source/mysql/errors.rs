@@ -1,8 +1,11 @@
 //! Classification of the driver's and the server's errors.
 
-use mysql_async::{DriverError, Error};
+use mysql_async::{DriverError, Error, IoError};
 
 use crate::source::errors::{SourceError, query_error};
+
+/// The driver's message for a packet that exceeds `max_allowed_packet`.
+const PACKET_TOO_LARGE: &str = "Packet is larger than max_allowed_packet";
 
 /// Classifies an error of preparing a statement. The statement has no values yet, so the full server message is kept.
 /// `sql` is the statement sent, for the error's offset.
@@ -22,6 +25,11 @@ pub(super) fn execute_error(error: &Error) -> SourceError {
     };
     let message = format!("error {} (SQLSTATE {})", server.code, server.state);
     classify_db_error(server.code, message, None)
+}
+
+/// Returns whether the driver refused a packet that exceeds its limit. Its type is not exported.
+pub(super) fn is_too_large(error: &Error) -> bool {
+    matches!(error, Error::Io(IoError::Io(cause)) if cause.to_string() == PACKET_TOO_LARGE)
 }
 
 /// Classifies an error that the driver raised itself: the connection failed, or the statement has unsupported syntax.

@@ -36,6 +36,7 @@ pub struct MysqlSource {
     downloads: Arc<Connections<Connector>>,
     reserved: Arc<Connections<Connector>>,
     descriptions: RwLock<BTreeMap<String, Arc<Description>>>,
+    row_bytes_max: usize,
     runtime: Handle,
     queries: TaskTracker,
 }
@@ -53,6 +54,7 @@ impl MysqlSource {
             reserved: connections(RESERVED_CONNECTIONS),
             connector,
             descriptions: RwLock::default(),
+            row_bytes_max: options.row_bytes_max,
             runtime: Handle::current(),
             queries: TaskTracker::new(),
         })
@@ -102,6 +104,7 @@ impl Source for MysqlSource {
                 query,
                 passes,
                 description,
+                row_bytes_max: self.row_bytes_max,
             };
             let downloads = self.downloads.clone();
             let run = async move { downloads.run(query, sink).await };

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::connect::Connection;
 use super::decode::Decoder;
-use super::errors::{execute_error, prepare_error};
+use super::errors::{execute_error, is_too_large, prepare_error};
 use super::parameter::{statement, statement_with_point, values};
 use crate::catalog::{BoundQuery, Export, FilterType, Variable};
 use crate::row::{Column, RowBuffer};
@@ -170,6 +170,7 @@ pub(super) struct RowQuery {
     pub(super) query: BoundQuery,
     pub(super) passes: Passes,
     pub(super) description: Arc<Description>,
+    pub(super) row_bytes_max: usize,
 }
 
 impl Query<Connection> for RowQuery {
@@ -221,7 +222,11 @@ impl RowQuery {
                     }
                 },
             };
-            let Some(row) = row.map_err(|error| execute_error(&error))? else {
+            let row = row.map_err(|error| match is_too_large(&error) {
+                true => decoder.too_large(sink.rows() + 1, self.row_bytes_max),
+                false => execute_error(&error),
+            })?;
+            let Some(row) = row else {
                 return Ok(());
             };
             decoder.decode(&row, sink.row())?;
@@ -237,6 +242,8 @@ struct RowDecoder {
     columns: Vec<Column>,
     /// The index in the row and the decoder of each column.
     decoders: Vec<(usize, Decoder)>,
+    /// The name and the largest size of every column of the row.
+    sizes: Vec<(String, usize)>,
 }
 
 impl RowDecoder {
@@ -249,6 +256,11 @@ impl RowDecoder {
         query: &BoundQuery,
         description: &Description,
     ) -> Result<RowDecoder, SourceError> {
+        let size = |found: &ColumnDefinition| {
+            let bytes_max = found.column_length() as usize;
+            (found.name_str().into_owned(), bytes_max)
+        };
+        let sizes = found.iter().map(size).collect();
         let found: Vec<(Column, Decoder)> = found
             .iter()
             .map(|definition| column(definition, &description.json))
@@ -265,7 +277,26 @@ impl RowDecoder {
             columns.push(column.clone());
             decoders.push((index, *decoder));
         }
-        Ok(RowDecoder { columns, decoders })
+        Ok(RowDecoder {
+            columns,
+            decoders,
+            sizes,
+        })
+    }
+
+    /// Returns the error for a row of which only the size is known. It names the columns whose type allows such a
+    /// value, or all if only many values together are so large.
+    fn too_large(&self, row: u64, row_bytes_max: usize) -> SourceError {
+        let names = |bytes_min: usize| {
+            let large = self.sizes.iter().filter(|(_, bytes)| *bytes >= bytes_min);
+            large.map(|(name, _)| name.clone()).collect::<Vec<String>>()
+        };
+        let columns = Some(names(row_bytes_max)).filter(|names| !names.is_empty());
+        SourceError::RowTooLarge {
+            row,
+            columns: columns.unwrap_or_else(|| names(0)),
+            row_bytes_max,
+        }
     }
 
     fn decode(&self, row: &Row, cells: &mut RowBuffer) -> Result<(), SourceError> {

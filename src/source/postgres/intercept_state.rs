@@ -14,7 +14,14 @@ use super::socket::ReadinessMode;
 const CHUNKS_IN_FLIGHT: usize = 1;
 
 /// Consecutive, complete `DataRow` messages.
-pub(super) type RowChunk = Bytes;
+pub(super) type RowChunk = Result<Bytes, RowTooLarge>;
+
+/// A row that was not read, because it exceeds the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RowTooLarge {
+    /// The index of the column with which it does.
+    pub(super) column: usize,
+}
 
 /// Shared between a query and the interceptor of its connection.
 #[derive(Clone, Default)]
@@ -36,6 +43,8 @@ pub(super) enum State {
         /// Responses that end before this one starts.
         responses_before: usize,
         rows: PollSender<RowChunk>,
+        /// The size of the largest row, as a message.
+        row_bytes_max: usize,
         /// `None` once the request was sent.
         rewrite: Option<FormatRewrite>,
     },
@@ -48,16 +57,18 @@ impl InterceptState {
     }
 
     /// Diverts the rows of the response that follows the next `responses_before` responses. Its request asks for
-    /// `formats`, one per column.
+    /// `formats`, one per column. A row of more than `row_bytes_max` bytes ends the connection.
     pub(super) fn intercept(
         &self,
         responses_before: usize,
         formats: Vec<WireFormat>,
+        row_bytes_max: usize,
     ) -> mpsc::Receiver<RowChunk> {
         let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
         *self.lock() = State::Intercepting {
             responses_before,
             rows: PollSender::new(sender),
+            row_bytes_max,
             rewrite: Some(FormatRewrite {
                 requests_before: responses_before,
                 formats,
@@ -77,14 +88,16 @@ impl InterceptState {
 }
 
 impl State {
-    pub(super) fn intercepts_rows(&self) -> bool {
-        matches!(
-            self,
+    /// Returns the size of the largest row if the rows of this response are diverted.
+    pub(super) fn intercepted_row_bytes_max(&self) -> Option<usize> {
+        match self {
             State::Intercepting {
                 responses_before: 0,
+                row_bytes_max,
                 ..
-            }
-        )
+            } => Some(*row_bytes_max),
+            _ => None,
+        }
     }
 
     /// Copies requests to `out` while a rewrite is pending; returns whether it did.

@@ -27,6 +27,21 @@ pub(super) fn parse_header(header: &[u8; HEADER_BYTES]) -> io::Result<(u8, usize
     Ok((tag, 1 + length))
 }
 
+/// Returns the index of the column of a `DataRow` whose value ends beyond `bytes_max`, from the part of the message
+/// that has arrived; `None` as long as that part does not reach so far.
+pub(super) fn column_beyond(message: &[u8], bytes_max: usize) -> Option<usize> {
+    let mut end = HEADER_BYTES + 2;
+    let count = message.get(HEADER_BYTES..end)?;
+    let count = u16::from_be_bytes(count.try_into().expect("two bytes"));
+    (0..usize::from(count)).find_map(|column| {
+        let length = message.get(end..end + 4)?;
+        let length = i32::from_be_bytes(length.try_into().expect("four bytes"));
+        // -1 is NULL.
+        end += 4 + usize::try_from(length).unwrap_or(0);
+        (end > bytes_max).then_some(column)
+    })
+}
+
 /// Encodes a message.
 #[cfg(test)]
 pub(super) fn encode(tag: u8, body: &[u8]) -> Vec<u8> {

@@ -18,8 +18,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 use tokio_util::io::poll_read_buf;
 
-use super::intercept_state::{InterceptState, State};
-use super::message::{DATA_ROW, READY_FOR_QUERY, parse_header};
+use super::intercept_state::{InterceptState, RowChunk, RowTooLarge, State};
+use super::message::{DATA_ROW, READY_FOR_QUERY, column_beyond, parse_header};
 
 #[cfg(test)]
 mod tests;
@@ -30,6 +30,8 @@ const READ_BUF_BYTES: usize = 128 * 1024;
 const COALESCE_AFTER_BYTES: usize = 256 * 1024;
 /// The resolution of tokio's timer.
 const COALESCE_DELAY: Duration = Duration::from_millis(1);
+/// The size of the largest message for the driver, which keeps it in memory. An error may quote a value, however large.
+const DRIVER_MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// After this many reads without data the query is slow, and readiness events are resumed.
 const EMPTY_READS_MAX: u32 = 10;
 
@@ -91,11 +93,21 @@ impl<S> RowInterceptor<S> {
                 return Ok(SplitOutcome::NeedsInput);
             };
             let (tag, length) = parse_header(header)?;
-            if tag == DATA_ROW && state.intercepts_rows() {
+            if tag == DATA_ROW
+                && let Some(row_bytes_max) = state.intercepted_row_bytes_max()
+            {
+                // Before the rest of the row is read.
+                if length > row_bytes_max
+                    && let Some(column) = column_beyond(unparsed, row_bytes_max)
+                {
+                    return Ok(SplitOutcome::RowTooLarge(RowTooLarge { column }));
+                }
                 if unparsed.len() < length {
                     return Ok(SplitOutcome::NeedsInput);
                 }
                 self.row_bytes += length;
+            } else if length > DRIVER_MESSAGE_BYTES_MAX {
+                return Err(io::Error::other("a message of the server is too large"));
             } else if self.row_bytes > 0 {
                 return Ok(SplitOutcome::RowsEnded);
             } else {
@@ -112,20 +124,26 @@ impl<S> RowInterceptor<S> {
         if self.row_bytes == 0 {
             return Poll::Ready(());
         }
-        let mut state = self.intercept.lock();
-        let sender = match &mut *state {
-            State::Intercepting { rows, .. } => {
-                let reserved = ready!(rows.poll_reserve(cx));
-                reserved.is_ok().then_some(rows)
-            }
-            State::Unframed | State::PassThrough => None,
-        };
-        let chunk = self.read_buf.split_to(std::mem::take(&mut self.row_bytes));
-        // Without a receiver the rows are discarded.
-        if let Some(rows) = sender {
-            let _ = rows.send_item(chunk.freeze());
-        }
+        ready!(self.poll_reserve(cx));
+        let rows = self.read_buf.split_to(std::mem::take(&mut self.row_bytes));
+        self.send(Ok(rows.freeze()));
         Poll::Ready(())
+    }
+
+    /// Waits until the query accepts a chunk, or has ended.
+    fn poll_reserve(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut *self.intercept.lock() {
+            State::Intercepting { rows, .. } => rows.poll_reserve(cx).map(drop),
+            State::Unframed | State::PassThrough => Poll::Ready(()),
+        }
+    }
+
+    /// Sends a chunk to the query, after [`poll_reserve`](RowInterceptor::poll_reserve). A query that has ended needs
+    /// none.
+    fn send(&self, chunk: RowChunk) {
+        if let State::Intercepting { rows, .. } = &mut *self.intercept.lock() {
+            let _ = rows.send_item(chunk);
+        }
     }
 }
 
@@ -145,6 +163,8 @@ enum SplitOutcome {
     RowsEnded,
     /// The driver's buffer has no space left.
     DriverBufferFull,
+    /// A row that exceeds the limit follows the rows.
+    RowTooLarge(RowTooLarge),
 }
 
 impl<S: AsyncRead + Unpin> RowInterceptor<S> {
@@ -212,6 +232,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for RowInterceptor<S> {
                 return Poll::Ready(Ok(()));
             }
             ready!(self.poll_flush_rows(cx));
+            if let SplitOutcome::RowTooLarge(row) = outcome {
+                ready!(self.poll_reserve(cx));
+                self.send(Err(row));
+                return Poll::Ready(Err(io::Error::other("a row is too large")));
+            }
             if outcome == SplitOutcome::NeedsInput {
                 let buffered = self.read_buf.len();
                 ready!(self.poll_read_coalesced(cx))?;

@@ -34,81 +34,90 @@ impl Query<Connection> for RowQuery {
         let RowQuery { query, plan, .. } = &self;
         check_spellings(query, plan.comparisons(&query.export().statement)?)?;
         let settings = Settings::for_query(query, connection.version, &self.options);
-        stream(connection, Some(&settings), query, plan, sink).await?;
+        self.stream(connection, Some(&settings), sink).await?;
         if self.passes == Passes::Two {
             sink.finish().await?;
-            stream(connection, None, query, plan, sink).await?;
+            self.stream(connection, None, sink).await?;
         }
         Ok(())
     }
 }
 
-/// Runs one pass. The first one has `settings` and begins the transaction with them.
-async fn stream(
-    connection: &Connection,
-    settings: Option<&Settings>,
-    query: &BoundQuery,
-    plan: &Plan,
-    sink: &mut TaskRowSink,
-) -> Result<(), Stop> {
-    let chosen = plan.choose(query.columns())?;
-    let sql = plan.select(&chosen);
-    // All requests are pipelined: one round trip until the first row. `begin` and the settings have one response each
-    // before the response with the rows.
-    let responses_before = if settings.is_some() { 2 } else { 0 };
-    let formats = chosen.iter().map(|(_, decoder)| decoder.format()).collect();
-    let mut chunks = connection.intercept.intercept(responses_before, formats);
-    let begin = async {
-        match settings {
-            Some(settings) => settings.begin(&connection.client).await,
-            None => Ok(()),
-        }
-    };
-    let (begun, response) = tokio::join!(
-        begin,
-        connection
-            .client
-            .query_typed_raw(&sql, bind_parameters(&plan.parameters, query))
-    );
-    begun.map_err(|error| execute_error(&error))?;
-    // The response without its rows.
-    let response = response.map_err(|error| bind_error(&error, &plan.parameters))?;
-    tokio::pin!(response);
+impl RowQuery {
+    /// Runs one pass. The first one has `settings` and begins the transaction with them.
+    async fn stream(
+        &self,
+        connection: &Connection,
+        settings: Option<&Settings>,
+        sink: &mut TaskRowSink,
+    ) -> Result<(), Stop> {
+        let RowQuery { query, plan, .. } = self;
+        let chosen = plan.choose(query.columns())?;
+        let sql = plan.select(&chosen);
+        // All requests are pipelined: one round trip until the first row. `begin` and the settings have one response each
+        // before the response with the rows.
+        let responses_before = if settings.is_some() { 2 } else { 0 };
+        let formats = chosen.iter().map(|(_, decoder)| decoder.format()).collect();
+        let row_bytes_max = self.options.row_bytes_max;
+        let intercept = &connection.intercept;
+        let mut chunks = intercept.intercept(responses_before, formats, row_bytes_max);
+        let begin = async {
+            match settings {
+                Some(settings) => settings.begin(&connection.client).await,
+                None => Ok(()),
+            }
+        };
+        let (begun, response) = tokio::join!(
+            begin,
+            connection
+                .client
+                .query_typed_raw(&sql, bind_parameters(&plan.parameters, query))
+        );
+        begun.map_err(|error| execute_error(&error))?;
+        // The response without its rows.
+        let response = response.map_err(|error| bind_error(&error, &plan.parameters))?;
+        tokio::pin!(response);
 
-    let columns: Vec<Column> = chosen.iter().map(|(column, _)| column.clone()).collect();
-    let mut rows = RowDecoder {
-        decoders: chosen.iter().map(|(_, decoder)| *decoder).collect(),
-        columns: columns.clone(),
-        rows: 0,
-    };
-    sink.start(columns).await?;
-    loop {
-        // A partial batch is flushed after a while, so a slow query shows progress.
-        let chunk = match timeout(FLUSH_INTERVAL, chunks.recv()).await {
-            Ok(chunk) => chunk,
-            Err(_) => {
-                if !sink.is_empty() {
+        let columns: Vec<Column> = chosen.iter().map(|(column, _)| column.clone()).collect();
+        let mut rows = RowDecoder {
+            decoders: chosen.iter().map(|(_, decoder)| *decoder).collect(),
+            columns: columns.clone(),
+            rows: 0,
+        };
+        sink.start(columns).await?;
+        loop {
+            // A partial batch is flushed after a while, so a slow query shows progress.
+            let chunk = match timeout(FLUSH_INTERVAL, chunks.recv()).await {
+                Ok(chunk) => chunk,
+                Err(_) => {
+                    if !sink.is_empty() {
+                        sink.flush().await?;
+                    }
+                    chunks.recv().await
+                }
+            };
+            let Some(chunk) = chunk else {
+                break;
+            };
+            let chunk = chunk.map_err(|row| SourceError::RowTooLarge {
+                row: rows.rows + 1,
+                columns: vec![rows.columns[row.column].name.clone()],
+                row_bytes_max,
+            })?;
+            let mut messages = chunk.as_ref();
+            while let Some(row) = next_row(&mut messages)? {
+                rows.decode(row, sink.row())?;
+                if sink.is_full() {
                     sink.flush().await?;
                 }
-                chunks.recv().await
-            }
-        };
-        let Some(chunk) = chunk else {
-            break;
-        };
-        let mut messages = chunk.as_ref();
-        while let Some(row) = next_row(&mut messages)? {
-            rows.decode(row, sink.row())?;
-            if sink.is_full() {
-                sink.flush().await?;
             }
         }
-    }
-    match response.next().await {
-        None if response.rows_affected() == Some(rows.rows) => Ok(()),
-        Some(Err(error)) => Err(execute_error(&error).into()),
-        // The server reports another number of rows, or the driver received one.
-        None | Some(Ok(_)) => Err(SourceError::Truncated.into()),
+        match response.next().await {
+            None if response.rows_affected() == Some(rows.rows) => Ok(()),
+            Some(Err(error)) => Err(execute_error(&error).into()),
+            // The server reports another number of rows, or the driver received one.
+            None | Some(Ok(_)) => Err(SourceError::Truncated.into()),
+        }
     }
 }
 

@@ -81,7 +81,7 @@ impl MariaDb {
         let configuration = format!(
             "[mariadbd]\ndatadir = {path}/data\nsocket = {path}/socket\npid-file = {path}/pid\nport = {port}\n\
              bind-address = 127.0.0.1\nskip-name-resolve\nmax_connections = 200\ndefault-time-zone = '+02:00'\n\
-             innodb_buffer_pool_size = 64M\n{settings}\n"
+             innodb_buffer_pool_size = 64M\nmax_allowed_packet = 1G\n{settings}\n"
         );
         fs::write(folder.path().join("my.cnf"), configuration).unwrap();
         MariaDb {

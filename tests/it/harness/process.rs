@@ -92,9 +92,18 @@ impl Rowlink {
 
     /// Returns the resident memory, in KiB.
     pub fn resident_kib(&self) -> u64 {
+        self.memory_kib("VmRSS:")
+    }
+
+    /// Returns the largest resident memory so far, in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        self.memory_kib("VmHWM:")
+    }
+
+    fn memory_kib(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        resident
+        let value = status.lines().find_map(|line| line.strip_prefix(name));
+        value
             .unwrap()
             .trim()
             .trim_end_matches(" kB")

@@ -53,6 +53,7 @@ pub struct Deployment<'a> {
     pub exports: Vec<(&'a str, &'a str)>,
     pub keys: &'a str,
     pub connections: usize,
+    pub row_bytes_max: usize,
     pub download_max: Duration,
     pub stall_max: Duration,
     pub estimate_max: Duration,
@@ -70,6 +71,7 @@ impl<'a> Deployment<'a> {
             exports,
             keys: SIGNING_KEY,
             connections: 10,
+            row_bytes_max: SourceOptions::ROW_BYTES_MAX,
             download_max: policy.download_max,
             stall_max: policy.stall_max,
             // Long enough for a busy machine.
@@ -105,6 +107,7 @@ impl<'a> Deployment<'a> {
         let options = SourceOptions {
             connections: self.connections,
             statement_timeout: self.download_max,
+            row_bytes_max: self.row_bytes_max,
         };
         let urls: Vec<(String, DatabaseUrl)> = self
             .databases

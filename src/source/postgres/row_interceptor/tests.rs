@@ -4,12 +4,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::super::message::encode;
 use super::*;
 
+const ROW_BYTES_MAX: usize = 2 << 20;
+
 /// Sends messages in pieces of a size. Returns what the driver gets and what is diverted.
 async fn split(messages: &[Vec<u8>], piece: usize, responses_before: usize) -> (Vec<u8>, Vec<u8>) {
     let (mut backend, socket) = tokio::io::duplex(50_000);
     let intercept = InterceptState::default();
     intercept.logged_in();
-    let mut rows = intercept.intercept(responses_before, Vec::new());
+    let mut rows = intercept.intercept(responses_before, Vec::new(), ROW_BYTES_MAX);
     let mut interceptor = RowInterceptor::new(socket, intercept);
     let sent = messages.concat();
     let send = async move {
@@ -28,7 +30,7 @@ async fn split(messages: &[Vec<u8>], piece: usize, responses_before: usize) -> (
     let mut diverted = Vec::new();
     let divert = async {
         while let Some(chunk) = rows.recv().await {
-            diverted.extend(chunk);
+            diverted.extend(chunk.expect("rows of an allowed size"));
         }
     };
     tokio::join!(send, read, divert);
@@ -86,7 +88,7 @@ async fn rows_without_a_receiver_are_discarded() {
     let (mut backend, socket) = tokio::io::duplex(50_000);
     let intercept = InterceptState::default();
     intercept.logged_in();
-    drop(intercept.intercept(0, Vec::new()));
+    drop(intercept.intercept(0, Vec::new(), ROW_BYTES_MAX));
     let mut interceptor = RowInterceptor::new(socket, intercept);
     let end = encode(READY_FOR_QUERY, b"T");
     let sent = [encode(DATA_ROW, b"row").repeat(1000), end.clone()].concat();
