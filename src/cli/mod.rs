@@ -6,6 +6,7 @@ mod keygen;
 mod load;
 mod log_writer;
 mod manual;
+mod open_files;
 mod ready;
 mod reload;
 mod request;
@@ -134,6 +135,7 @@ async fn serve() -> Result<(), ErrorLines> {
     if config.http_config.jwt_query_param.is_some() {
         tracing::warn!("tokens are accepted in the query, which proxies and histories store");
     }
+    open_files::raise_limit(config.http_config.connection_limits, &config.policy.limits);
     let bind = config.bind;
     let metrics_bind = config.metrics_bind;
     let drain = config.drain;

@@ -12,13 +12,13 @@ use tracing::field::display;
 use uuid::Uuid;
 
 use super::connection::exchange::Exchange;
-use super::refusal_log::log_refusal;
+use super::refusal_log::record_refusal;
 use super::response::headers::id_value;
 use super::response::problem::{self, Problem, check_target_length};
 use super::response::{cors, error_page};
 use super::state::AppState;
 use super::telemetry::request_id::known_id;
-use super::telemetry::{RefusalLabels, trace};
+use super::telemetry::trace;
 
 /// The largest total length of header fields in bytes.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
@@ -83,19 +83,14 @@ fn must_close(state: &AppState, response: &ServiceResponse<BoxBody>) -> bool {
     state.lifecycle.is_draining() && !is_file
 }
 
-/// Logs and counts a problem, and returns its response.
+/// Counts and logs a problem, and returns its response.
 fn render(
     request: &HttpRequest,
     state: &AppState,
     problem: &Problem,
     request_id: Uuid,
 ) -> HttpResponse {
-    log_refusal(request, state, problem, request_id);
-    let labels = RefusalLabels {
-        route: trace::route_of(request),
-        code: problem.code(),
-    };
-    state.metrics.refused.get_or_create(&labels).inc();
+    record_refusal(request, state, problem, request_id);
     if error_page::is_navigation(request) {
         problem.page(request_id, state.config.return_url.as_deref())
     } else {

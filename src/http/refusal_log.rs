@@ -1,4 +1,11 @@
-//! The log line of a refused request: who asked for what, as far as it is known.
+//! The log line of a refused request: who asked for what, as far as it is known. Every refusal is counted; of a
+//! flood only some lines are written.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use actix_http::error::{DispatchError, ParseError};
 
 use actix_web::{HttpMessage as _, HttpRequest};
 use rowlink_link::{Inspection, is_too_long};
@@ -9,18 +16,46 @@ use super::request::client_ip::client_text;
 use super::request::path::parse_download;
 use super::response::problem::Problem;
 use super::state::AppState;
-use super::telemetry::trace;
+use super::telemetry::line_limit::LineLimit;
+use super::telemetry::{RefusalLabels, trace};
 
-/// Logs a problem, whose texts are short. Of invalid values it logs only the field names.
-pub(super) fn log_refusal(
+/// Limits the lines.
+#[derive(Default)]
+pub(super) struct RefusalLog {
+    refused: LineLimit,
+    failed: LineLimit,
+}
+
+impl RefusalLog {
+    fn allows_refused(&self) -> bool {
+        self.refused.allows(Instant::now(), |lines| {
+            tracing::warn!(lines, "refused requests without a line");
+        })
+    }
+
+    fn allows_failed(&self) -> bool {
+        self.failed.allows(Instant::now(), |lines| {
+            tracing::warn!(lines, "failed requests without a line");
+        })
+    }
+}
+
+/// Counts and logs a problem, whose texts are short. Of invalid values it logs only the field names.
+pub(super) fn record_refusal(
     request: &HttpRequest,
     state: &AppState,
     problem: &Problem,
     request_id: Uuid,
 ) {
     let code = problem.code();
+    count(state, trace::route_of(request), code);
     if let Some(cause) = problem.cause() {
-        tracing::error!(%request_id, code, cause, "request failed");
+        if state.refusal_log.allows_failed() {
+            tracing::error!(%request_id, code, cause, "request failed");
+        }
+        return;
+    }
+    if !state.refusal_log.allows_refused() {
         return;
     }
     let extensions = request.extensions();
@@ -47,6 +82,33 @@ pub(super) fn log_refusal(
         link_id = link.as_ref().map_or_else(String::new, |link| link.id.to_string()),
         "request refused"
     );
+}
+
+/// Counts and logs a request without a valid head. The HTTP service has refused it before any handler.
+pub(super) fn record_unreadable(
+    state: &AppState,
+    peer: SocketAddr,
+    ended: Result<(), DispatchError>,
+    is_late: bool,
+) {
+    let (code, detail) = match ended {
+        Err(DispatchError::SlowRequestTimeout) => ("request-too-slow", String::new()),
+        Err(DispatchError::Parse(ParseError::TooLarge)) => ("header-too-long", String::new()),
+        Err(DispatchError::Parse(error)) => ("malformed-request", error.to_string()),
+        _ if is_late => ("request-too-slow", String::new()),
+        _ => return,
+    };
+    // As for a request to an unknown path.
+    count(state, "".into(), code);
+    if state.refusal_log.allows_refused() {
+        let (request_id, client) = (Uuid::now_v7(), peer.ip().to_canonical());
+        tracing::info!(%request_id, code, detail, %client, "request refused");
+    }
+}
+
+fn count(state: &AppState, route: Cow<'static, str>, code: &'static str) {
+    let labels = RefusalLabels { route, code };
+    state.metrics.refused.get_or_create(&labels).inc();
 }
 
 const FIELDS_MAX: usize = 10;

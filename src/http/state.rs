@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::config::{HttpConfig, StaticFile};
 use super::lifecycle::Lifecycle;
+use super::refusal_log::RefusalLog;
 use super::telemetry::{LostLines, Metrics};
 use super::tls::Certificate;
 use crate::auth::Authenticator;
@@ -23,6 +24,7 @@ pub struct AppState {
     pub(super) certificate: Arc<Certificate>,
     pub(super) files: Vec<StaticFile>,
     pub(super) lost_lines: LostLines,
+    pub(super) refusal_log: RefusalLog,
 }
 
 /// Returns the time in Unix seconds.
@@ -47,6 +49,7 @@ impl AppState {
             certificate: Arc::default(),
             files: Vec::new(),
             lost_lines: LostLines::default(),
+            refusal_log: RefusalLog::default(),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Clients without a credential that take what they can: connections, memory and time.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rowlink::http::{ConnectionLimits, HttpConfig};
@@ -202,6 +202,8 @@ fn a_log_that_nobody_reads_stops_neither_requests_nor_the_shutdown() {
         .arg("serve")
         .env("ROWLINK_BIND", format!("127.0.0.1:{public}"))
         .env("ROWLINK_METRICS_BIND", format!("127.0.0.1:{operators}"))
+        // Several lines per request.
+        .env("ROWLINK_LOG", "info,actix_http=trace")
         .stderr(Stdio::piped())
         .spawn();
     let mut server = Unread(server.unwrap());
@@ -229,4 +231,137 @@ fn a_log_that_nobody_reads_stops_neither_requests_nor_the_shutdown() {
     wait_for("the end", Duration::from_secs(10), || {
         server.0.try_wait().unwrap().is_some()
     });
+}
+
+/// Returns the value of a metric.
+fn metric(origin: &str, series: &str) -> u64 {
+    let metrics = Call::new("GET", format!("{origin}/metrics")).send().text();
+    let line = metrics.lines().find_map(|line| line.strip_prefix(series));
+    line.map_or(0, |value| value.trim().parse().unwrap())
+}
+
+#[test]
+fn a_request_that_has_no_valid_head_is_counted_and_logged() {
+    let rowlink = Rowlink::serve(&exports());
+    let refuse = |head: &str, status: &str| {
+        let mut stream = connect(rowlink.origin());
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer}"
+        );
+    };
+    refuse("GE<T / HTTP/1.1\r\n\r\n", "400");
+    refuse("POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", "400");
+    refuse(
+        "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "400",
+    );
+    refuse(
+        &format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(140_000)),
+        "431",
+    );
+    // One that is never complete, on a connection that has served another.
+    let mut late = connect(rowlink.origin());
+    late.write_all(HEALTHZ.as_bytes()).unwrap();
+    read_json(&mut late);
+    late.write_all(b"GET /").unwrap();
+    time_until_end(&mut late);
+    let refused = |code: &str| {
+        let series = format!("rowlink_requests_refused_total{{route=\"\",code=\"{code}\"}}");
+        metric(rowlink.origin(), &series)
+    };
+    wait_for("the metrics", Duration::from_secs(5), || {
+        let codes = ["malformed-request", "header-too-long", "request-too-slow"];
+        codes.map(refused) == [3, 1, 1]
+    });
+    let log = rowlink.stop();
+    let lines = log.lines().filter(|line| line.contains("request refused"));
+    let lines: Vec<&str> = lines.collect();
+    assert_eq!(lines.len(), 5, "{log}");
+    for line in lines {
+        assert!(
+            line.contains("client=127.0.0.1") && line.contains("request_id="),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_flood_of_refusals_is_counted_in_full_and_logged_in_part() {
+    let rowlink = Rowlink::serve(&exports());
+    let mut stream = connect(rowlink.origin());
+    let begun = Instant::now();
+    let forged = "/v1/exports/orders.csv?rl_user=alice&rl_issued=1&rl_expires=4000000000&rl_id=x";
+    for _ in 0..2000 {
+        let request = format!("GET {forged} HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        read_json(&mut stream);
+    }
+    let seconds = begun.elapsed().as_secs() as usize + 1;
+    let series = "rowlink_requests_refused_total{route=\"/v1/exports/{export}.{format}\",code=\"malformed-link\"}";
+    assert_eq!(metric(rowlink.origin(), series), 2000);
+    // The next refusal tells how many lines are missing.
+    std::thread::sleep(Duration::from_millis(1100));
+    Call::new("GET", format!("{}/nowhere", rowlink.origin())).send();
+    let log = rowlink.stop();
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("request refused"))
+        .count();
+    assert!(
+        (100..=100 * (seconds + 1)).contains(&lines),
+        "{lines} lines in {seconds} s"
+    );
+    let omitted = log
+        .lines()
+        .filter_map(|line| line.split_once("without a line lines="));
+    let omitted: usize = omitted
+        .map(|(_, count)| count.parse::<usize>().unwrap())
+        .sum();
+    assert_eq!(lines + omitted, 2001, "{log}");
+}
+
+#[test]
+#[ignore = "needs prlimit: make test"]
+fn the_limit_of_open_files_is_raised_or_its_lowness_is_told() {
+    for (limits, expected, warned) in [("64:9000", 9000, false), ("200:200", 200, true)] {
+        let folder = configured_folder(&exports());
+        let rowlink = command(folder.path());
+        let variables = rowlink.get_envs();
+        let mut child = Command::new("prlimit")
+            .arg(format!("--nofile={limits}"))
+            .arg(rowlink.get_program())
+            .arg("serve")
+            .env_clear()
+            .envs(variables.filter_map(|(name, value)| Some((name, value?))))
+            .env("ROWLINK_BIND", "127.0.0.1:0")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut text = String::new();
+        while !text.contains("listening") {
+            assert!(log.read_line(&mut text).unwrap() > 0, "{text}");
+        }
+        let table = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+        let line = table
+            .lines()
+            .find(|line| line.starts_with("Max open files"))
+            .unwrap();
+        assert_eq!(
+            line.split_whitespace().nth(3),
+            Some(expected.to_string().as_str())
+        );
+        assert_eq!(
+            text.contains("the limit of open files is too low"),
+            warned,
+            "{text}"
+        );
+        send_signal(&child, "-TERM");
+        child.wait().unwrap();
+    }
 }

@@ -118,6 +118,8 @@ fn a_huge_row_is_refused_before_it_takes_memory(subject: Subject) {
     assert!(growth < GROWTH_KIB_MAX, "{}: {growth} KiB", subject.name);
     FORMATS.into_iter().for_each(ordinary);
     let log = rowlink.stop();
+    let outcomes = log.matches("outcome=\"row_too_large\"").count();
+    assert_eq!(outcomes, 2 * FORMATS.len(), "{}: {log}", subject.name);
     let aborted = log
         .lines()
         .filter(|line| line.contains("row 19000, column `cell`"));

@@ -25,6 +25,7 @@ use tokio_util::either::Either;
 use super::admission::Connections;
 use super::exchange::Exchange;
 use super::stream::ClientStream;
+use crate::http::refusal_log::record_unreadable;
 use crate::http::state::AppState;
 
 /// The time in which a connection must send its first request head, and in which it must agree on TLS.
@@ -103,6 +104,7 @@ where
         }
     };
     let stream = ClientStream::new(tcp, admission, state.lifecycle.stop_token());
+    let exchange = stream.exchange();
     let stream = match tls {
         None => Either::Left(stream),
         Some(tls) => match timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
@@ -110,7 +112,7 @@ where
             Ok(Err(_)) | Err(_) => return Ok(()),
         },
     };
-    // The error has ended the connection; what is known of its cause is logged where it arose.
-    let _ended = http.call((stream, Some(peer))).await;
+    let ended = http.call((stream, Some(peer))).await;
+    record_unreadable(&state, peer, ended, exchange.is_late());
     Ok(())
 }

@@ -28,6 +28,8 @@ pub(in crate::http) struct Exchange {
     bytes_read: Cell<usize>,
     /// The ticks since then, or since the first byte of the next head.
     ticks: Cell<u8>,
+    /// Whether a request head was not complete in time.
+    is_late: Cell<bool>,
     /// Wakes the connection if it has read too much.
     paused: Cell<Option<Waker>>,
 }
@@ -128,7 +130,14 @@ impl Exchange {
             true => IDLE_TICKS_MAX,
             false => HEAD_TICKS_MAX,
         };
-        ticks >= max
+        let is_over = ticks >= max;
+        self.is_late.set(is_over && !self.is_idle());
+        is_over
+    }
+
+    /// Tells whether the connection ends because a request head was not complete in time.
+    pub(super) fn is_late(&self) -> bool {
+        self.is_late.get()
     }
 }
 

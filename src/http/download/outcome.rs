@@ -23,6 +23,7 @@ pub(in crate::http) enum Outcome {
     DatabaseFailed,
     DoesNotFitFormat,
     TooLarge,
+    RowTooLarge,
     NotRepeatable,
     CodingFailed,
 }
@@ -41,6 +42,7 @@ impl Outcome {
             Outcome::DatabaseFailed => "database_failed",
             Outcome::DoesNotFitFormat => "does_not_fit_format",
             Outcome::TooLarge => "too_large",
+            Outcome::RowTooLarge => "row_too_large",
             Outcome::NotRepeatable => "not_repeatable",
             Outcome::CodingFailed => "coding_failed",
         }
@@ -79,6 +81,7 @@ impl From<&DownloadError> for Outcome {
         match error {
             DownloadError::Source(SourceError::TooSlow) => Outcome::TimedOut,
             DownloadError::Source(SourceError::Busy { .. }) => Outcome::Refused,
+            DownloadError::Source(SourceError::RowTooLarge { .. }) => Outcome::RowTooLarge,
             DownloadError::Source(_) => Outcome::DatabaseFailed,
             DownloadError::Encode(EncodeError::NoThread(_)) => Outcome::Refused,
             DownloadError::Encode(EncodeError::Failed(_)) => Outcome::CodingFailed,

@@ -1,5 +1,6 @@
 //! Metrics, traces and request ids.
 
+pub(super) mod line_limit;
 pub(super) mod metrics;
 pub(super) mod request_id;
 pub(super) mod trace;
