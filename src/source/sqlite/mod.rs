@@ -1,0 +1,111 @@
+//! SQLite: one blocking thread and one read-only connection per query.
+
+mod connect;
+mod describe;
+mod errors;
+mod parameter;
+mod stream;
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use rusqlite::Connection;
+
+use self::describe::describe;
+use self::errors::sqlite_error;
+use super::api::{Passes, PoolStatus, RowEstimate, Source};
+use super::errors::SourceError;
+use super::sink::row_channel;
+use super::stream::RowStream;
+use crate::catalog::{BoundQuery, Export, SqlDialect};
+use crate::row::Column;
+
+/// A SQLite database file, opened read-only.
+#[derive(Debug, Clone)]
+pub struct SqliteSource {
+    path: PathBuf,
+    row_bytes_max: usize,
+}
+
+impl SqliteSource {
+    /// Returns a source for a database file without opening it.
+    pub fn new(path: impl AsRef<Path>, row_bytes_max: usize) -> SqliteSource {
+        SqliteSource {
+            path: path.as_ref().to_owned(),
+            row_bytes_max,
+        }
+    }
+
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Connection) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        let source = self.clone();
+        tokio::task::spawn_blocking(move || work(source.connect()?))
+            .await
+            .unwrap_or(Err(SourceError::Truncated))
+    }
+}
+
+impl Source for SqliteSource {
+    fn dialect(&self) -> SqlDialect {
+        SqlDialect::Sqlite
+    }
+
+    fn describe<'a>(
+        &'a self,
+        export: &'a Export,
+    ) -> BoxFuture<'a, Result<Vec<Column>, SourceError>> {
+        let statement = export.statement.clone();
+        Box::pin(self.on_thread(move |connection| describe(&connection, &statement)))
+    }
+
+    fn open(
+        &self,
+        query: BoundQuery,
+        passes: Passes,
+    ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
+        Box::pin(async move {
+            let (sink, pending) = row_channel();
+            let source = self.clone();
+            // A separate thread: a slow reader would occupy one of the runtime's pool for minutes.
+            thread::Builder::new()
+                .name("rowlink-sqlite".into())
+                .spawn(move || stream::run(&source, &query, passes, sink))
+                .map_err(|error| SourceError::Unavailable(error.into()))?;
+            pending.open().await
+        })
+    }
+
+    /// Returns `None`: SQLite's planner does not estimate row counts.
+    fn estimate<'a>(
+        &'a self,
+        _: &'a BoundQuery,
+        _: Duration,
+    ) -> BoxFuture<'a, Result<Option<RowEstimate>, SourceError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn ping(&self) -> BoxFuture<'static, Result<(), SourceError>> {
+        let source = self.clone();
+        let count = |connection: Connection| {
+            let sql = "select count(*) from sqlite_schema";
+            connection
+                .query_row(sql, [], |_| Ok(()))
+                .map_err(sqlite_error)
+        };
+        Box::pin(async move { source.on_thread(count).await })
+    }
+
+    /// Returns `None`: connections to a file are not limited.
+    fn pool_status(&self) -> Option<PoolStatus> {
+        None
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        // Query threads end with the process.
+        Box::pin(std::future::ready(()))
+    }
+}

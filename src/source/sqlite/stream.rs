@@ -1,0 +1,143 @@
+//! Runs a query and streams its rows until the last row or an error.
+
+use rusqlite::ErrorCode;
+use rusqlite::types::ValueRef;
+
+use super::SqliteSource;
+use super::describe::columns;
+use super::errors::sqlite_error;
+use super::parameter::{bind, exact};
+use crate::catalog::BoundQuery;
+use crate::row::{Cell, Column, Kind};
+use crate::source::api::Passes;
+use crate::source::errors::{SourceError, unknown_column_error};
+use crate::source::sink::{RowSink, Stop};
+use crate::source::spelling::{Comparison, check_spellings, is_identity};
+
+/// Instructions of SQLite's virtual machine between two calls of the progress hook: well under a millisecond, and
+/// too rare to have a measurable cost.
+const PROGRESS_INSTRUCTIONS: i32 = 10_000;
+
+/// Sends the rows, or the error, to the sink.
+pub(super) fn run(source: &SqliteSource, query: &BoundQuery, passes: Passes, sink: RowSink) {
+    if let Err(Stop::Failed(error)) = stream(source, query, passes, &sink) {
+        sink.fail(error);
+    }
+}
+
+fn stream(
+    source: &SqliteSource,
+    query: &BoundQuery,
+    passes: Passes,
+    sink: &RowSink,
+) -> Result<(), Stop> {
+    let mut connection = source.connect()?;
+    // Both are needed: the hook does not run inside one long instruction such as a count, and an interrupt between
+    // two steps is lost.
+    let interrupt = connection.get_interrupt_handle();
+    sink.on_cancel(move || interrupt.interrupt());
+    connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(sink.progress_hook()))?;
+    let (sql, variables) = exact(&query.export().statement);
+    let all = query.export().statement.variables.iter().enumerate();
+    let identities = all.filter(|(_, variable)| is_identity(variable));
+    let uses = identities.map(|(index, _)| (index, Comparison::TextOrNumber));
+    check_spellings(query, uses)?;
+    let mut prepared = connection.prepare(&sql)?;
+    for (index, variable) in variables.iter().enumerate() {
+        prepared.raw_bind_parameter(index + 1, bind(&query.parameters()[*variable]))?;
+    }
+    let (columns, indices) = project(columns(&prepared), query.columns())?;
+    let row_bytes_max = source.row_bytes_max;
+    match passes {
+        Passes::One => send_rows(&mut prepared, columns, &indices, row_bytes_max, sink),
+        Passes::Two => {
+            // The first read begins the snapshot that both passes use.
+            connection.execute_batch("begin")?;
+            send_rows(
+                &mut prepared,
+                columns.clone(),
+                &indices,
+                row_bytes_max,
+                sink,
+            )?;
+            send_rows(&mut prepared, columns, &indices, row_bytes_max, sink)
+        }
+    }
+}
+
+fn send_rows(
+    prepared: &mut rusqlite::Statement<'_>,
+    columns: Vec<Column>,
+    indices: &[usize],
+    row_bytes_max: usize,
+    sink: &RowSink,
+) -> Result<(), Stop> {
+    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+    let large = columns.iter().filter(|column| !is_number(column.kind));
+    let large: Vec<String> = large.map(|column| column.name.clone()).collect();
+    sink.start(columns)?;
+    let too_large = |columns: &[String]| SourceError::RowTooLarge {
+        row: sink.row().rows() + 1,
+        columns: columns.to_vec(),
+        row_bytes_max,
+    };
+    let mut rows = prepared.raw_query();
+    loop {
+        let next = rows
+            .next()
+            .map_err(|error| match error.sqlite_error_code() {
+                // A value of the row, or one from which it is computed.
+                Some(ErrorCode::TooBig) => too_large(&large),
+                _ => sqlite_error(error),
+            });
+        let Some(row) = next? else {
+            return sink.finish();
+        };
+        let mut cells = sink.row();
+        let mut bytes = 0;
+        for (column, index) in indices.iter().enumerate() {
+            match row.get_ref(*index)? {
+                ValueRef::Null => cells.push(Cell::Null),
+                ValueRef::Integer(value) => cells.push(Cell::Integer(value)),
+                ValueRef::Real(value) => cells.push(Cell::Float(value)),
+                ValueRef::Text(value) | ValueRef::Blob(value)
+                    if bytes + value.len() > row_bytes_max =>
+                {
+                    drop(cells);
+                    return Err(too_large(&names[column..=column]).into());
+                }
+                ValueRef::Text(text) => {
+                    bytes += text.len();
+                    cells.push_text(text);
+                }
+                ValueRef::Blob(blob) => {
+                    bytes += blob.len();
+                    cells.push(Cell::Bytes(blob));
+                }
+            }
+        }
+        cells.end_row()?;
+    }
+}
+
+fn is_number(kind: Kind) -> bool {
+    matches!(kind, Kind::Integer | Kind::Float)
+}
+
+/// Returns the columns to read and their indices in a row.
+fn project(
+    columns: Vec<Column>,
+    names: Option<&[String]>,
+) -> Result<(Vec<Column>, Vec<usize>), SourceError> {
+    let Some(names) = names else {
+        let indices = (0..columns.len()).collect();
+        return Ok((columns, indices));
+    };
+    let find = |name: &String| {
+        let index = columns.iter().position(|column| column.name == *name);
+        let index = index.ok_or_else(|| unknown_column_error(name))?;
+        Ok((columns[index].clone(), index))
+    };
+    let found: Result<Vec<(Column, usize)>, SourceError> = names.iter().map(find).collect();
+    Ok(found?.into_iter().unzip())
+}
