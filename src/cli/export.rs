@@ -47,7 +47,7 @@ pub(super) async fn export(args: ExportArgs) -> Result<(), ErrorLines> {
     }
     request.ttl_seconds = Some(1);
     let config = RowsConfig::from_env(std::env::vars_os()).map_err(error_lines)?;
-    let sources = sources(config.databases, &config.policy)?;
+    let sources = sources(config.databases)?;
     let catalog = read_export(&config.exports_dir, &request.export, &dialects(&sources))?;
     for export in catalog.iter() {
         export.check_claims(&claims).map_err(field_error_lines)?;

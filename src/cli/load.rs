@@ -10,8 +10,8 @@ use super::system_clock;
 use crate::catalog::{Catalog, Dialects};
 use crate::config::{Config, Databases};
 use crate::http::AppState;
-use crate::service::{ExportService, Policy};
-use crate::source::{SourceOptions, Sources, dialects};
+use crate::service::ExportService;
+use crate::source::{Sources, dialects};
 use crate::toml_errors::LineError;
 use rowlink_link::is_export_name;
 
@@ -19,13 +19,15 @@ use rowlink_link::is_export_name;
 pub(super) struct Loaded {
     pub(super) state: AppState,
     pub(super) reloader: Reloader,
+    /// What works, but not well.
+    pub(super) warnings: Vec<String>,
 }
 
 /// Opens the databases, reads the catalog, and prepares it against them.
 pub(super) async fn load(config: Config) -> Result<Loaded, ErrorLines> {
-    let sources = sources(config.databases, &config.policy)?;
+    let sources = sources(config.databases)?;
     let catalog = read_catalog(&config.exports_dir, &dialects(&sources))?;
-    let service = ExportService::start(catalog, sources, config.keyring, config.policy);
+    let service = ExportService::start(catalog, sources.clone(), config.keyring, config.policy);
     let service = service.await.map_err(error_lines)?;
     service.set_revocations(config.revocations);
     let state = AppState::new(
@@ -41,19 +43,25 @@ pub(super) async fn load(config: Config) -> Result<Loaded, ErrorLines> {
     Ok(Loaded {
         state,
         reloader: Reloader::new(config.reloaded_files),
+        warnings: warnings(&sources).await,
     })
 }
 
+/// Returns what the operator should change about each database.
+async fn warnings(sources: &Sources) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (name, source) in sources {
+        let of_source = source.warnings().await.into_iter();
+        warnings.extend(of_source.map(|warning| format!("database `{name}`: {warning}")));
+    }
+    warnings
+}
+
 /// Creates the sources. No database is contacted yet.
-pub(super) fn sources(databases: Databases, policy: &Policy) -> Result<Sources, ErrorLines> {
-    let options = SourceOptions {
-        connections: databases.connections,
-        statement_timeout: policy.download_max,
-        row_bytes_max: databases.row_bytes_max,
-    };
+pub(super) fn sources(databases: Databases) -> Result<Sources, ErrorLines> {
     let mut sources = Sources::new();
     for (name, url) in databases.urls {
-        let source = url.source(options);
+        let source = url.source(databases.options);
         let source = source.map_err(|error| error_line(format!("database `{name}`: {error}")))?;
         sources.insert(name, source);
     }

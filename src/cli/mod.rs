@@ -140,7 +140,14 @@ async fn serve() -> Result<(), ErrorLines> {
     let metrics_bind = config.metrics_bind;
     let drain = config.drain;
     let tls = config.tls.as_ref().map_or(Tls::Elsewhere, |_| Tls::Here);
-    let Loaded { state, reloader } = load(config).await?;
+    let Loaded {
+        state,
+        reloader,
+        warnings,
+    } = load(config).await?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     for issuer in state.authenticator.warm_up().await {
         tracing::warn!(issuer, "no keys yet; its tokens get 503");
     }
@@ -154,7 +161,12 @@ async fn serve() -> Result<(), ErrorLines> {
 }
 
 async fn check() -> Result<(), ErrorLines> {
-    let state = load(read_config()?).await?.state;
+    let Loaded {
+        state, warnings, ..
+    } = load(read_config()?).await?;
+    for warning in warnings {
+        eprintln!("rowlink: warning: {warning}");
+    }
     let unavailable = state.authenticator.warm_up().await;
     if !unavailable.is_empty() {
         let error = |issuer| format!("issuer {issuer}: its keys are unavailable; try again later");

@@ -78,7 +78,7 @@ pub(super) fn sign(args: SignArgs) -> Result<(), ErrorLines> {
 
 fn catalog(folder: PathBuf) -> Result<Catalog, ErrorLines> {
     let config = RowsConfig::from_env(std::env::vars_os()).map_err(error_lines)?;
-    let sources = sources(config.databases, &config.policy)?;
+    let sources = sources(config.databases)?;
     let catalog = read_catalog(&folder, &dialects(&sources))?;
     match catalog.errors() {
         [] => Ok(catalog),

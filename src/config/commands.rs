@@ -62,8 +62,8 @@ impl RowsConfig {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<RowsConfig, Vec<ConfigError>> {
         let (mut variables, mut errors) = Config::variables(environment)?;
-        let databases = databases(&mut variables, &mut errors);
         let policy = policy(&mut variables, &mut errors);
+        let databases = databases(&mut variables, &mut errors, &policy);
         match databases {
             Some(databases) if errors.0.is_empty() => Ok(RowsConfig {
                 databases,

@@ -3,18 +3,24 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::errors::ConfigErrors;
 use super::{Databases, Variables};
 use crate::catalog::DEFAULT_DATABASE;
+use crate::service::Policy;
 use crate::source::{
-    MysqlSource, MysqlUrl, PostgresSource, PostgresUrl, Source, SourceOptions, SqliteSource,
+    MysqlSource, MysqlUrl, PostgresSource, PostgresUrl, Source, SourceOptions, SqliteSorts,
+    SqliteSource,
 };
 use rowlink_link::is_bare_name;
 
-pub(super) fn databases(variables: &mut Variables, errors: &mut ConfigErrors) -> Option<Databases> {
-    let connections = variables.database_connections.take();
-    let connections = errors.number("DATABASE_CONNECTIONS", connections, 10, 1..=1000);
+pub(super) fn databases(
+    variables: &mut Variables,
+    errors: &mut ConfigErrors,
+    policy: &Policy,
+) -> Option<Databases> {
+    let options = options(variables, errors, policy);
     let url = errors.secret(
         "DATABASE_URL",
         variables.database_url.take(),
@@ -30,17 +36,40 @@ pub(super) fn databases(variables: &mut Variables, errors: &mut ConfigErrors) ->
     let others = others.and_then(|text| errors.check_all("DATABASES", parse_list(&text)));
     let mut urls = others.unwrap_or_default();
     urls.insert(DEFAULT_DATABASE.to_owned(), url?);
-    let row_bytes_max = errors.number(
-        "MAX_ROW_BYTES",
-        variables.max_row_bytes.take(),
-        SourceOptions::ROW_BYTES_MAX,
-        1 << 16..=1 << 30,
-    );
-    Some(Databases {
-        urls,
-        connections,
-        row_bytes_max,
-    })
+    Some(Databases { urls, options })
+}
+
+fn options(variables: &mut Variables, errors: &mut ConfigErrors, policy: &Policy) -> SourceOptions {
+    let default = SourceOptions::default();
+    let sorts = match variables.sqlite_sorts.take().as_deref() {
+        None | Some("files") => Ok(SqliteSorts::InFiles),
+        Some("memory") => Ok(SqliteSorts::InMemory),
+        Some(_) => Err("expected files or memory"),
+    };
+    SourceOptions {
+        connections: errors.number(
+            "DATABASE_CONNECTIONS",
+            variables.database_connections.take(),
+            default.connections,
+            1..=1000,
+        ),
+        statement_timeout: policy.download_max,
+        row_bytes_max: errors.number(
+            "MAX_ROW_BYTES",
+            variables.max_row_bytes.take(),
+            default.row_bytes_max,
+            1 << 16..=1 << 30,
+        ),
+        sqlite_lock_max: Duration::from_secs(errors.number(
+            "SQLITE_LOCK_SECONDS",
+            variables.sqlite_lock_seconds.take(),
+            default.sqlite_lock_max.as_secs(),
+            1..=604_800,
+        )),
+        sqlite_sorts: errors
+            .check("SQLITE_SORTS", sorts)
+            .unwrap_or(default.sqlite_sorts),
+    }
 }
 
 pub(super) fn exports_dir(variables: &mut Variables) -> PathBuf {
@@ -91,7 +120,7 @@ impl DatabaseUrl {
     /// Returns a message if a file that the URL names cannot be read.
     pub fn source(self, options: SourceOptions) -> Result<Arc<dyn Source>, String> {
         Ok(match self {
-            DatabaseUrl::Sqlite(path) => Arc::new(SqliteSource::new(path, options.row_bytes_max)),
+            DatabaseUrl::Sqlite(path) => Arc::new(SqliteSource::new(path, options)),
             DatabaseUrl::Postgres(url) => Arc::new(PostgresSource::new(*url, options)?),
             DatabaseUrl::Mysql(url) => Arc::new(MysqlSource::new(*url, options)?),
         })

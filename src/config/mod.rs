@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use crate::auth::Authenticator;
 use crate::http::{DrainTimes, HttpConfig};
 use crate::service::Policy;
+use crate::source::SourceOptions;
 use errors::ConfigErrors;
 use rowlink_link::{Keyring, Revocations};
 
@@ -71,10 +72,8 @@ pub struct Config {
 pub struct Databases {
     /// Their URLs.
     pub urls: BTreeMap<String, DatabaseUrl>,
-    /// The largest number of concurrent downloads per database.
-    pub connections: usize,
-    /// The size of the largest row in bytes.
-    pub row_bytes_max: usize,
+    /// Their limits.
+    pub options: SourceOptions,
 }
 
 /// A certificate chain and its key, in PEM.
@@ -138,6 +137,8 @@ struct Variables {
     max_downloads_per_link: Option<String>,
     max_links_per_second: Option<String>,
     max_row_bytes: Option<String>,
+    sqlite_lock_seconds: Option<String>,
+    sqlite_sorts: Option<String>,
     seal: Option<String>,
     drain_delay_seconds: Option<String>,
     drain_seconds: Option<String>,
@@ -209,14 +210,14 @@ impl Config {
         let bind = address(&mut errors, "BIND", variables.bind.take());
         let metrics_bind = address(&mut errors, "METRICS_BIND", variables.metrics_bind.take());
         let tls = http_config::tls(&variables, &mut errors);
-        let databases = database::databases(&mut variables, &mut errors);
+        let mut policy = link_settings::policy(&mut variables, &mut errors);
+        let databases = database::databases(&mut variables, &mut errors, &policy);
         let exports_dir = database::exports_dir(&mut variables);
         let reloaded_files = ReloadedFiles::of(&variables);
         let keyring = link_settings::keyring(&mut variables, &mut errors);
         let revocations = link_settings::revocations(&mut variables, &mut errors);
         let public_url = link_settings::public_url(&mut variables, &mut errors);
         let public_url = errors.required("PUBLIC_URL", public_url);
-        let mut policy = link_settings::policy(&mut variables, &mut errors);
         policy.public_url = public_url.unwrap_or_default();
         let drain = link_settings::drain(&mut variables, &mut errors);
         let authenticator = callers::authenticator(&mut variables, &mut errors);

@@ -55,11 +55,11 @@ fn all_invalid_variables_are_reported_together() {
     ]);
     let expected = [
         "BIND",
+        "MAX_TTL_SECONDS",
+        "DEFAULT_TTL_SECONDS",
         "DATABASE_URL",
         "SIGNING_KEYS",
         "PUBLIC_URL",
-        "MAX_TTL_SECONDS",
-        "DEFAULT_TTL_SECONDS",
         "JWT_HS256_SECRET",
         "API_KEYS_FILE",
         "LOG",
@@ -135,6 +135,8 @@ fn http_settings_are_as_strict_as_browsers_and_proxies() {
         ("MAX_DOWNLOADS", "0"),
         ("MAX_LINKS_PER_SECOND", "many"),
         ("MAX_ROW_BYTES", "1000"),
+        ("SQLITE_LOCK_SECONDS", "0"),
+        ("SQLITE_SORTS", "disk"),
         ("LOG_FORMAT", "xml"),
         ("JWT_ALGORITHMS", "HS384"),
         ("JWT_ALGORITHMS", "RS256"),

@@ -63,7 +63,7 @@ impl Demo {
             .map_err(|error| demo_error(&error))?
             .token;
         let policy = Policy::with_defaults(format!("http://{address}"));
-        let source = Arc::new(SqliteSource::new(&path, SourceOptions::ROW_BYTES_MAX));
+        let source = Arc::new(SqliteSource::new(&path, SourceOptions::default()));
         let sources = Sources::from([(DEFAULT_DATABASE.to_owned(), source as _)]);
         let catalog = Catalog::parse(EXPORTS, &dialects(&sources));
         let service = ExportService::start(catalog, sources, keyring, policy);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 
 use super::errors::SourceError;
 use super::stream::RowStream;
@@ -32,11 +32,32 @@ pub struct SourceOptions {
     pub statement_timeout: Duration,
     /// The size of the largest row, in bytes, as the database sends it.
     pub row_bytes_max: usize,
+    /// How long a query may keep other programs from writing to a SQLite file. With a write-ahead log it never does.
+    pub sqlite_lock_max: Duration,
+    /// Where SQLite sorts what does not fit its cache.
+    pub sqlite_sorts: SqliteSorts,
 }
 
-impl SourceOptions {
-    /// The default of [`row_bytes_max`](SourceOptions::row_bytes_max).
-    pub const ROW_BYTES_MAX: usize = 4 << 20;
+/// Where SQLite keeps what it sorts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SqliteSorts {
+    /// In temporary files, which no other program sees.
+    InFiles,
+    /// In memory, without a limit.
+    InMemory,
+}
+
+impl Default for SourceOptions {
+    /// Returns 10 connections, a time limit of 15 minutes, rows of 4 MiB, and a minute of a lock.
+    fn default() -> SourceOptions {
+        SourceOptions {
+            connections: 10,
+            statement_timeout: Duration::from_secs(900),
+            row_bytes_max: 4 << 20,
+            sqlite_lock_max: Duration::from_secs(60),
+            sqlite_sorts: SqliteSorts::InFiles,
+        }
+    }
 }
 
 /// The state of a source's connection pool for downloads.
@@ -103,6 +124,12 @@ pub trait Source: Send + Sync {
         query: &'a BoundQuery,
         time_limit: Duration,
     ) -> BoxFuture<'a, Result<Option<RowEstimate>, SourceError>>;
+
+    /// Returns what the operator should change about the database or its environment. Called at start-up, after
+    /// [`describe`](Source::describe).
+    fn warnings(&self) -> BoxFuture<'_, Vec<String>> {
+        Box::pin(ready(Vec::new()))
+    }
 
     /// Checks that the database answers.
     ///

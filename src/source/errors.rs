@@ -17,6 +17,12 @@ pub enum SourceError {
     /// The query exceeded its time limit.
     #[error("the query exceeded its time limit")]
     TooSlow,
+    /// The query kept other programs from writing to the database file for too long.
+    #[error(
+        "the query kept writers from the database file for {0} s (ROWLINK_SQLITE_LOCK_SECONDS); \
+         with `pragma journal_mode = wal` it would not"
+    )]
+    LockHeld(u64),
     /// The database rejected a value of the link before it ran the query.
     #[error("the database rejected a value")]
     BadValue {

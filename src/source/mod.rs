@@ -13,7 +13,9 @@ mod spelling;
 mod sqlite;
 mod stream;
 
-pub use api::{Passes, PoolStatus, RowEstimate, Source, SourceOptions, Sources, dialects};
+pub use api::{
+    Passes, PoolStatus, RowEstimate, Source, SourceOptions, Sources, SqliteSorts, dialects,
+};
 pub use errors::{SourceError, causes};
 pub use mysql::{MysqlSource, MysqlUrl};
 pub use postgres::{PostgresSource, PostgresUrl};

@@ -3,8 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
 use super::errors::SourceError;
 use super::stream::{BATCHES_IN_FLIGHT, Event, Flow, PendingStream, Reader};
@@ -61,6 +64,7 @@ fn new_channel() -> (BatchBuilder, Arc<Flow>, PendingStream) {
         rows_before: 0,
         spares: spare_receiver,
         events: event_sender,
+        deadline: None,
     };
     let reader = Reader {
         events,
@@ -87,9 +91,33 @@ pub(super) struct BatchBuilder {
     rows_before: u64,
     spares: std_mpsc::Receiver<RowBatch>,
     events: mpsc::Sender<Event>,
+    deadline: Option<Deadline>,
+}
+
+/// When a query must have ended, however slow its reader is, because it holds a lock.
+struct Deadline {
+    at: Instant,
+    lock_max: Duration,
+    /// Runs the timer.
+    runtime: Handle,
 }
 
 impl RowSink {
+    /// Limits how long the query may last from now on. After that the progress hook cancels it, and sending fails with
+    /// [`SourceError::LockHeld`].
+    pub(super) fn set_lock_max(&self, lock_max: Duration, runtime: Handle) {
+        lock(&self.builder).deadline = Some(Deadline {
+            at: Instant::now() + lock_max,
+            lock_max,
+            runtime,
+        });
+    }
+
+    /// Returns the error of a query that has lasted too long.
+    pub(super) fn lock_error(&self) -> Option<SourceError> {
+        lock(&self.builder).lock_error()
+    }
+
     /// Returns a hook for the database to call during the query. It sends a partial batch if the reader requested a
     /// flush, and returns whether the query must be cancelled.
     pub(super) fn progress_hook(&self) -> impl Fn() -> bool + Send + 'static {
@@ -106,7 +134,7 @@ impl RowSink {
                     }
                 }
             }
-            flow.cancelled.load(Ordering::Relaxed)
+            flow.cancelled.load(Ordering::Relaxed) || lock(&builder).lock_error().is_some()
         }
     }
 
@@ -122,7 +150,7 @@ impl RowSink {
     }
 
     /// Sends the columns. Must be called first.
-    pub(super) fn start(&self, columns: Vec<Column>) -> Result<(), ReaderDropped> {
+    pub(super) fn start(&self, columns: Vec<Column>) -> Result<(), Stop> {
         let mut builder = lock(&self.builder);
         let event = builder.start(columns);
         builder.send(event)
@@ -137,13 +165,15 @@ impl RowSink {
     pub(super) fn finish(&self) -> Result<(), Stop> {
         let mut builder = lock(&self.builder);
         let batch = builder.take_batch()?;
-        Ok(builder.send(Event::LastRows(batch))?)
+        builder.send(Event::LastRows(batch))
     }
 
     /// Sends the error instead of further rows.
     pub(super) fn fail(self, error: SourceError) {
         // A dropped reader needs no error.
-        let _ = lock(&self.builder).send(Event::Failed(error));
+        let _ = lock(&self.builder)
+            .events
+            .blocking_send(Event::Failed(error));
     }
 }
 
@@ -183,7 +213,7 @@ impl BatchBuilder {
 
     fn flush(&mut self) -> Result<(), Stop> {
         let batch = self.take_batch()?;
-        Ok(self.send(Event::Rows(batch))?)
+        self.send(Event::Rows(batch))
     }
 
     fn take_batch(&mut self) -> Result<RowBatch, SourceError> {
@@ -203,8 +233,23 @@ impl BatchBuilder {
         }
     }
 
-    fn send(&self, event: Event) -> Result<(), ReaderDropped> {
-        self.events.blocking_send(event).map_err(|_| ReaderDropped)
+    /// Sends an event. Waits while the channel is full, until the deadline.
+    fn send(&self, event: Event) -> Result<(), Stop> {
+        let Some(Deadline { at, runtime, .. }) = &self.deadline else {
+            let sent = self.events.blocking_send(event);
+            return sent.map_err(|_| Stop::ReaderDropped);
+        };
+        let send = async { timeout_at(*at, self.events.send(event)).await };
+        match runtime.block_on(send) {
+            Ok(sent) => sent.map_err(|_| Stop::ReaderDropped),
+            Err(_) => Err(self.lock_error().unwrap_or(SourceError::Truncated).into()),
+        }
+    }
+
+    fn lock_error(&self) -> Option<SourceError> {
+        let passed = self.deadline.as_ref();
+        let passed = passed.filter(|deadline| Instant::now() >= deadline.at);
+        passed.map(|deadline| SourceError::LockHeld(deadline.lock_max.as_secs()))
     }
 }
 
@@ -280,8 +325,6 @@ impl TaskRowSink {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::stream::RowStream;
     use super::*;
 

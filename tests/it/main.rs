@@ -44,6 +44,7 @@ mod rotation;
 mod sizes;
 mod source_conformance;
 mod sqlite;
+mod sqlite_files;
 mod statement_log;
 mod streaming;
 mod traces;

@@ -79,7 +79,9 @@ impl From<&StreamError> for Outcome {
 impl From<&DownloadError> for Outcome {
     fn from(error: &DownloadError) -> Outcome {
         match error {
-            DownloadError::Source(SourceError::TooSlow) => Outcome::TimedOut,
+            DownloadError::Source(SourceError::TooSlow | SourceError::LockHeld(_)) => {
+                Outcome::TimedOut
+            }
             DownloadError::Source(SourceError::Busy { .. }) => Outcome::Refused,
             DownloadError::Source(SourceError::RowTooLarge { .. }) => Outcome::RowTooLarge,
             DownloadError::Source(_) => Outcome::DatabaseFailed,

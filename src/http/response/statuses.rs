@@ -173,7 +173,7 @@ impl From<&SourceError> for Problem {
             SourceError::Busy { .. } => {
                 unavailable("database-busy", LIMIT_TITLE, "try again in a moment")
             }
-            SourceError::TooSlow => Problem::new(
+            SourceError::TooSlow | SourceError::LockHeld(_) => Problem::new(
                 StatusCode::GATEWAY_TIMEOUT,
                 "export-too-slow",
                 "The export takes too long",

@@ -1,8 +1,9 @@
 //! Classification of SQLite's errors.
 
 use rusqlite::ErrorCode;
+use rusqlite::ffi::SQLITE_IOERR_GETTEMPPATH;
 
-use crate::source::errors::SourceError;
+use crate::source::errors::{SourceError, query_error};
 use crate::source::sink::Stop;
 
 impl From<rusqlite::Error> for Stop {
@@ -20,6 +21,10 @@ pub(super) fn sqlite_error(error: rusqlite::Error) -> SourceError {
             cause: error.into(),
         };
     }
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    if extended == Some(SQLITE_IOERR_GETTEMPPATH) {
+        return query_error("no writable folder for temporary files: set SQLITE_TMPDIR");
+    }
     match error.sqlite_error_code() {
         Some(
             ErrorCode::CannotOpen
@@ -27,6 +32,7 @@ pub(super) fn sqlite_error(error: rusqlite::Error) -> SourceError {
             | ErrorCode::DatabaseBusy
             | ErrorCode::DatabaseLocked
             | ErrorCode::DatabaseCorrupt
+            | ErrorCode::ReadOnly
             | ErrorCode::PermissionDenied,
         ) => SourceError::Unavailable(error.into()),
         Some(ErrorCode::OperationInterrupted) => SourceError::Truncated,

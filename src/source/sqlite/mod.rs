@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use rusqlite::Connection;
+use tokio::runtime::Handle;
 
+use self::connect::has_wal;
 use self::describe::describe;
 use self::errors::sqlite_error;
-use super::api::{Passes, PoolStatus, RowEstimate, Source};
+use super::api::{Passes, PoolStatus, RowEstimate, Source, SourceOptions};
 use super::errors::SourceError;
 use super::sink::row_channel;
 use super::stream::RowStream;
@@ -26,15 +28,15 @@ use crate::row::Column;
 #[derive(Debug, Clone)]
 pub struct SqliteSource {
     path: PathBuf,
-    row_bytes_max: usize,
+    options: SourceOptions,
 }
 
 impl SqliteSource {
     /// Returns a source for a database file without opening it.
-    pub fn new(path: impl AsRef<Path>, row_bytes_max: usize) -> SqliteSource {
+    pub fn new(path: impl AsRef<Path>, options: SourceOptions) -> SqliteSource {
         SqliteSource {
             path: path.as_ref().to_owned(),
-            row_bytes_max,
+            options,
         }
     }
 
@@ -59,7 +61,8 @@ impl Source for SqliteSource {
         export: &'a Export,
     ) -> BoxFuture<'a, Result<Vec<Column>, SourceError>> {
         let statement = export.statement.clone();
-        Box::pin(self.on_thread(move |connection| describe(&connection, &statement)))
+        let described = self.on_thread(move |connection| describe(&connection, &statement));
+        Box::pin(async move { described.await.map_err(|error| self.explain(error)) })
     }
 
     fn open(
@@ -69,11 +72,11 @@ impl Source for SqliteSource {
     ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
         Box::pin(async move {
             let (sink, pending) = row_channel();
-            let source = self.clone();
+            let (source, runtime) = (self.clone(), Handle::current());
             // A separate thread: a slow reader would occupy one of the runtime's pool for minutes.
             thread::Builder::new()
                 .name("rowlink-sqlite".into())
-                .spawn(move || stream::run(&source, &query, passes, sink))
+                .spawn(move || stream::run(&source, &query, passes, runtime, sink))
                 .map_err(|error| SourceError::Unavailable(error.into()))?;
             pending.open().await
         })
@@ -86,6 +89,16 @@ impl Source for SqliteSource {
         _: Duration,
     ) -> BoxFuture<'a, Result<Option<RowEstimate>, SourceError>> {
         Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn warnings(&self) -> BoxFuture<'_, Vec<String>> {
+        Box::pin(async move {
+            let journal = self.on_thread(|connection| has_wal(&connection)).await;
+            // A database that cannot be read is an error elsewhere.
+            let blocks_writers = journal.is_ok_and(|has_wal| !has_wal);
+            let journal = blocks_writers.then(|| self.journal_warning());
+            journal.into_iter().chain(self.sorts_warning()).collect()
+        })
     }
 
     fn ping(&self) -> BoxFuture<'static, Result<(), SourceError>> {

@@ -2,8 +2,10 @@
 
 use rusqlite::ErrorCode;
 use rusqlite::types::ValueRef;
+use tokio::runtime::Handle;
 
 use super::SqliteSource;
+use super::connect::has_wal;
 use super::describe::columns;
 use super::errors::sqlite_error;
 use super::parameter::{bind, exact};
@@ -19,8 +21,17 @@ use crate::source::spelling::{Comparison, check_spellings, is_identity};
 const PROGRESS_INSTRUCTIONS: i32 = 10_000;
 
 /// Sends the rows, or the error, to the sink.
-pub(super) fn run(source: &SqliteSource, query: &BoundQuery, passes: Passes, sink: RowSink) {
-    if let Err(Stop::Failed(error)) = stream(source, query, passes, &sink) {
+pub(super) fn run(
+    source: &SqliteSource,
+    query: &BoundQuery,
+    passes: Passes,
+    runtime: Handle,
+    sink: RowSink,
+) {
+    // Here the connection is closed already: a slow reader of the error does not prolong a lock.
+    if let Err(Stop::Failed(error)) = stream(source, query, passes, runtime, &sink) {
+        // A query that was cancelled at the deadline was only interrupted.
+        let error = sink.lock_error().unwrap_or(error);
         sink.fail(error);
     }
 }
@@ -29,9 +40,13 @@ fn stream(
     source: &SqliteSource,
     query: &BoundQuery,
     passes: Passes,
+    runtime: Handle,
     sink: &RowSink,
 ) -> Result<(), Stop> {
     let mut connection = source.connect()?;
+    if !has_wal(&connection)? {
+        sink.set_lock_max(source.options.sqlite_lock_max, runtime);
+    }
     // Both are needed: the hook does not run inside one long instruction such as a count, and an interrupt between
     // two steps is lost.
     let interrupt = connection.get_interrupt_handle();
@@ -47,7 +62,7 @@ fn stream(
         prepared.raw_bind_parameter(index + 1, bind(&query.parameters()[*variable]))?;
     }
     let (columns, indices) = project(columns(&prepared), query.columns())?;
-    let row_bytes_max = source.row_bytes_max;
+    let row_bytes_max = source.options.row_bytes_max;
     match passes {
         Passes::One => send_rows(&mut prepared, columns, &indices, row_bytes_max, sink),
         Passes::Two => {

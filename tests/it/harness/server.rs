@@ -54,6 +54,7 @@ pub struct Deployment<'a> {
     pub keys: &'a str,
     pub connections: usize,
     pub row_bytes_max: usize,
+    pub sqlite_lock_max: Duration,
     pub download_max: Duration,
     pub stall_max: Duration,
     pub estimate_max: Duration,
@@ -71,7 +72,8 @@ impl<'a> Deployment<'a> {
             exports,
             keys: SIGNING_KEY,
             connections: 10,
-            row_bytes_max: SourceOptions::ROW_BYTES_MAX,
+            row_bytes_max: SourceOptions::default().row_bytes_max,
+            sqlite_lock_max: SourceOptions::default().sqlite_lock_max,
             download_max: policy.download_max,
             stall_max: policy.stall_max,
             // Long enough for a busy machine.
@@ -108,6 +110,8 @@ impl<'a> Deployment<'a> {
             connections: self.connections,
             statement_timeout: self.download_max,
             row_bytes_max: self.row_bytes_max,
+            sqlite_lock_max: self.sqlite_lock_max,
+            ..SourceOptions::default()
         };
         let urls: Vec<(String, DatabaseUrl)> = self
             .databases
