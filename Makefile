@@ -1,6 +1,6 @@
 # Rowlink. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-large e2e soak check fmt lint fuzz timing deny bench screenshots setup
+.PHONY: help run build test test-large e2e attack soak check fmt lint fuzz timing deny bench screenshots setup
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1	\2/' | expand -t 12
@@ -23,6 +23,9 @@ e2e: ## Kill and restart three replicas over PostgreSQL behind nginx, HAProxy an
 	tests/setup.sh e2e
 	cargo test --release --test it heavy::e2e:: -- --ignored --test-threads 1 --nocapture
 	cargo test --release --test it overload:: -- --include-ignored --test-threads 1 --nocapture
+
+attack: setup ## Attack one replica over loopback: connections, memory, forged links, killed downloads; prints a table: minutes
+	cargo test --release --test it heavy::attack:: -- --ignored --nocapture
 
 soak: setup ## Twenty minutes of load on three replicas; memory, descriptors and connections must not grow
 	cargo test --release --test it heavy::soak:: -- --ignored --nocapture

@@ -23,3 +23,5 @@ fuzz crates/link/fuzz canonical crates/link/fuzz/corpus/canonical
 fuzz fuzz catalog exports tests/it/harness/exports
 fuzz fuzz placeholder exports tests/it/harness/exports
 fuzz fuzz token fuzz/corpus/token
+fuzz fuzz files fuzz/corpus/files
+fuzz fuzz head fuzz/corpus/head

@@ -12,6 +12,7 @@ install_packages() {
   command -v cc >/dev/null || missing+=(build-essential)
   command -v curl >/dev/null || missing+=(curl)
   command -v sqlite3 >/dev/null || missing+=(sqlite3)
+  command -v systemd-analyze >/dev/null || missing+=(systemd)
   command -v wget >/dev/null || missing+=(wget)
   command -v jq >/dev/null || missing+=(jq)
   command -v openssl >/dev/null || missing+=(openssl)

@@ -2,6 +2,7 @@
 
 mod errors;
 mod export;
+mod key_file;
 mod keygen;
 mod load;
 mod log_writer;
@@ -9,6 +10,7 @@ mod manual;
 mod open_files;
 mod ready;
 mod reload;
+mod replace;
 mod request;
 mod serve;
 mod sign;
@@ -38,6 +40,7 @@ use keygen::{KeygenArgs, keygen};
 use load::{Loaded, load};
 use manual::{CompletionsArgs, ManArgs, completions, man};
 use reload::Reloader;
+use replace::{ReplaceArgs, replace};
 use serve::Sockets;
 use sign::{SignArgs, sign};
 use verify::{VerifyArgs, verify};
@@ -73,6 +76,8 @@ enum Command {
     Verify(VerifyArgs),
     /// Generate a signing key, a child key or an API key
     Keygen(KeygenArgs),
+    /// Replace a file of keys or revocations by standard input, after checking it
+    Replace(ReplaceArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
     /// Write the manual pages
@@ -111,6 +116,7 @@ impl Cli {
                 Err(errors) => Err(errors),
             },
             Command::Keygen(args) => keygen(args),
+            Command::Replace(args) => replace(&args),
             Command::Completions(args) => completions(&args),
             Command::Man(args) => man(&args),
         };

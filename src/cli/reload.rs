@@ -1,6 +1,5 @@
 //! Files that are read again while the server runs: on SIGHUP, and when their content changes.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +7,7 @@ use rowlink_link::Keyring;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use super::key_file::KeyFile;
 use crate::auth::ApiKeys;
 use crate::config::{ReloadedFiles, read, revocations_file};
 use crate::http::AppState;
@@ -53,19 +53,19 @@ impl Reloader {
                 "signing keys",
                 single(files.signing_keys),
                 set_signing_keys,
-                lost_signing_key,
+                |text, next| KeyFile::SigningKeys.lost(text, next),
             ),
             (
                 "API keys",
                 single(files.api_keys),
                 set_api_keys,
-                lost_api_key,
+                |text, next| KeyFile::ApiKeys.lost(text, next),
             ),
             (
                 "revocations",
                 single(files.revocations),
                 set_revocations,
-                lost_revocation,
+                |text, next| KeyFile::Revocations.lost(text, next),
             ),
             // A truncated certificate or key is invalid.
             ("certificate", certificate, set_certificate, |_, _| None),
@@ -174,50 +174,6 @@ fn inode(path: &Path) -> (u64, u64) {
     metadata.map_or((0, 0), |file| (file.dev(), file.ino()))
 }
 
-fn lost_signing_key(text: &str, next: &str) -> Option<String> {
-    let entries = |text: &'_ str| -> BTreeSet<String> {
-        let lines = text
-            .lines()
-            .filter(|line| !line.trim_start().starts_with('#'));
-        let entries = lines.flat_map(|line| line.split(','));
-        entries.map(|entry| entry.trim().to_owned()).collect()
-    };
-    let lost = entries(text).difference(&entries(next)).next().cloned();
-    lost.map(|entry| {
-        format!(
-            "the key `{}` as it was",
-            entry.split(':').next().unwrap_or_default()
-        )
-    })
-}
-
-fn lost_api_key(text: &str, next: &str) -> Option<String> {
-    let keys = |text: &str| -> toml::Table {
-        let file: toml::Table = toml::from_str(text).unwrap_or_default();
-        let keys = file.get("keys").and_then(toml::Value::as_table);
-        keys.cloned().unwrap_or_default()
-    };
-    let next = keys(next);
-    let lost = keys(text)
-        .into_iter()
-        .find(|(name, key)| next.get(name) != Some(key));
-    lost.map(|(name, _)| format!("the key `{name}` as it was"))
-}
-
-fn lost_revocation(text: &str, next: &str) -> Option<String> {
-    let parse = |text: &str| revocations_file::parse(text).unwrap_or_default();
-    let (before, next) = (parse(text), parse(next));
-    let lost = |before: BTreeMap<String, u64>, next: &BTreeMap<String, u64>| {
-        let mut before = before.into_iter();
-        let lost = before.find(|(name, at)| next.get(name).is_none_or(|next| next < at));
-        lost.map(|(name, _)| format!("the revocation of `{name}`"))
-    };
-    if next.issued_before < before.issued_before {
-        return Some("the revocation of all links".to_owned());
-    }
-    lost(before.users, &next.users).or_else(|| lost(before.keys, &next.keys))
-}
-
 fn set_signing_keys(state: &AppState, texts: &[Zeroizing<String>]) -> Result<(), String> {
     let keyring = Keyring::parse(&texts[0]).map_err(join)?;
     state.service.set_keyring(keyring);
@@ -248,49 +204,6 @@ fn join<T: ToString>(errors: Vec<T>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_truncated_file_has_lost_is_named() {
-        let keys = "# two\nk1:AAAA\nk2:BBBB,k3:CCCC\n";
-        for (next, lost) in [
-            ("k3:CCCC\nk2:BBBB\nk1:AAAA\nk4:DDDD\n", None),
-            ("k1:AAAA\nk2:BB", Some("the key `k2` as it was")),
-            ("k2:BBBB,k3:CCCC", Some("the key `k1` as it was")),
-            ("", Some("the key `k1` as it was")),
-        ] {
-            assert_eq!(lost_signing_key(keys, next).as_deref(), lost, "{next}");
-        }
-        let keys = "[keys.a]\nuser = 'x'\nexports = ['orders']\n[keys.b]\nuser = 'y'\n";
-        for (next, lost) in [
-            (
-                "[keys.b]\nuser = 'y'\n[keys.a]\nexports = ['orders']\nuser = 'x'\n[keys.c]\n",
-                None,
-            ),
-            ("[keys.a]\nuser = 'x'\n", Some("the key `a` as it was")),
-            (
-                "[keys.a]\nuser = 'x'\nexports = ['orders']\n",
-                Some("the key `b` as it was"),
-            ),
-        ] {
-            assert_eq!(lost_api_key(keys, next).as_deref(), lost, "{next}");
-        }
-        let times = "issued_before = 2026-01-01T00:00:00Z\n[users]\na = 2026-01-02T00:00:00Z\n[keys]\nk = 2026-01-02T00:00:00Z\n";
-        for (next, lost) in [
-            (times.to_owned() + "k2 = 2026-01-02T00:00:00Z\n", None),
-            (times.replace("01-02", "01-03"), None),
-            (
-                times.replace("a = 2026-01-02", "a = 2026-01-01"),
-                Some("the revocation of `a`"),
-            ),
-            (
-                times.split("[keys]").next().unwrap_or_default().to_owned(),
-                Some("the revocation of `k`"),
-            ),
-            (String::new(), Some("the revocation of all links")),
-        ] {
-            assert_eq!(lost_revocation(times, &next).as_deref(), lost, "{next}");
-        }
-    }
 
     #[test]
     fn only_the_last_line_ends_a_file() {

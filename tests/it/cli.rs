@@ -1,6 +1,10 @@
 //! The commands, run as processes.
 
-use std::process::{Command, Output};
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use rowlink::auth::ApiKeys;
@@ -27,6 +31,7 @@ fn every_command_has_a_help_text() {
         &["demo", "--help"],
         &["check", "--help"],
         &["check-file", "--help"],
+        &["replace", "--help"],
         &["ready", "--help"],
         &["keygen", "--help"],
         &["export", "--help"],
@@ -269,4 +274,120 @@ fn the_commands_that_the_demo_prints_work_when_pasted() {
             .iter()
             .all(|record| &record[4] == "paid" && &record[1] >= "2026-01-01")
     );
+}
+
+/// Replaces a file by a text; returns the error.
+fn replace(kind: &str, file: &Path, text: &str, arguments: &[&str]) -> Result<(), String> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rowlink"))
+        .args(["replace", kind])
+        .arg(file)
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    let error = stderr(&output);
+    match output.status.code() {
+        Some(0) if error.is_empty() => Ok(()),
+        code => {
+            assert_eq!(code, Some(2), "{error}");
+            Err(error)
+        }
+    }
+}
+
+const FIRST: &str = "first:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n";
+const SECOND: &str = "second:YTEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n";
+
+#[test]
+fn replace_refuses_what_is_invalid_or_has_lost_something_and_keeps_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let keys = file("signing-keys");
+    let both = format!("{SECOND}{FIRST}");
+    replace("signing-keys", &keys, &both, &[]).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(
+        mode(&keys),
+        0o600,
+        "a new file is readable only by its owner"
+    );
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o640)).unwrap();
+    for (text, named) in [
+        ("", "key"),
+        ("first:AAAA", "`first`"),
+        (SECOND, "without the key `first` as it was; add --drop"),
+        (&both[..both.len() - 9], "first"),
+    ] {
+        let error = replace("signing-keys", &keys, text, &[]).unwrap_err();
+        assert!(
+            error.contains("signing-keys: ") && error.contains(named),
+            "{text:?}: {error}"
+        );
+        assert!(!error.contains("MDEyMzQ1"), "a secret: {error}");
+        assert_eq!(fs::read_to_string(&keys).unwrap(), both);
+    }
+    replace("signing-keys", &keys, SECOND, &["--drop"]).unwrap();
+    assert_eq!(
+        (fs::read_to_string(&keys).unwrap().as_str(), mode(&keys)),
+        (SECOND, 0o640)
+    );
+
+    let revocations = file("revocations.toml");
+    let watermark = "[users]\n42 = 2026-11-22T10:00:00Z\n";
+    replace("revocations", &revocations, watermark, &[]).unwrap();
+    let error = replace("revocations", &revocations, "", &[]).unwrap_err();
+    assert!(error.contains("the revocation of `42`"), "{error}");
+    let error = replace("revocations", &revocations, "\n[users]\n42 = soon\n", &[]).unwrap_err();
+    assert!(
+        error.contains("line 3") || error.contains("revocations.toml: 3"),
+        "{error}"
+    );
+
+    let api_keys = file("api-keys.toml");
+    let one = format!(
+        "[keys.a]\nsha256 = '{}'\nuser = 'x'\nexports = ['orders']\n",
+        "0".repeat(64)
+    );
+    replace("api-keys", &api_keys, &one, &[]).unwrap();
+    let cut = one.split("exports").next().unwrap();
+    let error = replace("api-keys", &api_keys, cut, &[]).unwrap_err();
+    assert!(error.contains("the key `a` as it was"), "{error}");
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        3,
+        "a temporary file is left"
+    );
+}
+
+#[test]
+fn a_running_server_uses_a_replaced_file_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    replace("signing-keys", &keys, FIRST, &[]).unwrap();
+    let rowlink = Rowlink::serve_with(
+        &exports(),
+        &[
+            ("ROWLINK_SIGNING_KEYS", ""),
+            ("ROWLINK_SIGNING_KEYS_FILE", keys.to_str().unwrap()),
+        ],
+    );
+    let signed_by = |key: &str| {
+        let request = json!({"export": "numbers", "format": "csv", "filters": {"n": 1}});
+        rowlink.link(request).contains(&format!("rl_key={key}&"))
+    };
+    assert!(signed_by("first"));
+    replace("signing-keys", &keys, SECOND, &["--drop"]).unwrap();
+    rowlink.reload();
+    wait_for("the new key", Duration::from_secs(5), || {
+        signed_by("second")
+    });
 }

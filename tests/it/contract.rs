@@ -187,10 +187,14 @@ fn every_documented_status_and_code_occurs() {
         .link(json!({"export": "noise", "format": "csv", "length": "exact", "estimate": true}));
     call("GET", file, Call::new("GET", link));
 
-    let long = "select printf('%.*c', 40000, 'x') as cell where :user = 'alice'";
-    let long = TestServer::over(&database, vec![("long.sql", long)]);
-    let link = long.link(json!({"export": "long", "format": "xlsx"}));
-    call("GET", file, Call::new("GET", link));
+    let sql = "select printf('%.*c', 40000, 'x') as cell where :user = 'alice'";
+    for row_bytes_max in [50_000, 30_000] {
+        let mut long = Deployment::over(sqlite_url(&database), vec![("long.sql", sql)]);
+        long.row_bytes_max = row_bytes_max;
+        let long = long.start();
+        let link = long.link(json!({"export": "long", "format": "xlsx"}));
+        call("GET", file, Call::new("GET", link));
+    }
 
     let url = Cluster::shared().database("contract", "");
     let sleep = "select pg_sleep(60)::text as slept where :user = 'alice'";

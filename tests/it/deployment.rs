@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 use std::{env, fs};
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::harness::command::run;
 use crate::harness::postgres::Cluster;
-use crate::harness::process::Rowlink;
-use crate::harness::{Call, python, tool};
+use crate::harness::process::{Rowlink, configured_folder};
+use crate::harness::{API_KEY, Call, exports, python, sqlite_url, tool, wait_for};
 
 fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
@@ -124,4 +126,73 @@ fn the_compose_services_serve_their_table_with_the_generated_secrets() {
     let expected: usize = cluster.psql("shop", sql).trim().parse().unwrap();
     assert!(expected > 1000);
     assert_eq!(rows.len(), expected + 1, "and a header");
+}
+
+#[test]
+#[ignore = "needs systemd-analyze: make test"]
+fn the_systemd_unit_is_valid_and_its_secrets_can_be_rotated() {
+    let text = fs::read_to_string(deploy().join("systemd/rowlink.service")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let program = env!("CARGO_BIN_EXE_rowlink");
+    let unit = folder.path().join("rowlink.service");
+    fs::write(&unit, text.replace("/usr/local/bin/rowlink", program)).unwrap();
+    run(Command::new("systemd-analyze").arg("verify").arg(&unit));
+    let security = run(Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--threshold=20"])
+        .arg(&unit));
+    assert!(String::from_utf8_lossy(&security.stdout).contains("Overall exposure level"));
+    assert!(text.contains("\nLimitCORE=0\n"));
+    assert!(
+        !text.contains("\nLoadCredential="),
+        "a reload would not renew it"
+    );
+
+    // The service as the unit starts and reloads it, with its folder elsewhere.
+    let secrets = folder.path().to_str().unwrap();
+    let variables = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("Environment="));
+    let variables: Vec<(String, String)> = variables
+        .map(|variable| {
+            let (name, value) = variable.split_once('=').unwrap();
+            (name.to_owned(), value.replace("/etc/rowlink", secrets))
+        })
+        .collect();
+    let configured = configured_folder(&exports());
+    let database = sqlite_url(&configured.path().join("sample.db"));
+    let api_keys = format!(
+        "[keys.test]\nsha256 = \"{}\"\nact_for_others = true\n",
+        hex::encode(Sha256::digest(API_KEY))
+    );
+    let key = |id: &str| format!("{id}:{}\n", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
+    let write = |name: &str, text: &str| {
+        let new = folder.path().join(format!("{name}.new"));
+        fs::write(&new, text).unwrap();
+        fs::rename(&new, folder.path().join(name)).unwrap();
+    };
+    write("database-url", &database);
+    write("api-keys.toml", &api_keys);
+    write("signing-keys", &key("first"));
+    let none = [
+        ("ROWLINK_SIGNING_KEYS", ""),
+        ("ROWLINK_JWT_HS256_SECRET", ""),
+        ("ROWLINK_DATABASE_URL", ""),
+    ];
+    let variables = variables
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let variables: Vec<(&str, &str)> = none.into_iter().chain(variables).collect();
+    let rowlink = Rowlink::serve_with(&exports(), &variables);
+    let issue = || {
+        let request =
+            json!({"export": "numbers", "format": "csv", "user": "alice", "filters": {"n": 1}});
+        let url = format!("{}/v1/links", rowlink.origin());
+        Call::new("POST", url).bearer(API_KEY).json(&request).send()
+    };
+    assert!(issue().text().contains("rl_key=first"));
+    write("signing-keys", &(key("second") + &key("first")));
+    rowlink.reload();
+    wait_for("the new key", Duration::from_secs(5), || {
+        issue().text().contains("rl_key=second")
+    });
 }

@@ -252,7 +252,8 @@ fn a_stopping_server_closes_idle_connections_and_those_whose_file_is_complete() 
 }
 
 /// Commands that save `$URL` to `$FILE`, and fail if they notice that it is truncated.
-const CLIENTS: [(&str, &[&str]); 5] = [
+/// Programs that download `$URL` into `$FILE`.
+pub(crate) const CLIENTS: [(&str, &[&str]); 5] = [
     ("curl", &["curl", "-sS", "--fail", "-o", "$FILE", "$URL"]),
     ("wget", &["wget", "-q", "--tries=1", "-O", "$FILE", "$URL"]),
     (
@@ -285,10 +286,18 @@ const FETCH: &str = "import('node:fs').then(async fs => {
     }
 })";
 
-type StartProxy = fn(&[u16], Protocol) -> Proxy;
+/// The ways from the server to a client.
+pub(crate) const WAYS: [(&str, Option<StartProxy>); 4] = [
+    ("directly", None),
+    ("nginx", Some(Proxy::nginx)),
+    ("haproxy", Some(Proxy::haproxy)),
+    ("envoy", Some(Proxy::envoy)),
+];
+
+pub(crate) type StartProxy = fn(&[u16], Protocol) -> Proxy;
 
 /// Runs a client, kills the server under its download, and returns whether the client accepts the truncated file.
-fn accepts(client: &[&str], proxy: Option<StartProxy>) -> bool {
+pub(crate) fn accepts(client: &[&str], proxy: Option<StartProxy>) -> bool {
     let rowlink = Rowlink::serve(&exports());
     let port = rowlink
         .origin()
@@ -327,14 +336,8 @@ fn accepts(client: &[&str], proxy: Option<StartProxy>) -> bool {
 #[test]
 #[ignore = "needs curl, wget, Node.js, PHP and proxies: make test"]
 fn clients_notice_that_the_server_was_killed_as_documented() {
-    let ways: [(&str, Option<StartProxy>); 4] = [
-        ("directly", None),
-        ("nginx", Some(Proxy::nginx)),
-        ("haproxy", Some(Proxy::haproxy)),
-        ("envoy", Some(Proxy::envoy)),
-    ];
     for (client, command) in CLIENTS {
-        for (way, proxy) in ways {
+        for (way, proxy) in WAYS {
             let accepted: Vec<bool> = (0..2).map(|_| accepts(command, proxy)).collect();
             // PHP reads a connection that was reset like one that has ended.
             let expected = vec![client == "php copy"; 2];

@@ -2,6 +2,7 @@
 //!
 //! `make test` skips every path that contains `heavy`. Each file names the target that runs it.
 
+mod attack;
 mod differential;
 mod e2e;
 mod large_workbooks;
