@@ -51,7 +51,7 @@ async fn state() -> AppState {
     let Ok(service) = service else {
         panic!("the service does not start")
     };
-    let secret = rowlink_link::generate("secret").expect("randomness").into_bytes();
+    let secret = rowlink_link::generate("secret").expect("randomness").as_bytes().to_vec();
     let issuer = JwtVerifier::new(JwtKey::Secret(secret.into()), JwtRules::default());
     let authenticator = Authenticator::new(vec![issuer.expect("an issuer")], None);
     let config = HttpConfig {
@@ -81,7 +81,7 @@ fuzz_target!(|head: &[u8]| {
         return;
     }
     let text = String::from_utf8_lossy(&answer);
-    assert!(text.starts_with("HTTP/1.1 "), "{text}");
-    assert!(!text.contains("HTTP/1.1 500"), "{text}");
+    assert!(text.starts_with("HTTP/1."), "{text}");
+    assert!(!text.contains(" 500 Internal Server Error"), "{text}");
     assert!(!text.to_ascii_lowercase().contains("content-disposition:"), "{text}");
 });
