@@ -1,6 +1,6 @@
 # Rowlink. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-large e2e attack soak check fmt lint fuzz timing deny bench screenshots setup
+.PHONY: help run build test test-large test-engines e2e attack soak check fmt lint fuzz timing deny bench screenshots setup
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1	\2/' | expand -t 12
@@ -18,6 +18,10 @@ test: setup lint deny ## Install what the tests need; check format, lints and li
 test-large: ## Also install LibreOffice; test large workbooks: half an hour, 10 GB of disk
 	tests/setup.sh large
 	cargo test --release --test it heavy::large_workbooks:: -- --ignored --test-threads 1
+
+test-engines: ## Also install MySQL in a root folder of its own (needs root), and test what differs from MariaDB
+	tests/setup.sh engines
+	cargo test --test it heavy::engines:: -- --ignored
 
 e2e: ## Kill and restart three replicas over PostgreSQL behind nginx, HAProxy and Envoy, with skewed clocks: ten minutes; prints figures
 	tests/setup.sh e2e

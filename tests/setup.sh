@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests and benchmarks need if it is missing: Debian packages, and under target/test-tools Python
 # tools in a virtual environment, a browser driver, Envoy and real data. A second run installs nothing. `setup.sh large`
-# adds readers of large workbooks, `setup.sh e2e` adds libfaketime to skew clocks.
+# adds readers of large workbooks, `setup.sh e2e` adds libfaketime to skew clocks, and `setup.sh engines` adds MySQL.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=target/test-tools
@@ -39,6 +39,9 @@ install_packages() {
     command -v soffice >/dev/null || missing+=(libreoffice-calc-nogui)
     command -v unzip >/dev/null || missing+=(unzip)
     command -v bsdtar >/dev/null || missing+=(libarchive-tools)
+  fi
+  if [ "${1-}" = engines ]; then
+    command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
   fi
   if [ "${1-}" = e2e ]; then
     ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing+=(libfaketime)
@@ -137,6 +140,16 @@ fetch_envoy() {
   rm -r "$folder"
 }
 
+# Debian 12 has no MySQL. That of its unstable release gets a root folder of its own; needs root. A mirror may be older
+# than the release's file says.
+install_mysql() {
+  [ -x "$tools/mysql/usr/sbin/mysqld" ] && return
+  echo "setup: installing MySQL"
+  rm -rf "$tools/mysql"
+  mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
+    --include=mysql-server-core,mysql-client-core sid "$tools/mysql"
+}
+
 # Downloads the Big List of Naughty Strings.
 fetch_naughty_strings() {
   [ -f "$tools/blns.json" ] && return
@@ -158,3 +171,4 @@ install_client_tools
 fetch_flights
 fetch_envoy
 fetch_naughty_strings
+[ "${1-}" != engines ] || install_mysql

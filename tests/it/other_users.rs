@@ -39,6 +39,19 @@ const OTHERS: [&str; 22] = [
     "Zoe\u{308}",
 ];
 
+/// Checks exports that compare the user with a number in a subquery.
+pub(crate) fn tells_users_apart_in_subqueries(url: &str) {
+    let within =
+        "select owner from numbers where :user in (select owner from numbers) and owner = :user";
+    let correlated = "select owner from numbers \
+                      where :user in (select other.owner from numbers other where other.owner = numbers.owner)";
+    let exports = vec![("within.sql", within), ("correlated.sql", correlated)];
+    let server = Deployment::over(url.to_owned(), exports).start();
+    for export in ["within", "correlated"] {
+        check(&server, export, &numbers());
+    }
+}
+
 /// Checks an export that returns the column `owner` of the user's rows. A user gets the own rows or is refused with
 /// the name of the field.
 fn check(server: &TestServer, export: &str, owners: &[&str]) {
@@ -182,6 +195,11 @@ fn postgresql_tells_users_apart() {
 #[test]
 #[ignore = "needs MariaDB: make test"]
 fn mariadb_tells_users_apart() {
+    tells_users_apart(&MariaDb::shared().database("users", &mysql_tables()));
+}
+
+/// Returns the tables of [`tells_users_apart`] with their rows.
+pub(crate) fn mysql_tables() -> String {
     let tables = "create table texts (owner varchar(50)) character set utf8mb4;
                   create table numbers (owner bigint); create table exact (owner decimal(10, 2));
                   create table latin (owner varchar(50)) character set latin1;
@@ -189,7 +207,11 @@ fn mariadb_tells_users_apart() {
     let copies =
         "insert into exact select owner from numbers; insert into latin select owner from texts;
                   insert into floats select owner from numbers;";
-    let url = MariaDb::shared().database("users", &format!("{tables}{}{copies}", rows()));
+    format!("{tables}{}{copies}", rows())
+}
+
+/// Checks a database of MariaDB or MySQL.
+pub(crate) fn tells_users_apart(url: &str) {
     let exports = vec![
         BY_TEXT,
         BY_NUMBER,
@@ -222,7 +244,7 @@ fn mariadb_tells_users_apart() {
             "select owner from texts where exists (select 1 from numbers where numbers.owner = :user) and owner = :user",
         ),
     ];
-    let server = Deployment::over(url.clone(), exports).start();
+    let server = Deployment::over(url.to_owned(), exports).start();
     for export in ["texts", "latin", "twice"] {
         check(&server, export, &OWNERS);
     }
@@ -234,7 +256,7 @@ fn mariadb_tells_users_apart() {
     // Texts of filters and of claims, too.
     let by_filter = "/*---\n[filters.owner]\ntype = 'text'\n---*/\n\
                      select owner from numbers where owner = :owner and :user <> ''";
-    let server = Deployment::over(url, vec![("it.sql", by_filter)]).start();
+    let server = Deployment::over(url.to_owned(), vec![("it.sql", by_filter)]).start();
     let request = json!({"export": "it", "format": "csv", "filters": {"owner": "42abc"}});
     let answer = Call::new("GET", server.link(request)).send();
     assert_eq!(answer.problem(), (422, "invalid-values".into()));

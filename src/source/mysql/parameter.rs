@@ -16,11 +16,15 @@ pub(super) fn statement(export: &Export) -> (String, Vec<usize>) {
         .expand_parameters(|_, variable| written(export, variable))
 }
 
-/// Returns the statement with a point of the plane in the place of its `number`th parameter. MariaDB compares it with
-/// texts, and refuses to compare it with numbers and dates.
-pub(super) fn statement_with_point(export: &Export, number: usize) -> String {
+/// A parameter without a collation, for which MySQL reports the type that it is compared with.
+pub(super) const PLAIN: &str = "?";
+/// A point of the plane. MariaDB compares it with texts, and refuses to compare it with numbers and dates.
+pub(super) const POINT: &str = "point(0, 0)";
+
+/// Returns the statement with a probe in the place of its `number`th parameter.
+pub(super) fn statement_with(probe: &str, export: &Export, number: usize) -> String {
     let write = |other, variable: &Variable| match other == number {
-        true => "point(0, 0)".to_owned(),
+        true => probe.to_owned(),
         false => written(export, variable),
     };
     export.statement.expand_parameters(write).0

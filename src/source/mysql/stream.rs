@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::connect::Connection;
 use super::decode::Decoder;
 use super::errors::{execute_error, is_too_large, prepare_error};
-use super::parameter::{statement, statement_with_point, values};
+use super::parameter::{PLAIN, POINT, statement, statement_with, values};
 use crate::catalog::{BoundQuery, Export, FilterType, Variable};
 use crate::row::{Column, RowBuffer};
 use crate::source::api::Passes;
@@ -106,18 +106,69 @@ async fn comparison(
     if !is_text(export, variable) {
         return Ok(Comparison::Text);
     }
-    match connection.prep(statement_with_point(export, number)).await {
+    let as_number = |is_time: bool| match is_time {
+        // The text of a filter may be compared with a date.
+        true if !is_identity(variable) => Comparison::Text,
+        _ => Comparison::Number,
+    };
+    // MySQL 8.0.22 derives the type of a parameter from what it is compared with.
+    let plain = connection.prep(statement_with(PLAIN, export, number)).await;
+    match plain.map(|statement| derived_type(&statement, number)) {
+        Ok(DerivedType::Text) | Err(mysql_async::Error::Server(_)) => {}
+        Ok(DerivedType::Number) => return Ok(as_number(false)),
+        Ok(DerivedType::Time) => return Ok(as_number(true)),
+        Err(error) => return Err(prepare_error(&error, "")),
+    }
+    match connection.prep(statement_with(POINT, export, number)).await {
         Err(mysql_async::Error::Server(error)) if ILLEGAL_TYPES.contains(&error.code) => {
             let is_time = |word| ["date", "time", "datetime", "timestamp"].contains(&word);
-            match error.message.split_whitespace().any(is_time) {
-                // The text of a filter may be compared with a date.
-                true if !is_identity(variable) => Ok(Comparison::Text),
-                _ => Ok(Comparison::Number),
-            }
+            Ok(as_number(error.message.split_whitespace().any(is_time)))
         }
         // Anything else that is wrong with a point is not wrong with a text.
         Ok(_) | Err(mysql_async::Error::Server(_)) => Ok(Comparison::Text),
         Err(error) => Err(prepare_error(&error, "")),
+    }
+}
+
+/// What the server compares a parameter with.
+enum DerivedType {
+    /// Texts, or the server does not tell.
+    Text,
+    Number,
+    Time,
+}
+
+/// Returns the type that the server reports for the `number`th parameter. MariaDB reports texts for all.
+fn derived_type(statement: &Statement, number: usize) -> DerivedType {
+    match statement
+        .params()
+        .get(number - 1)
+        .map(ColumnDefinition::column_type)
+    {
+        Some(
+            ColumnType::MYSQL_TYPE_TINY
+            | ColumnType::MYSQL_TYPE_SHORT
+            | ColumnType::MYSQL_TYPE_INT24
+            | ColumnType::MYSQL_TYPE_LONG
+            | ColumnType::MYSQL_TYPE_LONGLONG
+            | ColumnType::MYSQL_TYPE_FLOAT
+            | ColumnType::MYSQL_TYPE_DOUBLE
+            | ColumnType::MYSQL_TYPE_DECIMAL
+            | ColumnType::MYSQL_TYPE_NEWDECIMAL
+            | ColumnType::MYSQL_TYPE_YEAR
+            | ColumnType::MYSQL_TYPE_BIT,
+        ) => DerivedType::Number,
+        Some(
+            ColumnType::MYSQL_TYPE_DATE
+            | ColumnType::MYSQL_TYPE_NEWDATE
+            | ColumnType::MYSQL_TYPE_TIME
+            | ColumnType::MYSQL_TYPE_TIME2
+            | ColumnType::MYSQL_TYPE_DATETIME
+            | ColumnType::MYSQL_TYPE_DATETIME2
+            | ColumnType::MYSQL_TYPE_TIMESTAMP
+            | ColumnType::MYSQL_TYPE_TIMESTAMP2,
+        ) => DerivedType::Time,
+        _ => DerivedType::Text,
     }
 }
 

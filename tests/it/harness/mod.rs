@@ -3,6 +3,7 @@
 pub mod command;
 mod contract;
 pub mod mariadb;
+pub mod mysql;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

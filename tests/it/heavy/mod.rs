@@ -5,5 +5,6 @@
 mod attack;
 mod differential;
 mod e2e;
+mod engines;
 mod large_workbooks;
 mod soak;
