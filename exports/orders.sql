@@ -31,6 +31,6 @@ join customers c on c.id = o.customer_id
 where o.user_id = :user
   and o.created_at >= :from
   and (:to is null or o.created_at < date(:to, '+1 day'))
-  and (:status is null or o.status in (select value from json_each(:status)))
+  and (:status is null or o.status in (:status))
   and (:min_amount is null or o.amount >= :min_amount)
 order by o.created_at, o.id

@@ -163,13 +163,13 @@ impl JwtVerifier {
         let user_claim = &self.rules.user_claim;
         let user = claims
             .get(user_claim)
-            .and_then(Value::as_str)
-            .and_then(|user| UserId::parse(user).ok())
+            .and_then(|user| user_text(user_claim, user))
+            .and_then(|user| UserId::parse(&user).ok())
             .ok_or_else(|| token_error(format!("claim `{user_claim}`: expected a user id")))?;
         Ok(Caller {
             credential: self.rules.name.clone(),
             user: Some(user),
-            scopes: parse_scopes(&claims)?,
+            scopes: scopes_of(&claims),
             claims: pinnable_claims(&claims),
             exports: self.rules.exports.clone(),
             acts_for_others: false,
@@ -313,29 +313,33 @@ fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, 
 }
 
 /// Collects the scopes from the claims that providers use: `scope` (RFC 8693, section 4.2), `scp` and
-/// `permissions`. Each is a string of names separated by spaces, or an array of names.
-fn parse_scopes(claims: &Map<String, Value>) -> Result<BTreeSet<String>, AuthError> {
-    let mut scopes = BTreeSet::new();
-    for claim in ["scope", "scp", "permissions"] {
-        let names: Option<Vec<String>> = match claims.get(claim) {
-            None => continue,
-            Some(Value::String(names)) => {
-                Some(names.split_whitespace().map(str::to_owned).collect())
+/// `permissions`. Each is a string of names separated by spaces, or an array of names. Another value grants nothing:
+/// providers put objects there for other applications, and not every export needs a scope.
+fn scopes_of(claims: &Map<String, Value>) -> BTreeSet<String> {
+    let names_of = |claim: &str| -> Option<Vec<String>> {
+        match claims.get(claim)? {
+            Value::String(names) => Some(names.split_whitespace().map(str::to_owned).collect()),
+            Value::Array(names) => {
+                let names = names.iter().map(|name| name.as_str().map(str::to_owned));
+                names.collect()
             }
-            Some(Value::Array(names)) => names
-                .iter()
-                .map(|name| name.as_str().map(str::to_owned))
-                .collect(),
-            Some(_) => None,
-        };
-        scopes.extend(names.ok_or_else(|| {
-            token_error(format!(
-                "claim `{claim}`: expected names separated by spaces, or an array of names"
-            ))
-        })?);
-    }
-    Ok(scopes)
+            _ => None,
+        }
+    };
+    let claims = ["scope", "scp", "permissions"].into_iter();
+    claims.filter_map(names_of).flatten().collect()
 }
+
+/// Returns the user id in a claim. `sub` is a text (RFC 7519, section 4.1.2); another claim may be an integer.
+fn user_text(claim: &str, value: &Value) -> Option<String> {
+    match value {
+        Value::String(user) => Some(user.clone()),
+        Value::Number(number) if claim != SUBJECT && !number.is_f64() => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+const SUBJECT: &str = "sub";
 
 /// Returns the claims that a link can carry: strings, integers and booleans.
 fn pinnable_claims(claims: &Map<String, Value>) -> BTreeMap<String, String> {

@@ -134,7 +134,11 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         let message = "`role` and `row_security`: supported only by PostgreSQL";
         errors.push(LineError::new(first_line, message));
     }
-    let statement = match Statement::parse(text, *dialect) {
+    let lists: Vec<&str> = {
+        let lists = filters.iter().filter(|filter: &&Filter| filter.list);
+        lists.map(|filter| filter.name.as_str()).collect()
+    };
+    let statement = match Statement::parse(text, *dialect, |name| lists.contains(&name)) {
         Ok(statement) => statement,
         Err(error) => {
             errors.push(error);

@@ -7,6 +7,7 @@
 mod file;
 mod filter;
 mod format_settings;
+mod list_use;
 mod placeholder;
 mod value;
 
@@ -22,7 +23,7 @@ use crate::toml_errors::LineError;
 use rowlink_link::{VerifiedLink, is_export_name};
 
 pub use filter::{Filter, LIST_VALUES_MAX};
-pub use placeholder::{SqlDialect, Statement, Variable};
+pub use placeholder::{Argument, SqlDialect, Statement, Variable};
 pub use value::{FilterType, Value};
 
 /// The SQL dialect of each configured database, by its name.
@@ -181,6 +182,7 @@ pub struct BoundQuery {
     columns: Option<Vec<String>>,
     user: String,
     claims: BTreeMap<String, String>,
+    time_zone: TimeZone,
 }
 
 /// The value of one parameter.
@@ -219,6 +221,11 @@ impl BoundQuery {
     pub fn claims(&self) -> &BTreeMap<String, String> {
         &self.claims
     }
+
+    /// Returns the time zone of the file.
+    pub fn time_zone(&self) -> TimeZone {
+        self.time_zone
+    }
 }
 
 impl Export {
@@ -247,7 +254,7 @@ impl Export {
     }
 
     /// Binds the values of a verified link to the statement's parameters. `columns` selects the
-    /// columns; `None` selects all.
+    /// columns; `None` selects all. In `time_zone` the database reads dates as days.
     ///
     /// # Errors
     /// Returns every filter or claim of the link that this catalog does not accept. It may differ from
@@ -256,6 +263,7 @@ impl Export {
         self: &Arc<Self>,
         verified: &VerifiedLink,
         columns: Option<Vec<String>>,
+        time_zone: TimeZone,
     ) -> Result<BoundQuery, Vec<FieldError>> {
         let link = verified.link();
         let mut filters: IndexMap<String, Vec<String>> = IndexMap::new();
@@ -281,6 +289,7 @@ impl Export {
             columns,
             user: link.user.as_str().to_owned(),
             claims: link.claims.clone(),
+            time_zone,
         })
     }
 

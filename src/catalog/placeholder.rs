@@ -3,9 +3,12 @@
 //! An SQL tokenizer finds them, so a colon in a string, a comment, a quoted name or a `::cast` is not
 //! a placeholder.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+use super::Parameter;
+use super::list_use::ListUse;
 use crate::toml_errors::LineError;
 use sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Word};
@@ -69,20 +72,54 @@ pub struct Statement {
     pub variables: Vec<Variable>,
     /// The line of each variable's first use.
     first_uses: Vec<usize>,
-    /// The byte range of each parameter in `sql`, and the index of its variable.
-    uses: Vec<(Range<usize>, usize)>,
+    uses: Vec<Use>,
     /// The line of the file on which the SQL starts, counted from 1.
     pub line: usize,
     dialect: SqlDialect,
 }
 
+/// A parameter in [`Statement::sql`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Use {
+    span: Range<usize>,
+    /// The index of its variable.
+    variable: usize,
+    /// Whether it stands for the elements of a list: `in (:status)`.
+    is_elements: bool,
+}
+
+/// A parameter of an [expanded](Statement::expand_parameters) statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Argument {
+    /// The index of its variable.
+    pub variable: usize,
+    /// The index of the element, if it is one of a list.
+    pub element: Option<usize>,
+}
+
+impl Argument {
+    /// Returns its value among those of the variables.
+    pub fn value<'p>(&self, parameters: &'p [Parameter]) -> Cow<'p, Parameter> {
+        match (&parameters[self.variable], self.element) {
+            (Parameter::List(values), Some(index)) => {
+                Cow::Owned(Parameter::One(values[index].clone()))
+            }
+            (parameter, _) => Cow::Borrowed(parameter),
+        }
+    }
+}
+
 impl Statement {
-    /// Parses the only statement of a file.
+    /// Parses the only statement of a file. `is_list` tells which filters are lists.
     ///
     /// # Errors
-    /// Returns an error if the tokenizer rejects the text, it is not exactly one statement, or it
-    /// contains a driver placeholder such as `$1`.
-    pub fn parse(text: &str, dialect: SqlDialect) -> Result<Statement, LineError> {
+    /// Returns an error if the tokenizer rejects the text, it is not exactly one statement, it
+    /// contains a driver placeholder such as `$1`, or it compares a list with one value.
+    pub fn parse(
+        text: &str,
+        dialect: SqlDialect,
+        is_list: impl Fn(&str) -> bool,
+    ) -> Result<Statement, LineError> {
         let tokens = Tokenizer::new(dialect.tokenizer_dialect(), text)
             .tokenize_with_location()
             .map_err(|error| LineError::new(line_of(error.location), error.message))?;
@@ -112,19 +149,47 @@ impl Statement {
             dialect,
         };
         let mut copied = offsets.byte(code[0].span.start);
-        let mut rest = code;
-        while let [first, following @ ..] = rest {
-            rest = following;
+        let mut next = 0;
+        while let [first, following @ ..] = &code[next..] {
+            let at = next;
+            next += 1;
             let Some((variable, length)) = parse_placeholder(first, following) else {
                 continue;
             };
-            statement
-                .sql
-                .push_str(&text[copied..offsets.byte(first.span.start)]);
-            statement.push_parameter(variable, line_of(first.span.start));
-            let last = following[length - 1];
-            copied = offsets.byte(last.span.end);
-            rest = &following[length..];
+            next += length;
+            let (start, line) = (offsets.byte(first.span.start), line_of(first.span.start));
+            let list_use = match &variable {
+                Variable::Filter(name) if is_list(name) => Some(ListUse::of(code, at, next)),
+                _ => None,
+            };
+            match (list_use, dialect) {
+                (
+                    Some(ListUse::Elements {
+                        operator,
+                        is_negated,
+                    }),
+                    SqlDialect::Postgres,
+                ) => {
+                    let operator = offsets.byte(code[operator].span.start);
+                    statement.sql.push_str(&text[copied..operator]);
+                    statement
+                        .sql
+                        .push_str(if is_negated { "<> all" } else { "= any" });
+                    // Errors keep their lines.
+                    let breaks = text[operator..start].matches('\n').count();
+                    statement.sql.push_str(&"\n".repeat(breaks));
+                    statement.sql.push('(');
+                }
+                (Some(ListUse::Value), SqlDialect::Sqlite | SqlDialect::Mysql) => {
+                    let message = format!("`{variable}` is a list; write `in ({variable})`");
+                    return Err(LineError::new(line, message));
+                }
+                _ => statement.sql.push_str(&text[copied..start]),
+            }
+            let is_elements = dialect != SqlDialect::Postgres
+                && matches!(list_use, Some(ListUse::Elements { .. }));
+            statement.push_parameter(variable, line, is_elements);
+            copied = offsets.byte(code[next - 1].span.end);
         }
         let end = offsets.byte(code[code.len() - 1].span.end);
         statement.sql.push_str(&text[copied..end]);
@@ -144,27 +209,58 @@ impl Statement {
         self.first_uses[index.expect("a variable of this statement")]
     }
 
-    /// Returns the SQL with a separate parameter per use of a variable, and the variable index of each
-    /// parameter. Needed where all uses of a parameter must have one type, or a parameter has only one
-    /// use. `write` returns the SQL of a parameter for its number and variable.
-    pub fn expand_parameters(
-        &self,
-        write: impl Fn(usize, &Variable) -> String,
-    ) -> (String, Vec<usize>) {
-        let mut sql = String::new();
-        let mut variables = Vec::new();
-        let mut copied = 0;
-        for (span, variable) in &self.uses {
-            variables.push(*variable);
-            sql.push_str(&self.sql[copied..span.start]);
-            sql.push_str(&write(variables.len(), &self.variables[*variable]));
-            copied = span.end;
-        }
-        sql.push_str(&self.sql[copied..]);
-        (sql, variables)
+    /// Returns the byte offset in [`sql`](Self::sql) of the first use of a variable, by its index.
+    pub fn offset_of(&self, variable: usize) -> Option<usize> {
+        let first = self.uses.iter().find(|it| it.variable == variable);
+        first.map(|first| first.span.start)
     }
 
-    fn push_parameter(&mut self, variable: Variable, line: usize) {
+    /// Returns the SQL with a separate parameter per use of a variable, and per element of a list in
+    /// `in (:list)`; and the argument of each. Needed where all uses of a parameter must have one type, a
+    /// parameter has only one use, or the database has no lists. `parameters` are the values of the variables;
+    /// without them each list has one element. `write` returns the SQL of a parameter for its number, its
+    /// variable, and whether it is an element.
+    pub fn expand_parameters(
+        &self,
+        parameters: Option<&[Parameter]>,
+        write: impl Fn(usize, &Variable, bool) -> String,
+    ) -> (String, Vec<Argument>) {
+        let mut sql = String::new();
+        let mut arguments: Vec<Argument> = Vec::new();
+        let mut copied = 0;
+        for Use {
+            span,
+            variable,
+            is_elements,
+        } in &self.uses
+        {
+            sql.push_str(&self.sql[copied..span.start]);
+            copied = span.end;
+            let count = match parameters.map(|parameters| &parameters[*variable]) {
+                Some(Parameter::List(values)) if *is_elements => values.len(),
+                Some(Parameter::Null) if *is_elements => 0,
+                _ => 1,
+            };
+            if count == 0 {
+                sql.push_str("null");
+            }
+            for element in 0..count {
+                if element > 0 {
+                    sql.push_str(", ");
+                }
+                arguments.push(Argument {
+                    variable: *variable,
+                    element: is_elements.then_some(element),
+                });
+                let variable = &self.variables[*variable];
+                sql.push_str(&write(arguments.len(), variable, *is_elements));
+            }
+        }
+        sql.push_str(&self.sql[copied..]);
+        (sql, arguments)
+    }
+
+    fn push_parameter(&mut self, variable: Variable, line: usize, is_elements: bool) {
         let known = self.variables.iter().position(|other| *other == variable);
         let index = known.unwrap_or_else(|| {
             self.variables.push(variable);
@@ -173,7 +269,11 @@ impl Statement {
         });
         let start = self.sql.len();
         self.sql.push_str(&self.dialect.parameter(index + 1));
-        self.uses.push((start..self.sql.len(), index));
+        self.uses.push(Use {
+            span: start..self.sql.len(),
+            variable: index,
+            is_elements,
+        });
     }
 }
 
@@ -264,9 +364,77 @@ impl<'t> Offsets<'t> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Value;
 
     fn parse(sql: &str) -> Statement {
-        Statement::parse(sql, SqlDialect::Sqlite).expect("a statement")
+        Statement::parse(sql, SqlDialect::Sqlite, |_| false).expect("a statement")
+    }
+
+    #[test]
+    fn a_list_in_parentheses_is_its_elements() {
+        let text = "select 1 where a in (:l) and (:l is null or b not\n in ( :l )) and c = :one";
+        let parse =
+            |dialect| Statement::parse(text, dialect, |name| name == "l").expect("a statement");
+        let postgres = parse(SqlDialect::Postgres);
+        assert_eq!(
+            postgres.sql,
+            "select 1 where a = any($1) and ($1 is null or b <> all\n($1 )) and c = $2"
+        );
+        let values = ["x", "y"].map(|value| Value::Text(value.into())).to_vec();
+        let one = Parameter::One(Value::Integer(7));
+        let parameters = [Parameter::List(values), one.clone()];
+        let sqlite = parse(SqlDialect::Sqlite);
+        let write = |number, _: &Variable, _| format!("?{number}");
+        let (sql, arguments) = sqlite.expand_parameters(Some(&parameters), write);
+        assert_eq!(
+            sql,
+            "select 1 where a in (?1, ?2) and (?3 is null or b not\n in ( ?4, ?5 )) and c = ?6"
+        );
+        let second = Parameter::One(Value::Text("y".into()));
+        assert_eq!(*arguments[1].value(&parameters), second);
+        assert_eq!(*arguments[2].value(&parameters), parameters[0]);
+        assert_eq!(*arguments[5].value(&parameters), one);
+        let (sql, arguments) = sqlite.expand_parameters(Some(&[Parameter::Null, one]), write);
+        assert!(
+            sql.starts_with("select 1 where a in (null) and (?1 is null"),
+            "{sql}"
+        );
+        assert_eq!(arguments.len(), 2);
+        assert!(
+            sqlite
+                .expand_parameters(None, write)
+                .0
+                .contains("a in (?1) and")
+        );
+    }
+
+    #[test]
+    fn a_list_that_is_compared_with_one_value_is_rejected() {
+        let parse = |sql, dialect| Statement::parse(sql, dialect, |name| name == "l");
+        for dialect in [SqlDialect::Sqlite, SqlDialect::Mysql] {
+            for sql in [
+                "select 1 where\n a = :l",
+                "select 1 where\n a in (:l, 'x')",
+                "select\n lower(:l)",
+            ] {
+                let error = parse(sql, dialect).expect_err("refused");
+                assert_eq!(error.line, 2, "{sql}");
+                assert!(
+                    error.message.contains("write `in (:l)`"),
+                    "{}",
+                    error.message
+                );
+            }
+            for sql in [
+                "select 1 where a in (select value from json_each(:l))",
+                "select 1 where json_contains(cast(:l as json), a) or :l IS NOT NULL",
+                "select 1 where a member of (:l)",
+            ] {
+                assert!(parse(sql, dialect).is_ok(), "{sql}");
+            }
+        }
+        // The server knows the type.
+        assert!(parse("select 1 where a = any(:l)", SqlDialect::Postgres).is_ok());
     }
 
     #[test]
@@ -296,16 +464,19 @@ mod tests {
     #[test]
     fn each_use_can_have_a_separate_parameter() {
         let text = "select :a::int, ':a', $$:a$$ where :user = :a and x ? 'y'";
-        let statement = Statement::parse(text, SqlDialect::Postgres).expect("a statement");
+        let statement =
+            Statement::parse(text, SqlDialect::Postgres, |_| false).expect("a statement");
         assert_eq!(
             statement.sql,
             "select $1::int, ':a', $$:a$$ where $2 = $1 and x ? 'y'"
         );
-        let (sql, variables) = statement.expand_parameters(|number, _| format!("${number}"));
+        let (sql, arguments) =
+            statement.expand_parameters(None, |number, _, _| format!("${number}"));
         assert_eq!(
             sql,
             "select $1::int, ':a', $$:a$$ where $2 = $3 and x ? 'y'"
         );
+        let variables: Vec<usize> = arguments.iter().map(|it| it.variable).collect();
         assert_eq!(variables, [0, 1, 0]);
     }
 
@@ -315,7 +486,7 @@ mod tests {
             ("select :user,\n$1", SqlDialect::Postgres),
             ("select :user,\n?1", SqlDialect::Sqlite),
         ] {
-            let error = Statement::parse(sql, dialect).expect_err("refused");
+            let error = Statement::parse(sql, dialect, |_| false).expect_err("refused");
             assert_eq!(error.line, 2, "{sql}: {}", error.message);
         }
     }
@@ -336,14 +507,15 @@ mod tests {
     fn exactly_one_statement_is_accepted() {
         assert_eq!(parse("select 1;;\n -- end").sql, "select 1");
         for (sql, line) in [("", 1), ("-- nothing", 1), ("select 1;\ndrop table t", 2)] {
-            let error = Statement::parse(sql, SqlDialect::Sqlite).expect_err("refused");
+            let error = Statement::parse(sql, SqlDialect::Sqlite, |_| false).expect_err("refused");
             assert_eq!(error.line, line, "{sql:?}");
         }
     }
 
     #[test]
     fn a_tokenizer_error_has_its_line() {
-        let error = Statement::parse("select 1,\n 'open", SqlDialect::Sqlite).expect_err("refused");
+        let error = Statement::parse("select 1,\n 'open", SqlDialect::Sqlite, |_| false)
+            .expect_err("refused");
         assert_eq!(error.line, 2);
     }
 }

@@ -88,8 +88,19 @@ pub fn cors_origin(text: &str) -> Result<String, &'static str> {
     let origin = url.origin();
     match origin {
         Origin::Tuple(..) if origin.ascii_serialization() == text => Ok(text.to_owned()),
+        Origin::Opaque(_) if is_app_origin(&url, text) => Ok(text.to_owned()),
         _ => Err(expected),
     }
+}
+
+/// Whether this is the origin of an application with a scheme of its own, as its browser sends it:
+/// `capacitor://localhost`, `tauri://localhost`, `chrome-extension://…`.
+fn is_app_origin(url: &Url, text: &str) -> bool {
+    let port = url
+        .port()
+        .map_or_else(String::new, |port| format!(":{port}"));
+    let host = url.host_str().unwrap_or_default();
+    !host.is_empty() && url.scheme() != "file" && format!("{}://{host}{port}", url.scheme()) == text
 }
 
 fn network(text: &str) -> Result<ipnet::IpNet, &'static str> {

@@ -124,6 +124,10 @@ fn http_settings_are_as_strict_as_browsers_and_proxies() {
     for (name, value) in [
         ("CORS_ORIGINS", "https://shop.example.com/"),
         ("CORS_ORIGINS", "https://a.example, *"),
+        ("CORS_ORIGINS", "capacitor://localhost/"),
+        ("CORS_ORIGINS", "capacitor:"),
+        ("CORS_ORIGINS", "file://host"),
+        ("CORS_ORIGINS", "null"),
         ("TRUSTED_PROXIES", "10.0.0.0/33"),
         ("PROXY_HEADER", "x-real-ip"),
         ("RETURN_URL", "javascript:alert(1)"),
@@ -148,13 +152,24 @@ fn http_settings_are_as_strict_as_browsers_and_proxies() {
         );
     }
     let config = config(&[
-        ("CORS_ORIGINS", "https://a.example, http://localhost:3000"),
+        (
+            "CORS_ORIGINS",
+            "https://a.example, http://localhost:3000, capacitor://localhost, ionic://localhost:81, \
+             tauri://localhost, chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+        ),
         ("TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
     ]);
     let http_config = config.expect("a configuration").http_config;
     assert_eq!(
         http_config.cors_origins,
-        ["https://a.example", "http://localhost:3000"]
+        [
+            "https://a.example",
+            "http://localhost:3000",
+            "capacitor://localhost",
+            "ionic://localhost:81",
+            "tauri://localhost",
+            "chrome-extension://abcdefghijklmnopabcdefghijklmnop"
+        ]
     );
     assert_eq!(http_config.trusted_proxies.len(), 2);
 }

@@ -70,7 +70,7 @@ impl ExportService {
         let output = Output::parse(export, format, Some(columns), &link.options)
             .map_err(OpenError::Invalid)?;
         let query = export
-            .bind(&verified, output.columns.clone())
+            .bind(&verified, output.columns.clone(), output.time_zone)
             .map_err(OpenError::Invalid)?;
         Ok(PreparedDownload {
             filename: file_name(link, format),

@@ -49,10 +49,16 @@ pub(super) fn check_spellings(
     uses: impl IntoIterator<Item = (usize, Comparison)>,
 ) -> Result<(), SourceError> {
     for (variable, comparison) in uses {
-        let Parameter::One(Value::Text(text)) = &query.parameters()[variable] else {
-            continue;
+        let values = match &query.parameters()[variable] {
+            Parameter::Null => &[],
+            Parameter::One(value) => std::slice::from_ref(value),
+            Parameter::List(values) => values.as_slice(),
         };
-        if !comparison.has_one_spelling(text) {
+        let is_ambiguous = |value: &Value| match value {
+            Value::Text(text) => !comparison.has_one_spelling(text),
+            _ => false,
+        };
+        if values.iter().any(is_ambiguous) {
             return Err(SourceError::BadValue {
                 variable: Some(variable),
                 cause: "the database could read it as another value".into(),

@@ -98,7 +98,7 @@ fn only_listed_origins_get_cors_headers() {
             .args(["-H", "Access-Control-Request-Method: POST"])
             .args([
                 "-H",
-                "Access-Control-Request-Headers: authorization,content-type",
+                "Access-Control-Request-Headers: authorization,baggage,content-type,sentry-trace",
                 &url,
             ])
             .output();
@@ -110,9 +110,9 @@ fn only_listed_origins_get_cors_headers() {
     assert!(good.starts_with("http/1.1 204"), "{good}");
     assert!(good.contains("access-control-allow-origin: https://shop.example.com\r\n"));
     assert!(good.contains("access-control-allow-methods: get, head, post\r\n"));
-    assert!(
-        good.contains("access-control-allow-headers: authorization, content-type, traceparent\r\n")
-    );
+    let allowed =
+        "access-control-allow-headers: authorization,baggage,content-type,sentry-trace\r\n";
+    assert!(good.contains(allowed), "{good}");
     assert!(good.contains("access-control-max-age: 7200\r\n"));
     assert!(!good.contains("allow-credentials"), "{good}");
     for origin in [

@@ -14,6 +14,7 @@ mod cli;
 mod clients;
 mod conditions;
 mod contract;
+mod days;
 mod deployment;
 mod differential;
 mod documents;

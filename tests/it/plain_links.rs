@@ -1,5 +1,7 @@
 //! Unsigned URLs with a credential redirect to a signed link.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Command;
 
 use rowlink::http::HttpConfig;
@@ -135,6 +137,44 @@ fn a_token_is_accepted_in_the_configured_cookie_or_parameter() {
         .bearer("nonsense")
         .send();
     assert_eq!(both.problem(), (401, "credential-refused".into()));
+}
+
+#[test]
+fn other_cookies_may_be_anything_and_each_of_the_configured_name_is_tried() {
+    let config = HttpConfig {
+        jwt_cookie: Some("session".into()),
+        ..HttpConfig::default()
+    };
+    let server = TestServer::with(|deployment| deployment.http_config = config);
+    let token = token(server.now());
+    let status = |cookies: &[u8]| {
+        let head = format!("GET {PLAIN} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: ");
+        let request = [head.as_bytes(), cookies, b"\r\n\r\n"];
+        let mut stream = TcpStream::connect(server.origin.trim_start_matches("http://")).unwrap();
+        stream.write_all(&request.concat()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer[9..12].to_owned()
+    };
+    let session = format!("session={token}");
+    for other in [
+        "name=J\u{fc}rgen".as_bytes(),
+        b"name=J\xfcrgen",
+        b"\xff",
+        b"=",
+        b"session=",
+        b"session=old; a",
+    ] {
+        let before = [other, b"; ", session.as_bytes()].concat();
+        let after = [session.as_bytes(), b"; ", other].concat();
+        assert_eq!(
+            (status(&before).as_str(), status(&after).as_str()),
+            ("303", "303"),
+            "{other:?}"
+        );
+    }
+    assert_eq!(status(b"session=a; session=b"), "401");
+    assert_eq!(status(b"session=J\xfcrgen"), "401");
 }
 
 #[test]

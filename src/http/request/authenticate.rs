@@ -21,8 +21,8 @@ pub(in crate::http) async fn authenticate(
         return authenticate_token(request, state, Some(token)).await;
     }
     let cookie = state.config.jwt_cookie.as_deref();
-    let token = cookie.and_then(|name| cookie_value(request, name));
-    if token.is_some() {
+    let tokens = cookie.map_or_else(Vec::new, |name| cookie_values(request, name));
+    if !tokens.is_empty() {
         let public_url = &state.service.policy().public_url;
         refuse_cross_site(
             request.method(),
@@ -31,7 +31,16 @@ pub(in crate::http) async fn authenticate(
             public_url,
         )?;
     }
-    authenticate_token(request, state, token).await
+    // A browser sends one cookie per path and domain, the most specific first (RFC 6265, section 5.4). An older one may
+    // be left of another application.
+    let mut authenticated = Err(AuthError::Missing.into());
+    for token in tokens {
+        authenticated = authenticate_token(request, state, Some(token)).await;
+        if authenticated.is_ok() {
+            break;
+        }
+    }
+    authenticated
 }
 
 /// Authenticates the caller of an unsigned URL, whose query may carry the token.
@@ -83,14 +92,18 @@ fn bearer(request: &HttpRequest) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Returns the value of a cookie. RFC 6265, section 5.4: pairs separated by semicolons.
-fn cookie_value<'r>(request: &'r HttpRequest, name: &str) -> Option<&'r str> {
+/// How many cookies of one name are tried.
+const COOKIES_MAX: usize = 4;
+
+/// Returns the values of the cookies of a name. RFC 6265, section 5.4: pairs separated by semicolons. Other cookies may
+/// hold any bytes: scripts can write them.
+fn cookie_values<'r>(request: &'r HttpRequest, name: &str) -> Vec<&'r str> {
     let headers = request.headers().get_all(header::COOKIE);
-    let pairs = headers
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|it| it.split(';'));
-    let mut named = pairs.filter_map(|pair| pair.trim().split_once('='));
-    named
-        .find(|(found, _)| *found == name)
-        .map(|(_, value)| value.trim_matches('"'))
+    let pairs = headers.flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    let named = pairs.filter_map(|pair| {
+        let pair = str::from_utf8(pair).ok()?;
+        let (found, value) = pair.trim().split_once('=')?;
+        (found == name).then(|| value.trim_matches('"'))
+    });
+    named.take(COOKIES_MAX).collect()
 }

@@ -27,8 +27,10 @@ pub(in crate::http) fn preflight(
     origin(config, headers)?;
     let mut response = HttpResponse::NoContent();
     response.insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST"));
-    let allowed = "Authorization, Content-Type, Traceparent";
-    response.insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, allowed));
+    // A listed origin may send what it asks for, such as the headers of its tracing library.
+    if let Some(asked) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+        response.insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone()));
+    }
     response.insert_header((header::ACCESS_CONTROL_MAX_AGE, MAX_AGE_SECONDS.to_string()));
     Some(response.finish())
 }

@@ -3,17 +3,20 @@
 use chrono::{Datelike as _, NaiveDate, NaiveDateTime, Timelike as _};
 use mysql_async::Value as MysqlValue;
 
-use crate::catalog::{BoundQuery, Export, FilterType, Parameter, Value, Variable};
+use crate::catalog::{Argument, BoundQuery, Export, FilterType, Parameter, Value, Variable};
 
 /// Compares byte by byte, also the spaces at the end, whatever the collation of the column: two users never get the
 /// same rows. Only MariaDB reads the first comment, and only MySQL the second.
 const EXACT: &str = "(? collate /*M!100202 utf8mb4_nopad_bin */ /*!50720 utf8mb4_0900_bin */)";
 
-/// Returns the statement to send, with a `?` per use of a variable, and the index of the variable of each `?`.
-pub(super) fn statement(export: &Export) -> (String, Vec<usize>) {
-    export
-        .statement
-        .expand_parameters(|_, variable| written(export, variable))
+/// Returns the statement to send, with a `?` per use of a variable or element of a list, and the argument of each `?`.
+/// `parameters` are the values, if they are known.
+pub(super) fn statement(
+    export: &Export,
+    parameters: Option<&[Parameter]>,
+) -> (String, Vec<Argument>) {
+    let write = |_, variable: &Variable, is_element| written(export, variable, is_element);
+    export.statement.expand_parameters(parameters, write)
 }
 
 /// A parameter without a collation, for which MySQL reports the type that it is compared with.
@@ -23,18 +26,18 @@ pub(super) const POINT: &str = "point(0, 0)";
 
 /// Returns the statement with a probe in the place of its `number`th parameter.
 pub(super) fn statement_with(probe: &str, export: &Export, number: usize) -> String {
-    let write = |other, variable: &Variable| match other == number {
+    let write = |other, variable: &Variable, is_element| match other == number {
         true => probe.to_owned(),
-        false => written(export, variable),
+        false => written(export, variable, is_element),
     };
-    export.statement.expand_parameters(write).0
+    export.statement.expand_parameters(None, write).0
 }
 
-fn written(export: &Export, variable: &Variable) -> String {
+fn written(export: &Export, variable: &Variable, is_element: bool) -> String {
     let is_decimal = |name: &String| {
         let mut filters = export.filters.iter();
         filters.any(|filter| {
-            filter.name == *name && filter.kind == FilterType::Decimal && !filter.list
+            filter.name == *name && filter.kind == FilterType::Decimal && filter.list == is_element
         })
     };
     match variable {
@@ -46,11 +49,11 @@ fn written(export: &Export, variable: &Variable) -> String {
 }
 
 /// Returns the parameters of a query, in statement order.
-pub(super) fn values(query: &BoundQuery, variables: &[usize]) -> Vec<MysqlValue> {
+pub(super) fn values(query: &BoundQuery, arguments: &[Argument]) -> Vec<MysqlValue> {
     let parameters = query.parameters();
-    let bound = variables
+    let bound = arguments
         .iter()
-        .map(|variable| bind(&parameters[*variable]));
+        .map(|argument| bind(&argument.value(parameters)));
     bound.collect()
 }
 

@@ -13,7 +13,7 @@ use super::connect::Connection;
 use super::decode::Decoder;
 use super::errors::{execute_error, is_too_large, prepare_error};
 use super::parameter::{PLAIN, POINT, statement, statement_with, values};
-use crate::catalog::{BoundQuery, Export, FilterType, Variable};
+use crate::catalog::{Argument, BoundQuery, Export, FilterType, Variable};
 use crate::row::{Column, RowBuffer};
 use crate::source::api::Passes;
 use crate::source::errors::{SourceError, query_error, unknown_column_error};
@@ -46,7 +46,7 @@ pub(super) async fn describe(
     connection: &mut Connection,
     export: &Export,
 ) -> Result<Description, SourceError> {
-    let (sql, variables) = statement(export);
+    let (sql, arguments) = statement(export, None);
     if !only_reads(&sql) {
         return Err(query_error("expected a read-only query"));
     }
@@ -56,7 +56,7 @@ pub(super) async fn describe(
     if prepared.columns().is_empty() {
         return Err(query_error("expected a query that returns columns"));
     }
-    if usize::from(prepared.num_params()) != variables.len() {
+    if usize::from(prepared.num_params()) != arguments.len() {
         return Err(query_error(
             "unsupported parameter syntax; write `:name`, not `?`",
         ));
@@ -72,9 +72,9 @@ pub(super) async fn describe(
     let columns = columns.iter().map(|definition| column(definition, &json).0);
     let columns = columns.collect();
     let mut uses = Vec::new();
-    for (index, variable) in variables.into_iter().enumerate() {
-        let comparison = comparison(connection, export, index + 1, variable);
-        uses.push((variable, comparison.await?));
+    for (index, argument) in arguments.into_iter().enumerate() {
+        let comparison = comparison(connection, export, index + 1, argument);
+        uses.push((argument.variable, comparison.await?));
     }
     Ok(Description {
         columns,
@@ -83,13 +83,14 @@ pub(super) async fn describe(
     })
 }
 
-/// Whether the values of a variable are texts.
-fn is_text(export: &Export, variable: &Variable) -> bool {
+/// Whether the value of an argument is a text.
+fn is_text(export: &Export, argument: Argument) -> bool {
     let is_text_filter = |name: &String| {
         let mut filters = export.filters.iter();
-        filters.any(|it| it.name == *name && it.kind == FilterType::Text && !it.list)
+        let is_element = argument.element.is_some();
+        filters.any(|it| it.name == *name && it.kind == FilterType::Text && it.list == is_element)
     };
-    match variable {
+    match &export.statement.variables[argument.variable] {
         Variable::User | Variable::Claim(_) => true,
         Variable::Filter(name) => is_text_filter(name),
     }
@@ -100,10 +101,10 @@ async fn comparison(
     connection: &mut Connection,
     export: &Export,
     number: usize,
-    variable: usize,
+    argument: Argument,
 ) -> Result<Comparison, SourceError> {
-    let variable = &export.statement.variables[variable];
-    if !is_text(export, variable) {
+    let variable = &export.statement.variables[argument.variable];
+    if !is_text(export, argument) {
         return Ok(Comparison::Text);
     }
     let as_number = |is_time: bool| match is_time {
@@ -230,10 +231,11 @@ impl Query<Connection> for RowQuery {
         connection.is_busy = true;
         let begun = connection.query_drop(BEGIN).await;
         begun.map_err(|error| execute_error(&error))?;
-        let (sql, variables) = statement(self.query.export());
+        let parameters = Some(self.query.parameters());
+        let (sql, arguments) = statement(self.query.export(), parameters);
         let prepared = connection.prep(sql).await;
         let prepared = prepared.map_err(|error| execute_error(&error))?;
-        let values = values(&self.query, &variables);
+        let values = values(&self.query, &arguments);
         self.stream(connection, &prepared, values.clone(), sink)
             .await?;
         if self.passes == Passes::Two {

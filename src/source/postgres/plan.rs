@@ -157,7 +157,8 @@ impl Plan {
 
 /// Returns a plan with one parameter per use of a variable; `None` if types remain ambiguous.
 async fn plan_per_use(client: &Client, statement: &Statement, declared: &[Type]) -> Option<Plan> {
-    let (sql, variables) = statement.expand_parameters(|number, _| format!("${number}"));
+    let (sql, arguments) = statement.expand_parameters(None, |number, _, _| format!("${number}"));
+    let variables: Vec<usize> = arguments.iter().map(|it| it.variable).collect();
     let mut types = vec![Type::UNKNOWN; variables.len()];
     loop {
         let error = match prepare(client, &sql, &types).await {

@@ -2,13 +2,14 @@
 
 use serde_json::{Map, Value};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::{Kind, ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 use super::connect::Connection;
 use super::errors::prepare_error;
 use super::plan::Plan;
-use crate::catalog::{BoundQuery, Export, SESSION_CLAIMS};
+use crate::catalog::{BoundQuery, Export, SESSION_CLAIMS, Variable};
+use crate::row::TimeZone;
 use crate::source::api::SourceOptions;
 use crate::source::errors::{SourceError, query_error};
 
@@ -20,6 +21,16 @@ const IDLE_TIMEOUT_MILLISECONDS: &str = "30000";
 const CLIENT_CHECK_MILLISECONDS: &str = "2000";
 /// The first major version with `client_connection_check_interval`.
 const CLIENT_CHECK_SINCE_VERSION: u32 = 14;
+
+/// How the server writes and reads values in text form. A server, a database or a role may have other settings, and
+/// the same link would give other rows or texts.
+const TEXT_FORMS: [(&str, &str); 5] = [
+    ("DateStyle", "ISO, YMD"),
+    ("IntervalStyle", "postgres"),
+    ("extra_float_digits", "1"),
+    ("bytea_output", "hex"),
+    ("lc_monetary", "C"),
+];
 
 /// Names and values of settings that end with the transaction.
 pub(super) struct Settings(Vec<(&'static str, String)>);
@@ -37,20 +48,31 @@ impl Settings {
         if let Some(role) = &query.export().role {
             claims.insert("role".into(), role.as_str().into());
         }
-        let mut settings = Settings::for_export(query.export(), version, options);
+        let mut settings =
+            Settings::for_export(query.export(), query.time_zone(), version, options);
         let claims = Value::Object(claims).to_string();
         settings.0.push(("request.jwt.claims", claims));
         settings
     }
 
-    fn for_export(export: &Export, version: u32, options: &SourceOptions) -> Settings {
+    /// Returns the settings of an export without a user. In `time_zone` the server reads a date as a day, and casts
+    /// instants to dates and texts.
+    fn for_export(
+        export: &Export,
+        time_zone: TimeZone,
+        version: u32,
+        options: &SourceOptions,
+    ) -> Settings {
         let timeout = options.statement_timeout.as_millis().to_string();
         let idle = IDLE_TIMEOUT_MILLISECONDS.to_owned();
         let mut settings = vec![
             ("application_name", format!("rowlink/{}", export.name)),
             ("statement_timeout", timeout),
             ("idle_in_transaction_session_timeout", idle),
+            ("TimeZone", time_zone.name().to_owned()),
         ];
+        let text_forms = TEXT_FORMS.into_iter();
+        settings.extend(text_forms.map(|(name, value)| (name, value.to_owned())));
         if version >= CLIENT_CHECK_SINCE_VERSION {
             let check = CLIENT_CHECK_MILLISECONDS.to_owned();
             settings.push(("client_connection_check_interval", check));
@@ -94,7 +116,7 @@ pub(super) async fn describe(
     options: &SourceOptions,
 ) -> Result<Plan, SourceError> {
     let client = &connection.client;
-    let settings = Settings::for_export(export, connection.version, options);
+    let settings = Settings::for_export(export, export.time_zone, connection.version, options);
     let begun = settings.begin(client).await;
     begun.map_err(|error| match error.code() {
         Some(&SqlState::INVALID_PARAMETER_VALUE | &SqlState::INSUFFICIENT_PRIVILEGE) => {
@@ -114,6 +136,7 @@ pub(super) async fn describe(
         .map(|(kind, _)| kind.clone())
         .collect();
     plan.comparisons(&export.statement)?;
+    check_lists(export, &plan)?;
     let all: Vec<_> = plan.columns.iter().collect();
     let select = plan.select(&all);
     if export.row_security {
@@ -129,6 +152,36 @@ pub(super) async fn describe(
         other => other,
     })?;
     Ok(plan)
+}
+
+/// Checks that every list is an array to the server, or JSON.
+fn check_lists(export: &Export, plan: &Plan) -> Result<(), SourceError> {
+    let is_list = |variable: &Variable| match variable {
+        Variable::Filter(name) => export.filters.iter().any(|it| it.name == *name && it.list),
+        Variable::User | Variable::Claim(_) => false,
+    };
+    let wrong = plan.parameters.iter().find(|(kind, variable)| {
+        is_list(&export.statement.variables[*variable]) && !takes_list(kind)
+    });
+    let Some((kind, index)) = wrong else {
+        return Ok(());
+    };
+    let variable = &export.statement.variables[*index];
+    let message = format!(
+        "`{variable}` is a list, but is used as one value of type {kind}; write `in ({variable})`"
+    );
+    Err(SourceError::Query {
+        offset: export.statement.offset_of(*index),
+        cause: message.into(),
+    })
+}
+
+fn takes_list(kind: &Type) -> bool {
+    match kind.kind() {
+        Kind::Array(_) => true,
+        Kind::Domain(base) => takes_list(base),
+        _ => [Type::JSON, Type::JSONB].contains(kind),
+    }
 }
 
 /// Checks that a row policy applies to the query. With `row_security = off`, PostgreSQL rejects a query that a policy

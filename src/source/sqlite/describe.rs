@@ -16,13 +16,13 @@ pub(super) fn describe(
     connection: &Connection,
     statement: &Statement,
 ) -> Result<Vec<Column>, SourceError> {
-    let (sql, variables) = exact(statement);
+    let (sql, arguments) = exact(statement, None);
     let prepared = connection.prepare(&sql);
     let prepared = prepared.map_err(|error| at_same_line(sqlite_error(error), &sql, statement))?;
     if prepared.column_count() == 0 || !prepared.readonly() {
         return Err(query_error("expected a read-only query"));
     }
-    if prepared.parameter_count() != variables.len() {
+    if prepared.parameter_count() != arguments.len() {
         return Err(query_error(
             "unsupported parameter syntax; write `:name`, not `@name`",
         ));

@@ -3,15 +3,20 @@
 use rusqlite::types::{ToSqlOutput, Value as SqliteValue};
 use rust_decimal::prelude::ToPrimitive as _;
 
-use crate::catalog::{Parameter, Statement, Value};
+use crate::catalog::{Argument, Parameter, Statement, Value};
 use crate::source::spelling::is_identity;
 
 /// Returns the statement in which the user id and the claims are compared byte by byte, also with columns that are
-/// declared `collate nocase`, and the index of the variable of each parameter.
-pub(super) fn exact(statement: &Statement) -> (String, Vec<usize>) {
-    statement.expand_parameters(|number, variable| match is_identity(variable) {
-        true => format!("(?{number} collate binary)"),
-        false => format!("?{number}"),
+/// declared `collate nocase`, and the argument of each parameter. `parameters` are the values, if they are known.
+pub(super) fn exact(
+    statement: &Statement,
+    parameters: Option<&[Parameter]>,
+) -> (String, Vec<Argument>) {
+    statement.expand_parameters(parameters, |number, variable, _| {
+        match is_identity(variable) {
+            true => format!("(?{number} collate binary)"),
+            false => format!("?{number}"),
+        }
     })
 }
 

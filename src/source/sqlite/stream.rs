@@ -52,14 +52,15 @@ fn stream(
     let interrupt = connection.get_interrupt_handle();
     sink.on_cancel(move || interrupt.interrupt());
     connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(sink.progress_hook()))?;
-    let (sql, variables) = exact(&query.export().statement);
+    let parameters = query.parameters();
+    let (sql, arguments) = exact(&query.export().statement, Some(parameters));
     let all = query.export().statement.variables.iter().enumerate();
     let identities = all.filter(|(_, variable)| is_identity(variable));
     let uses = identities.map(|(index, _)| (index, Comparison::TextOrNumber));
     check_spellings(query, uses)?;
     let mut prepared = connection.prepare(&sql)?;
-    for (index, variable) in variables.iter().enumerate() {
-        prepared.raw_bind_parameter(index + 1, bind(&query.parameters()[*variable]))?;
+    for (index, argument) in arguments.iter().enumerate() {
+        prepared.raw_bind_parameter(index + 1, bind(&argument.value(parameters)))?;
     }
     let (columns, indices) = project(columns(&prepared), query.columns())?;
     let row_bytes_max = source.options.row_bytes_max;
