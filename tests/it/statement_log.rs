@@ -33,7 +33,7 @@ type = 'timestamp'
 type = 'uuid'
 ---*/
 select 'here' as marker, :user::text as user, :claim.org_id::text as org, :text::text as text,
-  :any_of::text as any_of, :whole::bigint as whole, :exact::numeric as exact, :truth::boolean as truth,
+  :any_of::text[]::text as any_of, :whole::bigint as whole, :exact::numeric as exact, :truth::boolean as truth,
   :day::date as day, :at::timestamptz as at, :id::uuid as id";
 
 const LOG_STATEMENTS: &str = "log_statement = 'all'\nlog_destination = 'jsonlog'\nlogging_collector = on\n\

@@ -25,4 +25,4 @@ list = true
 ---*/
 select :user as user, :a_text as a_text, :an_integer as an_integer, :a_decimal as a_decimal,
        :a_boolean as a_boolean, :a_date as a_date, :a_timestamp as a_timestamp, :a_uuid as a_uuid,
-       :integers as integers, typeof(:a_decimal) as decimal_type
+       json(:integers) as integers, typeof(:a_decimal) as decimal_type
