@@ -123,8 +123,7 @@ fn the_compose_services_serve_their_table_with_the_generated_secrets() {
         .replace("http://localhost:8080", rowlink.origin());
     let rows = Call::new("GET", link).send().rows();
     // A day of UTC, although the server has another time zone.
-    let sql =
-        "select count(*) from orders where status = 'paid' and created_at >= '2026-12-01T00:00:00Z'";
+    let sql = "select count(*) from orders where status = 'paid' and created_at >= '2026-12-01T00:00:00Z'";
     let expected: usize = cluster.psql("shop", sql).trim().parse().unwrap();
     assert!(expected > 1000);
     assert_eq!(rows.len(), expected + 1, "and a header");
