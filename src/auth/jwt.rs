@@ -20,6 +20,8 @@ use rowlink_link::{UserId, check_text};
 /// The minimum length of an HS256 secret: that of the hash output (RFC 7518, section 3.2).
 pub const JWT_SECRET_BYTES_MIN: usize = 32;
 
+/// The subject, which is the user id by default (RFC 7519, section 4.1.2).
+const SUBJECT: &str = "sub";
 /// The accepted clock difference between the identity provider and this server.
 const LEEWAY_SECONDS: f64 = 30.0;
 
@@ -62,7 +64,7 @@ impl Default for JwtRules {
             algorithms: Vec::new(),
             issuer: None,
             audience: None,
-            user_claim: "sub".to_owned(),
+            user_claim: SUBJECT.to_owned(),
             name: "jwt".to_owned(),
             exports: None,
         }
@@ -338,8 +340,6 @@ fn user_text(claim: &str, value: &Value) -> Option<String> {
         _ => None,
     }
 }
-
-const SUBJECT: &str = "sub";
 
 /// Returns the claims that a link can carry: strings, integers and booleans.
 fn pinnable_claims(claims: &Map<String, Value>) -> BTreeMap<String, String> {

@@ -9,8 +9,8 @@ pub(super) enum ListUse {
     Elements {
         /// The index of the token with which `in` or `not in` starts.
         operator: usize,
-        /// Whether it is `not in`.
-        is_negated: bool,
+        /// The same operator for an array.
+        written: &'static str,
     },
     /// As a JSON array: within the parentheses of a JSON function, or of `member of`.
     Json,
@@ -33,7 +33,7 @@ impl ListUse {
             let is_negated = is_word(before(3), "not");
             return ListUse::Elements {
                 operator: start - 2 - usize::from(is_negated),
-                is_negated,
+                written: if is_negated { "<> all" } else { "= any" },
             };
         }
         match is_within_json(&code[..start]) {

@@ -162,32 +162,26 @@ impl Statement {
                 Variable::Filter(name) if is_list(name) => Some(ListUse::of(code, at, next)),
                 _ => None,
             };
-            match (list_use, dialect) {
-                (
-                    Some(ListUse::Elements {
-                        operator,
-                        is_negated,
-                    }),
-                    SqlDialect::Postgres,
-                ) => {
+            let has_arrays = dialect == SqlDialect::Postgres;
+            let mut is_elements = false;
+            match list_use {
+                Some(ListUse::Elements { operator, written }) if has_arrays => {
                     let operator = offsets.byte(code[operator].span.start);
                     statement.sql.push_str(&text[copied..operator]);
-                    statement
-                        .sql
-                        .push_str(if is_negated { "<> all" } else { "= any" });
                     // Errors keep their lines.
                     let breaks = text[operator..start].matches('\n').count();
-                    statement.sql.push_str(&"\n".repeat(breaks));
-                    statement.sql.push('(');
+                    let breaks = "\n".repeat(breaks);
+                    statement.sql.push_str(&format!("{written}{breaks}("));
                 }
-                (Some(ListUse::Value), SqlDialect::Sqlite | SqlDialect::Mysql) => {
+                Some(ListUse::Value) if !has_arrays => {
                     let message = format!("`{variable}` is a list; write `in ({variable})`");
                     return Err(LineError::new(line, message));
                 }
-                _ => statement.sql.push_str(&text[copied..start]),
+                list_use => {
+                    is_elements = matches!(list_use, Some(ListUse::Elements { .. }));
+                    statement.sql.push_str(&text[copied..start]);
+                }
             }
-            let is_elements = dialect != SqlDialect::Postgres
-                && matches!(list_use, Some(ListUse::Elements { .. }));
             statement.push_parameter(variable, line, is_elements);
             copied = offsets.byte(code[next - 1].span.end);
         }

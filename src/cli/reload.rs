@@ -29,7 +29,8 @@ struct FileGroup {
     /// The hash of a content that was written in place, and may be incomplete.
     unsettled: Option<[u8; 32]>,
     apply: Apply,
-    lost: Lost,
+    /// `None` for a certificate: a truncated one is invalid.
+    kind: Option<KeyFile>,
 }
 
 /// What the files of a group hold.
@@ -39,38 +40,37 @@ struct Version {
     inodes: Vec<(u64, u64)>,
 }
 
-type Apply = fn(&AppState, &[Zeroizing<String>]) -> Result<(), String>;
+/// A row of the table: what the files hold, the files if they are configured, and how they are used.
+type Entry = (&'static str, Option<Vec<PathBuf>>, Apply, Option<KeyFile>);
 
-/// Returns what the second text lacks of the first.
-type Lost = fn(&str, &str) -> Option<String>;
+type Apply = fn(&AppState, &[Zeroizing<String>]) -> Result<(), String>;
 
 impl Reloader {
     pub(super) fn new(files: ReloadedFiles) -> Reloader {
         let certificate = files.certificate.map(|(chain, key)| vec![chain, key]);
         let single = |path: Option<PathBuf>| path.map(|path| vec![path]);
-        let table: [(&str, Option<Vec<PathBuf>>, Apply, Lost); 4] = [
+        let table: [Entry; 4] = [
             (
                 "signing keys",
                 single(files.signing_keys),
                 set_signing_keys,
-                |text, next| KeyFile::SigningKeys.lost(text, next),
+                Some(KeyFile::SigningKeys),
             ),
             (
                 "API keys",
                 single(files.api_keys),
                 set_api_keys,
-                |text, next| KeyFile::ApiKeys.lost(text, next),
+                Some(KeyFile::ApiKeys),
             ),
             (
                 "revocations",
                 single(files.revocations),
                 set_revocations,
-                |text, next| KeyFile::Revocations.lost(text, next),
+                Some(KeyFile::Revocations),
             ),
-            // A truncated certificate or key is invalid.
-            ("certificate", certificate, set_certificate, |_, _| None),
+            ("certificate", certificate, set_certificate, None),
         ];
-        let groups = table.into_iter().filter_map(|(what, paths, apply, lost)| {
+        let groups = table.into_iter().filter_map(|(what, paths, apply, kind)| {
             Some(FileGroup {
                 what,
                 paths: paths?,
@@ -78,7 +78,7 @@ impl Reloader {
                 last_hash: [0; 32],
                 unsettled: None,
                 apply,
-                lost,
+                kind,
             })
         });
         Reloader {
@@ -126,7 +126,7 @@ impl FileGroup {
         self.last_hash = hash;
         let version = version?;
         if let Some(in_use) = &self.in_use {
-            in_use.check_successor(&version, self.lost)?;
+            in_use.check_successor(&version, self.kind)?;
         }
         // Applied the first time too: the file may have changed since the configuration was read.
         (self.apply)(state, &version.texts)?;
@@ -147,12 +147,12 @@ impl Version {
 
     /// Refuses a version that was written over this one and has lost a part: it may be incomplete, and without
     /// that part more would be allowed.
-    fn check_successor(&self, next: &Version, lost: Lost) -> Result<(), String> {
+    fn check_successor(&self, next: &Version, kind: Option<KeyFile>) -> Result<(), String> {
         if self.inodes != next.inodes || next.texts.iter().all(|text| has_end(text)) {
             return Ok(());
         }
         let mut pairs = self.texts.iter().zip(&next.texts);
-        match pairs.find_map(|(text, next)| lost(text, next)) {
+        match pairs.find_map(|(text, next)| kind?.lost(text, next)) {
             None => Ok(()),
             Some(lost) => Err(format!(
                 "written in place without {lost}; rename the new file over the old one, or end it with the line `{END}`"

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::harness::database_tests;
 use crate::harness::mariadb::MariaDb;
 use crate::harness::postgres::Cluster;
 use crate::harness::{Call, Deployment, TestServer, sqlite_url};
@@ -79,6 +80,10 @@ fn mariadb(database: &str) -> Subject {
         ],
         _folder: None,
     }
+}
+
+fn servers(database: &str) -> [Subject; 2] {
+    [postgres(database), mariadb(database)]
 }
 
 impl Subject {
@@ -178,31 +183,7 @@ fn a_list_that_is_compared_with_one_value_prevents_the_start(subject: Subject) {
     }
 }
 
-macro_rules! day_tests {
-    ($($name:ident in $database:literal;)*) => {
-        mod embedded {
-            $(
-                #[test]
-                fn $name() {
-                    super::$name(super::sqlite());
-                }
-            )*
-        }
-
-        mod servers {
-            $(
-                #[test]
-                #[ignore = "needs PostgreSQL and MariaDB: make test"]
-                fn $name() {
-                    super::$name(super::postgres($database));
-                    super::$name(super::mariadb($database));
-                }
-            )*
-        }
-    };
-}
-
-day_tests! {
+database_tests! {
     days_and_instants_are_compared_as_documented in "days_documented";
     a_list_in_parentheses_is_its_values in "days_list";
     a_list_that_is_compared_with_one_value_prevents_the_start in "days_wrong_list";

@@ -4,6 +4,7 @@ use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::harness::database_tests;
 use crate::harness::mariadb::MariaDb;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
@@ -71,6 +72,10 @@ fn mariadb(database: &str) -> Subject {
         beyond: "its columns `a`, `b`, `c`, `d`",
         _folder: None,
     }
+}
+
+fn servers(database: &str) -> [Subject; 2] {
+    [postgres(database), mariadb(database)]
 }
 
 impl Subject {
@@ -195,31 +200,7 @@ fn rows_up_to_the_limit_take_a_bounded_multiple_of_it(subject: Subject) {
     }
 }
 
-macro_rules! large_rows_tests {
-    ($($name:ident in $database:literal;)*) => {
-        mod embedded {
-            $(
-                #[test]
-                fn $name() {
-                    super::$name(super::sqlite());
-                }
-            )*
-        }
-
-        mod servers {
-            $(
-                #[test]
-                #[ignore = "needs PostgreSQL and MariaDB: make test"]
-                fn $name() {
-                    super::$name(super::postgres($database));
-                    super::$name(super::mariadb($database));
-                }
-            )*
-        }
-    };
-}
-
-large_rows_tests! {
+database_tests! {
     rows_up_to_the_limit_take_a_bounded_multiple_of_it in "large_rows_bounded";
     a_huge_row_is_refused_before_it_takes_memory in "large_rows_huge";
     a_row_up_to_the_limit_is_exported_completely in "large_rows_limit";

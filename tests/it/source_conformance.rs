@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::harness::database_tests;
 use crate::harness::mariadb::MariaDb;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
@@ -131,31 +132,7 @@ fn request_for(format: &str) -> serde_json::Value {
     json!({"export": "it", "format": format})
 }
 
-/// Defines each test for SQLite, and for the servers with a database of this name.
-macro_rules! conformance_tests {
-    ($($name:ident in $database:literal;)*) => {
-        mod sqlite {
-            $(
-                #[test]
-                fn $name() {
-                    super::$name(super::sqlite());
-                }
-            )*
-        }
-
-        mod servers {
-            $(
-                #[test]
-                #[ignore = "needs PostgreSQL and MariaDB: make test"]
-                fn $name() {
-                    super::servers($database).into_iter().for_each(super::$name);
-                }
-            )*
-        }
-    };
-}
-
-conformance_tests! {
+database_tests! {
     values_and_nulls_are_exported_and_columns_can_be_selected in "conformance_values";
     an_empty_result_is_a_file_with_a_header in "conformance_empty";
     a_thousand_columns_and_a_cell_of_ten_mebibytes_are_exported_completely in "conformance_wide";

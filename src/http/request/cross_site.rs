@@ -52,7 +52,7 @@ fn is_cross_site(headers: &HeaderMap, config: &HttpConfig, public_url: &str) -> 
     match text(headers, "sec-fetch-site") {
         Some("same-origin" | "none") => false,
         Some("cross-site") => !is_followed_link(headers),
-        // A browser without these headers, or another client. An unreadable origin is not ours.
+        // A browser without these headers, or another client. An unreadable origin counts as that of another site.
         _ => headers.contains_key(header::ORIGIN),
     }
 }

@@ -30,6 +30,32 @@ use serde_json::{Value, json};
 
 use command::run;
 
+/// Defines each test for SQLite, and for the servers with a database of this name. The module has the functions
+/// `sqlite` and `servers`, and one for each test, which takes what these return.
+macro_rules! database_tests {
+    ($($name:ident in $database:literal;)*) => {
+        mod sqlite {
+            $(
+                #[test]
+                fn $name() {
+                    super::$name(super::sqlite());
+                }
+            )*
+        }
+
+        mod servers {
+            $(
+                #[test]
+                #[ignore = "needs PostgreSQL and MariaDB: make test"]
+                fn $name() {
+                    super::servers($database).into_iter().for_each(super::$name);
+                }
+            )*
+        }
+    };
+}
+pub(crate) use database_tests;
+
 /// A response with its complete body.
 #[derive(Debug)]
 pub struct Answer {
