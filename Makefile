@@ -17,7 +17,7 @@ test: setup lint deny ## Install what the tests need; check format, lints and li
 
 test-large: ## Also install LibreOffice; test large workbooks: half an hour, 10 GB of disk
 	tests/setup.sh large
-	cargo test --release --test it heavy::large_workbooks:: -- --ignored --test-threads 1
+	cargo test --release --test it -- --ignored --test-threads 1 heavy::large_workbooks:: heavy::libreoffice::
 
 test-engines: ## Also install MySQL in a root folder of its own (needs root), and test what differs from MariaDB
 	tests/setup.sh engines

@@ -1,10 +1,12 @@
-//! CSV by RFC 4180: CRLF, a header row, quotes only where they are needed.
+//! CSV by RFC 4180: CRLF, a header row, quotes only where a reader needs them.
+
+use std::borrow::Cow;
 
 use memchr::memchr_iter;
 
 use super::Definition;
 use super::encoder::{EncodeError, Encoder, EncoderSettings};
-use super::formula::starts_formula;
+use super::formula::FormulaGuard;
 use super::integrity_line::LineSyntax;
 use super::options::{FormatOptions, OptionDefinition};
 use crate::row::{Cell, Column, RowBatch, TimeZone, with_float_text};
@@ -28,6 +30,9 @@ const INTEGRITY_LINE: LineSyntax = LineSyntax {
     end: "\r\n",
 };
 
+/// As a line of its own it ends the data for PostgreSQL's `COPY`, which ignores the rest of the file.
+const END_OF_DATA: &str = "\\.";
+
 /// An export sets them under `[csv]`; a link overrides them by `rl_csv.*`.
 const OPTIONS: [OptionDefinition; 6] = [
     // Between fields.
@@ -42,7 +47,7 @@ const OPTIONS: [OptionDefinition; 6] = [
     // Stands for NULL. A value that equals it is quoted, so that the two stay distinct.
     OptionDefinition {
         name: "null",
-        expected: "at most 16 visible ASCII characters, none of , ; | \" ' = + @",
+        expected: "at most 16 visible ASCII characters, none of , ; | \" ' = + @, and not \\.",
         accepts: is_null_marker,
     },
     // Writes `1,5` for 1.5.
@@ -53,7 +58,7 @@ const OPTIONS: [OptionDefinition; 6] = [
 /// The marker is never quoted, so it must not need quotes under any delimiter.
 fn is_null_marker(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_graphic() && !b",;|\"'=+@".contains(&byte);
-    text.len() <= 16 && text.bytes().all(plain)
+    text.len() <= 16 && text.bytes().all(plain) && text != END_OF_DATA
 }
 
 /// Returns `text/csv` with the parameters of RFC 7111 and RFC 4180.
@@ -75,9 +80,11 @@ struct CsvEncoder {
     /// The marker without quotes.
     null_marker: String,
     decimal_comma: bool,
-    formula_guard: bool,
+    formula_guard: Option<FormulaGuard>,
     labels: Vec<String>,
     time_zone: TimeZone,
+    /// Whether no line has been written.
+    is_empty: bool,
 }
 
 impl CsvEncoder {
@@ -89,18 +96,20 @@ impl CsvEncoder {
             "" if columns.len() == 1 => b"\"\"".to_vec(),
             marker => marker.as_bytes().to_vec(),
         };
+        let delimiter = options.get("delimiter");
+        let delimiter = delimiter.map_or(b',', |text| text.as_bytes()[0]);
+        let is_guarded = options.get_bool("formula_guard", true);
         CsvEncoder {
-            delimiter: options
-                .get("delimiter")
-                .map_or(b',', |text| text.as_bytes()[0]),
+            delimiter,
             bom: options.get_bool("bom", false),
             header: options.get_bool("header", true),
             null,
             null_marker,
             decimal_comma: options.get_bool("decimal_comma", false),
-            formula_guard: options.get_bool("formula_guard", true),
+            formula_guard: is_guarded.then(|| FormulaGuard::new(&[delimiter])),
             labels: settings.labels_of(columns),
             time_zone: settings.time_zone,
+            is_empty: true,
         }
     }
 
@@ -112,7 +121,7 @@ impl CsvEncoder {
             Cell::Float(value) => with_float_text(value, |text| self.number(text, out)),
             Cell::Decimal(value) => self.number(value, out),
             Cell::Text(value) => self.text(value, out),
-            Cell::Json(value) => self.plain(value, out),
+            Cell::Json(value) => self.json(value, out),
             other => other.write_text(self.time_zone, out),
         }
         // A value equal to the marker would read back as NULL. An empty one would too, by default, and
@@ -121,61 +130,43 @@ impl CsvEncoder {
             out.extend_from_slice(b"\"\"");
         } else if !self.null_marker.is_empty() && out[start..] == *self.null_marker.as_bytes() {
             out.truncate(start);
-            quoted(&self.null_marker, false, out);
+            quoted(&self.null_marker, out);
         }
-    }
-
-    /// Tells whether the text has a byte that needs quotes.
-    #[inline]
-    fn needs_quotes(&self, text: &str) -> bool {
-        let text = text.as_bytes();
-        // The last piece overlaps the one before it, so that no byte is left over.
-        if let Some(end) = text.last_chunk::<16>() {
-            let (pieces, _) = text.as_chunks::<16>();
-            pieces.iter().any(|piece| self.has_special(piece)) || self.has_special(end)
-        } else if let (Some(start), Some(end)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-            self.has_special(start) || self.has_special(end)
-        } else {
-            text.iter().any(|byte| self.is_special(*byte))
-        }
-    }
-
-    /// Tells whether one of the bytes needs quotes. A loop without an early exit is vectorized.
-    #[inline]
-    fn has_special<const BYTES: usize>(&self, piece: &[u8; BYTES]) -> bool {
-        let found = |found, byte: &u8| found | self.is_special(*byte);
-        piece.iter().fold(false, found)
-    }
-
-    #[inline]
-    fn is_special(&self, byte: u8) -> bool {
-        (byte == b'"') | (byte == b'\r') | (byte == b'\n') | (byte == self.delimiter)
     }
 
     fn text(&self, text: &str, out: &mut Vec<u8>) {
-        let guarded = self.formula_guard && starts_formula(text);
-        if !guarded {
-            self.plain(text, out);
-        } else if self.needs_quotes(text) {
-            quoted(text, true, out);
-        } else {
-            out.push(b'\'');
-            out.extend_from_slice(text.as_bytes());
+        let needs_quotes = needs_quotes(text) || text == END_OF_DATA;
+        if !needs_quotes && !FormulaGuard::may_start_formula(text) {
+            return out.extend_from_slice(text.as_bytes());
         }
+        let guard = self.formula_guard.as_ref();
+        let text = guard.map_or(Cow::Borrowed(text), |guard| guard.guard_text(text));
+        write_field(&text, needs_quotes, out);
     }
 
-    /// Writes text without the formula guard, quoted if it must be.
-    fn plain(&self, text: &str, out: &mut Vec<u8>) {
-        if self.needs_quotes(text) {
-            quoted(text, false, out);
-        } else {
-            out.extend_from_slice(text.as_bytes());
+    fn json(&self, json: &str, out: &mut Vec<u8>) {
+        let guard = self.formula_guard.as_ref();
+        let json = guard.map_or(Cow::Borrowed(json), |guard| guard.guard_json(json));
+        write_field(&json, needs_quotes(&json), out);
+    }
+
+    /// Quotes the first field of the file, which starts at `start`, if programs would take its first letters for the
+    /// file's type: Excel takes `ID` for SYLK, LibreOffice `PK` for a ZIP archive. Both refuse the file.
+    fn quote_first_field(&mut self, start: usize, out: &mut Vec<u8>) {
+        self.is_empty = false;
+        let field = &out[start..];
+        if field.starts_with(b"ID") || field.starts_with(b"PK") {
+            let is_end = |byte: &u8| *byte == self.delimiter || *byte == b'\r';
+            let end = field.iter().position(is_end);
+            let end = start + end.expect("a line has an end");
+            out.insert(end, b'"');
+            out.insert(start, b'"');
         }
     }
 
     fn number(&self, text: &str, out: &mut Vec<u8>) {
-        if self.decimal_comma {
-            self.plain(&text.replace('.', ","), out);
+        if self.decimal_comma && text.contains('.') {
+            write_field(&text.replace('.', ","), self.delimiter == b',', out);
         } else {
             out.extend_from_slice(text.as_bytes());
         }
@@ -190,23 +181,21 @@ impl Encoder for CsvEncoder {
         if !self.header {
             return Ok(());
         }
+        let start = out.len();
         for (index, label) in self.labels.iter().enumerate() {
             if index > 0 {
                 out.push(self.delimiter);
             }
-            // Excel treats a file that starts with a bare `ID` as SYLK and refuses it.
-            let like_sylk = index == 0 && label.starts_with("ID");
-            if label.is_empty() || like_sylk {
-                quoted(label, false, out);
-            } else {
-                self.plain(label, out);
-            }
+            let is_quoted = label.is_empty() || label == END_OF_DATA || needs_quotes(label);
+            write_field(label, is_quoted, out);
         }
         out.extend_from_slice(b"\r\n");
+        self.quote_first_field(start, out);
         Ok(())
     }
 
     fn rows(&mut self, batch: &RowBatch, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let start = out.len();
         for row in batch.iter() {
             for (index, cell) in row.enumerate() {
                 if index > 0 {
@@ -216,6 +205,9 @@ impl Encoder for CsvEncoder {
             }
             out.extend_from_slice(b"\r\n");
         }
+        if self.is_empty && out.len() > start {
+            self.quote_first_field(start, out);
+        }
         Ok(())
     }
 
@@ -224,11 +216,46 @@ impl Encoder for CsvEncoder {
     }
 }
 
-fn quoted(text: &str, guarded: bool, out: &mut Vec<u8>) {
-    out.push(b'"');
-    if guarded {
-        out.push(b'\'');
+/// Tells whether the text has a byte that needs quotes.
+#[inline]
+fn needs_quotes(text: &str) -> bool {
+    let text = text.as_bytes();
+    // The last piece overlaps the one before it, so that no byte is left over.
+    if let Some(end) = text.last_chunk::<16>() {
+        let (pieces, _) = text.as_chunks::<16>();
+        pieces.iter().any(has_special) || has_special(end)
+    } else if let (Some(start), Some(end)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        has_special(start) || has_special(end)
+    } else {
+        text.iter().any(|byte| is_special(*byte))
     }
+}
+
+/// Tells whether one of the bytes needs quotes. A loop without an early exit is vectorized.
+#[inline]
+fn has_special<const BYTES: usize>(piece: &[u8; BYTES]) -> bool {
+    let found = |found, byte: &u8| found | is_special(*byte);
+    piece.iter().fold(false, found)
+}
+
+/// Tells whether a reader could take the byte for a quote, the end of a line or a delimiter. Readers guess the
+/// delimiter, or split at several, so every usual one counts, whatever the file's is.
+#[inline]
+fn is_special(byte: u8) -> bool {
+    // TAB, LF, CR, and with them VT and FF: one comparison.
+    (byte == b'"') | (byte == b',') | (byte == b';') | (byte == b'|') | (byte.wrapping_sub(9) < 5)
+}
+
+fn write_field(text: &str, is_quoted: bool, out: &mut Vec<u8>) {
+    if is_quoted {
+        quoted(text, out);
+    } else {
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+fn quoted(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
     let mut copied = 0;
     for index in memchr_iter(b'"', text.as_bytes()) {
         out.extend_from_slice(&text.as_bytes()[copied..=index]);
@@ -337,7 +364,7 @@ mod tests {
         let columns = ["a", "b", "c", "d", "e"];
         assert_eq!(
             encode(&[("header", "false")], &columns, &[&row]),
-            "'=1+1,\"'@x,y\",'\tx,a=b,-1\r\n"
+            "'=1+1,\"'@x,y\",\"'\tx\",a=b,-1\r\n"
         );
         assert_eq!(
             encode(
@@ -345,7 +372,7 @@ mod tests {
                 &columns,
                 &[&row]
             ),
-            "=1+1,\"@x,y\",\tx,a=b,-1\r\n"
+            "=1+1,\"@x,y\",\"\tx\",a=b,-1\r\n"
         );
     }
 
@@ -362,7 +389,7 @@ mod tests {
                 &["total", "x"],
                 rows
             ),
-            "\u{feff}Total, €;x\r\n1,5;\"a;b\"\r\n"
+            "\u{feff}\"Total, €\";x\r\n1,5;\"a;b\"\r\n"
         );
         assert_eq!(
             encode(
@@ -370,16 +397,30 @@ mod tests {
                 &["a", "b"],
                 rows
             ),
-            "\"1,5\",a;b\r\n"
+            "\"1,5\",\"a;b\"\r\n"
         );
     }
 
     #[test]
-    fn a_header_is_quoted_where_readers_would_misread_it() {
+    fn a_field_is_quoted_where_readers_would_misread_the_file() {
         assert_eq!(
             encode(&[], &["ID", "total"], &[]),
             "\"ID\",\"Total, €\"\r\n"
         );
+        assert_eq!(encode(&[], &["PKG"], &[]), "\"PKG\"\r\n");
+        let rows: &[&[Cell]] = &[
+            &[Cell::Text("PK\u{3}"), Cell::Text("\\.")],
+            &[Cell::Text("IDA"), Cell::Text("\\.x")],
+        ];
+        assert_eq!(
+            encode(&[("header", "false")], &["a", "b"], rows),
+            "\"PK\u{3}\",\"\\.\"\r\nIDA,\\.x\r\n"
+        );
+        assert_eq!(
+            encode(&[], &["id", "\\."], rows),
+            "id,\"\\.\"\r\nPK\u{3},\"\\.\"\r\nIDA,\\.x\r\n"
+        );
+        assert!(!is_null_marker("\\.") && is_null_marker("\\N"));
     }
 
     #[test]
@@ -390,7 +431,7 @@ mod tests {
             let plain = "x".repeat(length);
             assert_eq!(encode(&plain), format!("{plain}\r\n"));
             for place in 0..length {
-                for special in [",", "\r", "\n", "\""] {
+                for special in [",", ";", "|", "\t", "\r", "\n", "\""] {
                     let mut text = plain.clone();
                     text.replace_range(place..=place, special);
                     let doubled = text.replace('"', "\"\"");

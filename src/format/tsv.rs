@@ -6,7 +6,7 @@
 
 use super::Definition;
 use super::encoder::{EncodeError, Encoder};
-use super::formula::starts_formula;
+use super::formula::FormulaGuard;
 use super::integrity_line::LineSyntax;
 use super::options::OptionDefinition;
 use crate::row::{Cell, RowBatch, TimeZone};
@@ -23,7 +23,8 @@ pub(super) const FORMAT: Definition = Definition {
     encoder: |columns, settings| {
         Ok(Box::new(TsvEncoder {
             header: settings.options.get_bool("header", true),
-            formula_guard: settings.options.get_bool("formula_guard", true),
+            formula_guard: (settings.options.get_bool("formula_guard", true))
+                .then(|| FormulaGuard::new(b"\t\r\n")),
             labels: settings.labels_of(columns),
             time_zone: settings.time_zone,
         }))
@@ -45,7 +46,7 @@ const OPTIONS: [OptionDefinition; 2] = [
 /// Encodes TSV.
 struct TsvEncoder {
     header: bool,
-    formula_guard: bool,
+    formula_guard: Option<FormulaGuard>,
     labels: Vec<String>,
     time_zone: TimeZone,
 }
@@ -54,13 +55,14 @@ impl TsvEncoder {
     fn cell(&self, cell: Cell<'_>, out: &mut Vec<u8>) {
         match cell {
             Cell::Null => out.extend_from_slice(b"\\N"),
-            Cell::Text(text) => {
-                if self.formula_guard && starts_formula(text) {
-                    out.push(b'\'');
-                }
-                escaped(text, out);
-            }
-            Cell::Json(text) => escaped(text, out),
+            Cell::Text(text) => match &self.formula_guard {
+                Some(guard) => escaped(&guard.guard_text(text), out),
+                None => escaped(text, out),
+            },
+            Cell::Json(json) => match &self.formula_guard {
+                Some(guard) => escaped(&guard.guard_json(json), out),
+                None => escaped(json, out),
+            },
             other => other.write_text(self.time_zone, out),
         }
     }

@@ -143,3 +143,32 @@ fn postgresql_and_mariadb_load_a_tsv_unchanged() {
         (select count(*) from it where not exists (select 1 from loaded where loaded.t <=> it.t)) as missing";
     assert_eq!(mariadb.query("tsv", compare), "loaded\tmissing\n6\t0\n");
 }
+
+#[test]
+#[ignore = "needs PostgreSQL: make test"]
+fn postgresql_loads_a_csv_unchanged_also_what_it_could_take_for_the_end() {
+    let cluster = Cluster::shared();
+    let values = r#"(e'\\.'), ('ID'), (''), (e'a;b\t|"c"'), (e'a\r\nb'), (e'\\N'), ('#'), ('=1+1')"#;
+    let tables = format!(
+        "create table it (t text); insert into it values {values};
+         create table loaded (t text); create table loaded_wide (n int, t text)"
+    );
+    let export = "select t, 1 as n from it where :user = 'alice'";
+    let url = cluster.database("csv_load", &tables);
+    let server = Deployment::over(url, vec![("it.sql", export)]).start();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("it.csv");
+    for (columns, table) in [("t", "loaded"), ("n,t", "loaded_wide")] {
+        let csv = json!({"formula_guard": false, "header": false});
+        let columns: Vec<&str> = columns.split(',').collect();
+        let request = json!({"export": "it", "format": "csv", "csv": csv, "columns": columns});
+        std::fs::write(&path, server.download(request).body).unwrap();
+        let copy = format!(r"\copy {table} from '{}' with (format csv)", path.display());
+        cluster.psql("csv_load", &copy);
+        let compare = format!(
+            "select (select count(*) from {table}),
+             (select count(*) from (select t from it except all select t from {table}) as missing)"
+        );
+        assert_eq!(cluster.psql("csv_load", &compare), "8|0", "{table}");
+    }
+}

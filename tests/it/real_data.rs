@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use regex::Regex;
 use rusqlite::Connection;
 use rusqlite::types::{Type, Value as Sql};
 use serde_json::json;
@@ -175,10 +176,8 @@ fn naughty_strings_round_trip_as_csv_cells() {
             .collect::<Vec<_>>()
     };
     assert_eq!(download(false), strings);
-    let guarded = strings.iter().map(|text| match text.chars().next() {
-        Some('=' | '+' | '-' | '@' | '\t' | '\r') => format!("'{text}"),
-        _ => text.clone(),
-    });
+    let start = Regex::new("(^|[;|\t\r\n])([\0\u{feff}\"]*[-=+@＝＋－＠])|^[\t\r\n]").unwrap();
+    let guarded = strings.iter().map(|text| start.replace_all(text, "$1'$2"));
     assert_eq!(download(true), guarded.collect::<Vec<_>>());
 }
 

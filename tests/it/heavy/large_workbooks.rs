@@ -1,4 +1,4 @@
-//! Large workbooks, and LibreOffice as a reader: `make test-large`.
+//! Large workbooks: `make test-large`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,12 +6,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::command::run;
-use crate::harness::postgres::Cluster;
+use super::libreoffice::{CellText, by_libreoffice};
 use crate::harness::process::Rowlink;
-use crate::harness::{Deployment, TestServer, python};
-use crate::real_data::{FLIGHTS, compare_flights, load_flights, naughty_server, naughty_strings};
-use crate::xlsx::TYPES;
+use crate::harness::python;
 
 /// Downloads the workbook of an export; returns its path.
 fn download(server: &Rowlink, export: &str, folder: &Path) -> PathBuf {
@@ -25,128 +22,6 @@ fn download(server: &Rowlink, export: &str, folder: &Path) -> PathBuf {
         .status();
     assert!(curl.unwrap().success());
     file
-}
-
-/// Whether LibreOffice writes cell values or their displayed text.
-enum CellText {
-    Value,
-    AsShown,
-}
-
-/// Converts a workbook with LibreOffice; returns one CSV file per sheet.
-fn by_libreoffice(workbook: &Path, written: CellText) -> Vec<PathBuf> {
-    let folder = workbook.parent().unwrap();
-    // Comma, double quote, UTF-8, from the first line, numbers without quotes, every sheet.
-    let as_shown = matches!(written, CellText::AsShown);
-    let csv = format!(
-        "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,{as_shown},false,false,-1"
-    );
-    run(Command::new("soffice")
-        .arg(format!(
-            "-env:UserInstallation=file://{}/profile",
-            folder.display()
-        ))
-        .args(["--headless", "--convert-to", &csv, "--outdir"])
-        .args([folder, workbook]));
-    let stem = workbook.file_stem().unwrap().to_str().unwrap();
-    let mut sheets: Vec<PathBuf> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|it| it == "csv"))
-        .filter(|path| {
-            path.file_name()
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .starts_with(&format!("{stem}-"))
-        })
-        .collect();
-    sheets.sort();
-    sheets
-}
-
-fn rows(csv: &Path) -> Vec<Vec<String>> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .from_path(csv)
-        .unwrap();
-    let rows = reader
-        .records()
-        .map(|row| row.unwrap().iter().map(str::to_owned).collect());
-    rows.collect()
-}
-
-#[test]
-#[ignore = "needs LibreOffice: make test-large"]
-fn libreoffice_reads_flights_and_naughty_strings_unchanged() {
-    let folder = tempfile::tempdir().unwrap();
-    let request = |export: &str| json!({"export": export, "format": "xlsx"});
-    let workbook = folder.path().join("book.xlsx");
-
-    let database = folder.path().join("flights.db");
-    load_flights(&database);
-    let server = TestServer::over(&database, vec![("flights.sql", FLIGHTS)]);
-    fs::write(&workbook, &server.download(request("flights")).body).unwrap();
-    let [sheet] = by_libreoffice(&workbook, CellText::Value)
-        .try_into()
-        .unwrap();
-    compare_flights(&sheet, &json!({}), 336_776);
-    fs::remove_file(sheet).unwrap();
-
-    let server = naughty_server(folder.path());
-    fs::write(&workbook, &server.download(request("naughty")).body).unwrap();
-    let [sheet] = by_libreoffice(&workbook, CellText::Value)
-        .try_into()
-        .unwrap();
-    let found: Vec<String> = rows(&sheet)
-        .into_iter()
-        .skip(1)
-        .map(|mut row| row.remove(0))
-        .collect();
-    assert_eq!(found, naughty_strings());
-}
-
-#[test]
-#[ignore = "needs LibreOffice: make test-large"]
-fn libreoffice_displays_values_of_every_type() {
-    let url = Cluster::shared().database("xlsx_libreoffice", "");
-    let server = Deployment::over(url, vec![("types.sql", TYPES)]).start();
-    let folder = tempfile::tempdir().unwrap();
-    let workbook = folder.path().join("book.xlsx");
-    let request = json!({"export": "types", "format": "xlsx"});
-    fs::write(&workbook, &server.download(request).body).unwrap();
-    let [sheet] = by_libreoffice(&workbook, CellText::AsShown)
-        .try_into()
-        .unwrap();
-    let shown = rows(&sheet).remove(1);
-    assert_eq!(
-        shown,
-        [
-            "TRUE",
-            "42",
-            "1234567890123456789",
-            "1.5",
-            "#NUM!",
-            "12.50",
-            "0.1234567890123456789",
-            "zwölf < 13 & \"x\"",
-            "=1+1",
-            " a\nb ",
-            "",
-            "",
-            "00ff",
-            "2026-01-31",
-            "1899-12-31",
-            "12:30:00",
-            "2026-01-31 10:00:00",
-            "36:30:00",
-            "1 mon",
-            "2026-07-31 12:00:00",
-            "infinity",
-            "00000000-0000-0000-0000-00000000002a",
-            "{\"a\": 1}"
-        ]
-    );
 }
 
 const ROWS: u64 = 2_200_000;

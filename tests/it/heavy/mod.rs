@@ -7,4 +7,5 @@ mod differential;
 mod e2e;
 mod engines;
 mod large_workbooks;
+mod libreoffice;
 mod soak;
