@@ -148,7 +148,8 @@ fn postgresql_and_mariadb_load_a_tsv_unchanged() {
 #[ignore = "needs PostgreSQL: make test"]
 fn postgresql_loads_a_csv_unchanged_also_what_it_could_take_for_the_end() {
     let cluster = Cluster::shared();
-    let values = r#"(e'\\.'), ('ID'), (''), (e'a;b\t|"c"'), (e'a\r\nb'), (e'\\N'), ('#'), ('=1+1')"#;
+    let values =
+        r#"(e'\\.'), ('ID'), (''), (e'a;b\t|"c"'), (e'a\r\nb'), (e'\\N'), ('#'), ('=1+1')"#;
     let tables = format!(
         "create table it (t text); insert into it values {values};
          create table loaded (t text); create table loaded_wide (n int, t text)"

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::mariadb::MariaDb;
-use crate::harness::{Deployment, TestServer, begin_with, is_whole, tls};
+use crate::harness::{Call, Deployment, TestServer, begin_with, is_whole, tls};
 
 /// Makes the server close the connection after the file.
 const CLOSE: &str = "Connection: close\r\n";
@@ -459,6 +459,60 @@ fn no_server_setting_truncates_a_result() {
         answer.iter().filter(|byte| **byte == b'x').count() / 1000,
         200_000
     );
+}
+
+#[test]
+#[ignore = "needs MariaDB: make test"]
+fn a_value_that_the_server_cut_or_dropped_breaks_the_file_and_other_warnings_do_not() {
+    let server = MariaDb::start();
+    let url = server.database("cut_values", "create table nothing (n int)");
+    // New connections have this limit.
+    server.query("", "set global max_allowed_packet = 1048576");
+    let cut = [
+        "length(group_concat(repeat('x', 1000)))",
+        "length(json_arrayagg(repeat('x', 1000)))",
+        "left(group_concat(repeat('x', 1000)), 10)",
+        "count(concat(repeat('x', 600000), repeat('y', 600000)))",
+        "sum(length(repeat('x', 1000000 + seq * 1000)))",
+    ];
+    let sql: Vec<String> = cut
+        .iter()
+        .map(|value| format!("select {value} as v from seq_1_to_2000 where :user = 'alice'"))
+        .collect();
+    let late = "select seq, coalesce(repeat('x', seq), '') as v from \
+                (select seq from seq_1_to_1000 union all select 2000000) as numbers where :user = 'alice'";
+    let warn = |rows: u32| {
+        format!(
+            "select seq, 'abc' + 1 as v from seq_1_to_{rows} where seq + 'x' > 0 and :user = 'alice'"
+        )
+    };
+    let (some, many) = (warn(9_000), warn(90_000));
+    let names: Vec<String> = (0..sql.len())
+        .map(|index| format!("cut{index}.sql"))
+        .collect();
+    let mut exports: Vec<(&str, &str)> = names
+        .iter()
+        .zip(&sql)
+        .map(|(name, sql)| (name.as_str(), sql.as_str()))
+        .collect();
+    exports.extend([("late.sql", late), ("some.sql", &some), ("many.sql", &many)]);
+    let rowlink = serve(&url, &exports);
+    let is_complete = |export: &str| {
+        let link = rowlink.link(json!({"export": export, "format": "csv"}));
+        let mut answer = Vec::new();
+        let read = begin_with(&link, CLOSE).read_to_end(&mut answer);
+        read.is_ok() && is_whole(&answer)
+    };
+    for (name, sql) in names.iter().zip(&sql) {
+        let export = name.strip_suffix(".sql").unwrap();
+        let link = rowlink.link(json!({"export": export, "format": "csv"}));
+        assert_eq!(Call::new("GET", link).send().status, 500, "{sql}");
+    }
+    assert!(!is_complete("late"));
+    let some = rowlink.download(json!({"export": "some", "format": "csv"}));
+    assert_eq!(some.rows().len(), 9_001);
+    // Only the first 65,535 warnings are kept, so that one of the others may be about a cut value.
+    assert!(!is_complete("many"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use mysql_async::prelude::Queryable as _;
 use mysql_async::{Column as ColumnDefinition, Row, Statement, Value};
 use tokio::time::timeout;
 
-use super::connect::Connection;
+use super::connect::{Connection, WARNINGS_MAX};
 use super::decode::Decoder;
 use super::errors::{execute_error, is_too_large, prepare_error};
 use super::parameter::{PLAIN, POINT, statement, statement_with, values};
@@ -24,6 +24,9 @@ use crate::source::stream::FLUSH_INTERVAL;
 
 /// MariaDB's `ER_ILLEGAL_PARAMETER_DATA_TYPES2_FOR_OPERATION` and `ER_ILLEGAL_PARAMETER_DATA_TYPE_FOR_OPERATION`.
 const ILLEGAL_TYPES: [u16; 2] = [4078, 4079];
+
+/// `ER_CUT_VALUE_GROUP_CONCAT`, also of `json_arrayagg`, and `ER_WARN_ALLOWED_PACKET_OVERFLOWED`.
+const CUT_VALUE: [u16; 2] = [1260, 1301];
 
 /// One snapshot for the whole file; no writes.
 const BEGIN: &str = "start transaction with consistent snapshot, read only";
@@ -280,14 +283,46 @@ impl RowQuery {
                 false => execute_error(&error),
             })?;
             let Some(row) = row else {
-                return Ok(());
+                break;
             };
             decoder.decode(&row, sink.row())?;
             if sink.is_full() {
                 sink.flush().await?;
             }
         }
+        let warnings = result.warnings();
+        drop(result);
+        match warnings {
+            0 => Ok(()),
+            _ => Ok(check_warnings(connection).await?),
+        }
     }
+}
+
+/// Reads the warnings of the last statement. The server only warns of a value that it has cut, or replaced by NULL,
+/// because it was larger than `max_allowed_packet`.
+///
+/// # Errors
+/// Returns [`SourceError::Query`] if a value was cut, or if one of the warnings that the server did not keep may say so.
+async fn check_warnings(connection: &mut Connection) -> Result<(), SourceError> {
+    let warnings = connection.query("show warnings").await;
+    let warnings: Vec<(String, u16, String)> = warnings.map_err(|error| execute_error(&error))?;
+    // The message names a function and a row number, no value.
+    if let Some((_, code, message)) = warnings
+        .iter()
+        .find(|(_, code, _)| CUT_VALUE.contains(code))
+    {
+        return Err(query_error(format!(
+            "the server cut a value: {message} ({code}); raise its `max_allowed_packet`, or return smaller values"
+        )));
+    }
+    if warnings.len() >= WARNINGS_MAX {
+        return Err(query_error(format!(
+            "the server warned at least {WARNINGS_MAX} times, and may have cut a value; remove the cause: {}",
+            warnings[0].1
+        )));
+    }
+    Ok(())
 }
 
 /// Decodes the driver's rows into cells.
