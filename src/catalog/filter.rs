@@ -6,9 +6,20 @@ use regex::Regex;
 use serde::Deserialize;
 
 use super::value::{FilterType, Value};
+use crate::row::TimeZone;
 
 /// The maximum number of values of a list filter.
 pub const LIST_VALUES_MAX: usize = 100;
+
+/// The instant that the SQL gets for a day, in the time zone of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DayInstant {
+    /// The first instant of the day.
+    Start,
+    /// The first instant of the next day.
+    End,
+}
 
 /// A declared filter and the values it accepts.
 #[derive(Debug, Clone)]
@@ -21,6 +32,8 @@ pub struct Filter {
     pub description: Option<String>,
     /// Whether a request must set it.
     pub required: bool,
+    /// For a date: the instant that the SQL gets; `None` passes the date.
+    pub instant: Option<DayInstant>,
     /// Whether it accepts several values.
     pub list: bool,
     /// The accepted values; empty accepts any.
@@ -46,6 +59,7 @@ pub(super) struct FilterSettings {
     description: Option<String>,
     #[serde(default)]
     required: bool,
+    instant: Option<DayInstant>,
     #[serde(default)]
     list: bool,
     values: Option<Vec<toml::Value>>,
@@ -77,6 +91,7 @@ impl Filter {
             kind,
             description: settings.description,
             required: settings.required,
+            instant: settings.instant,
             list: settings.list,
             values: values.filter_map(|value| parse("values", value)).collect(),
             min: settings.min.as_ref().and_then(|value| parse("min", value)),
@@ -98,6 +113,9 @@ impl Filter {
         let mut error = |text: String| errors.push(format!("filter `{name}`: {text}"));
         if !kind.is_ordered() && (filter.min.is_some() || filter.max.is_some()) {
             error("`min` and `max`: expected type integer, decimal, date or timestamp".into());
+        }
+        if filter.instant.is_some() && (kind != FilterType::Date || filter.list) {
+            error("`instant`: expected type date, and no list".into());
         }
         if no_values {
             error("`values`: expected at least one value".into());
@@ -154,6 +172,28 @@ impl Filter {
         // Sorted because the signature does not cover the order.
         values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
         Ok(values)
+    }
+
+    /// Returns the type of the values that the SQL gets.
+    pub fn bound_type(&self) -> FilterType {
+        match self.instant {
+            Some(_) => FilterType::Timestamp,
+            None => self.kind,
+        }
+    }
+
+    /// Returns the value that the SQL gets for a checked one, in a file of this time zone.
+    pub(super) fn bound(&self, value: Value, time_zone: TimeZone) -> Value {
+        match (self.instant, value) {
+            (Some(DayInstant::Start), Value::Date(day)) => {
+                Value::Timestamp(time_zone.start_of(day))
+            }
+            // Only the last day of the calendar has no next one.
+            (Some(DayInstant::End), Value::Date(day)) => {
+                Value::Timestamp(time_zone.start_of(day.succ_opt().unwrap_or(day)))
+            }
+            (_, value) => value,
+        }
     }
 
     fn check_one(&self, text: &str) -> Result<Value, String> {
@@ -270,7 +310,12 @@ mod tests {
     fn all_errors_of_a_declaration_are_returned() {
         let errors = declare("type='boolean'\nmin=true\npattern='a)|(?:b'\nvalues=['maybe']");
         assert_eq!(errors.expect_err("refused").len(), 4);
-        for invalid in ["type='integer'\nmin=9\nmax=1", "type='text'\nvalues=[]"] {
+        for invalid in [
+            "type='integer'\nmin=9\nmax=1",
+            "type='text'\nvalues=[]",
+            "type='timestamp'\ninstant='start'",
+            "type='date'\nlist=true\ninstant='start'",
+        ] {
             assert!(declare(invalid).is_err(), "{invalid} was accepted");
         }
         for name in ["rl_user", "user", "claim", "1st", "a-b", ""] {
@@ -279,6 +324,35 @@ mod tests {
                 Filter::new(name, settings).is_err(),
                 "{name:?} was accepted"
             );
+        }
+    }
+
+    #[test]
+    fn a_day_is_bound_as_an_instant_of_the_file_s_time_zone() {
+        let bound = |instant: &str, zone: &str, day: &str| {
+            let filter = declare(&format!("type='date'\ninstant='{instant}'")).expect("a filter");
+            let value = filter.check(&[day.into()]).expect("a day").remove(0);
+            let value = filter.bound(value, zone.parse().expect("a zone"));
+            value.to_string()
+        };
+        for (instant, zone, day, expected) in [
+            ("start", "UTC", "2026-01-31", "2026-01-31T00:00:00Z"),
+            ("end", "UTC", "2026-01-31", "2026-02-01T00:00:00Z"),
+            (
+                "start",
+                "Europe/Berlin",
+                "2026-01-01",
+                "2025-12-31T23:00:00Z",
+            ),
+            ("end", "Europe/Berlin", "2026-03-29", "2026-03-29T22:00:00Z"),
+            (
+                "end",
+                "America/New_York",
+                "2026-11-01",
+                "2026-11-02T05:00:00Z",
+            ),
+        ] {
+            assert_eq!(bound(instant, zone, day), expected, "{zone}");
         }
     }
 }

@@ -65,7 +65,8 @@ fn is_json_word(token: Option<&Token>) -> bool {
     name.starts_with("json") || name == "of"
 }
 
-fn is_word(token: Option<&Token>, expected: &str) -> bool {
+/// Returns whether a token is an unquoted word, in any case.
+pub(super) fn is_word(token: Option<&Token>, expected: &str) -> bool {
     word(token).is_some_and(|word| word.eq_ignore_ascii_case(expected))
 }
 

@@ -9,6 +9,7 @@ mod filter;
 mod format_settings;
 mod list_use;
 mod placeholder;
+mod sort_key;
 mod value;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use crate::row::TimeZone;
 use crate::toml_errors::LineError;
 use rowlink_link::{VerifiedLink, is_export_name};
 
-pub use filter::{Filter, LIST_VALUES_MAX};
+pub use filter::{DayInstant, Filter, LIST_VALUES_MAX};
 pub use placeholder::{Argument, SqlDialect, Statement, Variable};
 pub use value::{FilterType, Value};
 
@@ -279,7 +280,9 @@ impl Export {
             Variable::Filter(name) => {
                 let found = checked.iter().find(|(filter, _)| filter.name == *name);
                 found.map_or(Parameter::Null, |(filter, values)| {
-                    Parameter::of(filter, values.clone())
+                    let values = values.iter().cloned();
+                    let bound = values.map(|value| filter.bound(value, time_zone));
+                    Parameter::of(filter, bound.collect())
                 })
             }
         };

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::Parameter;
 use super::list_use::ListUse;
+use super::sort_key::is_sort_key;
 use crate::toml_errors::LineError;
 use sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Word};
@@ -114,7 +115,8 @@ impl Statement {
     ///
     /// # Errors
     /// Returns an error if the tokenizer rejects the text, it is not exactly one statement, it
-    /// contains a driver placeholder such as `$1`, or it compares a list with one value.
+    /// contains a driver placeholder such as `$1`, it compares a list with one value, or a placeholder is
+    /// a sort key.
     pub fn parse(
         text: &str,
         dialect: SqlDialect,
@@ -158,6 +160,12 @@ impl Statement {
             };
             next += length;
             let (start, line) = (offsets.byte(first.span.start), line_of(first.span.start));
+            if is_sort_key(code, at, next) {
+                let message = format!(
+                    "`{variable}` as a sort key sorts nothing; write `case when {variable} = 'name' then name end`"
+                );
+                return Err(LineError::new(line, message));
+            }
             let list_use = match &variable {
                 Variable::Filter(name) if is_list(name) => Some(ListUse::of(code, at, next)),
                 _ => None,
@@ -429,6 +437,38 @@ mod tests {
         }
         // The server knows the type.
         assert!(parse("select 1 where a = any(:l)", SqlDialect::Postgres).is_ok());
+    }
+
+    #[test]
+    fn a_placeholder_that_is_a_sort_key_is_rejected() {
+        for sql in [
+            "select 1 from t order by\n :s",
+            "select 1 from t order by a,\n :s desc limit 1",
+            "select row_number() over (partition by a order by f(a, b),\n :s) from t",
+            "select (select 1 from t order by\n :s) from t",
+            "select 1 from t ORDER BY\n :s nulls last",
+        ] {
+            let error =
+                Statement::parse(sql, SqlDialect::Postgres, |_| false).expect_err("refused");
+            assert_eq!(error.line, 2, "{sql}");
+            assert!(
+                error.message.starts_with("`:s` as a sort key"),
+                "{}",
+                error.message
+            );
+        }
+        for sql in [
+            "select 1 from t order by case when :s = 'a' then a end, case :s when 'b' then b end desc",
+            "select 1 from t order by a <-> :s, f(a, :s)",
+            "select 1 from t order by a limit :s",
+            "select :s, :s from t where a in (:s, :s) order by a",
+            "select * from (select a from t order by a) x, (select :s) y",
+        ] {
+            assert!(
+                Statement::parse(sql, SqlDialect::Postgres, |_| false).is_ok(),
+                "{sql}"
+            );
+        }
     }
 
     #[test]

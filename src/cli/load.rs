@@ -30,6 +30,8 @@ pub(super) async fn load(config: Config) -> Result<Loaded, ErrorLines> {
     let service = ExportService::start(catalog, sources.clone(), config.keyring, config.policy);
     let service = service.await.map_err(error_lines)?;
     service.set_revocations(config.revocations);
+    let mut warnings = service.warnings();
+    warnings.extend(database_warnings(&sources).await);
     let state = AppState::new(
         service,
         config.authenticator,
@@ -43,12 +45,12 @@ pub(super) async fn load(config: Config) -> Result<Loaded, ErrorLines> {
     Ok(Loaded {
         state,
         reloader: Reloader::new(config.reloaded_files),
-        warnings: warnings(&sources).await,
+        warnings,
     })
 }
 
 /// Returns what the operator should change about each database.
-async fn warnings(sources: &Sources) -> Vec<String> {
+async fn database_warnings(sources: &Sources) -> Vec<String> {
     let mut warnings = Vec::new();
     for (name, source) in sources {
         let of_source = source.warnings().await.into_iter();

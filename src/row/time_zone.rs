@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, Offset as _, TimeZone as _};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, TimeZone as _, Utc};
 use chrono_tz::Tz;
 
 use super::Timestamp;
@@ -49,6 +49,41 @@ impl TimeZone {
         }
     }
 
+    /// Returns the first instant of a day. Where clocks are set forward over midnight, it is the instant of that change.
+    ///
+    /// Instants before the year 1 or after the year 9999 are those of UTC, so that each has a text by RFC 3339.
+    pub fn start_of(self, day: NaiveDate) -> DateTime<Utc> {
+        let midnight = day.and_time(NaiveTime::MIN);
+        let instant = match self.0.from_local_datetime(&midnight).earliest() {
+            Some(instant) => instant.to_utc(),
+            None => self.end_of_gap(midnight),
+        };
+        let first = NaiveDate::from_ymd_opt(1, 1, 1)
+            .expect("a date")
+            .and_time(NaiveTime::MIN);
+        let last = NaiveDate::from_ymd_opt(9999, 12, 31).expect("a date");
+        let last = last.and_hms_micro_opt(23, 59, 59, 999_999).expect("a time");
+        instant.clamp(first.and_utc(), last.and_utc())
+    }
+
+    /// Returns the first instant at which clocks show at least a local time that they skip.
+    fn end_of_gap(self, skipped: NaiveDateTime) -> DateTime<Utc> {
+        // No offset and no gap is longer than a day, and the changes of one zone are further apart.
+        let center = skipped.and_utc().timestamp();
+        let (mut before, mut after) = (center - 2 * 86_400, center + 2 * 86_400);
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+        while after - before > 1 {
+            let middle = before.midpoint(after);
+            let shown = self.0.from_utc_datetime(&at(middle).naive_utc());
+            if shown.naive_local() < skipped {
+                before = middle;
+            } else {
+                after = middle;
+            }
+        }
+        at(after)
+    }
+
     /// Not inlined, to keep the UTC path fast.
     #[inline(never)]
     fn look_up_offset(self, instant: Timestamp) -> i32 {
@@ -79,5 +114,32 @@ mod tests {
         assert_eq!(at(i64::MIN), 0);
         assert_eq!("Europe/Atlantis".parse::<TimeZone>(), Err(UnknownTimeZone));
         assert_eq!(TimeZone::default().name(), "UTC");
+    }
+
+    #[test]
+    fn a_day_starts_at_midnight_or_where_clocks_skip_it() {
+        let start = |zone: &str, day: &str| {
+            let zone: TimeZone = zone.parse().expect("a zone");
+            let start = zone.start_of(day.parse().expect("a day"));
+            start.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+        };
+        for (zone, day, expected) in [
+            ("UTC", "2026-01-31", "2026-01-31T00:00:00Z"),
+            ("Europe/Berlin", "2026-03-29", "2026-03-28T23:00:00Z"),
+            // Midnight does not exist: clocks went from 23:59:59 to 01:00.
+            ("America/Sao_Paulo", "2018-11-04", "2018-11-04T03:00:00Z"),
+            // Clocks went from 24:00 back to 23:00.
+            ("Asia/Beirut", "2021-10-31", "2021-10-30T22:00:00Z"),
+            // Midnight comes twice: clocks went from 01:00 back to 00:00.
+            ("America/Havana", "2025-11-02", "2025-11-02T04:00:00Z"),
+            // The whole day does not exist.
+            ("Pacific/Apia", "2011-12-30", "2011-12-30T10:00:00Z"),
+            ("Pacific/Apia", "2011-12-31", "2011-12-30T10:00:00Z"),
+            ("Europe/Berlin", "0001-01-01", "0001-01-01T00:00:00Z"),
+            ("America/New_York", "9999-12-31", "9999-12-31T05:00:00Z"),
+            ("UTC", "+10000-01-01", "9999-12-31T23:59:59.999999Z"),
+        ] {
+            assert_eq!(start(zone, day), expected, "{zone} {day}");
+        }
     }
 }

@@ -12,9 +12,9 @@ use super::policy::Policy;
 use super::quota::Quota;
 use super::readiness::Readiness;
 use crate::auth::Caller;
-use crate::catalog::{Catalog, Export};
+use crate::catalog::{Catalog, Export, FilterType, SqlDialect};
 use crate::format::Format;
-use crate::row::Column;
+use crate::row::{Column, Kind, TimeZone};
 use crate::source::{PoolStatus, Source, SourceError, Sources};
 
 /// The number of concurrent estimates. Further requests get none.
@@ -58,6 +58,32 @@ impl ExportService {
     #[must_use]
     pub fn count(&self) -> usize {
         self.columns.len()
+    }
+
+    /// Returns what the author of an export should change: dates that are days of UTC in a file with another time zone.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for export in self.catalog.iter() {
+            let is_mysql = self.source_of(export).dialect() == SqlDialect::Mysql;
+            let columns = self.columns_of(export).iter();
+            let mut kinds = columns.map(|column| column.kind);
+            let shows_instants = kinds.any(|kind| kind == Kind::Timestamp { utc: true });
+            if !is_mysql || !shows_instants || export.time_zone == TimeZone::default() {
+                continue;
+            }
+            let mut filters = export.filters.iter();
+            if let Some(filter) = filters.find(|filter| filter.bound_type() == FilterType::Date) {
+                warnings.push(format!(
+                    "{}.sql: filter `{}` is a day of UTC, but the file shows {}; add `instant = \"start\"` or \"end\" if it \
+                     is compared with a timestamp",
+                    export.name,
+                    filter.name,
+                    export.time_zone.name()
+                ));
+            }
+        }
+        warnings
     }
 
     /// Returns the operator's policy.

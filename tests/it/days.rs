@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use crate::harness::database_tests;
 use crate::harness::mariadb::MariaDb;
 use crate::harness::postgres::Cluster;
+use crate::harness::process::{command, configured_folder};
 use crate::harness::{Call, Deployment, TestServer, sqlite_url};
 
 /// A database with a table `events (id, at, kind, size)`.
@@ -134,6 +135,29 @@ fn days_and_instants_are_compared_as_documented(subject: Subject) {
     }
 }
 
+fn a_day_can_be_bound_as_instants_of_the_file_s_time_zone(subject: Subject) {
+    let settings = "timezone = 'Europe/Berlin'\n[filters.from]\ntype = 'date'\ninstant = 'start'\n\
+                    [filters.to]\ntype = 'date'\ninstant = 'end'";
+    let condition = match subject.name {
+        "SQLite" => "datetime(at) >= datetime(:from) and datetime(at) < datetime(:to)",
+        _ => "at >= :from and at < :to",
+    };
+    let server = subject.serve(settings, condition);
+    for (zone, expected) in [
+        // 23:59:59Z is 00:59:59 of the next day there.
+        (Value::Null, "1 2 3 4 "),
+        (json!("UTC"), "2 3 4 5 "),
+        (json!("America/New_York"), "4 5 6 "),
+    ] {
+        let filters = json!({"from": "2026-01-05", "to": "2026-01-06"});
+        let mut request =
+            json!({"export": "it", "format": "csv", "csv": {"header": false}, "filters": filters});
+        request["timezone"] = zone.clone();
+        let found = server.download(request).text().replace("\r\n", " ");
+        assert_eq!(found, expected, "{} {zone}", subject.name);
+    }
+}
+
 fn a_list_in_parentheses_is_its_values(subject: Subject) {
     let settings = "[filters.kind]\ntype = 'text'\nlist = true\n[filters.id]\ntype = 'integer'\nlist = true\n\
                     [filters.size]\ntype = 'decimal'\nlist = true";
@@ -185,6 +209,7 @@ fn a_list_that_is_compared_with_one_value_prevents_the_start(subject: Subject) {
 
 database_tests! {
     days_and_instants_are_compared_as_documented in "days_documented";
+    a_day_can_be_bound_as_instants_of_the_file_s_time_zone in "days_instants";
     a_list_in_parentheses_is_its_values in "days_list";
     a_list_that_is_compared_with_one_value_prevents_the_start in "days_wrong_list";
 }
@@ -246,4 +271,34 @@ fn a_day_of_postgres_is_one_of_the_links_time_zone() {
     assert_eq!(of(Value::Null), "1 2 3 4 ");
     assert_eq!(of(json!("UTC")), "2 3 4 5 ");
     assert_eq!(of(json!("America/New_York")), "4 5 6 ");
+}
+
+#[test]
+#[ignore = "needs MariaDB: make test"]
+fn check_warns_of_a_day_of_utc_in_a_file_with_another_time_zone() {
+    let url =
+        MariaDb::shared().database("days_warning", "create table events (id int, at timestamp)");
+    let check = |settings: &str| {
+        let sql = format!(
+            "/*---\n{settings}\n---*/\nselect id, at from events where at >= :from and :user = 'alice'"
+        );
+        let folder = configured_folder(&[("it.sql", &sql)]);
+        let output = command(folder.path())
+            .arg("check")
+            .env("ROWLINK_DATABASE_URL", &url)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{text}");
+        text
+    };
+    let (zone, from) = (
+        "timezone = 'Europe/Berlin'\n",
+        "[filters.from]\ntype = 'date'",
+    );
+    let warning = check(&format!("{zone}{from}"));
+    let expected = "it.sql: filter `from` is a day of UTC, but the file shows Europe/Berlin";
+    assert!(warning.contains(expected), "{warning}");
+    assert_eq!(check(from), "");
+    assert_eq!(check(&format!("{zone}{from}\ninstant = 'start'")), "");
 }

@@ -63,6 +63,7 @@ export interface Link {
   /** Size before compression; `null` for XLSX and Parquet. */
   readonly estimated_bytes?: number | null;
   /** `partial-count`: the file is larger than the count. */
+  /** `planner` is a guess: write "about". `count` is exact; with `partial-count` there are more rows. */
   readonly estimated_by?: "planner" | "count" | "partial-count" | null;
 }
 
@@ -71,7 +72,10 @@ export interface Progress {
   bytes: number;
   /** Rows of CSV (without the header) and NDJSON; `null` for other formats. */
   rows: number | null;
-  /** Size of the file: exact with `length`, else an estimate; `null` if unknown, as for XLSX and Parquet. */
+  /**
+   * Size of the file: exact with `length`, else an estimate; `null` if unknown, as for XLSX and Parquet. An estimate of
+   * `planner` is a guess: `bytes` may exceed it, or end far below.
+   */
   expectedBytes: number | null;
   expectedRows: number | null;
 }

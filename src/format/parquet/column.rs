@@ -104,9 +104,7 @@ impl ColumnBuffer {
                 let start = bytes.len();
                 match (self.kind, cell) {
                     (Kind::Bytes, Cell::Bytes(value)) => bytes.extend_from_slice(value),
-                    (Kind::Json, Cell::Json(value) | Cell::Text(value)) => {
-                        bytes.extend_from_slice(value.as_bytes());
-                    }
+                    (Kind::Json, Cell::Json(value)) => bytes.extend_from_slice(value.as_bytes()),
                     (Kind::Text, cell) => cell.write_text(time_zone, bytes),
                     _ => return None,
                 }

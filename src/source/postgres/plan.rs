@@ -196,7 +196,7 @@ fn declared_type(export: &Export, variable: &Variable) -> Type {
     let Some(filter) = filter else {
         return Type::TEXT;
     };
-    match (filter.kind, filter.list) {
+    match (filter.bound_type(), filter.list) {
         (FilterType::Text, false) => Type::TEXT,
         (FilterType::Text, true) => Type::TEXT_ARRAY,
         (FilterType::Integer, false) => Type::INT8,
