@@ -152,6 +152,12 @@ impl Filter {
         }
     }
 
+    /// Returns whether a value stands for an omitted filter: an empty field of a form, where the filter does not accept
+    /// an empty text.
+    pub(super) fn is_omitted(&self, text: &str) -> bool {
+        text.is_empty() && self.check_one(text).is_err()
+    }
+
     /// Parses and checks the values of a request or a link.
     ///
     /// # Errors

@@ -237,7 +237,8 @@ impl Export {
     }
 
     /// Checks a request's filters and returns them as `(name, value)` pairs of the link. Includes the
-    /// defaults of omitted filters: a default that changes later must not change issued links.
+    /// defaults of omitted filters: a default that changes later must not change issued links. A filter with only
+    /// empty values is omitted, unless it accepts an empty text.
     ///
     /// # Errors
     /// Returns every filter that is unknown, missing or invalid.
@@ -245,7 +246,14 @@ impl Export {
         &self,
         requested: &IndexMap<String, Vec<String>>,
     ) -> Result<Vec<(String, String)>, Vec<FieldError>> {
-        let values = self.check(requested)?;
+        let is_given = |name: &String, values: &[String]| {
+            let filter = self.filter(name);
+            let is_omitted = |value: &String| filter.is_some_and(|filter| filter.is_omitted(value));
+            values.is_empty() || !values.iter().all(is_omitted)
+        };
+        let mut requested = requested.clone();
+        requested.retain(|name, values| is_given(name, values));
+        let values = self.check(&requested)?;
         let pairs = values.iter().flat_map(|(filter, values)| {
             values
                 .iter()

@@ -54,7 +54,7 @@ impl FilterType {
     pub fn parse(self, text: &str) -> Result<Value, String> {
         let value = match self {
             FilterType::Text => (!text.contains('\0')).then(|| Value::Text(text.to_owned())),
-            FilterType::Integer => text.parse().ok().map(Value::Integer),
+            FilterType::Integer => without_zero_places(text).parse().ok().map(Value::Integer),
             FilterType::Decimal => parse_decimal(text).map(Value::Decimal),
             FilterType::Boolean => text.parse().ok().map(Value::Boolean),
             FilterType::Date => parse_date(text).map(Value::Date),
@@ -62,6 +62,14 @@ impl FilterType {
             FilterType::Uuid => Uuid::try_parse(text).ok().map(Value::Uuid),
         };
         value.ok_or_else(|| format!("expected {}", self.expected()))
+    }
+}
+
+/// Removes decimal places that are zero: languages without integers write `60.0`.
+fn without_zero_places(text: &str) -> &str {
+    match text.split_once('.') {
+        Some((whole, places)) if !places.is_empty() && places.bytes().all(|it| it == b'0') => whole,
+        _ => text,
     }
 }
 
@@ -140,6 +148,7 @@ mod tests {
             ("text", "  ' OR 1=1 --", "  ' OR 1=1 --"),
             ("integer", "-9223372036854775808", "-9223372036854775808"),
             ("integer", "007", "7"),
+            ("integer", "-60.00", "-60"),
             ("decimal", "12.50", "12.5"),
             ("decimal", "-0.1", "-0.1"),
             ("boolean", "true", "true"),
@@ -169,7 +178,8 @@ mod tests {
     fn each_type_rejects_other_values() {
         for (kind, given) in [
             ("text", "a\0b"),
-            ("integer", "1.0"),
+            ("integer", "1.5"),
+            ("integer", "1."),
             ("integer", "9223372036854775808"),
             ("integer", " 1"),
             ("integer", "٣"),

@@ -104,11 +104,18 @@ impl ConfigErrors {
 /// Reads a file without the line end that editors add.
 ///
 /// # Errors
-/// Returns a message with the path.
+/// Returns a message with the path if the file cannot be read, or starts with a byte order mark: as a part of a secret
+/// it would make every signature wrong.
 pub fn read(path: &Path) -> Result<Zeroizing<String>, String> {
     let text = fs::read_to_string(path)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let text = Zeroizing::new(text);
+    if text.starts_with('\u{feff}') {
+        let path = path.display();
+        return Err(format!(
+            "{path}: starts with a byte order mark; save it as UTF-8 without one"
+        ));
+    }
     Ok(Zeroizing::new(
         text.trim_end_matches(['\r', '\n']).to_owned(),
     ))

@@ -41,6 +41,20 @@ fn four_variables_are_enough() {
 }
 
 #[test]
+fn a_secret_file_with_a_byte_order_mark_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("secret");
+    let load = |text: &str| {
+        fs::write(&path, text).expect("a file");
+        let file = path.to_str().expect("UTF-8");
+        config(&[("JWT_HS256_SECRET", ""), ("JWT_HS256_SECRET_FILE", file)])
+    };
+    assert!(load("0123456789abcdef0123456789abcdef\r\n").is_ok());
+    let refused = load("\u{feff}0123456789abcdef0123456789abcdef\n").err();
+    assert_eq!(refused.expect("refused"), ["ROWLINK_JWT_HS256_SECRET_FILE"]);
+}
+
+#[test]
 fn all_invalid_variables_are_reported_together() {
     let found = errors(&[
         ("BIND", "8080"),

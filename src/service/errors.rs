@@ -21,9 +21,17 @@ pub enum IssueError {
         /// The formats that are offered.
         known: Vec<Format>,
     },
-    /// The credential does not allow this export.
+    /// The credential's list of exports does not have this one.
     #[error("this credential may not export `{0}`")]
     NotAllowed(String),
+    /// The credential does not have the scope of the export.
+    #[error("the export `{export}` needs the scope `{scope}`, which this credential does not have")]
+    MissingScope {
+        /// The export.
+        export: String,
+        /// The scope.
+        scope: String,
+    },
     /// The request names a user, but the credential may not act for others.
     #[error("this credential may not act for another user; leave `user` out")]
     MayNotActForOthers,

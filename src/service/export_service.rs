@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use rowlink_link::{FileName, Keyring, Link, Revocations, Verifier};
 use tokio::sync::Semaphore;
 
+use super::errors::IssueError;
 use super::policy::Policy;
 use super::quota::Quota;
 use super::readiness::Readiness;
@@ -138,7 +139,7 @@ impl ExportService {
     pub fn exports_for(&self, caller: &Caller) -> impl Iterator<Item = (&Export, &[Column])> {
         self.catalog
             .iter()
-            .filter(|export| may_export(caller, export))
+            .filter(|export| check_access(caller, export).is_ok())
             .map(|export| (export.as_ref(), self.columns_of(export)))
     }
 
@@ -163,14 +164,22 @@ impl ExportService {
     }
 }
 
-/// Tells whether the credential allows the export.
-pub(super) fn may_export(caller: &Caller, export: &Export) -> bool {
-    let scope = export.scope.as_ref();
-    scope.is_none_or(|scope| caller.scopes.contains(scope))
-        && caller
-            .exports
-            .as_ref()
-            .is_none_or(|names| names.contains(&export.name))
+/// Checks that the credential allows the export.
+///
+/// # Errors
+/// Returns [`IssueError::MissingScope`] or [`IssueError::NotAllowed`].
+pub(super) fn check_access(caller: &Caller, export: &Export) -> Result<(), IssueError> {
+    let listed = caller.exports.as_ref();
+    if !listed.is_none_or(|names| names.contains(&export.name)) {
+        return Err(IssueError::NotAllowed(export.name.clone()));
+    }
+    match &export.scope {
+        Some(scope) if !caller.scopes.contains(scope) => Err(IssueError::MissingScope {
+            export: export.name.clone(),
+            scope: scope.clone(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Returns the file name that the browser suggests.

@@ -6,7 +6,7 @@ use rowlink_link::{Link, SignedLink, VerifiedLink, sign};
 use uuid::Uuid;
 
 use super::errors::IssueError;
-use super::export_service::{ExportService, file_name, may_export};
+use super::export_service::{ExportService, check_access, file_name};
 use super::mint::{LinkContext, requested_format};
 use super::request::LinkRequest;
 use crate::auth::Caller;
@@ -90,9 +90,7 @@ impl ExportService {
         let export = self.catalog.get(&request.export);
         let export = export.ok_or_else(|| IssueError::UnknownExport(request.export.clone()))?;
         let format = requested_format(&request, Some(export))?;
-        if !may_export(caller, export) {
-            return Err(IssueError::NotAllowed(export.name.clone()));
-        }
+        check_access(caller, export)?;
         if request.user.is_some() && !caller.acts_for_others {
             return Err(IssueError::MayNotActForOthers);
         }
@@ -122,7 +120,7 @@ impl ExportService {
         let export = self.catalog.get(&link.export);
         is_own
             && export.is_some_and(|export| {
-                may_export(caller, export)
+                check_access(caller, export).is_ok()
                     && pinned_claims(caller, export).is_ok_and(|claims| claims == link.claims)
             })
     }

@@ -56,12 +56,15 @@ const FIELDS: [Field; 12] = [
         Ok(())
     }),
     ("filters", |request, value| {
-        let filters = expect_object(value)?;
-        request.read_filters(filters);
+        // PHP has one type for lists and objects, and writes an empty one as a list.
+        let is_empty_list = value.as_array().is_some_and(Vec::is_empty);
+        if !is_empty_list {
+            request.read_filters(expect_object(value)?);
+        }
         Ok(())
     }),
     ("expires_in", |request, value| {
-        let seconds = value.as_u64().ok_or("expected a whole number of seconds")?;
+        let seconds = whole_number(&value).ok_or("expected a whole number of seconds")?;
         request.ttl_seconds = Some(seconds);
         Ok(())
     }),
@@ -184,7 +187,7 @@ impl LinkRequest {
                 ConditionValue::Network(Network::parse(&expect_text(value)?)?)
             }
             ConditionType::Count => {
-                let text = value.as_u64().map(|count| count.to_string());
+                let text = whole_number(&value).map(|count| count.to_string());
                 let count = text.and_then(|text| ConditionType::Count.parse(&text).ok());
                 count.ok_or("expected a whole number of at least 1")?
             }
@@ -243,6 +246,23 @@ fn expect_text(value: Value) -> Result<String, String> {
         Value::String(text) => Ok(text),
         _ => Err("expected a text".to_owned()),
     }
+}
+
+/// Returns a whole number that is not negative, also if it is written `60.0`, as languages without integers do.
+fn whole_number(value: &Value) -> Option<u64> {
+    let text = match value {
+        Value::Number(number) => number.as_str(),
+        _ => return None,
+    };
+    let whole = match text.split_once('.') {
+        Some((whole, places))
+            if !places.is_empty() && places.bytes().all(|digit| digit == b'0') =>
+        {
+            whole
+        }
+        _ => text,
+    };
+    whole.parse().ok()
 }
 
 fn expect_bool(value: &Value) -> Result<bool, String> {

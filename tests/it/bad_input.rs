@@ -57,7 +57,7 @@ fn json_that_is_not_an_object_is_invalid() {
 fn fields_of_the_wrong_type_are_named() {
     let server = TestServer::start();
     let answer = server.issue(json!({
-        "export": 1, "format": ["csv"], "filters": [], "expires_in": "60", "filename": 5,
+        "export": 1, "format": ["csv"], "filters": [1], "expires_in": "60", "filename": 5,
         "columns": "id", "csv": true, "user": {},
     }));
     let mut fields = answer.fields();

@@ -172,6 +172,11 @@ fn every_documented_status_and_code_occurs() {
         file,
         Call::new("GET", good.clone()).header("sec-purpose", "prefetch"),
     );
+    call(
+        "GET",
+        file,
+        Call::new("GET", good.clone()).header("sec-fetch-dest", "image"),
+    );
 
     let endless = "with recursive n(i) as (select 1 union all select i + 1 from n) \
                    select count(*) as n from n where :user = 'alice'";

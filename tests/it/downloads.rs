@@ -184,17 +184,54 @@ fn head_gives_the_headers_and_runs_no_query() {
         "attachment; filename=\"numbers.csv\"; filename*=UTF-8''numbers.csv"
     );
     assert!(!head.headers.contains_key("content-length"));
-    let prefetched = Call::new("GET", url)
-        .header("sec-purpose", "prefetch;prerender")
-        .send();
-    assert_eq!(prefetched.problem(), (503, "prefetch-refused".into()));
+}
+
+#[test]
+fn what_nobody_asked_for_runs_no_query_and_issues_no_link() {
+    let server = TestServer::start();
+    let link = server.link(orders());
+    let (path, _) = link.split_once('?').unwrap();
+    let plain = format!("{path}?from=2026-01-01");
+    let token = token(server.now());
+    let send = |url: &str, name, value| {
+        let call = Call::new("GET", url).bearer(&token);
+        call.header(name, value).send()
+    };
+    for url in [plain, link] {
+        for (name, value) in [
+            ("sec-purpose", "prefetch;prerender"),
+            ("purpose", "prefetch"),
+            ("x-moz", "prefetch"),
+            ("x-purpose", "preview"),
+        ] {
+            let answer = send(&url, name, value);
+            assert_eq!(answer.problem(), (503, "prefetch-refused".into()), "{name}");
+        }
+        for destination in [
+            "image", "script", "style", "font", "audio", "video", "object", "embed",
+        ] {
+            let answer = send(&url, "sec-fetch-dest", destination);
+            let expected = (403, "embedding-refused".into());
+            assert_eq!(answer.problem(), expected, "{destination}");
+        }
+        for destination in ["document", "iframe", "empty"] {
+            let answer = send(&url, "sec-fetch-dest", destination);
+            assert!(answer.status < 400, "{destination}: {}", answer.text());
+        }
+    }
 }
 
 #[test]
 fn a_range_that_starts_later_is_refused_and_one_from_the_start_gives_the_whole_file() {
     let server = TestServer::start();
     let url = server.link(orders());
-    for range in ["bytes=1-", "bytes=-5", "bytes=0-1,5-9", "bytes=100-200"] {
+    for range in [
+        "bytes=1-",
+        "bytes=-5",
+        "bytes=0-1,5-9",
+        "bytes=100-200",
+        "Bytes=100-",
+    ] {
         let answer = Call::new("GET", url.clone()).header("range", range).send();
         assert_eq!(
             answer.problem(),

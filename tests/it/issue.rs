@@ -237,6 +237,11 @@ fn scopes_and_allow_lists_are_enforced_and_hide_exports() {
     let request = json!({"export": "orders", "format": "csv", "filters": {"from": "2026-01-01"}});
     let answer = server.issue_with(&unscoped, request);
     assert_eq!(answer.problem(), (403, "export-not-allowed".into()));
+    assert!(
+        answer.text().contains("needs the scope `orders:read`"),
+        "{}",
+        answer.text()
+    );
     let answer = server.issue_with(
         API_KEY,
         json!({"export": "echo", "format": "csv", "user": "bob"}),

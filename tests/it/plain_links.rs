@@ -226,11 +226,11 @@ fn a_cookie_is_refused_if_a_page_of_another_site_has_sent_the_request() {
         (clicked.to_vec(), "accepted"),
         (
             vec![(site, "cross-site"), ("sec-fetch-dest", "image")],
-            "cross-site",
+            "embedding-refused",
         ),
         (
             vec![(site, "cross-site"), ("sec-fetch-dest", "script")],
-            "cross-site",
+            "embedding-refused",
         ),
         (
             vec![
@@ -336,4 +336,91 @@ fn curl_downloads_with_one_command_and_the_log_has_no_token_signature_or_value()
     for secret in [token.as_str(), "rl_signature", "2026-01-01", PUBLIC_URL] {
         assert!(!log.contains(secret), "{secret} is in the log: {log}");
     }
+}
+
+#[test]
+fn a_link_that_was_damaged_on_its_way_is_no_plain_link() {
+    let server = server(HttpConfig::default());
+    let request = json!({"export": "orders", "format": "csv", "filters": {"from": "2026-01-01"}});
+    let link = server.link(request);
+    let (_, target) = link.split_once("/v1/").unwrap();
+    let (path, query) = target.split_once('?').unwrap();
+    let pairs: Vec<&str> = query.split('&').collect();
+    for separator in ["&amp;", "&#38;", "\\u0026", ";", "%26", "%2526", " "] {
+        let damaged = pairs.join(separator);
+        // A filter may come first, and then no name has the prefix.
+        for query in [
+            damaged.clone(),
+            format!("from=2026-01-01{separator}{damaged}"),
+        ] {
+            let target = format!("/v1/{path}?{}", query.replace(' ', "%20"));
+            let answer = server
+                .call("GET", &target)
+                .header("accept", "text/html")
+                .send();
+            assert_eq!(answer.status, 400, "{target}: {}", answer.text());
+            let page = answer.text();
+            assert!(page.contains("malformed-link"), "{target}: {page}");
+            assert!(page.contains("was changed on its way here"), "{page}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_field_of_a_form_is_as_left_out_where_it_is_no_value() {
+    let server = TestServer::with_exports(vec![(
+        "it.sql",
+        "/*---
+[filters.from]
+type = 'date'
+[filters.total]
+type = 'integer'
+default = 7
+[filters.status]
+type = 'text'
+list = true
+values = ['open', 'paid']
+[filters.note]
+type = 'text'
+[filters.must]
+type = 'integer'
+required = true
+---*/
+select :user as u, :from as f, :total as t, :status is null as s, :note as n, :must as m",
+    )]);
+    let token = token(server.now());
+    let ask = |query: &str| {
+        let target = format!("/v1/exports/it.csv?{query}");
+        server
+            .call("GET", &target)
+            .bearer(&token)
+            .header("accept", "text/html")
+            .send()
+    };
+    let url = location(&ask("from=&total=&status=&note=&must=1"));
+    let file = Call::new("GET", url).send();
+    assert_eq!(file.rows()[1], ["alice", "", "7", "1", "", "1"]);
+    assert!(
+        file.text().contains(",\"\",1\r\n"),
+        "an empty text is a value"
+    );
+    let posted = json!({"export": "it", "format": "csv", "filters": {"from": "", "must": 60.0}});
+    assert_eq!(server.download(posted).rows()[1][5], "60");
+    let refused = ask("from=&must=");
+    assert_eq!(refused.status, 422);
+    assert!(
+        refused
+            .text()
+            .contains("<code>filters.must</code>: is required"),
+        "{}",
+        refused.text()
+    );
+    let wrong = ask("from=soon&must=1");
+    assert!(
+        wrong
+            .text()
+            .contains("<code>filters.from</code>: expected a date"),
+        "{}",
+        wrong.text()
+    );
 }

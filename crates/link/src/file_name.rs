@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-/// A file name chosen by a caller: 1 to 150 characters of any script, without a path, control or
-/// direction-changing characters, and not reserved by Windows.
+/// The most bytes of a name in UTF-8. File systems allow 255, of which browsers use some for a file that is not complete.
+const BYTES_MAX: usize = 230;
+
+/// A file name chosen by a caller: 1 to 150 characters of any script, at most 230 bytes in UTF-8, without a path,
+/// control or direction-changing characters, and not reserved by Windows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileName(String);
 
@@ -21,6 +24,9 @@ impl FileName {
         let name = name.into();
         if !(1..=150).contains(&name.chars().count()) {
             return Err(FileNameError("expected 1 to 150 characters"));
+        }
+        if name.len() > BYTES_MAX {
+            return Err(FileNameError("expected at most 230 bytes in UTF-8"));
         }
         if name.contains(['/', '\\']) || name.chars().all(|c| c == '.') {
             return Err(FileNameError("expected a name without a path"));
@@ -80,11 +86,15 @@ fn is_reserved_on_windows(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name).trim_end();
     let upper = stem.to_ascii_uppercase();
     match upper.as_str() {
-        "CON" | "PRN" | "AUX" | "NUL" => true,
+        "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$" => true,
         _ => ["COM", "LPT"].iter().any(|device| {
             upper
                 .strip_prefix(device)
-                .is_some_and(|rest| matches!(rest.as_bytes(), [b'0'..=b'9']))
+                .and_then(|rest| {
+                    let mut characters = rest.chars();
+                    characters.next().filter(|_| characters.next().is_none())
+                })
+                .is_some_and(|number| matches!(number, '0'..='9' | '¹' | '²' | '³'))
         }),
     }
 }
@@ -103,6 +113,8 @@ mod tests {
             (".csv", ".csv.csv"),
             ("COMPANY", "COMPANY.csv"),
             ("COM10", "COM10.csv"),
+            ("COM⁴", "COM⁴.csv"),
+            (&"注".repeat(76), &format!("{}.csv", "注".repeat(76))),
         ] {
             let parsed = FileName::parse(name).expect(name);
             assert_eq!(parsed.with_extension("csv"), saved);
@@ -111,7 +123,7 @@ mod tests {
 
     #[test]
     fn unsafe_names_are_refused() {
-        let long = "x".repeat(151);
+        let (long, wide) = ("x".repeat(151), "注".repeat(77));
         for name in [
             "",
             "..",
@@ -126,7 +138,12 @@ mod tests {
             "con",
             "NUL.csv",
             "lpt1",
+            "com¹",
+            "LPT³.csv",
+            "conin$",
+            "CONOUT$.txt",
             &long,
+            &wide,
         ] {
             assert!(FileName::parse(name).is_err(), "{name:?} was accepted");
         }

@@ -38,6 +38,8 @@ pub(in crate::http) fn is_navigation(request: &HttpRequest) -> bool {
 pub(in crate::http) struct Page<'p> {
     pub(in crate::http) heading: &'p str,
     pub(in crate::http) advice: &'p str,
+    /// The invalid fields, each with what is wrong.
+    pub(in crate::http) errors: Vec<(&'p str, &'p str)>,
     pub(in crate::http) status: u16,
     pub(in crate::http) code: &'p str,
     pub(in crate::http) request_id: Uuid,
@@ -48,6 +50,18 @@ pub(in crate::http) struct Page<'p> {
 impl Page<'_> {
     pub(in crate::http) fn render(&self) -> String {
         let (heading, advice) = (escape(self.heading), escape(self.advice));
+        let error = |(field, message): &(&str, &str)| {
+            format!(
+                "<li><code>{}</code>: {}</li>\n",
+                escape(field),
+                escape(message)
+            )
+        };
+        let errors: String = self.errors.iter().map(error).collect();
+        let errors = match errors.as_str() {
+            "" => errors,
+            items => format!("<ul>\n{items}</ul>\n"),
+        };
         let Page {
             status,
             code,
@@ -66,7 +80,7 @@ impl Page<'_> {
              <meta name=\"color-scheme\" content=\"light dark\">\n\
              <meta name=\"robots\" content=\"noindex\">\n\
              <title>{heading}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
-             <h1>{heading}</h1>\n<p>{advice}</p>\n{button}\
+             <h1>{heading}</h1>\n{errors}<p>{advice}</p>\n{button}\
              <p class=\"small\">If it happens again, tell the operator this: \
              <code>{status} {code}</code>, request <code>{request_id}</code>.</p>\n\
              </main>\n</body>\n</html>\n"
@@ -79,8 +93,9 @@ pub(in crate::http) fn advice(code: &str) -> &'static str {
     match code {
         "link-expired" | "link-revoked" => "Go back and press Export again.",
         "bad-signature" | "malformed-link" => {
-            "Go back and press Export again, or copy the whole link."
+            "The link was changed on its way here. Go back and press Export again, or copy the whole link."
         }
+        "invalid-values" => "Go back, change these values, and press Export again.",
         "link-not-yet-valid" => "Wait a little, and open it again.",
         "credential-missing" | "credential-refused" => {
             "Sign in to the application, and press Export again."
@@ -98,6 +113,13 @@ pub(in crate::http) fn advice(code: &str) -> &'static str {
         "wrong-address" => "Open the link from the network it was made for.",
         "file-too-large" => "Go back, choose fewer rows, and press Export again.",
         "row-too-large" => "Go back, leave out columns with long texts, and press Export again.",
+        "range-not-supported" => {
+            "The rest of a file cannot be fetched later. Remove the incomplete download, go back and press Export again."
+        }
+        "embedding-refused" => "Go back, and use the link itself.",
+        "http-version-not-supported" => {
+            "Only the operator can change this: the proxy must send HTTP/1.1 to Rowlink."
+        }
         "export-not-allowed" | "claim-missing" => "Ask for access to this export.",
         _ => "Go back and press Export again. If that does not help, tell the operator.",
     }
@@ -157,6 +179,7 @@ mod tests {
         let page = Page {
             heading: "<script>alert(1)</script>",
             advice: "a & \"b\" 'c'",
+            errors: vec![("<b>", "expected <i>")],
             status: 410,
             code: "link-expired",
             request_id: Uuid::nil(),
@@ -164,6 +187,7 @@ mod tests {
         };
         let html = page.render();
         assert!(!html.contains("<script"));
+        assert!(html.contains("<li><code>&lt;b&gt;</code>: expected &lt;i&gt;</li>"));
         assert!(html.contains("a &amp; &quot;b&quot; &#39;c&#39;"));
     }
 }

@@ -169,6 +169,11 @@ impl Problem {
         let page = Page {
             heading: parts.heading.as_deref().unwrap_or(parts.title),
             advice: error_page::advice(parts.code),
+            errors: parts
+                .errors
+                .iter()
+                .map(|error| (&*error.field, &*error.message))
+                .collect(),
             status: parts.status.as_u16(),
             code: parts.code,
             request_id,

@@ -72,7 +72,9 @@ impl From<IssueError> for Problem {
         match error {
             IssueError::UnknownExport(_) => unknown_export(detail),
             IssueError::UnknownFormat { .. } => unknown_format(detail),
-            IssueError::NotAllowed(_) => forbidden("export-not-allowed", detail),
+            IssueError::NotAllowed(_) | IssueError::MissingScope { .. } => {
+                forbidden("export-not-allowed", detail)
+            }
             IssueError::MayNotActForOthers => forbidden("may-not-act-for-others", detail),
             IssueError::MissingClaim(_) => forbidden("claim-missing", detail),
             IssueError::Invalid(errors) => invalid(detail, errors),

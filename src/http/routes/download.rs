@@ -34,7 +34,6 @@ pub async fn download(
 
 /// Streams the file, or redirects an unsigned request to a link.
 async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    refuse_prefetch(request.headers())?;
     refuse_late_range(request.headers())?;
     let prepared = match accept(&request, &state).await? {
         Target::File(prepared) => prepared,
@@ -97,6 +96,7 @@ enum Target {
 /// Verifies the link of a request, or issues one.
 async fn accept(request: &HttpRequest, state: &AppState) -> Result<Target, Problem> {
     refuse_http_1_0(request.version())?;
+    refuse_unwanted(request.headers())?;
     let (path, format) = parse_download(request.uri().path()).ok_or_else(unknown_file)?;
     let query = request.uri().query().unwrap_or_default();
     if let Some(plain) = redirect::plain_query(query)? {
@@ -133,18 +133,42 @@ fn refuse_http_1_0(version: Version) -> Result<(), Problem> {
     ))
 }
 
-/// Refuses prefetches: a browser's guess must not run a query.
-fn refuse_prefetch(headers: &HeaderMap) -> Result<(), Problem> {
-    let purpose = headers
-        .get("sec-purpose")
-        .and_then(|value| value.to_str().ok());
-    if !purpose.is_some_and(|purpose| purpose.starts_with("prefetch")) {
-        return Ok(());
+/// Headers by which browsers tell that nobody has asked for the file yet: current ones, then older ones of Chromium,
+/// Firefox and Safari.
+const PREFETCH: [(HeaderName, &str); 4] = [
+    (HeaderName::from_static("sec-purpose"), "prefetch"),
+    (HeaderName::from_static("purpose"), "prefetch"),
+    (HeaderName::from_static("x-moz"), "prefetch"),
+    (HeaderName::from_static("x-purpose"), "preview"),
+];
+/// The destinations of a download: a navigation, also in a frame, and a script's `fetch` (Fetch Metadata, section 2.1).
+const DESTINATIONS: [&[u8]; 4] = [b"document", b"iframe", b"frame", b"empty"];
+
+/// Refuses what no person and no program has asked for, because it would run a query, or issue a link: a browser's
+/// guess, and a link in the place of an image, a script or a style.
+fn refuse_unwanted(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_prefetch = PREFETCH.iter().any(|(name, purpose)| {
+        let value = headers.get(name).map(HeaderValue::as_bytes);
+        value.is_some_and(|value| value.starts_with(purpose.as_bytes()))
+    });
+    if is_prefetch {
+        let title = "Exports cannot be prefetched";
+        let detail = "open the link to download the file";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        return Err(Problem::new(status, "prefetch-refused", title, detail));
     }
-    let title = "Exports cannot be prefetched";
-    let detail = "open the link to download the file";
-    let status = StatusCode::SERVICE_UNAVAILABLE;
-    Err(Problem::new(status, "prefetch-refused", title, detail))
+    let destination = headers.get("sec-fetch-dest").map(HeaderValue::as_bytes);
+    if destination.is_some_and(|destination| !DESTINATIONS.contains(&destination)) {
+        let title = "Exports cannot be embedded";
+        let detail = "an export is no image, script, style or medium; link to it";
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "embedding-refused",
+            title,
+            detail,
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses ranges that start after byte 0. Each download is a new file: after a 200 or a 416 some clients
@@ -153,9 +177,14 @@ fn refuse_late_range(headers: &HeaderMap) -> Result<(), Problem> {
     let range = headers
         .get(header::RANGE)
         .and_then(|value| value.to_str().ok());
-    let Some(ranges) = range.and_then(|range| range.trim().strip_prefix("bytes=")) else {
+    // The unit's name is case-insensitive: RFC 9110, section 14.1.
+    let ranges = range.and_then(|range| range.trim().split_once('='));
+    let Some((unit, ranges)) = ranges else {
         return Ok(());
     };
+    if !unit.trim().eq_ignore_ascii_case("bytes") {
+        return Ok(());
+    }
     if ranges
         .split(',')
         .all(|range| range.trim().starts_with("0-"))
@@ -163,7 +192,7 @@ fn refuse_late_range(headers: &HeaderMap) -> Result<(), Problem> {
         return Ok(());
     }
     let title = "A live export cannot be resumed";
-    let detail = "the rows may have changed; request the complete file without `Range`";
+    let detail = "the rows may have changed; remove the incomplete file, and request the whole one without `Range`";
     Err(Problem::new(
         StatusCode::BAD_REQUEST,
         "range-not-supported",

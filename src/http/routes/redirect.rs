@@ -2,7 +2,7 @@
 //! `POST /v1/links`, and redirects to it. So a plain `<a href>` works where sessions are cookies. It
 //! never streams.
 
-use actix_web::http::header;
+use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse};
 use indexmap::IndexMap;
 
@@ -14,10 +14,14 @@ use crate::http::state::AppState;
 use crate::service::LinkRequest;
 use rowlink_link::{LinkError, RESERVED_PREFIX, parse_query};
 
+/// The parameter that every link has.
+const SIGNATURE: &str = "rl_signature";
+
 /// Returns the names and values of a query without reserved parameters; `None` if it has one.
 ///
 /// # Errors
-/// Returns 400 if the query is malformed.
+/// Returns 400 if the query is malformed, also if it has the remains of a signature: `&amp;rl_signature=` or
+/// `;rl_signature=` come from a link that was escaped once too often.
 pub(super) fn plain_query(raw_query: &str) -> Result<Option<Vec<(String, String)>>, Problem> {
     if raw_query.is_empty() {
         return Ok(Some(Vec::new()));
@@ -35,6 +39,17 @@ pub(super) fn plain_query(raw_query: &str) -> Result<Option<Vec<(String, String)
         .any(|(name, _)| name.starts_with(RESERVED_PREFIX))
     {
         return Ok(None);
+    }
+    if raw_query.contains(SIGNATURE) {
+        let title = "The link is damaged";
+        let detail =
+            "the link was changed on its way, perhaps by an escaped `&`; use it as it was issued";
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "malformed-link",
+            title,
+            detail,
+        ));
     }
     let owned = |(name, value): (_, _)| (String::from(name), String::from(value));
     Ok(Some(pairs.into_iter().map(owned).collect()))
