@@ -1,18 +1,20 @@
 //! Writes the log on threads of its own: a log that is not read must not stop the server.
 
+use std::fs::File;
 use std::io;
 
 use tracing::Metadata;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::config::{AuditLog, Log};
 use crate::http::{AUDIT_TARGET, LostLines};
 
 /// The number of lines that may wait for the reader. Audit lines are the last ones that are lost.
 const LINES_MAX: usize = 8 * 1024;
 const AUDIT_LINES_MAX: usize = 32 * 1024;
 
-/// Writes to standard error. A line that finds too many others waiting is lost, and counted.
+/// Writes to standard error, and audit lines to their own place if there is one. A line that finds too many others waiting is lost, and counted.
 pub(super) struct LogWriter {
     audit: NonBlocking,
     other: NonBlocking,
@@ -24,19 +26,30 @@ pub(super) struct LogThreads {
 }
 
 impl LogWriter {
-    /// Starts the threads. If `audit_waits`, a request whose audit line finds the log full waits until there is room.
-    pub(super) fn start(audit_waits: bool) -> (LogWriter, LogThreads) {
+    /// Starts the threads. If the log's `audit_waits` is set, a request whose audit line finds the log full waits until there is room.
+    ///
+    /// # Errors
+    /// Returns a message if the file of audit lines cannot be opened.
+    pub(super) fn start(log: &Log) -> Result<(LogWriter, LogThreads), String> {
         let builder = || NonBlockingBuilder::default().thread_name("log");
         let audit = builder()
-            .lossy(!audit_waits)
+            .lossy(!log.audit_waits)
             .buffered_lines_limit(AUDIT_LINES_MAX);
         let other = builder().lossy(true).buffered_lines_limit(LINES_MAX);
-        let (audit, audit_thread) = audit.finish(io::stderr());
+        let (audit, audit_thread) = match &log.audit_log {
+            AuditLog::WithOthers => audit.finish(io::stderr()),
+            AuditLog::StandardOutput => audit.finish(io::stdout()),
+            AuditLog::File(path) => {
+                let file = File::options().create(true).append(true).open(path);
+                let cannot = |error| format!("ROWLINK_AUDIT_LOG: {}: {error}", path.display());
+                audit.finish(file.map_err(cannot)?)
+            }
+        };
         let (other, other_thread) = other.finish(io::stderr());
         let threads = LogThreads {
             _threads: [audit_thread, other_thread],
         };
-        (LogWriter { audit, other }, threads)
+        Ok((LogWriter { audit, other }, threads))
     }
 
     /// Returns a counter of the lines that were lost.

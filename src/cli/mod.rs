@@ -135,9 +135,6 @@ impl Cli {
 async fn serve() -> Result<(), ErrorLines> {
     let config = read_config()?;
     let (_telemetry, lost_lines) = telemetry::start(&config.log)?;
-    for name in &config.unknown {
-        tracing::warn!(name, "unknown variable");
-    }
     if config.http_config.jwt_query_param.is_some() {
         tracing::warn!("tokens are accepted in the query, which proxies and histories store");
     }

@@ -40,7 +40,7 @@ impl Drop for Telemetry {
 /// Starts logging, and trace export if an endpoint is configured. Also returns the count of lost lines.
 ///
 /// # Errors
-/// Returns an error if the endpoint is not a URL.
+/// Returns an error if the endpoint is not a URL, or the file of audit lines cannot be opened.
 pub(super) fn start(log: &Log) -> Result<(Telemetry, LostLines), ErrorLines> {
     let provider = log
         .otlp_endpoint
@@ -57,7 +57,7 @@ pub(super) fn start(log: &Log) -> Result<(Telemetry, LostLines), ErrorLines> {
         let filter = filter_fn(|it| it.target() == TRACE_TARGET);
         spans.with_filter(filter).boxed()
     });
-    let (writer, threads) = LogWriter::start(log.audit_waits);
+    let (writer, threads) = LogWriter::start(log).map_err(error_line)?;
     let lost_lines = writer.lost_lines();
     let lines = log_layer(log.json, writer)
         .with_filter(log.filter.clone().and(filter_fn(|it| it.is_event())));

@@ -1,10 +1,25 @@
 //! Log settings.
 
+use std::path::PathBuf;
+
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::Variables;
 use super::errors::ConfigErrors;
 use super::http_config::web_url;
+use crate::http::AUDIT_TARGET;
+
+/// Where audit lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditLog {
+    /// To standard error, with the other lines.
+    WithOthers,
+    /// To standard output.
+    StandardOutput,
+    /// To the end of a file, which is created if it is missing.
+    File(PathBuf),
+}
 
 /// Log settings.
 pub struct Log {
@@ -12,6 +27,8 @@ pub struct Log {
     pub filter: EnvFilter,
     /// Whether lines are JSON objects instead of text.
     pub json: bool,
+    /// Where audit lines go.
+    pub audit_log: AuditLog,
     /// Whether a full log stops the server until it is read, so that no audit line is lost.
     pub audit_waits: bool,
     /// The base URL of an OTLP collector for traces.
@@ -24,6 +41,7 @@ impl Log {
         Log {
             filter: EnvFilter::new(DEFAULT),
             json: false,
+            audit_log: AuditLog::WithOthers,
             audit_waits: false,
             otlp_endpoint: None,
         }
@@ -48,19 +66,38 @@ pub(super) fn log(variables: &mut Variables, errors: &mut ConfigErrors) -> Optio
         Some(_) => Err("expected lose or wait"),
     };
     let audit_waits = errors.check("LOG_FULL", audit_waits);
+    let audit_log = errors.check("AUDIT_LOG", audit_log(variables.audit_log.as_deref()));
     let endpoint = variables.otlp_endpoint.take().map(|text| web_url(&text));
     Some(Log {
         filter: filter?,
         json: json?,
+        audit_log: audit_log?,
         audit_waits: audit_waits?,
         otlp_endpoint: errors.check("OTLP_ENDPOINT", endpoint.transpose())?,
     })
 }
 
+/// Parses a filter. Audit lines stay unless it names them.
 fn filter(text: &str) -> Result<EnvFilter, &'static str> {
+    // A word alone would be a target, at which nothing logs.
+    let is_level = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+    let all = match text.contains(AUDIT_TARGET) {
+        true => text.to_owned(),
+        false => format!("{text},{AUDIT_TARGET}=info"),
+    };
     // The filter's parser panics on some non-ASCII text.
-    Some(text)
-        .filter(|text| text.is_ascii())
-        .and_then(|text| EnvFilter::try_new(text).ok())
-        .ok_or("expected error, warn, info, debug, trace, or a filter like rowlink=debug")
+    Some(all)
+        .filter(|_| text.is_ascii() && text.split(',').all(is_level))
+        .and_then(|all| EnvFilter::try_new(all).ok())
+        .ok_or("expected error, warn, info, debug, trace, off, or a filter like warn,rowlink=debug")
+}
+
+/// Parses where audit lines go.
+fn audit_log(text: Option<&str>) -> Result<AuditLog, &'static str> {
+    match text {
+        None => Ok(AuditLog::WithOthers),
+        Some("stdout") => Ok(AuditLog::StandardOutput),
+        Some(path) if path.starts_with('/') => Ok(AuditLog::File(path.into())),
+        Some(_) => Err("expected stdout, or the absolute path of a file"),
+    }
 }

@@ -8,6 +8,7 @@ mod http_config;
 mod link_settings;
 mod log;
 pub mod revocations_file;
+mod unknown;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -28,7 +29,7 @@ pub use commands::{KeysConfig, RowsConfig};
 pub use database::DatabaseUrl;
 pub use errors::{ConfigError, read};
 pub use http_config::cors_origin;
-pub use log::Log;
+pub use log::{AuditLog, Log};
 
 /// The prefix of every variable.
 pub const PREFIX: &str = "ROWLINK_";
@@ -63,9 +64,6 @@ pub struct Config {
     pub reloaded_files: ReloadedFiles,
     /// The log settings.
     pub log: Log,
-    /// Unknown variables with the prefix: probably typing errors. Only a warning, because Kubernetes adds
-    /// such variables for a service named `rowlink`.
-    pub unknown: Vec<String>,
 }
 
 /// The databases, by the names that exports use.
@@ -109,61 +107,75 @@ impl ReloadedFiles {
     }
 }
 
-/// The table of variables, without their prefix. An absent or empty variable is `None`.
-#[derive(Default, Deserialize)]
-struct Variables {
-    bind: Option<String>,
-    metrics_bind: Option<String>,
-    tls_cert_file: Option<PathBuf>,
-    tls_key_file: Option<PathBuf>,
-    public_url: Option<String>,
-    database_url: Option<Zeroizing<String>>,
-    database_url_file: Option<PathBuf>,
-    databases: Option<Zeroizing<String>>,
-    databases_file: Option<PathBuf>,
-    database_connections: Option<String>,
-    exports_dir: Option<PathBuf>,
-    signing_keys: Option<Zeroizing<String>>,
-    signing_keys_file: Option<PathBuf>,
-    revocations_file: Option<PathBuf>,
-    default_ttl_seconds: Option<String>,
-    max_ttl_seconds: Option<String>,
-    max_download_seconds: Option<String>,
-    stall_seconds: Option<String>,
-    max_connections: Option<String>,
-    max_connections_per_client: Option<String>,
-    max_downloads: Option<String>,
-    max_downloads_per_user: Option<String>,
-    max_downloads_per_link: Option<String>,
-    max_links_per_second: Option<String>,
-    max_row_bytes: Option<String>,
-    sqlite_lock_seconds: Option<String>,
-    sqlite_sorts: Option<String>,
-    seal: Option<String>,
-    drain_delay_seconds: Option<String>,
-    drain_seconds: Option<String>,
-    jwt_hs256_secret: Option<Zeroizing<String>>,
-    jwt_hs256_secret_file: Option<PathBuf>,
-    jwt_public_key_file: Option<PathBuf>,
-    jwt_jwks_url: Option<String>,
-    jwt_algorithms: Option<String>,
-    jwt_issuer: Option<String>,
-    jwt_audience: Option<String>,
-    jwt_user_claim: Option<String>,
-    jwt_issuers_file: Option<PathBuf>,
-    jwt_cookie: Option<String>,
-    jwt_query_param: Option<String>,
-    api_keys_file: Option<PathBuf>,
-    cors_origins: Option<String>,
-    trusted_proxies: Option<String>,
-    proxy_header: Option<String>,
-    return_url: Option<String>,
-    log: Option<String>,
-    log_format: Option<String>,
-    log_full: Option<String>,
-    otlp_endpoint: Option<String>,
-    #[serde(flatten)]
-    unknown: BTreeMap<String, String>,
+/// Defines the table of variables, without their prefix, and the list of their names. An absent or empty variable is
+/// `None`.
+macro_rules! variables {
+    ($($name:ident: $type:ty,)*) => {
+        #[derive(Default, Deserialize)]
+        struct Variables {
+            $($name: Option<$type>,)*
+            #[serde(flatten)]
+            unknown: BTreeMap<String, String>,
+        }
+
+        impl Variables {
+            const NAMES: &[&str] = &[$(stringify!($name)),*];
+        }
+    };
+}
+
+variables! {
+    bind: String,
+    metrics_bind: String,
+    tls_cert_file: PathBuf,
+    tls_key_file: PathBuf,
+    public_url: String,
+    database_url: Zeroizing<String>,
+    database_url_file: PathBuf,
+    databases: Zeroizing<String>,
+    databases_file: PathBuf,
+    database_connections: String,
+    exports_dir: PathBuf,
+    signing_keys: Zeroizing<String>,
+    signing_keys_file: PathBuf,
+    revocations_file: PathBuf,
+    default_ttl_seconds: String,
+    max_ttl_seconds: String,
+    max_download_seconds: String,
+    stall_seconds: String,
+    max_connections: String,
+    max_connections_per_client: String,
+    max_downloads: String,
+    max_downloads_per_user: String,
+    max_downloads_per_link: String,
+    max_links_per_second: String,
+    max_row_bytes: String,
+    sqlite_lock_seconds: String,
+    sqlite_sorts: String,
+    seal: String,
+    drain_delay_seconds: String,
+    drain_seconds: String,
+    jwt_hs256_secret: Zeroizing<String>,
+    jwt_hs256_secret_file: PathBuf,
+    jwt_public_key_file: PathBuf,
+    jwt_jwks_url: String,
+    jwt_algorithms: String,
+    jwt_issuer: String,
+    jwt_audience: String,
+    jwt_user_claim: String,
+    jwt_issuers_file: PathBuf,
+    jwt_cookie: String,
+    jwt_query_param: String,
+    api_keys_file: PathBuf,
+    cors_origins: String,
+    trusted_proxies: String,
+    proxy_header: String,
+    return_url: String,
+    log: String,
+    log_format: String,
+    log_full: String,
+    audit_log: String,
+    otlp_endpoint: String,
 }
 
 impl Config {
@@ -194,8 +206,13 @@ impl Config {
                 Err(_) => errors.add(name, "expected UTF-8"),
             }
         }
-        match envy::prefixed(PREFIX).from_iter(set) {
-            Ok(variables) => Ok((variables, errors)),
+        match envy::prefixed(PREFIX).from_iter::<_, Variables>(set) {
+            Ok(variables) => {
+                for (name, message) in unknown::errors(variables.unknown.keys(), Variables::NAMES) {
+                    errors.add(&name, message);
+                }
+                Ok((variables, errors))
+            }
             Err(error) => {
                 errors.add("", error);
                 Err(errors.0)
@@ -225,7 +242,6 @@ impl Config {
             http_config::http_config(&mut variables, &mut errors, metrics_bind.is_some());
         let log = log::log(&mut variables, &mut errors);
 
-        let unknown = variables.unknown.into_keys();
         match (databases, keyring, log) {
             (Some(databases), Some(keyring), Some(log)) if errors.0.is_empty() => Ok(Config {
                 bind: bind.unwrap_or(DEFAULT_BIND),
@@ -241,9 +257,6 @@ impl Config {
                 drain,
                 reloaded_files,
                 log,
-                unknown: unknown
-                    .map(|name| format!("{PREFIX}{}", name.to_uppercase()))
-                    .collect(),
             }),
             _ => Err(errors.0),
         }

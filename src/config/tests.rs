@@ -238,11 +238,48 @@ fn each_of_several_issuers_has_a_name_and_one_kind_of_key() {
 }
 
 #[test]
-fn an_unknown_name_is_reported() {
-    let config = config(&[("MAX_TLL_SECONDS", "5"), ("LOG", "debug")]);
+fn an_unknown_name_is_refused_unless_another_program_sets_it() {
+    for (name, meant) in [
+        ("PUBLIC_ULR", "; did you mean ROWLINK_PUBLIC_URL"),
+        ("EXPORT_DIR", "; did you mean ROWLINK_EXPORTS_DIR"),
+        ("REVOCATION_FILE", "; did you mean ROWLINK_REVOCATIONS_FILE"),
+        ("MAX_TLL_SECONDS", "; did you mean ROWLINK_MAX_TTL_SECONDS"),
+        ("BANANA", ""),
+        ("PORTS", ""),
+    ] {
+        let variable = format!("{PREFIX}{name}");
+        let found = Config::from_env([(variable.clone().into(), "x".into())]).err();
+        let found = found.expect("refused").swap_remove(0).to_string();
+        assert_eq!(found, format!("{variable}: unknown variable{meant}"));
+    }
+    let others = [
+        "SERVICE_HOST",
+        "SERVICE_PORT_HTTP",
+        "PORT",
+        "PORT_8080_TCP_ADDR",
+        "URL",
+        "TOKEN",
+    ];
+    let others: Vec<_> = others.iter().map(|name| (*name, "x")).collect();
+    assert!(config(&others).is_ok());
+}
+
+#[test]
+fn a_log_level_must_exist_and_audit_lines_stay_unless_they_are_switched_off() {
+    for bad in ["verbose", "warn,loud", "rowlink", "rowlink=loud"] {
+        assert_eq!(errors(&[("LOG", bad)]), ["ROWLINK_LOG"], "{bad}");
+    }
+    let filter = |text: &str| {
+        let config = config(&[("LOG", text)]).expect("a configuration");
+        config.log.filter.to_string()
+    };
+    let audit = crate::http::AUDIT_TARGET;
+    assert!(filter("error").contains(&format!("{audit}=info")));
+    assert!(filter("off").contains(&format!("{audit}=info")));
+    assert!(filter(&format!("info,{audit}=off")).contains(&format!("{audit}=off")));
     assert_eq!(
-        config.expect("a configuration").unknown,
-        ["ROWLINK_MAX_TLL_SECONDS"]
+        errors(&[("AUDIT_LOG", "relative/path")]),
+        ["ROWLINK_AUDIT_LOG"]
     );
 }
 

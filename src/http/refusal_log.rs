@@ -73,7 +73,7 @@ pub(super) fn record_refusal(
         %request_id,
         code,
         detail = problem.detail(),
-        ?fields,
+        fields = fields.join(","),
         method = request.method().as_str(),
         route = trace::route_of(request).as_ref(),
         client = client_text(request, &state.config),

@@ -395,6 +395,33 @@ fn json_log_lines_share_the_link_id_and_name_client_and_trace() {
 }
 
 #[test]
+fn audit_lines_are_written_at_every_level_and_to_a_file_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.log");
+    std::fs::write(&file, "before\n").unwrap();
+    let variables = [
+        ("ROWLINK_LOG", "error,rowlink::cli=info"),
+        ("ROWLINK_AUDIT_LOG", file.to_str().unwrap()),
+    ];
+    let rowlink = Rowlink::serve_with(&exports(), &variables);
+    assert_eq!(
+        Call::new("GET", rowlink.link(numbers(5))).send().status,
+        200
+    );
+    let log = rowlink.stop();
+    let audit = std::fs::read_to_string(&file).unwrap();
+    assert!(!log.contains("link issued"), "{log}");
+    let lines: Vec<&str> = audit.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (3, "before"), "{audit}");
+    assert!(lines[1].contains("link issued") && lines[2].contains("download ended"));
+    let id = |line: &str| line.split("request_id=").nth(1).unwrap()[..36].to_owned();
+    assert!(
+        id(lines[1]).parse::<uuid::Uuid>().is_ok() && id(lines[2]).parse::<uuid::Uuid>().is_ok()
+    );
+    assert!(lines[2].contains("filters=\"n\""), "{audit}");
+}
+
+#[test]
 fn a_refusal_is_logged_with_who_asked_for_what_and_nothing_secret() {
     let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_LOG_FORMAT", "json")]);
     let url = rowlink.link(numbers(1));

@@ -38,7 +38,7 @@ pub(in crate::http) fn link_issued(
         user = link.user.as_str(),
         export = link.export,
         format = %link.format,
-        filters = ?filter_names(link),
+        filters = filter_names(link),
         ttl_seconds = link.expires - link.issued,
         client = client_text(request, &state.config),
         trace_id = trace::trace_id(request.headers()),
@@ -48,8 +48,10 @@ pub(in crate::http) fn link_issued(
     state.metrics.links_issued.get_or_create(&labels).inc();
 }
 
-fn filter_names(link: &Link) -> Vec<&String> {
-    link.filters.iter().map(|(name, _)| name).collect()
+/// Returns the names of the filters, each once per value, separated by commas.
+fn filter_names(link: &Link) -> String {
+    let names: Vec<&str> = link.filters.iter().map(|(name, _)| name.as_str()).collect();
+    names.join(",")
 }
 
 /// The log line of a download. It is written when this is dropped, also when the client has left.
@@ -122,7 +124,7 @@ impl DownloadLog {
     pub(super) fn abort(&mut self, error: &StreamError) {
         let (request_id, link_id) = (&self.request_id, &self.link.id);
         let cause = causes(error);
-        tracing::error!(target: TARGET, request_id, %link_id, cause, "download aborted");
+        tracing::error!(target: TARGET, %request_id, %link_id, cause, "download aborted");
         self.outcome = Some(error.into());
     }
 
@@ -155,12 +157,12 @@ impl Drop for DownloadLog {
         let link = &self.link;
         tracing::info!(
             target: TARGET,
-            request_id = self.request_id,
+            request_id = %self.request_id,
             link_id = %link.id,
             user = link.user.as_str(),
             export = link.export,
             format = %link.format,
-            filters = ?filter_names(link),
+            filters = filter_names(link),
             rows = self.rows,
             bytes = self.bytes,
             milliseconds = milliseconds(self.started.elapsed()),
