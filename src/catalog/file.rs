@@ -1,5 +1,7 @@
 //! Parses an export's `.sql` file: TOML settings in the leading comment, then one statement.
 
+use std::collections::BTreeMap;
+
 use indexmap::{IndexMap, IndexSet};
 use serde::Deserialize;
 use toml::Spanned;
@@ -35,7 +37,7 @@ struct Settings {
     #[serde(default)]
     filters: IndexMap<Spanned<String>, FilterSettings>,
     #[serde(default)]
-    columns: IndexMap<String, ColumnSettings>,
+    columns: IndexMap<Spanned<String>, ColumnSettings>,
     formats: Option<Spanned<Vec<Spanned<String>>>>,
     timezone: Option<Spanned<String>>,
     estimate: Option<bool>,
@@ -78,7 +80,11 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         let line = line_at(name.span().start);
         match Filter::new(name.get_ref(), declaration) {
             Ok(filter) => filters.push(filter),
-            Err(messages) => errors.extend(messages.into_iter().map(|it| LineError::new(line, it))),
+            Err(found) => errors.extend(
+                found
+                    .into_iter()
+                    .map(|error| LineError::new(error.offset.map_or(line, line_at), error.message)),
+            ),
         }
         declared.push((line, name.into_inner()));
     }
@@ -100,7 +106,10 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         }
     }
     let (mut labels, mut number_formats) = (IndexMap::new(), IndexMap::new());
+    let mut column_lines = BTreeMap::new();
     for (name, column) in settings.columns {
+        column_lines.insert(name.get_ref().clone(), line_at(name.span().start));
+        let name = name.into_inner();
         if let Some(format) = column.number_format {
             let line = line_at(format.span().start);
             if !is_number_format(format.get_ref()) {
@@ -186,6 +195,7 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         formats,
         labels,
         number_formats,
+        column_lines,
         time_zone,
         format_options,
         database,

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use regex::Regex;
 use serde::Deserialize;
+use toml::Spanned;
 
 use super::value::{FilterType, Value};
 use crate::row::TimeZone;
@@ -62,30 +63,56 @@ pub(super) struct FilterSettings {
     instant: Option<DayInstant>,
     #[serde(default)]
     list: bool,
-    values: Option<Vec<toml::Value>>,
-    min: Option<toml::Value>,
-    max: Option<toml::Value>,
-    max_length: Option<usize>,
-    pattern: Option<String>,
-    default: Option<toml::Value>,
+    values: Option<Spanned<Vec<toml::Value>>>,
+    min: Option<Spanned<toml::Value>>,
+    max: Option<Spanned<toml::Value>>,
+    max_length: Option<Spanned<usize>>,
+    pattern: Option<Spanned<String>>,
+    default: Option<Spanned<toml::Value>>,
+}
+
+/// An error in a declaration.
+#[derive(Debug)]
+pub(super) struct FilterError {
+    /// The offset of the value that is wrong; `None` for the declaration as a whole.
+    pub(super) offset: Option<usize>,
+    pub(super) message: String,
 }
 
 impl Filter {
     /// Validates a declaration.
     ///
     /// # Errors
-    /// Returns a message for every error in it.
-    pub(super) fn new(name: &str, settings: FilterSettings) -> Result<Filter, Vec<String>> {
+    /// Returns every error in it.
+    pub(super) fn new(name: &str, settings: FilterSettings) -> Result<Filter, Vec<FilterError>> {
         let kind = settings.kind;
-        let mut errors = check_name(name);
-        let mut parse = |setting: &str, value: &toml::Value| {
-            let parsed = scalar_text(value).and_then(|text| kind.parse(&text));
-            parsed
-                .map_err(|error| errors.push(format!("`{setting}` of filter `{name}`: {error}")))
-                .ok()
+        let whole = |message| FilterError {
+            offset: None,
+            message,
         };
-        let no_values = settings.values.as_ref().is_some_and(Vec::is_empty);
-        let values = settings.values.iter().flatten();
+        let mut errors: Vec<FilterError> = check_name(name).into_iter().map(whole).collect();
+        let mut parse = |setting: &str, offset: usize, value: &toml::Value| {
+            let parsed = scalar_text(value).and_then(|text| kind.parse(&text));
+            let error = |error| FilterError {
+                offset: Some(offset),
+                message: format!("`{setting}` of filter `{name}`: {error}"),
+            };
+            parsed.map_err(|message| errors.push(error(message))).ok()
+        };
+        let mut parse_one = |setting: &str, value: &Option<Spanned<toml::Value>>| {
+            let value = value.as_ref()?;
+            parse(setting, value.span().start, value.get_ref())
+        };
+        let (min, max) = (
+            parse_one("min", &settings.min),
+            parse_one("max", &settings.max),
+        );
+        let values = settings.values.iter().flat_map(|values| {
+            let offset = values.span().start;
+            values.get_ref().iter().map(move |value| (offset, value))
+        });
+        let values = values.filter_map(|(offset, value)| parse("values", offset, value));
+        let values: Vec<Value> = values.collect();
         let mut filter = Filter {
             name: name.to_owned(),
             kind,
@@ -93,56 +120,83 @@ impl Filter {
             required: settings.required,
             instant: settings.instant,
             list: settings.list,
-            values: values.filter_map(|value| parse("values", value)).collect(),
-            min: settings.min.as_ref().and_then(|value| parse("min", value)),
-            max: settings.max.as_ref().and_then(|value| parse("max", value)),
-            max_length: settings.max_length,
+            values,
+            min,
+            max,
+            max_length: settings.max_length.as_ref().map(|length| *length.get_ref()),
             pattern: None,
             default: Vec::new(),
         };
-        let default = match settings.default {
+        let default_at = settings.default.as_ref().map(|value| value.span().start);
+        let default = match settings.default.map(Spanned::into_inner) {
             Some(toml::Value::Array(values)) => values,
             other => other.into_iter().collect(),
         };
         let default: Vec<String> = default
             .iter()
-            .filter_map(|value| parse("default", value))
+            .filter_map(|value| parse("default", default_at.unwrap_or_default(), value))
             .map(|value| value.to_string())
             .collect();
 
-        let mut error = |text: String| errors.push(format!("filter `{name}`: {text}"));
+        let mut error_at = |offset: Option<usize>, text: String| {
+            errors.push(FilterError {
+                offset,
+                message: format!("filter `{name}`: {text}"),
+            });
+        };
+        let start_of =
+            |value: &Option<Spanned<toml::Value>>| value.as_ref().map(|it| it.span().start);
+        let min_at = start_of(&settings.min).or_else(|| start_of(&settings.max));
+        let pattern_at = settings
+            .pattern
+            .as_ref()
+            .map(|pattern| pattern.span().start);
+        let length_at = settings
+            .max_length
+            .as_ref()
+            .map(|length| length.span().start);
         if !kind.is_ordered() && (filter.min.is_some() || filter.max.is_some()) {
-            error("`min` and `max`: expected type integer, decimal, date or timestamp".into());
+            error_at(
+                min_at,
+                "`min` and `max`: expected type integer, decimal, date or timestamp".into(),
+            );
         }
         if filter.instant.is_some() && (kind != FilterType::Date || filter.list) {
-            error("`instant`: expected type date, and no list".into());
+            error_at(None, "`instant`: expected type date, and no list".into());
         }
-        if no_values {
-            error("`values`: expected at least one value".into());
+        if let Some(values) = settings.values.filter(|values| values.get_ref().is_empty()) {
+            let offset = Some(values.span().start);
+            error_at(offset, "`values`: expected at least one value".into());
         }
         if let (Some(min), Some(max)) = (&filter.min, &filter.max)
             && min > max
         {
-            error("`min`: expected at most `max`".into());
+            error_at(min_at, "`min`: expected at most `max`".into());
         }
         if kind != FilterType::Text && (filter.max_length.is_some() || settings.pattern.is_some()) {
-            error("`max_length` and `pattern`: expected type text".into());
+            error_at(
+                length_at.or(pattern_at),
+                "`max_length` and `pattern`: expected type text".into(),
+            );
         }
         if filter.required && !default.is_empty() {
-            error("`default`: unsupported for a required filter; remove one of them".into());
+            error_at(
+                default_at,
+                "`default`: unsupported for a required filter; remove one of them".into(),
+            );
         }
-        if let Some(pattern) = settings.pattern {
+        if let Some(pattern) = settings.pattern.map(Spanned::into_inner) {
             // Anchored like the pattern of an HTML input: the whole text must match. Compiled without
             // anchors first: `a)|(?:b` would escape the group and still compile.
             match Regex::new(&pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$"))) {
                 Ok(pattern) => filter.pattern = Some(pattern),
-                Err(cause) => error(format!("`pattern`: {cause}")),
+                Err(cause) => error_at(pattern_at, format!("`pattern`: {cause}")),
             }
         }
         if !default.is_empty() {
             match filter.check(&default) {
                 Ok(checked) => filter.default = checked,
-                Err(message) => error(format!("`default`: {message}")),
+                Err(message) => error_at(default_at, format!("`default`: {message}")),
             }
         }
         if errors.is_empty() {
@@ -269,7 +323,7 @@ fn scalar_text(value: &toml::Value) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn declare(toml: &str) -> Result<Filter, Vec<String>> {
+    fn declare(toml: &str) -> Result<Filter, Vec<FilterError>> {
         Filter::new("f", toml::from_str(toml).expect("TOML"))
     }
 

@@ -62,6 +62,8 @@ pub struct Export {
     pub labels: IndexMap<String, String>,
     /// XLSX number formats by column name.
     pub number_formats: IndexMap<String, String>,
+    /// The line of each table `[columns.NAME]`, by column name.
+    pub column_lines: BTreeMap<String, usize>,
     /// The default time zone of timestamps; a link can override it.
     pub time_zone: TimeZone,
     /// The options of formats, by extension; a link can override them.

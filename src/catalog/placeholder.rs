@@ -205,6 +205,24 @@ impl Statement {
         self.line + before.filter(|byte| **byte == b'\n').count()
     }
 
+    /// Returns a message of the database with each parameter, such as `$2`, by its name in the file.
+    pub fn name_parameters(&self, message: &str) -> String {
+        let mut named = String::new();
+        let mut rest = message;
+        while let Some((before, after)) = rest.split_once('$') {
+            let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+            let number: Option<usize> = after[..digits].parse().ok();
+            let variable = number.and_then(|number| self.variables.get(number.checked_sub(1)?));
+            named.push_str(before);
+            match variable {
+                Some(variable) => named.push_str(&format!("`{variable}`")),
+                None => named.push_str(&rest[before.len()..before.len() + 1 + digits]),
+            }
+            rest = &after[digits..];
+        }
+        named + rest
+    }
+
     /// Returns the line of the file on which a variable is first used.
     pub(super) fn line_of(&self, variable: &Variable) -> usize {
         let index = self.variables.iter().position(|other| other == variable);
@@ -437,6 +455,18 @@ mod tests {
         }
         // The server knows the type.
         assert!(parse("select 1 where a = any(:l)", SqlDialect::Postgres).is_ok());
+    }
+
+    #[test]
+    fn a_message_names_parameters_as_the_file_does() {
+        let statement = parse("select :user, :status");
+        for (message, expected) in [
+            ("type of parameter $2", "type of parameter `:status`"),
+            ("$1 and $2, $3, $, $$", "`:user` and `:status`, $3, $, $$"),
+            ("none", "none"),
+        ] {
+            assert_eq!(statement.name_parameters(message), expected);
+        }
     }
 
     #[test]

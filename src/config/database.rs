@@ -14,6 +14,7 @@ use crate::source::{
     SqliteSource,
 };
 use rowlink_link::is_bare_name;
+use zeroize::Zeroizing;
 
 pub(super) fn databases(
     variables: &mut Variables,
@@ -105,9 +106,11 @@ impl DatabaseUrl {
                 return Ok(DatabaseUrl::Sqlite(path.into()));
             }
         } else if starts_with(POSTGRES) {
-            return PostgresUrl::parse(text).map(|url| DatabaseUrl::Postgres(Box::new(url)));
+            let url = PostgresUrl::parse(&escape_login(text)?);
+            return url.map(|url| DatabaseUrl::Postgres(Box::new(url)));
         } else if starts_with(MYSQL) {
-            return MysqlUrl::parse(text).map(|url| DatabaseUrl::Mysql(Box::new(url)));
+            let url = MysqlUrl::parse(&escape_login(text)?);
+            return url.map(|url| DatabaseUrl::Mysql(Box::new(url)));
         }
         let expected =
             "expected sqlite:PATH, postgres://user@host/database or mysql://user@host/database";
@@ -125,6 +128,28 @@ impl DatabaseUrl {
             DatabaseUrl::Mysql(url) => Arc::new(MysqlSource::new(*url, options)?),
         })
     }
+}
+
+/// Returns the URL with each `@` of its login as `%40`, so that no parser takes a part of a password for the host.
+///
+/// # Errors
+/// Returns a message if the password has a character that ends the login, so that its rest would seem to be a path or an
+/// option.
+fn escape_login(url: &str) -> Result<Zeroizing<String>, &'static str> {
+    let start = url.find("://").map_or(0, |index| index + 3);
+    let length = url[start..].find(['/', '?', '#']);
+    let (authority, rest) = url[start..].split_at(length.unwrap_or(url.len() - start));
+    let path = rest.split(['?', '#']).next().unwrap_or_default();
+    let is_password = path.contains('@') || (path.is_empty() && rest.contains('@'));
+    if !authority.is_empty() && !authority.contains('@') && is_password {
+        return Err("percent-encode the password: `/` as %2F, `?` as %3F, `#` as %23");
+    }
+    let Some((login, host)) = authority.rsplit_once('@') else {
+        return Ok(Zeroizing::new(url.to_owned()));
+    };
+    let login = Zeroizing::new(login.replace('@', "%40"));
+    let escaped = [&url[..start], &login, "@", host, rest].concat();
+    Ok(Zeroizing::new(escaped))
 }
 
 /// Parses `warehouse=postgres://…,archive=sqlite:…`. A comma between two hosts of a URL does not
@@ -177,6 +202,37 @@ pub(super) fn parse_list(text: &str) -> Result<BTreeMap<String, DatabaseUrl>, Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_part_of_a_password_is_taken_for_the_host_or_shown() {
+        for (url, host) in [
+            ("postgres://rl:s3cret@top-half@host/db", "host"),
+            ("mysql://rl:s3cret@top-half@host/db", "host"),
+            (
+                "mysql://rl:s3cret@host/db?ssl-ca=/a@b&ssl-mode=verify_identity",
+                "host",
+            ),
+            ("postgres://a@x:s3cret@h1,h2/db", "h1"),
+        ] {
+            let parsed = DatabaseUrl::parse(url).expect(url);
+            let shown = format!("{parsed:?}");
+            let has_host = shown.contains(&format!("\"{host}\""));
+            assert!(has_host && !shown.contains("top-half"), "{url}: {shown}");
+        }
+        for scheme in ["postgres", "mysql", "mariadb"] {
+            for password in ["s3/cret", "12?s3cret", "12#s3cret", "12/s3cret"] {
+                let error = DatabaseUrl::parse(&format!("{scheme}://rl:{password}@host/db"));
+                let error = error.expect_err("refused");
+                assert!(
+                    error.contains("percent-encode"),
+                    "{scheme} {password}: {error}"
+                );
+                assert!(!error.contains("cret"), "{scheme} {password}: {error}");
+            }
+        }
+        assert!(DatabaseUrl::parse("postgres://host:5432/db?user=a@b").is_ok());
+        assert!(DatabaseUrl::parse("postgres:///db?host=/run&user=a@b").is_ok());
+    }
 
     #[test]
     fn a_wrong_database_is_named_without_its_password() {

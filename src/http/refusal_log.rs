@@ -8,7 +8,7 @@ use std::time::Instant;
 use actix_http::error::{DispatchError, ParseError};
 
 use actix_web::{HttpMessage as _, HttpRequest};
-use rowlink_link::{Inspection, is_too_long};
+use rowlink_link::{DownloadPath, Inspection, is_too_long};
 use uuid::Uuid;
 
 use super::request::authenticate::KnownCaller;
@@ -51,7 +51,9 @@ pub(super) fn record_refusal(
     count(state, trace::route_of(request), code);
     if let Some(cause) = problem.cause() {
         if state.refusal_log.allows_failed() {
-            tracing::error!(%request_id, code, cause, "request failed");
+            let path = DownloadPath::parse(request.path());
+            let export = path.as_ref().map_or("", DownloadPath::export);
+            tracing::error!(%request_id, code, export, cause, "request failed");
         }
         return;
     }

@@ -111,8 +111,7 @@ impl ExportService {
         let opened = opened.unwrap_or(Err(SourceError::TooSlow.into()));
         let (encoding, integrity_line, length) = opened.map_err(|error| match error {
             DownloadError::Source(SourceError::BadValue { variable, .. }) => {
-                let variable = variable.and_then(|index| variables.get(index));
-                OpenError::Invalid(vec![rejected_value(variable)])
+                OpenError::Invalid(vec![rejected_value(&variables, variable)])
             }
             error => OpenError::Download(error),
         })?;
@@ -173,12 +172,15 @@ impl ExportService {
 }
 
 /// Returns the error of a value that fits its filter, but not the database.
-fn rejected_value(variable: Option<&Variable>) -> FieldError {
-    let field = match variable {
+fn rejected_value(variables: &[Variable], index: Option<usize>) -> FieldError {
+    let has_filters = variables.iter().any(|it| matches!(it, Variable::Filter(_)));
+    let field = match index.and_then(|index| variables.get(index)) {
         Some(Variable::User) => "user".to_owned(),
         Some(Variable::Claim(name)) => format!("claims.{name}"),
         Some(Variable::Filter(name)) => format!("filters.{name}"),
-        None => "filters".to_owned(),
+        None if has_filters => "filters".to_owned(),
+        // Only the user id, and claims for policies, are left.
+        None => "user".to_owned(),
     };
     FieldError::new(field, "the database rejected this value")
 }

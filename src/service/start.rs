@@ -58,6 +58,7 @@ impl ExportService {
                     let statement = &export.statement;
                     let line = statement.line_at(offset.unwrap_or(0));
                     let message = cause.to_string().replace(&statement.sql, "the SQL");
+                    let message = statement.name_parameters(&message);
                     errors.push(file_error(export, LineError::new(line, message)));
                 }
                 Err(error) => {
@@ -93,15 +94,10 @@ fn check_columns<'a>(
             );
             (first != Some(index)).then(|| LineError::new(line, message))
         });
-    let named: BTreeSet<&String> = export
-        .labels
-        .keys()
-        .chain(export.number_formats.keys())
-        .collect();
-    let unknown = named.into_iter().filter_map(move |name| {
+    let unknown = export.column_lines.iter().filter_map(move |(name, line)| {
         let known = columns.iter().any(|column| column.name == *name);
         let message = format!("[columns.{name}], but the query has no such column");
-        (!known).then(|| LineError::new(line, message))
+        (!known).then(|| LineError::new(*line, message))
     });
     let commas = columns.iter().filter(|column| column.name.contains(','));
     let commas = commas.map(move |column| {

@@ -86,11 +86,11 @@ fn each_error_of_a_file_is_reported_with_its_line() {
         ),
         (
             "/*---\n[filters.a]\ntype = 'date'\nmin = 'soon'\n---*/\nselect :user, :a",
-            "x.sql:2: `min` of filter `a`: expected a date",
+            "x.sql:4: `min` of filter `a`: expected a date",
         ),
         (
             "/*---\n[filters.a]\ntype = 'text'\nvalues = ['x']\ndefault = 'y'\n---*/\nselect :user, :a",
-            "x.sql:2: filter `a`: `default`: expected one of x",
+            "x.sql:5: filter `a`: `default`: expected one of x",
         ),
         (
             "/*---\n[csv]\ndelimiter = '-'\n---*/\nselect :user",
@@ -130,8 +130,8 @@ fn all_errors_of_all_files_are_reported_together() {
         positions,
         [
             "a.sql:1",
-            "b.sql:2",
-            "b.sql:5",
+            "b.sql:4",
+            "b.sql:7",
             "b.sql:9",
             "c.sql:1",
             "c.sql:1",

@@ -171,7 +171,7 @@ fn check_reports_errors_that_only_the_database_detects() {
     for error in [
         "column.sql:3: no such column: missing",
         "twice.sql:1: two columns are named `id`",
-        "label.sql:5: [columns.x], but the query has no such column",
+        "label.sql:2: [columns.x], but the query has no such column",
         "write.sql:1: expected a read-only query",
         "bare.sql:1: `?`: unsupported placeholder; expected `:name`",
     ] {

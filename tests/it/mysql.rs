@@ -634,3 +634,45 @@ fn a_pooled_connection_keeps_no_state_of_a_query() {
     let aborted = server.query("", "show global status like 'Aborted_clients'");
     assert_eq!(aborted, "Variable_name\tValue\nAborted_clients\t0\n");
 }
+
+#[test]
+#[ignore = "needs MariaDB: make test"]
+fn a_value_that_a_column_cannot_hold_matches_no_row_or_is_refused() {
+    let url = MariaDb::shared().database(
+        "narrow_charsets",
+        "create table words (id int, latin varchar(9) character set latin1, three varchar(9) character set utf8mb3,
+                             ascii varchar(9) character set ascii);
+         insert into words values (1, 'ä', 'ä', 'a'), (2, '?', '?', '?')",
+    );
+    let filter = "/*---\n[filters.word]\ntype = 'text'\n[filters.words]\ntype = 'text'\nlist = true\n---*/\n";
+    for column in ["latin", "three", "ascii"] {
+        for condition in [
+            format!(
+                "(:word is null or {column} = :word) and (:words is null or {column} in (:words))"
+            ),
+            format!(
+                "(:word is null or {column} like concat(:word, '%')) and (:words is null or {column} in (:words))"
+            ),
+        ] {
+            let sql = format!("{filter}select id from words where {condition} and :user <> ''");
+            let server = serve(&url, &[("it.sql", &sql)]);
+            for filters in [
+                json!({"word": "😀"}),
+                json!({"word": "日"}),
+                json!({"words": ["😀", "日"]}),
+            ] {
+                let request = json!({"export": "it", "format": "csv", "filters": filters});
+                let answer = Call::new("GET", server.link(request)).send();
+                match answer.status {
+                    200 => assert_eq!(answer.text(), "id\r\n", "{sql} {filters}"),
+                    422 => assert!(
+                        answer.fields()[0].starts_with("filters"),
+                        "{}",
+                        answer.text()
+                    ),
+                    _ => panic!("{sql} {filters}: {}", answer.text()),
+                }
+            }
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rowlink::auth::JwtRules;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::command::{free_port, own_by_postgres, run, unprivileged};
@@ -275,6 +275,152 @@ fn a_trace_log_has_no_query_value_even_of_a_failed_query() {
     assert!(log.contains("download ended"), "{log}");
     assert!(log.contains("SQLSTATE 42601"), "{log}");
     assert!(!log.contains("private"), "{log}");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: make test"]
+fn the_log_names_the_export_and_the_object_that_is_missing() {
+    let cluster = Cluster::shared();
+    let url = cluster.database(
+        "missing",
+        "create table gone (id int); create table kept (id int)",
+    );
+    let gone = "select id from gone where :user <> ''";
+    let rowlink = Rowlink::serve_with(
+        &[
+            ("gone.sql", gone),
+            ("kept.sql", &gone.replace("gone", "kept")),
+        ],
+        &[("ROWLINK_DATABASE_URL", &url)],
+    );
+    cluster.psql(
+        "missing",
+        "drop table gone; alter table kept rename id to number",
+    );
+    for export in ["gone", "kept"] {
+        let link = rowlink.link(json!({"export": export, "format": "csv"}));
+        assert_eq!(
+            Call::new("GET", link).send().problem(),
+            (500, "export-failed".into())
+        );
+    }
+    let log = rowlink.stop();
+    let line = |export: &str| {
+        let named = format!("export=\"{export}\"");
+        let mut lines = log.lines();
+        let found = lines.find(|line| line.contains("request failed") && line.contains(&named));
+        found.unwrap_or_else(|| panic!("{log}")).to_owned()
+    };
+    assert!(
+        line("gone").contains("gone\\\" does not exist (42P01)"),
+        "{log}"
+    );
+    assert!(
+        line("kept").contains("id\\\" does not exist (42703)"),
+        "{log}"
+    );
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: make test"]
+fn check_finds_missing_privileges_and_columns_without_names_of_their_own() {
+    let cluster = Cluster::shared();
+    let url = cluster.database(
+        "privileges",
+        "create table secret (id int, amount int); create table open (id int, amount int);
+         create role clerk login; grant select on open to clerk; grant select (id) on secret to clerk",
+    );
+    let url = url.replace("postgres@", "clerk@");
+    let errors = |sql: &str| {
+        let errors = Deployment::over(url.clone(), vec![("it.sql", sql)]).errors();
+        errors.join("\n")
+    };
+    for (sql, expected) in [
+        (
+            "select *\nfrom secret where :user <> ''",
+            "it.sql:1: permission denied for table secret (42501)",
+        ),
+        (
+            "select 1 / :n as n from secret where amount = :n and :user <> ''",
+            "it.sql:6: permission denied for table secret",
+        ),
+        (
+            "select a.id, b.id from open a, open b where :user <> ''",
+            "it.sql:1: two columns are named `id`: rename one with `as`",
+        ),
+        (
+            "select sum(id), sum(amount) from open where :user <> ''",
+            "it.sql:1: two columns are named `sum`: rename one with `as`",
+        ),
+    ] {
+        let filter = match sql.contains(":n") {
+            true => "/*---\n[filters.n]\ntype = 'integer'\n\n---*/\n",
+            false => "",
+        };
+        let found = errors(&format!("{filter}{sql}"));
+        assert!(found.starts_with(expected), "{found}");
+    }
+    // A privilege on the column is enough.
+    serve(
+        &url,
+        &[("it.sql", "select id from secret where :user <> ''")],
+    );
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: make test"]
+fn an_error_of_the_statement_is_not_blamed_on_the_caller() {
+    let url = Cluster::shared().database("constant", "");
+    let filter = "/*---\n[filters.n]\ntype = 'integer'\nrequired = true\n---*/\n";
+    let divided = format!("{filter}select 1 / :n::int as n where :user <> ''");
+    let exports = [
+        ("constant.sql", "select 1 / 0 as n where :user <> ''"),
+        ("divided.sql", divided.as_str()),
+    ];
+    let rowlink = Rowlink::serve_with(&exports, &[("ROWLINK_DATABASE_URL", &url)]);
+    let open = |request: Value| Call::new("GET", rowlink.link(request)).send();
+    let constant = open(json!({"export": "constant", "format": "csv"}));
+    assert_eq!(constant.problem(), (500, "export-failed".into()));
+    // With a filter the value may be the reason.
+    let divided = open(json!({"export": "divided", "format": "csv", "filters": {"n": 0}}));
+    assert_eq!(divided.problem(), (422, "invalid-values".into()));
+    let log = rowlink.stop();
+    assert!(log.contains("SQLSTATE 22012"), "{log}");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: make test"]
+fn a_value_that_the_encoding_of_the_database_lacks_is_refused() {
+    let cluster = Cluster::shared();
+    cluster.psql(
+        "postgres",
+        "create database latin encoding 'LATIN1' locale 'C' template template0",
+    );
+    let url = cluster.url("latin");
+    let filter = "/*---\n[filters.word]\ntype = 'text'\n---*/\n";
+    let sql =
+        format!("{filter}select 'ä' as word where :user <> '' and (:word is null or :word = 'ä')");
+    let all = "/*---\nunscoped = true\n---*/\nselect 'ä' as word";
+    let server = serve(&url, &[("it.sql", &sql), ("all.sql", all)]);
+    assert_eq!(text(&server, "it"), "word\r\nä\r\n");
+    let filters = json!({"word": "日本"});
+    let link = server.link(json!({"export": "it", "format": "csv", "filters": filters}));
+    let refused = Call::new("GET", link).send();
+    assert_eq!(
+        (refused.status, refused.fields()),
+        (422, vec!["filters.word".to_owned()])
+    );
+    let token = token_for(&json!({"sub": "日本", "exp": server.now() + 60}));
+    for export in ["it", "all"] {
+        let issued = server.issue_with(&token, json!({"export": export, "format": "csv"}));
+        let refused = Call::new("GET", issued.json()["url"].as_str().unwrap()).send();
+        assert_eq!(
+            refused.problem(),
+            (422, "invalid-values".into()),
+            "{export}"
+        );
+        assert_eq!(refused.fields(), ["user"], "{export}");
+    }
 }
 
 #[test]

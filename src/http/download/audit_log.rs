@@ -124,7 +124,8 @@ impl DownloadLog {
     pub(super) fn abort(&mut self, error: &StreamError) {
         let (request_id, link_id) = (&self.request_id, &self.link.id);
         let cause = causes(error);
-        tracing::error!(target: TARGET, %request_id, %link_id, cause, "download aborted");
+        let export = &self.link.export;
+        tracing::error!(target: TARGET, %request_id, %link_id, export, cause, "download aborted");
         self.outcome = Some(error.into());
     }
 

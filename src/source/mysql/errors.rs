@@ -17,14 +17,38 @@ pub(super) fn prepare_error(error: &Error, sql: &str) -> SourceError {
     classify_db_error(server.code, message, offset_of(&server.message, sql))
 }
 
-/// Classifies an error of a running query. The server message may quote a value of the link or of a row, so only the
+/// Codes whose messages name objects of the database and no values: no such table or column, a view that refers to
+/// none, no privilege for a table, column, routine or database, no such routine or database, access denied.
+const WITHOUT_VALUES: [u16; 10] = [1146, 1054, 1356, 1142, 1143, 1370, 1044, 1305, 1049, 1045];
+
+/// Classifies an error of a running query. The server message may quote a value of the link or of a row. Then only the
 /// codes are logged.
 pub(super) fn execute_error(error: &Error) -> SourceError {
     let Error::Server(server) = error else {
         return driver_error(error);
     };
+    if WITHOUT_VALUES.contains(&server.code) {
+        return prepare_error(error, "");
+    }
     let message = format!("error {} (SQLSTATE {})", server.code, server.state);
     classify_db_error(server.code, message, None)
+}
+
+/// Codes for a value with characters that the character set of a column lacks: illegal mix of collations for one, three
+/// and more operands, and the same error of conversion in MariaDB and in MySQL.
+const UNKNOWN_CHARACTERS: [u16; 5] = [1267, 1270, 1271, 1977, 3988];
+
+/// Classifies an error of starting a query, which may be due to its values: the statement itself was prepared.
+pub(super) fn bind_error(error: &Error) -> SourceError {
+    match error {
+        Error::Server(server) if UNKNOWN_CHARACTERS.contains(&server.code) => {
+            SourceError::BadValue {
+                variable: None,
+                cause: execute_error(error).into(),
+            }
+        }
+        error => execute_error(error),
+    }
 }
 
 /// Returns whether the driver refused a packet that exceeds its limit. Its type is not exported.

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::connect::{Connection, WARNINGS_MAX};
 use super::decode::Decoder;
-use super::errors::{execute_error, is_too_large, prepare_error};
+use super::errors::{bind_error, execute_error, is_too_large, prepare_error};
 use super::parameter::{PLAIN, POINT, statement, statement_with, values};
 use crate::catalog::{Argument, BoundQuery, Export, FilterType, Variable};
 use crate::row::{Column, RowBuffer};
@@ -258,7 +258,7 @@ impl RowQuery {
         sink: &mut TaskRowSink,
     ) -> Result<(), Stop> {
         let result = connection.exec_iter(prepared, values).await;
-        let mut result = result.map_err(|error| execute_error(&error))?;
+        let mut result = result.map_err(|error| bind_error(&error))?;
         let decoder = RowDecoder::new(result.columns_ref(), &self.query, &self.description)?;
         sink.start(decoder.columns.clone()).await?;
         loop {

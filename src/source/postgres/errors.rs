@@ -4,6 +4,7 @@ use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use tokio_postgres::types::Type;
 
+use crate::catalog::Variable;
 use crate::row::Column;
 use crate::source::errors::{SourceError, causes, query_error};
 
@@ -21,13 +22,24 @@ pub(super) fn prepare_error(error: &Error, sql: &str) -> SourceError {
     classify_db_error(db_error, message, sql)
 }
 
-/// Classifies an error of a running query. The server message may quote a value of the link or of a row, so only the
+/// Codes whose messages name objects of the database and no values: undefined tables, columns, functions and other
+/// objects, a mismatch of types, no privilege, no such database or schema, failed authentication. Others of class 42 may
+/// quote values: `to_tsquery` raises 42601.
+const WITHOUT_VALUES: [&str; 9] = [
+    "42P01", "42703", "42883", "42704", "42804", "42501", "3D000", "3F000", "28",
+];
+
+/// Classifies an error of a running query. The server message may quote a value of the link or of a row. Then only the
 /// code and the name of the server function that raised the error are logged.
 pub(super) fn execute_error(error: &Error) -> SourceError {
     let Some(db_error) = error.as_db_error() else {
         return SourceError::Unavailable(causes(error).into());
     };
     let code = db_error.code().code();
+    if WITHOUT_VALUES.iter().any(|start| code.starts_with(start)) {
+        let message = format!("{} ({code})", db_error.message());
+        return classify_db_error(db_error, message, "");
+    }
     let routine = db_error.routine().unwrap_or("the server");
     let message = format!("SQLSTATE {code}, raised by {routine}");
     classify_db_error(db_error, message, "")
@@ -35,7 +47,14 @@ pub(super) fn execute_error(error: &Error) -> SourceError {
 
 /// Classifies an error of binding a query's parameters. Before the first row, a data exception (class 22 of the SQL
 /// standard) means that a text is not valid for the type of its parameter.
-pub(super) fn bind_error(error: &Error, parameters: &[(Type, usize)]) -> SourceError {
+///
+/// Without a filter it is an error of the statement itself, such as a division by zero, unless the server names the
+/// parameter.
+pub(super) fn bind_error(
+    error: &Error,
+    parameters: &[(Type, usize)],
+    variables: &[Variable],
+) -> SourceError {
     let data_exception = error
         .as_db_error()
         .filter(|db_error| db_error.code().code().starts_with("22"));
@@ -44,8 +63,23 @@ pub(super) fn bind_error(error: &Error, parameters: &[(Type, usize)]) -> SourceE
     };
     let parameter = db_error.where_().and_then(parameter_index);
     let parameter = parameter.and_then(|index| parameters.get(index));
+    let is_filter = |variable: &Variable| matches!(variable, Variable::Filter(_));
+    if parameter.is_none() && !variables.iter().any(is_filter) {
+        return execute_error(error);
+    }
     SourceError::BadValue {
         variable: parameter.map(|(_, variable)| *variable),
+        cause: execute_error(error).into(),
+    }
+}
+
+/// Classifies an error of the settings. They hold the user id and the claims, which another encoding than UTF-8 may lack.
+pub(super) fn settings_error(error: &Error, variables: &[Variable]) -> SourceError {
+    if error.code() != Some(&SqlState::UNTRANSLATABLE_CHARACTER) {
+        return execute_error(error);
+    }
+    SourceError::BadValue {
+        variable: variables.iter().position(|it| *it == Variable::User),
         cause: execute_error(error).into(),
     }
 }

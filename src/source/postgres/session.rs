@@ -1,5 +1,7 @@
 //! Transaction settings: the user's claims, the role and the time limits.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{Kind, ToSql, Type};
@@ -7,8 +9,9 @@ use tokio_postgres::{Client, Error};
 
 use super::connect::Connection;
 use super::errors::prepare_error;
+use super::parameter::AsText;
 use super::plan::Plan;
-use crate::catalog::{BoundQuery, Export, SESSION_CLAIMS, Variable};
+use crate::catalog::{BoundQuery, Export, Parameter, SESSION_CLAIMS, Variable};
 use crate::row::TimeZone;
 use crate::source::api::SourceOptions;
 use crate::source::errors::{SourceError, query_error};
@@ -137,6 +140,10 @@ pub(super) async fn describe(
         .collect();
     plan.comparisons(&export.statement)?;
     check_lists(export, &plan)?;
+    if has_duplicate_names(&plan) {
+        // Reported by their names. As a subquery the server only says that one of them is ambiguous.
+        return Ok(plan);
+    }
     let all: Vec<_> = plan.columns.iter().collect();
     let select = plan.select(&all);
     if export.row_security {
@@ -144,14 +151,51 @@ pub(super) async fn describe(
     }
     // Fails for statements that cannot be a subquery, and for types without a text form.
     let prepared = client.prepare_typed(&select, &types).await;
-    prepared.map_err(|error| match prepare_error(&error, &select) {
+    prepared.map_err(|error| without_offset(prepare_error(&error, &select)))?;
+    // The last statement: if it fails, the transaction is aborted.
+    check_privileges(client, &select, &types).await?;
+    Ok(plan)
+}
+
+fn has_duplicate_names(plan: &Plan) -> bool {
+    let names: BTreeSet<&String> = plan
+        .columns
+        .iter()
+        .map(|(column, _)| &column.name)
+        .collect();
+    names.len() < plan.columns.len()
+}
+
+/// Checks the privileges, which the server does not do when it prepares a statement.
+async fn check_privileges(
+    client: &Client,
+    select: &str,
+    types: &[Type],
+) -> Result<(), SourceError> {
+    let null = AsText(&Parameter::Null);
+    let nulls = types
+        .iter()
+        .map(|kind| (&null as &(dyn ToSql + Sync), kind.clone()));
+    let nulls: Vec<_> = nulls.collect();
+    let sql = format!("explain {select}");
+    match client.query_typed(&sql, &nulls).await {
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            Err(without_offset(prepare_error(&error, "")))
+        }
+        // A statement may fail for NULL, and not for the values of a link.
+        _ => Ok(()),
+    }
+}
+
+/// Removes the offset in a statement that is not the export's.
+fn without_offset(error: SourceError) -> SourceError {
+    match error {
         SourceError::Query { cause, .. } => SourceError::Query {
             offset: None,
             cause,
         },
         other => other,
-    })?;
-    Ok(plan)
+    }
 }
 
 /// Checks that every list is an array to the server, or JSON.

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::connect::Connection;
 use super::decode::Decoder;
-use super::errors::{bind_error, decode_error, execute_error};
+use super::errors::{bind_error, decode_error, execute_error, settings_error};
 use super::message::{HEADER_BYTES, parse_header};
 use super::parameter::bind_parameters;
 use super::plan::Plan;
@@ -73,9 +73,10 @@ impl RowQuery {
                 .client
                 .query_typed_raw(&sql, bind_parameters(&plan.parameters, query))
         );
-        begun.map_err(|error| execute_error(&error))?;
+        let variables = &query.export().statement.variables;
+        begun.map_err(|error| settings_error(&error, variables))?;
         // The response without its rows.
-        let response = response.map_err(|error| bind_error(&error, &plan.parameters))?;
+        let response = response.map_err(|error| bind_error(&error, &plan.parameters, variables))?;
         tokio::pin!(response);
 
         let columns: Vec<Column> = chosen.iter().map(|(column, _)| column.clone()).collect();
