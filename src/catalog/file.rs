@@ -12,7 +12,7 @@ use super::format_settings::{parse_formats, take_options};
 use super::{
     DEFAULT_DATABASE, Dialects, Export, Filter, SESSION_CLAIMS, SqlDialect, Statement, Variable,
 };
-use crate::format::Format;
+use crate::format::{Format, is_number_format};
 use crate::row::TimeZone;
 use crate::toml_errors::LineError;
 use rowlink_link::is_claim_name;
@@ -208,12 +208,8 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
     })
 }
 
-const NUMBER_FORMAT: &str = "expected a format such as #,##0.00, of at most 255 visible characters";
-
-/// Returns whether Excel opens a file with this number format.
-fn is_number_format(text: &str) -> bool {
-    !text.is_empty() && text.chars().count() <= 255 && !text.chars().any(char::is_control)
-}
+const NUMBER_FORMAT: &str =
+    "expected one that Excel knows, such as #,##0.00, with texts in quotes: 0.0 \"kg\"";
 
 /// Returns the claims that a link must pin: those used in the SQL, then those listed in the settings.
 fn required_claims(statement: &Statement, listed: Vec<Spanned<String>>) -> Vec<String> {

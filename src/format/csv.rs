@@ -34,7 +34,7 @@ const INTEGRITY_LINE: LineSyntax = LineSyntax {
 const END_OF_DATA: &str = "\\.";
 
 /// An export sets them under `[csv]`; a link overrides them by `rl_csv.*`.
-const OPTIONS: [OptionDefinition; 6] = [
+const OPTIONS: [OptionDefinition; 7] = [
     // Between fields.
     OptionDefinition {
         name: "delimiter",
@@ -52,6 +52,12 @@ const OPTIONS: [OptionDefinition; 6] = [
     },
     // Writes `1,5` for 1.5.
     OptionDefinition::boolean("decimal_comma"),
+    // Spreadsheets take `2026-01-31T11:00:00+01:00` for a text, and recognise `2026-01-31 11:00:00`.
+    OptionDefinition {
+        name: "timestamps",
+        expected: "`rfc3339` or `spreadsheet`",
+        accepts: |text| matches!(text, "rfc3339" | "spreadsheet"),
+    },
     OptionDefinition::boolean("formula_guard"),
 ];
 
@@ -80,6 +86,8 @@ struct CsvEncoder {
     /// The marker without quotes.
     null_marker: String,
     decimal_comma: bool,
+    /// Whether timestamps are written for spreadsheets.
+    local_timestamps: bool,
     formula_guard: Option<FormulaGuard>,
     labels: Vec<String>,
     time_zone: TimeZone,
@@ -106,6 +114,7 @@ impl CsvEncoder {
             null,
             null_marker,
             decimal_comma: options.get_bool("decimal_comma", false),
+            local_timestamps: options.get("timestamps") == Some("spreadsheet"),
             formula_guard: is_guarded.then(|| FormulaGuard::new(&[delimiter])),
             labels: settings.labels_of(columns),
             time_zone: settings.time_zone,
@@ -122,6 +131,9 @@ impl CsvEncoder {
             Cell::Decimal(value) => self.number(value, out),
             Cell::Text(value) => self.text(value, out),
             Cell::Json(value) => self.json(value, out),
+            Cell::Timestamp(value) if self.local_timestamps => {
+                value.write_local(self.time_zone, out);
+            }
             other => other.write_text(self.time_zone, out),
         }
         // A value equal to the marker would read back as NULL. An empty one would too, by default, and
@@ -398,6 +410,20 @@ mod tests {
                 rows
             ),
             "\"1,5\",\"a;b\"\r\n"
+        );
+    }
+
+    #[test]
+    fn timestamps_can_be_local_times_that_spreadsheets_recognise() {
+        let instant = |micros, utc| Cell::Timestamp(Timestamp { micros, utc });
+        let rows: &[&[Cell]] = &[
+            &[instant(0, true), instant(0, false)],
+            &[instant(1_234_999, true), instant(i64::MAX, true)],
+        ];
+        let local = [("timestamps", "spreadsheet"), ("header", "false")];
+        assert_eq!(
+            encode(&local, &["a", "b"], rows),
+            "2000-01-01 00:00:00,2000-01-01 00:00:00\r\n2000-01-01 00:00:01.234,infinity\r\n"
         );
     }
 

@@ -101,28 +101,73 @@ fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'"');
 }
 
-/// Appends JSON as the database returns it. Line ends between its tokens would end the row; strings
-/// inside it contain none.
+/// Appends JSON as the database returns it, except for what readers refuse or split lines at: line ends between its
+/// tokens become spaces, line separators inside strings escapes, and halves of surrogate pairs U+FFFD.
 fn json(text: &str, out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(text.as_bytes());
-    for byte in &mut out[start..] {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
+    let must_change = |byte: u8| (byte < 0x20) | starts_separator(byte) | (byte == b'\\');
+    // A loop without an early exit is vectorized.
+    if !text
+        .bytes()
+        .fold(false, |any, byte| any | must_change(byte))
+    {
+        return out.extend_from_slice(text.as_bytes());
+    }
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        let mut length = character.len_utf8();
+        match character {
+            '\n' | '\r' => out.push(b' '),
+            '\\' => length = json_escape(rest.as_bytes(), out),
+            separator if SEPARATORS.contains(&separator) => unicode_escape(separator, out),
+            _ => out.extend_from_slice(&rest.as_bytes()[..length]),
         }
+        rest = &rest[length..];
     }
 }
 
-/// Appends a string with only the escapes that RFC 8259, section 7, requires.
+/// Appends the escape sequence with which `rest` starts; returns its length. A half of a surrogate pair is no character
+/// (RFC 8259, section 8.2): it becomes U+FFFD, as Unicode recommends (section 3.9).
+fn json_escape(rest: &[u8], out: &mut Vec<u8>) -> usize {
+    const HIGH: std::ops::Range<u16> = 0xd800..0xdc00;
+    const LOW: std::ops::Range<u16> = 0xdc00..0xe000;
+    let unit = |start: usize| {
+        let digits = rest.get(start..start + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let length = match (unit(0), unit(6)) {
+        (Some(high), Some(low)) if HIGH.contains(&high) && LOW.contains(&low) => 12,
+        (Some(half), _) if HIGH.contains(&half) || LOW.contains(&half) => {
+            out.extend_from_slice(b"\\ufffd");
+            return 6;
+        }
+        (Some(_), _) => 6,
+        // Every other escape has one ASCII character.
+        (None, _) => 1 + usize::from(rest.get(1).is_some_and(u8::is_ascii)),
+    };
+    out.extend_from_slice(&rest[..length]);
+    length
+}
+
+/// Line ends besides LF and CR, at which readers split lines: NEL, LINE SEPARATOR and PARAGRAPH SEPARATOR.
+const SEPARATORS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
+
+/// Returns whether the byte may be the first one of a separator.
+#[inline]
+fn starts_separator(byte: u8) -> bool {
+    (byte == 0xc2) | (byte == 0xe2)
+}
+
+/// Appends a string with the escapes that RFC 8259, section 7, requires, and those of the separators.
 fn string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    let must_escape = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
+    let must_escape =
+        |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\') | starts_separator(byte);
     // A loop without an early exit is vectorized.
     if text
         .bytes()
         .fold(false, |any, byte| any | must_escape(byte))
     {
-        text.bytes().for_each(|byte| escaped(byte, out));
+        escaped(text, out);
     } else {
         out.extend_from_slice(text.as_bytes());
     }
@@ -130,19 +175,32 @@ fn string(text: &str, out: &mut Vec<u8>) {
 }
 
 #[cold]
-fn escaped(byte: u8, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let short = match byte {
-        b'"' | b'\\' => byte,
-        b'\n' => b'n',
-        b'\r' => b'r',
-        b'\t' => b't',
-        0..0x20 => {
-            let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
-            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', DIGITS[high], DIGITS[low]]);
-            return;
+fn escaped(text: &str, out: &mut Vec<u8>) {
+    let mut copied = 0;
+    for (index, character) in text.char_indices() {
+        let short = match character {
+            '"' | '\\' => character as u8,
+            '\n' => b'n',
+            '\r' => b'r',
+            '\t' => b't',
+            '\0'..' ' | '\u{85}' | '\u{2028}' | '\u{2029}' => 0,
+            _ => continue,
+        };
+        out.extend_from_slice(&text.as_bytes()[copied..index]);
+        copied = index + character.len_utf8();
+        match short {
+            0 => unicode_escape(character, out),
+            short => out.extend_from_slice(&[b'\\', short]),
         }
-        plain => return out.push(plain),
-    };
-    out.extend_from_slice(&[b'\\', short]);
+    }
+    out.extend_from_slice(&text.as_bytes()[copied..]);
+}
+
+/// Appends `\u2028` for a character of the basic plane.
+fn unicode_escape(character: char, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let code = u32::from(character);
+    out.extend_from_slice(b"\\u");
+    let digits = [12, 8, 4, 0].map(|shift| DIGITS[(code >> shift & 15) as usize]);
+    out.extend_from_slice(&digits);
 }

@@ -19,6 +19,7 @@ use std::str::FromStr;
 pub use encoder::{EncodeError, Encoder, EncoderSettings, Properties};
 pub use integrity_line::{IntegrityError, IntegrityLine, check};
 pub use options::{FormatOptions, OptionDefinition, OptionError, parse_bool};
+pub use xlsx::is_number_format;
 
 use rowlink_link::is_option_name;
 

@@ -133,6 +133,28 @@ mod tests {
     }
 
     #[test]
+    fn a_line_holds_no_other_line_end_and_json_no_half_of_a_pair() {
+        let separators = "a\u{85}b\u{2028}c\u{2029}d “é” €";
+        let cells = [
+            Cell::Text(separators),
+            Cell::Json("{\"a\u{2028}\":\n\"\u{85} “\u{2029}\"}"),
+            Cell::Json(r#"["\ud800", "\udc00x", "\uD83D\uDE00", "\ud800\ud83d\ude00"]"#),
+            Cell::Json(r#"["\\ud800", "\"\u2028\u00e9\n"]"#),
+        ];
+        let expected = [
+            r#""a\u0085b\u2028c\u2029d “é” €""#,
+            r#"{"a\u2028": "\u0085 “\u2029"}"#,
+            r#"["\ufffd", "\ufffdx", "\uD83D\uDE00", "\ufffd\ud83d\ude00"]"#,
+            r#"["\\ud800", "\"\u2028\u00e9\n"]"#,
+        ];
+        assert_eq!(values(&[], &cells), expected);
+        let read: Value = serde_json::from_str(expected[0]).expect("JSON");
+        assert_eq!(read, separators);
+        let rows: &[&[Cell]] = &[&[Cell::Integer(1)]];
+        assert_eq!(encode(&[], &["a\u{2028}"], rows), "{\"a\\u2028\":1}\n");
+    }
+
+    #[test]
     fn a_row_is_an_object_of_columns_in_their_order() {
         let rows: &[&[Cell]] = &[
             &[Cell::Integer(1), Cell::Null],

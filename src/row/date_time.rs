@@ -140,6 +140,22 @@ impl Timestamp {
         }
     }
 
+    /// Appends the local time of the time zone for spreadsheets: `2026-01-31 11:00:00`, with milliseconds if there are
+    /// some, and without an offset.
+    pub fn write_local(self, time_zone: TimeZone, out: &mut Vec<u8>) {
+        let micros = match self.is_infinite() {
+            true => self.micros,
+            // The rest of a millisecond is cut: rounding could change the day.
+            false => self.local_micros(time_zone).div_euclid(1000) * 1000,
+        };
+        let local = Timestamp { micros, utc: false };
+        let start = out.len();
+        local.write(time_zone, out);
+        if let Some(separator) = out[start..].iter().position(|byte| *byte == b'T') {
+            out[start + separator] = b' ';
+        }
+    }
+
     /// Returns microseconds since 2000-01-01T00:00:00 in the local time of the time zone. A local
     /// timestamp is returned unchanged. Infinities stay infinite.
     pub fn local_micros(self, time_zone: TimeZone) -> i64 {

@@ -2,7 +2,9 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, TimeZone as _, Utc};
+use chrono::{
+    DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, TimeZone as _, Utc,
+};
 use chrono_tz::Tz;
 
 use super::Timestamp;
@@ -92,11 +94,32 @@ impl TimeZone {
         let Some(instant) = DateTime::from_timestamp(seconds, 0) else {
             return 0;
         };
+        let instant = within_tables(instant);
         self.0
             .offset_from_utc_datetime(&instant.naive_utc())
             .fix()
             .local_minus_utc()
     }
+}
+
+/// The first year for which the tables have no changes of the clocks: zones that still change them would stay in winter.
+const TABLES_END: i32 = 2100;
+
+/// Returns an instant of the tables with the same offset, as far as today's rules go on: of a year that starts on the same
+/// weekday and is as long. The 28 years before 2100 contain every such year.
+fn within_tables(instant: DateTime<Utc>) -> DateTime<Utc> {
+    let date = instant.naive_utc();
+    if date.year() < TABLES_END {
+        return instant;
+    }
+    let weekday = |year| NaiveDate::from_ymd_opt(year, 1, 1).map(|first| first.weekday());
+    let is_leap = |year| NaiveDate::from_ymd_opt(year, 2, 29).is_some();
+    let year = date.year();
+    let is_alike =
+        |other: &i32| weekday(*other) == weekday(year) && is_leap(*other) == is_leap(year);
+    let alike = (TABLES_END - 28..TABLES_END).find(is_alike);
+    let moved = alike.and_then(|alike| date.with_year(alike));
+    moved.map_or(instant, |moved| moved.and_utc())
 }
 
 #[cfg(test)]
@@ -114,6 +137,27 @@ mod tests {
         assert_eq!(at(i64::MIN), 0);
         assert_eq!("Europe/Atlantis".parse::<TimeZone>(), Err(UnknownTimeZone));
         assert_eq!(TimeZone::default().name(), "UTC");
+    }
+
+    #[test]
+    fn clocks_change_in_every_year_of_the_future_by_todays_rules() {
+        for (zone, instant, hours) in [
+            ("Europe/Berlin", "2099-07-01T00:00:00Z", 2),
+            ("Europe/Berlin", "2100-07-01T00:00:00Z", 2),
+            ("Europe/Berlin", "2150-01-01T00:00:00Z", 1),
+            ("Europe/Berlin", "2101-03-27T00:59:59Z", 1),
+            ("Europe/Berlin", "2101-03-27T01:00:00Z", 2),
+            ("America/New_York", "2400-07-01T00:00:00Z", -4),
+            ("America/New_York", "9999-12-31T23:59:59Z", -5),
+            ("Australia/Sydney", "2200-01-15T00:00:00Z", 11),
+            ("Asia/Tokyo", "2200-07-01T00:00:00Z", 9),
+        ] {
+            let zone: TimeZone = zone.parse().expect("a zone");
+            let unix = DateTime::parse_from_rfc3339(instant).expect("an instant");
+            let micros = (unix.timestamp() - UNIX_SECONDS_OF_2000) * MICROS_PER_SECOND;
+            let offset = zone.offset_seconds(Timestamp { micros, utc: true });
+            assert_eq!(offset, hours * 3600, "{} {instant}", zone.name());
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ export interface LinkRequest {
     header?: boolean;
     null?: string;
     decimal_comma?: boolean;
+    timestamps?: "rfc3339" | "spreadsheet";
     formula_guard?: boolean;
   };
   xlsx?: { compact?: boolean };

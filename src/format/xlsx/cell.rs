@@ -171,6 +171,12 @@ impl CellWriter {
     }
 
     fn write_serial(&self, style: u32, day: i64, millis: i64, out: &mut Vec<u8>) {
+        let has_fraction = millis % 1000 != 0;
+        let style = if has_fraction {
+            style + styles::WITH_MILLIS
+        } else {
+            style
+        };
         write_style(self.style.unwrap_or(style), out);
         out.extend_from_slice(VALUE_START);
         serial::write(day, millis, out);
@@ -289,6 +295,17 @@ mod tests {
                     utc: true,
                 }),
                 r#"<c r="B12" s="3"><v>36526.25</v></c>"#,
+            ),
+            (
+                Cell::Timestamp(Timestamp {
+                    micros: 86_399_999_999,
+                    utc: true,
+                }),
+                r#"<c r="B12" s="6"><v>36526.999999988</v></c>"#,
+            ),
+            (
+                Cell::Time(Time { micros: 1000 }),
+                r#"<c r="B12" s="7"><v>0.000000012</v></c>"#,
             ),
             (
                 Cell::Interval(Interval {

@@ -6,6 +6,7 @@
 mod cell;
 mod container;
 mod deflater;
+mod number_format;
 mod serial;
 mod sheet;
 mod styles;
@@ -13,6 +14,8 @@ mod text;
 mod workbook;
 mod workbook_writer;
 mod xml;
+
+pub use self::number_format::is_number_format;
 
 use self::deflater::Deflater;
 use self::workbook_writer::WorkbookWriter;

@@ -8,23 +8,19 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 const MILLIS_PER_DAY: i64 = 86_400_000;
 /// Days from 1899-12-30 (serial 0 for dates from March 1900 on) to 2000-01-01.
 const DAYS_TO_2000: i64 = 36_526;
-/// 1900-03-01. Serial 60 is 29 February 1900, which did not exist: Excel kept this bug of Lotus 1-2-3.
-const FIRST_OF_MARCH_1900: i64 = 61;
+/// 1900-03-01. Serial 60 is 29 February 1900, which did not exist: Excel kept this bug of Lotus 1-2-3. LibreOffice and
+/// others did not, so that they show the days before as one day earlier than Excel.
+const DAY_MIN: i64 = 61;
 /// 9999-12-31.
 const DAY_MAX: i64 = 2_958_465;
 
-/// Returns the serial number of a day, or `None` before 1900 and after 9999.
+/// Returns the serial number of a day, or `None` before March 1900 and after 9999.
 pub fn from_date(date: Date) -> Option<i64> {
     let day = i64::from(date.days) + DAYS_TO_2000;
-    let day = if day < FIRST_OF_MARCH_1900 {
-        day - 1
-    } else {
-        day
-    };
-    (1..=DAY_MAX).contains(&day).then_some(day)
+    (DAY_MIN..=DAY_MAX).contains(&day).then_some(day)
 }
 
-/// Returns the serial day and the milliseconds within it, or `None` before 1900 and after 9999.
+/// Returns the serial day and the milliseconds within it, or `None` before March 1900 and after 9999.
 /// Microseconds are truncated: rounding could change the day.
 pub fn from_micros(micros: i64) -> Option<(i64, i64)> {
     let days = i32::try_from(micros.div_euclid(MICROS_PER_DAY)).ok()?;
@@ -84,11 +80,11 @@ mod tests {
     }
 
     #[test]
-    fn serial_days_include_29_february_1900() {
+    fn serial_days_start_after_29_february_1900() {
         for (date, serial) in [
             ((1899, 12, 31), None),
-            ((1900, 1, 1), Some(1)),
-            ((1900, 2, 28), Some(59)),
+            ((1900, 1, 1), None),
+            ((1900, 2, 28), None),
             ((1900, 3, 1), Some(61)),
             ((2000, 1, 1), Some(36_526)),
             ((2026, 1, 31), Some(46_053)),

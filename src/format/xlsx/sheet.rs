@@ -211,10 +211,20 @@ fn cell_width(cell: Cell<'_>) -> usize {
             .unwrap_or(0),
         Cell::Bytes(bytes) => 2 * bytes.len(),
         Cell::Date(_) => "2026-01-31".len(),
-        Cell::Time(_) => "10:00:00".len(),
-        Cell::Timestamp(_) => "2026-01-31 10:00:00".len(),
-        Cell::Interval(_) => "1000:00:00".len(),
+        Cell::Time(time) => "10:00:00".len() + fraction_width(time.micros),
+        Cell::Timestamp(timestamp) => {
+            "2026-01-31 10:00:00".len() + fraction_width(timestamp.micros)
+        }
+        Cell::Interval(interval) => "1000:00:00".len() + fraction_width(interval.micros),
         Cell::Uuid(_) => "00000000-0000-0000-0000-000000000000".len(),
+    }
+}
+
+/// Returns the width of the milliseconds, which are shown only if there are some.
+fn fraction_width(micros: i64) -> usize {
+    match micros % 1_000_000 {
+        0 => 0,
+        _ => ".000".len(),
     }
 }
 

@@ -8,16 +8,22 @@ pub const DATE: u32 = 2;
 pub const TIMESTAMP: u32 = 3;
 pub const TIME: u32 = 4;
 pub const DURATION: u32 = 5;
+/// From one of the last three to the same with milliseconds. Without them programs round: 23:59:59.9 would be shown as
+/// midnight of the next day.
+pub const WITH_MILLIS: u32 = 3;
 /// Index of the first custom column format.
-pub const FIRST_CUSTOM: u32 = 6;
+pub const FIRST_CUSTOM: u32 = 9;
 
 /// Ids below 164 are reserved for built-in formats: ECMA-376 part 1, 18.8.30.
 const FIRST_FORMAT_ID: usize = 164;
-const FORMATS: [&str; 4] = [
+const FORMATS: [&str; 7] = [
     "yyyy\\-mm\\-dd",
     "yyyy\\-mm\\-dd\\ hh:mm:ss",
     "hh:mm:ss",
     "[h]:mm:ss",
+    "yyyy\\-mm\\-dd\\ hh:mm:ss.000",
+    "hh:mm:ss.000",
+    "[h]:mm:ss.000",
 ];
 
 /// Returns `styles.xml`, with one style per number format.

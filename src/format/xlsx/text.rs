@@ -66,8 +66,8 @@ pub fn has_outer_whitespace(text: &str) -> bool {
 
 /// Appends text, escaped for XML.
 ///
-/// Characters that XML 1.0 forbids are written as `_xHHHH_`. So is a carriage return, which a parser
-/// would turn into a line feed. Where the text itself contains `_xHHHH_`, its first underscore is escaped:
+/// Characters that XML 1.0 forbids are written as `_xHHHH_`. A carriage return, which a parser would turn into a line
+/// feed, is a character reference (XML 1.0, section 2.11): more readers know it than `_x000D_`. Where the text itself contains `_xHHHH_`, its first underscore is escaped:
 /// ECMA-376 part 1, 22.9.2.19 (`ST_Xstring`).
 pub fn write_text(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
@@ -79,6 +79,7 @@ pub fn write_text(text: &str, out: &mut Vec<u8>) {
             b'&' => (1, b"&amp;"),
             b'<' => (1, b"&lt;"),
             b'>' => (1, b"&gt;"),
+            b'\r' => (1, b"&#13;"),
             b'_' if is_escape(&bytes[index..]) => (1, b"_x005F_"),
             // U+FFFE and U+FFFF.
             0xef if bytes[index..].starts_with(b"\xef\xbf\xbe") => (3, b"_xFFFE_"),
@@ -137,6 +138,7 @@ fn is_escape(bytes: &[u8]) -> bool {
     };
     let follows = match rest {
         [b'_', ..] | [0xef, 0xbf, 0xbe | 0xbf, ..] => true,
+        [b'\r', ..] => false,
         [control @ 0..0x20, ..] => is_special(*control),
         _ => false,
     };
@@ -159,6 +161,7 @@ mod tests {
         let text = xml
             .replace("&lt;", "<")
             .replace("&gt;", ">")
+            .replace("&#13;", "\r")
             .replace("&amp;", "&");
         let pattern = regex::Regex::new("_x([0-9A-Fa-f]{4})_").expect("a pattern");
         pattern
@@ -173,7 +176,8 @@ mod tests {
     fn characters_that_xml_forbids_are_escaped_and_so_are_literal_escapes() {
         for (text, expected) in [
             ("a < b && c > d", "a &lt; b &amp;&amp; c &gt; d"),
-            ("one\r\ntwo\tthree", "one_x000D_\ntwo\tthree"),
+            ("one\r\ntwo\tthree", "one&#13;\ntwo\tthree"),
+            ("_x0041\r", "_x0041&#13;"),
             ("\u{0}\u{1f}", "_x0000__x001F_"),
             ("\u{fffe}\u{ffff}\u{fffd}", "_xFFFE__xFFFF_\u{fffd}"),
             ("_x000D_", "_x005F_x000D_"),

@@ -116,13 +116,22 @@ pub fn content_types(sheets: usize) -> String {
     )
 }
 
-/// Returns the name of a sheet, numbered from 1: `Orders`, `Orders (2)`, ….
+/// Returns the name of a sheet, numbered from 1: `Orders`, `Orders (2)`, …. Two sheets never have one name, which Excel
+/// compares without case.
 pub fn sheet_name(title: &str, number: usize) -> String {
-    let suffix = if number > 1 {
-        format!(" ({number})")
-    } else {
-        String::new()
-    };
+    let first = name_with(title, "");
+    if number == 1 {
+        return first;
+    }
+    // A long title that ends like this itself could be the same once it is truncated.
+    let name = name_with(title, &format!(" ({number})"));
+    match name.to_lowercase() == first.to_lowercase() {
+        false => name,
+        true => name_with(title, &format!(" (sheet {number})")),
+    }
+}
+
+fn name_with(title: &str, suffix: &str) -> String {
     let replace_forbidden = |c: char| {
         if "[]:*?/\\".contains(c) || c.is_control() {
             '_'
@@ -173,6 +182,16 @@ mod tests {
                 12,
                 "A very long title of an ex (12)",
             ),
+            (
+                "Orders of the last quarter (2)!",
+                1,
+                "Orders of the last quarter (2)!",
+            ),
+            (
+                "Orders of the last quarters (2)",
+                2,
+                "Orders of the last qu (sheet 2)",
+            ),
         ] {
             assert_eq!(sheet_name(title, number), expected);
         }
@@ -185,6 +204,13 @@ mod tests {
             prop_assert!(!name.is_empty() && name.encode_utf16().count() <= 31);
             prop_assert!(!name.contains(['[', ']', ':', '*', '?', '/', '\\']));
             prop_assert!(!name.starts_with('\'') && !name.ends_with('\''));
+        }
+
+        #[test]
+        fn two_sheets_never_have_one_name(title in "[aA (]{20,40}( \\([0-9]{1,3}\\))?", other in 2..999_usize) {
+            let numbers: std::collections::BTreeSet<String> =
+                [1, 2, 3, other + 2].map(|number| sheet_name(&title, number).to_lowercase()).into();
+            prop_assert_eq!(numbers.len(), 4);
         }
     }
 }

@@ -129,9 +129,9 @@ fn libreoffice_displays_values_of_every_type() {
             "00ff",
             "2026-01-31",
             "1899-12-31",
-            "12:30:00",
-            "2026-01-31 10:00:00",
-            "36:30:00",
+            "12:30:00.250",
+            "2026-01-31 10:00:00.123",
+            "36:30:00.500",
             "1 mon",
             "2026-07-31 12:00:00",
             "infinity",
@@ -213,4 +213,36 @@ fn libreoffice_computes_no_json_whatever_separators_it_splits_at() {
     let sql = "select 1 as number, v as middle, :user as user, v as last from t";
     let server = Deployment::over(url, vec![("formulas.sql", sql)]).start();
     expect_no_formula(&server, "formulas");
+}
+
+#[test]
+#[ignore = "needs LibreOffice: make test-large"]
+fn libreoffice_shows_the_day_of_a_time_before_midnight_and_recognises_local_times_in_csv() {
+    let url = Cluster::shared().database("libreoffice_times", "");
+    let sql = "select timestamptz '2026-01-31 22:59:59.9999Z' as at, date '1900-02-28' as day, time '23:59:59.9' as time \
+               where :user = 'alice'";
+    let sql = format!("/*---\ntimezone = \"Europe/Berlin\"\n---*/\n{sql}");
+    let server = Deployment::over(url, vec![("times.sql", &sql)]).start();
+    let folder = tempfile::tempdir().unwrap();
+    let workbook = folder.path().join("book.xlsx");
+    let request = json!({"export": "times", "format": "xlsx"});
+    fs::write(&workbook, &server.download(request).body).unwrap();
+    let [sheet] = by_libreoffice(&workbook, CellText::AsShown)
+        .try_into()
+        .unwrap();
+    let expected = ["2026-01-31 23:59:59.999", "1900-02-28", "23:59:59.900"];
+    assert_eq!(rows(&sheet)[1], expected);
+
+    let file = folder.path().join("file.csv");
+    for (timestamps, value_type) in [("spreadsheet", "date"), ("rfc3339", "string")] {
+        let csv = json!({"timestamps": timestamps, "header": false});
+        let request = json!({"export": "times", "format": "csv", "csv": csv, "columns": ["at"]});
+        fs::write(&file, server.download(request).body).unwrap();
+        // From the first line, in the language of the system, with the recognition of numbers.
+        let filter = "--infilter=CSV:44,34,76,1,,0,false,true";
+        convert(&file, &[filter, "--convert-to", "fods"]);
+        let sheet = fs::read_to_string(file.with_extension("fods")).unwrap();
+        let expected = format!("office:value-type=\"{value_type}\"");
+        assert!(sheet.contains(&expected), "{timestamps}");
+    }
 }
