@@ -10,14 +10,15 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use tempfile::NamedTempFile;
+use tokio::signal::unix::Signal;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::errors::{ErrorLines, error_line, error_lines};
+use super::errors::{ErrorLines, Failure, error_line, error_lines};
 use super::load::{read_export, sources};
 use super::request::RequestArgs;
 use super::sign::{field_error_lines, issue_error_lines, open_error_lines};
-use super::signals::Signals;
+use super::signals::{Stops, hangup};
 use super::system_clock;
 use crate::auth::Caller;
 use crate::config::RowsConfig;
@@ -30,20 +31,24 @@ use rowlink_link::Keyring;
 pub(super) struct ExportArgs {
     #[command(flatten)]
     file: RequestArgs,
-    /// Output file, renamed into place when complete [default: standard output]
+    /// Output file, renamed into place when complete [default: standard output]. The exit code is 3 if an export that
+    /// had begun is incomplete
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 /// Writes the file.
-pub(super) async fn export(args: ExportArgs) -> Result<(), ErrorLines> {
+///
+/// # Errors
+/// Returns a [`Failure`] that tells whether the export had begun.
+pub(super) async fn export(args: ExportArgs) -> Result<(), Failure> {
     let to_terminal = args.output.is_none() && io::stdout().is_terminal();
     let (mut request, claims) = args.file.into_request();
     let format: Option<Format> = request.format.parse().ok();
     if to_terminal && format.is_some_and(|format| !format.is_text()) {
-        return Err(error_line(
+        return Err(Failure::from(error_line(
             "--output: is required for this format on a terminal",
-        ));
+        )));
     }
     request.ttl_seconds = Some(1);
     let config = RowsConfig::from_env(std::env::vars_os()).map_err(error_lines)?;
@@ -71,22 +76,32 @@ pub(super) async fn export(args: ExportArgs) -> Result<(), ErrorLines> {
     let prepared = service.prepare_verified(verified, now);
     let prepared = prepared.map_err(open_error_lines)?;
     // Installed before a signal could leave a temporary file behind.
-    let signals = Signals::install().map_err(error_line)?;
-    let to = Destination::of(args.output)?;
+    let stops = Stops::install().map_err(error_line)?;
+    let hangup = hangup().map_err(error_line)?;
+    let write = async {
+        // On a blocking thread: a pipe opens only when it has a reader, and signals must be handled meanwhile.
+        let to = spawn_blocking(|| Destination::of(args.output)).await;
+        let to = to.map_err(error_line)??;
+        let written = write(&service, prepared, to, to_terminal).await;
+        written.map_err(Failure::incomplete)
+    };
     let written = tokio::select! {
-        written = write(&service, prepared, to, to_terminal) => written,
-        name = stopped(signals) => Err(error_line(format!("stopped by {name}: the file is incomplete"))),
+        written = write => written,
+        name = stopped(stops, hangup) => {
+            let error = format!("stopped by {name}: the file is incomplete");
+            Err(Failure::incomplete(error_line(error)))
+        }
     };
     service.close().await;
     written
 }
 
 /// Resolves with the name of the signal that stops the export.
-async fn stopped(mut signals: Signals) -> &'static str {
+async fn stopped(mut stops: Stops, mut hangup: Signal) -> &'static str {
     tokio::select! {
-        _ = signals.interrupt.recv() => "SIGINT",
-        _ = signals.terminate.recv() => "SIGTERM",
-        _ = signals.hangup.recv() => "SIGHUP",
+        _ = stops.interrupt.recv() => "SIGINT",
+        _ = stops.terminate.recv() => "SIGTERM",
+        _ = hangup.recv() => "SIGHUP",
     }
 }
 
@@ -167,13 +182,14 @@ impl Destination {
         let folder = path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
+        // Its error tells more than that of the temporary file, which must not be named.
+        fs::metadata(folder.unwrap_or(Path::new(".")))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let part = tempfile::Builder::new()
             .prefix(&format!(".{name}."))
             .suffix(".part")
             .permissions(permissions)
             .tempfile_in(folder.unwrap_or(Path::new(".")));
-        // The error must not name the temporary file.
         let part = part.map_err(|error| io::Error::from(error.kind()))?;
         Ok(Destination::File { path, part })
     }
@@ -228,8 +244,6 @@ impl Progress {
             self.0.message(),
         );
         self.0.finish_and_clear();
-        if io::stderr().is_terminal() {
-            eprintln!("{line}");
-        }
+        eprintln!("{line}");
     }
 }

@@ -8,7 +8,7 @@ use super::errors::{ErrorLines, error_line, error_lines};
 use super::reload::Reloader;
 use super::system_clock;
 use crate::catalog::{Catalog, Dialects};
-use crate::config::{Config, Databases};
+use crate::config::{Config, Databases, RowsConfig};
 use crate::http::AppState;
 use crate::service::ExportService;
 use crate::source::{Sources, dialects};
@@ -74,8 +74,12 @@ pub(super) fn read_catalog(folder: &Path, dialects: &Dialects) -> Result<Catalog
     let unreadable = |error: io::Error| vec![format!("cannot read {}: {error}", folder.display())];
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if path.extension().is_some_and(|extension| extension == "sql") {
+        let entry = entry.map_err(unreadable)?;
+        let path = entry.path();
+        let name = entry.file_name();
+        // Hidden: editors and `rsync` keep copies so.
+        let is_hidden = name.as_encoded_bytes().starts_with(b".");
+        if !is_hidden && path.extension().is_some_and(|extension| extension == "sql") {
             paths.push(path);
         }
     }
@@ -87,6 +91,20 @@ pub(super) fn read_catalog(folder: &Path, dialects: &Dialects) -> Result<Catalog
     }
     paths.sort();
     Ok(parse_catalog(&paths, dialects))
+}
+
+/// Reads a catalog for a command that contacts no database; the configured databases only tell the dialects.
+///
+/// # Errors
+/// Returns every error of the configuration and of the files.
+pub(super) fn valid_catalog(folder: &Path) -> Result<Catalog, ErrorLines> {
+    let config = RowsConfig::from_env(std::env::vars_os()).map_err(error_lines)?;
+    let sources = sources(config.databases)?;
+    let catalog = read_catalog(folder, &dialects(&sources))?;
+    match catalog.errors() {
+        [] => Ok(catalog),
+        errors => Err(error_lines(errors.to_vec())),
+    }
 }
 
 /// Reads a catalog of one export, so that errors of others do not matter.

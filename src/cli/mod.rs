@@ -34,7 +34,7 @@ use crate::format;
 use crate::http::{Clock, DrainTimes, Tls};
 use crate::unix_time;
 
-use errors::{ErrorLines, error_line, error_lines};
+use errors::{ErrorLines, Failure, error_line, error_lines};
 use export::{ExportArgs, export};
 use keygen::{KeygenArgs, keygen};
 use load::{Loaded, load};
@@ -44,9 +44,6 @@ use replace::{ReplaceArgs, replace};
 use serve::Sockets;
 use sign::{SignArgs, sign};
 use verify::{VerifyArgs, verify};
-
-/// The exit code for wrong usage, and for a wrong configuration, catalog or database.
-const EXIT_MISCONFIGURED: u8 = 2;
 
 /// Signed download links for database rows.
 #[derive(Parser)]
@@ -108,7 +105,10 @@ impl Cli {
             Command::Demo(args) => demo(args).await,
             Command::Check => check().await,
             Command::Ready => read_config().and_then(|config| ready::check(&config)),
-            Command::Export(args) => export(args).await,
+            Command::Export(args) => match export(args).await {
+                Ok(()) => Ok(()),
+                Err(failure) => return failure.report(),
+            },
             Command::CheckFile(args) => check_file(&args.file),
             Command::Sign(args) => sign(args),
             Command::Verify(args) => match verify(args) {
@@ -122,17 +122,14 @@ impl Cli {
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
-            Err(errors) => {
-                errors
-                    .iter()
-                    .for_each(|error| eprintln!("rowlink: {error}"));
-                ExitCode::from(EXIT_MISCONFIGURED)
-            }
+            Err(errors) => Failure::from(errors).report(),
         }
     }
 }
 
 async fn serve() -> Result<(), ErrorLines> {
+    // Installed first: a reload that is requested while the server starts must not end it.
+    let hangup = serve::hangup().map_err(error_line)?;
     let config = read_config()?;
     let (_telemetry, lost_lines) = telemetry::start(&config.log)?;
     if config.http_config.jwt_query_param.is_some() {
@@ -160,7 +157,7 @@ async fn serve() -> Result<(), ErrorLines> {
         tls,
     };
     let state = state.with_lost_lines(lost_lines);
-    serve::run(sockets, state, reloader, drain).await
+    serve::run(sockets, state, reloader, hangup, drain).await
 }
 
 async fn check() -> Result<(), ErrorLines> {
@@ -196,7 +193,9 @@ async fn demo(args: DemoArgs) -> Result<(), ErrorLines> {
         metrics: None,
         tls: Tls::Elsewhere,
     };
-    serve::run(sockets, state, Reloader::default(), DrainTimes::default()).await?;
+    let hangup = serve::hangup().map_err(error_line)?;
+    let (reloader, drain) = (Reloader::default(), DrainTimes::default());
+    serve::run(sockets, state, reloader, hangup, drain).await?;
     folder.close().map_err(error_line)
 }
 

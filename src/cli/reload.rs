@@ -176,7 +176,7 @@ fn inode(path: &Path) -> (u64, u64) {
 
 fn set_signing_keys(state: &AppState, texts: &[Zeroizing<String>]) -> Result<(), String> {
     let keyring = Keyring::parse(&texts[0]).map_err(join)?;
-    state.service.set_keyring(keyring);
+    state.set_keyring(keyring);
     Ok(())
 }
 

@@ -11,7 +11,8 @@ use tokio::time::{sleep, timeout};
 
 use super::errors::{ErrorLines, error_line};
 use super::reload::Reloader;
-use super::signals::Signals;
+use super::signals::Stops;
+pub(super) use super::signals::hangup;
 use crate::http::{self, AppState, DrainTimes, Tls};
 
 /// How often files are read. They are small, and a change of a mounted secret sends no signal.
@@ -34,10 +35,11 @@ pub(super) async fn run(
     sockets: Sockets,
     state: AppState,
     mut reloader: Reloader,
+    hangup: Signal,
     drain: DrainTimes,
 ) -> Result<(), ErrorLines> {
     let address = sockets.public.local_addr().map_err(error_line)?;
-    let signals = Signals::install().map_err(error_line)?;
+    let stops = Stops::install().map_err(error_line)?;
     let state = Arc::new(state);
     // Now, so that a file that is truncated later does not count as the first version.
     reloader.check(&state);
@@ -50,13 +52,13 @@ pub(super) async fn run(
         tokio::spawn(metrics);
         tracing::info!(%address, "metrics");
     }
-    tokio::spawn(reload_forever(reloader, state.clone(), signals.hangup));
+    tokio::spawn(reload_forever(reloader, state.clone(), hangup));
     tracing::info!(%address, "listening");
     let handle = server.handle();
     tokio::select! {
         ended = server => ended.map_err(error_line)?,
-        () = interrupted(signals.interrupt, &state) => {}
-        () = shut_down(signals.terminate, &handle, &state, drain) => {}
+        () = interrupted(stops.interrupt, &state) => {}
+        () = shut_down(stops.terminate, &handle, &state, drain) => {}
     }
     state.service.close().await;
     Ok(())

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::errors::{ErrorLines, error_line, error_lines};
-use super::load::{read_catalog, sources};
+use super::load::valid_catalog;
 use super::request::{RequestArgs, file_name};
 use super::{parse_time, system_clock};
-use crate::catalog::{Catalog, FieldError};
-use crate::config::{KeysConfig, RowsConfig};
+use crate::catalog::FieldError;
+use crate::config::KeysConfig;
 use crate::service::{IssueError, OpenError, mint};
-use crate::source::{causes, dialects};
+use crate::source::causes;
 use rowlink_link::{Conditions, FileName, Network};
 
 #[derive(Args)]
@@ -52,7 +52,7 @@ pub(super) fn sign(args: SignArgs) -> Result<(), ErrorLines> {
     if config.policy.public_url.is_empty() {
         return Err(error_line("ROWLINK_PUBLIC_URL: is required"));
     }
-    let catalog = args.exports.map(catalog).transpose()?;
+    let catalog = args.exports.as_deref().map(valid_catalog).transpose()?;
     let (mut request, claims) = args.file.into_request();
     request.ttl_seconds = args.expires_in;
     request.filename = args.filename;
@@ -74,16 +74,6 @@ pub(super) fn sign(args: SignArgs) -> Result<(), ErrorLines> {
     );
     let url = url.map_err(|error| issue_error_lines(&error))?;
     writeln!(io::stdout(), "{url}").map_err(error_line)
-}
-
-fn catalog(folder: PathBuf) -> Result<Catalog, ErrorLines> {
-    let config = RowsConfig::from_env(std::env::vars_os()).map_err(error_lines)?;
-    let sources = sources(config.databases)?;
-    let catalog = read_catalog(&folder, &dialects(&sources))?;
-    match catalog.errors() {
-        [] => Ok(catalog),
-        errors => Err(error_lines(errors.to_vec())),
-    }
 }
 
 /// Returns a line per invalid field.

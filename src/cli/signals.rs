@@ -1,22 +1,26 @@
-//! The signals that stop the server or reload its files.
+//! The signals that stop a command or reload its files. Before a handler is installed, its signal kills the process.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-pub(super) struct Signals {
+/// The signals that stop a command.
+pub(super) struct Stops {
     pub(super) terminate: Signal,
     pub(super) interrupt: Signal,
-    pub(super) hangup: Signal,
 }
 
-impl Signals {
-    /// Installs the handlers. Without them each signal kills the process.
-    pub(super) fn install() -> io::Result<Signals> {
-        Ok(Signals {
+impl Stops {
+    /// Installs the handlers.
+    pub(super) fn install() -> io::Result<Stops> {
+        Ok(Stops {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
         })
     }
+}
+
+/// Installs the handler of SIGHUP, which reloads a server's files.
+pub(super) fn hangup() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
 }

@@ -3,18 +3,23 @@
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use rowlink_link::{
     CONDITIONS, ClientAddr, ConditionValue, Inspection, Link, LinkError, Malformed, SplitUrl, Step,
-    Verifier,
+    VerifiedLink, Verifier,
 };
 
 use super::errors::{ErrorLines, error_line, error_lines};
+use super::load::valid_catalog;
+use super::sign::field_error_lines;
 use super::{parse_time, system_clock};
+use crate::catalog::Catalog;
 use crate::config::KeysConfig;
 use crate::format::{self, Format};
+use crate::service::{OpenError, check_link};
 use crate::unix_time::rfc3339;
 
 #[derive(Args)]
@@ -27,11 +32,16 @@ pub(super) struct VerifyArgs {
     /// Client address to check; without it the address is not checked
     #[arg(long, value_name = "ADDRESS")]
     from: Option<IpAddr>,
+    /// Folder of exports to check filters, claims and options against; without it they are not checked.
+    /// ROWLINK_DATABASE_URL names the SQL dialect; the database is not contacted
+    #[arg(long, value_name = "DIR")]
+    exports: Option<PathBuf>,
 }
 
 /// Prints what the link says and the result of each step. The exit code is 1 if the link is refused.
 pub(super) fn verify(args: VerifyArgs) -> Result<ExitCode, ErrorLines> {
     let config = KeysConfig::from_env(std::env::vars_os()).map_err(error_lines)?;
+    let catalog = args.exports.as_deref().map(valid_catalog).transpose()?;
     let url = match args.url.as_str() {
         "-" => io::read_to_string(io::stdin()).map_err(error_line)?,
         url => url.to_owned(),
@@ -41,9 +51,11 @@ pub(super) fn verify(args: VerifyArgs) -> Result<ExitCode, ErrorLines> {
     let client = args.from.map_or(ClientAddr::Unchecked, at);
     let mut report = Report::default();
     let is_valid = match verify_url(url.trim(), &config, now, client) {
-        Ok((inspection, refusal)) => {
+        Ok((inspection, verified)) => {
             report.describe(&inspection, &config, now);
-            report.steps(refusal.as_ref(), args.from.is_some()) && report.names(&inspection)
+            report.steps(verified.as_ref().err(), args.from.is_some())
+                && report.names(&inspection)
+                && report.export(verified.ok().as_ref(), catalog.as_ref())
         }
         Err(malformed) => report.refuse_at(Step::Syntax, &malformed.into()),
     };
@@ -64,7 +76,7 @@ fn verify_url(
     config: &KeysConfig,
     now: u64,
     client: ClientAddr,
-) -> Result<(Inspection, Option<LinkError>), Malformed> {
+) -> Result<(Inspection, Result<VerifiedLink, LinkError>), Malformed> {
     let verifier = Verifier {
         keyring: &config.keyring,
         revocations: &config.revocations,
@@ -74,7 +86,7 @@ fn verify_url(
     split.check_length()?;
     let inspection = verifier.inspect(split.path, split.query)?;
     let verified = verifier.verify(split.path, split.query, now, client);
-    Ok((inspection, verified.err()))
+    Ok((inspection, verified))
 }
 
 /// The printed report. A link may hold any character, so control characters are escaped for terminals.
@@ -131,6 +143,26 @@ impl Report {
             ),
             None => true,
         }
+    }
+
+    /// Refuses a link that its export would refuse; returns whether it fits, as far as it is checked.
+    fn export(&mut self, verified: Option<&VerifiedLink>, catalog: Option<&Catalog>) -> bool {
+        let (Some(verified), Some(catalog)) = (verified, catalog) else {
+            self.line("export", "filters and options not checked: no --exports");
+            return true;
+        };
+        let (code, reason) = match check_link(catalog, verified) {
+            Ok(()) => {
+                self.line("export", "ok");
+                return true;
+            }
+            Err(OpenError::UnknownExport(name)) => ("unknown-export", name),
+            Err(OpenError::Invalid(errors)) => {
+                ("invalid-values", field_error_lines(errors).join("; "))
+            }
+            Err(error) => ("unknown-format", error.to_string()),
+        };
+        self.refuse("export", code, reason.escape_debug())
     }
 
     /// Adds the parts of a link, and the string that its signature must cover.

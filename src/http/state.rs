@@ -9,6 +9,7 @@ use super::telemetry::{LostLines, Metrics};
 use super::tls::Certificate;
 use crate::auth::Authenticator;
 use crate::service::ExportService;
+use rowlink_link::Keyring;
 
 /// The state that every handler shares.
 pub struct AppState {
@@ -39,12 +40,14 @@ impl AppState {
         clock: Clock,
         config: HttpConfig,
     ) -> AppState {
+        let metrics = Metrics::new();
+        metrics.record_keys(&service.key_ids(), clock());
         AppState {
             service,
             authenticator,
             clock,
             config,
-            metrics: Metrics::new(),
+            metrics,
             lifecycle: Lifecycle::default(),
             certificate: Arc::default(),
             files: Vec::new(),
@@ -73,6 +76,13 @@ impl AppState {
     /// Returns a message if they are not a certificate chain and its key.
     pub fn set_certificate(&self, certificate: &str, key: &str) -> Result<(), String> {
         self.certificate.set(certificate, key)
+    }
+
+    /// Replaces the signing keys. Requests in progress keep theirs.
+    pub fn set_keyring(&self, keyring: Keyring) {
+        self.service.set_keyring(keyring);
+        let key_ids = self.service.key_ids();
+        self.metrics.record_keys(&key_ids, (self.clock)());
     }
 
     /// Counts a file that could not be reloaded.

@@ -35,8 +35,8 @@ impl Slot {
     }
 }
 
-/// A byte range of an arena. 32 bits are enough for a batch, as no database has rows of 4 GiB, and
-/// keep a slot at 16 bytes.
+/// A byte range of an arena. 32 bits are enough for a batch, because sources refuse rows beyond `ROWLINK_MAX_ROW_BYTES`,
+/// which is 1 GiB at most, and keep a slot at 16 bytes.
 #[derive(Debug, Clone, Copy)]
 struct Range {
     start: u32,
@@ -46,7 +46,7 @@ struct Range {
 impl Range {
     #[inline]
     fn new(start: usize, end: usize) -> Range {
-        let end = u32::try_from(end).expect("no database has rows of 4 GiB");
+        let end = u32::try_from(end).expect("sources refuse rows beyond 1 GiB");
         // Cannot truncate: `start` is at most `end`.
         let start = start as u32;
         Range { start, end }

@@ -22,7 +22,7 @@ pub use estimate::{Estimate, EstimateKind};
 pub use export_service::ExportService;
 pub use issue::IssuedLink;
 pub use mint::mint;
-pub use open::PreparedDownload;
+pub use open::{PreparedDownload, check_link};
 pub use policy::Policy;
 pub use quota::{QuotaError, QuotaLimits};
 pub use request::LinkRequest;

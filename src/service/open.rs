@@ -8,8 +8,9 @@ use super::encoding::{Encoding, InlineEncoding, SizeMax};
 use super::errors::{DownloadError, OpenError};
 use super::export_service::{ExportService, file_name};
 use super::options::Output;
-use crate::catalog::{BoundQuery, FieldError, Variable};
+use crate::catalog::{BoundQuery, Catalog, Export, FieldError, Variable};
 use crate::format::{Format, IntegrityLine, Properties};
+use crate::row::Column;
 use crate::source::{Passes, RowStream, SourceError};
 
 /// A verified link whose query is bound but not run.
@@ -57,21 +58,9 @@ impl ExportService {
         verified: VerifiedLink,
         now: u64,
     ) -> Result<PreparedDownload, OpenError> {
+        let columns = |export: &Export| Some(self.columns_of(export));
+        let (format, output, query) = bind(&self.catalog, columns, &verified)?;
         let link = verified.link();
-        let export = self.catalog.get(&link.export);
-        let export = export.ok_or_else(|| OpenError::UnknownExport(link.export.clone()))?;
-        let format = link.format.parse().ok();
-        let format = format.filter(|format| export.formats.contains(format));
-        let format = format.ok_or_else(|| OpenError::UnknownFormat {
-            name: link.format.clone(),
-            known: export.formats.clone(),
-        })?;
-        let columns = self.columns_of(export);
-        let output = Output::parse(export, format, Some(columns), &link.options)
-            .map_err(OpenError::Invalid)?;
-        let query = export
-            .bind(&verified, output.columns.clone(), output.time_zone)
-            .map_err(OpenError::Invalid)?;
         Ok(PreparedDownload {
             filename: file_name(link, format),
             format,
@@ -169,6 +158,37 @@ impl ExportService {
             length,
         ))
     }
+}
+
+/// Checks that a verified link fits its export, as far as the catalog tells: not its columns, which only the database knows.
+///
+/// # Errors
+/// Returns the [`OpenError`] with which a server would refuse the link.
+pub fn check_link(catalog: &Catalog, verified: &VerifiedLink) -> Result<(), OpenError> {
+    bind(catalog, |_| None, verified).map(drop)
+}
+
+/// Finds the export of a verified link, and binds its query.
+fn bind<'c>(
+    catalog: &'c Catalog,
+    columns_of: impl FnOnce(&'c Export) -> Option<&'c [Column]>,
+    verified: &VerifiedLink,
+) -> Result<(Format, Output, BoundQuery), OpenError> {
+    let link = verified.link();
+    let export = catalog.get(&link.export);
+    let export = export.ok_or_else(|| OpenError::UnknownExport(link.export.clone()))?;
+    let format = link.format.parse().ok();
+    let format = format.filter(|format| export.formats.contains(format));
+    let format = format.ok_or_else(|| OpenError::UnknownFormat {
+        name: link.format.clone(),
+        known: export.formats.clone(),
+    })?;
+    let output = Output::parse(export, format, columns_of(export), &link.options)
+        .map_err(OpenError::Invalid)?;
+    let query = export
+        .bind(verified, output.columns.clone(), output.time_zone)
+        .map_err(OpenError::Invalid)?;
+    Ok((format, output, query))
 }
 
 /// Returns the error of a value that fits its filter, but not the database.

@@ -1,7 +1,10 @@
 //! Starting the service: every export is prepared against its database.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use futures_util::StreamExt as _;
+use futures_util::stream;
 use rowlink_link::Keyring;
 
 use super::export_service::ExportService;
@@ -10,6 +13,9 @@ use crate::catalog::{Catalog, Export, FileError};
 use crate::row::Column;
 use crate::source::{SourceError, Sources, causes};
 use crate::toml_errors::LineError;
+
+/// How many exports are described at the same time, each on a connection of its own.
+const CONCURRENCY: usize = 4;
 
 /// Why the service cannot start with this catalog and these databases.
 #[derive(Debug, thiserror::Error)]
@@ -43,15 +49,20 @@ impl ExportService {
         let in_files = catalog.errors().iter().cloned();
         let mut errors: Vec<StartError> = in_files.map(StartError::File).collect();
         let mut unavailable = BTreeSet::new();
-        for export in catalog.iter() {
-            // Other exports of an unavailable database would only repeat the error.
-            if unavailable.contains(&export.database) {
-                continue;
+        let describe = |export: &Arc<Export>| {
+            let (export, source) = (export.clone(), sources[&export.database].clone());
+            async move {
+                let described = source.describe(&export).await;
+                (export, described)
             }
-            match sources[&export.database].describe(export).await {
+        };
+        let exports: Vec<_> = catalog.iter().map(describe).collect();
+        let mut described = stream::iter(exports).buffered(CONCURRENCY);
+        while let Some((export, described)) = described.next().await {
+            match described {
                 Ok(described) => {
-                    let in_columns = check_columns(export, &described);
-                    errors.extend(in_columns.map(|error| file_error(export, error)));
+                    let in_columns = check_columns(&export, &described);
+                    errors.extend(in_columns.map(|error| file_error(&export, error)));
                     columns.insert(export.name.clone(), described);
                 }
                 Err(SourceError::Query { offset, cause }) => {
@@ -59,15 +70,17 @@ impl ExportService {
                     let line = statement.line_at(offset.unwrap_or(0));
                     let message = cause.to_string().replace(&statement.sql, "the SQL");
                     let message = statement.name_parameters(&message);
-                    errors.push(file_error(export, LineError::new(line, message)));
+                    errors.push(file_error(&export, LineError::new(line, message)));
                 }
-                Err(error) => {
-                    unavailable.insert(export.database.clone());
+                // Other exports of an unavailable database would only repeat the error.
+                Err(error) if unavailable.insert(export.database.clone()) => {
                     let name = export.database.clone();
                     errors.push(StartError::Database { name, error });
                 }
+                Err(_) => {}
             }
         }
+        drop(described);
         if errors.is_empty() {
             Ok(ExportService::new(
                 catalog, columns, sources, keyring, policy,

@@ -12,7 +12,7 @@ use rowlink_link::Keyring;
 use serde_json::json;
 
 use crate::harness::command::{free_port, run};
-use crate::harness::process::{Demo, Rowlink, command, configured_folder};
+use crate::harness::process::{Demo, Rowlink, command, configured_folder, send_signal};
 use crate::harness::{Call, exports, wait_for};
 
 fn stderr(output: &Output) -> String {
@@ -204,6 +204,38 @@ fn an_invalid_configuration_names_every_variable_and_exits_with_2() {
         );
     }
     assert!(!text.contains("c2VjcmV0"), "a secret is in {text}");
+}
+
+#[test]
+fn a_hidden_copy_of_an_export_is_no_export() {
+    let folder = configured_folder(&[
+        ("good.sql", "select :user as u"),
+        (".good.sql", "select nothing"),
+    ]);
+    let output = command(folder.path()).arg("check").output().unwrap();
+    assert_eq!(
+        stdout(&output),
+        "configuration, exports (1) and databases are valid\n"
+    );
+}
+
+#[test]
+fn a_reload_that_is_requested_while_the_server_starts_does_not_end_it() {
+    // A database that accepts connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://u@{}/db", silent.local_addr().unwrap());
+    let folder = configured_folder(&[("it.sql", "select :user as u")]);
+    let mut child = command(folder.path())
+        .arg("serve")
+        .env("ROWLINK_DATABASE_URL", url)
+        .spawn()
+        .unwrap();
+    let _connection = silent.accept().unwrap();
+    send_signal(&child, "-HUP");
+    // Ends only by the second signal, whose handler is not installed yet.
+    send_signal(&child, "-TERM");
+    use std::os::unix::process::ExitStatusExt as _;
+    assert_eq!(child.wait().unwrap().signal(), Some(15));
 }
 
 #[test]

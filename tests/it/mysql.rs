@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::harness::command::free_port;
 use crate::harness::mariadb::MariaDb;
 use crate::harness::{Call, Deployment, TestServer, begin_with, is_whole, tls};
 
@@ -418,6 +419,15 @@ fn statements_that_write_fail_or_return_no_columns_prevent_the_start() {
     let found = errors(&wrong, "select :user as x");
     assert!(found[0].contains("Access denied"), "{found:?}");
     assert!(!found[0].contains("wrong"), "{found:?}");
+    let port = free_port();
+    let found = errors(
+        &format!("mysql://u@127.0.0.1:{port}/shop"),
+        "select :user as x",
+    );
+    assert!(
+        found[0].contains(&format!("127.0.0.1:{port}: ")),
+        "{found:?}"
+    );
     let missing = url.replace("/mysql_faults", "/missing");
     let found = errors(&missing, "select :user as x");
     assert!(found[0].contains("Access denied"), "{found:?}");

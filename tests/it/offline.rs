@@ -12,6 +12,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::harness::command::run;
 use crate::harness::process::{PUBLIC_URL, Rowlink, command, configured_folder, send_signal};
 use crate::harness::{Call, SIGNING_KEY, exports, read_workbook, wait_for};
 use crate::vectors::{text, vectors};
@@ -296,6 +297,69 @@ fn verify_refuses_a_genuine_link_that_no_server_has_a_format_or_option_for() {
 }
 
 #[test]
+fn verify_checks_the_export_of_a_link_if_it_has_the_exports() {
+    let folder = configured_folder(&exports());
+    let keyring = Keyring::parse(SIGNING_KEY).unwrap();
+    let now = 1_769_853_600;
+    for (export, filter, claim, expected) in [
+        ("numbers", ("n", "3"), None, "valid"),
+        (
+            "numbers",
+            ("n", "many"),
+            None,
+            "export        refused: invalid-values: filters.n: expected a 64-bit integer",
+        ),
+        (
+            "numbers",
+            ("m", "3"),
+            None,
+            "export        refused: invalid-values: filters.m: unknown filter",
+        ),
+        (
+            "gone",
+            ("n", "3"),
+            None,
+            "export        refused: unknown-export: gone",
+        ),
+        (
+            "by_org",
+            ("n", "3"),
+            None,
+            "export        refused: invalid-values: filters.n: unknown filter",
+        ),
+        (
+            "numbers",
+            ("n", "3"),
+            Some("org_id"),
+            "export        refused: invalid-values: claims.org_id: unknown claim",
+        ),
+    ] {
+        let mut link = Link::new(export, "csv", UserId::parse("a").unwrap(), now, 60);
+        link.filters.push((filter.0.into(), filter.1.into()));
+        link.claims
+            .extend(claim.map(|name| (name.to_owned(), "7".to_owned())));
+        let signed = sign(link, &keyring, Seal::Open).unwrap();
+        let how = ["verify", "--at", "1769853601", signed.path_and_query()];
+        let unchecked = within(folder.path(), &how);
+        assert!(
+            unchecked
+                .out
+                .contains("export        filters and options not checked"),
+            "{}",
+            unchecked.out
+        );
+        assert!(unchecked.out.ends_with("\nvalid\n"));
+        let checked = within(
+            folder.path(),
+            &[&how[..], &["--exports", "exports"]].concat(),
+        );
+        let last = checked.out.lines().last().unwrap();
+        assert!(last.starts_with(expected), "{}", checked.out);
+        assert_eq!(checked.status == Some(0), expected == "valid");
+    }
+}
+
+#[test]
 fn verify_prints_the_text_of_a_refusal_unchanged() {
     let keyring = Keyring::parse(SIGNING_KEY).unwrap();
     let now = 1_769_853_600;
@@ -450,7 +514,8 @@ fn export_writes_the_same_file_as_a_download() {
 
     fs::write(dir.join("numbers.csv"), "what was there before").unwrap();
     let to_file = within(dir, &[&ask[..], &["-o", "numbers.csv"]].concat());
-    assert_eq!((to_file.out.as_str(), to_file.err.as_str()), ("", ""));
+    assert_eq!(to_file.out, "");
+    assert!(to_file.err.contains("numbers.csv: 2,000 rows, "), "{}", to_file.err);
     assert_eq!(
         fs::read_to_string(dir.join("numbers.csv")).unwrap(),
         over_http
@@ -513,7 +578,7 @@ fn a_failed_export_leaves_no_file_and_keeps_an_existing_one() {
         "fail_at=80000",
     ];
     let failed = within(dir, &[&fails[..], &["-o", "kept.csv"]].concat());
-    assert_eq!(failed.status, Some(2));
+    assert_eq!(failed.status, Some(3));
     assert!(failed.err.contains("malformed JSON"), "{}", failed.err);
     assert_eq!(fs::read_to_string(dir.join("kept.csv")).unwrap(), "kept");
     assert_eq!(fs::read_dir(dir).unwrap().count(), before);
@@ -569,7 +634,7 @@ fn an_interrupted_export_leaves_no_file() {
         };
         wait_for("the first rows", Duration::from_secs(20), || parts() == 1);
         send_signal(&child, signal);
-        assert_eq!(child.wait().unwrap().code(), Some(2), "{signal}");
+        assert_eq!(child.wait().unwrap().code(), Some(3), "{signal}");
         assert_eq!(fs::read_dir(dir).unwrap().count(), before, "{signal}");
     }
 }
@@ -587,6 +652,81 @@ fn an_export_into_a_stalled_pipe_can_be_stopped() {
         child.try_wait().unwrap().is_some()
     });
     drop(pipe);
+}
+
+#[test]
+fn an_export_into_a_pipe_without_a_reader_can_be_stopped() {
+    let folder = folder();
+    let pipe = folder.path().join("pipe");
+    run(Command::new("mkfifo").arg(&pipe));
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        let mut export = endless_export(folder.path());
+        let mut child = export.args(["-o", "pipe"]).spawn().unwrap();
+        // The handler is installed before the pipe is opened.
+        wait_for("the handler", Duration::from_secs(20), || {
+            let status = fs::read_to_string(format!("/proc/{}/status", child.id()));
+            let caught = status.unwrap_or_default();
+            let caught = caught
+                .lines()
+                .find_map(|line| line.strip_prefix("SigCgt:\t"));
+            let caught = u64::from_str_radix(caught.unwrap_or("0"), 16).unwrap();
+            // SIGHUP, SIGINT and SIGTERM are 1, 2 and 15.
+            [1, 2, 15]
+                .iter()
+                .all(|signal| caught & (1 << (signal - 1)) != 0)
+        });
+        send_signal(&child, signal);
+        let mut code = None;
+        wait_for("its end", Duration::from_secs(20), || {
+            code = child.try_wait().unwrap();
+            code.is_some()
+        });
+        assert_eq!(code.unwrap().code(), Some(3), "{signal}");
+    }
+}
+
+#[test]
+fn an_export_tells_whether_it_had_begun_and_what_it_has_written() {
+    let folder = configured_folder(&exports());
+    let ask = |arguments: &[&str]| {
+        within(
+            folder.path(),
+            &[&["export", "numbers", "--user", "a"], arguments].concat(),
+        )
+    };
+    let nowhere = ask(&["--filter", "n=1", "-o", "/nope/x.csv"]);
+    assert_eq!(nowhere.status, Some(2));
+    assert!(
+        nowhere
+            .err
+            .contains("/nope/x.csv: No such file or directory"),
+        "{}",
+        nowhere.err
+    );
+    let wrong = ask(&["--filter", "n=many"]);
+    assert_eq!(wrong.status, Some(2));
+    assert!(
+        wrong.err.contains("filters.n: expected a 64-bit integer"),
+        "{}",
+        wrong.err
+    );
+    let failed = ask(&[
+        "--filter",
+        "n=90000",
+        "--filter",
+        "fail_at=80000",
+        "-o",
+        "file.csv",
+    ]);
+    assert_eq!(failed.status, Some(3), "{}", failed.err);
+    assert!(!folder.path().join("file.csv").exists());
+    let written = ask(&["--filter", "n=3", "-o", "file.csv"]);
+    assert_eq!(written.status, Some(0));
+    assert!(
+        written.err.contains("file.csv: 3 rows, "),
+        "{}",
+        written.err
+    );
 }
 
 #[test]

@@ -245,14 +245,12 @@ impl Metrics {
                 .set(pool.max as i64);
         }
         self.keys.clear();
-        let now = i64::try_from(snapshot.now).unwrap_or(i64::MAX);
-        let mut first_seen = self
-            .first_seen
-            .lock()
-            .expect("no code panics while it is locked");
+        self.record_keys(&snapshot.key_ids, snapshot.now);
+        let first_seen = self.first_seen.lock();
+        let first_seen = first_seen.expect("no code panics while it is locked");
         for (index, key) in snapshot.key_ids.into_iter().enumerate() {
             let signs = if index == 0 { "true" } else { "false" };
-            let since = *first_seen.entry(key.clone()).or_insert(now);
+            let since = first_seen.get(&key).copied().unwrap_or_default();
             self.keys
                 .get_or_create(&KeyLabels { key, signs })
                 .set(since);
@@ -260,6 +258,16 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &registry).expect("a string accepts any text");
         text
+    }
+
+    /// Records the time, in Unix seconds, for keys that were not there before.
+    pub(in crate::http) fn record_keys(&self, key_ids: &[String], now: u64) {
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let first_seen = self.first_seen.lock();
+        let mut first_seen = first_seen.expect("no code panics while it is locked");
+        for key in key_ids {
+            first_seen.entry(key.clone()).or_insert(now);
+        }
     }
 
     pub(in crate::http) fn count_refused_connection(&self, limit: Limit) {

@@ -198,7 +198,13 @@ impl Connect for Connector {
         }
         // No query was sent, so any server error means that the database is unavailable.
         Err(match last_error {
-            SourceError::Query { cause, .. } => SourceError::Unavailable(cause),
+            SourceError::Query { cause, .. } | SourceError::Unavailable(cause) => {
+                let cause = cause.to_string();
+                match cause.starts_with(host.as_str()) {
+                    true => SourceError::Unavailable(cause.into()),
+                    false => unavailable(&format!("{host}:{}", self.url.port), &cause),
+                }
+            }
             last_error => last_error,
         })
     }

@@ -6,19 +6,23 @@ mod errors;
 mod parameter;
 mod stream;
 
+use std::future::ready;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use rusqlite::Connection;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use self::connect::has_wal;
 use self::describe::describe;
 use self::errors::sqlite_error;
 use super::api::{Passes, PoolStatus, RowEstimate, Source, SourceOptions};
 use super::errors::SourceError;
+use super::pool::ping_with_timeout;
 use super::sink::row_channel;
 use super::stream::RowStream;
 use crate::catalog::{BoundQuery, Export, SqlDialect};
@@ -29,6 +33,8 @@ use crate::row::Column;
 pub struct SqliteSource {
     path: PathBuf,
     options: SourceOptions,
+    /// One permit: one ping runs at a time.
+    pings: Arc<Semaphore>,
 }
 
 impl SqliteSource {
@@ -37,6 +43,7 @@ impl SqliteSource {
         SqliteSource {
             path: path.as_ref().to_owned(),
             options,
+            pings: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -88,7 +95,7 @@ impl Source for SqliteSource {
         _: &'a BoundQuery,
         _: Duration,
     ) -> BoxFuture<'a, Result<Option<RowEstimate>, SourceError>> {
-        Box::pin(std::future::ready(Ok(None)))
+        Box::pin(ready(Ok(None)))
     }
 
     fn warnings(&self) -> BoxFuture<'_, Vec<String>> {
@@ -109,7 +116,21 @@ impl Source for SqliteSource {
                 .query_row(sql, [], |_| Ok(()))
                 .map_err(sqlite_error)
         };
-        Box::pin(async move { source.on_thread(count).await })
+        // A file on a file system that hangs would block one more thread per ping.
+        let Ok(permit) = self.pings.clone().try_acquire_owned() else {
+            return Box::pin(ready(Err(SourceError::Unavailable(
+                "the last ping still waits".into(),
+            ))));
+        };
+        let ping = async move {
+            source
+                .on_thread(move |connection| {
+                    let _permit = permit;
+                    count(connection)
+                })
+                .await
+        };
+        ping_with_timeout(&Handle::current(), ping)
     }
 
     /// Returns `None`: connections to a file are not limited.
@@ -119,6 +140,6 @@ impl Source for SqliteSource {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         // Query threads end with the process.
-        Box::pin(std::future::ready(()))
+        Box::pin(ready(()))
     }
 }
