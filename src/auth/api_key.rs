@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::Caller;
 use crate::toml_errors::{self, LineError};
-use rowlink_link::{UserId, check_text};
+use rowlink_link::{UserId, check_text, is_claim_name};
 
 /// The keys of an API key file.
 pub struct ApiKeys {
@@ -44,6 +44,8 @@ struct Entry {
     act_for_others: bool,
     #[serde(default)]
     claims: BTreeMap<String, String>,
+    #[serde(default)]
+    claims_from_requests: BTreeSet<String>,
 }
 
 impl ApiKeys {
@@ -104,6 +106,17 @@ impl Entry {
         for (claim, value) in &self.claims {
             check_text(value).map_err(|error| format!("claim `{claim}`: {error}"))?;
         }
+        if !self.claims_from_requests.is_empty() && !self.act_for_others {
+            return Err("`claims_from_requests`: expected `act_for_others = true`".into());
+        }
+        if let Some(claim) = self
+            .claims_from_requests
+            .iter()
+            .find(|it| !is_claim_name(it))
+        {
+            let expected = "expected names of 1 to 64 of A-Z a-z 0-9 _";
+            return Err(format!("`claims_from_requests`: `{claim}`: {expected}"));
+        }
         let caller = Caller {
             credential: name.to_owned(),
             user,
@@ -111,6 +124,7 @@ impl Entry {
             scopes: self.scopes,
             exports: self.exports,
             acts_for_others: self.act_for_others,
+            settable_claims: self.claims_from_requests,
         };
         Ok(ApiKey { sha256, caller })
     }

@@ -175,6 +175,7 @@ impl JwtVerifier {
             claims: pinnable_claims(&claims),
             exports: self.rules.exports.clone(),
             acts_for_others: false,
+            settable_claims: BTreeSet::new(),
         })
     }
 

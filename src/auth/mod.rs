@@ -31,6 +31,8 @@ pub struct Caller {
     pub exports: Option<BTreeSet<String>>,
     /// Whether the caller may choose the user.
     pub acts_for_others: bool,
+    /// The claims whose values the caller may choose.
+    pub settable_claims: BTreeSet<String>,
 }
 
 /// Why authentication failed. Contains nothing secret.

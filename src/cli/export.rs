@@ -1,5 +1,6 @@
 //! `rowlink export`: writes the same file without HTTP, straight from the database.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
 use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
@@ -66,6 +67,7 @@ pub(super) async fn export(args: ExportArgs) -> Result<(), Failure> {
         scopes: scopes.collect(),
         exports: None,
         acts_for_others: true,
+        settable_claims: BTreeSet::new(),
     };
     let keyring = one_time_keyring()?;
     let service = ExportService::start(catalog, sources, keyring, config.policy).await;

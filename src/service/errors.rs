@@ -35,6 +35,9 @@ pub enum IssueError {
     /// The request names a user, but the credential may not act for others.
     #[error("this credential may not act for another user; leave `user` out")]
     MayNotActForOthers,
+    /// The request sets a claim that the credential may not set.
+    #[error("this credential may not set the claim `{0}`; leave it out")]
+    MayNotSetClaim(String),
     /// The export pins a claim that the credential does not have.
     #[error("this export needs the claim `{0}`, which this credential does not have")]
     MissingClaim(String),

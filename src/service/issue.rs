@@ -10,7 +10,7 @@ use super::export_service::{ExportService, check_access, file_name};
 use super::mint::{LinkContext, requested_format};
 use super::request::LinkRequest;
 use crate::auth::Caller;
-use crate::catalog::Export;
+use crate::catalog::{Export, FieldError};
 use crate::format::Format;
 
 /// A link as its caller gets it.
@@ -95,18 +95,21 @@ impl ExportService {
             return Err(IssueError::MayNotActForOthers);
         }
 
+        check_claims(&request.claims, caller, export)?;
+
         let context = LinkContext {
             export: Some(export),
             columns: Some(self.columns_of(export)),
             format,
             policy: &self.policy,
         };
+        let requested_claims = request.claims.clone();
         let user = request.user.clone().or_else(|| caller.user.clone());
         let unsigned = context.check(request, user, now)?;
         if !self.quota.may_issue(&unsigned.user, now) {
             return Err(IssueError::RateLimited(self.policy.limits.links_per_second));
         }
-        let claims = pinned_claims(caller, export)?;
+        let claims = pinned_claims(caller, &requested_claims, export)?;
         let (seal, content_type) = (unsigned.seal, unsigned.content_type);
         let link = unsigned.into_link(export.name.clone(), format, claims, now, link_id);
         let signed = sign(link, &self.keyring.load(), seal)?;
@@ -120,20 +123,55 @@ impl ExportService {
         let export = self.catalog.get(&link.export);
         is_own
             && export.is_some_and(|export| {
+                let may_choose = |name: &String| caller.settable_claims.contains(name);
                 check_access(caller, export).is_ok()
-                    && pinned_claims(caller, export).is_ok_and(|claims| claims == link.claims)
+                    && export.check_claims(&link.claims).is_ok()
+                    && link.claims.iter().all(|(name, value)| {
+                        may_choose(name) || caller.claims.get(name) == Some(value)
+                    })
             })
     }
 }
 
-/// Returns the claims that the export pins, with the caller's values.
-fn pinned_claims(caller: &Caller, export: &Export) -> Result<BTreeMap<String, String>, IssueError> {
+/// Checks that a caller may set these claims, and that the export pins them.
+fn check_claims(
+    requested: &BTreeMap<String, String>,
+    caller: &Caller,
+    export: &Export,
+) -> Result<(), IssueError> {
+    let is_settable = |name: &&String| caller.settable_claims.contains(*name);
+    if let Some(name) = requested.keys().find(|name| !is_settable(name)) {
+        return Err(IssueError::MayNotSetClaim(name.clone()));
+    }
+    let unknown = requested
+        .keys()
+        .filter(|name| !export.claims.contains(name));
+    let unknown: Vec<FieldError> = unknown
+        .map(|name| {
+            let message = "unknown claim; this export does not pin it";
+            FieldError::new(format!("claims.{name}"), message)
+        })
+        .collect();
+    match unknown.is_empty() {
+        true => Ok(()),
+        false => Err(IssueError::Invalid(unknown)),
+    }
+}
+
+/// Returns the claims that the export pins, with the values of the request, else of the caller.
+fn pinned_claims(
+    caller: &Caller,
+    requested: &BTreeMap<String, String>,
+    export: &Export,
+) -> Result<BTreeMap<String, String>, IssueError> {
     export
         .claims
         .iter()
-        .map(|name| match caller.claims.get(name) {
-            Some(value) => Ok((name.to_owned(), value.clone())),
-            None => Err(IssueError::MissingClaim(name.to_owned())),
-        })
+        .map(
+            |name| match requested.get(name).or_else(|| caller.claims.get(name)) {
+                Some(value) => Ok((name.to_owned(), value.clone())),
+                None => Err(IssueError::MissingClaim(name.to_owned())),
+            },
+        )
         .collect()
 }

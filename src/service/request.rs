@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use rowlink_link::{
     CONDITIONS, Condition, ConditionType, ConditionValue, Conditions, FileName, Network, UserId,
+    check_text,
 };
 use serde_json::{Map, Value};
 
@@ -31,6 +32,8 @@ pub struct LinkRequest {
     pub estimate: bool,
     /// The user whose rows are downloaded, if the credential may act for others.
     pub user: Option<UserId>,
+    /// The values of claims, if the credential may choose them.
+    pub claims: BTreeMap<String, String>,
     /// The conditions of the link.
     pub conditions: Conditions,
     /// Whether the link is sealed.
@@ -46,7 +49,7 @@ type Field = (
 );
 
 /// All fields but conditions and options of formats, which have tables of their own.
-const FIELDS: [Field; 12] = [
+const FIELDS: [Field; 13] = [
     ("export", |request, value| {
         request.export = expect_text(value)?;
         Ok(())
@@ -110,6 +113,10 @@ const FIELDS: [Field; 12] = [
     ("user", |request, value| {
         let user = UserId::parse(expect_text(value)?);
         request.user = Some(user.map_err(|error| error.to_string())?);
+        Ok(())
+    }),
+    ("claims", |request, value| {
+        request.read_claims(expect_object(value)?);
         Ok(())
     }),
 ];
@@ -211,6 +218,21 @@ impl LinkRequest {
                     &format!("filters.{name}"),
                     "expected a text, a number, true, false, or an array of these",
                 ),
+            }
+        }
+    }
+
+    fn read_claims(&mut self, claims: Map<String, Value>) {
+        for (name, value) in claims {
+            let field = format!("claims.{name}");
+            // A floating-point number has several texts.
+            let is_exact = !value.is_number() || value.is_i64() || value.is_u64();
+            match text(value).filter(|_| is_exact) {
+                None => self.add_error(&field, "expected a text, an integer, true or false"),
+                Some(text) => match check_text(&text) {
+                    Ok(()) => drop(self.claims.insert(name, text)),
+                    Err(error) => self.add_error(&field, error.to_string()),
+                },
             }
         }
     }

@@ -129,6 +129,8 @@ fn the_client_package_saves_complete_files_previews_rows_and_throws_typed_errors
     );
     assert_eq!(seen["broken"], json!(["IncompleteError", "incomplete", 0]));
     assert_eq!(seen["kept"], "what was there before");
+    let listed = seen["exports"].as_array().unwrap();
+    assert!(listed.contains(&json!("orders: 5")), "{listed:?}");
     assert_eq!(seen["suggested"], "picked.csv");
     assert_eq!(seen["picked"], seen["broken"]);
     assert_eq!(seen["removed"][0], "NotFoundError");

@@ -107,6 +107,9 @@ fn python_saves_complete_files_and_removes_incomplete_ones() {
             .unwrap()
             .contains(&json!("orders"))
     );
+    for name in ["nobody", "nowhere"] {
+        assert_eq!(seen[name], json!([true, true]), "{name}");
+    }
     assert_eq!(seen["repr"], false, "the token can be printed");
 }
 

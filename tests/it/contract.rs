@@ -64,6 +64,9 @@ fn every_documented_status_and_code_occurs() {
         links,
         post().json(&json!({"export": "by_org", "format": "csv"})),
     );
+    let mut for_org = orders.clone();
+    for_org["claims"] = json!({"org_id": 8});
+    call("POST", links, post().json(&for_org));
     let mut for_bob = orders.clone();
     for_bob["user"] = json!("bob");
     call("POST", links, post().json(&for_bob));

@@ -1,6 +1,8 @@
 //! `POST /v1/links` and the catalog listing.
 
-use serde_json::json;
+use rowlink::auth::ApiKeys;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::harness::{API_KEY, Call, TestServer, token, token_for};
 
@@ -387,4 +389,59 @@ fn a_link_to_a_format_removed_from_its_export_is_refused() {
     let (_, target) = link.split_once("/v1/").unwrap();
     let refused = later.call("GET", &format!("/v1/{target}")).send();
     assert_eq!(refused.problem(), (404, "unknown-format".into()));
+}
+
+#[test]
+fn a_key_sets_the_claims_that_its_file_names_and_no_others() {
+    let server = TestServer::start();
+    let keys = |settings: &str| {
+        let hash = hex::encode(Sha256::digest("rlk_tenants"));
+        ApiKeys::parse(&format!("[keys.tenants]\nsha256 = '{hash}'\n{settings}"))
+    };
+    let settings =
+        "act_for_others = true\nclaims = { org_id = '7' }\nclaims_from_requests = ['org_id']";
+    server
+        .state
+        .authenticator
+        .set_api_keys(keys(settings).unwrap());
+    let issue = |export: &str, claims: Value| {
+        let request = json!({"export": export, "format": "csv", "user": "alice", "claims": claims});
+        server.issue_with("rlk_tenants", request)
+    };
+    for (claims, expected) in [
+        (json!({"org_id": "8"}), "rl_claim.org_id=8"),
+        (json!({"org_id": 8}), "rl_claim.org_id=8"),
+        (json!({}), "rl_claim.org_id=7"),
+        (json!(null), "rl_claim.org_id=7"),
+    ] {
+        let issued = issue("by_org", claims.clone());
+        assert_eq!(issued.status, 200, "{claims}: {}", issued.text());
+        let url = issued.json()["url"].as_str().unwrap().to_owned();
+        assert!(url.contains(expected), "{claims}: {url}");
+        assert_eq!(Call::new("GET", url).send().status, 200);
+    }
+    let other = issue("by_org", json!({"org_id": "8", "role": "admin"}));
+    assert_eq!(other.problem(), (403, "may-not-set-claim".into()));
+    assert_eq!(
+        issue("numbers", json!({"org_id": "8"})).fields(),
+        ["claims.org_id"]
+    );
+    for wrong in [
+        json!({"org_id": 1.5}),
+        json!({"org_id": ["8"]}),
+        json!({"org_id": "a\u{0}"}),
+    ] {
+        assert_eq!(issue("by_org", wrong).fields(), ["claims.org_id"]);
+    }
+    let by_token = json!({"export": "by_org", "format": "csv", "claims": {"org_id": "8"}});
+    assert_eq!(
+        server.issue(by_token).problem(),
+        (403, "may-not-set-claim".into())
+    );
+    for refused in [
+        "user = 'a'\nclaims_from_requests = ['org_id']",
+        "act_for_others = true\nclaims_from_requests = ['a b']",
+    ] {
+        assert!(keys(refused).is_err(), "{refused}");
+    }
 }

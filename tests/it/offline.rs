@@ -515,7 +515,11 @@ fn export_writes_the_same_file_as_a_download() {
     fs::write(dir.join("numbers.csv"), "what was there before").unwrap();
     let to_file = within(dir, &[&ask[..], &["-o", "numbers.csv"]].concat());
     assert_eq!(to_file.out, "");
-    assert!(to_file.err.contains("numbers.csv: 2,000 rows, "), "{}", to_file.err);
+    assert!(
+        to_file.err.contains("numbers.csv: 2,000 rows, "),
+        "{}",
+        to_file.err
+    );
     assert_eq!(
         fs::read_to_string(dir.join("numbers.csv")).unwrap(),
         over_http
@@ -596,7 +600,7 @@ fn a_failed_export_leaves_no_file_and_keeps_an_existing_one() {
         refused(&[
             "numbers", "--user", "a", "--filter", "n=1", "-o", "no/x.csv"
         ])
-        .contains("no/x.csv: entity not found")
+        .contains("no/x.csv: No such file or directory")
     );
 }
 

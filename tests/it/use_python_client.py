@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "clients/python/src"))
 
-from rowlink import IncompleteDownload, Problem, Rowlink, download
+from rowlink import IncompleteDownload, Problem, Rowlink, Unreachable, download
 
 origin, token, folder = sys.argv[1:4]
 os.chdir(folder)
@@ -34,6 +34,15 @@ try:
     download(link.url.replace("rl_user=alice", "rl_user=bob"), "tampered.csv")
 except Problem as problem:
     seen["tampered"] = [problem.status, problem.code]
+
+for name, ask in {
+    "nobody": lambda: Rowlink("http://127.0.0.1:1", token).exports(),
+    "nowhere": lambda: download("http://127.0.0.1:1/v1/exports/a.csv?rl_signature=secret", "nothing.csv"),
+}.items():
+    try:
+        ask()
+    except Unreachable as error:
+        seen[name] = ["127.0.0.1:1: " in str(error) and "secret" not in str(error), isinstance(error, ConnectionError)]
 
 Path("kept.csv").write_text("what was there before")
 proved = rowlink.link("numbers", "csv", filters={"n": 9}, end_line=True)

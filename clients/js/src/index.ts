@@ -1,5 +1,5 @@
 import { GoneError, toError, UnreachableError } from "./problem.js";
-import type { CallOptions, Link, LinkRequest, Opened, Options } from "./types.js";
+import type { CallOptions, Export, Link, LinkRequest, Opened, Options } from "./types.js";
 
 export {
   BusyError,
@@ -22,22 +22,27 @@ export function createRowlink({ baseUrl = "", token }: Options = {}) {
   // The request of each issued link, and the end of its validity in milliseconds of the local clock.
   const issued = new WeakMap<Link, { request: LinkRequest; validUntil: number }>();
 
-  async function create(request: LinkRequest, { signal }: CallOptions = {}): Promise<Link> {
+  /** Sends a request with the credential; resolves to the JSON of the response. */
+  async function call(path: string, init: RequestInit, { signal }: CallOptions) {
     const headers: Record<string, string> = { "content-type": "application/json", accept: "application/json" };
-    const requestedAt = Date.now();
     const bearer = typeof token === "function" ? await token() : token;
     if (bearer) headers.authorization = `Bearer ${bearer}`;
-    const response = await get(`${baseUrl.replace(/\/$/, "")}/v1/links`, {
-      method: "POST",
-      headers,
-      body: JSON.stringify(request),
-      credentials: bearer ? "omit" : "include",
-      signal,
-    });
-    const link: Link = await response.json();
+    const credentials = bearer ? "omit" : "include";
+    const response = await get(baseUrl.replace(/\/$/, "") + path, { ...init, headers, credentials, signal });
+    return response.json();
+  }
+
+  async function create(request: LinkRequest, options: CallOptions = {}): Promise<Link> {
+    const requestedAt = Date.now();
+    const link: Link = await call("/v1/links", { method: "POST", body: JSON.stringify(request) }, options);
     // Reserves a tenth of the lifetime for the request to the server.
     issued.set(link, { request, validUntil: requestedAt + link.expires_in * 900 });
     return link;
+  }
+
+  /** Lists the exports that the caller may use. */
+  async function exports(options: CallOptions = {}): Promise<readonly Export[]> {
+    return (await call("/v1/exports", {}, options)).exports;
   }
 
   /** Returns the given link, or a new one if it is a request or the link expired. */
@@ -78,7 +83,7 @@ export function createRowlink({ baseUrl = "", token }: Options = {}) {
     });
   }
 
-  return { links: { create }, download, open };
+  return { exports, links: { create }, download, open };
 }
 
 async function get(url: string, init: RequestInit & CallOptions): Promise<Response> {

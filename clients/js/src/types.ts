@@ -40,6 +40,8 @@ export interface LinkRequest {
   json?: { large_numbers?: "number" | "string" };
   /** User id for the query. Only for credentials that may act for other users. */
   user?: string;
+  /** Values of claims that the export pins; only with an API key that may set them. */
+  claims?: Record<string, string | number | boolean> | null;
   /** Start of validity, such as `2026-01-31T10:00:00Z`. */
   not_before?: string;
   /** Client address or network (CIDR) that may use the link. */
@@ -49,6 +51,31 @@ export interface LinkRequest {
   max_bytes?: number;
   /** Encrypts the contents of the link in its URL. */
   seal?: boolean;
+}
+
+/** An export that the caller may use. */
+export interface Export {
+  readonly name: string;
+  readonly title: string;
+  readonly description: string | null;
+  readonly formats: readonly string[];
+  readonly filters: readonly ExportFilter[];
+  readonly columns: readonly { readonly name: string; readonly label: string }[];
+}
+
+/** A value that a request may give. Bounds and defaults are texts, as in a link. */
+export interface ExportFilter {
+  readonly name: string;
+  readonly type: "text" | "integer" | "decimal" | "boolean" | "date" | "timestamp" | "uuid";
+  readonly required: boolean;
+  readonly list: boolean;
+  readonly description?: string;
+  readonly values?: readonly string[];
+  readonly min?: string;
+  readonly max?: string;
+  readonly max_length?: number;
+  readonly pattern?: string;
+  readonly default?: readonly string[];
 }
 
 /** A signed link. Any holder of the URL can download the file until the link expires. */

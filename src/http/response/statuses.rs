@@ -76,6 +76,7 @@ impl From<IssueError> for Problem {
                 forbidden("export-not-allowed", detail)
             }
             IssueError::MayNotActForOthers => forbidden("may-not-act-for-others", detail),
+            IssueError::MayNotSetClaim(_) => forbidden("may-not-set-claim", detail),
             IssueError::MissingClaim(_) => forbidden("claim-missing", detail),
             IssueError::Invalid(errors) => invalid(detail, errors),
             IssueError::RateLimited(_) => too_many("issue-limit", detail, 1),

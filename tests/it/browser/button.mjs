@@ -119,6 +119,7 @@ export async function client_package(browser, task) {
     globalThis.reportError = (error) => { seen.reported = error.message; };
     const throwing = { file: await handle("throwing"), onProgress: () => { throw new Error("an error of the page"); } };
     seen.throwing = (await save.saveAs(rowlink, numbers({ n: 5 }, { end_line: true }), throwing)).rows;
+    seen.exports = (await rowlink.exports()).map(({ name, columns }) => `${name}: ${columns.length}`);
     seen.invalid = await failure(rowlink.links.create(numbers({})));
     seen.nowhere = await failure(client.createRowlink({ baseUrl: "http://127.0.0.1:9" }).links.create(numbers({ n: 1 })));
     seen.aborted = await failure(rowlink.links.create(numbers({ n: 1 }), { signal: AbortSignal.abort() }));

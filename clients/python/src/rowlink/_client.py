@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 from uuid import UUID
 
 from ._download import Progress, download
-from ._problem import Problem
+from ._problem import Problem, Unreachable
 
 Scalar = Union[str, int, float, bool, Decimal, date, datetime, UUID]
 Filter = Union[Scalar, Sequence[Scalar], None]
@@ -80,13 +80,16 @@ class Rowlink:
         ndjson: Mapping[str, Any] | None = None,
         json: Mapping[str, Any] | None = None,
         user: str | None = None,
+        claims: Mapping[str, str | int | bool] | None = None,
         not_before: datetime | None = None,
         ip: str | None = None,
         max_rows: int | None = None,
         max_bytes: int | None = None,
         seal: bool | None = None,
     ) -> Link:
-        """Issues a link. Raises `Problem` if the server refuses it.
+        """Issues a link. Raises `Problem` if the server refuses it, `Unreachable` if it does not answer.
+
+        `user` and `claims` need an API key that may set them.
 
         `end_line` appends an integrity line to CSV, TSV or NDJSON; `download` verifies and removes it.
         `length="exact"` adds the total size, for a progress in percent; the query runs twice. Not for XLSX and
@@ -111,6 +114,7 @@ class Rowlink:
             "ndjson": ndjson,
             "json": json,
             "user": user,
+            "claims": claims,
             "not_before": not_before,
             "ip": ip,
             "max_rows": max_rows,
@@ -145,6 +149,8 @@ class Rowlink:
         except HTTPError as response:
             with response:
                 raise Problem.of(response) from None  # type: ignore[arg-type]
+        except OSError as error:
+            raise Unreachable(f"{self._base_url}: {getattr(error, 'reason', error)}") from error
 
 
 def filter_text(value: object) -> str:

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from ._problem import Problem
+from ._problem import Problem, Unreachable
 
 _CHUNK_BYTES = 256 * 1024
 
@@ -80,6 +80,9 @@ def _open(url: str, timeout: float) -> HTTPResponse:
     except HTTPError as refused:
         with refused:
             raise Problem.of(refused) from None  # type: ignore[arg-type]
+    except OSError as error:
+        # Not the URL: anyone who has it can download the file.
+        raise Unreachable(f"{request.host}: {getattr(error, 'reason', error)}") from error
     return response
 
 

@@ -8,6 +8,10 @@ from http.client import HTTPResponse
 from typing import Any
 
 
+class Unreachable(ConnectionError):
+    """The server did not answer: no connection, no route, a time-out, or an invalid certificate."""
+
+
 class Problem(Exception):
     """An error response. `code` is stable; `errors` maps the field of each invalid value to a message."""
 
