@@ -15,9 +15,9 @@ test: setup lint deny ## Install what the tests need; check format, lints and li
 	cargo test --doc
 	cargo test --all-targets -- --include-ignored --skip heavy
 
-test-large: ## Also install LibreOffice; test large workbooks: half an hour, 10 GB of disk
+test-large: ## Also install LibreOffice and Spark; test large workbooks and other readers: half an hour, 12 GB of disk
 	tests/setup.sh large
-	cargo test --release --test it -- --ignored --test-threads 1 heavy::large_workbooks:: heavy::libreoffice::
+	cargo test --release --test it -- --ignored --test-threads 1 heavy::large_workbooks:: heavy::libreoffice:: heavy::spark::
 
 test-engines: ## Also install MySQL in a root folder of its own (needs root), and test what differs from MariaDB
 	tests/setup.sh engines

@@ -150,6 +150,13 @@ install_mysql() {
     --include=mysql-server-core,mysql-client-core sid "$tools/mysql"
 }
 
+# Reads Parquet files; needs Java. Half a gigabyte.
+install_spark() {
+  [ -d "$tools"/venv/lib/python3*/site-packages/pyspark ] && return
+  echo "setup: installing Spark"
+  "$tools/venv/bin/pip" install --quiet --disable-pip-version-check pyspark==4.3.0
+}
+
 # Downloads the Big List of Naughty Strings.
 fetch_naughty_strings() {
   [ -f "$tools/blns.json" ] && return
@@ -171,4 +178,5 @@ install_client_tools
 fetch_flights
 fetch_envoy
 fetch_naughty_strings
+[ "${1-}" != large ] || install_spark
 [ "${1-}" != engines ] || install_mysql

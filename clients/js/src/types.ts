@@ -35,6 +35,7 @@ export interface LinkRequest {
     formula_guard?: boolean;
   };
   xlsx?: { compact?: boolean };
+  parquet?: { compat?: "spark" };
   tsv?: { header?: boolean; formula_guard?: boolean };
   ndjson?: { large_numbers?: "number" | "string" };
   json?: { large_numbers?: "number" | "string" };

@@ -13,6 +13,7 @@ use parquet::schema::types::{ColumnPath, Type, TypePtr};
 use self::column::{ColumnBuffer, FIXED_BYTES, shares_buffer};
 use super::Definition;
 use super::encoder::{EncodeError, Encoder};
+use super::options::OptionDefinition;
 use crate::row::{Column, Kind, RowBatch, TimeZone};
 
 /// Memory at which a row group is written: large enough for readers, small enough for many concurrent
@@ -29,10 +30,35 @@ pub(super) const FORMAT: Definition = Definition {
     is_text: false,
     repeats_names: false,
     integrity_line: None,
-    options: &[],
+    options: &OPTIONS,
     media_type: |_| "application/vnd.apache.parquet",
-    encoder: |columns, settings| Ok(Box::new(ParquetEncoder::new(columns, settings.time_zone)?)),
+    encoder: |columns, settings| {
+        let types = match settings.options.get("compat") {
+            Some(_) => Types::OfSpark,
+            None => Types::All,
+        };
+        Ok(Box::new(ParquetEncoder::new(
+            columns,
+            types,
+            settings.time_zone,
+        )?))
+    },
 };
+
+/// An export sets it under `[parquet]`; a link overrides it by `rl_parquet.compat`.
+const OPTIONS: [OptionDefinition; 1] = [OptionDefinition {
+    name: "compat",
+    expected: "`spark`",
+    accepts: |text| text == "spark",
+}];
+
+/// The types that a file may have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Types {
+    All,
+    /// Spark refuses files with `UUID` and `TIME` columns: they are text.
+    OfSpark,
+}
 
 /// Encodes Parquet.
 struct ParquetEncoder {
@@ -50,7 +76,12 @@ impl ParquetEncoder {
     ///
     /// # Errors
     /// Returns [`EncodeError::Failed`] if the `parquet` library rejects the schema.
-    fn new(columns: &[Column], time_zone: TimeZone) -> Result<ParquetEncoder, EncodeError> {
+    fn new(
+        columns: &[Column],
+        types: Types,
+        time_zone: TimeZone,
+    ) -> Result<ParquetEncoder, EncodeError> {
+        let file_kind = |column: &Column| file_kind(column, types);
         let fields = columns
             .iter()
             .map(|column| schema_field(&column.name, file_kind(column)));
@@ -153,8 +184,9 @@ impl Encoder for ParquetEncoder {
 }
 
 /// Returns the type of a column in the file. Decimals with too many digits become text.
-fn file_kind(column: &Column) -> Kind {
+fn file_kind(column: &Column, types: Types) -> Kind {
     match column.kind {
+        Kind::Uuid | Kind::Time if types == Types::OfSpark => Kind::Text,
         Kind::Decimal { precision, .. } if precision > DECIMAL_DIGITS_MAX => Kind::Text,
         kind => kind,
     }
@@ -235,7 +267,7 @@ mod tests {
             name: "v".into(),
             kind,
         }];
-        let mut encoder = ParquetEncoder::new(&columns, TimeZone::default())?;
+        let mut encoder = ParquetEncoder::new(&columns, Types::All, TimeZone::default())?;
         let mut file = Vec::new();
         for cells in cells.chunks(700) {
             let mut buffer = RowBuffer::default();

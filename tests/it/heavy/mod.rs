@@ -9,3 +9,4 @@ mod engines;
 mod large_workbooks;
 mod libreoffice;
 mod soak;
+mod spark;
