@@ -10,7 +10,8 @@ use toml::de::{DeTable, Deserializer};
 use super::filter::FilterSettings;
 use super::format_settings::{parse_formats, take_options};
 use super::{
-    DEFAULT_DATABASE, Dialects, Export, Filter, SESSION_CLAIMS, SqlDialect, Statement, Variable,
+    DEFAULT_DATABASE, Dialects, Export, ExportLimits, Filter, SESSION_CLAIMS, SqlDialect,
+    Statement, Variable,
 };
 use crate::format::{Format, is_number_format};
 use crate::row::TimeZone;
@@ -43,6 +44,8 @@ struct Settings {
     estimate: Option<bool>,
     #[serde(default)]
     seal: bool,
+    #[serde(default)]
+    limits: ExportLimits,
 }
 
 #[derive(Debug, Deserialize)]
@@ -203,6 +206,7 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         row_security: settings.row_security,
         is_estimated: settings.estimate.unwrap_or(true),
         seal: settings.seal,
+        limits: settings.limits,
         claims: required_claims(&statement, settings.claims),
         statement,
     })

@@ -14,9 +14,11 @@ mod value;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use serde::Deserialize;
 
 use crate::format::{Format, FormatOptions};
 use crate::row::TimeZone;
@@ -78,10 +80,29 @@ pub struct Export {
     pub is_estimated: bool,
     /// Whether links are always sealed, even if the request does not ask for it.
     pub seal: bool,
+    /// The limits of its links and downloads.
+    pub limits: ExportLimits,
     /// The claims that a link must pin.
     pub claims: Vec<String>,
     /// The statement with its parameters.
     pub statement: Statement,
+}
+
+/// What the operator allows for one export, in addition to the limits of the deployment. An export's file sets it under
+/// `[limits]`.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportLimits {
+    /// The most rows of a file.
+    pub max_rows: Option<NonZeroU64>,
+    /// The most bytes of a file, before a content coding.
+    pub max_bytes: Option<NonZeroU64>,
+    /// The longest duration of a download, in seconds.
+    pub max_seconds: Option<NonZeroU64>,
+    /// The longest lifetime of a link, in seconds.
+    pub max_ttl_seconds: Option<NonZeroU64>,
+    /// The most downloads that run at the same time on one server.
+    pub max_downloads: Option<NonZeroUsize>,
 }
 
 /// An error in a file, displayed as `orders.sql:12: …`.

@@ -1,10 +1,13 @@
 //! Rows become chunks of a file, in the task that reads them or on a thread of its own.
 
+use std::num::NonZeroU64;
+
 use rowlink_link::Conditions;
 use tokio::task::yield_now;
 
 use super::encoder_thread::EncoderThread;
 use super::errors::{DownloadError, TooLarge};
+use crate::catalog::ExportLimits;
 use crate::format::Encoder;
 use crate::source::RowStream;
 
@@ -136,7 +139,7 @@ impl InlineEncoding {
     }
 }
 
-/// The largest file that a link allows.
+/// The largest file that a link and its export allow.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SizeMax {
     rows: u64,
@@ -144,10 +147,14 @@ pub(super) struct SizeMax {
 }
 
 impl SizeMax {
-    pub(super) fn of(conditions: &Conditions) -> SizeMax {
+    pub(super) fn of(conditions: &Conditions, limits: &ExportLimits) -> SizeMax {
+        let least = |of_link: Option<u64>, of_export: Option<NonZeroU64>| {
+            let limits = [of_link, of_export.map(NonZeroU64::get)];
+            limits.into_iter().flatten().min().unwrap_or(u64::MAX)
+        };
         SizeMax {
-            rows: conditions.rows_max.unwrap_or(u64::MAX),
-            bytes: conditions.bytes_max.unwrap_or(u64::MAX),
+            rows: least(conditions.rows_max, limits.max_rows),
+            bytes: least(conditions.bytes_max, limits.max_bytes),
         }
     }
 

@@ -95,7 +95,7 @@ pub enum DownloadError {
     /// The format cannot hold a value.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// The file exceeds the size that the link allows.
+    /// The file exceeds the size that the link or the export allows.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
     /// The second pass of an exact length returned different rows.
@@ -103,14 +103,14 @@ pub enum DownloadError {
     NotRepeatable,
 }
 
-/// A file is larger than its link allows. It is never truncated to fit.
+/// A file is larger than its link or its export allows. It is never truncated to fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TooLarge {
     /// It has more rows.
-    #[error("the file has more than the {0} rows that its link allows")]
+    #[error("the file has more than the {0} rows that are allowed")]
     Rows(u64),
     /// It has more bytes.
-    #[error("the file has more than the {0} bytes that its link allows")]
+    #[error("the file has more than the {0} bytes that are allowed")]
     Bytes(u64),
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -186,11 +187,14 @@ impl LinkContext<'_> {
     }
 
     fn ttl_seconds(&self, requested: Option<u64>) -> Result<u64, Vec<FieldError>> {
-        let seconds = requested.unwrap_or(self.policy.ttl_seconds_default);
-        if (1..=self.policy.ttl_seconds_max).contains(&seconds) {
+        let of_export = self.export.and_then(|export| export.limits.max_ttl_seconds);
+        let max = of_export.map_or(u64::MAX, NonZeroU64::get);
+        let max = max.min(self.policy.ttl_seconds_max);
+        let seconds = requested.unwrap_or(self.policy.ttl_seconds_default.min(max));
+        if (1..=max).contains(&seconds) {
             return Ok(seconds);
         }
-        let message = format!("expected 1 to {} seconds", self.policy.ttl_seconds_max);
+        let message = format!("expected 1 to {max} seconds");
         Err(vec![FieldError::new("expires_in", message)])
     }
 }

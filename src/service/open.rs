@@ -1,6 +1,10 @@
 //! The second use case: open a download.
 
-use rowlink_link::{ClientAddr, DownloadPath, Inspection, Link, Malformed, VerifiedLink};
+use std::time::Duration;
+
+use rowlink_link::{
+    ClientAddr, DownloadPath, Inspection, Link, LinkError, Malformed, VerifiedLink,
+};
 use tokio::time::{Instant, timeout_at};
 
 use super::download::{Download, DownloadLimits};
@@ -92,10 +96,18 @@ impl ExportService {
     /// # Errors
     /// Returns the [`OpenError`] if a limit is reached, or the query fails before the first batch.
     pub async fn open(&self, prepared: PreparedDownload) -> Result<Download, OpenError> {
-        let permit = self.quota.acquire(&prepared.link)?;
-        let variables = prepared.query.export().statement.variables.clone();
-        let deadline = Instant::now() + self.policy.download_max;
-        let size_max = SizeMax::of(&prepared.link.conditions);
+        let export = prepared.query.export();
+        let limits = export.limits;
+        let permit = self.quota.acquire(&prepared.link, limits.max_downloads)?;
+        let variables = export.statement.variables.clone();
+        let of_export = limits
+            .max_seconds
+            .map(|seconds| Duration::from_secs(seconds.get()));
+        let download_max = of_export.map_or(self.policy.download_max, |of_export| {
+            self.policy.download_max.min(of_export)
+        });
+        let deadline = Instant::now() + download_max;
+        let size_max = SizeMax::of(&prepared.link.conditions, &limits);
         let opened = timeout_at(deadline, self.encode(prepared, size_max)).await;
         let opened = opened.unwrap_or(Err(SourceError::TooSlow.into()));
         let (encoding, integrity_line, length) = opened.map_err(|error| match error {
@@ -177,6 +189,17 @@ fn bind<'c>(
     let link = verified.link();
     let export = catalog.get(&link.export);
     let export = export.ok_or_else(|| OpenError::UnknownExport(link.export.clone()))?;
+    let seconds = link.expires.saturating_sub(link.issued);
+    if let Some(max) = export
+        .limits
+        .max_ttl_seconds
+        .filter(|max| seconds > max.get())
+    {
+        return Err(OpenError::Link(LinkError::LivesTooLong {
+            seconds,
+            seconds_max: max.get(),
+        }));
+    }
     let format = link.format.parse().ok();
     let format = format.filter(|format| export.formats.contains(format));
     let format = format.ok_or_else(|| OpenError::UnknownFormat {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
@@ -38,6 +39,9 @@ pub enum QuotaError {
     /// The limit of this server. Another may have capacity.
     #[error("download limit reached on this replica ({0})")]
     Replica(usize),
+    /// The limit of the export on this server. Another may have capacity.
+    #[error("download limit reached for this export on this replica ({0})")]
+    Export(usize),
     /// The limit per user.
     #[error("download limit reached for this user ({0})")]
     User(usize),
@@ -59,6 +63,7 @@ struct DownloadCounts {
     downloads: usize,
     users: HashMap<UserId, usize>,
     links: HashMap<Uuid, usize>,
+    exports: HashMap<String, usize>,
 }
 
 /// Links issued in one second, by user.
@@ -74,6 +79,7 @@ pub(super) struct QuotaPermit {
     quota: Arc<Quota>,
     user: UserId,
     link: Uuid,
+    export: String,
 }
 
 impl Quota {
@@ -90,11 +96,15 @@ impl Quota {
         lock(&self.running).downloads
     }
 
-    /// Acquires the permit of a download of this link.
+    /// Acquires the permit of a download of this link, whose export may have a limit of its own.
     ///
     /// # Errors
     /// Returns the [`QuotaError`] of the first limit that is reached.
-    pub(super) fn acquire(self: &Arc<Quota>, link: &Link) -> Result<QuotaPermit, QuotaError> {
+    pub(super) fn acquire(
+        self: &Arc<Quota>,
+        link: &Link,
+        export_max: Option<NonZeroUsize>,
+    ) -> Result<QuotaPermit, QuotaError> {
         let limits = self.limits;
         let mut running = lock(&self.running);
         let of_link = running.links.get(&link.id).copied().unwrap_or(0);
@@ -105,16 +115,22 @@ impl Quota {
         if of_user >= limits.downloads_per_user {
             return Err(QuotaError::User(of_user));
         }
+        let of_export = running.exports.get(&link.export).copied().unwrap_or(0);
+        if export_max.is_some_and(|max| of_export >= max.get()) {
+            return Err(QuotaError::Export(of_export));
+        }
         if running.downloads >= limits.downloads {
             return Err(QuotaError::Replica(running.downloads));
         }
         running.downloads += 1;
         running.links.insert(link.id, of_link + 1);
         running.users.insert(link.user.clone(), of_user + 1);
+        running.exports.insert(link.export.clone(), of_export + 1);
         Ok(QuotaPermit {
             quota: self.clone(),
             user: link.user.clone(),
             link: link.id,
+            export: link.export.clone(),
         })
     }
 
@@ -142,6 +158,7 @@ impl Drop for QuotaPermit {
         running.downloads -= 1;
         decrement(&mut running.links, &self.link);
         decrement(&mut running.users, &self.user);
+        decrement(&mut running.exports, &self.export);
     }
 }
 
@@ -187,27 +204,31 @@ mod tests {
             downloads_per_link: 1,
             links_per_second: 1,
         }));
-        let first = quota.acquire(&link("a", 1)).expect("a permit");
+        let first = quota.acquire(&link("a", 1), None).expect("a permit");
         assert_eq!(
-            quota.acquire(&link("a", 1)).err(),
+            quota.acquire(&link("a", 1), None).err(),
             Some(QuotaError::Link(1))
         );
-        let second = quota.acquire(&link("a", 2)).expect("a permit");
+        let second = quota.acquire(&link("a", 2), None).expect("a permit");
         assert_eq!(
-            quota.acquire(&link("a", 3)).err(),
+            quota.acquire(&link("a", 3), None).err(),
             Some(QuotaError::User(2))
         );
-        let third = quota.acquire(&link("b", 4)).expect("a permit");
         assert_eq!(
-            quota.acquire(&link("c", 5)).err(),
+            quota.acquire(&link("b", 4), NonZeroUsize::new(2)).err(),
+            Some(QuotaError::Export(2))
+        );
+        let third = quota.acquire(&link("b", 4), None).expect("a permit");
+        assert_eq!(
+            quota.acquire(&link("c", 5), None).err(),
             Some(QuotaError::Replica(3))
         );
         drop(first);
         assert_eq!(quota.downloads(), 2);
-        let again = quota.acquire(&link("a", 1)).expect("a permit");
+        let again = quota.acquire(&link("a", 1), None).expect("a permit");
         drop((second, third, again));
         let running = lock(&quota.running);
-        assert!(running.users.is_empty() && running.links.is_empty());
+        assert!(running.users.is_empty() && running.links.is_empty() && running.exports.is_empty());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use rowlink::catalog::Catalog;
 use rowlink::http::HttpConfig;
 use rowlink_link::{Keyring, Link, Scope, Seal, UserId, generate_child, sign};
 use serde_json::{Value, json};
@@ -14,7 +15,8 @@ use uuid::Uuid;
 
 use crate::harness::process::Rowlink;
 use crate::harness::{
-    API_KEY, Answer, Call, SIGNING_KEY, TestServer, begin, exports, is_whole, token_for, unchunked,
+    API_KEY, Answer, Call, SIGNING_KEY, TestServer, begin, exports, is_whole, sqlite, token_for,
+    unchunked,
 };
 
 fn orders(more: Value) -> Value {
@@ -362,4 +364,66 @@ fn a_child_key_signs_only_inside_its_scope() {
     assert_eq!(answer.problem(), (403, "bad-signature".into()));
     let answer = server.call("GET", &link_outside_its_scope(now)).send();
     assert_eq!(answer.problem(), (403, "outside-scope".into()));
+}
+
+#[test]
+fn an_export_limits_its_links_and_downloads() {
+    let numbers = "with recursive i(n) as (select 1 union all select n + 1 from i) \
+                   select n from i where :user <> '' limit :n";
+    let export = |limits: &str| {
+        format!(
+            "/*---\n[limits]\n{limits}\n[filters.n]\ntype = 'integer'\nrequired = true\n---*/\n{numbers}"
+        )
+    };
+    let (rows, bytes, ttl, seconds) = (
+        export("max_rows = 5"),
+        export("max_bytes = 20"),
+        export("max_ttl_seconds = 30"),
+        export("max_seconds = 1"),
+    );
+    let server = TestServer::with_exports(vec![
+        ("rows.sql", &rows),
+        ("bytes.sql", &bytes),
+        ("ttl.sql", &ttl),
+        ("seconds.sql", &seconds),
+    ]);
+    let request =
+        |export: &str, n: u32| json!({"export": export, "format": "csv", "filters": {"n": n}});
+    for (export, fits, too_many) in [("rows", 5, 6), ("bytes", 5, 50)] {
+        assert_eq!(get(&server.link(request(export, fits))).status, 200);
+        let refused = get(&server.link(request(export, too_many)));
+        assert_eq!(
+            refused.problem(),
+            (422, "file-too-large".into()),
+            "{export}"
+        );
+    }
+    // The smaller limit counts.
+    let mut small = request("rows", 4);
+    small["max_rows"] = json!(3);
+    assert_eq!(get(&server.link(small)).problem().0, 422);
+
+    assert_eq!(server.issue(request("ttl", 1)).json()["expires_in"], 30);
+    let mut long = request("ttl", 1);
+    long["expires_in"] = json!(31);
+    let refused = server.issue(long);
+    assert_eq!(refused.fields(), ["expires_in"]);
+    assert!(refused.text().contains("expected 1 to 30 seconds"));
+    let mut link = Link::new("ttl", "csv", UserId::parse("a").unwrap(), server.now(), 31);
+    link.filters.push(("n".into(), "1".into()));
+    let keyring = Keyring::parse(SIGNING_KEY).unwrap();
+    let signed = sign(link, &keyring, Seal::Open).unwrap();
+    let answer = server.call("GET", signed.path_and_query()).send();
+    assert_eq!(answer.problem(), (403, "link-lives-too-long".into()));
+
+    let mut endless = Vec::new();
+    let link = server.link(request("seconds", 2_000_000_000));
+    let read = begin(&link).read_to_end(&mut endless);
+    assert!(read.is_err() || !is_whole(&endless));
+    for wrong in ["max_rows = 0", "max_rows = 'many'", "max_row = 5"] {
+        let sql = export(wrong);
+        let errors = Catalog::parse([("x.sql", sql.as_str())], &sqlite());
+        let errors: Vec<String> = errors.errors().iter().map(ToString::to_string).collect();
+        assert!(errors[0].starts_with("x.sql:3: "), "{wrong}: {errors:?}");
+    }
 }

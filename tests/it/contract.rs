@@ -244,6 +244,16 @@ fn every_documented_status_and_code_occurs() {
         call("GET", file, Call::new("GET", link));
     }
 
+    let sql = "/*---\n[limits]\nmax_downloads = 1\n---*/\nwith recursive n(i) as \
+               (select 1 union all select i + 1 from n) select i from n where :user = 'alice'";
+    let limited = TestServer::over(&database, vec![("long.sql", sql)]);
+    let link = limited.link(json!({"export": "long", "format": "csv"}));
+    let _holder = begin(&link);
+    wait_for("the first download", Duration::from_secs(10), || {
+        limited.state.service.downloads() == 1
+    });
+    call("GET", file, Call::new("GET", link));
+
     let mut limited = Deployment::over(sqlite_url(&database), crate::harness::exports());
     limited.limits.links_per_second = 1;
     let limited = limited.start();

@@ -101,6 +101,7 @@ pub(in crate::http) fn advice(code: &str) -> &'static str {
             "Sign in to the application, and press Export again."
         }
         "replica-limit"
+        | "export-limit"
         | "user-limit"
         | "link-limit"
         | "issue-limit"

@@ -111,6 +111,7 @@ impl From<QuotaError> for Problem {
         let detail = format!("{error}; try again in a moment");
         match error {
             QuotaError::Replica(_) => unavailable("replica-limit", LIMIT_TITLE, detail),
+            QuotaError::Export(_) => unavailable("export-limit", LIMIT_TITLE, detail),
             QuotaError::User(_) => too_many("user-limit", detail, RETRY_AFTER_SECONDS),
             QuotaError::Link(_) => too_many("link-limit", detail, RETRY_AFTER_SECONDS),
         }
@@ -135,7 +136,7 @@ impl From<DownloadError> for Problem {
 
 impl From<TooLarge> for Problem {
     fn from(error: TooLarge) -> Problem {
-        let title = "The file is larger than its link allows";
+        let title = "The file is larger than allowed";
         let detail = format!("{error}; narrow the filters, or ask for a link that allows more");
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         Problem::new(status, "file-too-large", title, detail)
