@@ -10,8 +10,8 @@ use toml::de::{DeTable, Deserializer};
 use super::filter::FilterSettings;
 use super::format_settings::{parse_formats, take_options};
 use super::{
-    DEFAULT_DATABASE, Dialects, Export, ExportLimits, Filter, SESSION_CLAIMS, SqlDialect,
-    Statement, Variable,
+    DEFAULT_DATABASE, Dialects, Export, ExportLimits, FileNameTemplate, Filter, SESSION_CLAIMS,
+    SqlDialect, Statement, Variable,
 };
 use crate::format::{Format, is_number_format};
 use crate::row::TimeZone;
@@ -41,6 +41,7 @@ struct Settings {
     columns: IndexMap<Spanned<String>, ColumnSettings>,
     formats: Option<Spanned<Vec<Spanned<String>>>>,
     timezone: Option<Spanned<String>>,
+    filename: Option<Spanned<String>>,
     estimate: Option<bool>,
     #[serde(default)]
     seal: bool,
@@ -105,6 +106,17 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
             Err(error) => {
                 let message = format!("`timezone`: {error}");
                 errors.push(LineError::new(line_at(name.span().start), message));
+            }
+        }
+    }
+    let mut file_name = None;
+    if let Some(text) = &settings.filename {
+        let is_filter = |name: &str| declared.iter().any(|(_, declared)| declared == name);
+        match FileNameTemplate::parse(text.get_ref(), is_filter) {
+            Ok(template) => file_name = Some(template),
+            Err(error) => {
+                let message = format!("`filename`: {error}");
+                errors.push(LineError::new(line_at(text.span().start), message));
             }
         }
     }
@@ -206,6 +218,7 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         row_security: settings.row_security,
         is_estimated: settings.estimate.unwrap_or(true),
         seal: settings.seal,
+        file_name,
         limits: settings.limits,
         claims: required_claims(&statement, settings.claims),
         statement,

@@ -5,6 +5,7 @@
 //! again and returns a [`BoundQuery`], the only thing a source runs.
 
 mod file;
+mod file_name;
 mod filter;
 mod format_settings;
 mod list_use;
@@ -25,6 +26,7 @@ use crate::row::TimeZone;
 use crate::toml_errors::LineError;
 use rowlink_link::{VerifiedLink, is_export_name};
 
+pub use file_name::FileNameTemplate;
 pub use filter::{DayInstant, Filter, LIST_VALUES_MAX};
 pub use placeholder::{Argument, SqlDialect, Statement, Variable};
 pub use value::{FilterType, Value};
@@ -80,6 +82,8 @@ pub struct Export {
     pub is_estimated: bool,
     /// Whether links are always sealed, even if the request does not ask for it.
     pub seal: bool,
+    /// The file name of links whose request names none.
+    pub file_name: Option<FileNameTemplate>,
     /// The limits of its links and downloads.
     pub limits: ExportLimits,
     /// The claims that a link must pin.

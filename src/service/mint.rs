@@ -158,6 +158,9 @@ impl LinkContext<'_> {
         if !errors.is_empty() {
             return Err(IssueError::Invalid(errors));
         }
+        let template = self.export.and_then(|export| export.file_name.as_ref());
+        let by_template = || template.and_then(|template| template.render(&filters));
+        let filename = request.filename.or_else(by_template);
         let seals = self.policy.seals_always || self.export.is_some_and(|export| export.seal);
         Ok(UnsignedLink {
             user,
@@ -168,7 +171,7 @@ impl LinkContext<'_> {
             content_type,
             ttl_seconds,
             conditions,
-            filename: request.filename,
+            filename,
             options: request.options,
             filters,
         })

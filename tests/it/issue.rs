@@ -445,3 +445,39 @@ fn a_key_sets_the_claims_that_its_file_names_and_no_others() {
         assert!(keys(refused).is_err(), "{refused}");
     }
 }
+
+#[test]
+fn a_file_name_can_have_the_values_of_filters() {
+    let sql = "/*---
+filename = 'orders {from} {status}'
+[filters.from]
+type = 'date'
+[filters.status]
+type = 'text'
+list = true
+default = ['open', 'paid']
+---*/
+select :user as u, :from as f, :status is null as s";
+    let server = TestServer::with_exports(vec![("it.sql", sql)]);
+    for (request, expected) in [
+        (
+            json!({"filters": {"from": "2026-01-01", "status": "a/b"}}),
+            "orders 2026-01-01 a_b.csv",
+        ),
+        (json!({}), "orders open-paid.csv"),
+        (json!({"filename": "mine"}), "mine.csv"),
+    ] {
+        let mut all = json!({"export": "it", "format": "csv"});
+        for (name, value) in request.as_object().unwrap() {
+            all[name] = value.clone();
+        }
+        let issued = server.issue(all).json();
+        assert_eq!(issued["filename"], expected);
+        let saved = Call::new("GET", issued["url"].as_str().unwrap()).send();
+        let disposition = saved.header("content-disposition").to_owned();
+        assert!(
+            disposition.contains(&format!("filename=\"{expected}\"")),
+            "{disposition}"
+        );
+    }
+}
