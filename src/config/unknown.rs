@@ -7,7 +7,7 @@ const OF_CLIENTS: [&str; 3] = ["url", "token", "key"];
 /// How many letters a name may differ from the one that was meant.
 const DISTANCE_MAX: usize = 3;
 
-/// Returns an error for each name that neither Rowlink nor another program reads, with the known one that is most like it.
+/// Returns an error for each name that neither Rowlink nor another program reads, with the known one that differs least.
 pub(super) fn errors<'n>(
     names: impl Iterator<Item = &'n String>,
     known: &[&str],

@@ -148,7 +148,7 @@ fn json_escape(rest: &[u8], out: &mut Vec<u8>) -> usize {
     length
 }
 
-/// Line ends besides LF and CR, at which readers split lines: NEL, LINE SEPARATOR and PARAGRAPH SEPARATOR.
+/// Further line ends than LF and CR, at which readers split lines: NEL, LINE SEPARATOR and PARAGRAPH SEPARATOR.
 const SEPARATORS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
 /// Returns whether the byte may be the first one of a separator.

@@ -145,7 +145,7 @@ impl Timestamp {
     pub fn write_local(self, time_zone: TimeZone, out: &mut Vec<u8>) {
         let micros = match self.is_infinite() {
             true => self.micros,
-            // The rest of a millisecond is cut: rounding could change the day.
+            // The rest of a millisecond is dropped: rounding could change the day.
             false => self.local_micros(time_zone).div_euclid(1000) * 1000,
         };
         let local = Timestamp { micros, utc: false };

@@ -187,7 +187,7 @@ fn head_gives_the_headers_and_runs_no_query() {
 }
 
 #[test]
-fn what_nobody_asked_for_runs_no_query_and_issues_no_link() {
+fn a_prefetch_or_an_embedded_link_runs_no_query_and_issues_no_link() {
     let server = TestServer::start();
     let link = server.link(orders());
     let (path, _) = link.split_once('?').unwrap();

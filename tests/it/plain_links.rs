@@ -339,7 +339,7 @@ fn curl_downloads_with_one_command_and_the_log_has_no_token_signature_or_value()
 }
 
 #[test]
-fn a_link_that_was_damaged_on_its_way_is_no_plain_link() {
+fn a_damaged_link_is_no_plain_link() {
     let server = server(HttpConfig::default());
     let request = json!({"export": "orders", "format": "csv", "filters": {"from": "2026-01-01"}});
     let link = server.link(request);
@@ -361,7 +361,7 @@ fn a_link_that_was_damaged_on_its_way_is_no_plain_link() {
             assert_eq!(answer.status, 400, "{target}: {}", answer.text());
             let page = answer.text();
             assert!(page.contains("malformed-link"), "{target}: {page}");
-            assert!(page.contains("was changed on its way here"), "{page}");
+            assert!(page.contains("was changed before it came here"), "{page}");
         }
     }
 }

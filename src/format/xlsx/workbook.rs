@@ -123,7 +123,7 @@ pub fn sheet_name(title: &str, number: usize) -> String {
     if number == 1 {
         return first;
     }
-    // A long title that ends like this itself could be the same once it is truncated.
+    // A long title with such an end of its own could be the same once it is truncated.
     let name = name_with(title, &format!(" ({number})"));
     match name.to_lowercase() == first.to_lowercase() {
         false => name,

@@ -93,7 +93,7 @@ pub(in crate::http) fn advice(code: &str) -> &'static str {
     match code {
         "link-expired" | "link-revoked" => "Go back and press Export again.",
         "bad-signature" | "malformed-link" => {
-            "The link was changed on its way here. Go back and press Export again, or copy the whole link."
+            "The link was changed before it came here. Go back and press Export again, or copy the whole link."
         }
         "invalid-values" => "Go back, change these values, and press Export again.",
         "link-not-yet-valid" => "Wait a little, and open it again.",

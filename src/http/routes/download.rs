@@ -133,7 +133,7 @@ fn refuse_http_1_0(version: Version) -> Result<(), Problem> {
     ))
 }
 
-/// Headers by which browsers tell that nobody has asked for the file yet: current ones, then older ones of Chromium,
+/// Headers by which browsers tell that no person has asked for the file yet: current ones, then older ones of Chromium,
 /// Firefox and Safari.
 const PREFETCH: [(HeaderName, &str); 4] = [
     (HeaderName::from_static("sec-purpose"), "prefetch"),

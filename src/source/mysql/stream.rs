@@ -26,7 +26,7 @@ use crate::source::stream::FLUSH_INTERVAL;
 const ILLEGAL_TYPES: [u16; 2] = [4078, 4079];
 
 /// `ER_CUT_VALUE_GROUP_CONCAT`, also of `json_arrayagg`, and `ER_WARN_ALLOWED_PACKET_OVERFLOWED`.
-const CUT_VALUE: [u16; 2] = [1260, 1301];
+const TRUNCATED_VALUE: [u16; 2] = [1260, 1301];
 
 /// One snapshot for the whole file; no writes.
 const BEGIN: &str = "start transaction with consistent snapshot, read only";
@@ -299,26 +299,26 @@ impl RowQuery {
     }
 }
 
-/// Reads the warnings of the last statement. The server only warns of a value that it has cut, or replaced by NULL,
+/// Reads the warnings of the last statement. The server only warns of a value that it has truncated, or replaced by NULL,
 /// because it was larger than `max_allowed_packet`.
 ///
 /// # Errors
-/// Returns [`SourceError::Query`] if a value was cut, or if one of the warnings that the server did not keep may say so.
+/// Returns [`SourceError::Query`] if a value was truncated, or if one of the warnings that the server did not keep may say so.
 async fn check_warnings(connection: &mut Connection) -> Result<(), SourceError> {
     let warnings = connection.query("show warnings").await;
     let warnings: Vec<(String, u16, String)> = warnings.map_err(|error| execute_error(&error))?;
     // The message names a function and a row number, no value.
     if let Some((_, code, message)) = warnings
         .iter()
-        .find(|(_, code, _)| CUT_VALUE.contains(code))
+        .find(|(_, code, _)| TRUNCATED_VALUE.contains(code))
     {
         return Err(query_error(format!(
-            "the server cut a value: {message} ({code}); raise its `max_allowed_packet`, or return smaller values"
+            "the server truncated a value: {message} ({code}); raise its `max_allowed_packet`, or return smaller values"
         )));
     }
     if warnings.len() >= WARNINGS_MAX {
         return Err(query_error(format!(
-            "the server warned at least {WARNINGS_MAX} times, and may have cut a value; remove the cause: {}",
+            "the server warned at least {WARNINGS_MAX} times, and may have truncated a value; remove the cause: {}",
             warnings[0].1
         )));
     }
