@@ -332,7 +332,7 @@ fn curl_downloads_with_one_command_and_the_log_has_no_token_signature_or_value()
         log.contains("link issued") && log.contains("download ended"),
         "{log}"
     );
-    assert!(log.contains("filters=[\"from\", \"status\""), "{log}");
+    assert!(log.contains("filters=\"from,status,"), "{log}");
     for secret in [token.as_str(), "rl_signature", "2026-01-01", PUBLIC_URL] {
         assert!(!log.contains(secret), "{secret} is in the log: {log}");
     }

@@ -73,11 +73,10 @@ fn naughty_strings_in_every_filter_reach_the_database_only_as_bound_values() {
         lines = statements(&cluster);
         lines.iter().filter(|line| is_run(line)).count() >= accepted
     });
-    let texts: BTreeSet<&str> = lines
-        .iter()
-        .filter(|line| is_run(line))
-        .map(message)
-        .collect();
+    let texts = lines.iter().filter(|line| is_run(line)).map(message);
+    // At start-up the plan is asked for once, without values.
+    let texts = texts.filter(|text| !text.contains(": explain select"));
+    let texts: BTreeSet<&str> = texts.collect();
     assert_eq!(texts.len(), 1, "{texts:?}");
     let bound = |string: &String| {
         let quoted = format!("'{}'", string.replace('\'', "''"));

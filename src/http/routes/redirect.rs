@@ -42,8 +42,7 @@ pub(super) fn plain_query(raw_query: &str) -> Result<Option<Vec<(String, String)
     }
     if raw_query.contains(SIGNATURE) {
         let title = "The link is damaged";
-        let detail =
-            "the link was changed, perhaps by an escaped `&`; use it as it was issued";
+        let detail = "the link was changed, perhaps by an escaped `&`; use it as it was issued";
         return Err(Problem::new(
             StatusCode::BAD_REQUEST,
             "malformed-link",
