@@ -33,8 +33,9 @@ const LOCK_WAIT_SECONDS: u64 = 10;
 const IDENTITY: &str = "select concat_ws('/', @@hostname, @@port, @@server_id)";
 /// The maximum of `group_concat_max_len` that all versions accept.
 const GROUP_CONCAT_BYTES_MAX: usize = 1 << 30;
-/// The maximum of `max_error_count`: how many warnings of a statement the server keeps.
-pub(super) const WARNINGS_MAX: usize = 65_535;
+/// The maximum of `max_error_count`: how many warnings of a statement MariaDB keeps. MySQL allows only administrators to
+/// set it.
+const WARNINGS_MAX: usize = 65_535;
 /// `net_write_timeout` exceeds the query's time limit by this margin, so the server does not abort a slow download.
 const WRITE_TIMEOUT_MARGIN: Duration = Duration::from_secs(60);
 
@@ -249,9 +250,9 @@ fn session_settings(options: &SourceOptions) -> Vec<String> {
         "set names utf8mb4, time_zone = '+00:00', net_write_timeout = {write_seconds}, \
          lock_wait_timeout = {LOCK_WAIT_SECONDS}, \
          sql_select_limit = 18446744073709551615, group_concat_max_len = {GROUP_CONCAT_BYTES_MAX}, \
-         max_error_count = {WARNINGS_MAX}, sql_auto_is_null = 0, \
+         sql_auto_is_null = 0, \
          sql_mode = replace(@@sql_mode, 'PAD_CHAR_TO_FULL_LENGTH', '') \
-         /*M!100103 , tx_isolation = {isolation}, max_statement_time = {seconds} */ \
+         /*M!100103 , max_error_count = {WARNINGS_MAX}, tx_isolation = {isolation}, max_statement_time = {seconds} */ \
          /*!50720 , transaction_isolation = {isolation}, max_execution_time = {milliseconds} */"
     )]
 }

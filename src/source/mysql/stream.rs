@@ -9,7 +9,7 @@ use mysql_async::prelude::Queryable as _;
 use mysql_async::{Column as ColumnDefinition, Row, Statement, Value};
 use tokio::time::timeout;
 
-use super::connect::{Connection, WARNINGS_MAX};
+use super::connect::Connection;
 use super::decode::Decoder;
 use super::errors::{bind_error, execute_error, is_too_large, prepare_error};
 use super::parameter::{PLAIN, POINT, statement, statement_with, values};
@@ -294,17 +294,17 @@ impl RowQuery {
         drop(result);
         match warnings {
             0 => Ok(()),
-            _ => Ok(check_warnings(connection).await?),
+            count => Ok(check_warnings(connection, count).await?),
         }
     }
 }
 
-/// Reads the warnings of the last statement. The server only warns of a value that it has truncated, or replaced by NULL,
+/// Reads the `count` warnings of the last statement. The server only warns of a value that it has truncated, or replaced by NULL,
 /// because it was larger than `max_allowed_packet`.
 ///
 /// # Errors
 /// Returns [`SourceError::Query`] if a value was truncated, or if one of the warnings that the server did not keep may say so.
-async fn check_warnings(connection: &mut Connection) -> Result<(), SourceError> {
+async fn check_warnings(connection: &mut Connection, count: u16) -> Result<(), SourceError> {
     let warnings = connection.query("show warnings").await;
     let warnings: Vec<(String, u16, String)> = warnings.map_err(|error| execute_error(&error))?;
     // The message names a function and a row number, no value.
@@ -316,10 +316,13 @@ async fn check_warnings(connection: &mut Connection) -> Result<(), SourceError> 
             "the server truncated a value: {message} ({code}); raise its `max_allowed_packet`, or return smaller values"
         )));
     }
-    if warnings.len() >= WARNINGS_MAX {
+    // The protocol's count ends at its largest number.
+    if warnings.len() < usize::from(count) || count == u16::MAX {
+        let first = warnings.first().map_or(0, |(_, code, _)| *code);
         return Err(query_error(format!(
-            "the server warned at least {WARNINGS_MAX} times, and may have truncated a value; remove the cause: {}",
-            warnings[0].1
+            "the server kept {} of at least {count} warnings, and one of the others may be about a truncated value; \
+             remove their cause, such as {first}, or raise `max_error_count`",
+            warnings.len()
         )));
     }
     Ok(())
