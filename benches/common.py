@@ -103,7 +103,7 @@ class Server:
             "ROWLINK_MAX_DOWNLOADS_PER_USER": "1000",
             "ROWLINK_MAX_DOWNLOADS_PER_LINK": "1000",
             "ROWLINK_MAX_LINKS_PER_SECOND": "100000",
-            "ROWLINK_LOG": "error",
+            "ROWLINK_LOG": "error,rowlink::http::audit=off",
         }
         # The kernel kills the server if it writes a byte to a file.
         no_files = ["prlimit", "--fsize=0"]
