@@ -14,6 +14,17 @@ const IGNORED: [char; 3] = ['\0', '\u{feff}', '"'];
 /// What spreadsheets split lines and cells at, with their usual settings.
 const SEPARATORS: [u8; 6] = *b",;|\t\r\n";
 
+/// The first bytes of texts that may need the guard. 0xef starts U+FEFF and the full-width forms.
+const MAY_START: [bool; 256] = {
+    let mut may_start = [false; 256];
+    let mut bytes: &[u8] = b"=+-@\t\r\n\"\0\xef";
+    while let [byte, rest @ ..] = bytes {
+        may_start[*byte as usize] = true;
+        bytes = rest;
+    }
+    may_start
+};
+
 /// Guards the values of a file.
 pub(super) struct FormulaGuard {
     /// Bytes in a value after which a reader may start a cell.
@@ -32,11 +43,8 @@ impl FormulaGuard {
     /// Tells whether a text without separators may need the guard; cheap, and never wrongly false.
     #[inline]
     pub(super) fn may_start_formula(text: &str) -> bool {
-        // 0xef starts U+FEFF and the full-width forms.
-        matches!(
-            text.as_bytes().first(),
-            Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r' | b'\n' | b'"' | 0 | 0xef)
-        )
+        let first = text.as_bytes().first();
+        first.is_some_and(|byte| MAY_START[usize::from(*byte)])
     }
 
     /// Returns the text with an apostrophe before each formula, and before a leading TAB or line end.
