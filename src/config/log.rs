@@ -89,7 +89,9 @@ fn filter(text: &str) -> Result<EnvFilter, &'static str> {
     Some(all)
         .filter(|_| text.is_ascii() && text.split(',').all(is_level))
         .and_then(|all| EnvFilter::try_new(all).ok())
-        .ok_or("expected error, warn, info, debug, trace, off, or a filter like warn,rowlink=debug")
+        .ok_or(
+            "expected error, warn, info, debug, trace, off, or a filter such as warn,rowlink=debug",
+        )
 }
 
 /// Parses where audit lines go.

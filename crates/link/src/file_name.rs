@@ -88,13 +88,9 @@ fn is_reserved_on_windows(name: &str) -> bool {
     match upper.as_str() {
         "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$" => true,
         _ => ["COM", "LPT"].iter().any(|device| {
-            upper
-                .strip_prefix(device)
-                .and_then(|rest| {
-                    let mut characters = rest.chars();
-                    characters.next().filter(|_| characters.next().is_none())
-                })
-                .is_some_and(|number| matches!(number, '0'..='9' | '¹' | '²' | '³'))
+            let number = upper.strip_prefix(device);
+            let is_digit = |c: char| matches!(c, '0'..='9' | '¹' | '²' | '³');
+            number.is_some_and(|it| it.chars().count() == 1 && it.chars().all(is_digit))
         }),
     }
 }
