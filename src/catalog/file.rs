@@ -60,9 +60,9 @@ struct ColumnSettings {
 ///
 /// # Errors
 /// Returns every error in the file.
-pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Export, Vec<LineError>> {
+pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Export, Vec<LineError>> {
     // Windows editors add a byte order mark, which databases reject.
-    let text = text.trim_start_matches('\u{feff}');
+    let text = file.trim_start_matches('\u{feff}');
     let (settings_text, first_line) = split_settings(text).map_err(|error| vec![error])?;
     let line_at = |offset: usize| first_line + settings_text[..offset].matches('\n').count();
     let toml_error = |error: toml::de::Error| {
@@ -222,6 +222,7 @@ pub(super) fn parse(name: &str, text: &str, dialects: &Dialects) -> Result<Expor
         limits: settings.limits,
         claims: required_claims(&statement, settings.claims),
         statement,
+        text: file.to_owned(),
     })
 }
 

@@ -90,6 +90,8 @@ pub struct Export {
     pub claims: Vec<String>,
     /// The statement with its parameters.
     pub statement: Statement,
+    /// The text of the file, which tells whether it has changed.
+    pub text: String,
 }
 
 /// What the operator allows for one export, in addition to the limits of the deployment. An export's file sets it under
@@ -177,7 +179,14 @@ impl Catalog {
         });
     }
 
-    /// Returns the errors of all files. A catalog with errors is not served.
+    /// Replaces an export by an error of its file.
+    pub fn refuse(&mut self, name: &str, error: LineError) {
+        if self.exports.remove(name).is_some() {
+            self.add_error(&format!("{name}.sql"), error);
+        }
+    }
+
+    /// Returns the errors of all files.
     pub fn errors(&self) -> &[FileError] {
         &self.errors
     }

@@ -16,7 +16,8 @@ use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::errors::{ErrorLines, Failure, error_line, error_lines};
-use super::load::{read_export, sources};
+use super::export_files::ExportFiles;
+use super::load::sources;
 use super::request::RequestArgs;
 use super::sign::{field_error_lines, issue_error_lines, open_error_lines};
 use super::signals::{Stops, hangup};
@@ -54,7 +55,8 @@ pub(super) async fn export(args: ExportArgs) -> Result<(), Failure> {
     request.ttl_seconds = Some(1);
     let config = RowsConfig::from_env(std::env::vars_os()).map_err(error_lines)?;
     let sources = sources(config.databases)?;
-    let catalog = read_export(&config.exports_dir, &request.export, &dialects(&sources))?;
+    let files = ExportFiles::read_one(&config.exports_dir, &request.export);
+    let catalog = files.map_err(error_line)?.parse(&dialects(&sources));
     for export in catalog.iter() {
         export.check_claims(&claims).map_err(field_error_lines)?;
     }

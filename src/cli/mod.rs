@@ -2,6 +2,8 @@
 
 mod errors;
 mod export;
+mod export_files;
+mod inode;
 mod key_file;
 mod keygen;
 mod load;
@@ -10,6 +12,7 @@ mod manual;
 mod open_files;
 mod ready;
 mod reload;
+mod reload_exports;
 mod replace;
 mod request;
 mod serve;
@@ -37,7 +40,7 @@ use crate::unix_time;
 use errors::{ErrorLines, Failure, error_line, error_lines};
 use export::{ExportArgs, export};
 use keygen::{KeygenArgs, keygen};
-use load::{Loaded, load};
+use load::{Faults, Loaded, load};
 use manual::{CompletionsArgs, ManArgs, completions, man};
 use reload::Reloader;
 use replace::{ReplaceArgs, replace};
@@ -56,7 +59,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve links and downloads, configured by ROWLINK_* variables
-    Serve,
+    Serve(ServeArgs),
     /// Serve half a million sample orders without configuration
     Demo(DemoArgs),
     /// Check configuration, catalog and databases, and report all errors
@@ -82,6 +85,14 @@ enum Command {
 }
 
 #[derive(Args)]
+struct ServeArgs {
+    /// Do not start unless every export can be served. Without it, an export that cannot be served is answered with 503,
+    /// and tried again
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Args)]
 struct DemoArgs {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:8080")]
@@ -101,7 +112,7 @@ impl Cli {
     /// Runs the command; returns the exit code of the process.
     pub async fn run(self) -> ExitCode {
         let done = match self.command {
-            Command::Serve => serve().await,
+            Command::Serve(args) => serve(&args).await,
             Command::Demo(args) => demo(args).await,
             Command::Check => check().await,
             Command::Ready => read_config().and_then(|config| ready::check(&config)),
@@ -127,9 +138,11 @@ impl Cli {
     }
 }
 
-async fn serve() -> Result<(), ErrorLines> {
+async fn serve(args: &ServeArgs) -> Result<(), ErrorLines> {
     // Installed first: a reload that is requested while the server starts must not end it.
-    let hangup = serve::hangup().map_err(error_line)?;
+    let hangups = [serve::hangup(), serve::hangup()];
+    let [for_files, for_exports] = hangups.map(|hangup| hangup.map_err(error_line));
+    let (hangup, exports_hangup) = (for_files?, for_exports?);
     let config = read_config()?;
     let (_telemetry, lost_lines) = telemetry::start(&config.log)?;
     if config.http_config.jwt_query_param.is_some() {
@@ -140,11 +153,18 @@ async fn serve() -> Result<(), ErrorLines> {
     let metrics_bind = config.metrics_bind;
     let drain = config.drain;
     let tls = config.tls.as_ref().map_or(Tls::Elsewhere, |_| Tls::Here);
+    let faults = match args.strict {
+        true => Faults::Stop,
+        false => Faults::Tolerate,
+    };
     let Loaded {
         state,
         reloader,
+        exports,
+        update,
         warnings,
-    } = load(config).await?;
+    } = load(config, faults).await?;
+    reload_exports::log(&update);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -156,15 +176,19 @@ async fn serve() -> Result<(), ErrorLines> {
         metrics: metrics_bind.map(listen).transpose()?,
         tls,
     };
-    let state = state.with_lost_lines(lost_lines);
+    let state = Arc::new(state.with_lost_lines(lost_lines));
+    tokio::spawn(exports.run(state.clone(), exports_hangup));
     serve::run(sockets, state, reloader, hangup, drain).await
 }
 
 async fn check() -> Result<(), ErrorLines> {
     let Loaded {
-        state, warnings, ..
-    } = load(read_config()?).await?;
-    for warning in warnings {
+        state,
+        update,
+        warnings,
+        ..
+    } = load(read_config()?, Faults::Stop).await?;
+    for warning in update.warnings.into_iter().chain(warnings) {
         eprintln!("rowlink: warning: {warning}");
     }
     let unavailable = state.authenticator.warm_up().await;
@@ -195,7 +219,7 @@ async fn demo(args: DemoArgs) -> Result<(), ErrorLines> {
     };
     let hangup = serve::hangup().map_err(error_line)?;
     let (reloader, drain) = (Reloader::default(), DrainTimes::default());
-    serve::run(sockets, state, reloader, hangup, drain).await?;
+    serve::run(sockets, Arc::new(state), reloader, hangup, drain).await?;
     folder.close().map_err(error_line)
 }
 

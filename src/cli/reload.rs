@@ -1,12 +1,12 @@
 //! Files that are read again while the server runs: on SIGHUP, and when their content changes.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rowlink_link::Keyring;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use super::inode::{Inode, inode};
 use super::key_file::KeyFile;
 use crate::auth::ApiKeys;
 use crate::config::{ReloadedFiles, read, revocations_file};
@@ -37,7 +37,7 @@ struct FileGroup {
 struct Version {
     texts: Vec<Zeroizing<String>>,
     /// The device and inode of each file. A file that was renamed over another one has a new inode.
-    inodes: Vec<(u64, u64)>,
+    inodes: Vec<Inode>,
 }
 
 /// A row of the table: what the files hold, the files if they are configured, and how they are used.
@@ -166,12 +166,6 @@ const END: &str = "# end";
 
 fn has_end(text: &str) -> bool {
     text.trim_end().lines().next_back().map(str::trim) == Some(END)
-}
-
-/// Returns the device and inode of the file; zeros if there is none.
-fn inode(path: &Path) -> (u64, u64) {
-    let metadata = std::fs::metadata(path);
-    metadata.map_or((0, 0), |file| (file.dev(), file.ino()))
 }
 
 fn set_signing_keys(state: &AppState, texts: &[Zeroizing<String>]) -> Result<(), String> {

@@ -33,14 +33,13 @@ pub(super) struct Sockets {
 /// Serves until SIGTERM or SIGINT.
 pub(super) async fn run(
     sockets: Sockets,
-    state: AppState,
+    state: Arc<AppState>,
     mut reloader: Reloader,
     hangup: Signal,
     drain: DrainTimes,
 ) -> Result<(), ErrorLines> {
     let address = sockets.public.local_addr().map_err(error_line)?;
     let stops = Stops::install().map_err(error_line)?;
-    let state = Arc::new(state);
     // Now, so that a file that is truncated later does not count as the first version.
     reloader.check(&state);
     let stop_max = drain.max + STOP_GRACE;

@@ -13,6 +13,9 @@ pub enum IssueError {
     /// No export has this name.
     #[error("unknown export `{0}`")]
     UnknownExport(String),
+    /// The export exists, but cannot be served now.
+    #[error("{}", unavailable(.0))]
+    ExportUnavailable(String),
     /// The format does not exist, or the export does not offer it.
     #[error("unknown format `{name}`; the formats are {}", format::names(known))]
     UnknownFormat {
@@ -64,6 +67,9 @@ pub enum OpenError {
     /// The link is genuine, but its export no longer exists.
     #[error("unknown export `{0}`")]
     UnknownExport(String),
+    /// The link is genuine, but its export cannot be served now.
+    #[error("{}", unavailable(.0))]
+    ExportUnavailable(String),
     /// The link is genuine, but its export no longer offers the format.
     #[error(
         "unknown format `{name}` of this export; its formats are {}",
@@ -112,6 +118,10 @@ pub enum TooLarge {
     /// It has more bytes.
     #[error("the file has more than the {0} bytes that are allowed")]
     Bytes(u64),
+}
+
+fn unavailable(name: &str) -> String {
+    format!("the export `{name}` cannot be served now; try again in a moment")
 }
 
 impl From<SourceError> for OpenError {

@@ -66,17 +66,17 @@ impl ExportService {
         deadline: Instant,
     ) -> Result<Estimate, DownloadError> {
         let format = prepared.format;
-        let source = self.source_of(prepared.query.export());
-        let planned = source.estimate(&prepared.query, self.policy.estimate_max);
+        let described = &prepared.served.described;
+        let planned = described.estimate(&prepared.query, self.policy.estimate_max);
         if let Some(planned) = planned.await? {
-            let names = planned.rows.saturating_mul(self.name_bytes(&prepared));
+            let names = planned.rows.saturating_mul(name_bytes(&prepared));
             return Ok(Estimate {
                 rows: planned.rows,
                 bytes: Some(planned.bytes.saturating_add(names)).filter(|_| format.is_text()),
                 kind: EstimateKind::Planned,
             });
         }
-        let rows = source.open(prepared.query, Passes::One).await?;
+        let rows = described.open(prepared.query, Passes::One).await?;
         // Counting may take half of the remaining time.
         let until = Instant::now() + (deadline - Instant::now()) / 2;
         if !format.is_text() {
@@ -87,19 +87,19 @@ impl ExportService {
         let line = prepared.output.integrity_line();
         count_bytes(InlineEncoding::start(rows, encoder)?, line, until).await
     }
+}
 
-    /// Returns the bytes per row that are names of columns: `"name":` for each.
-    fn name_bytes(&self, prepared: &PreparedDownload) -> u64 {
-        if !prepared.format.definition().repeats_names {
-            return 0;
-        }
-        let bytes_of = |name: &String| name.len() as u64 + 3;
-        match &prepared.output.columns {
-            Some(names) => names.iter().map(bytes_of).sum(),
-            None => {
-                let columns = self.columns_of(prepared.query.export());
-                columns.iter().map(|column| bytes_of(&column.name)).sum()
-            }
+/// Returns the bytes per row that are names of columns: `"name":` for each.
+fn name_bytes(prepared: &PreparedDownload) -> u64 {
+    if !prepared.format.definition().repeats_names {
+        return 0;
+    }
+    let bytes_of = |name: &String| name.len() as u64 + 3;
+    match &prepared.output.columns {
+        Some(names) => names.iter().map(bytes_of).sum(),
+        None => {
+            let columns = prepared.served.columns().iter();
+            columns.map(|column| bytes_of(&column.name)).sum()
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The state of the service, and what it tells about itself.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -9,22 +8,21 @@ use rowlink_link::{FileName, Keyring, Link, Revocations, Verifier};
 use tokio::sync::Semaphore;
 
 use super::errors::IssueError;
+use super::exports::{Describe, ExportError, Exports, ServedExport};
 use super::policy::Policy;
 use super::quota::Quota;
-use super::readiness::Readiness;
+use super::readiness::{Readiness, SilentDatabases};
 use crate::auth::Caller;
-use crate::catalog::{Catalog, Export, FilterType, SqlDialect};
+use crate::catalog::{Catalog, Export};
 use crate::format::Format;
-use crate::row::{Column, Kind, TimeZone};
-use crate::source::{PoolStatus, Source, SourceError, Sources};
+use crate::source::{PoolStatus, Sources};
 
 /// The number of concurrent estimates. Further requests get none.
 const ESTIMATES_MAX: usize = 4;
 
 /// Issues links and opens downloads for one deployment.
 pub struct ExportService {
-    pub(super) catalog: Catalog,
-    pub(super) columns: BTreeMap<String, Vec<Column>>,
+    pub(super) exports: ArcSwap<Exports>,
     pub(super) sources: Sources,
     pub(super) keyring: ArcSwap<Keyring>,
     pub(super) revocations: ArcSwap<Revocations>,
@@ -35,16 +33,11 @@ pub struct ExportService {
 }
 
 impl ExportService {
-    pub(super) fn new(
-        catalog: Catalog,
-        columns: BTreeMap<String, Vec<Column>>,
-        sources: Sources,
-        keyring: Keyring,
-        policy: Policy,
-    ) -> ExportService {
+    /// Returns a service that has no exports yet.
+    #[must_use]
+    pub fn new(sources: Sources, keyring: Keyring, policy: Policy) -> ExportService {
         ExportService {
-            catalog,
-            columns,
+            exports: ArcSwap::default(),
             sources,
             keyring: ArcSwap::from_pointee(keyring),
             revocations: ArcSwap::default(),
@@ -55,36 +48,29 @@ impl ExportService {
         }
     }
 
-    /// Returns the number of exports.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.columns.len()
+    /// Returns a service that serves every export of a catalog.
+    ///
+    /// # Errors
+    /// Returns all errors of all files, and every database that is unavailable.
+    pub async fn start(
+        catalog: Catalog,
+        sources: Sources,
+        keyring: Keyring,
+        policy: Policy,
+    ) -> Result<ExportService, Vec<ExportError>> {
+        let service = ExportService::new(sources, keyring, policy);
+        let update = service.update_exports(&catalog, Describe::All).await;
+        if update.errors.is_empty() {
+            Ok(service)
+        } else {
+            Err(update.errors)
+        }
     }
 
-    /// Returns what the author of an export should change: dates that are days of UTC in a file with another time zone.
+    /// Returns the number of exports that are served.
     #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        for export in self.catalog.iter() {
-            let is_mysql = self.source_of(export).dialect() == SqlDialect::Mysql;
-            let columns = self.columns_of(export).iter();
-            let mut kinds = columns.map(|column| column.kind);
-            let shows_instants = kinds.any(|kind| kind == Kind::Timestamp { utc: true });
-            if !is_mysql || !shows_instants || export.time_zone == TimeZone::default() {
-                continue;
-            }
-            let mut filters = export.filters.iter();
-            if let Some(filter) = filters.find(|filter| filter.bound_type() == FilterType::Date) {
-                warnings.push(format!(
-                    "{}.sql: filter `{}` is a day of UTC, but the file shows {}; add `instant = \"start\"` or \"end\" if it \
-                     is compared with a timestamp",
-                    export.name,
-                    filter.name,
-                    export.time_zone.name()
-                ));
-            }
-        }
-        warnings
+    pub fn count(&self) -> usize {
+        self.exports.load().served.len()
     }
 
     /// Returns the operator's policy.
@@ -122,12 +108,17 @@ impl ExportService {
         sources.filter_map(|(name, source)| Some((name.as_str(), source.pool_status()?)))
     }
 
-    /// Checks that every database answers. Asks them at most once per second, however often it is called.
-    ///
-    /// # Errors
-    /// Returns the first [`SourceError`].
-    pub async fn ping(&self) -> Result<(), Arc<SourceError>> {
+    /// Returns the databases that do not answer, by name. Asks them at most once per second, however often it is called.
+    pub async fn silent_databases(&self) -> Arc<SilentDatabases> {
         self.readiness.ask(&self.sources).await
+    }
+
+    /// Returns whether at least one export can be served while these databases do not answer.
+    #[must_use]
+    pub fn can_serve(&self, silent: &SilentDatabases) -> bool {
+        let exports = self.exports.load();
+        let mut databases = exports.served.values().map(|it| &it.export.database);
+        databases.any(|database| !silent.contains_key(database))
     }
 
     /// Waits briefly until cancelled queries have ended in their databases.
@@ -135,20 +126,31 @@ impl ExportService {
         join_all(self.sources.values().map(|source| source.close())).await;
     }
 
-    /// Returns the exports that a caller may use, each with its columns.
-    pub fn exports_for(&self, caller: &Caller) -> impl Iterator<Item = (&Export, &[Column])> {
-        self.catalog
-            .iter()
-            .filter(|export| check_access(caller, export).is_ok())
-            .map(|export| (export.as_ref(), self.columns_of(export)))
+    /// Returns the exports that are served and that a caller may use, by name.
+    #[must_use]
+    pub fn exports_for(&self, caller: &Caller) -> Vec<Arc<ServedExport>> {
+        let exports = self.exports.load();
+        let is_allowed = |it: &&Arc<ServedExport>| check_access(caller, &it.export).is_ok();
+        let allowed = exports.served.values().filter(is_allowed);
+        allowed.cloned().collect()
     }
 
-    pub(super) fn columns_of(&self, export: &Export) -> &[Column] {
-        self.columns.get(&export.name).map_or(&[], Vec::as_slice)
-    }
-
-    pub(super) fn source_of(&self, export: &Export) -> &dyn Source {
-        self.sources[&export.database].as_ref()
+    /// Returns the export with this name, if a caller may use it.
+    ///
+    /// # Errors
+    /// Returns [`IssueError::UnknownExport`], [`IssueError::ExportUnavailable`], [`IssueError::NotAllowed`] or
+    /// [`IssueError::MissingScope`].
+    pub fn export_for(&self, caller: &Caller, name: &str) -> Result<Arc<ServedExport>, IssueError> {
+        let exports = self.exports.load();
+        if let Some(served) = exports.served.get(name) {
+            check_access(caller, &served.export)?;
+            return Ok(served.clone());
+        }
+        if exports.faults.contains_key(name) {
+            check_listed(caller, name)?;
+            return Err(IssueError::ExportUnavailable(name.to_owned()));
+        }
+        Err(IssueError::UnknownExport(name.to_owned()))
     }
 
     pub(super) fn verifier<'a>(
@@ -168,17 +170,22 @@ impl ExportService {
 ///
 /// # Errors
 /// Returns [`IssueError::MissingScope`] or [`IssueError::NotAllowed`].
-pub(super) fn check_access(caller: &Caller, export: &Export) -> Result<(), IssueError> {
-    let listed = caller.exports.as_ref();
-    if !listed.is_none_or(|names| names.contains(&export.name)) {
-        return Err(IssueError::NotAllowed(export.name.clone()));
-    }
+fn check_access(caller: &Caller, export: &Export) -> Result<(), IssueError> {
+    check_listed(caller, &export.name)?;
     match &export.scope {
         Some(scope) if !caller.scopes.contains(scope) => Err(IssueError::MissingScope {
             export: export.name.clone(),
             scope: scope.clone(),
         }),
         _ => Ok(()),
+    }
+}
+
+fn check_listed(caller: &Caller, name: &str) -> Result<(), IssueError> {
+    let listed = caller.exports.as_ref();
+    match listed.is_none_or(|names| names.contains(name)) {
+        true => Ok(()),
+        false => Err(IssueError::NotAllowed(name.to_owned())),
     }
 }
 

@@ -6,7 +6,7 @@ use rowlink_link::{Link, SignedLink, VerifiedLink, sign};
 use uuid::Uuid;
 
 use super::errors::IssueError;
-use super::export_service::{ExportService, check_access, file_name};
+use super::export_service::{ExportService, file_name};
 use super::mint::{LinkContext, requested_format};
 use super::request::LinkRequest;
 use crate::auth::Caller;
@@ -87,10 +87,9 @@ impl ExportService {
         if request.export.is_empty() || request.format.is_empty() {
             return Err(IssueError::Invalid(request.field_errors));
         }
-        let export = self.catalog.get(&request.export);
-        let export = export.ok_or_else(|| IssueError::UnknownExport(request.export.clone()))?;
+        let served = self.export_for(caller, &request.export)?;
+        let export = &served.export;
         let format = requested_format(&request, Some(export))?;
-        check_access(caller, export)?;
         if request.user.is_some() && !caller.acts_for_others {
             return Err(IssueError::MayNotActForOthers);
         }
@@ -99,7 +98,7 @@ impl ExportService {
 
         let context = LinkContext {
             export: Some(export),
-            columns: Some(self.columns_of(export)),
+            columns: Some(served.columns()),
             format,
             policy: &self.policy,
         };
@@ -120,12 +119,11 @@ impl ExportService {
     #[must_use]
     pub fn may_read(&self, caller: &Caller, link: &Link) -> bool {
         let is_own = caller.acts_for_others || caller.user.as_ref() == Some(&link.user);
-        let export = self.catalog.get(&link.export);
+        let served = self.export_for(caller, &link.export);
         is_own
-            && export.is_some_and(|export| {
+            && served.is_ok_and(|served| {
                 let may_choose = |name: &String| caller.settable_claims.contains(name);
-                check_access(caller, export).is_ok()
-                    && export.check_claims(&link.claims).is_ok()
+                served.export.check_claims(&link.claims).is_ok()
                     && link.claims.iter().all(|(name, value)| {
                         may_choose(name) || caller.claims.get(name) == Some(value)
                     })

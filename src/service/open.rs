@@ -1,5 +1,6 @@
 //! The second use case: open a download.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rowlink_link::{
@@ -11,6 +12,7 @@ use super::download::{Download, DownloadLimits};
 use super::encoding::{Encoding, InlineEncoding, SizeMax};
 use super::errors::{DownloadError, OpenError};
 use super::export_service::{ExportService, file_name};
+use super::exports::ServedExport;
 use super::options::Output;
 use crate::catalog::{BoundQuery, Catalog, Export, FieldError, Variable};
 use crate::format::{Format, IntegrityLine, Properties};
@@ -29,6 +31,7 @@ pub struct PreparedDownload {
     /// The file's media type.
     pub content_type: &'static str,
     pub(super) query: BoundQuery,
+    pub(super) served: Arc<ServedExport>,
     pub(super) output: Output,
     /// In Unix seconds.
     prepared_at: u64,
@@ -62,18 +65,31 @@ impl ExportService {
         verified: VerifiedLink,
         now: u64,
     ) -> Result<PreparedDownload, OpenError> {
-        let columns = |export: &Export| Some(self.columns_of(export));
-        let (format, output, query) = bind(&self.catalog, columns, &verified)?;
         let link = verified.link();
+        let served = self.export_of(link)?;
+        let (format, output, query) = bind(&served.export, Some(served.columns()), &verified)?;
         Ok(PreparedDownload {
             filename: file_name(link, format),
             format,
             content_type: output.media_type(),
             query,
+            served,
             output,
             prepared_at: now,
             link: verified.into_link(),
         })
+    }
+
+    fn export_of(&self, link: &Link) -> Result<Arc<ServedExport>, OpenError> {
+        let exports = self.exports.load();
+        let name = &link.export;
+        match exports.served.get(name) {
+            Some(served) => Ok(served.clone()),
+            None if exports.faults.contains_key(name) => {
+                Err(OpenError::ExportUnavailable(name.clone()))
+            }
+            None => Err(OpenError::UnknownExport(name.clone())),
+        }
     }
 
     /// Returns the parts of a link, genuine or not.
@@ -134,6 +150,7 @@ impl ExportService {
             link,
             format,
             query,
+            served,
             output,
             prepared_at,
             ..
@@ -147,7 +164,7 @@ impl ExportService {
             true => Passes::Two,
             false => Passes::One,
         };
-        let mut rows = self.source_of(query.export()).open(query, passes).await?;
+        let mut rows = served.described.open(query, passes).await?;
         let encoder = |rows: &RowStream| format.encoder(rows.columns(), settings.clone());
         let mut length = None;
         if output.exact_length {
@@ -177,18 +194,19 @@ impl ExportService {
 /// # Errors
 /// Returns the [`OpenError`] with which a server would refuse the link.
 pub fn check_link(catalog: &Catalog, verified: &VerifiedLink) -> Result<(), OpenError> {
-    bind(catalog, |_| None, verified).map(drop)
+    let name = &verified.link().export;
+    let export = catalog.get(name);
+    let export = export.ok_or_else(|| OpenError::UnknownExport(name.clone()))?;
+    bind(export, None, verified).map(drop)
 }
 
-/// Finds the export of a verified link, and binds its query.
-fn bind<'c>(
-    catalog: &'c Catalog,
-    columns_of: impl FnOnce(&'c Export) -> Option<&'c [Column]>,
+/// Binds the query of a verified link to its export. `columns` are the export's, if they are known.
+fn bind(
+    export: &Arc<Export>,
+    columns: Option<&[Column]>,
     verified: &VerifiedLink,
 ) -> Result<(Format, Output, BoundQuery), OpenError> {
     let link = verified.link();
-    let export = catalog.get(&link.export);
-    let export = export.ok_or_else(|| OpenError::UnknownExport(link.export.clone()))?;
     let seconds = link.expires.saturating_sub(link.issued);
     if let Some(max) = export
         .limits
@@ -206,8 +224,8 @@ fn bind<'c>(
         name: link.format.clone(),
         known: export.formats.clone(),
     })?;
-    let output = Output::parse(export, format, columns_of(export), &link.options)
-        .map_err(OpenError::Invalid)?;
+    let output =
+        Output::parse(export, format, columns, &link.options).map_err(OpenError::Invalid)?;
     let query = export
         .bind(verified, output.columns.clone(), output.time_zone)
         .map_err(OpenError::Invalid)?;

@@ -1,17 +1,21 @@
-//! Whether every database answers, asked at most once per second.
+//! Which databases do not answer, asked at most once per second.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared, try_join_all};
+use futures_util::future::{BoxFuture, Shared, join_all};
 
 use crate::source::{SourceError, Sources};
 
 /// How long an answer is used again: clients that reach the probe must not be able to load the databases by it.
 const FRESH: Duration = Duration::from_secs(1);
 
-type Answer = Shared<BoxFuture<'static, Result<(), Arc<SourceError>>>>;
+/// The databases that do not answer, by name.
+pub type SilentDatabases = BTreeMap<String, SourceError>;
+
+type Answer = Shared<BoxFuture<'static, Arc<SilentDatabases>>>;
 
 /// The last time that the databases were asked.
 #[derive(Default)]
@@ -26,9 +30,12 @@ impl Readiness {
         {
             return answer.clone();
         }
-        let pings = try_join_all(sources.values().map(|source| source.ping()));
-        let answer = pings.map(|answers| answers.map(drop).map_err(Arc::new));
-        let answer = answer.boxed().shared();
+        let pings = sources.iter().map(|(name, source)| {
+            let (name, ping) = (name.clone(), source.ping());
+            ping.map(|answer| answer.err().map(|error| (name, error)))
+        });
+        let silent = join_all(pings).map(|found| Arc::new(found.into_iter().flatten().collect()));
+        let answer = silent.boxed().shared();
         *last = Some((Instant::now(), answer.clone()));
         answer
     }

@@ -1,4 +1,4 @@
-//! The `Source` trait and its parameter and result types.
+//! The traits `Source` and `DescribedExport`, and their parameter and result types.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -92,7 +92,7 @@ pub trait Source: Send + Sync {
     /// Returns the SQL dialect of the database.
     fn dialect(&self) -> SqlDialect;
 
-    /// Prepares an export's statement without running it; returns its columns.
+    /// Prepares an export's statement without running it.
     ///
     /// # Errors
     /// Returns [`SourceError::Query`] if the statement cannot be exported, with its offset in the SQL if known, and
@@ -100,7 +100,31 @@ pub trait Source: Send + Sync {
     fn describe<'a>(
         &'a self,
         export: &'a Export,
-    ) -> BoxFuture<'a, Result<Vec<Column>, SourceError>>;
+    ) -> BoxFuture<'a, Result<Arc<dyn DescribedExport>, SourceError>>;
+
+    /// Returns what the operator should change about the database or its environment. Called at start-up, after
+    /// [`describe`](Source::describe).
+    fn warnings(&self) -> BoxFuture<'_, Vec<String>> {
+        Box::pin(ready(Vec::new()))
+    }
+
+    /// Checks that the database answers.
+    ///
+    /// # Errors
+    /// Returns a [`SourceError`] if the database does not answer in time.
+    fn ping(&self) -> BoxFuture<'static, Result<(), SourceError>>;
+
+    /// Returns the state of the connection pool; `None` if connections are not limited.
+    fn pool_status(&self) -> Option<PoolStatus>;
+
+    /// Waits until cancelled queries have ended in the database, for a limited time.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// An export whose statement the database has prepared. It runs the queries of that version of the export only.
+pub trait DescribedExport: Send + Sync {
+    /// Returns the columns of the statement.
+    fn columns(&self) -> &[Column];
 
     /// Runs a query; returns its stream once the first batch has arrived.
     ///
@@ -121,25 +145,9 @@ pub trait Source: Send + Sync {
     /// Returns [`SourceError::TooSlow`] after `time_limit`, and the [`SourceError`] of any other failure.
     fn estimate<'a>(
         &'a self,
-        query: &'a BoundQuery,
-        time_limit: Duration,
-    ) -> BoxFuture<'a, Result<Option<RowEstimate>, SourceError>>;
-
-    /// Returns what the operator should change about the database or its environment. Called at start-up, after
-    /// [`describe`](Source::describe).
-    fn warnings(&self) -> BoxFuture<'_, Vec<String>> {
-        Box::pin(ready(Vec::new()))
+        _query: &'a BoundQuery,
+        _time_limit: Duration,
+    ) -> BoxFuture<'a, Result<Option<RowEstimate>, SourceError>> {
+        Box::pin(ready(Ok(None)))
     }
-
-    /// Checks that the database answers.
-    ///
-    /// # Errors
-    /// Returns a [`SourceError`] if the database does not answer in time.
-    fn ping(&self) -> BoxFuture<'static, Result<(), SourceError>>;
-
-    /// Returns the state of the connection pool; `None` if connections are not limited.
-    fn pool_status(&self) -> Option<PoolStatus>;
-
-    /// Waits until cancelled queries have ended in the database, for a limited time.
-    fn close(&self) -> BoxFuture<'_, ()>;
 }

@@ -96,11 +96,6 @@ pub(super) fn unknown_column_error(name: &str) -> SourceError {
     query_error(format!("unknown column `{name}`; request a new link"))
 }
 
-/// Returns the error for an export without a description: [`Source::describe`](super::Source::describe) did not run.
-pub(super) fn not_described_error() -> SourceError {
-    query_error("the export was not described at start-up")
-}
-
 /// Formats an error with all its causes, for the log.
 pub fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -1,6 +1,6 @@
 //! Database sources: the [`Source`] trait and its implementations.
 //!
-//! [`Source::open`] returns after the columns and the first batch, so earlier failures still become an HTTP status.
+//! [`DescribedExport::open`] returns after the columns and the first batch, so earlier failures still become an HTTP status.
 //! After that the stream yields rows or an error; a stream that ends without its last batch is an error.
 
 mod api;
@@ -14,7 +14,8 @@ mod sqlite;
 mod stream;
 
 pub use api::{
-    Passes, PoolStatus, RowEstimate, Source, SourceOptions, Sources, SqliteSorts, dialects,
+    DescribedExport, Passes, PoolStatus, RowEstimate, Source, SourceOptions, Sources, SqliteSorts,
+    dialects,
 };
 pub use errors::{SourceError, causes};
 pub use mysql::{MysqlSource, MysqlUrl};

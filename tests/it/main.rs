@@ -36,6 +36,7 @@ mod operators;
 mod other_users;
 mod overload;
 mod parsers;
+mod partial_outages;
 mod plain_links;
 mod postgres;
 mod postgres_server;

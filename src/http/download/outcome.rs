@@ -97,7 +97,7 @@ impl From<&DownloadError> for Outcome {
 impl From<&OpenError> for Outcome {
     fn from(error: &OpenError) -> Outcome {
         match error {
-            OpenError::Quota(_) => Outcome::Refused,
+            OpenError::Quota(_) | OpenError::ExportUnavailable(_) => Outcome::Refused,
             OpenError::Link(_)
             | OpenError::UnknownExport(_)
             | OpenError::UnknownFormat { .. }

@@ -287,6 +287,12 @@ pub(in crate::http) fn unknown_export(detail: String) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "unknown-export", title, detail)
 }
 
+/// The export exists, but cannot be served now.
+pub(in crate::http) fn export_unavailable(detail: String) -> Problem {
+    let title = "The export is not available";
+    unavailable("export-unavailable", title, detail)
+}
+
 /// No format has the extension in the path or request.
 pub(in crate::http) fn unknown_format(detail: String) -> Problem {
     let title = "Unknown format";

@@ -6,8 +6,8 @@ use rowlink_link::{LinkError, SignError};
 
 use super::error_page;
 use super::problem::{
-    LIMIT_TITLE, Problem, RETRY_AFTER_SECONDS, forbidden, internal, invalid, too_many, unavailable,
-    unknown_export, unknown_format,
+    LIMIT_TITLE, Problem, RETRY_AFTER_SECONDS, export_unavailable, forbidden, internal, invalid,
+    too_many, unavailable, unknown_export, unknown_format,
 };
 use crate::auth::AuthError;
 use crate::format::EncodeError;
@@ -71,6 +71,7 @@ impl From<IssueError> for Problem {
         let detail = error.to_string();
         match error {
             IssueError::UnknownExport(_) => unknown_export(detail),
+            IssueError::ExportUnavailable(_) => export_unavailable(detail),
             IssueError::UnknownFormat { .. } => unknown_format(detail),
             IssueError::NotAllowed(_) | IssueError::MissingScope { .. } => {
                 forbidden("export-not-allowed", detail)
@@ -98,6 +99,7 @@ impl From<OpenError> for Problem {
         match error {
             OpenError::Link(error) => error.into(),
             OpenError::UnknownExport(_) => unknown_export(detail),
+            OpenError::ExportUnavailable(_) => export_unavailable(detail),
             OpenError::UnknownFormat { .. } => unknown_format(detail),
             OpenError::Invalid(errors) => invalid(detail, errors),
             OpenError::Quota(error) => error.into(),

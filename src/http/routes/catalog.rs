@@ -5,19 +5,17 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 
-use crate::catalog::{self, Export, Filter};
+use crate::catalog::{self, Filter};
 use crate::http::request::authenticate::authenticate;
 use crate::http::response::problem::{Problem, unknown_export};
 use crate::http::state::AppState;
-use crate::row::Column;
+use crate::service::{IssueError, ServedExport};
 
 /// Lists the exports.
 pub async fn list(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let caller = authenticate(&request, &state).await?;
     let exports = state.service.exports_for(&caller);
-    let exports: Vec<Value> = exports
-        .map(|(export, columns)| describe(export, columns))
-        .collect();
+    let exports: Vec<Value> = exports.iter().map(|export| describe(export)).collect();
     Ok(respond(&json!({ "exports": exports })))
 }
 
@@ -28,11 +26,12 @@ pub async fn show(
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let caller = authenticate(&request, &state).await?;
-    let mut exports = state.service.exports_for(&caller);
-    let found = exports.find(|(export, _)| export.name == *name);
-    let (export, columns) = found
-        .ok_or_else(|| unknown_export(format!("unknown export `{name}` for this credential")))?;
-    Ok(respond(&describe(export, columns)))
+    let found = state.service.export_for(&caller, &name);
+    let found = found.map_err(|error| match error {
+        error @ IssueError::ExportUnavailable(_) => Problem::from(error),
+        _ => unknown_export(format!("unknown export `{name}` for this credential")),
+    });
+    Ok(respond(&describe(&*found?)))
 }
 
 fn respond(body: &Value) -> HttpResponse {
@@ -41,9 +40,10 @@ fn respond(body: &Value) -> HttpResponse {
         .json(body)
 }
 
-fn describe(export: &Export, columns: &[Column]) -> Value {
+fn describe(served: &ServedExport) -> Value {
+    let export = served.export();
+    let columns = served.columns().iter();
     let columns: Vec<Value> = columns
-        .iter()
         .map(|column| json!({"name": column.name, "label": column.label(&export.labels)}))
         .collect();
     json!({

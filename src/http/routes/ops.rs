@@ -7,12 +7,13 @@ use actix_web::body::SizedStream;
 use actix_web::http::header;
 use actix_web::web::{Bytes, Data};
 use futures_util::stream::{self, Stream};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::http::config::StaticFile;
-use crate::http::response::problem::{Problem, unavailable};
+use crate::http::response::problem::{Problem, export_unavailable, unavailable};
 use crate::http::state::AppState;
 use crate::http::telemetry::{Snapshot, metrics};
+use crate::service::FaultyExport;
 
 const OPENAPI: &[u8] = include_bytes!("../../../openapi.yaml");
 /// How many bytes of a constant file are copied into the connection's buffer in one step.
@@ -23,15 +24,32 @@ pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok"}))
 }
 
-/// Links can be issued and downloads served.
+/// Links can be issued and downloads served, of one export at least: a replica that serves the others too may not exist.
 pub async fn readyz(state: Data<AppState>) -> Result<HttpResponse, Problem> {
     if state.lifecycle.is_draining() {
         let title = "The replica is stopping";
         return Err(unavailable("draining", title, "ask another replica"));
     }
-    let answer = state.service.ping().await;
-    answer.map_err(|error| Problem::from(error.as_ref()))?;
-    Ok(HttpResponse::Ok().json(json!({"status": "ready"})))
+    let silent = state.service.silent_databases().await;
+    let faults = state.service.faults();
+    if !state.service.can_serve(&silent) {
+        return Err(match silent.values().next() {
+            Some(error) => Problem::from(error),
+            None => export_unavailable("no export can be served: the log says why".to_owned()),
+        });
+    }
+    let mut body = json!({"status": "ready"});
+    if !silent.is_empty() {
+        body["silent_databases"] = silent.keys().map(String::as_str).collect();
+    }
+    if !faults.is_empty() {
+        body["faulty_exports"] = faults.iter().map(faulty_export).collect();
+    }
+    Ok(HttpResponse::Ok().json(body))
+}
+
+fn faulty_export(fault: &FaultyExport) -> Value {
+    json!({"export": fault.name, "code": fault.code, "serves": fault.serves()})
 }
 
 /// Metrics for Prometheus.
@@ -40,6 +58,7 @@ pub async fn metrics(state: Data<AppState>) -> HttpResponse {
         downloads: state.service.downloads(),
         is_draining: state.lifecycle.is_draining(),
         pools: state.service.pools().collect(),
+        faults: state.service.faults(),
         key_ids: state.service.key_ids(),
         lost_lines: &state.lost_lines,
         now: (state.clock)(),

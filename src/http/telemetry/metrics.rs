@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::format::Format;
 use crate::http::connection::admission::Limit;
+use crate::service::FaultyExport;
 use crate::source::PoolStatus;
 
 /// The media type (OpenMetrics 1.0, section "Text format").
@@ -47,6 +48,7 @@ pub(in crate::http) struct Metrics {
     connections_refused: Family<LimitLabels, Counter>,
     connections: Family<DatabaseLabels, Gauge>,
     connections_max: Family<DatabaseLabels, Gauge>,
+    faulty_exports: Family<FaultLabels, Gauge>,
     keys: Family<KeyLabels, Gauge>,
     first_seen: Mutex<HashMap<String, i64>>,
 }
@@ -79,6 +81,13 @@ struct LimitLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct DatabaseLabels {
     database: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FaultLabels {
+    export: String,
+    code: &'static str,
+    serves: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -119,6 +128,7 @@ pub(in crate::http) struct Snapshot<'s> {
     pub(in crate::http) downloads: usize,
     pub(in crate::http) is_draining: bool,
     pub(in crate::http) pools: Vec<(&'s str, PoolStatus)>,
+    pub(in crate::http) faults: Vec<FaultyExport>,
     pub(in crate::http) key_ids: Vec<String>,
     pub(in crate::http) lost_lines: &'s LostLines,
     /// In Unix seconds.
@@ -160,6 +170,7 @@ impl Metrics {
             connections_refused: Family::default(),
             connections: Family::default(),
             connections_max: Family::default(),
+            faulty_exports: Family::default(),
             keys: Family::default(),
             first_seen: Mutex::default(),
         };
@@ -216,6 +227,8 @@ impl Metrics {
             help,
             self.connections_max.clone(),
         );
+        let help = "1 for each export that is not served, or only in its previous version";
+        rowlink.register("faulty_exports", help, self.faulty_exports.clone());
         let help = "When this process first had the signing key, in Unix seconds";
         let name = "signing_key_first_seen_timestamp";
         rowlink.register_with_unit(name, help, Unit::Seconds, self.keys.clone());
@@ -243,6 +256,15 @@ impl Metrics {
             self.connections_max
                 .get_or_create(&labels)
                 .set(pool.max as i64);
+        }
+        self.faulty_exports.clear();
+        for fault in snapshot.faults {
+            let labels = FaultLabels {
+                serves: fault.serves(),
+                export: fault.name,
+                code: fault.code,
+            };
+            self.faulty_exports.get_or_create(&labels).set(1);
         }
         self.keys.clear();
         self.record_keys(&snapshot.key_ids, snapshot.now);

@@ -8,18 +8,16 @@ mod parameter;
 mod stream;
 mod url;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::Arc;
 
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use self::connect::Connector;
 use self::stream::Description;
-use super::api::{Passes, PoolStatus, RowEstimate, Source, SourceOptions};
-use super::errors::{SourceError, not_described_error};
+use super::api::{DescribedExport, Passes, PoolStatus, Source, SourceOptions};
+use super::errors::SourceError;
 use super::pool::{
     Connect as _, Connections, RESERVED_CONNECTIONS, ping_with_timeout, wait_for_cancelled,
 };
@@ -35,7 +33,6 @@ pub struct MysqlSource {
     connector: Arc<Connector>,
     downloads: Arc<Connections<Connector>>,
     reserved: Arc<Connections<Connector>>,
-    descriptions: RwLock<BTreeMap<String, Arc<Description>>>,
     row_bytes_max: usize,
     runtime: Handle,
     queries: TaskTracker,
@@ -53,19 +50,10 @@ impl MysqlSource {
             downloads: connections(options.connections),
             reserved: connections(RESERVED_CONNECTIONS),
             connector,
-            descriptions: RwLock::default(),
             row_bytes_max: options.row_bytes_max,
             runtime: Handle::current(),
             queries: TaskTracker::new(),
         })
-    }
-
-    fn description(&self, export: &str) -> Result<Arc<Description>, SourceError> {
-        let known = self
-            .descriptions
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        known.get(export).cloned().ok_or_else(not_described_error)
     }
 }
 
@@ -77,49 +65,20 @@ impl Source for MysqlSource {
     fn describe<'a>(
         &'a self,
         export: &'a Export,
-    ) -> BoxFuture<'a, Result<Vec<Column>, SourceError>> {
+    ) -> BoxFuture<'a, Result<Arc<dyn DescribedExport>, SourceError>> {
         Box::pin(async move {
             let mut connection = self.connector.connect().await?;
             let description = stream::describe(&mut connection, export).await;
             connection.close().await;
-            let description = Arc::new(description?);
-            let mut known = self
-                .descriptions
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            known.insert(export.name.clone(), description.clone());
-            Ok(description.columns.clone())
-        })
-    }
-
-    fn open(
-        &self,
-        query: BoundQuery,
-        passes: Passes,
-    ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
-        Box::pin(async move {
-            let description = self.description(&query.export().name)?;
-            let (sink, pending) = task_row_channel();
-            let query = stream::RowQuery {
-                query,
-                passes,
-                description,
+            let described: Arc<dyn DescribedExport> = Arc::new(MysqlExport {
+                description: Arc::new(description?),
+                downloads: self.downloads.clone(),
                 row_bytes_max: self.row_bytes_max,
-            };
-            let downloads = self.downloads.clone();
-            let run = async move { downloads.run(query, sink).await };
-            self.runtime.spawn(self.queries.track_future(run));
-            pending.open().await
+                runtime: self.runtime.clone(),
+                queries: self.queries.clone(),
+            });
+            Ok(described)
         })
-    }
-
-    /// Returns `None`: the planner estimates the rows read per table, not the rows of the result.
-    fn estimate<'a>(
-        &'a self,
-        _: &'a BoundQuery,
-        _: Duration,
-    ) -> BoxFuture<'a, Result<Option<RowEstimate>, SourceError>> {
-        Box::pin(ready(Ok(None)))
     }
 
     fn ping(&self) -> BoxFuture<'static, Result<(), SourceError>> {
@@ -139,5 +98,41 @@ impl Source for MysqlSource {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(wait_for_cancelled(&self.queries))
+    }
+}
+
+/// An export and its description. It has no estimate: the planner estimates the rows read per table, not the rows of the
+/// result.
+struct MysqlExport {
+    description: Arc<Description>,
+    downloads: Arc<Connections<Connector>>,
+    row_bytes_max: usize,
+    runtime: Handle,
+    queries: TaskTracker,
+}
+
+impl DescribedExport for MysqlExport {
+    fn columns(&self) -> &[Column] {
+        &self.description.columns
+    }
+
+    fn open(
+        &self,
+        query: BoundQuery,
+        passes: Passes,
+    ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
+        Box::pin(async move {
+            let (sink, pending) = task_row_channel();
+            let query = stream::RowQuery {
+                query,
+                passes,
+                description: self.description.clone(),
+                row_bytes_max: self.row_bytes_max,
+            };
+            let downloads = self.downloads.clone();
+            let run = async move { downloads.run(query, sink).await };
+            self.runtime.spawn(self.queries.track_future(run));
+            pending.open().await
+        })
     }
 }

@@ -22,8 +22,7 @@ mod url;
 #[cfg(test)]
 mod driver_protocol;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -35,8 +34,8 @@ use self::connect::Connector;
 use self::errors::execute_error;
 use self::plan::Plan;
 use self::pools::Pools;
-use super::api::{Passes, PoolStatus, RowEstimate, Source, SourceOptions};
-use super::errors::{SourceError, not_described_error};
+use super::api::{DescribedExport, Passes, PoolStatus, RowEstimate, Source, SourceOptions};
+use super::errors::SourceError;
 use super::pool::{Connect as _, ping_with_timeout, wait_for_cancelled};
 use super::sink::task_row_channel;
 use super::stream::RowStream;
@@ -48,7 +47,6 @@ pub use url::PostgresUrl;
 /// A PostgreSQL database, used read-only.
 pub struct PostgresSource {
     pools: Arc<Pools>,
-    plans: RwLock<BTreeMap<String, Arc<Plan>>>,
     runtime: Handle,
     queries: TaskTracker,
 }
@@ -63,15 +61,9 @@ impl PostgresSource {
         let connector = Connector::new(url, runtime.clone())?;
         Ok(PostgresSource {
             pools: Arc::new(Pools::new(connector, options)),
-            plans: RwLock::default(),
             runtime,
             queries: TaskTracker::new(),
         })
-    }
-
-    fn plan(&self, export: &str) -> Result<Arc<Plan>, SourceError> {
-        let plans = self.plans.read().unwrap_or_else(PoisonError::into_inner);
-        plans.get(export).cloned().ok_or_else(not_described_error)
     }
 }
 
@@ -83,55 +75,21 @@ impl Source for PostgresSource {
     fn describe<'a>(
         &'a self,
         export: &'a Export,
-    ) -> BoxFuture<'a, Result<Vec<Column>, SourceError>> {
+    ) -> BoxFuture<'a, Result<Arc<dyn DescribedExport>, SourceError>> {
         Box::pin(async move {
             // The connection is closed without ending the transaction: a pooler would otherwise pass its prepared
             // statements on to another client.
             let connection = self.pools.connector.connect().await?;
             let plan = session::describe(&connection, export, &self.pools.options).await?;
             let columns = plan.columns.iter().map(|(column, _)| column.clone());
-            let columns = columns.collect();
-            let mut plans = self.plans.write().unwrap_or_else(PoisonError::into_inner);
-            plans.insert(export.name.clone(), Arc::new(plan));
-            Ok(columns)
-        })
-    }
-
-    fn open(
-        &self,
-        query: BoundQuery,
-        passes: Passes,
-    ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
-        Box::pin(async move {
-            let plan = self.plan(&query.export().name)?;
-            let (sink, pending) = task_row_channel();
-            let pools = self.pools.clone();
-            let query = stream::RowQuery {
-                query,
-                passes,
-                plan,
-                options: pools.options,
-            };
-            let run = async move { pools.downloads.run(query, sink).await };
-            self.runtime.spawn(self.queries.track_future(run));
-            pending.open().await
-        })
-    }
-
-    fn estimate<'a>(
-        &'a self,
-        query: &'a BoundQuery,
-        time_limit: Duration,
-    ) -> BoxFuture<'a, Result<Option<RowEstimate>, SourceError>> {
-        Box::pin(async move {
-            let plan = self.plan(&query.export().name)?;
-            let estimate = estimate::estimate(self.pools.clone(), query.clone(), plan, time_limit);
-            let estimate = self.queries.track_future(timeout(time_limit, estimate));
-            match self.runtime.spawn(estimate).await {
-                Ok(Ok(estimate)) => estimate.map(Some),
-                Ok(Err(_)) => Err(SourceError::TooSlow),
-                Err(_) => Err(SourceError::Truncated),
-            }
+            let described: Arc<dyn DescribedExport> = Arc::new(PostgresExport {
+                columns: columns.collect(),
+                plan: Arc::new(plan),
+                pools: self.pools.clone(),
+                runtime: self.runtime.clone(),
+                queries: self.queries.clone(),
+            });
+            Ok(described)
         })
     }
 
@@ -153,5 +111,58 @@ impl Source for PostgresSource {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(wait_for_cancelled(&self.queries))
+    }
+}
+
+/// An export and its plan.
+struct PostgresExport {
+    columns: Vec<Column>,
+    plan: Arc<Plan>,
+    pools: Arc<Pools>,
+    runtime: Handle,
+    queries: TaskTracker,
+}
+
+impl DescribedExport for PostgresExport {
+    fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    fn open(
+        &self,
+        query: BoundQuery,
+        passes: Passes,
+    ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
+        Box::pin(async move {
+            let plan = self.plan.clone();
+            let (sink, pending) = task_row_channel();
+            let pools = self.pools.clone();
+            let query = stream::RowQuery {
+                query,
+                passes,
+                plan,
+                options: pools.options,
+            };
+            let run = async move { pools.downloads.run(query, sink).await };
+            self.runtime.spawn(self.queries.track_future(run));
+            pending.open().await
+        })
+    }
+
+    fn estimate<'a>(
+        &'a self,
+        query: &'a BoundQuery,
+        time_limit: Duration,
+    ) -> BoxFuture<'a, Result<Option<RowEstimate>, SourceError>> {
+        Box::pin(async move {
+            let (pools, plan) = (self.pools.clone(), self.plan.clone());
+            let estimate = estimate::estimate(pools, query.clone(), plan, time_limit);
+            let estimate = self.queries.track_future(timeout(time_limit, estimate));
+            match self.runtime.spawn(estimate).await {
+                Ok(Ok(estimate)) => estimate.map(Some),
+                Ok(Err(_)) => Err(SourceError::TooSlow),
+                Err(_) => Err(SourceError::Truncated),
+            }
+        })
     }
 }

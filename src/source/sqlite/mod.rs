@@ -10,7 +10,6 @@ use std::future::ready;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use rusqlite::Connection;
@@ -20,7 +19,7 @@ use tokio::sync::Semaphore;
 use self::connect::has_wal;
 use self::describe::describe;
 use self::errors::sqlite_error;
-use super::api::{Passes, PoolStatus, RowEstimate, Source, SourceOptions};
+use super::api::{DescribedExport, Passes, PoolStatus, Source, SourceOptions};
 use super::errors::SourceError;
 use super::pool::ping_with_timeout;
 use super::sink::row_channel;
@@ -66,36 +65,14 @@ impl Source for SqliteSource {
     fn describe<'a>(
         &'a self,
         export: &'a Export,
-    ) -> BoxFuture<'a, Result<Vec<Column>, SourceError>> {
+    ) -> BoxFuture<'a, Result<Arc<dyn DescribedExport>, SourceError>> {
         let statement = export.statement.clone();
         let described = self.on_thread(move |connection| describe(&connection, &statement));
-        Box::pin(async move { described.await.map_err(|error| self.explain(error)) })
-    }
-
-    fn open(
-        &self,
-        query: BoundQuery,
-        passes: Passes,
-    ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
         Box::pin(async move {
-            let (sink, pending) = row_channel();
-            let (source, runtime) = (self.clone(), Handle::current());
-            // A separate thread: a slow reader would occupy one of the runtime's pool for minutes.
-            thread::Builder::new()
-                .name("rowlink-sqlite".into())
-                .spawn(move || stream::run(&source, &query, passes, runtime, sink))
-                .map_err(|error| SourceError::Unavailable(error.into()))?;
-            pending.open().await
+            let columns = described.await.map_err(|error| self.explain(error))?;
+            let source = self.clone();
+            Ok(Arc::new(SqliteExport { columns, source }) as _)
         })
-    }
-
-    /// Returns `None`: SQLite's planner does not estimate row counts.
-    fn estimate<'a>(
-        &'a self,
-        _: &'a BoundQuery,
-        _: Duration,
-    ) -> BoxFuture<'a, Result<Option<RowEstimate>, SourceError>> {
-        Box::pin(ready(Ok(None)))
     }
 
     fn warnings(&self) -> BoxFuture<'_, Vec<String>> {
@@ -141,5 +118,34 @@ impl Source for SqliteSource {
     fn close(&self) -> BoxFuture<'_, ()> {
         // Query threads end with the process.
         Box::pin(ready(()))
+    }
+}
+
+/// An export and its columns. It has no estimate: the planner does not estimate row counts.
+struct SqliteExport {
+    columns: Vec<Column>,
+    source: SqliteSource,
+}
+
+impl DescribedExport for SqliteExport {
+    fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    fn open(
+        &self,
+        query: BoundQuery,
+        passes: Passes,
+    ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
+        Box::pin(async move {
+            let (sink, pending) = row_channel();
+            let (source, runtime) = (self.source.clone(), Handle::current());
+            // A separate thread: a slow reader would occupy one of the runtime's pool for minutes.
+            thread::Builder::new()
+                .name("rowlink-sqlite".into())
+                .spawn(move || stream::run(&source, &query, passes, runtime, sink))
+                .map_err(|error| SourceError::Unavailable(error.into()))?;
+            pending.open().await
+        })
     }
 }

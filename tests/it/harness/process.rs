@@ -20,7 +20,7 @@ pub struct Rowlink {
     child: Child,
     origin: String,
     log: Option<JoinHandle<String>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Rowlink {
@@ -52,8 +52,13 @@ impl Rowlink {
                 let lines = log.lines().map_while(Result::ok);
                 lines.fold(text, |text, line| text + &line + "\n")
             })),
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// Returns the folder of its database and its `exports`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn pid(&self) -> u32 {
