@@ -25,9 +25,9 @@ pub(super) struct Loaded {
     pub(super) warnings: Vec<String>,
 }
 
-/// Which faults of exports stop a start.
+/// Which errors of exports stop a start.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Faults {
+pub(super) enum OnError {
     /// Any.
     Stop,
     /// Those that leave no export to serve, unless a database is only unavailable.
@@ -35,7 +35,7 @@ pub(super) enum Faults {
 }
 
 /// Opens the databases, reads the catalog, and prepares it against them.
-pub(super) async fn load(config: Config, faults: Faults) -> Result<Loaded, ErrorLines> {
+pub(super) async fn load(config: Config, on_error: OnError) -> Result<Loaded, ErrorLines> {
     let sources = sources(config.databases)?;
     let exports = ExportsReloader::new(&config.exports_dir, dialects(&sources));
     let exports = exports.map_err(error_line)?;
@@ -44,7 +44,8 @@ pub(super) async fn load(config: Config, faults: Faults) -> Result<Loaded, Error
     let update = update.await;
     let is_unavailable = |error: &ExportError| matches!(error, ExportError::Database { .. });
     let may_heal = update.errors.iter().any(is_unavailable);
-    if !update.errors.is_empty() && (faults == Faults::Stop || service.count() == 0 && !may_heal) {
+    if !update.errors.is_empty() && (on_error == OnError::Stop || service.count() == 0 && !may_heal)
+    {
         return Err(error_lines(update.errors));
     }
     service.set_revocations(config.revocations);

@@ -40,7 +40,7 @@ use crate::unix_time;
 use errors::{ErrorLines, Failure, error_line, error_lines};
 use export::{ExportArgs, export};
 use keygen::{KeygenArgs, keygen};
-use load::{Faults, Loaded, load};
+use load::{Loaded, OnError, load};
 use manual::{CompletionsArgs, ManArgs, completions, man};
 use reload::Reloader;
 use replace::{ReplaceArgs, replace};
@@ -153,9 +153,9 @@ async fn serve(args: &ServeArgs) -> Result<(), ErrorLines> {
     let metrics_bind = config.metrics_bind;
     let drain = config.drain;
     let tls = config.tls.as_ref().map_or(Tls::Elsewhere, |_| Tls::Here);
-    let faults = match args.strict {
-        true => Faults::Stop,
-        false => Faults::Tolerate,
+    let on_error = match args.strict {
+        true => OnError::Stop,
+        false => OnError::Tolerate,
     };
     let Loaded {
         state,
@@ -163,7 +163,7 @@ async fn serve(args: &ServeArgs) -> Result<(), ErrorLines> {
         exports,
         update,
         warnings,
-    } = load(config, faults).await?;
+    } = load(config, on_error).await?;
     reload_exports::log(&update);
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -187,7 +187,7 @@ async fn check() -> Result<(), ErrorLines> {
         update,
         warnings,
         ..
-    } = load(read_config()?, Faults::Stop).await?;
+    } = load(read_config()?, OnError::Stop).await?;
     for warning in update.warnings.into_iter().chain(warnings) {
         eprintln!("rowlink: warning: {warning}");
     }

@@ -16,7 +16,7 @@ use crate::toml_errors::LineError;
 
 /// How often the files are read.
 const READ_EVERY: Duration = Duration::from_secs(1);
-/// How often an export with a fault is tried again: its database may be back, its table may exist now.
+/// How often an export that cannot be served is tried again: its database may be back, its table may exist now.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
 
 /// The exports in use, and what is needed to find newer ones.
@@ -96,7 +96,8 @@ impl ExportsReloader {
             self.in_use = files;
         } else if self.describe == Describe::Changed {
             self.unsettled = None;
-            let is_due = self.tried.elapsed() >= RETRY_EVERY && !state.service.faults().is_empty();
+            let is_due =
+                self.tried.elapsed() >= RETRY_EVERY && !state.service.failed_exports().is_empty();
             if is_due {
                 self.update(state).await;
             }

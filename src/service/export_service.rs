@@ -146,7 +146,7 @@ impl ExportService {
             check_access(caller, &served.export)?;
             return Ok(served.clone());
         }
-        if exports.faults.contains_key(name) {
+        if exports.failed.contains_key(name) {
             check_listed(caller, name)?;
             return Err(IssueError::ExportUnavailable(name.to_owned()));
         }

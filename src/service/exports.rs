@@ -96,12 +96,12 @@ impl fmt::Debug for ServedExport {
 pub(super) struct Exports {
     pub(super) served: BTreeMap<String, Arc<ServedExport>>,
     /// By name. An export is also in `served` if its previous version is.
-    pub(super) faults: BTreeMap<String, Vec<ExportError>>,
+    pub(super) failed: BTreeMap<String, Vec<ExportError>>,
 }
 
-/// An export with a fault.
+/// An export that cannot be served, or only in its previous version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FaultyExport {
+pub struct FailedExport {
     /// Its name.
     pub name: String,
     /// The kind of its error: see [`ExportError::code`].
@@ -110,7 +110,7 @@ pub struct FaultyExport {
     pub has_previous: bool,
 }
 
-impl FaultyExport {
+impl FailedExport {
     /// Returns what is served: `nothing` or `previous`, the previous version.
     #[must_use]
     pub fn serves(&self) -> &'static str {
@@ -124,7 +124,7 @@ impl FaultyExport {
 /// Which exports the databases describe again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Describe {
-    /// Those whose file has changed, and those with a fault.
+    /// Those whose file has changed, and those that cannot be served.
     Changed,
     /// All: their tables may have changed.
     All,
@@ -151,7 +151,7 @@ impl ExportService {
         let mut update = ExportsUpdate::default();
         for error in catalog.errors() {
             let name = error.file.strip_suffix(".sql").unwrap_or(&error.file);
-            let errors = exports.faults.entry(name.to_owned()).or_default();
+            let errors = exports.failed.entry(name.to_owned()).or_default();
             errors.push(ExportError::File(error.clone()));
         }
         let mut to_describe = Vec::new();
@@ -174,10 +174,10 @@ impl ExportService {
                     update.warnings.extend(served.warning(dialect));
                     exports.served.insert(served.export.name.clone(), served);
                 }
-                Err(errors) => drop(exports.faults.insert(export.name.clone(), errors)),
+                Err(errors) => drop(exports.failed.insert(export.name.clone(), errors)),
             }
         }
-        for name in exports.faults.keys() {
+        for name in exports.failed.keys() {
             if let Some(previous) = before.served.get(name) {
                 exports.served.insert(name.clone(), previous.clone());
             }
@@ -245,24 +245,24 @@ impl ExportService {
         }
     }
 
-    /// Returns the exports with a fault.
+    /// Returns the exports that cannot be served, or only in their previous version.
     #[must_use]
-    pub fn faults(&self) -> Vec<FaultyExport> {
+    pub fn failed_exports(&self) -> Vec<FailedExport> {
         let exports = self.exports.load();
-        let faults = exports.faults.iter();
-        let faults = faults.map(|(name, errors)| FaultyExport {
+        let failed = exports.failed.iter();
+        let failed = failed.map(|(name, errors)| FailedExport {
             name: name.clone(),
             code: errors.first().map_or("unknown", ExportError::code),
             has_previous: exports.served.contains_key(name),
         });
-        faults.collect()
+        failed.collect()
     }
 }
 
 impl Exports {
     fn names_missing_in(&self, other: &Exports) -> Vec<String> {
         let is_missing =
-            |name: &&String| !other.served.contains_key(*name) && !other.faults.contains_key(*name);
+            |name: &&String| !other.served.contains_key(*name) && !other.failed.contains_key(*name);
         self.served.keys().filter(is_missing).cloned().collect()
     }
 
@@ -276,7 +276,7 @@ impl Exports {
     }
 
     fn errors(&self) -> impl Iterator<Item = &ExportError> {
-        self.faults.values().flatten()
+        self.failed.values().flatten()
     }
 }
 

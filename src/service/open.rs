@@ -85,7 +85,7 @@ impl ExportService {
         let name = &link.export;
         match exports.served.get(name) {
             Some(served) => Ok(served.clone()),
-            None if exports.faults.contains_key(name) => {
+            None if exports.failed.contains_key(name) => {
                 Err(OpenError::ExportUnavailable(name.clone()))
             }
             None => Err(OpenError::UnknownExport(name.clone())),

@@ -1,4 +1,4 @@
-//! A server serves what it can: exports without their database, with faults, and in new versions while it runs.
+//! A server serves what it can: exports without their database, with errors, and in new versions while it runs.
 
 use std::fs;
 use std::io;
@@ -155,9 +155,9 @@ fn a_server_starts_in_an_outage_of_some_databases_and_serves_their_exports_when_
     let (status, body) = ready(&rowlink);
     assert_eq!(status, 200, "{body}");
     assert_eq!(body["silent_databases"], json!(["late", "my", "pg"]));
-    assert_eq!(body["faulty_exports"].as_array().unwrap().len(), 4);
+    assert_eq!(body["failed_exports"].as_array().unwrap().len(), 4);
     let gauge =
-        r#"rowlink_faulty_exports{export="my",code="database-unavailable",serves="nothing"} 1"#;
+        r#"rowlink_failed_exports{export="my",code="database-unavailable",serves="nothing"} 1"#;
     assert!(metrics(&rowlink).contains(gauge), "{}", metrics(&rowlink));
 
     bring_back(postgres_port, postgres.port());
@@ -173,7 +173,7 @@ fn a_server_starts_in_an_outage_of_some_databases_and_serves_their_exports_when_
     soon("no silent database", || {
         ready(&rowlink).1 == json!({"status": "ready"})
     });
-    assert!(!metrics(&rowlink).contains("faulty_exports{"));
+    assert!(!metrics(&rowlink).contains("failed_exports{"));
     let log = rowlink.stop();
     assert_eq!(log.matches("database `pg`:").count(), 1, "{log}");
 }
@@ -196,7 +196,7 @@ fn a_replica_is_not_ready_while_no_export_can_be_served() {
 }
 
 #[test]
-fn exports_with_faults_are_503_until_their_file_or_their_database_is_right() {
+fn exports_with_errors_are_503_until_their_file_or_their_database_is_right() {
     let rowlink = Rowlink::serve(&[
         ("good.sql", ANSWERS),
         (
@@ -213,10 +213,10 @@ fn exports_with_faults_are_503_until_their_file_or_their_database_is_right() {
             "{name}"
         );
     }
-    let faulty = &ready(&rowlink).1["faulty_exports"];
+    let failed = &ready(&rowlink).1["failed_exports"];
     let expected = |name| json!({"export": name, "code": "invalid-export", "serves": "nothing"});
     assert_eq!(
-        *faulty,
+        *failed,
         json!([
             expected("broken"),
             expected("early"),
@@ -230,7 +230,7 @@ fn exports_with_faults_are_503_until_their_file_or_their_database_is_right() {
         .unwrap();
     replace(rowlink.folder(), "broken.sql", ANSWERS);
     fs::remove_file(file(rowlink.folder(), "not a name.sql")).unwrap();
-    soon("no faults", || {
+    soon("no failed exports", || {
         ready(&rowlink).1 == json!({"status": "ready"})
     });
     assert_eq!(download(&rowlink, "broken"), "answer\r\nyes\r\n");
@@ -271,8 +271,8 @@ fn exports_change_while_the_server_runs_and_a_faulty_version_keeps_the_previous_
     let count = "rowlink_reloads_failed_total{what=\"exports\"} 1";
     soon("the failed reload", || metrics(&rowlink).contains(count));
     assert_eq!(download(&rowlink, "a"), "reply\r\nyes\r\n");
-    let fault = json!([{"export": "a", "code": "invalid-export", "serves": "previous"}]);
-    assert_eq!(ready(&rowlink).1["faulty_exports"], fault);
+    let failed = json!([{"export": "a", "code": "invalid-export", "serves": "previous"}]);
+    assert_eq!(ready(&rowlink).1["failed_exports"], failed);
 
     // Without any file the folder may not be mounted.
     for name in ["a.sql", "new.sql"] {

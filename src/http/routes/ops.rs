@@ -13,7 +13,7 @@ use crate::http::config::StaticFile;
 use crate::http::response::problem::{Problem, export_unavailable, unavailable};
 use crate::http::state::AppState;
 use crate::http::telemetry::{Snapshot, metrics};
-use crate::service::FaultyExport;
+use crate::service::FailedExport;
 
 const OPENAPI: &[u8] = include_bytes!("../../../openapi.yaml");
 /// How many bytes of a constant file are copied into the connection's buffer in one step.
@@ -31,7 +31,7 @@ pub async fn readyz(state: Data<AppState>) -> Result<HttpResponse, Problem> {
         return Err(unavailable("draining", title, "ask another replica"));
     }
     let silent = state.service.silent_databases().await;
-    let faults = state.service.faults();
+    let failed = state.service.failed_exports();
     if !state.service.can_serve(&silent) {
         return Err(match silent.values().next() {
             Some(error) => Problem::from(error),
@@ -42,14 +42,14 @@ pub async fn readyz(state: Data<AppState>) -> Result<HttpResponse, Problem> {
     if !silent.is_empty() {
         body["silent_databases"] = silent.keys().map(String::as_str).collect();
     }
-    if !faults.is_empty() {
-        body["faulty_exports"] = faults.iter().map(faulty_export).collect();
+    if !failed.is_empty() {
+        body["failed_exports"] = failed.iter().map(failed_export).collect();
     }
     Ok(HttpResponse::Ok().json(body))
 }
 
-fn faulty_export(fault: &FaultyExport) -> Value {
-    json!({"export": fault.name, "code": fault.code, "serves": fault.serves()})
+fn failed_export(failed: &FailedExport) -> Value {
+    json!({"export": failed.name, "code": failed.code, "serves": failed.serves()})
 }
 
 /// Metrics for Prometheus.
@@ -58,7 +58,7 @@ pub async fn metrics(state: Data<AppState>) -> HttpResponse {
         downloads: state.service.downloads(),
         is_draining: state.lifecycle.is_draining(),
         pools: state.service.pools().collect(),
-        faults: state.service.faults(),
+        failed_exports: state.service.failed_exports(),
         key_ids: state.service.key_ids(),
         lost_lines: &state.lost_lines,
         now: (state.clock)(),

@@ -16,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::format::Format;
 use crate::http::connection::admission::Limit;
-use crate::service::FaultyExport;
+use crate::service::FailedExport;
 use crate::source::PoolStatus;
 
 /// The media type (OpenMetrics 1.0, section "Text format").
@@ -48,7 +48,7 @@ pub(in crate::http) struct Metrics {
     connections_refused: Family<LimitLabels, Counter>,
     connections: Family<DatabaseLabels, Gauge>,
     connections_max: Family<DatabaseLabels, Gauge>,
-    faulty_exports: Family<FaultLabels, Gauge>,
+    failed_exports: Family<FailureLabels, Gauge>,
     keys: Family<KeyLabels, Gauge>,
     first_seen: Mutex<HashMap<String, i64>>,
 }
@@ -84,7 +84,7 @@ struct DatabaseLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct FaultLabels {
+struct FailureLabels {
     export: String,
     code: &'static str,
     serves: &'static str,
@@ -128,7 +128,7 @@ pub(in crate::http) struct Snapshot<'s> {
     pub(in crate::http) downloads: usize,
     pub(in crate::http) is_draining: bool,
     pub(in crate::http) pools: Vec<(&'s str, PoolStatus)>,
-    pub(in crate::http) faults: Vec<FaultyExport>,
+    pub(in crate::http) failed_exports: Vec<FailedExport>,
     pub(in crate::http) key_ids: Vec<String>,
     pub(in crate::http) lost_lines: &'s LostLines,
     /// In Unix seconds.
@@ -170,7 +170,7 @@ impl Metrics {
             connections_refused: Family::default(),
             connections: Family::default(),
             connections_max: Family::default(),
-            faulty_exports: Family::default(),
+            failed_exports: Family::default(),
             keys: Family::default(),
             first_seen: Mutex::default(),
         };
@@ -228,7 +228,7 @@ impl Metrics {
             self.connections_max.clone(),
         );
         let help = "1 for each export that is not served, or only in its previous version";
-        rowlink.register("faulty_exports", help, self.faulty_exports.clone());
+        rowlink.register("failed_exports", help, self.failed_exports.clone());
         let help = "When this process first had the signing key, in Unix seconds";
         let name = "signing_key_first_seen_timestamp";
         rowlink.register_with_unit(name, help, Unit::Seconds, self.keys.clone());
@@ -257,14 +257,14 @@ impl Metrics {
                 .get_or_create(&labels)
                 .set(pool.max as i64);
         }
-        self.faulty_exports.clear();
-        for fault in snapshot.faults {
-            let labels = FaultLabels {
-                serves: fault.serves(),
-                export: fault.name,
-                code: fault.code,
+        self.failed_exports.clear();
+        for failed in snapshot.failed_exports {
+            let labels = FailureLabels {
+                serves: failed.serves(),
+                export: failed.name,
+                code: failed.code,
             };
-            self.faulty_exports.get_or_create(&labels).set(1);
+            self.failed_exports.get_or_create(&labels).set(1);
         }
         self.keys.clear();
         self.record_keys(&snapshot.key_ids, snapshot.now);
