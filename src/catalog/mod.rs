@@ -220,6 +220,18 @@ pub struct BoundQuery {
     user: String,
     claims: BTreeMap<String, String>,
     time_zone: TimeZone,
+    arrays_as_json: bool,
+}
+
+/// What the options of a link say about the rows.
+#[derive(Debug, Clone)]
+pub struct RowOptions {
+    /// The columns to read, in this order; `None` reads all.
+    pub columns: Option<Vec<String>>,
+    /// The time zone of the file, in which the database reads dates as days.
+    pub time_zone: TimeZone,
+    /// Whether the format takes arrays as JSON.
+    pub arrays_as_json: bool,
 }
 
 /// The value of one parameter.
@@ -263,6 +275,11 @@ impl BoundQuery {
     pub fn time_zone(&self) -> TimeZone {
         self.time_zone
     }
+
+    /// Returns whether arrays are read as JSON, not as text.
+    pub fn arrays_as_json(&self) -> bool {
+        self.arrays_as_json
+    }
 }
 
 impl Export {
@@ -298,8 +315,7 @@ impl Export {
         Ok(pairs.collect())
     }
 
-    /// Binds the values of a verified link to the statement's parameters. `columns` selects the
-    /// columns; `None` selects all. In `time_zone` the database reads dates as days.
+    /// Binds the values of a verified link to the statement's parameters.
     ///
     /// # Errors
     /// Returns every filter or claim of the link that this catalog does not accept. It may differ from
@@ -307,8 +323,7 @@ impl Export {
     pub fn bind(
         self: &Arc<Self>,
         verified: &VerifiedLink,
-        columns: Option<Vec<String>>,
-        time_zone: TimeZone,
+        options: RowOptions,
     ) -> Result<BoundQuery, Vec<FieldError>> {
         let link = verified.link();
         let mut filters: IndexMap<String, Vec<String>> = IndexMap::new();
@@ -325,7 +340,7 @@ impl Export {
                 let found = checked.iter().find(|(filter, _)| filter.name == *name);
                 found.map_or(Parameter::Null, |(filter, values)| {
                     let values = values.iter().cloned();
-                    let bound = values.map(|value| filter.bound(value, time_zone));
+                    let bound = values.map(|value| filter.bound(value, options.time_zone));
                     Parameter::of(filter, bound.collect())
                 })
             }
@@ -333,10 +348,11 @@ impl Export {
         Ok(BoundQuery {
             export: self.clone(),
             parameters: self.statement.variables.iter().map(bind).collect(),
-            columns,
+            columns: options.columns,
             user: link.user.as_str().to_owned(),
             claims: link.claims.clone(),
-            time_zone,
+            time_zone: options.time_zone,
+            arrays_as_json: options.arrays_as_json,
         })
     }
 

@@ -16,7 +16,7 @@ pub(super) const FORMAT: Definition = Definition {
     extension: "csv",
     is_default: true,
     is_text: true,
-    repeats_names: false,
+    is_json: false,
     integrity_line: Some(&INTEGRITY_LINE),
     options: &OPTIONS,
     media_type,

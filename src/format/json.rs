@@ -11,7 +11,7 @@ pub(super) const FORMAT: Definition = Definition {
     extension: "json",
     is_default: true,
     is_text: true,
-    repeats_names: true,
+    is_json: true,
     integrity_line: None,
     options: &OPTIONS,
     media_type: |_| "application/json",

@@ -35,8 +35,8 @@ pub struct Definition {
     /// Whether its files are text. Text is compressed while it is sent, and its length can be measured
     /// or estimated beforehand.
     pub is_text: bool,
-    /// Whether each row repeats the names of the columns.
-    pub repeats_names: bool,
+    /// Whether its rows are JSON objects: each repeats the names of the columns, and a value can be an array.
+    pub is_json: bool,
     /// The syntax of its last line with `end_line`; `None` if readers detect a truncated file anyway.
     pub integrity_line: Option<&'static LineSyntax>,
     /// Its options.

@@ -12,7 +12,7 @@ pub(super) const FORMAT: Definition = Definition {
     extension: "ndjson",
     is_default: true,
     is_text: true,
-    repeats_names: true,
+    is_json: true,
     integrity_line: Some(&INTEGRITY_LINE),
     options: &OPTIONS,
     media_type: |_| "application/x-ndjson",

@@ -91,7 +91,7 @@ impl ExportService {
 
 /// Returns the bytes per row that are names of columns: `"name":` for each.
 fn name_bytes(prepared: &PreparedDownload) -> u64 {
-    if !prepared.format.definition().repeats_names {
+    if !prepared.format.definition().is_json {
         return 0;
     }
     let bytes_of = |name: &String| name.len() as u64 + 3;

@@ -14,7 +14,7 @@ use super::errors::{DownloadError, OpenError};
 use super::export_service::{ExportService, file_name};
 use super::exports::ServedExport;
 use super::options::Output;
-use crate::catalog::{BoundQuery, Catalog, Export, FieldError, Variable};
+use crate::catalog::{BoundQuery, Catalog, Export, FieldError, RowOptions, Variable};
 use crate::format::{Format, IntegrityLine, Properties};
 use crate::row::Column;
 use crate::source::{Passes, RowStream, SourceError};
@@ -226,9 +226,12 @@ fn bind(
     })?;
     let output =
         Output::parse(export, format, columns, &link.options).map_err(OpenError::Invalid)?;
-    let query = export
-        .bind(verified, output.columns.clone(), output.time_zone)
-        .map_err(OpenError::Invalid)?;
+    let options = RowOptions {
+        columns: output.columns.clone(),
+        time_zone: output.time_zone,
+        arrays_as_json: format.definition().is_json,
+    };
+    let query = export.bind(verified, options).map_err(OpenError::Invalid)?;
     Ok((format, output, query))
 }
 

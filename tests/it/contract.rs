@@ -6,8 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use rowlink::auth::{JwtKey, JwtRules, JwtVerifier};
+use rowlink::catalog::Catalog;
 use rowlink::config::revocations_file;
-use rowlink::service::QuotaLimits;
+use rowlink::service::{Describe, QuotaLimits};
 use rowlink_link::{Keyring, Link, Seal, UserId, sign};
 use serde_json::json;
 use uuid::Uuid;
@@ -18,7 +19,7 @@ use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
 use crate::harness::{
     API_KEY, Call, Contract, Deployment, SIGNING_KEY, TestServer, UNLIMITED, begin,
-    sample_database, sqlite_url, token, token_for, tool, wait_for,
+    sample_database, sqlite, sqlite_url, token, token_for, tool, wait, wait_for,
 };
 
 /// Statuses that every route returns for requests over a length limit.
@@ -335,6 +336,15 @@ fn every_documented_status_and_code_occurs() {
     call("DELETE", links, server.call("DELETE", links));
     let minted = minted_elsewhere(server.now(), server.now() + 3601);
     call("GET", file, server.call("GET", &minted));
+    let broken = Catalog::parse([("broken.sql", "select 1 as n")], &sqlite());
+    wait(
+        server
+            .state
+            .service
+            .update_exports(&broken, Describe::Changed),
+    );
+    let request = server.call("GET", "/v1/exports/broken").bearer(&token);
+    assert_eq!(call("GET", "/v1/exports/{export}", request), 503);
 
     // Other tests cover these with a raw socket.
     let elsewhere = [("GET", 505), ("HEAD", 505), ("POST", 408)];

@@ -239,6 +239,108 @@ fn every_type_is_written_as_psql_prints_it_except_documented_differences() {
     );
 }
 
+/// Arrays as SQL, and their JSON.
+const ARRAYS: &[(&str, &str)] = &[
+    (
+        "array['a', 'b,c', 'd\"e\\f', '{g}', '', 'null', 'NULL']",
+        r#"["a","b,c","d\"e\\f","{g}","","null","NULL"]"#,
+    ),
+    (
+        "array['ä😀', null, E'line\\nend', E'\\u2028']",
+        r#"["ä😀",null,"line\nend","\u2028"]"#,
+    ),
+    ("array[]::text[]", "[]"),
+    ("null::text[]", "null"),
+    ("array[[1, 2], [3, null]]", "[[1,2],[3,null]]"),
+    ("'[0:1][2:3]={{1,2},{3,4}}'::int[]", "[[1,2],[3,4]]"),
+    ("array[9223372036854775807]", "[9223372036854775807]"),
+    (
+        "array[0.10, 1e30, 'NaN']::numeric[]",
+        r#"[0.10,1000000000000000000000000000000,"NaN"]"#,
+    ),
+    ("array[0.1, 'Infinity']::float8[]", r#"[0.1,"Infinity"]"#),
+    ("array[0.1]::real[]", "[0.1]"),
+    ("array[true, false, null]", "[true,false,null]"),
+    (
+        "array['{\"a\": [1]}', 'null', '\"x\"']::json[]",
+        r#"[{"a": [1]},null,"x"]"#,
+    ),
+    ("array['{\"a\": [1]}']::jsonb[]", r#"[{"a": [1]}]"#),
+    (
+        "array['2026-01-31', 'infinity']::date[]",
+        r#"["2026-01-31","infinity"]"#,
+    ),
+    (
+        "array['2026-01-31 10:00:00.5']::timestamp[]",
+        r#"["2026-01-31T10:00:00.5"]"#,
+    ),
+    (
+        "array['2026-01-31 10:00+00']::timestamptz[]",
+        r#"["2026-01-31T10:00:00+00:00"]"#,
+    ),
+    ("array['1 day 02:00']::interval[]", r#"["1 day 02:00:00"]"#),
+    (
+        "array['a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11']::uuid[]",
+        r#"["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"]"#,
+    ),
+    ("array['\\x00ff']::bytea[]", r#"["\\x00ff"]"#),
+    ("array['so so']::mood[]", r#"["so so"]"#),
+    (
+        "array[(1, 'a,b'), (null, null)]::pair[]",
+        r#"[{"number":1,"word":"a,b"},{"number":null,"word":null}]"#,
+    ),
+    ("array['[1,5)']::int4range[]", r#"["[1,5)"]"#),
+    ("array['192.0.2.1']::inet[]", r#"["192.0.2.1"]"#),
+    ("array['a=>1']::hstore[]", r#"[{"a": "1"}]"#),
+    ("'1 2 3'::int2vector", "[1,2,3]"),
+    ("array[5]::positive[]", "[5]"),
+];
+
+#[test]
+#[ignore = "needs PostgreSQL: make test"]
+fn arrays_are_arrays_in_json_and_text_in_other_formats() {
+    let cluster = Cluster::shared();
+    let url = cluster.database("arrays", TYPES_SCHEMA);
+    let all_types = TYPES.iter().flat_map(|(kind, values)| {
+        values
+            .iter()
+            .map(move |(value, _)| format!("array[({value})::{kind}]"))
+    });
+    let all_types: Vec<String> = all_types.collect();
+    let arrays = ARRAYS.iter().map(|(sql, _)| (*sql).to_owned());
+    let arrays: Vec<String> = arrays.chain(all_types).collect();
+    let columns = arrays.iter().enumerate();
+    let columns: Vec<String> = columns
+        .map(|(index, sql)| format!("{sql} as c{index}"))
+        .collect();
+    let sql = format!(
+        "/*---\nformats = [\"csv\", \"ndjson\", \"json\", \"xlsx\"]\n[csv]\nformula_guard = false\n---*/\n\
+         select :user::text as who, {}",
+        columns.join(", ")
+    );
+    let server = serve(&url, &[("arrays.sql", &sql)]);
+    let download = |format: &str| server.download(json!({"export": "arrays", "format": format}));
+    let line = download("ndjson").text();
+    let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+    for (index, (sql, expected)) in ARRAYS.iter().enumerate() {
+        assert!(
+            line.contains(&format!("\"c{index}\":{expected},")),
+            "{sql}: {line}"
+        );
+    }
+    for (index, sql) in arrays.iter().enumerate().skip(ARRAYS.len()) {
+        assert!(object[format!("c{index}")].is_array(), "{sql}");
+    }
+    let array: serde_json::Value = serde_json::from_str(&download("json").text()).unwrap();
+    assert_eq!(array, json!([object]));
+
+    let rows = download("csv").rows();
+    for (sql, cell) in arrays.iter().zip(&rows[1][1..]) {
+        let psql = cluster.psql("arrays", &format!("set timezone = 'UTC'; select {sql}"));
+        assert_eq!(*cell, psql, "{sql}");
+    }
+}
+
 const THINGS: &str = "
     create type state as enum ('open', 'paid', 'gone');
     create table things (

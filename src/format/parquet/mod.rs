@@ -28,7 +28,7 @@ pub(super) const FORMAT: Definition = Definition {
     extension: "parquet",
     is_default: false,
     is_text: false,
-    repeats_names: false,
+    is_json: false,
     integrity_line: None,
     options: &OPTIONS,
     media_type: |_| "application/vnd.apache.parquet",

@@ -30,7 +30,7 @@ pub(super) const FORMAT: Definition = Definition {
     extension: "xlsx",
     is_default: true,
     is_text: false,
-    repeats_names: false,
+    is_json: false,
     integrity_line: None,
     options: &OPTIONS,
     media_type: |_| "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",

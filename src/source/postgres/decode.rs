@@ -1,6 +1,6 @@
 //! Decodes values into cells. The binary formats are those of PostgreSQL's `*_send` functions.
 
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{Kind as TypeKind, Type};
 use uuid::Uuid;
 
 use super::formats::WireFormat;
@@ -32,6 +32,10 @@ pub(super) enum Decoder {
     Uuid,
     Json,
     JsonBinary,
+    /// An array as text: `{1,2}`.
+    Array,
+    /// An array as JSON: `[1,2]`.
+    JsonArray,
 }
 
 impl Decoder {
@@ -58,6 +62,7 @@ impl Decoder {
             Type::UUID => Decoder::Uuid,
             Type::JSON => Decoder::Json,
             Type::JSONB => Decoder::JsonBinary,
+            _ if matches!(column.kind(), TypeKind::Array(_)) => Decoder::Array,
             _ => Decoder::Text,
         }
     }
@@ -75,12 +80,21 @@ impl Decoder {
             Decoder::LocalTimestamp => Kind::Timestamp { utc: false },
             Decoder::Timestamp => Kind::Timestamp { utc: true },
             Decoder::Uuid => Kind::Uuid,
-            Decoder::Json | Decoder::JsonBinary => Kind::Json,
+            Decoder::Json | Decoder::JsonBinary | Decoder::JsonArray => Kind::Json,
             Decoder::Numeric
             | Decoder::Interval
             | Decoder::Text
             | Decoder::PaddedText
-            | Decoder::Address => Kind::Text,
+            | Decoder::Address
+            | Decoder::Array => Kind::Text,
+        }
+    }
+
+    /// Returns the decoder for a file that takes arrays as JSON, or does not.
+    pub(super) fn with_arrays_as_json(self, arrays_as_json: bool) -> Decoder {
+        match self {
+            Decoder::Array if arrays_as_json => Decoder::JsonArray,
+            other => other,
         }
     }
 
@@ -96,7 +110,7 @@ impl Decoder {
             Decoder::Float4 => "float4",
             Decoder::Float8 => "float8",
             Decoder::Numeric => "numeric",
-            Decoder::Text => "text",
+            Decoder::Text | Decoder::Array => "text",
             Decoder::PaddedText => "bpchar",
             Decoder::Address => return format!("abbrev({column}::inet)"),
             Decoder::Bytes => "bytea",
@@ -108,6 +122,8 @@ impl Decoder {
             Decoder::Uuid => "uuid",
             Decoder::Json => "json",
             Decoder::JsonBinary => "jsonb",
+            // The server knows how to write each type of element, and quotes it.
+            Decoder::JsonArray => return format!("pg_catalog.to_json({column})"),
         };
         format!("{column}::{kind}")
     }
@@ -134,7 +150,9 @@ impl Decoder {
             | Decoder::PaddedText
             | Decoder::Address
             | Decoder::Json
-            | Decoder::JsonBinary => WireFormat::Text,
+            | Decoder::JsonBinary
+            | Decoder::Array
+            | Decoder::JsonArray => WireFormat::Text,
             _ => WireFormat::Binary,
         }
     }
@@ -157,11 +175,11 @@ impl Decoder {
                 cells.push_decimal(value);
                 return Ok(());
             }
-            Decoder::Text | Decoder::PaddedText | Decoder::Address => {
+            Decoder::Text | Decoder::PaddedText | Decoder::Address | Decoder::Array => {
                 cells.push_text(value);
                 return Ok(());
             }
-            Decoder::Json | Decoder::JsonBinary => {
+            Decoder::Json | Decoder::JsonBinary | Decoder::JsonArray => {
                 cells.push_json(value);
                 return Ok(());
             }
@@ -213,7 +231,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ALL: [Decoder; 20] = [
+    const ALL: [Decoder; 22] = [
         Decoder::Boolean,
         Decoder::Int2,
         Decoder::Int4,
@@ -234,6 +252,8 @@ mod tests {
         Decoder::Uuid,
         Decoder::Json,
         Decoder::JsonBinary,
+        Decoder::Array,
+        Decoder::JsonArray,
     ];
 
     proptest! {

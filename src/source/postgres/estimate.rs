@@ -27,7 +27,7 @@ pub(super) async fn estimate(
     plan: Arc<Plan>,
     time_limit: Duration,
 ) -> Result<RowEstimate, SourceError> {
-    let columns = plan.choose(query.columns())?;
+    let columns = plan.choose(query.columns(), query.arrays_as_json())?;
     let guard = pools.estimates.acquire().await?;
     let options = SourceOptions {
         statement_timeout: time_limit,

@@ -119,22 +119,29 @@ impl Plan {
         identities.map(compare).collect()
     }
 
-    /// Returns the columns with these names, in this order; all columns for `None`.
+    /// Returns the columns with these names, in this order; all columns for `None`. Arrays are read as JSON or as text.
     ///
     /// # Errors
     /// Returns [`SourceError::Query`] if the statement has no such column now.
-    pub(super) fn choose(
-        &self,
+    pub(super) fn choose<'p>(
+        &'p self,
         names: Option<&[String]>,
-    ) -> Result<Vec<&(Column, Decoder)>, SourceError> {
-        let Some(names) = names else {
-            return Ok(self.columns.iter().collect());
+        arrays_as_json: bool,
+    ) -> Result<Vec<(&'p Column, Decoder)>, SourceError> {
+        let chosen: Vec<&(Column, Decoder)> = match names {
+            None => self.columns.iter().collect(),
+            Some(names) => {
+                let find = |name: &String| {
+                    let found = self.columns.iter().find(|(column, _)| column.name == *name);
+                    found.ok_or_else(|| unknown_column_error(name))
+                };
+                names.iter().map(find).collect::<Result<_, _>>()?
+            }
         };
-        let find = |name: &String| {
-            let found = self.columns.iter().find(|(column, _)| column.name == *name);
-            found.ok_or_else(|| unknown_column_error(name))
+        let with_decoder = |(column, decoder): &'p (Column, Decoder)| {
+            (column, decoder.with_arrays_as_json(arrays_as_json))
         };
-        names.iter().map(find).collect()
+        Ok(chosen.into_iter().map(with_decoder).collect())
     }
 
     /// Returns the SQL that selects these columns, each cast to the type of its decoder. Types without a decoder become
@@ -142,7 +149,7 @@ impl Plan {
     ///
     /// The row order is kept: in PostgreSQL a subquery with `order by` has no partial paths, so no parallel plan above
     /// it can reorder rows.
-    pub(super) fn select(&self, columns: &[&(Column, Decoder)]) -> String {
+    pub(super) fn select(&self, columns: &[(&Column, Decoder)]) -> String {
         let list: Vec<String> = columns
             .iter()
             .map(|(column, decoder)| {
@@ -263,15 +270,25 @@ mod tests {
             columns: vec![
                 column("id", Decoder::Int4),
                 column("a \"b\"", Decoder::Text),
+                column("tags", Decoder::Array),
             ],
         };
         let names = ["a \"b\"".to_owned(), "id".to_owned()];
-        let chosen = plan.choose(Some(&names)).expect("columns");
+        let chosen = plan.choose(Some(&names), false).expect("columns");
         assert_eq!(
             plan.select(&chosen),
             "select \"a \"\"b\"\"\"::text, \"id\"::int4 from (\nselect 1\n) as rowlink"
         );
-        let unknown = plan.choose(Some(&["removed".to_owned()]));
+        let tags = ["tags".to_owned()];
+        for (arrays_as_json, sql) in [
+            (false, "\"tags\"::text"),
+            (true, "pg_catalog.to_json(\"tags\")"),
+        ] {
+            let chosen = plan.choose(Some(&tags), arrays_as_json).expect("columns");
+            let expected = format!("select {sql} from (\nselect 1\n) as rowlink");
+            assert_eq!(plan.select(&chosen), expected);
+        }
+        let unknown = plan.choose(Some(&["removed".to_owned()]), false);
         assert!(matches!(unknown, Err(SourceError::Query { .. })));
     }
 }

@@ -144,8 +144,7 @@ pub(super) async fn describe(
         // Reported by their names. As a subquery the server only says that one of them is ambiguous.
         return Ok(plan);
     }
-    let all: Vec<_> = plan.columns.iter().collect();
-    let select = plan.select(&all);
+    let select = plan.select(&plan.choose(None, false)?);
     if export.row_security {
         check_policies(client, &select, &types).await?;
     }

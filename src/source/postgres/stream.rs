@@ -52,7 +52,7 @@ impl RowQuery {
         sink: &mut TaskRowSink,
     ) -> Result<(), Stop> {
         let RowQuery { query, plan, .. } = self;
-        let chosen = plan.choose(query.columns())?;
+        let chosen = plan.choose(query.columns(), query.arrays_as_json())?;
         let sql = plan.select(&chosen);
         // All requests are pipelined: one round trip until the first row. `begin` and the settings have one response each
         // before the response with the rows.
@@ -79,7 +79,10 @@ impl RowQuery {
         let response = response.map_err(|error| bind_error(&error, &plan.parameters, variables))?;
         tokio::pin!(response);
 
-        let columns: Vec<Column> = chosen.iter().map(|(column, _)| column.clone()).collect();
+        let columns: Vec<Column> = chosen
+            .iter()
+            .map(|(column, _)| Column::clone(column))
+            .collect();
         let mut rows = RowDecoder {
             decoders: chosen.iter().map(|(_, decoder)| *decoder).collect(),
             columns: columns.clone(),
