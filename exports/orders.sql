@@ -6,12 +6,12 @@ formats = ["csv", "xlsx", "ndjson", "json", "tsv", "parquet"]
 
 [filters.from]
 type = "date"
-description = "The first day."
+description = "By day of creation, in UTC."
 required = true
 
 [filters.to]
 type = "date"
-description = "The last day."
+description = "That day included."
 
 [filters.status]
 type = "text"
@@ -20,6 +20,7 @@ list = true
 
 [filters.min_amount]
 type = "decimal"
+description = "In EUR."
 min = 0
 
 [columns.amount]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jsonwebtoken::{EncodingKey, Header, encode};
 use rusqlite::Connection;
@@ -62,7 +63,11 @@ impl Demo {
         let secret = NewApiKey::generate()
             .map_err(|error| demo_error(&error))?
             .token;
-        let policy = Policy::with_defaults(format!("http://{address}"));
+        let policy = Policy {
+            // Enough to count all rows, so that the page shows the same number on every machine and in every build.
+            estimate_max: Duration::from_secs(60),
+            ..Policy::with_defaults(format!("http://{address}"))
+        };
         let source = Arc::new(SqliteSource::new(&path, SourceOptions::default()));
         let sources = Sources::from([(DEFAULT_DATABASE.to_owned(), source as _)]);
         let catalog = Catalog::parse(EXPORTS, &dialects(&sources));
@@ -81,6 +86,7 @@ impl Demo {
         let authenticator = Authenticator::new(vec![issuer], None);
         let http_config = HttpConfig {
             cors_origins: origins,
+            return_url: Some(format!("http://{address}/")),
             ..HttpConfig::default()
         };
         Ok(Demo {

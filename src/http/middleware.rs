@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::connection::exchange::Exchange;
 use super::refusal_log::record_refusal;
+use super::request::return_url::return_url;
 use super::response::headers::id_value;
 use super::response::problem::{self, Problem, check_target_length};
 use super::response::{cors, error_page};
@@ -92,7 +93,8 @@ fn render(
 ) -> HttpResponse {
     record_refusal(request, state, problem, request_id);
     if error_page::is_navigation(request) {
-        problem.page(request_id, state.config.return_url.as_deref())
+        let return_url = return_url(request.headers(), &state.config);
+        problem.page(request_id, return_url.as_deref())
     } else {
         problem.document(request_id)
     }

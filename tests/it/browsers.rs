@@ -379,3 +379,37 @@ fn an_error_page_fits_a_phone_in_light_and_dark_mode_and_loads_nothing_else() {
         "light and dark mode have the same background"
     );
 }
+
+#[test]
+#[ignore = "needs Chromium and Node: make test"]
+fn an_error_page_leads_back_to_a_page_of_the_same_site_only() {
+    let server = server(HttpConfig::default());
+    let url = server.link(orders());
+    server.set_clock(server.now() + 3600);
+    // A port is no part of a site.
+    let other_port = TestServer::start();
+    let same_site = format!("{}/healthz", other_port.origin);
+    let cross_site = same_site.replace("127.0.0.1", "localhost");
+    let same_origin = format!("{}/healthz", server.origin);
+    for (from, back) in [
+        (Some(&same_origin), json!(same_origin)),
+        // Browsers do not tell other origins the path.
+        (Some(&same_site), json!(format!("{}/", other_port.origin))),
+        (Some(&cross_site), json!(null)),
+        (None, json!(null)),
+    ] {
+        let task = json!({"url": url, "from": from, "width": 390, "colorScheme": "light"});
+        let seen = browse(&json!({ "page": task }));
+        assert_eq!(
+            (&seen["status"], &seen["back"]),
+            (&json!(410), &back),
+            "{from:?}"
+        );
+        let text = seen["text"].as_str().unwrap();
+        assert_eq!(
+            text.contains("open the application"),
+            back.is_null(),
+            "{text}"
+        );
+    }
+}

@@ -83,6 +83,31 @@ fn the_demo_page_exports_explains_the_link_and_names_a_missing_filter() {
 }
 
 #[test]
+#[ignore = "needs Chromium and Node: make test"]
+fn the_demo_page_keeps_its_place_and_its_form_and_shows_what_happened() {
+    let demo = Demo::start();
+    let seen = browse(&json!({"layout": demo.origin()}));
+    let (desktop, phone) = (&seen["desktop"], &seen["phone"]);
+    assert_eq!(desktop["before"]["form"], desktop["after"]["form"]);
+    let number = |value: &Value| value.as_f64().unwrap();
+    for (page, height) in [(desktop, 757.0), (phone, 844.0)] {
+        let button = &page["before"]["button"];
+        assert!(
+            number(&button["y"]) + number(&button["height"]) <= height,
+            "{page}"
+        );
+        let heading = number(&page["after"]["heading"]["y"]);
+        assert!((0.0..height).contains(&heading), "{page}");
+        assert_eq!(page["endsSoon"], 0);
+    }
+    assert_eq!(desktop["estimate"], phone["estimate"]);
+    assert_eq!(seen["back"], format!("{}/", demo.origin()));
+    let kept = json!(["2026-06-01", "bob", "orders", "paid", "xlsx"]);
+    assert_eq!(seen["kept"], kept);
+    demo.stop();
+}
+
+#[test]
 #[ignore = "needs Chromium and Node packages: make test"]
 fn a_react_page_of_another_origin_exports_and_shows_errors_and_a_progress_bar() {
     client_package();

@@ -4,6 +4,8 @@ const demo = await (await fetch("/demo/users.json")).json();
 const element = (id) => document.getElementById(id);
 let catalog = [];
 let link = null;
+/** The state of the form, by control: Back and Reload build the form anew. */
+let remembered = JSON.parse(sessionStorage.getItem("form") ?? "{}");
 
 // --- Building the form from the catalog ---
 
@@ -29,11 +31,29 @@ const selectedValue = (name) => document.querySelector(`input[name="${name}"]:ch
 const token = () => demo.users.find((user) => user.name === selectedValue("user")).token;
 const selectedExport = () => catalog.find((entry) => entry.name === selectedValue("export"));
 
+const controls = () => [...document.querySelectorAll("input, select")];
+const keyOf = (control) => control.id || `${control.name}=${control.value}`;
+const property = (control) => (["radio", "checkbox"].includes(control.type) ? "checked" : "value");
+
+function remember() {
+  const now = controls().map((control) => [keyOf(control), control[property(control)]]);
+  remembered = { ...remembered, ...Object.fromEntries(now) };
+  sessionStorage.setItem("form", JSON.stringify(remembered));
+}
+
+/** Sets the controls that exist now. */
+function recall() {
+  for (const control of controls()) {
+    const state = remembered[keyOf(control)];
+    // A radio button is unset by another one of its group, which may not exist any more.
+    if (state !== undefined && (control.type !== "radio" || state)) control[property(control)] = state;
+  }
+}
+
 /** Loads the user's catalog and builds the form from it. The form is disabled meanwhile. */
 async function showCatalog() {
   const bearer = token();
   element("controls").disabled = true;
-  element("estimate").textContent = "";
   showError(null);
   try {
     const { exports } = await call("GET", "/v1/exports");
@@ -48,18 +68,19 @@ async function showCatalog() {
 
 function showExports(exports) {
   catalog = exports;
-  element("exports").replaceChildren(...radios("export", catalog.map((entry) => entry.name), (name) => {
-    const entry = catalog.find((it) => it.name === name);
-    return [entry.title, make("small", {}, entry.description ?? "")];
-  }, showExport, demo.export));
+  const title = (name) => [catalog.find((entry) => entry.name === name).title];
+  element("exports").replaceChildren(
+    ...radios("export", catalog.map((entry) => entry.name), title, showExport, demo.export));
+  recall();
   showExport();
 }
 
 function showExport() {
   const entry = selectedExport();
+  element("description").textContent = entry.description ?? "";
   element("filters").replaceChildren(...entry.filters.map(filterField));
-  if (entry.filters.length === 0) element("filters").replaceChildren(make("p", { class: "hint" }, "No filters: all your rows."));
   element("formats").replaceChildren(...radios("format", entry.formats, (name) => [name.toUpperCase()], showFormat));
+  recall();
   showFormat();
 }
 
@@ -150,6 +171,7 @@ async function issue(event) {
   link.opened = performance.now();
   download();
   showLink();
+  showDownload();
 }
 
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
@@ -160,6 +182,7 @@ async function showEstimate() {
   const latest = ++estimates;
   await new Promise((resolve) => setTimeout(resolve, 250));
   if (latest !== estimates) return;
+  element("estimate").textContent = "Counting rows …";
   const estimate = await call("POST", "/v1/links", { ...linkRequest(), estimate: true }).catch(() => null);
   if (latest !== estimates) return;
   element("estimate").textContent = estimate?.estimated_rows == null ? "" : estimateText(estimate);
@@ -177,6 +200,14 @@ function download() {
   make("a", { href: link.url }).click();
 }
 
+/** Tells that the download has begun. On a phone the link is below the form. */
+function showDownload() {
+  element("started").textContent = `Your browser downloads ${link.filename} from this link, without any header:`;
+  const isBelow = element("link").getBoundingClientRect().top > innerHeight - 160;
+  const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
+  if (isBelow) element("link").scrollIntoView({ behavior });
+}
+
 function showError(problem) {
   for (const input of document.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
   const errors = problem?.errors ?? [];
@@ -184,6 +215,8 @@ function showError(problem) {
     element(`filter-${field.replace("filters.", "")}`)?.setAttribute("aria-invalid", "true");
     element(field)?.setAttribute("aria-invalid", "true");
   }
+  const invalid = document.querySelector("details [aria-invalid]");
+  if (invalid) element("options").open = true;
   const lines = errors.map(({ field, message }) => make("li", {}, `${field.replace("filters.", "")}: ${message}`));
   element("error").replaceChildren(...(problem ? [lines.length ? make("ul", {}, ...lines) : problem.detail] : []));
 }
@@ -208,13 +241,15 @@ function showLink() {
   element("parts").replaceChildren(...parts(link.url).flatMap(([term, kind, value]) =>
     [make("dt", {}, term), make("dd", { class: kind }, value)]));
   element("response").replaceChildren();
-  element("link").hidden = false;
+  element("before").hidden = true;
+  element("after").hidden = false;
   tick();
 }
 
 function tick() {
   const left = Math.max(0, link.expires_in - (performance.now() - link.opened) / 1000);
   element("left").value = left / link.expires_in;
+  element("left").classList.toggle("ends-soon", left <= 10);
   element("countdown").textContent = left > 0
     ? `Valid for ${Math.ceil(left)} more seconds. Expiry does not stop a running download.`
     : "Expired. Press “Download again” to see the error page.";
@@ -244,8 +279,10 @@ async function copyAsCurl() {
 }
 
 element("users").append(...radios("user", demo.users.map((user) => user.name), (name) => [name], showCatalog));
+recall();
 element("export").addEventListener("submit", issue);
 element("export").addEventListener("input", showEstimate);
+document.addEventListener("input", remember);
 element("again").addEventListener("click", download);
 element("tamper").addEventListener("click", tamper);
 element("copy").addEventListener("click", copyAsCurl);

@@ -34,6 +34,10 @@ pub(in crate::http) fn is_navigation(request: &HttpRequest) -> bool {
     first.is_some_and(|first| first.essence_str() == "text/html")
 }
 
+/// Where to go on if the way back is not known.
+const WITHOUT_BUTTON: &str = "If there is no page to go back to, open the application where you found the link, or \
+     ask for a new link whoever sent it.";
+
 /// The texts of a page.
 pub(in crate::http) struct Page<'p> {
     pub(in crate::http) heading: &'p str,
@@ -68,19 +72,20 @@ impl Page<'_> {
             request_id,
             ..
         } = self;
-        let button = self.return_url.map_or_else(String::new, |url| {
-            format!(
-                "<p><a class=\"button\" href=\"{}\">Back to the application</a></p>\n",
-                escape(url)
-            )
-        });
+        let way_on = match self.return_url {
+            Some(url) => {
+                let url = escape(url);
+                format!("<p><a class=\"button\" href=\"{url}\">Back to the application</a></p>\n")
+            }
+            None => format!("<p>{WITHOUT_BUTTON}</p>\n"),
+        };
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n\
              <meta name=\"robots\" content=\"noindex\">\n\
              <title>{heading}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
-             <h1>{heading}</h1>\n{errors}<p>{advice}</p>\n{button}\
+             <h1>{heading}</h1>\n{errors}<p>{advice}</p>\n{way_on}\
              <p class=\"small\">If it happens again, tell the operator this: \
              <code>{status} {code}</code>, request <code>{request_id}</code>.</p>\n\
              </main>\n</body>\n</html>\n"

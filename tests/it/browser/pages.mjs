@@ -22,15 +22,16 @@ export async function downloads(browser, urls) {
   return saved;
 }
 
-// Opens an error page; returns what it shows, its requests and its console messages.
-export async function page(browser, { url, width, colorScheme }) {
+// Opens an error page, by a link on the page `from` if there is one; returns what it shows, its requests and its console
+// messages.
+export async function page(browser, { url, width, colorScheme, from }) {
   const context = await browser.newContext({ viewport: { width, height: 640 }, colorScheme });
   const page = await context.newPage();
   const requests = [];
   const messages = [];
   page.on("request", (request) => requests.push(new URL(request.url()).pathname));
   page.on("console", (message) => messages.push(message.text()));
-  const answer = await page.goto(url);
+  const answer = from ? await follow(page, from, url) : await page.goto(url);
   const shown = await page.evaluate(() => ({
     heading: document.querySelector("h1").innerText,
     text: document.querySelector("main").innerText,
@@ -38,8 +39,24 @@ export async function page(browser, { url, width, colorScheme }) {
     background: getComputedStyle(document.body).backgroundColor,
     color: getComputedStyle(document.body).color,
     scripts: document.scripts.length,
+    back: document.querySelector("a.button")?.href ?? null,
   }));
   return { status: answer.status(), requests, console: messages, ...shown };
+}
+
+// Clicks a link on a page; returns the response.
+async function follow(page, from, url) {
+  await page.goto(from);
+  const [response] = await Promise.all([
+    page.waitForNavigation(),
+    page.evaluate((href) => {
+      const link = document.createElement("a");
+      link.href = href;
+      document.body.append(link);
+      link.click();
+    }, url),
+  ]);
+  return response;
 }
 
 // Exports on the demo page as bob; returns the saved file and what the page shows.
@@ -57,10 +74,10 @@ export async function demo(browser, origin) {
   await page.getByText("bob", { exact: true }).click();
   await page.getByLabel("from", { exact: true }).fill("2026-06-01");
   await page.getByLabel("paid", { exact: true }).check();
+  await page.getByText("More options").click();
   await page.getByLabel("File name").fill("Bestellungen März");
   await page.getByLabel("Percentage").check();
-  await page.locator("#estimate:not(:empty)").waitFor();
-  const estimate = await page.locator("#estimate").innerText();
+  const estimate = await counted(page);
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export" }).click()]);
   const content = await readFile(await download.path(), "utf8");
   await page.getByRole("button", { name: "Tamper with it" }).click();
@@ -82,11 +99,50 @@ export async function demo(browser, origin) {
   };
 }
 
+// Exports on the demo page of a desktop and of a phone; returns where its parts are before and after, and what Back keeps.
+export async function layout(browser, origin) {
+  const seen = {};
+  for (const [name, width, height] of [["desktop", 1280, 757], ["phone", 390, 844]]) {
+    const context = await browser.newContext({ viewport: { width, height }, acceptDownloads: true });
+    const page = await context.newPage();
+    await page.goto(origin);
+    const estimate = await counted(page);
+    const box = async (selector) => page.locator(selector).boundingBox();
+    const before = { form: await box("form"), button: await box(".primary") };
+    const [download] = await Promise.all([page.waitForEvent("download"), page.locator(".primary").click()]);
+    await page.locator("#started:not(:empty)").waitFor();
+    await page.waitForFunction(() => document.getElementById("link-heading").getBoundingClientRect().top < innerHeight - 100);
+    const after = { form: await box("form"), heading: await box("#link-heading") };
+    seen[name] = { before, after, estimate, endsSoon: await page.locator(".ends-soon").count() };
+    if (name === "phone") continue;
+    await page.getByText("bob", { exact: true }).click();
+    await page.getByLabel("from", { exact: true }).fill("2026-06-01");
+    await page.getByLabel("paid", { exact: true }).check();
+    await page.getByText("XLSX").click();
+    await page.goto(download.url().replace("rl_user=alice", "rl_user=bob"));
+    seen.back = await page.locator("a.button").getAttribute("href");
+    await page.goBack();
+    seen.estimate = await counted(page);
+    seen.kept = await page.evaluate(() => [
+      document.getElementById("filter-from").value,
+      ...[...document.querySelectorAll("input:checked")].map((control) => control.value),
+    ]);
+  }
+  return seen;
+}
+
+// Waits for the number of rows of the demo page, and returns its text.
+async function counted(page) {
+  const estimate = page.locator("#estimate", { hasText: /\d rows/ });
+  await estimate.waitFor();
+  return estimate.innerText();
+}
+
 // Takes the screenshots for the README.
 export async function screenshots(browser, { origin, folder }) {
   const shots = [
-    { name: "demo", width: 1200, height: 980, colorScheme: "light" },
-    { name: "demo-dark", width: 1200, height: 980, colorScheme: "dark" },
+    { name: "demo", width: 1280, height: 757, colorScheme: "light" },
+    { name: "demo-dark", width: 1280, height: 757, colorScheme: "dark" },
     { name: "demo-phone", width: 390, height: 844, colorScheme: "light" },
     { name: "refused", width: 700, height: 380, colorScheme: "light", refused: true },
   ];
@@ -94,7 +150,7 @@ export async function screenshots(browser, { origin, folder }) {
     const context = await browser.newContext({ viewport: { width, height }, colorScheme, acceptDownloads: true });
     const page = await context.newPage();
     await page.goto(origin);
-    await page.locator("#estimate:not(:empty)").waitFor();
+    await counted(page);
     const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export" }).click()]);
     if (refused) {
       await page.goto(download.url().replace("rl_user=alice", "rl_user=bob"));
