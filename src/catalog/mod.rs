@@ -8,9 +8,7 @@ mod file;
 mod file_name;
 mod filter;
 mod format_settings;
-mod list_use;
-mod placeholder;
-mod sort_key;
+mod statement;
 mod value;
 
 use std::collections::BTreeMap;
@@ -28,7 +26,7 @@ use rowlink_link::{VerifiedLink, is_export_name};
 
 pub use file_name::FileNameTemplate;
 pub use filter::{DayInstant, Filter, LIST_VALUES_MAX};
-pub use placeholder::{Argument, SqlDialect, Statement, Variable};
+pub use statement::{Argument, SqlDialect, Statement, Variable};
 pub use value::{FilterType, Value};
 
 /// The SQL dialect of each configured database, by its name.

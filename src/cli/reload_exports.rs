@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::export_files::ExportFiles;
-use crate::catalog::{Catalog, Dialects, Variable};
+use crate::catalog::{Catalog, Dialects};
 use crate::http::AppState;
 use crate::service::{Describe, ExportsUpdate};
 use crate::toml_errors::LineError;
@@ -130,11 +130,6 @@ fn check_successor(before: &Catalog, catalog: &mut Catalog, file: &str) {
     let kept = &next.statement.variables;
     let mut lost = before.statement.variables.iter();
     if let Some(lost) = lost.find(|variable| !kept.contains(variable)) {
-        let lost = match lost {
-            Variable::User => ":user".to_owned(),
-            Variable::Claim(name) => format!(":claim.{name}"),
-            Variable::Filter(name) => format!(":{name}"),
-        };
         let message = format!(
             "written in place without `{lost}`; rename the new file over the old one if that is intended"
         );

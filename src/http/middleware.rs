@@ -2,8 +2,8 @@
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::http::ConnectionType;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpRequest, HttpResponse};
@@ -14,17 +14,12 @@ use uuid::Uuid;
 use super::connection::exchange::Exchange;
 use super::refusal_log::record_refusal;
 use super::request::return_url::return_url;
-use super::response::headers::id_value;
-use super::response::problem::{self, Problem, check_target_length};
+use super::response::headers::{REQUEST_ID, id_value};
+use super::response::problem::{self, HEADER_BYTES_MAX, Problem, check_target_length};
 use super::response::{cors, error_page};
 use super::state::AppState;
 use super::telemetry::request_id::known_id;
 use super::telemetry::trace;
-
-/// The largest total length of header fields in bytes.
-const HEADER_BYTES_MAX: usize = 16 * 1024;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Refuses oversized heads, answers preflights, renders problems, and sets the request id.
 pub(super) async fn answer_every_request(
@@ -114,10 +109,7 @@ fn check_head(request: &ServiceRequest) -> Result<(), Problem> {
         .map(|(name, value)| name.as_str().len() + value.len())
         .sum();
     if header_bytes > HEADER_BYTES_MAX {
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        let title = "The header is too long";
-        let detail = format!("expected at most {HEADER_BYTES_MAX} bytes");
-        return Err(Problem::new(status, "header-too-long", title, detail));
+        return Err(problem::header_too_long());
     }
     Ok(())
 }

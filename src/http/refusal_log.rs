@@ -92,9 +92,9 @@ pub(super) fn record_unreadable(
     peer: SocketAddr,
     ended: Result<(), DispatchError>,
     is_late: bool,
+    request_id: impl FnOnce() -> Uuid,
 ) {
     let (code, detail) = match ended {
-        Err(DispatchError::SlowRequestTimeout) => ("request-too-slow", String::new()),
         Err(DispatchError::Parse(ParseError::TooLarge)) => ("header-too-long", String::new()),
         Err(DispatchError::Parse(error)) => ("malformed-request", error.to_string()),
         _ if is_late => ("request-too-slow", String::new()),
@@ -103,7 +103,7 @@ pub(super) fn record_unreadable(
     // As for a request to an unknown path.
     count(state, "".into(), code);
     if state.refusal_log.allows_refused() {
-        let (request_id, client) = (Uuid::now_v7(), peer.ip().to_canonical());
+        let (request_id, client) = (request_id(), peer.ip().to_canonical());
         tracing::info!(%request_id, code, detail, %client, "request refused");
     }
 }

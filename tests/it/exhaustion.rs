@@ -241,29 +241,51 @@ fn metric(origin: &str, series: &str) -> u64 {
 }
 
 #[test]
-fn a_request_that_has_no_valid_head_is_counted_and_logged() {
+fn a_request_that_has_no_valid_head_is_answered_counted_and_logged_under_one_id() {
     let rowlink = Rowlink::serve(&exports());
-    let refuse = |head: &str, status: &str| {
+    let mut ids = Vec::new();
+    let mut refuse = |head: &str, expected: (u16, &str)| {
         let mut stream = connect(rowlink.origin());
         stream.write_all(head.as_bytes()).unwrap();
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
-        let answer = String::from_utf8_lossy(&answer);
+        let answer = String::from_utf8(answer).unwrap();
+        let (answer_head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            answer_head.starts_with(&format!("HTTP/1.1 {} ", expected.0)),
             "{answer}"
         );
+        assert!(
+            answer_head.contains("content-type: application/problem+json"),
+            "{answer}"
+        );
+        assert!(
+            answer_head.contains(&format!("content-length: {}\r\n", body.len())),
+            "{answer}"
+        );
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(problem["code"], expected.1);
+        let id = problem["request_id"].as_str().unwrap().to_owned();
+        assert!(
+            answer_head.contains(&format!("x-request-id: {id}")),
+            "{answer}"
+        );
+        ids.push(id);
     };
-    refuse("GE<T / HTTP/1.1\r\n\r\n", "400");
-    refuse("POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", "400");
-    refuse(
+    let malformed = (400, "malformed-request");
+    for head in [
+        "GE<T / HTTP/1.1\r\n\r\n",
+        "GET /v1/exports/ü.csv HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /v1/exports/orders.csv?name=\"a\" HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /v1/exports/orders.csv?name=<a> HTTP/1.1\r\nHost: x\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
         "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "400",
-    );
-    refuse(
-        &format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(140_000)),
-        "431",
-    );
+    ] {
+        refuse(head, malformed);
+    }
+    let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(140_000));
+    refuse(&long, (431, "header-too-long"));
+    refuse("GET / HTTP/1.1\r\nHost: ", (408, "request-too-slow"));
     // One that is never complete, on a connection that has served another.
     let mut late = connect(rowlink.origin());
     late.write_all(HEALTHZ.as_bytes()).unwrap();
@@ -276,12 +298,15 @@ fn a_request_that_has_no_valid_head_is_counted_and_logged() {
     };
     wait_for("the metrics", Duration::from_secs(5), || {
         let codes = ["malformed-request", "header-too-long", "request-too-slow"];
-        codes.map(refused) == [3, 1, 1]
+        codes.map(refused) == [6, 1, 2]
     });
     let log = rowlink.stop();
     let lines = log.lines().filter(|line| line.contains("request refused"));
     let lines: Vec<&str> = lines.collect();
-    assert_eq!(lines.len(), 5, "{log}");
+    assert_eq!(lines.len(), 9, "{log}");
+    for id in ids {
+        assert_eq!(log.matches(&id).count(), 1, "{id}: {log}");
+    }
     for line in lines {
         assert!(
             line.contains("client=127.0.0.1") && line.contains("request_id="),

@@ -613,6 +613,9 @@ fn tls_is_terminated_with_a_certificate_and_a_new_one_is_reloaded() {
             .unwrap()
             .to_owned()
     };
+    let (_, refusal) = curl(&["-X", "GE<T"], "ca.pem", "/healthz");
+    let refusal: Value = serde_json::from_slice(&refusal).unwrap();
+    assert_eq!(refusal["code"], "malformed-request");
     let (code, file) = curl(&[], "ca.pem", &link(&numbers(200_000)));
     assert_eq!(code, Some(0));
     assert!(file.ends_with(b"\r\n200000,,row 200000 of alice\r\n"));

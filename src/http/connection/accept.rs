@@ -19,11 +19,11 @@ use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
 use super::admission::Connections;
 use super::exchange::Exchange;
+use super::http_stream::HttpStream;
 use super::stream::ClientStream;
 use crate::http::refusal_log::record_unreadable;
 use crate::http::state::AppState;
@@ -35,9 +35,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// The time in which a client must close its side.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// A connection, with TLS or without.
-type Stream = Either<ClientStream, TlsStream<ClientStream>>;
 
 /// Returns the service that accepts the connections of one worker and serves `app` on them.
 pub(in crate::http) fn accept<A, F, B>(
@@ -62,11 +59,8 @@ where
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         // A client that closes its side has left; a half-closed connection would hide that.
         .h1_allow_half_closed(false)
-        .on_connect_ext(|stream: &Stream, data| {
-            data.insert::<Rc<Exchange>>(match stream {
-                Either::Left(plain) => plain.exchange(),
-                Either::Right(tls) => tls.get_ref().0.exchange(),
-            });
+        .on_connect_ext(|stream: &HttpStream, data| {
+            data.insert::<Rc<Exchange>>(stream.exchange());
         })
         .h1(map_config(app, |()| AppConfig::default()));
     fn_factory(move || {
@@ -91,7 +85,7 @@ async fn serve<S>(
     tls: Option<TlsAcceptor>,
 ) -> Result<(), ()>
 where
-    S: Service<(Stream, Option<SocketAddr>), Response = (), Error = DispatchError>,
+    S: Service<(HttpStream, Option<SocketAddr>), Response = (), Error = DispatchError>,
 {
     let Ok(peer) = tcp.peer_addr() else {
         return Ok(());
@@ -112,7 +106,10 @@ where
             Ok(Err(_)) | Err(_) => return Ok(()),
         },
     };
+    let stream = HttpStream::new(stream, exchange.clone());
     let ended = http.call((stream, Some(peer))).await;
-    record_unreadable(&state, peer, ended, exchange.is_late());
+    record_unreadable(&state, peer, ended, exchange.is_late(), || {
+        exchange.refused_id()
+    });
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! What a connection is doing, as the handlers tell it.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::task::Waker;
 
 use actix_web::HttpRequest;
 use actix_web::dev::RequestHead;
 use actix_web::http::header;
+use uuid::Uuid;
 
 /// The most that is read between two events: that a request begins, or ends. It holds the largest head or body
 /// that is accepted and some more, so that larger ones get an answer.
@@ -30,6 +31,8 @@ pub(in crate::http) struct Exchange {
     ticks: Cell<u8>,
     /// Whether a request head was not complete in time.
     is_late: Cell<bool>,
+    /// The id of a request that was refused without a valid head.
+    refused_id: OnceCell<Uuid>,
     /// Wakes the connection if it has read too much.
     paused: Cell<Option<Waker>>,
 }
@@ -133,6 +136,16 @@ impl Exchange {
         let is_over = ticks >= max;
         self.is_late.set(is_over && !self.is_idle());
         is_over
+    }
+
+    /// Returns the id of the request without a valid head, after which the connection ends.
+    pub(super) fn refused_id(&self) -> Uuid {
+        *self.refused_id.get_or_init(Uuid::now_v7)
+    }
+
+    /// Tells that the time of a request head has ended.
+    pub(super) fn record_late(&self) {
+        self.is_late.set(true);
     }
 
     /// Tells whether the connection ends because a request head was not complete in time.

@@ -1,7 +1,10 @@
-//! Pre-built header values used on every response.
+//! Names and values of headers that are used on every response.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use uuid::Uuid;
+
+/// The header with the id of the request, under which the log has its lines.
+pub(in crate::http) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Creates a header with a constant value.
 pub(in crate::http) const fn fixed(

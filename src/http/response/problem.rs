@@ -17,6 +17,9 @@ use super::error_page::{self, Page};
 use super::headers::fixed;
 use crate::catalog::FieldError;
 
+/// The largest total length of header fields in bytes.
+pub(in crate::http) const HEADER_BYTES_MAX: usize = 16 * 1024;
+
 /// `Retry-After` of temporary problems.
 pub(in crate::http) const RETRY_AFTER_SECONDS: u64 = 2;
 
@@ -279,6 +282,26 @@ pub(in crate::http) fn internal(cause: String) -> Problem {
 pub(in crate::http) fn malformed(detail: String) -> Problem {
     let title = "The request is malformed";
     Problem::new(StatusCode::BAD_REQUEST, "malformed-request", title, detail)
+}
+
+/// The request head was not complete in time.
+pub(in crate::http) fn head_too_slow() -> Problem {
+    let title = "The request is too slow";
+    let detail = "the request head was not complete in time";
+    Problem::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "request-too-slow",
+        title,
+        detail,
+    )
+}
+
+/// The request head is longer than is accepted.
+pub(in crate::http) fn header_too_long() -> Problem {
+    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    let title = "The header is too long";
+    let detail = format!("expected at most {HEADER_BYTES_MAX} bytes");
+    Problem::new(status, "header-too-long", title, detail)
 }
 
 /// No export has the name in the path or request.
