@@ -9,17 +9,15 @@ use toml::de::{DeTable, Deserializer};
 
 use super::filter::FilterSettings;
 use super::format_settings::{parse_formats, take_options};
+use super::settings_comment::split_settings;
 use super::{
     DEFAULT_DATABASE, Dialects, Export, ExportLimits, FileNameTemplate, Filter, SESSION_CLAIMS,
     SqlDialect, Statement, Variable,
 };
-use crate::format::{Format, is_number_format};
-use crate::row::TimeZone;
+use crate::format::{Format, FormatOptions, is_number_format};
+use crate::row::{TimeZone, UnknownTimeZone};
 use crate::toml_errors::LineError;
 use rowlink_link::is_claim_name;
-
-const OPEN: &str = "/*---";
-const CLOSE: &str = "---*/";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,142 +62,44 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
     // Windows editors add a byte order mark, which databases reject.
     let text = file.trim_start_matches('\u{feff}');
     let (settings_text, first_line) = split_settings(text).map_err(|error| vec![error])?;
-    let line_at = |offset: usize| first_line + settings_text[..offset].matches('\n').count();
-    let toml_error = |error: toml::de::Error| {
-        let line = error.span().map_or(first_line, |span| line_at(span.start));
-        vec![LineError::new(line, error.message())]
+    let mut reader = Reader {
+        settings_text,
+        first_line,
+        errors: Vec::new(),
     };
-    let mut table = DeTable::parse(settings_text).map_err(toml_error)?;
-    let mut option_errors = Vec::new();
-    let format_options = take_options(table.get_mut(), &mut option_errors);
-    let settings = Settings::deserialize(Deserializer::from(table)).map_err(toml_error)?;
-
-    let mut errors: Vec<LineError> = option_errors
-        .into_iter()
-        .map(|(offset, message)| LineError::new(line_at(offset), message))
-        .collect();
-    let mut declared = Vec::new();
-    let mut filters = Vec::new();
-    for (name, declaration) in settings.filters {
-        let line = line_at(name.span().start);
-        match Filter::new(name.get_ref(), declaration) {
-            Ok(filter) => filters.push(filter),
-            Err(found) => errors.extend(
-                found
-                    .into_iter()
-                    .map(|error| LineError::new(error.offset.map_or(line, line_at), error.message)),
-            ),
-        }
-        declared.push((line, name.into_inner()));
-    }
-    let formats = match &settings.formats {
-        None => Format::defaults(),
-        Some(listed) => parse_formats(listed).unwrap_or_else(|(offset, message)| {
-            errors.push(LineError::new(line_at(offset), message));
-            Vec::new()
-        }),
+    let mut table = DeTable::parse(settings_text).map_err(|error| reader.toml_error(&error))?;
+    let format_options = reader.format_options(table.get_mut());
+    let settings = Settings::deserialize(Deserializer::from(table));
+    let settings = settings.map_err(|error| reader.toml_error(&error))?;
+    let (filters, declared) = reader.filters(settings.filters);
+    let formats = reader.formats(settings.formats.as_ref());
+    let time_zone = reader.time_zone(settings.timezone.as_ref());
+    let file_name = reader.file_name(settings.filename.as_ref(), &declared);
+    let columns = reader.columns(settings.columns);
+    reader.check_claim_names(&settings.claims);
+    let Some((database, dialect)) = reader.database(settings.database, dialects) else {
+        return Err(reader.errors);
     };
-    let mut time_zone = TimeZone::default();
-    if let Some(name) = &settings.timezone {
-        match name.get_ref().parse() {
-            Ok(parsed) => time_zone = parsed,
-            Err(error) => {
-                let message = format!("`timezone`: {error}");
-                errors.push(LineError::new(line_at(name.span().start), message));
-            }
-        }
-    }
-    let mut file_name = None;
-    if let Some(text) = &settings.filename {
-        let is_filter = |name: &str| declared.iter().any(|(_, declared)| declared == name);
-        match FileNameTemplate::parse(text.get_ref(), is_filter) {
-            Ok(template) => file_name = Some(template),
-            Err(error) => {
-                let message = format!("`filename`: {error}");
-                errors.push(LineError::new(line_at(text.span().start), message));
-            }
-        }
-    }
-    let (mut labels, mut number_formats) = (IndexMap::new(), IndexMap::new());
-    let mut column_lines = BTreeMap::new();
-    for (name, column) in settings.columns {
-        column_lines.insert(name.get_ref().clone(), line_at(name.span().start));
-        let name = name.into_inner();
-        if let Some(format) = column.number_format {
-            let line = line_at(format.span().start);
-            if !is_number_format(format.get_ref()) {
-                let message = format!("`number_format` of `{name}`: {NUMBER_FORMAT}");
-                errors.push(LineError::new(line, message));
-            }
-            number_formats.insert(name.clone(), format.into_inner());
-        }
-        if let Some(label) = column.label {
-            labels.insert(name, label);
-        }
-    }
-    for claim in &settings.claims {
-        if !is_claim_name(claim.get_ref()) {
-            let message = format!("`{}` in `claims`: {CLAIM_NAME}", claim.get_ref());
-            errors.push(LineError::new(line_at(claim.span().start), message));
-        }
-    }
-    let (database, line) = match settings.database {
-        None => (DEFAULT_DATABASE.to_owned(), first_line),
-        Some(name) => (name.get_ref().clone(), line_at(name.span().start)),
-    };
-    let Some(dialect) = dialects.get(&database) else {
-        let known: Vec<&str> = dialects.keys().map(String::as_str).collect();
-        let known = known.join(", ");
-        let message = format!("`database`: unknown database `{database}`; expected one of {known}");
-        errors.push(LineError::new(line, message));
-        return Err(errors);
-    };
-    if *dialect != SqlDialect::Postgres && (settings.role.is_some() || settings.row_security) {
+    if dialect != SqlDialect::Postgres && (settings.role.is_some() || settings.row_security) {
         let message = "`role` and `row_security`: supported only by PostgreSQL";
-        errors.push(LineError::new(first_line, message));
+        reader.errors.push(LineError::new(first_line, message));
     }
-    let lists: Vec<&str> = {
-        let lists = filters.iter().filter(|filter: &&Filter| filter.list);
-        lists.map(|filter| filter.name.as_str()).collect()
-    };
-    let statement = match Statement::parse(text, *dialect, |name| lists.contains(&name)) {
+    let is_list = |name: &str| filters.iter().any(|it| it.list && it.name == name);
+    let statement = match Statement::parse(text, dialect, is_list) {
         Ok(statement) => statement,
         Err(error) => {
-            errors.push(error);
-            return Err(errors);
+            reader.errors.push(error);
+            return Err(reader.errors);
         }
     };
-    if *dialect == SqlDialect::Postgres {
-        let listed = settings.claims.iter();
-        for claim in listed.filter(|claim| SESSION_CLAIMS.contains(&claim.get_ref().as_str())) {
-            let name = claim.get_ref();
-            let message = format!(
-                "`{name}` in `claims`: in `request.jwt.claims` it is set by Rowlink; use `:claim.{name}` in the SQL"
-            );
-            errors.push(LineError::new(line_at(claim.span().start), message));
-        }
-    }
-    if *dialect != SqlDialect::Postgres {
-        let listed = settings.claims.iter();
-        let unused = listed.filter(|claim| {
-            let used = Variable::Claim(claim.get_ref().clone());
-            !statement.variables.contains(&used)
-        });
-        for claim in unused {
-            let claim_name = claim.get_ref();
-            let message = format!(
-                "`{claim_name}` in `claims`: the SQL has no `:claim.{claim_name}`; use it or remove the claim"
-            );
-            errors.push(LineError::new(line_at(claim.span().start), message));
-        }
-    }
+    reader.check_claim_uses(&settings.claims, &statement, dialect);
     let row_access = RowAccess {
         unscoped: settings.unscoped,
         row_security: settings.row_security,
     };
-    check_variables(&statement, &declared, row_access, &mut errors);
-    if !errors.is_empty() {
-        return Err(errors);
+    check_variables(&statement, &declared, row_access, &mut reader.errors);
+    if !reader.errors.is_empty() {
+        return Err(reader.errors);
     }
     Ok(Export {
         name: name.to_owned(),
@@ -208,9 +108,9 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
         scope: settings.scope,
         filters,
         formats,
-        labels,
-        number_formats,
-        column_lines,
+        labels: columns.labels,
+        number_formats: columns.number_formats,
+        column_lines: columns.lines,
         time_zone,
         format_options,
         database,
@@ -224,6 +124,181 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
         statement,
         text: file.to_owned(),
     })
+}
+
+/// Reads the settings, and collects their errors.
+struct Reader<'t> {
+    settings_text: &'t str,
+    /// The line of the file on which the settings start.
+    first_line: usize,
+    errors: Vec<LineError>,
+}
+
+/// What `[columns.NAME]` says, by column name.
+#[derive(Default)]
+struct Columns {
+    labels: IndexMap<String, String>,
+    number_formats: IndexMap<String, String>,
+    lines: BTreeMap<String, usize>,
+}
+
+impl Reader<'_> {
+    fn line_at(&self, offset: usize) -> usize {
+        self.first_line + self.settings_text[..offset].matches('\n').count()
+    }
+
+    fn add_error<T>(&mut self, setting: &Spanned<T>, message: String) {
+        let line = self.line_at(setting.span().start);
+        self.errors.push(LineError::new(line, message));
+    }
+
+    fn toml_error(&self, error: &toml::de::Error) -> Vec<LineError> {
+        let line = error.span().map(|span| self.line_at(span.start));
+        let line = line.unwrap_or(self.first_line);
+        vec![LineError::new(line, error.message())]
+    }
+
+    fn format_options(&mut self, table: &mut DeTable<'_>) -> BTreeMap<&'static str, FormatOptions> {
+        let mut found = Vec::new();
+        let options = take_options(table, &mut found);
+        for (offset, message) in found {
+            let line = self.line_at(offset);
+            self.errors.push(LineError::new(line, message));
+        }
+        options
+    }
+
+    /// Returns the valid filters, and the lines and names of all.
+    fn filters(
+        &mut self,
+        settings: IndexMap<Spanned<String>, FilterSettings>,
+    ) -> (Vec<Filter>, Vec<(usize, String)>) {
+        let (mut filters, mut declared) = (Vec::new(), Vec::new());
+        for (name, declaration) in settings {
+            let line = self.line_at(name.span().start);
+            match Filter::new(name.get_ref(), declaration) {
+                Ok(filter) => filters.push(filter),
+                Err(found) => {
+                    for error in found {
+                        let line = error.offset.map_or(line, |offset| self.line_at(offset));
+                        self.errors.push(LineError::new(line, error.message));
+                    }
+                }
+            }
+            declared.push((line, name.into_inner()));
+        }
+        (filters, declared)
+    }
+
+    fn formats(&mut self, listed: Option<&Spanned<Vec<Spanned<String>>>>) -> Vec<Format> {
+        let Some(listed) = listed else {
+            return Format::defaults();
+        };
+        parse_formats(listed).unwrap_or_else(|(offset, message)| {
+            let line = self.line_at(offset);
+            self.errors.push(LineError::new(line, message));
+            Vec::new()
+        })
+    }
+
+    fn time_zone(&mut self, name: Option<&Spanned<String>>) -> TimeZone {
+        let Some(name) = name else {
+            return TimeZone::default();
+        };
+        name.get_ref()
+            .parse()
+            .unwrap_or_else(|error: UnknownTimeZone| {
+                self.add_error(name, format!("`timezone`: {error}"));
+                TimeZone::default()
+            })
+    }
+
+    fn file_name(
+        &mut self,
+        template: Option<&Spanned<String>>,
+        declared: &[(usize, String)],
+    ) -> Option<FileNameTemplate> {
+        let template = template?;
+        let is_filter = |name: &str| declared.iter().any(|(_, declared)| declared == name);
+        let parsed = FileNameTemplate::parse(template.get_ref(), is_filter);
+        parsed
+            .map_err(|error| self.add_error(template, format!("`filename`: {error}")))
+            .ok()
+    }
+
+    fn columns(&mut self, settings: IndexMap<Spanned<String>, ColumnSettings>) -> Columns {
+        let mut columns = Columns::default();
+        for (spanned, column) in settings {
+            let line = self.line_at(spanned.span().start);
+            let name = spanned.into_inner();
+            if let Some(format) = column.number_format {
+                if !is_number_format(format.get_ref()) {
+                    let message = format!("`number_format` of `{name}`: {NUMBER_FORMAT}");
+                    self.add_error(&format, message);
+                }
+                let format = format.into_inner();
+                columns.number_formats.insert(name.clone(), format);
+            }
+            if let Some(label) = column.label {
+                columns.labels.insert(name.clone(), label);
+            }
+            columns.lines.insert(name, line);
+        }
+        columns
+    }
+
+    fn check_claim_names(&mut self, claims: &[Spanned<String>]) {
+        for claim in claims {
+            let name = claim.get_ref();
+            if !is_claim_name(name) {
+                self.add_error(claim, format!("`{name}` in `claims`: {CLAIM_NAME}"));
+            }
+        }
+    }
+
+    /// Checks the claims that are listed: policies of PostgreSQL read them, other databases need them in the SQL.
+    fn check_claim_uses(
+        &mut self,
+        claims: &[Spanned<String>],
+        statement: &Statement,
+        dialect: SqlDialect,
+    ) {
+        let has_policies = dialect == SqlDialect::Postgres;
+        for claim in claims {
+            let name = claim.get_ref();
+            let is_used = statement.variables.contains(&Variable::Claim(name.clone()));
+            if has_policies && SESSION_CLAIMS.contains(&name.as_str()) {
+                let message = format!(
+                    "`{name}` in `claims`: in `request.jwt.claims` it is set by Rowlink; use `:claim.{name}` in the SQL"
+                );
+                self.add_error(claim, message);
+            } else if !has_policies && !is_used {
+                let message = format!(
+                    "`{name}` in `claims`: the SQL has no `:claim.{name}`; use it or remove the claim"
+                );
+                self.add_error(claim, message);
+            }
+        }
+    }
+
+    fn database(
+        &mut self,
+        setting: Option<Spanned<String>>,
+        dialects: &Dialects,
+    ) -> Option<(String, SqlDialect)> {
+        let (name, line) = match setting {
+            None => (DEFAULT_DATABASE.to_owned(), self.first_line),
+            Some(name) => (name.get_ref().clone(), self.line_at(name.span().start)),
+        };
+        if let Some(dialect) = dialects.get(&name) {
+            return Some((name, *dialect));
+        }
+        let known: Vec<&str> = dialects.keys().map(String::as_str).collect();
+        let known = known.join(", ");
+        let message = format!("`database`: unknown database `{name}`; expected one of {known}");
+        self.errors.push(LineError::new(line, message));
+        None
+    }
 }
 
 const NUMBER_FORMAT: &str =
@@ -249,43 +324,6 @@ struct RowAccess {
 }
 
 const CLAIM_NAME: &str = "expected a claim name of 1 to 64 of A-Z a-z 0-9 _";
-
-/// Returns the TOML of the leading comment, and the line on which it starts. Without a comment the
-/// TOML is empty.
-///
-/// # Errors
-/// Returns an error if the comment is not closed or is interrupted by `*/`, or if settings stand
-/// elsewhere. Ignoring them could drop the `scope` and open the export to all callers.
-fn split_settings(text: &str) -> Result<(&str, usize), LineError> {
-    let line_at = |offset: usize| 1 + text[..offset].matches('\n').count();
-    let (settings, end) = match text.trim_start().strip_prefix(OPEN) {
-        None => ("", 0),
-        Some(rest) => {
-            let offset = text.len() - rest.len();
-            let Some(length) = rest.find(CLOSE) else {
-                let message = format!("`{OPEN}`: not closed; add `{CLOSE}`");
-                return Err(LineError::new(line_at(offset), message));
-            };
-            (&rest[..length], offset + length + CLOSE.len())
-        }
-    };
-    let start = end.saturating_sub(CLOSE.len() + settings.len());
-    if let Some(offset) = settings.find("*/") {
-        let message = "`*/`: ends the SQL comment early; remove it from the settings";
-        return Err(LineError::new(line_at(start + offset), message));
-    }
-    let misplaced = [OPEN, CLOSE]
-        .iter()
-        .filter_map(|delimiter| text[end..].find(delimiter))
-        .min();
-    if let Some(offset) = misplaced {
-        let message = format!(
-            "misplaced settings; put them between `{OPEN}` and `{CLOSE}` at the start of the file"
-        );
-        return Err(LineError::new(line_at(end + offset), message));
-    }
-    Ok((settings, line_at(start)))
-}
 
 /// Checks that placeholders and declared filters match, and that the export either restricts rows per
 /// caller or is `unscoped`.

@@ -8,6 +8,7 @@ mod file;
 mod file_name;
 mod filter;
 mod format_settings;
+mod settings_comment;
 mod statement;
 mod value;
 
