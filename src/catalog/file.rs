@@ -43,6 +43,7 @@ struct Settings {
     estimate: Option<bool>,
     #[serde(default)]
     seal: bool,
+    heartbeat_seconds: Option<u64>,
     #[serde(default)]
     limits: ExportLimits,
 }
@@ -119,6 +120,7 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
         is_estimated: settings.estimate.unwrap_or(true),
         seal: settings.seal,
         file_name,
+        heartbeat_seconds: settings.heartbeat_seconds,
         limits: settings.limits,
         claims: required_claims(&statement, settings.claims),
         statement,

@@ -83,6 +83,9 @@ pub struct Export {
     pub seal: bool,
     /// The file name of links whose request names none.
     pub file_name: Option<FileNameTemplate>,
+    /// The seconds without a row after which heartbeats keep the connection alive, instead of those of the deployment; 0
+    /// for none.
+    pub heartbeat_seconds: Option<u64>,
     /// The limits of its links and downloads.
     pub limits: ExportLimits,
     /// The claims that a link must pin.

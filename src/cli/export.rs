@@ -13,6 +13,7 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use tempfile::NamedTempFile;
 use tokio::signal::unix::Signal;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::errors::{ErrorLines, Failure, error_line, error_lines};
@@ -122,8 +123,11 @@ async fn write(
     to: Destination,
     to_terminal: bool,
 ) -> Result<(), ErrorLines> {
-    let download = service.open(prepared).await;
-    let download = download.map_err(open_error_lines)?;
+    let deadline = Instant::now() + service.duration_max(&prepared);
+    let opened = service.open(prepared, deadline).await;
+    let opened = opened.map_err(open_error_lines)?;
+    let download = opened.encode(None);
+    let download = download.map_err(|error| open_error_lines(error.into()))?;
     let progress = if to_terminal {
         Progress::hidden()
     } else {

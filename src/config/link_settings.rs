@@ -58,6 +58,13 @@ pub(super) fn policy(variables: &mut Variables, errors: &mut ConfigErrors) -> Po
         variables.stall_seconds.take(),
         policy.stall_max.as_secs(),
     ));
+    let heartbeat = errors.number(
+        "HEARTBEAT_SECONDS",
+        variables.heartbeat_seconds.take(),
+        policy.heartbeat_after.map_or(0, |after| after.as_secs()),
+        0..=604_800,
+    );
+    policy.heartbeat_after = (heartbeat > 0).then(|| Duration::from_secs(heartbeat));
     if policy.ttl_seconds_default > policy.ttl_seconds_max {
         let message = "expected no more than ROWLINK_MAX_TTL_SECONDS";
         errors.add("DEFAULT_TTL_SECONDS", message);

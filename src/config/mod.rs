@@ -142,6 +142,7 @@ variables! {
     default_ttl_seconds: String,
     max_ttl_seconds: String,
     max_download_seconds: String,
+    heartbeat_seconds: String,
     stall_seconds: String,
     max_connections: String,
     max_connections_per_client: String,

@@ -7,7 +7,7 @@ use crate::row::{Column, RowBatch, TimeZone};
 
 /// Encodes rows as the bytes of a file.
 ///
-/// Every call appends to `out`, which is sent as a chunk if it is not empty. The bytes depend only on
+/// Every call appends to `out`, which is sent as a chunk if it is not empty. What the bytes decode to depends only on
 /// the rows and settings, never on how the rows were batched.
 pub trait Encoder: Send {
     /// Starts the file.
@@ -28,6 +28,15 @@ pub trait Encoder: Send {
     /// # Errors
     /// Returns the [`EncodeError`] if that fails.
     fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let _ = out;
+        Ok(())
+    }
+
+    /// Appends a heartbeat after a [flush](Self::flush). A format without heartbeats of its own ignores it.
+    ///
+    /// # Errors
+    /// Returns the [`EncodeError`] if that fails.
+    fn heartbeat(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let _ = out;
         Ok(())
     }
@@ -57,6 +66,9 @@ pub struct EncoderSettings {
     pub number_formats: IndexMap<String, String>,
     /// What the file says about itself.
     pub properties: Properties,
+    /// The heartbeats of the format that were sent, after their [start](super::Heartbeats::start), before the first row;
+    /// `None` if nothing was sent.
+    pub heartbeats: Option<u64>,
 }
 
 impl EncoderSettings {

@@ -4,6 +4,7 @@
 mod csv;
 mod encoder;
 mod formula;
+mod heartbeat;
 mod integrity_line;
 mod json;
 mod json_object;
@@ -17,6 +18,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use encoder::{EncodeError, Encoder, EncoderSettings, Properties};
+pub use heartbeat::{EMPTY_DEFLATE_BLOCK, Heartbeats};
 pub use integrity_line::{IntegrityError, IntegrityLine, check};
 pub use options::{FormatOptions, OptionDefinition, OptionError, parse_bool};
 pub use xlsx::is_number_format;
@@ -39,6 +41,8 @@ pub struct Definition {
     pub is_json: bool,
     /// The syntax of its last line with `end_line`; `None` if readers detect a truncated file anyway.
     pub integrity_line: Option<&'static LineSyntax>,
+    /// How its files begin before the first row is known; `None` if they cannot.
+    pub heartbeats: Option<fn() -> Heartbeats>,
     /// Its options.
     pub options: &'static [OptionDefinition],
     /// Returns the media type of a file with these options.

@@ -58,12 +58,6 @@ impl Download {
         self.length
     }
 
-    /// Returns the time at which the download is aborted.
-    #[must_use]
-    pub fn deadline(&self) -> Instant {
-        self.deadline
-    }
-
     /// Returns the number of rows in the chunks so far, and of those that an encoder still holds back.
     #[must_use]
     pub fn rows_written(&self) -> u64 {
@@ -74,6 +68,12 @@ impl Download {
     #[must_use]
     pub fn bytes_written(&self) -> u64 {
         self.bytes_written
+    }
+
+    /// Returns the number of heartbeats in the chunks so far.
+    #[must_use]
+    pub fn heartbeats(&self) -> u64 {
+        self.encoding.heartbeats()
     }
 
     /// Returns the next chunk of the file, never empty, or `None` once the file is complete.

@@ -21,6 +21,7 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(20);
 enum Work {
     Rows(RowBatch),
     Flush,
+    Heartbeat,
     /// The end is an explicit event: a task that panics closes the channel too.
     Finish,
 }
@@ -30,6 +31,8 @@ struct Chunk {
     bytes: Vec<u8>,
     /// The rows handed to the encoder, which may still hold some of them back.
     rows: u64,
+    /// The heartbeats so far.
+    heartbeats: u64,
     is_last: bool,
 }
 
@@ -40,17 +43,20 @@ pub(super) struct EncoderThread {
     feeding: Option<BoxFuture<'static, Result<(), SourceError>>>,
     is_complete: bool,
     rows_written: u64,
+    heartbeats: u64,
     is_finished: bool,
 }
 
 impl EncoderThread {
-    /// Starts the thread. It ends with the file, on an error, or once its chunks have no reader.
+    /// Starts the thread. It ends with the file, on an error, or once its chunks have no reader. While no row arrives
+    /// there is a heartbeat every `heartbeat_every`.
     ///
     /// # Errors
     /// Returns [`EncodeError::NoThread`] if the system has no thread left.
     pub(super) fn start(
         rows: RowStream,
         encoder: Box<dyn Encoder>,
+        heartbeat_every: Option<Duration>,
     ) -> Result<EncoderThread, EncodeError> {
         let (work_in, work) = mpsc::channel(IN_FLIGHT);
         let (chunks_in, chunks) = mpsc::channel(IN_FLIGHT);
@@ -62,9 +68,10 @@ impl EncoderThread {
             .map_err(|error| EncodeError::NoThread(error.to_string()))?;
         Ok(EncoderThread {
             chunks,
-            feeding: Some(Box::pin(feed(rows, work_in))),
+            feeding: Some(Box::pin(feed(rows, work_in, heartbeat_every))),
             is_complete,
             rows_written: 0,
+            heartbeats: 0,
             is_finished: false,
         })
     }
@@ -76,6 +83,10 @@ impl EncoderThread {
 
     pub(super) fn rows_written(&self) -> u64 {
         self.rows_written
+    }
+
+    pub(super) fn heartbeats(&self) -> u64 {
+        self.heartbeats
     }
 
     pub(super) async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, DownloadError> {
@@ -98,6 +109,7 @@ impl EncoderThread {
         // A channel that closes before the last chunk means that the thread panicked.
         let chunk = chunk.ok_or(SourceError::Truncated)??;
         self.rows_written = chunk.rows;
+        self.heartbeats = chunk.heartbeats;
         self.is_finished = chunk.is_last;
         // Only the last chunk may be empty.
         Ok(Some(chunk.bytes).filter(|bytes| !bytes.is_empty()))
@@ -105,13 +117,17 @@ impl EncoderThread {
 }
 
 /// Hands rows to the thread as fast as it accepts them.
-async fn feed(mut rows: RowStream, work: mpsc::Sender<Work>) -> Result<(), SourceError> {
+async fn feed(
+    mut rows: RowStream,
+    work: mpsc::Sender<Work>,
+    heartbeat_every: Option<Duration>,
+) -> Result<(), SourceError> {
     loop {
         let next = match timeout(FLUSH_INTERVAL, rows.next()).await {
             Ok(next) => next,
             Err(_) => {
                 let _ = work.send(Work::Flush).await;
-                rows.next().await
+                next_with_heartbeats(&mut rows, &work, heartbeat_every).await
             }
         };
         let (item, is_last) = match next? {
@@ -121,6 +137,23 @@ async fn feed(mut rows: RowStream, work: mpsc::Sender<Work>) -> Result<(), Sourc
         // A thread that has failed accepts no more; the reader of its chunks gets the error.
         if work.send(item).await.is_err() || is_last {
             return Ok(());
+        }
+    }
+}
+
+/// Waits for the next rows.
+async fn next_with_heartbeats(
+    rows: &mut RowStream,
+    work: &mpsc::Sender<Work>,
+    heartbeat_every: Option<Duration>,
+) -> Result<Option<RowBatch>, SourceError> {
+    let Some(every) = heartbeat_every else {
+        return rows.next().await;
+    };
+    loop {
+        match timeout(every, rows.next()).await {
+            Ok(next) => return next,
+            Err(_) => drop(work.send(Work::Heartbeat).await),
         }
     }
 }
@@ -145,7 +178,7 @@ fn encode_all(
     recycler: &BatchRecycler,
 ) -> Result<(), EncodeError> {
     let mut bytes = Vec::new();
-    let mut rows = 0;
+    let (mut rows, mut heartbeats) = (0, 0);
     encoder.begin(&mut bytes)?;
     while let Some(work) = work.blocking_recv() {
         let is_last = matches!(work, Work::Finish);
@@ -156,6 +189,11 @@ fn encode_all(
                 recycler.recycle(batch);
             }
             Work::Flush => encoder.flush(&mut bytes)?,
+            Work::Heartbeat => {
+                let before = bytes.len();
+                encoder.heartbeat(&mut bytes)?;
+                heartbeats += u64::from(bytes.len() > before);
+            }
             Work::Finish => encoder.finish(&mut bytes)?,
         }
         if bytes.is_empty() && !is_last {
@@ -164,6 +202,7 @@ fn encode_all(
         let chunk = Chunk {
             bytes: std::mem::take(&mut bytes),
             rows,
+            heartbeats,
             is_last,
         };
         if chunks.blocking_send(Ok(chunk)).is_err() {

@@ -1,6 +1,7 @@
 //! Rows become chunks of a file, in the task that reads them or on a thread of its own.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use rowlink_link::Conditions;
 use tokio::task::yield_now;
@@ -21,16 +22,19 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    /// Starts encoding; `encoder` has not begun yet.
+    /// Starts encoding; `encoder` has not begun yet. A format with heartbeats of its own has one every
+    /// `heartbeat_every` while no row arrives.
     ///
     /// # Errors
     /// Returns the [`DownloadError::Encode`] of the encoder, also if the system has no thread left.
     pub(super) fn start(
         rows: RowStream,
         encoder: Box<dyn Encoder>,
+        heartbeat_every: Option<Duration>,
     ) -> Result<Encoding, DownloadError> {
         if encoder.wants_thread() {
-            Ok(Encoding::Thread(EncoderThread::start(rows, encoder)?))
+            let thread = EncoderThread::start(rows, encoder, heartbeat_every);
+            Ok(Encoding::Thread(thread?))
         } else {
             Ok(Encoding::Inline(InlineEncoding::start(rows, encoder)?))
         }
@@ -49,6 +53,14 @@ impl Encoding {
         match self {
             Encoding::Inline(inline) => inline.rows_written,
             Encoding::Thread(thread) => thread.rows_written(),
+        }
+    }
+
+    /// Returns the number of the format's own heartbeats so far.
+    pub(super) fn heartbeats(&self) -> u64 {
+        match self {
+            Encoding::Inline(_) => 0,
+            Encoding::Thread(thread) => thread.heartbeats(),
         }
     }
 

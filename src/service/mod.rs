@@ -23,7 +23,7 @@ pub use export_service::ExportService;
 pub use exports::{Describe, ExportError, ExportsUpdate, FailedExport, ServedExport};
 pub use issue::IssuedLink;
 pub use mint::mint;
-pub use open::{PreparedDownload, check_link};
+pub use open::{OpenedDownload, PreparedDownload, check_link};
 pub use policy::Policy;
 pub use quota::{QuotaError, QuotaLimits};
 pub use readiness::SilentDatabases;

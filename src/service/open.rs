@@ -1,5 +1,6 @@
 //! The second use case: open a download.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::export_service::{ExportService, file_name};
 use super::exports::ServedExport;
 use super::options::Output;
 use crate::catalog::{BoundQuery, Catalog, Export, FieldError, RowOptions, Variable};
-use crate::format::{Format, IntegrityLine, Properties};
+use crate::format::{EncoderSettings, Format, IntegrityLine, Properties};
 use crate::row::Column;
 use crate::source::{Passes, RowStream, SourceError};
 
@@ -35,6 +36,26 @@ pub struct PreparedDownload {
     pub(super) output: Output,
     /// In Unix seconds.
     prepared_at: u64,
+    heartbeat_after: Option<Duration>,
+}
+
+/// The time between two heartbeats; most proxies wait at least 30 seconds for the next byte.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
+
+impl PreparedDownload {
+    /// Returns the time without a row after which the first heartbeat is sent; `None` if there are none. With an exact
+    /// length there are none.
+    #[must_use]
+    pub fn heartbeat_after(&self) -> Option<Duration> {
+        self.heartbeat_after.filter(|_| !self.output.exact_length)
+    }
+
+    /// Returns the time between two heartbeats.
+    #[must_use]
+    pub fn heartbeat_every(&self) -> Option<Duration> {
+        let after = self.heartbeat_after()?;
+        Some(after.min(HEARTBEAT_EVERY))
+    }
 }
 
 impl ExportService {
@@ -73,9 +94,13 @@ impl ExportService {
             format,
             content_type: output.media_type(),
             query,
-            served,
             output,
             prepared_at: now,
+            heartbeat_after: match served.export.heartbeat_seconds {
+                None => self.policy.heartbeat_after,
+                Some(seconds) => NonZeroU64::new(seconds).map(|it| Duration::from_secs(it.get())),
+            },
+            served,
             link: verified.into_link(),
         })
     }
@@ -106,46 +131,62 @@ impl ExportService {
             .inspect(path, raw_query)
     }
 
+    /// Returns how long a prepared download may take.
+    pub fn duration_max(&self, prepared: &PreparedDownload) -> Duration {
+        let of_export = prepared.query.export().limits.max_seconds;
+        let of_export = of_export.map(|seconds| Duration::from_secs(seconds.get()));
+        let of_policy = self.policy.download_max;
+        of_export.map_or(of_policy, |of_export| of_policy.min(of_export))
+    }
+
     /// Runs the query of a prepared download. Returns after the first batch, so that earlier failures
     /// still become an HTTP status.
     ///
     /// # Errors
-    /// Returns the [`OpenError`] if a limit is reached, or the query fails before the first batch.
-    pub async fn open(&self, prepared: PreparedDownload) -> Result<Download, OpenError> {
+    /// Returns the [`OpenError`] if a limit is reached, or the query fails before the first batch or before `deadline`.
+    pub async fn open(
+        &self,
+        prepared: PreparedDownload,
+        deadline: Instant,
+    ) -> Result<OpenedDownload, OpenError> {
         let export = prepared.query.export();
-        let limits = export.limits;
-        let permit = self.quota.acquire(&prepared.link, limits.max_downloads)?;
+        let limits = DownloadLimits {
+            deadline,
+            size_max: SizeMax::of(&prepared.link.conditions, &export.limits),
+            permit: self
+                .quota
+                .acquire(&prepared.link, export.limits.max_downloads)?,
+        };
         let variables = export.statement.variables.clone();
-        let of_export = limits
-            .max_seconds
-            .map(|seconds| Duration::from_secs(seconds.get()));
-        let download_max = of_export.map_or(self.policy.download_max, |of_export| {
-            self.policy.download_max.min(of_export)
-        });
-        let deadline = Instant::now() + download_max;
-        let size_max = SizeMax::of(&prepared.link.conditions, &limits);
-        let opened = timeout_at(deadline, self.encode(prepared, size_max)).await;
+        let opened = timeout_at(deadline, OpenedDownload::open(prepared, limits)).await;
         let opened = opened.unwrap_or(Err(SourceError::TooSlow.into()));
-        let (encoding, integrity_line, length) = opened.map_err(|error| match error {
+        opened.map_err(|error| match error {
             DownloadError::Source(SourceError::BadValue { variable, .. }) => {
                 OpenError::Invalid(vec![rejected_value(&variables, variable)])
             }
             error => OpenError::Download(error),
-        })?;
-        let limits = DownloadLimits {
-            deadline,
-            size_max,
-            permit,
-        };
-        Ok(Download::new(encoding, integrity_line, length, limits))
+        })
     }
+}
 
-    /// Starts to encode the rows. An exact length is measured by a first pass over the same snapshot.
-    async fn encode(
-        &self,
+/// A download whose first rows have arrived. Dropping it cancels the query.
+pub struct OpenedDownload {
+    rows: RowStream,
+    format: Format,
+    settings: EncoderSettings,
+    integrity_line: Option<IntegrityLine>,
+    length: Option<u64>,
+    heartbeat_every: Option<Duration>,
+    limits: DownloadLimits,
+}
+
+impl OpenedDownload {
+    /// Opens the rows. An exact length is measured by a first pass over the same snapshot.
+    async fn open(
         prepared: PreparedDownload,
-        size_max: SizeMax,
-    ) -> Result<(Encoding, Option<IntegrityLine>, Option<u64>), DownloadError> {
+        limits: DownloadLimits,
+    ) -> Result<OpenedDownload, DownloadError> {
+        let heartbeat_every = prepared.heartbeat_every();
         let PreparedDownload {
             link,
             format,
@@ -165,26 +206,44 @@ impl ExportService {
             false => Passes::One,
         };
         let mut rows = served.described.open(query, passes).await?;
-        let encoder = |rows: &RowStream| format.encoder(rows.columns(), settings.clone());
         let mut length = None;
         if output.exact_length {
-            let encoder = encoder(&rows)?;
+            let encoder = format.encoder(rows.columns(), settings.clone())?;
             let first_pass = InlineEncoding::start(rows, encoder)?;
-            let (bytes, row_count, second_pass) = first_pass.measure(size_max).await?;
+            let (bytes, row_count, second_pass) = first_pass.measure(limits.size_max).await?;
             // The line has the same length whatever the hash is.
             let line = output
                 .integrity_line()
                 .map_or(0, |line| line.finish(row_count).len());
             let bytes = bytes + line as u64;
-            size_max.check(row_count, bytes)?;
+            limits.size_max.check(row_count, bytes)?;
             length = Some(bytes);
             rows = second_pass;
         }
-        let encoder = encoder(&rows)?;
-        Ok((
-            Encoding::start(rows, encoder)?,
-            output.integrity_line(),
+        Ok(OpenedDownload {
+            rows,
+            format,
+            settings,
+            integrity_line: output.integrity_line(),
             length,
+            heartbeat_every,
+            limits,
+        })
+    }
+
+    /// Starts to encode the file. `heartbeats` of its format were sent before; `None` if nothing was.
+    ///
+    /// # Errors
+    /// Returns the [`DownloadError`] if the format cannot hold the columns, or no thread is left.
+    pub fn encode(mut self, heartbeats: Option<u64>) -> Result<Download, DownloadError> {
+        self.settings.heartbeats = heartbeats;
+        let encoder = self.format.encoder(self.rows.columns(), self.settings)?;
+        let encoding = Encoding::start(self.rows, encoder, self.heartbeat_every)?;
+        Ok(Download::new(
+            encoding,
+            self.integrity_line,
+            self.length,
+            self.limits,
         ))
     }
 }

@@ -87,6 +87,7 @@ impl Output {
             labels: self.export.labels.clone(),
             number_formats: self.export.number_formats.clone(),
             properties,
+            heartbeats: None,
         }
     }
 

@@ -23,6 +23,7 @@ mod exhaustion;
 mod faults;
 mod formats;
 mod harness;
+mod heartbeats;
 mod heavy;
 mod issue;
 mod issuers;

@@ -17,10 +17,12 @@ mod xml;
 
 pub use self::number_format::is_number_format;
 
+use self::container::Container;
 use self::deflater::Deflater;
-use self::workbook_writer::WorkbookWriter;
+use self::workbook_writer::{FIRST_PART, WorkbookWriter};
 use super::Definition;
 use super::encoder::{EncodeError, Encoder};
+use super::heartbeat::{EMPTY_DEFLATE_BLOCK, Heartbeats};
 use super::options::OptionDefinition;
 use crate::row::RowBatch;
 
@@ -32,6 +34,10 @@ pub(super) const FORMAT: Definition = Definition {
     is_text: false,
     is_json: false,
     integrity_line: None,
+    heartbeats: Some(|| Heartbeats {
+        start: Container::start_of(FIRST_PART),
+        beat: EMPTY_DEFLATE_BLOCK,
+    }),
     options: &OPTIONS,
     media_type: |_| "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     encoder: |columns, settings| {
@@ -66,6 +72,12 @@ impl Encoder for XlsxEncoder {
 
     fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         self.writer.flush();
+        self.deflater.push(self.writer.take_pieces(), out)?;
+        self.deflater.drain(out)
+    }
+
+    fn heartbeat(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.writer.heartbeat();
         self.deflater.push(self.writer.take_pieces(), out)?;
         self.deflater.drain(out)
     }

@@ -11,6 +11,9 @@ use crate::row::{Column, RowBatch};
 /// XML bytes per content piece.
 const BLOCK_BYTES: usize = 128 * 1024;
 
+/// The first part of every workbook.
+pub(super) const FIRST_PART: &str = "_rels/.rels";
+
 /// Turns rows into the pieces of a workbook.
 pub(super) struct WorkbookWriter {
     settings: EncoderSettings,
@@ -53,12 +56,23 @@ impl WorkbookWriter {
             .filter_map(|it| settings.number_formats.get(&it.name));
         let custom_formats: Vec<&str> = custom_formats.map(String::as_str).collect();
         let core = workbook::core_properties(&settings.properties, settings.time_zone.name());
-        let pieces = vec![
-            Piece::Part("_rels/.rels", workbook::root_relationships()),
+        let relationships = workbook::root_relationships();
+        let mut pieces = match settings.heartbeats {
+            None => vec![Piece::Part(FIRST_PART, relationships)],
+            Some(heartbeats) => vec![
+                Piece::Resume {
+                    name: FIRST_PART,
+                    heartbeats,
+                },
+                Piece::Content(relationships.into_bytes()),
+                Piece::End,
+            ],
+        };
+        pieces.extend([
             Piece::Part("docProps/core.xml", core),
             Piece::Part("xl/styles.xml", styles::styles(&custom_formats)),
             Piece::Part("xl/theme/theme1.xml", styles::THEME.to_owned()),
-        ];
+        ]);
         Ok(WorkbookWriter {
             settings,
             limits: SHEET_LIMITS,
@@ -124,6 +138,13 @@ impl WorkbookWriter {
         let block = sheet.take_block(1).map(Piece::Content);
         // Needed even without new XML: the compressor may still buffer the end of the last block.
         self.pieces.extend(block.into_iter().chain([Piece::Flush]));
+    }
+
+    /// Appends a heartbeat, if a sheet is open.
+    pub(super) fn heartbeat(&mut self) {
+        if self.sheet.is_some() {
+            self.pieces.push(Piece::Heartbeat);
+        }
     }
 
     /// Writes the rest of the file after the last row.

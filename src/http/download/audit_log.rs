@@ -15,7 +15,7 @@ use crate::http::request::client_ip::client_text;
 use crate::http::state::AppState;
 use crate::http::telemetry::request_id::request_id;
 use crate::http::telemetry::{FileLabels, Metrics, trace};
-use crate::service::{Download, IssuedLink, OpenError, PreparedDownload};
+use crate::service::{Download, DownloadError, IssuedLink, OpenError, PreparedDownload};
 use crate::source::causes;
 use rowlink_link::Link;
 
@@ -65,6 +65,10 @@ pub(in crate::http) struct DownloadLog {
     span: Span,
     started: Instant,
     first_byte: Option<Duration>,
+    /// Heartbeats of the content coding, and before the first row.
+    heartbeats: u64,
+    /// Heartbeats within the file.
+    heartbeats_in_file: u64,
     rows: u64,
     bytes: u64,
     /// When the last chunk was handed to the connection, which asks for the next one after sending it.
@@ -90,6 +94,8 @@ impl DownloadLog {
             span: trace::download_span(&prepared.link),
             started: Instant::now(),
             first_byte: None,
+            heartbeats: 0,
+            heartbeats_in_file: 0,
             rows: 0,
             bytes: 0,
             last_chunk: Instant::now(),
@@ -102,8 +108,27 @@ impl DownloadLog {
     pub(super) fn record_chunk(&mut self, download: &Download) {
         self.rows = download.rows_written();
         self.bytes = download.bytes_written();
+        self.heartbeats_in_file = download.heartbeats();
         self.last_chunk = Instant::now();
         self.first_byte.get_or_insert(self.started.elapsed());
+    }
+
+    /// Records that the response began before the first row: an error can no longer be a status.
+    pub(super) fn begin_by_heartbeat(&mut self) {
+        let labels = FileLabels::of(&self.link.export, self.format);
+        let begun = &self.state.metrics.begun_by_heartbeat;
+        begun.get_or_create(&labels).inc();
+    }
+
+    /// Records a heartbeat that is handed to the connection.
+    pub(super) fn record_heartbeat(&mut self) {
+        self.heartbeats += 1;
+        self.last_chunk = Instant::now();
+    }
+
+    /// Returns the number of heartbeats so far, without those within the file.
+    pub(super) fn heartbeats(&self) -> u64 {
+        self.heartbeats
     }
 
     /// Sets whether the download waits for the database. Meanwhile the reader cannot stall.
@@ -117,6 +142,11 @@ impl DownloadLog {
 
     /// Records that the download was refused before its first byte.
     pub(in crate::http) fn refuse(&mut self, error: &OpenError) {
+        self.outcome = Some(error.into());
+    }
+
+    /// Records that the file could not be begun.
+    pub(in crate::http) fn refuse_encoding(&mut self, error: &DownloadError) {
         self.outcome = Some(error.into());
     }
 
@@ -168,6 +198,7 @@ impl Drop for DownloadLog {
             bytes = self.bytes,
             milliseconds = milliseconds(self.started.elapsed()),
             first_byte_milliseconds = self.first_byte.map(milliseconds),
+            heartbeats = self.heartbeats + self.heartbeats_in_file,
             outcome,
             client = self.client,
             trace_id = self.trace_id,

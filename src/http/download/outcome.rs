@@ -52,6 +52,9 @@ impl Outcome {
 /// Why the body of a response ends before the file is complete.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::http) enum StreamError {
+    /// After heartbeats.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     #[error(transparent)]
     Download(#[from] DownloadError),
     #[error("the file could not be compressed")]
@@ -61,6 +64,7 @@ pub(in crate::http) enum StreamError {
 impl From<StreamError> for Problem {
     fn from(error: StreamError) -> Problem {
         match error {
+            StreamError::Open(error) => error.into(),
             StreamError::Download(error) => error.into(),
             StreamError::Coding(error) => internal(error.to_string()),
         }
@@ -70,6 +74,7 @@ impl From<StreamError> for Problem {
 impl From<&StreamError> for Outcome {
     fn from(error: &StreamError) -> Outcome {
         match error {
+            StreamError::Open(error) => error.into(),
             StreamError::Download(error) => error.into(),
             StreamError::Coding(_) => Outcome::CodingFailed,
         }

@@ -1,24 +1,67 @@
 //! The body of a download's response.
 
+use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix_web::web::{Bytes, Data};
 use futures_util::stream::{self, Stream};
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::audit_log::DownloadLog;
 use super::expiring::Expiring;
 use super::outcome::{Outcome, StreamError};
+use crate::format::Heartbeats;
 use crate::http::connection::exchange::{Exchange, SentFile};
 use crate::http::response::content_encoding::{Coding, ContentEncoder};
 use crate::http::state::AppState;
-use crate::service::Download;
+use crate::service::{Download, OpenError, OpenedDownload, PreparedDownload};
+
+/// When heartbeats are sent, and which.
+pub(in crate::http) struct HeartbeatPlan {
+    /// The time without a row after which the response begins.
+    pub(in crate::http) after: Duration,
+    /// The time between two heartbeats.
+    pub(in crate::http) every: Duration,
+    /// Those of the format, if no content coding has them.
+    of_format: Option<fn() -> Heartbeats>,
+}
+
+impl HeartbeatPlan {
+    /// Returns the plan for a download, if there are heartbeats in its content coding or format.
+    pub(in crate::http) fn of(
+        prepared: &PreparedDownload,
+        coding: Option<Coding>,
+    ) -> Option<HeartbeatPlan> {
+        let of_format = prepared.format.definition().heartbeats;
+        let has_heartbeats = coding.is_some() || of_format.is_some();
+        Some(HeartbeatPlan {
+            after: prepared.heartbeat_after().filter(|_| has_heartbeats)?,
+            every: prepared.heartbeat_every()?,
+            of_format: of_format.filter(|_| coding.is_none()),
+        })
+    }
+}
 
 /// A download with its content coding and its log line. Dropping it cancels the query and writes the line.
 pub(in crate::http) struct ResponseStream {
-    download: Download,
+    source: Source,
     encoder: Option<ContentEncoder>,
+    heartbeat_every: Option<Duration>,
+    deadline: Instant,
     log: DownloadLog,
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<OpenedDownload, OpenError>> + Send>>;
+
+enum Source {
+    /// The query has no row yet.
+    Opening {
+        opening: Opening,
+        /// The heartbeats of the format, and how many were sent.
+        of_format: Option<(Heartbeats, u64)>,
+    },
+    Open(Box<Download>),
 }
 
 impl ResponseStream {
@@ -29,13 +72,52 @@ impl ResponseStream {
     pub(in crate::http) fn new(
         download: Download,
         coding: Option<Coding>,
+        heartbeat_every: Option<Duration>,
+        deadline: Instant,
+        log: DownloadLog,
+    ) -> Result<ResponseStream, StreamError> {
+        ResponseStream::create(
+            Source::Open(Box::new(download)),
+            coding,
+            heartbeat_every,
+            deadline,
+            log,
+        )
+    }
+
+    /// Creates the body of a download whose query has no row yet; it begins with a heartbeat.
+    ///
+    /// # Errors
+    /// Returns [`StreamError::Coding`] if the content coding cannot allocate memory.
+    pub(in crate::http) fn begin(
+        opening: Opening,
+        coding: Option<Coding>,
+        plan: &HeartbeatPlan,
+        deadline: Instant,
+        mut log: DownloadLog,
+    ) -> Result<ResponseStream, StreamError> {
+        log.begin_by_heartbeat();
+        let source = Source::Opening {
+            opening,
+            of_format: plan.of_format.map(|heartbeats| (heartbeats(), 0)),
+        };
+        ResponseStream::create(source, coding, Some(plan.every), deadline, log)
+    }
+
+    fn create(
+        source: Source,
+        coding: Option<Coding>,
+        heartbeat_every: Option<Duration>,
+        deadline: Instant,
         mut log: DownloadLog,
     ) -> Result<ResponseStream, StreamError> {
         let encoder = coding.map(ContentEncoder::new).transpose();
         let encoder = encoder.map_err(StreamError::from);
         Ok(ResponseStream {
             encoder: encoder.inspect_err(|error| log.abort(error))?,
-            download,
+            source,
+            heartbeat_every,
+            deadline,
             log,
         })
     }
@@ -46,13 +128,55 @@ impl ResponseStream {
     /// Returns the [`StreamError`] that truncates the file. It is already logged.
     pub(in crate::http) async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
         self.log.set_waiting_for_rows(true);
-        let next = self.encoded_chunk().await;
+        let next = self.chunk_or_heartbeat().await;
         self.log.set_waiting_for_rows(false);
         next.inspect_err(|error| self.log.abort(error))
     }
 
+    async fn chunk_or_heartbeat(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
+        if let Source::Opening { opening, of_format } = &mut self.source {
+            let is_first = self.log.heartbeats() == 0;
+            let every = self.heartbeat_every.filter(|_| !is_first);
+            // The response has begun because the time is up: the first heartbeat waits no longer.
+            let opened = timeout(every.unwrap_or_default(), opening).await;
+            let Ok(opened) = opened else {
+                let beat = match of_format {
+                    Some((heartbeats, sent)) => next_beat(heartbeats, sent),
+                    None => self.coded_heartbeat()?,
+                };
+                self.log.record_heartbeat();
+                return Ok(Some(beat));
+            };
+            let sent = of_format.as_ref().map(|(_, sent)| *sent);
+            let download = opened?.encode(sent).map_err(StreamError::from)?;
+            self.source = Source::Open(Box::new(download));
+        }
+        let every = self.heartbeat_every.filter(|_| self.encoder.is_some());
+        let Some(every) = every else {
+            return self.encoded_chunk().await;
+        };
+        match timeout(every, self.encoded_chunk()).await {
+            Ok(chunk) => chunk,
+            Err(_) => {
+                let beat = self.coded_heartbeat()?;
+                self.log.record_heartbeat();
+                Ok(Some(beat))
+            }
+        }
+    }
+
+    fn coded_heartbeat(&mut self) -> Result<Vec<u8>, StreamError> {
+        let encoder = self.encoder.as_mut();
+        let encoder = encoder.expect("without a content coding the format has heartbeats");
+        Ok(encoder.heartbeat()?)
+    }
+
+    /// Waits for the next chunk. Dropping the future before it resolves loses nothing.
     async fn encoded_chunk(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
-        let Some(chunk) = self.download.next_chunk().await? else {
+        let Source::Open(download) = &mut self.source else {
+            unreachable!("the download is open");
+        };
+        let Some(chunk) = download.next_chunk().await? else {
             let end = self
                 .encoder
                 .take()
@@ -63,7 +187,7 @@ impl ResponseStream {
             }
             return Ok(end);
         };
-        self.log.record_chunk(&self.download);
+        self.log.record_chunk(download);
         match &mut self.encoder {
             Some(encoder) => Ok(Some(encoder.chunk(&chunk)?)),
             None => Ok(Some(chunk)),
@@ -77,7 +201,7 @@ impl ResponseStream {
         state: Data<AppState>,
         exchange: Rc<Exchange>,
     ) -> impl Stream<Item = Result<Bytes, Aborted>> {
-        let deadline = self.download.deadline();
+        let deadline = self.deadline;
         let watched = state.clone();
         let expiry = async move {
             tokio::select! {
@@ -120,6 +244,15 @@ impl ResponseStream {
     /// Ends a download whose time is up, or that the shutdown aborts.
     fn expire(mut self) {
         self.log.expire();
+    }
+}
+
+fn next_beat(heartbeats: &Heartbeats, sent: &mut u64) -> Vec<u8> {
+    let is_first = *sent == 0;
+    *sent += 1;
+    match is_first {
+        true => [&heartbeats.start, heartbeats.beat].concat(),
+        false => heartbeats.beat.to_vec(),
     }
 }
 

@@ -6,11 +6,12 @@ use actix_web::http::{Method, StatusCode, Version};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::stream;
+use tokio::time::{Instant, timeout};
 
 use super::redirect;
 use crate::http::connection::exchange::Exchange;
 use crate::http::download::audit_log::DownloadLog;
-use crate::http::download::stream::{Aborted, ResponseStream};
+use crate::http::download::stream::{Aborted, HeartbeatPlan, ResponseStream};
 use crate::http::request::client_ip::verified_address;
 use crate::http::request::path::parse_download;
 use crate::http::response::content_encoding::Coding;
@@ -51,15 +52,33 @@ async fn stream_file(
     let mut response = response_to(&prepared);
     let mut log = DownloadLog::start(&request, &state, &prepared);
     let coding = Coding::negotiate(&request, prepared.format);
-    let download = state.service.open(prepared).await;
-    let download = download.inspect_err(|error| log.refuse(error))?;
+    let deadline = Instant::now() + state.service.duration_max(&prepared);
+    let heartbeats = HeartbeatPlan::of(&prepared, coding);
+    let service = state.clone();
+    let opening = async move { service.service.open(prepared, deadline).await };
+    let mut opening = Box::pin(opening);
+    let opened = match &heartbeats {
+        None => opening.await,
+        Some(plan) => match timeout(plan.after, &mut opening).await {
+            Ok(opened) => opened,
+            Err(_) => {
+                // From here on an error can no longer be a status.
+                let body = ResponseStream::begin(opening, coding, plan, deadline, log)?;
+                insert_coding(&mut response, coding);
+                let chunks = body.into_stream(state, Exchange::of(&request));
+                return Ok(response.body(BodyStream::new(chunks)));
+            }
+        },
+    };
+    let opened = opened.inspect_err(|error| log.refuse(error))?;
+    let download = opened.encode(None);
+    let download = download.inspect_err(|error| log.refuse_encoding(error))?;
     let (is_complete, length) = (download.is_complete(), download.length());
     // The length with a content coding is unknown.
     let coding = coding.filter(|_| length.is_none());
-    let mut body = ResponseStream::new(download, coding, log)?;
-    if let Some(coding) = coding {
-        response.insert_header((header::CONTENT_ENCODING, coding.header()));
-    }
+    let every = heartbeats.map(|plan| plan.every);
+    let mut body = ResponseStream::new(download, coding, every, deadline, log)?;
+    insert_coding(&mut response, coding);
     if !is_complete {
         let chunks = body.into_stream(state, Exchange::of(&request));
         return Ok(match length {
@@ -73,6 +92,12 @@ async fn stream_file(
         whole.extend(chunk);
     }
     Ok(response.body(whole))
+}
+
+fn insert_coding(response: &mut HttpResponseBuilder, coding: Option<Coding>) {
+    if let Some(coding) = coding {
+        response.insert_header((header::CONTENT_ENCODING, coding.header()));
+    }
 }
 
 /// Returns the same headers without running the query.

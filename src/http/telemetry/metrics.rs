@@ -39,6 +39,7 @@ pub(in crate::http) struct Metrics {
     pub(in crate::http) downloads: Family<OutcomeLabels, Counter>,
     pub(in crate::http) rows: Family<FileLabels, Counter>,
     pub(in crate::http) bytes: Family<FileLabels, Counter>,
+    pub(in crate::http) begun_by_heartbeat: Family<FileLabels, Counter>,
     pub(in crate::http) first_byte: Histogram,
     pub(in crate::http) duration: Histogram,
     log_lines_lost: Family<LogLabels, Counter>,
@@ -161,6 +162,7 @@ impl Metrics {
             downloads: Family::default(),
             rows: Family::default(),
             bytes: Family::default(),
+            begun_by_heartbeat: Family::default(),
             first_byte: Histogram::new(FIRST_BYTE_BUCKETS),
             duration: Histogram::new(DURATION_BUCKETS),
             log_lines_lost: Family::default(),
@@ -191,6 +193,12 @@ impl Metrics {
         rowlink.register("download_rows", "Rows written", self.rows.clone());
         let help = "Bytes of files written, before any content coding";
         rowlink.register("download_bytes", help, self.bytes.clone());
+        let help = "Downloads that began by a heartbeat, before the first row";
+        rowlink.register(
+            "downloads_begun_by_heartbeat",
+            help,
+            self.begun_by_heartbeat.clone(),
+        );
         let help = "From the request to the first byte of the file";
         let seconds = Unit::Seconds;
         rowlink.register_with_unit(

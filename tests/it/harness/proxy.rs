@@ -18,6 +18,9 @@ use super::{token_for, tool, wait_for};
 /// The access log of the shipped nginx configuration. Envoy's standard output goes to the same file.
 const LOG: &str = "rowlink.log";
 
+/// The time-out for reading from replicas in the shipped configurations.
+const SHIPPED_READ_SECONDS: u32 = 960;
+
 /// A running nginx, HAProxy or Envoy in front of replicas.
 pub struct Proxy {
     pub name: &'static str,
@@ -69,11 +72,15 @@ impl fmt::Display for Proxy {
 impl Proxy {
     /// Starts nginx with `deploy/nginx/rowlink.conf` and these replicas.
     pub fn nginx(replicas: &[u16], protocol: Protocol) -> Proxy {
+        Proxy::start_nginx(replicas, protocol, SHIPPED_READ_SECONDS)
+    }
+
+    fn start_nginx(replicas: &[u16], protocol: Protocol, read_seconds: u32) -> Proxy {
         let listen = match protocol {
             Protocol::Http1 => "listen 127.0.0.1:PORT;",
             Protocol::Http2 => "listen 127.0.0.1:PORT http2;",
         };
-        let shipped = at_replicas(&shipped("nginx/rowlink.conf"), replicas)
+        let shipped = at_replicas(&shipped("nginx/rowlink.conf", read_seconds), replicas)
             .replace("listen 8080;", listen)
             .replace("/var/log/nginx/", "FOLDER/");
         let config = format!(
@@ -90,11 +97,15 @@ impl Proxy {
 
     /// Starts HAProxy with `deploy/haproxy/haproxy.cfg` and these replicas.
     pub fn haproxy(replicas: &[u16], protocol: Protocol) -> Proxy {
+        Proxy::start_haproxy(replicas, protocol, SHIPPED_READ_SECONDS)
+    }
+
+    fn start_haproxy(replicas: &[u16], protocol: Protocol, read_seconds: u32) -> Proxy {
         let bind = match protocol {
             Protocol::Http1 => "bind 127.0.0.1:PORT",
             Protocol::Http2 => "bind 127.0.0.1:PORT proto h2",
         };
-        let config = at_replicas(&shipped("haproxy/haproxy.cfg"), replicas)
+        let config = at_replicas(&shipped("haproxy/haproxy.cfg", read_seconds), replicas)
             .replace("bind :8080", bind)
             .replace("maxconn 4000", "maxconn 400");
         Proxy::start("haproxy", protocol, &["-f"], &config)
@@ -102,10 +113,14 @@ impl Proxy {
 
     /// Starts Envoy with `deploy/envoy/envoy.yaml` and these replicas. Envoy detects the client's protocol.
     pub fn envoy(replicas: &[u16], protocol: Protocol) -> Proxy {
+        Proxy::start_envoy(replicas, protocol, SHIPPED_READ_SECONDS)
+    }
+
+    fn start_envoy(replicas: &[u16], protocol: Protocol, read_seconds: u32) -> Proxy {
         let endpoint =
             "- endpoint: { address: { socket_address: { address: rowlink, port_value: 8080 } } }";
         let listener = "address: 0.0.0.0, port_value: 8080";
-        let shipped = shipped("envoy/envoy.yaml");
+        let shipped = shipped("envoy/envoy.yaml", read_seconds);
         assert!(shipped.contains(endpoint) && shipped.contains(listener));
         let at = |port: &u16| {
             endpoint
@@ -125,15 +140,16 @@ impl Proxy {
 
     /// Starts each proxy with each protocol.
     pub fn all(replicas: &[u16]) -> Vec<Proxy> {
-        let protocols = [Protocol::Http1, Protocol::Http2];
-        let proxies = protocols.map(|protocol| {
-            [
-                Proxy::nginx(replicas, protocol),
-                Proxy::haproxy(replicas, protocol),
-                Proxy::envoy(replicas, protocol),
-            ]
-        });
-        proxies.into_iter().flatten().collect()
+        Proxy::all_with_read_timeout(replicas, SHIPPED_READ_SECONDS)
+    }
+
+    /// Starts each proxy with each protocol, and another time-out for reading from replicas.
+    pub fn all_with_read_timeout(replicas: &[u16], seconds: u32) -> Vec<Proxy> {
+        let starts = [Proxy::start_nginx, Proxy::start_haproxy, Proxy::start_envoy];
+        let protocols = [Protocol::Http1, Protocol::Http2].into_iter();
+        let proxies =
+            protocols.flat_map(|protocol| starts.map(|start| start(replicas, protocol, seconds)));
+        proxies.collect()
     }
 
     /// Starts a proxy. `arguments` precede the name of its configuration file.
@@ -247,11 +263,14 @@ fn program(name: &str, folder: &Path) -> PathBuf {
     copy
 }
 
-fn shipped(name: &str) -> String {
+fn shipped(name: &str, read_seconds: u32) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("deploy")
         .join(name);
-    fs::read_to_string(path).unwrap()
+    let config = fs::read_to_string(path).unwrap();
+    let read_time_out = format!("{SHIPPED_READ_SECONDS}s");
+    assert!(config.contains(&read_time_out));
+    config.replace(&read_time_out, &format!("{read_seconds}s"))
 }
 
 fn at_replicas(config: &str, replicas: &[u16]) -> String {

@@ -56,6 +56,7 @@ pub struct Deployment<'a> {
     pub row_bytes_max: usize,
     pub sqlite_lock_max: Duration,
     pub download_max: Duration,
+    pub heartbeat_after: Option<Duration>,
     pub stall_max: Duration,
     pub estimate_max: Duration,
     pub limits: QuotaLimits,
@@ -75,6 +76,7 @@ impl<'a> Deployment<'a> {
             row_bytes_max: SourceOptions::default().row_bytes_max,
             sqlite_lock_max: SourceOptions::default().sqlite_lock_max,
             download_max: policy.download_max,
+            heartbeat_after: policy.heartbeat_after,
             stall_max: policy.stall_max,
             // Long enough for a busy machine.
             estimate_max: Duration::from_secs(30),
@@ -101,6 +103,7 @@ impl<'a> Deployment<'a> {
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let policy = Policy {
             download_max: self.download_max,
+            heartbeat_after: self.heartbeat_after,
             stall_max: self.stall_max,
             estimate_max: self.estimate_max,
             limits: self.limits,

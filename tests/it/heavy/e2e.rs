@@ -18,6 +18,7 @@ use crate::harness::process::{FAR_FUTURE, PUBLIC_URL, Rowlink};
 use crate::harness::proxy::{Protocol, Proxy};
 use crate::harness::replicas::{Replicas, Variables};
 use crate::harness::{Call, SIGNING_KEY, Stop, begin, is_whole, token_for, wait_for};
+use crate::heartbeats::whole_behind_proxies;
 use crate::overload::head;
 use crate::replicas::{
     Kill, Tally, every_replica_serves, keygen, kill_under_downloads, numbers, rolling_restart,
@@ -368,4 +369,17 @@ fn issue_times(rowlink: &Rowlink) -> Vec<Duration> {
 fn p99(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times[times.len() * 99 / 100]
+}
+
+#[test]
+#[ignore = "takes minutes: make e2e"]
+fn a_query_silent_for_two_minutes_is_whole_behind_proxies_that_wait_for_thirty_seconds() {
+    for waits in [(120.0, 0.0), (0.0, 60.0)] {
+        let [with, without] = [true, false].map(|has_heartbeats| {
+            let whole = whole_behind_proxies(17, 30, has_heartbeats, waits);
+            println!("silent for {waits:?} s, heartbeats: {has_heartbeats}: {whole} of 102 whole");
+            whole
+        });
+        assert_eq!((with, without), (102, 0));
+    }
 }

@@ -1,0 +1,304 @@
+//! Heartbeats: a query without rows keeps its connection alive, and the file is the same.
+
+use std::fs;
+use std::io::{ErrorKind, Read as _};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::mariadb::MariaDb;
+use crate::harness::postgres::Cluster;
+use crate::harness::process::Rowlink;
+use crate::harness::proxy::Proxy;
+use crate::harness::{Call, Deployment, TestServer, begin_with, read_workbook, tool, unchunked};
+
+/// A query that waits before its first row, and before row 500. MariaDB calls its function `sleep`.
+const WAITS: &str = "/*---
+formats = ['csv', 'ndjson', 'json', 'tsv', 'xlsx', 'parquet']
+SETTINGS
+[filters.first]
+type = 'decimal'
+default = 0
+[filters.later]
+type = 'decimal'
+default = 0
+---*/
+select n, :user as who, wait(case n when 1 then :first when 500 then :later else 0 end) as waited
+from numbers where n <= 1000 order by n";
+
+const NUMBERS_IN_POSTGRES: &str = "
+    create table numbers as select n from generate_series(1, 1000) n;
+    create function wait(seconds numeric) returns int volatile language sql
+    return case when pg_sleep(seconds::float8) is null then 1 else 0 end;
+";
+const NUMBERS_IN_MARIADB: &str = "
+    create table numbers (n int primary key) select seq as n from seq_1_to_1000;
+";
+
+fn export(settings: &str) -> String {
+    WAITS.replace("SETTINGS", settings)
+}
+
+/// Serves the export over a new database, with heartbeats after a second.
+fn serve(url: &str, exports: &[(&str, &str)]) -> TestServer {
+    let mut deployment = Deployment::over(url.to_owned(), exports.to_vec());
+    deployment.heartbeat_after = Some(Duration::from_secs(1));
+    deployment.start()
+}
+
+fn over_postgres(name: &str, settings: &str) -> TestServer {
+    let url = Cluster::shared().database(name, NUMBERS_IN_POSTGRES);
+    serve(&url, &[("waits.sql", &export(settings))])
+}
+
+fn request(format: &str, first: f32, later: f32) -> Value {
+    json!({"export": "waits", "format": format, "filters": {"first": first.to_string(), "later": later.to_string()}})
+}
+
+/// Downloads over a raw connection; returns the time until the first byte, and the body as it was sent.
+fn download(url: &str, headers: &str) -> (Duration, Vec<u8>) {
+    let begun = Instant::now();
+    let mut stream = begin_with(url, &format!("{headers}Connection: close\r\n"));
+    let mut answer = vec![0];
+    stream.read_exact(&mut answer).unwrap();
+    let first_byte = begun.elapsed();
+    stream.read_to_end(&mut answer).unwrap();
+    let (body, is_whole) = unchunked(&answer);
+    assert!(is_whole, "{}", String::from_utf8_lossy(&answer));
+    (first_byte, body)
+}
+
+fn decode(coding: &str, body: &[u8]) -> Vec<u8> {
+    match coding {
+        "zstd" => zstd::decode_all(body).unwrap(),
+        _ => {
+            let mut decoded = Vec::new();
+            let mut decoder = flate2::read::GzDecoder::new(body);
+            decoder.read_to_end(&mut decoded).unwrap();
+            decoded
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: make test"]
+fn a_query_without_rows_begins_its_response_and_the_file_is_the_same() {
+    let server = over_postgres("heartbeats", "");
+    for format in ["csv", "ndjson", "json", "tsv"] {
+        let expected = server.download(request(format, 0.0, 0.0)).body;
+        for coding in ["gzip", "zstd"] {
+            let url = server.link(request(format, 2.5, 2.5));
+            let (first_byte, body) = download(&url, &format!("Accept-Encoding: {coding}\r\n"));
+            assert!(first_byte < Duration::from_secs(2), "{first_byte:?}");
+            assert_eq!(decode(coding, &body), expected, "{format}, {coding}");
+        }
+    }
+    let whole = read_workbook(&server.download(request("xlsx", 0.0, 0.0)).body);
+    let (first_byte, body) = download(&server.link(request("xlsx", 2.5, 3.5)), "");
+    assert!(first_byte < Duration::from_secs(2), "{first_byte:?}");
+    let waited = read_workbook(&body);
+    assert_eq!(waited["openpyxl"]["sheets"], whole["openpyxl"]["sheets"]);
+    assert_eq!(waited["calamine"], whole["calamine"]);
+    assert_eq!(waited["errors"], whole["errors"]);
+    let metrics = server.call("GET", "/metrics").send().text();
+    for (format, downloads) in [("csv", 2), ("xlsx", 1)] {
+        let line = format!(
+            "rowlink_downloads_begun_by_heartbeat_total{{export=\"waits\",format=\"{format}\"}} {downloads}"
+        );
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+}
+
+#[test]
+#[ignore = "needs MariaDB: make test"]
+fn a_query_of_mariadb_without_rows_has_heartbeats_too() {
+    let url = MariaDb::shared().database("heartbeats", NUMBERS_IN_MARIADB);
+    let text = export("").replace("wait(case", "sleep(case");
+    let server = serve(&url, &[("waits.sql", &text)]);
+    let expected = server.download(request("csv", 0.0, 0.0)).body;
+    let url = server.link(request("csv", 2.5, 2.5));
+    let (first_byte, body) = download(&url, "Accept-Encoding: gzip\r\n");
+    assert!(first_byte < Duration::from_secs(2), "{first_byte:?}");
+    assert_eq!(decode("gzip", &body), expected);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: make test"]
+fn there_is_no_heartbeat_where_it_would_be_content_or_is_not_wanted() {
+    let server = over_postgres("no_heartbeats", "");
+    let off = over_postgres("heartbeats_off", "heartbeat_seconds = 0");
+    let mut exact = request("csv", 2.0, 0.0);
+    exact["length"] = json!("exact");
+    let gzip = "Accept-Encoding: gzip\r\n";
+    let cases = [
+        (&server, request("csv", 2.0, 0.0), ""),
+        (&server, request("parquet", 2.0, 0.0), gzip),
+        (&server, exact, gzip),
+        (&off, request("csv", 2.0, 0.0), gzip),
+    ];
+    thread::scope(|scope| {
+        for (server, request, headers) in cases {
+            scope.spawn(move || {
+                let mut stream = begin_with(&server.link(request.clone()), headers);
+                let begun = Instant::now();
+                stream.read_exact(&mut [0]).unwrap();
+                let first_byte = begun.elapsed();
+                assert!(
+                    first_byte >= Duration::from_secs(2),
+                    "{request}: {first_byte:?}"
+                );
+            });
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: make test"]
+fn an_error_before_the_first_heartbeat_is_a_status_and_a_later_one_resets_the_connection() {
+    let url = Cluster::shared().database("failing_heartbeats", NUMBERS_IN_POSTGRES);
+    let text = export("").replace("n, :user", "1 / (n - n + :first - :later) as x, :user");
+    let rowlink = Rowlink::serve_with(
+        &[("waits.sql", &text)],
+        &[
+            ("ROWLINK_DATABASE_URL", &url),
+            ("ROWLINK_HEARTBEAT_SECONDS", "1"),
+        ],
+    );
+    let gzip = "Accept-Encoding: gzip\r\nConnection: close\r\n";
+    let at_once = Call::new("GET", rowlink.link(request("csv", 0.0, 0.0)))
+        .header("accept-encoding", "gzip")
+        .send();
+    assert_eq!(at_once.problem(), (500, "export-failed".into()));
+    let text = export("").replace(
+        "n, :user",
+        "case when wait(2) = 0 then 1 / (n - n + :first - :later) end as x, :user",
+    );
+    let path = rowlink.folder().join("exports/waits.sql");
+    fs::write(path.with_extension("new"), text).unwrap();
+    fs::rename(path.with_extension("new"), &path).unwrap();
+    crate::harness::wait_for("the new export", Duration::from_secs(10), || {
+        let mut stream = begin_with(&rowlink.link(request("csv", 0.0, 0.0)), gzip);
+        let mut answer = Vec::new();
+        let ended = stream.read_to_end(&mut answer);
+        ended.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+            && answer.starts_with(b"HTTP/1.1 200 ")
+    });
+    let log = rowlink.stop();
+    let line = log.lines().rfind(|line| line.contains("download ended"));
+    let line = line.unwrap();
+    assert!(
+        !line.contains("heartbeats=0") && line.contains("database_failed"),
+        "{line}"
+    );
+    assert!(
+        log.contains("division by zero") || log.contains("22012"),
+        "{log}"
+    );
+}
+
+#[test]
+#[ignore = "needs PostgreSQL, nginx, HAProxy, Envoy and curl: make test"]
+fn a_silent_query_survives_the_read_time_out_of_every_proxy_with_heartbeats_only() {
+    thread::scope(|scope| {
+        for (has_heartbeats, waits) in
+            [(true, (5.0, 5.0)), (false, (5.0, 0.0)), (false, (0.0, 5.0))]
+        {
+            scope.spawn(move || {
+                let whole = whole_behind_proxies(1, 3, has_heartbeats, waits);
+                let expected = if has_heartbeats { 6 } else { 0 };
+                assert_eq!(whole, expected, "{has_heartbeats}, {waits:?}");
+            });
+        }
+    });
+}
+
+/// Downloads a file through each proxy with each protocol, several times at once, with a time-out for reading from
+/// replicas; returns how many are whole.
+pub fn whole_behind_proxies(
+    times: usize,
+    read_seconds: u32,
+    has_heartbeats: bool,
+    (first, later): (f32, f32),
+) -> usize {
+    let name = format!("silent_{times}_{has_heartbeats}_{first:.0}_{later:.0}");
+    let url = Cluster::shared().database(&name, NUMBERS_IN_POSTGRES);
+    let settings = if has_heartbeats {
+        ""
+    } else {
+        "heartbeat_seconds = 0"
+    };
+    let text = export(settings);
+    let mut deployment = Deployment::over(url, vec![("waits.sql", &text)]);
+    // Of the default the proxies would see the first one after 15 seconds.
+    deployment.heartbeat_after = Some(Duration::from_secs(u64::from(read_seconds) / 2));
+    deployment.connections = 6 * times;
+    let server = deployment.start();
+    let expected = server.download(request("csv", 0.0, 0.0)).body;
+    let port = server.origin.rsplit_once(':').unwrap().1;
+    let proxies = Proxy::all_with_read_timeout(&[port.parse().unwrap(); 3], read_seconds);
+    let is_whole = |proxy: &Proxy| {
+        let url = server.link(request("csv", first, later));
+        let url = url.replacen(&server.origin, &proxy.origin(), 1);
+        let curl = proxy.curl(&["--compressed", "--max-time", "300", &url]);
+        let output = curl.wait_with_output().unwrap();
+        output.status.success() && output.stdout == expected
+    };
+    thread::scope(|scope| {
+        let downloads = proxies.iter().flat_map(|proxy| {
+            let download = move || scope.spawn(move || is_whole(proxy));
+            (0..times).map(move |_| download()).collect::<Vec<_>>()
+        });
+        let downloads: Vec<_> = downloads.collect();
+        let ended = downloads
+            .into_iter()
+            .map(|download| download.join().unwrap());
+        ended.filter(|is_whole| *is_whole).count()
+    })
+}
+
+/// Clients that accept gzip or zstd; each writes what it decodes to `$FILE`.
+const CLIENTS: &[(&str, &[&str])] = &[
+    ("curl", &["curl", "-sS", "--fail", "--compressed", "-o", "$FILE", "$URL"]),
+    ("wget", &["wget", "-q", "--tries=1", "--compression=gzip", "-O", "$FILE", "$URL"]),
+    ("node", &["node", "-e", "import('node:fs').then(async fs =>
+        fs.writeFileSync(process.env.FILE, Buffer.from(await (await fetch(process.env.URL)).arrayBuffer())))"]),
+    ("python requests", &["VENV/bin/python3", "-c", "import os, requests
+open(os.environ['FILE'], 'wb').write(requests.get(os.environ['URL']).content)"]),
+    ("python urllib", &["VENV/bin/python3", "-c", "import gzip, os, urllib.request
+request = urllib.request.Request(os.environ['URL'], headers={'Accept-Encoding': 'gzip'})
+open(os.environ['FILE'], 'wb').write(gzip.decompress(urllib.request.urlopen(request).read()))"]),
+];
+
+#[test]
+#[ignore = "needs PostgreSQL, curl, wget, Node.js and Python: make test"]
+fn clients_decode_heartbeats_to_nothing() {
+    let server = over_postgres("heartbeats_of_clients", "");
+    let expected = server.download(request("csv", 0.0, 0.0)).body;
+    let folder = tempfile::tempdir().unwrap();
+    thread::scope(|scope| {
+        for (name, command) in CLIENTS {
+            let (server, expected) = (&server, &expected);
+            let file = folder.path().join(name);
+            scope.spawn(move || {
+                let url = server.link(request("csv", 2.5, 2.5));
+                let venv = tool("venv");
+                let fill = |argument: &&str| {
+                    let argument = argument.replace("VENV", venv.to_str().unwrap());
+                    argument
+                        .replace("$FILE", file.to_str().unwrap())
+                        .replace("$URL", &url)
+                };
+                let arguments: Vec<String> = command.iter().map(fill).collect();
+                let ended = Command::new(&arguments[0])
+                    .args(&arguments[1..])
+                    .env("URL", &url)
+                    .env("FILE", &file)
+                    .status();
+                assert!(ended.unwrap().success(), "{name}");
+                assert_eq!(fs::read(&file).unwrap(), *expected, "{name}");
+            });
+        }
+    });
+}
