@@ -1,6 +1,6 @@
 //! The `.sql` files of a folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -11,10 +11,10 @@ use crate::toml_errors::LineError;
 use rowlink_link::is_export_name;
 
 /// The `.sql` files of a folder at one moment, by name.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct ExportFiles(BTreeMap<String, ExportFile>);
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct ExportFile {
     inode: Inode,
     /// The text, or why it cannot be read.
@@ -35,7 +35,9 @@ impl ExportFiles {
             let name = entry.file_name();
             // Hidden: editors and `rsync` keep copies so.
             let is_hidden = name.as_encoded_bytes().starts_with(b".");
-            if !is_hidden && path.extension().is_some_and(|extension| extension == "sql") {
+            let is_sql = path.extension().is_some_and(|extension| extension == "sql");
+            // Reading a pipe would wait for its writer.
+            if !is_hidden && is_sql && !is_special(&path) {
                 let name = name.to_string_lossy().into_owned();
                 files.insert(name, ExportFile::read(&path));
             }
@@ -77,18 +79,40 @@ impl ExportFiles {
         catalog
     }
 
-    /// Returns the names of the files that have another text than before, but are not new files: they were written in
-    /// place, and may be incomplete.
+    /// Returns the files that are the same as in an earlier read, and for the others those in use: a file that has just
+    /// changed may still be being written.
+    pub(super) fn settled(&self, earlier: &ExportFiles, in_use: &ExportFiles) -> ExportFiles {
+        let names: BTreeSet<&String> = self.0.keys().chain(in_use.0.keys()).collect();
+        let settled = names.into_iter().filter_map(|name| {
+            let is_settled = self.0.get(name) == earlier.0.get(name);
+            let files = if is_settled { self } else { in_use };
+            Some((name.clone(), files.0.get(name)?.clone()))
+        });
+        ExportFiles(settled.collect())
+    }
+
+    /// Returns the names of the files that were written in place since another read: they may be incomplete. Each with
+    /// whether it is the beginning of what it was.
     pub(super) fn written_in_place<'a>(
         &'a self,
         before: &'a ExportFiles,
-    ) -> impl Iterator<Item = &'a str> {
-        let files = self.0.iter();
-        let in_place = files.filter(|(name, file)| {
-            let before = before.0.get(*name);
-            before.is_some_and(|before| before.inode == file.inode && before.text != file.text)
-        });
-        in_place.map(|(name, _)| name.as_str())
+    ) -> impl Iterator<Item = (&'a str, bool)> {
+        self.0.iter().filter_map(|(name, file)| {
+            let before = before.0.get(name)?;
+            let in_place = before.inode == file.inode && before.text != file.text;
+            let is_cut = match (&before.text, &file.text) {
+                (Ok(before), Ok(text)) => before.starts_with(text.as_str()),
+                _ => false,
+            };
+            in_place.then_some((name.as_str(), is_cut))
+        })
+    }
+
+    /// Replaces one file by that of another read.
+    pub(super) fn keep(&mut self, name: &str, before: &ExportFiles) {
+        if let Some(file) = before.0.get(name) {
+            self.0.insert(name.to_owned(), file.clone());
+        }
     }
 }
 
@@ -99,4 +123,9 @@ impl ExportFile {
         let text = fs::read_to_string(path).map_err(|error| error.to_string());
         ExportFile { inode, text }
     }
+}
+
+/// Tells whether the path leads to something that is neither a file nor missing.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
 }

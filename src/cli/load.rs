@@ -11,7 +11,7 @@ use super::system_clock;
 use crate::catalog::Catalog;
 use crate::config::{Config, Databases, RowsConfig};
 use crate::http::AppState;
-use crate::service::{Describe, ExportError, ExportService, ExportsUpdate};
+use crate::service::{ExportError, ExportService, ExportsToDescribe, ExportsUpdate};
 use crate::source::{Sources, dialects};
 
 /// A server that is ready to start.
@@ -40,11 +40,12 @@ pub(super) async fn load(config: Config, on_error: OnError) -> Result<Loaded, Er
     let exports = ExportsReloader::new(&config.exports_dir, dialects(&sources));
     let exports = exports.map_err(error_line)?;
     let service = ExportService::new(sources.clone(), config.keyring, config.policy);
-    let update = service.update_exports(exports.catalog(), Describe::All);
+    let update = service.update_exports(exports.catalog(), ExportsToDescribe::All);
     let update = update.await;
     let is_unavailable = |error: &ExportError| matches!(error, ExportError::Database { .. });
-    let may_heal = update.errors.iter().any(is_unavailable);
-    if !update.errors.is_empty() && (on_error == OnError::Stop || service.count() == 0 && !may_heal)
+    let is_temporary = update.errors.iter().any(is_unavailable);
+    if !update.errors.is_empty()
+        && (on_error == OnError::Stop || service.count() == 0 && !is_temporary)
     {
         return Err(error_lines(update.errors));
     }

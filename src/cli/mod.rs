@@ -177,7 +177,13 @@ async fn serve(args: &ServeArgs) -> Result<(), ErrorLines> {
         tls,
     };
     let state = Arc::new(state.with_lost_lines(lost_lines));
-    tokio::spawn(exports.run(state.clone(), exports_hangup));
+    let reloading = tokio::spawn(exports.run(state.clone(), exports_hangup));
+    tokio::spawn(async move {
+        // It ends only by a panic.
+        if let Err(join_error) = reloading.await {
+            tracing::error!(%join_error, "reloading exports has stopped; restart the server");
+        }
+    });
     serve::run(sockets, state, reloader, hangup, drain).await
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::export_files::ExportFiles;
 use crate::catalog::{Catalog, Dialects};
 use crate::http::AppState;
-use crate::service::{Describe, ExportsUpdate};
+use crate::service::{ExportsToDescribe, ExportsUpdate};
 use crate::toml_errors::LineError;
 
 /// How often the files are read.
@@ -23,11 +23,14 @@ const RETRY_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct ExportsReloader {
     folder: PathBuf,
     dialects: Dialects,
+    /// The files of `catalog`.
     in_use: ExportFiles,
     catalog: Catalog,
-    /// Files that were found once, and may still be being written.
-    unsettled: Option<ExportFiles>,
-    describe: Describe,
+    /// The last version of each file that was not refused for being written in place.
+    accepted: ExportFiles,
+    /// The files as they were read the last time, and when.
+    last_read: (Instant, ExportFiles),
+    to_describe: ExportsToDescribe,
     tried: Instant,
     /// Why the folder could not be read the last time.
     unreadable: Option<String>,
@@ -39,14 +42,15 @@ impl ExportsReloader {
     /// # Errors
     /// Returns an error if it cannot be read, or has no file.
     pub(super) fn new(folder: &Path, dialects: Dialects) -> Result<ExportsReloader, String> {
-        let in_use = ExportFiles::read(folder)?;
+        let files = ExportFiles::read(folder)?;
         Ok(ExportsReloader {
             folder: folder.to_owned(),
-            catalog: in_use.parse(&dialects),
+            catalog: files.parse(&dialects),
             dialects,
-            in_use,
-            unsettled: None,
-            describe: Describe::Changed,
+            accepted: files.clone(),
+            last_read: (Instant::now(), files.clone()),
+            in_use: files,
+            to_describe: ExportsToDescribe::Changed,
             tried: Instant::now(),
             unreadable: None,
         })
@@ -61,12 +65,12 @@ impl ExportsReloader {
     pub(super) async fn run(mut self, state: Arc<AppState>, mut hangup: Signal) {
         loop {
             tokio::select! {
-                _ = hangup.recv() => self.describe = Describe::All,
+                _ = hangup.recv() => self.to_describe = ExportsToDescribe::All,
                 () = sleep(READ_EVERY) => {}
             }
             let folder = self.folder.clone();
-            let files = spawn_blocking(move || ExportFiles::read(&folder)).await;
-            match files.unwrap_or_else(|died| Err(died.to_string())) {
+            let read = spawn_blocking(move || ExportFiles::read(&folder)).await;
+            match read.unwrap_or_else(|join_error| Err(join_error.to_string())) {
                 Ok(files) => {
                     self.unreadable = None;
                     self.check(files, &state).await;
@@ -82,58 +86,82 @@ impl ExportsReloader {
     }
 
     async fn check(&mut self, files: ExportFiles, state: &AppState) {
-        if files != self.in_use {
-            if self.unsettled.as_ref() != Some(&files) {
-                // They may still be being written. At the next check they must be the same.
-                self.unsettled = Some(files);
-                return;
+        let is_changed = self.accept(files, state);
+        let is_requested = self.to_describe == ExportsToDescribe::All;
+        let is_due = self.tried.elapsed() >= RETRY_EVERY;
+        if is_changed || is_requested || is_due && !state.service.failed_exports().is_empty() {
+            let update = state
+                .service
+                .update_exports(&self.catalog, self.to_describe);
+            let update = update.await;
+            self.to_describe = ExportsToDescribe::Changed;
+            self.tried = Instant::now();
+            log(&update);
+            if (is_changed || is_requested) && !update.errors.is_empty() {
+                state.count_failed_reload("exports");
             }
-            let mut catalog = files.parse(&self.dialects);
-            for name in files.written_in_place(&self.in_use) {
-                check_successor(&self.catalog, &mut catalog, name);
-            }
-            self.catalog = catalog;
-            self.in_use = files;
-        } else if self.describe == Describe::Changed {
-            self.unsettled = None;
-            let is_due =
-                self.tried.elapsed() >= RETRY_EVERY && !state.service.failed_exports().is_empty();
-            if is_due {
-                self.update(state).await;
-            }
-            return;
-        }
-        self.unsettled = None;
-        let update = self.update(state).await;
-        if !update.errors.is_empty() {
-            state.count_failed_reload("exports");
         }
     }
 
-    async fn update(&mut self, state: &AppState) -> ExportsUpdate {
-        let update = state.service.update_exports(&self.catalog, self.describe);
-        let update = update.await;
-        self.describe = Describe::Changed;
-        self.tried = Instant::now();
-        log(&update);
-        update
+    /// Takes the files that have not changed since the last read; returns whether they differ from those in use.
+    fn accept(&mut self, files: ExportFiles, state: &AppState) -> bool {
+        let (read, earlier) = &self.last_read;
+        // After a signal two reads may follow each other at once.
+        if read.elapsed() < READ_EVERY {
+            return false;
+        }
+        let settled = files.settled(earlier, &self.in_use);
+        self.last_read = (Instant::now(), files);
+        if settled == self.in_use {
+            return false;
+        }
+        let mut catalog = settled.parse(&self.dialects);
+        let mut accepted = settled.clone();
+        for (file, is_cut) in settled.written_in_place(&self.accepted) {
+            if let Err(lost) = check_successor(state, &catalog, file, is_cut) {
+                let message = format!(
+                    "written in place without {lost}; rename the new file over the old one if that is intended"
+                );
+                catalog.refuse(name_of(file), LineError::new(1, message));
+                accepted.keep(file, &self.accepted);
+            }
+        }
+        self.catalog = catalog;
+        self.accepted = accepted;
+        self.in_use = settled;
+        true
     }
 }
 
-/// Refuses an export that was written over its previous version and has lost a variable: it may be incomplete, and
-/// without a condition it would return more rows.
-fn check_successor(before: &Catalog, catalog: &mut Catalog, file: &str) {
-    let name = file.strip_suffix(".sql").unwrap_or(file);
-    let (Some(before), Some(next)) = (before.get(name), catalog.get(name)) else {
-        return;
+fn name_of(file: &str) -> &str {
+    file.strip_suffix(".sql").unwrap_or(file)
+}
+
+/// Checks an export that was written over its previous version: it may be incomplete, and without a condition it would
+/// return more rows.
+///
+/// # Errors
+/// Returns what it has lost.
+fn check_successor(
+    state: &AppState,
+    catalog: &Catalog,
+    file: &str,
+    is_cut: bool,
+) -> Result<(), String> {
+    if is_cut {
+        return Err("its end".to_owned());
+    }
+    let (Some(served), Some(next)) = (
+        state.service.served(name_of(file)),
+        catalog.get(name_of(file)),
+    ) else {
+        return Ok(());
     };
     let kept = &next.statement.variables;
-    let mut lost = before.statement.variables.iter();
-    if let Some(lost) = lost.find(|variable| !kept.contains(variable)) {
-        let message = format!(
-            "written in place without `{lost}`; rename the new file over the old one if that is intended"
-        );
-        catalog.refuse(name, LineError::new(1, message));
+    let mut before = served.export().statement.variables.iter();
+    match before.find(|variable| !kept.contains(variable)) {
+        Some(lost) => Err(format!("`{lost}`")),
+        None => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use rowlink_link::{FileName, Keyring, Link, Revocations, Verifier};
 use tokio::sync::Semaphore;
 
 use super::errors::IssueError;
-use super::exports::{Describe, ExportError, Exports, ServedExport};
+use super::exports::{ExportError, Exports, ExportsToDescribe, ServedExport};
 use super::policy::Policy;
 use super::quota::Quota;
 use super::readiness::{Readiness, SilentDatabases};
@@ -59,7 +59,9 @@ impl ExportService {
         policy: Policy,
     ) -> Result<ExportService, Vec<ExportError>> {
         let service = ExportService::new(sources, keyring, policy);
-        let update = service.update_exports(&catalog, Describe::All).await;
+        let update = service
+            .update_exports(&catalog, ExportsToDescribe::All)
+            .await;
         if update.errors.is_empty() {
             Ok(service)
         } else {
@@ -126,6 +128,12 @@ impl ExportService {
         join_all(self.sources.values().map(|source| source.close())).await;
     }
 
+    /// Returns the export with this name that is served.
+    #[must_use]
+    pub fn served(&self, name: &str) -> Option<Arc<ServedExport>> {
+        self.exports.load().served.get(name).cloned()
+    }
+
     /// Returns the exports that are served and that a caller may use, by name.
     #[must_use]
     pub fn exports_for(&self, caller: &Caller) -> Vec<Arc<ServedExport>> {
@@ -146,11 +154,14 @@ impl ExportService {
             check_access(caller, &served.export)?;
             return Ok(served.clone());
         }
-        if exports.failed.contains_key(name) {
-            check_listed(caller, name)?;
-            return Err(IssueError::ExportUnavailable(name.to_owned()));
+        let Some(failure) = exports.failed.get(name) else {
+            return Err(IssueError::UnknownExport(name.to_owned()));
+        };
+        match &failure.export {
+            Some(export) => check_access(caller, export)?,
+            None => check_listed(caller, name)?,
         }
-        Err(IssueError::UnknownExport(name.to_owned()))
+        Err(IssueError::ExportUnavailable(name.to_owned()))
     }
 
     pub(super) fn verifier<'a>(

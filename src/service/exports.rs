@@ -6,15 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use tokio::time::timeout;
 
 use super::export_service::ExportService;
 use crate::catalog::{Catalog, Export, FileError, FilterType, SqlDialect};
 use crate::row::{Column, Kind, TimeZone};
-use crate::source::{DescribedExport, SourceError, causes};
+use crate::source::{DESCRIBE_TIMEOUT, DescribedExport, SourceError, causes};
 use crate::toml_errors::LineError;
 
 /// How many exports are described at the same time, each on a connection of its own.
 const CONCURRENCY: usize = 4;
+
+/// An export as its database knows it, or its errors.
+type Described = Result<Arc<dyn DescribedExport>, Vec<ExportError>>;
 
 /// Why an export is not served, or only in its previous version.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -92,11 +96,19 @@ impl fmt::Debug for ServedExport {
 }
 
 /// All exports at one moment.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Exports {
     pub(super) served: BTreeMap<String, Arc<ServedExport>>,
     /// By name. An export is also in `served` if its previous version is.
-    pub(super) failed: BTreeMap<String, Vec<ExportError>>,
+    pub(super) failed: BTreeMap<String, Failure>,
+}
+
+/// Why an export cannot be served.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Failure {
+    /// The export, if its file is valid.
+    pub(super) export: Option<Arc<Export>>,
+    errors: Vec<ExportError>,
 }
 
 /// An export that cannot be served, or only in its previous version.
@@ -123,8 +135,8 @@ impl FailedExport {
 
 /// Which exports the databases describe again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Describe {
-    /// Those whose file has changed, and those that cannot be served.
+pub enum ExportsToDescribe {
+    /// Those whose file has changed, and those that failed.
     Changed,
     /// All: their tables may have changed.
     All,
@@ -144,105 +156,117 @@ pub struct ExportsUpdate {
 }
 
 impl ExportService {
-    /// Serves the exports of a catalog. One that cannot be served keeps its previous version, if there is one.
-    pub async fn update_exports(&self, catalog: &Catalog, describe: Describe) -> ExportsUpdate {
+    /// Serves the exports of a catalog. One that cannot be served keeps its previous version, if there is one. Exports
+    /// whose files are gone, or are unchanged, do not wait for a database.
+    pub async fn update_exports(
+        &self,
+        catalog: &Catalog,
+        to_describe: ExportsToDescribe,
+    ) -> ExportsUpdate {
         let before = self.exports.load_full();
         let mut exports = Exports::default();
-        let mut update = ExportsUpdate::default();
         for error in catalog.errors() {
             let name = error.file.strip_suffix(".sql").unwrap_or(&error.file);
-            let errors = exports.failed.entry(name.to_owned()).or_default();
-            errors.push(ExportError::File(error.clone()));
+            exports.keep_previous(name, &before);
+            let failure = exports.failed.entry(name.to_owned()).or_default();
+            failure.errors.push(ExportError::File(error.clone()));
         }
-        let mut to_describe = Vec::new();
+        let mut changed = Vec::new();
         for export in catalog.iter() {
-            match before.served.get(&export.name) {
-                Some(served)
-                    if describe == Describe::Changed && served.export.text == export.text =>
-                {
-                    exports.served.insert(export.name.clone(), served.clone());
-                }
-                _ => to_describe.push(export.clone()),
+            exports.keep_previous(&export.name, &before);
+            let served = before.served.get(&export.name);
+            let is_same = served.is_some_and(|served| served.export.text == export.text);
+            let has_failed = before.failed.get(&export.name);
+            if to_describe == ExportsToDescribe::All || !is_same || has_failed.is_some() {
+                changed.push(export.clone());
+                let known = has_failed.map(|failure| (export.name.clone(), failure.clone()));
+                exports.failed.extend(known);
             }
         }
-        for (export, described) in self.describe_all(to_describe).await {
+        let mut update = ExportsUpdate {
+            removed: before.names_missing_in(&exports, catalog),
+            ..ExportsUpdate::default()
+        };
+        self.exports.store(Arc::new(exports.clone()));
+        let unavailable = Mutex::default();
+        let describe = |export| self.describe_unless_unavailable(export, &unavailable);
+        let mut described = stream::iter(changed).map(describe).buffered(CONCURRENCY);
+        while let Some((export, described)) = described.next().await {
+            let name = export.name.clone();
             match described {
                 Ok(described) => {
-                    update.served.push(export.name.clone());
                     let dialect = self.sources[&export.database].dialect();
                     let served = Arc::new(ServedExport { export, described });
                     update.warnings.extend(served.warning(dialect));
-                    exports.served.insert(served.export.name.clone(), served);
+                    exports.failed.remove(&name);
+                    exports.served.insert(name.clone(), served);
+                    update.served.push(name);
                 }
-                Err(errors) => drop(exports.failed.insert(export.name.clone(), errors)),
+                Err(errors) => {
+                    let export = Some(export);
+                    exports.failed.insert(name, Failure { export, errors });
+                }
             }
+            self.exports.store(Arc::new(exports.clone()));
         }
-        for name in exports.failed.keys() {
-            if let Some(previous) = before.served.get(name) {
-                exports.served.insert(name.clone(), previous.clone());
-            }
-        }
-        update.removed = before.names_missing_in(&exports);
         update.errors = exports.errors_missing_in(&before);
-        self.exports.store(Arc::new(exports));
         update
     }
 
-    /// Describes exports by their databases.
-    async fn describe_all(
+    /// Describes an export, unless its database was found to be unavailable: a connection may take seconds to fail.
+    async fn describe_unless_unavailable(
         &self,
-        exports: Vec<Arc<Export>>,
-    ) -> Vec<(
-        Arc<Export>,
-        Result<Arc<dyn DescribedExport>, Vec<ExportError>>,
-    )> {
-        // A connection to an unavailable database may take seconds to fail: the first failure is that of all its exports.
-        let unavailable: Mutex<BTreeMap<String, ExportError>> = Mutex::default();
+        export: Arc<Export>,
+        unavailable: &Mutex<BTreeMap<String, ExportError>>,
+    ) -> (Arc<Export>, Described) {
         let lock = || unavailable.lock().unwrap_or_else(PoisonError::into_inner);
-        let describe = async |export: Arc<Export>| {
-            let known = lock().get(&export.database).cloned();
-            let described = match known {
-                Some(error) => Err(vec![error]),
-                None => self.describe(&export).await,
-            };
-            if let Err(errors) = &described
-                && let [error @ ExportError::Database { name, .. }] = errors.as_slice()
-            {
-                lock().insert(name.clone(), error.clone());
-            }
-            (export, described)
+        let known = lock().get(&export.database).cloned();
+        let described = match known {
+            Some(error) => Err(vec![error]),
+            None => self.describe(&export).await,
         };
-        let described = stream::iter(exports).map(describe).buffered(CONCURRENCY);
-        described.collect().await
+        if let Err(errors) = &described
+            && let [error @ ExportError::Database { name, .. }] = errors.as_slice()
+        {
+            lock().insert(name.clone(), error.clone());
+        }
+        (export, described)
     }
 
-    async fn describe(
-        &self,
-        export: &Export,
-    ) -> Result<Arc<dyn DescribedExport>, Vec<ExportError>> {
+    async fn describe(&self, export: &Export) -> Described {
         let source = &self.sources[&export.database];
-        match source.describe(export).await {
+        let statement = &export.statement;
+        let described = timeout(DESCRIBE_TIMEOUT, source.describe(export)).await;
+        let described = described.unwrap_or(Err(SourceError::TooSlow));
+        let (offset, message) = match described {
             Ok(described) => {
                 let errors = check_columns(export, described.columns());
                 let errors: Vec<_> = errors.map(|error| file_error(export, error)).collect();
-                if errors.is_empty() {
-                    Ok(described)
-                } else {
-                    Err(errors)
-                }
+                return match errors.is_empty() {
+                    true => Ok(described),
+                    false => Err(errors),
+                };
             }
-            Err(SourceError::Query { offset, cause }) => {
-                let statement = &export.statement;
-                let line = statement.line_at(offset.unwrap_or(0));
-                let message = cause.to_string().replace(&statement.sql, "the SQL");
-                let message = statement.name_parameters(&message);
-                Err(vec![file_error(export, LineError::new(line, message))])
+            Err(error @ SourceError::Unavailable(_)) => {
+                return Err(vec![ExportError::Database {
+                    name: export.database.clone(),
+                    error: Arc::new(error),
+                }]);
             }
-            Err(error) => Err(vec![ExportError::Database {
-                name: export.database.clone(),
-                error: Arc::new(error),
-            }]),
-        }
+            Err(SourceError::Query { offset, cause }) => (offset, cause.to_string()),
+            Err(SourceError::TooSlow) => {
+                let seconds = DESCRIBE_TIMEOUT.as_secs();
+                (
+                    None,
+                    format!("the database did not describe it within {seconds} s"),
+                )
+            }
+            Err(other) => (None, causes(&other)),
+        };
+        let line = statement.line_at(offset.unwrap_or(0));
+        let message = message.replace(&statement.sql, "the SQL");
+        let message = statement.name_parameters(&message);
+        Err(vec![file_error(export, LineError::new(line, message))])
     }
 
     /// Returns the exports that cannot be served, or only in their previous version.
@@ -250,9 +274,9 @@ impl ExportService {
     pub fn failed_exports(&self) -> Vec<FailedExport> {
         let exports = self.exports.load();
         let failed = exports.failed.iter();
-        let failed = failed.map(|(name, errors)| FailedExport {
+        let failed = failed.map(|(name, failure)| FailedExport {
             name: name.clone(),
-            code: errors.first().map_or("unknown", ExportError::code),
+            code: failure.errors.first().map_or("unknown", ExportError::code),
             has_previous: exports.served.contains_key(name),
         });
         failed.collect()
@@ -260,9 +284,17 @@ impl ExportService {
 }
 
 impl Exports {
-    fn names_missing_in(&self, other: &Exports) -> Vec<String> {
-        let is_missing =
-            |name: &&String| !other.served.contains_key(*name) && !other.failed.contains_key(*name);
+    fn keep_previous(&mut self, name: &str, before: &Exports) {
+        if let Some(previous) = before.served.get(name) {
+            self.served.insert(name.to_owned(), previous.clone());
+        }
+    }
+
+    /// Returns the names that neither another version nor a catalog has.
+    fn names_missing_in(&self, other: &Exports, catalog: &Catalog) -> Vec<String> {
+        let is_missing = |name: &&String| {
+            !other.failed.contains_key(*name) && catalog.get(name.as_str()).is_none()
+        };
         self.served.keys().filter(is_missing).cloned().collect()
     }
 
@@ -276,7 +308,7 @@ impl Exports {
     }
 
     fn errors(&self) -> impl Iterator<Item = &ExportError> {
-        self.failed.values().flatten()
+        self.failed.values().flat_map(|failure| &failure.errors)
     }
 }
 

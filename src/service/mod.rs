@@ -20,7 +20,7 @@ pub use download::Download;
 pub use errors::{DownloadError, IssueError, OpenError, TooLarge};
 pub use estimate::{Estimate, EstimateKind};
 pub use export_service::ExportService;
-pub use exports::{Describe, ExportError, ExportsUpdate, FailedExport, ServedExport};
+pub use exports::{ExportError, ExportsToDescribe, ExportsUpdate, FailedExport, ServedExport};
 pub use issue::IssuedLink;
 pub use mint::mint;
 pub use open::{OpenedDownload, PreparedDownload, check_link};

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared, join_all};
+use futures_util::future::{BoxFuture, Shared};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::time::{Instant, timeout_at};
 
 use crate::source::{SourceError, Sources};
 
@@ -21,6 +23,37 @@ type Answer = Shared<BoxFuture<'static, Arc<SilentDatabases>>>;
 #[derive(Default)]
 pub(super) struct Readiness(Mutex<Option<(Instant, Answer)>>);
 
+/// How long the other databases have after one has answered: a probe must not wait for a database that is silent.
+const AFTER_FIRST: Duration = Duration::from_secs(1);
+
+type Ping = BoxFuture<'static, Result<(), SourceError>>;
+
+/// Waits for the databases; returns those that do not answer.
+async fn silent(pings: BTreeMap<String, Ping>) -> SilentDatabases {
+    let waiting = |name: &String| {
+        let error = SourceError::Unavailable("no answer yet".into());
+        (name.clone(), error)
+    };
+    let mut silent: SilentDatabases = pings.keys().map(waiting).collect();
+    let named = |(name, ping): (String, Ping)| ping.map(|answer| (name, answer));
+    let mut answers: FuturesUnordered<_> = pings.into_iter().map(named).collect();
+    let mut until = None;
+    loop {
+        let next = match until {
+            None => answers.next().await,
+            Some(until) => timeout_at(until, answers.next()).await.unwrap_or(None),
+        };
+        match next {
+            None => return silent,
+            Some((name, Ok(()))) => {
+                silent.remove(&name);
+                until.get_or_insert(Instant::now() + AFTER_FIRST);
+            }
+            Some((name, Err(error))) => drop(silent.insert(name, error)),
+        }
+    }
+}
+
 impl Readiness {
     /// Returns the answer of the databases: a new one, or that of the last second, or the one that still waits.
     pub(super) fn ask(&self, sources: &Sources) -> Answer {
@@ -30,12 +63,10 @@ impl Readiness {
         {
             return answer.clone();
         }
-        let pings = sources.iter().map(|(name, source)| {
-            let (name, ping) = (name.clone(), source.ping());
-            ping.map(|answer| answer.err().map(|error| (name, error)))
-        });
-        let silent = join_all(pings).map(|found| Arc::new(found.into_iter().flatten().collect()));
-        let answer = silent.boxed().shared();
+        let pings = sources
+            .iter()
+            .map(|(name, source)| (name.clone(), source.ping()));
+        let answer = silent(pings.collect()).map(Arc::new).boxed().shared();
         *last = Some((Instant::now(), answer.clone()));
         answer
     }

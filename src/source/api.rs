@@ -87,6 +87,9 @@ pub struct RowEstimate {
     pub bytes: u64,
 }
 
+/// The time limit for describing an export, also in the database: a locked table must not block those that wait.
+pub const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A database.
 pub trait Source: Send + Sync {
     /// Returns the SQL dialect of the database.

@@ -14,8 +14,8 @@ mod sqlite;
 mod stream;
 
 pub use api::{
-    DescribedExport, Passes, PoolStatus, RowEstimate, Source, SourceOptions, Sources, SqliteSorts,
-    dialects,
+    DESCRIBE_TIMEOUT, DescribedExport, Passes, PoolStatus, RowEstimate, Source, SourceOptions,
+    Sources, SqliteSorts, dialects,
 };
 pub use errors::{SourceError, causes};
 pub use mysql::{MysqlSource, MysqlUrl};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rowlink::auth::{JwtKey, JwtRules, JwtVerifier};
 use rowlink::catalog::Catalog;
 use rowlink::config::revocations_file;
-use rowlink::service::{Describe, QuotaLimits};
+use rowlink::service::{ExportsToDescribe, QuotaLimits};
 use rowlink_link::{Keyring, Link, Seal, UserId, sign};
 use serde_json::json;
 use uuid::Uuid;
@@ -341,7 +341,7 @@ fn every_documented_status_and_code_occurs() {
         server
             .state
             .service
-            .update_exports(&broken, Describe::Changed),
+            .update_exports(&broken, ExportsToDescribe::Changed),
     );
     let request = server.call("GET", "/v1/exports/broken").bearer(&token);
     assert_eq!(call("GET", "/v1/exports/{export}", request), 503);

@@ -287,6 +287,8 @@ fn a_request_that_has_no_valid_head_is_answered_counted_and_logged_under_one_id(
     let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(140_000));
     refuse(&long, (431, "header-too-long"));
     refuse("GET / HTTP/1.1\r\nHost: ", (408, "request-too-slow"));
+    // A connection on which nothing is sent is no request.
+    time_until_end(&mut connect(rowlink.origin()));
     // One that is never complete, on a connection that has served another.
     let mut late = connect(rowlink.origin());
     late.write_all(HEALTHZ.as_bytes()).unwrap();

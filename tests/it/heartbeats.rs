@@ -1,18 +1,21 @@
 //! Heartbeats: a query without rows keeps its connection alive, and the file is the same.
 
 use std::fs;
-use std::io::{ErrorKind, Read as _};
+use std::io::{Cursor, ErrorKind, Read as _};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::harness::mariadb::MariaDb;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
 use crate::harness::proxy::Proxy;
-use crate::harness::{Call, Deployment, TestServer, begin_with, read_workbook, tool, unchunked};
+use crate::harness::{
+    Call, Deployment, TestServer, begin_with, browse, read_workbook, tool, unchunked,
+};
 
 /// A query that waits before its first row, and before row 500. MariaDB calls its function `sleep`.
 const WAITS: &str = "/*---
@@ -109,6 +112,31 @@ fn a_query_without_rows_begins_its_response_and_the_file_is_the_same() {
         );
         assert!(metrics.contains(&line), "{metrics}");
     }
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: make test"]
+fn a_workbook_is_whole_also_if_its_first_row_and_its_first_heartbeat_come_at_the_same_time() {
+    let mut deployment = {
+        let url = Cluster::shared().database("simultaneous", NUMBERS_IN_POSTGRES);
+        Deployment::over(url, Vec::new())
+    };
+    let text = export("");
+    deployment.exports = vec![("waits.sql", &text)];
+    deployment.heartbeat_after = Some(Duration::from_secs(1));
+    deployment.connections = 40;
+    let server = deployment.start();
+    thread::scope(|scope| {
+        for index in 0..40 {
+            let server = &server;
+            scope.spawn(move || {
+                let first = 0.98 + 0.001 * index as f32;
+                let workbook = server.download(request("xlsx", first, 0.0)).body;
+                let archive = zip::ZipArchive::new(Cursor::new(workbook));
+                assert!(archive.unwrap().len() > 6, "{first}");
+            });
+        }
+    });
 }
 
 #[test]
@@ -258,8 +286,11 @@ pub fn whole_behind_proxies(
     })
 }
 
+/// A name and a command.
+type Client = (&'static str, &'static [&'static str]);
+
 /// Clients that accept gzip or zstd; each writes what it decodes to `$FILE`.
-const CLIENTS: &[(&str, &[&str])] = &[
+const CLIENTS: &[Client] = &[
     ("curl", &["curl", "-sS", "--fail", "--compressed", "-o", "$FILE", "$URL"]),
     ("wget", &["wget", "-q", "--tries=1", "--compression=gzip", "-O", "$FILE", "$URL"]),
     ("node", &["node", "-e", "import('node:fs').then(async fs =>
@@ -269,36 +300,61 @@ open(os.environ['FILE'], 'wb').write(requests.get(os.environ['URL']).content)"])
     ("python urllib", &["VENV/bin/python3", "-c", "import gzip, os, urllib.request
 request = urllib.request.Request(os.environ['URL'], headers={'Accept-Encoding': 'gzip'})
 open(os.environ['FILE'], 'wb').write(gzip.decompress(urllib.request.urlopen(request).read()))"]),
+    ("java", &["java", "tests/it/heartbeats/Download.java"]),
 ];
+/// A client whose library is compiled for a minute.
+pub const GO: Client = ("go", &["go", "run", "tests/it/heartbeats/download.go"]);
 
 #[test]
-#[ignore = "needs PostgreSQL, curl, wget, Node.js and Python: make test"]
+#[ignore = "needs PostgreSQL, curl, wget, Node.js, Python and a JDK: make test"]
 fn clients_decode_heartbeats_to_nothing() {
-    let server = over_postgres("heartbeats_of_clients", "");
+    clients_decode(CLIENTS);
+}
+
+/// Downloads with each client a file that begins and pauses with heartbeats. Panics if one gets another file.
+pub fn clients_decode(clients: &[Client]) {
+    let server = over_postgres(&format!("clients_{}", clients[0].0), "");
     let expected = server.download(request("csv", 0.0, 0.0)).body;
     let folder = tempfile::tempdir().unwrap();
+    let venv = tool("venv");
     thread::scope(|scope| {
-        for (name, command) in CLIENTS {
-            let (server, expected) = (&server, &expected);
-            let file = folder.path().join(name);
+        for (name, command) in clients {
+            let (server, expected, folder, venv) = (&server, &expected, folder.path(), &venv);
             scope.spawn(move || {
+                let file = folder.join(name);
                 let url = server.link(request("csv", 2.5, 2.5));
-                let venv = tool("venv");
                 let fill = |argument: &&str| {
                     let argument = argument.replace("VENV", venv.to_str().unwrap());
-                    argument
-                        .replace("$FILE", file.to_str().unwrap())
-                        .replace("$URL", &url)
+                    let argument = argument.replace("$FILE", file.to_str().unwrap());
+                    argument.replace("$URL", &url)
                 };
                 let arguments: Vec<String> = command.iter().map(fill).collect();
                 let ended = Command::new(&arguments[0])
                     .args(&arguments[1..])
                     .env("URL", &url)
                     .env("FILE", &file)
+                    .env("GOCACHE", folder.join("cache"))
                     .status();
                 assert!(ended.unwrap().success(), "{name}");
                 assert_eq!(fs::read(&file).unwrap(), *expected, "{name}");
             });
         }
     });
+}
+
+#[test]
+#[ignore = "needs PostgreSQL, Chromium and Node: make test"]
+fn chromium_saves_a_file_with_heartbeats_unchanged() {
+    let server = over_postgres("heartbeats_of_chromium", "");
+    let formats = ["csv", "ndjson"];
+    let urls = formats.map(|format| server.link(request(format, 2.5, 2.5)));
+    let saved = browse(&json!({ "downloads": urls }));
+    for (format, saved) in formats.iter().zip(saved.as_array().unwrap()) {
+        let expected = server.download(request(format, 0.0, 0.0)).body;
+        assert_eq!(
+            saved["sha256"],
+            hex::encode(Sha256::digest(expected)),
+            "{saved}"
+        );
+    }
 }

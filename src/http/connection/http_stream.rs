@@ -1,10 +1,10 @@
 //! The stream of a connection, above TLS and below HTTP. Without a valid request head no handler is called, and actix-http
 //! answers with a head of its own. Here it gets the problem document of other refusals.
 
-use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::{io, mem};
 
 use actix_http::body::MessageBody as _;
 use actix_web::ResponseError as _;
@@ -28,6 +28,8 @@ pub(super) struct HttpStream {
     exchange: Rc<Exchange>,
     /// What is left to write instead of a bare refusal.
     refusal: Bytes,
+    /// Whether nothing was written since the last flush: what is written next begins a response, or a chunk.
+    is_flushed: bool,
 }
 
 impl HttpStream {
@@ -39,6 +41,7 @@ impl HttpStream {
             io,
             exchange,
             refusal: Bytes::new(),
+            is_flushed: true,
         }
     }
 
@@ -65,11 +68,9 @@ impl AsyncWrite for HttpStream {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         // A file may contain such a head.
-        if this.refusal.is_empty() && !this.exchange.is_sending_file() {
-            match bare_refusal(bytes) {
-                None => return Pin::new(&mut this.io).poll_write(context, bytes),
-                Some((head, problem)) => this.refusal = with_body(head, &problem, &this.exchange),
-            }
+        let may_refuse = mem::take(&mut this.is_flushed) && !this.exchange.is_sending_file();
+        if let Some((head, problem)) = bare_refusal(bytes).filter(|_| may_refuse) {
+            this.refusal = with_body(head, &problem, &this.exchange);
         }
         if this.refusal.is_empty() {
             return Pin::new(&mut this.io).poll_write(context, bytes);
@@ -85,7 +86,9 @@ impl AsyncWrite for HttpStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
+        ready!(Pin::new(&mut self.io).poll_flush(context))?;
+        self.is_flushed = true;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -111,7 +114,8 @@ fn bare_refusal(bytes: &[u8]) -> Option<(&str, Problem)> {
 
 /// Completes a head, and tells `exchange` what its log line needs.
 fn with_body(head: &str, problem: &Problem, exchange: &Exchange) -> Bytes {
-    if problem.status_code() == StatusCode::REQUEST_TIMEOUT {
+    // A connection that has sent nothing is idle: browsers open some in advance.
+    if problem.status_code() == StatusCode::REQUEST_TIMEOUT && !exchange.is_idle() {
         exchange.record_late();
     }
     let request_id = exchange.refused_id();

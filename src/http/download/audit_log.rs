@@ -15,7 +15,7 @@ use crate::http::request::client_ip::client_text;
 use crate::http::state::AppState;
 use crate::http::telemetry::request_id::request_id;
 use crate::http::telemetry::{FileLabels, Metrics, trace};
-use crate::service::{Download, DownloadError, IssuedLink, OpenError, PreparedDownload};
+use crate::service::{Download, IssuedLink, PreparedDownload};
 use crate::source::causes;
 use rowlink_link::Link;
 
@@ -141,12 +141,10 @@ impl DownloadLog {
     }
 
     /// Records that the download was refused before its first byte.
-    pub(in crate::http) fn refuse(&mut self, error: &OpenError) {
-        self.outcome = Some(error.into());
-    }
-
-    /// Records that the file could not be begun.
-    pub(in crate::http) fn refuse_encoding(&mut self, error: &DownloadError) {
+    pub(in crate::http) fn refuse<'e, E>(&mut self, error: &'e E)
+    where
+        &'e E: Into<Outcome>,
+    {
         self.outcome = Some(error.into());
     }
 

@@ -135,11 +135,14 @@ impl ResponseStream {
 
     async fn chunk_or_heartbeat(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
         if let Source::Opening { opening, of_format } = &mut self.source {
-            let is_first = self.log.heartbeats() == 0;
-            let every = self.heartbeat_every.filter(|_| !is_first);
-            // The response has begun because the time is up: the first heartbeat waits no longer.
-            let opened = timeout(every.unwrap_or_default(), opening).await;
-            let Ok(opened) = opened else {
+            let every = self.heartbeat_every.unwrap_or_default();
+            // The response has begun because the time is up, so the first heartbeat does not wait. Without one the file
+            // would lack the start that is sent with it.
+            let opened = match self.log.heartbeats() {
+                0 => None,
+                _ => timeout(every, opening).await.ok(),
+            };
+            let Some(opened) = opened else {
                 let beat = match of_format {
                     Some((heartbeats, sent)) => next_beat(heartbeats, sent),
                     None => self.coded_heartbeat()?,

@@ -107,6 +107,7 @@ pub(in crate::http) fn advice(code: &str) -> &'static str {
         }
         "replica-limit"
         | "export-limit"
+        | "export-unavailable"
         | "user-limit"
         | "link-limit"
         | "issue-limit"

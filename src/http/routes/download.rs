@@ -72,7 +72,7 @@ async fn stream_file(
     };
     let opened = opened.inspect_err(|error| log.refuse(error))?;
     let download = opened.encode(None);
-    let download = download.inspect_err(|error| log.refuse_encoding(error))?;
+    let download = download.inspect_err(|error| log.refuse(error))?;
     let (is_complete, length) = (download.is_complete(), download.length());
     // The length with a content coding is unknown.
     let coding = coding.filter(|_| length.is_none());

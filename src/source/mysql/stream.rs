@@ -31,7 +31,7 @@ const TRUNCATED_VALUE: [u16; 2] = [1260, 1301];
 /// One snapshot for the whole file; no writes.
 const BEGIN: &str = "start transaction with consistent snapshot, read only";
 
-/// The columns of an export's statement at start-up.
+/// The columns of an export's statement when it was described.
 pub(super) struct Description {
     pub(super) columns: Vec<Column>,
     /// The names of MariaDB's JSON columns, found by their check constraints.
@@ -338,7 +338,7 @@ struct RowDecoder {
 }
 
 impl RowDecoder {
-    /// Selects the columns of the query by name: the table may have other columns than at start-up.
+    /// Selects the columns of the query by name: the table may have other columns than when it was described.
     ///
     /// # Errors
     /// Returns [`SourceError::Query`] if a column is missing.

@@ -34,7 +34,9 @@ use self::connect::Connector;
 use self::errors::execute_error;
 use self::plan::Plan;
 use self::pools::Pools;
-use super::api::{DescribedExport, Passes, PoolStatus, RowEstimate, Source, SourceOptions};
+use super::api::{
+    DESCRIBE_TIMEOUT, DescribedExport, Passes, PoolStatus, RowEstimate, Source, SourceOptions,
+};
 use super::errors::SourceError;
 use super::pool::{Connect as _, ping_with_timeout, wait_for_cancelled};
 use super::sink::task_row_channel;
@@ -80,7 +82,11 @@ impl Source for PostgresSource {
             // The connection is closed without ending the transaction: a pooler would otherwise pass its prepared
             // statements on to another client.
             let connection = self.pools.connector.connect().await?;
-            let plan = session::describe(&connection, export, &self.pools.options).await?;
+            let options = SourceOptions {
+                statement_timeout: DESCRIBE_TIMEOUT,
+                ..self.pools.options
+            };
+            let plan = session::describe(&connection, export, &options).await?;
             let columns = plan.columns.iter().map(|(column, _)| column.clone());
             let described: Arc<dyn DescribedExport> = Arc::new(PostgresExport {
                 columns: columns.collect(),

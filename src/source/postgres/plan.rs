@@ -1,4 +1,4 @@
-//! Types of a statement's parameters and columns, found at start-up: the server prepares the statement.
+//! Types of a statement's parameters and columns, found when it is described: the server prepares the statement.
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{Kind as TypeKind, Type};

@@ -27,6 +27,9 @@ use super::stream::RowStream;
 use crate::catalog::{BoundQuery, Export, SqlDialect};
 use crate::row::Column;
 
+/// How many exports are described at the same time.
+const DESCRIPTIONS_MAX: usize = 16;
+
 /// A SQLite database file, opened read-only.
 #[derive(Debug, Clone)]
 pub struct SqliteSource {
@@ -34,6 +37,7 @@ pub struct SqliteSource {
     options: SourceOptions,
     /// One permit: one ping runs at a time.
     pings: Arc<Semaphore>,
+    descriptions: Arc<Semaphore>,
 }
 
 impl SqliteSource {
@@ -43,6 +47,7 @@ impl SqliteSource {
             path: path.as_ref().to_owned(),
             options,
             pings: Arc::new(Semaphore::new(1)),
+            descriptions: Arc::new(Semaphore::new(DESCRIPTIONS_MAX)),
         }
     }
 
@@ -67,8 +72,15 @@ impl Source for SqliteSource {
         export: &'a Export,
     ) -> BoxFuture<'a, Result<Arc<dyn DescribedExport>, SourceError>> {
         let statement = export.statement.clone();
-        let described = self.on_thread(move |connection| describe(&connection, &statement));
         Box::pin(async move {
+            // A file on a file system that hangs would block more threads at each attempt.
+            let permit = self.descriptions.clone().try_acquire_owned();
+            let permit = permit
+                .map_err(|_| SourceError::Unavailable("earlier descriptions still wait".into()))?;
+            let described = self.on_thread(move |connection| {
+                let _permit = permit;
+                describe(&connection, &statement)
+            });
             let columns = described.await.map_err(|error| self.explain(error))?;
             let source = self.clone();
             Ok(Arc::new(SqliteExport { columns, source }) as _)

@@ -18,7 +18,7 @@ use crate::harness::process::{FAR_FUTURE, PUBLIC_URL, Rowlink};
 use crate::harness::proxy::{Protocol, Proxy};
 use crate::harness::replicas::{Replicas, Variables};
 use crate::harness::{Call, SIGNING_KEY, Stop, begin, is_whole, token_for, wait_for};
-use crate::heartbeats::whole_behind_proxies;
+use crate::heartbeats::{GO, clients_decode, whole_behind_proxies};
 use crate::overload::head;
 use crate::replicas::{
     Kill, Tally, every_replica_serves, keygen, kill_under_downloads, numbers, rolling_restart,
@@ -382,4 +382,10 @@ fn a_query_silent_for_two_minutes_is_whole_behind_proxies_that_wait_for_thirty_s
         });
         assert_eq!((with, without), (102, 0));
     }
+}
+
+#[test]
+#[ignore = "needs Go: make e2e"]
+fn go_decodes_heartbeats_to_nothing() {
+    clients_decode(&[GO]);
 }
