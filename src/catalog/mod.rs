@@ -159,7 +159,7 @@ impl Catalog {
     ) -> Catalog {
         let mut catalog = Catalog::default();
         for (file, text) in files {
-            let name = file.strip_suffix(".sql").unwrap_or(file);
+            let name = export_name(file);
             let parsed = check_name(name).and_then(|()| file::parse(name, text, dialects));
             match parsed {
                 Ok(export) => {
@@ -181,10 +181,10 @@ impl Catalog {
         });
     }
 
-    /// Replaces an export by an error of its file.
-    pub fn refuse(&mut self, name: &str, error: LineError) {
-        if self.exports.remove(name).is_some() {
-            self.add_error(&format!("{name}.sql"), error);
+    /// Replaces the export of a file by an error.
+    pub fn refuse(&mut self, file: &str, error: LineError) {
+        if self.exports.remove(export_name(file)).is_some() {
+            self.add_error(file, error);
         }
     }
 
@@ -202,6 +202,12 @@ impl Catalog {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Export>> {
         self.exports.values()
     }
+}
+
+/// Returns the name of the export in a file: the file name without `.sql`.
+#[must_use]
+pub fn export_name(file: &str) -> &str {
+    file.strip_suffix(".sql").unwrap_or(file)
 }
 
 fn check_name(name: &str) -> Result<(), Vec<LineError>> {

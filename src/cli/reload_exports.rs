@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::export_files::ExportFiles;
-use crate::catalog::{Catalog, Dialects};
+use crate::catalog::{Catalog, Dialects, export_name};
 use crate::http::AppState;
 use crate::service::{ExportsToDescribe, ExportsUpdate};
 use crate::toml_errors::LineError;
@@ -106,7 +106,7 @@ impl ExportsReloader {
     /// Takes the files that have not changed since the last read; returns whether they differ from those in use.
     fn accept(&mut self, files: ExportFiles, state: &AppState) -> bool {
         let (read, earlier) = &self.last_read;
-        // After a signal two reads may follow each other at once.
+        // After a signal two reads may follow each other immediately.
         if read.elapsed() < READ_EVERY {
             return false;
         }
@@ -122,7 +122,7 @@ impl ExportsReloader {
                 let message = format!(
                     "written in place without {lost}; rename the new file over the old one if that is intended"
                 );
-                catalog.refuse(name_of(file), LineError::new(1, message));
+                catalog.refuse(file, LineError::new(1, message));
                 accepted.keep(file, &self.accepted);
             }
         }
@@ -131,10 +131,6 @@ impl ExportsReloader {
         self.in_use = settled;
         true
     }
-}
-
-fn name_of(file: &str) -> &str {
-    file.strip_suffix(".sql").unwrap_or(file)
 }
 
 /// Checks an export that was written over its previous version: it may be incomplete, and without a condition it would
@@ -151,10 +147,8 @@ fn check_successor(
     if is_cut {
         return Err("its end".to_owned());
     }
-    let (Some(served), Some(next)) = (
-        state.service.served(name_of(file)),
-        catalog.get(name_of(file)),
-    ) else {
+    let name = export_name(file);
+    let (Some(served), Some(next)) = (state.service.served(name), catalog.get(name)) else {
         return Ok(());
     };
     let kept = &next.statement.variables;

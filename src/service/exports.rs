@@ -9,7 +9,7 @@ use futures_util::stream;
 use tokio::time::timeout;
 
 use super::export_service::ExportService;
-use crate::catalog::{Catalog, Export, FileError, FilterType, SqlDialect};
+use crate::catalog::{Catalog, Export, FileError, FilterType, SqlDialect, export_name};
 use crate::row::{Column, Kind, TimeZone};
 use crate::source::{DESCRIBE_TIMEOUT, DescribedExport, SourceError, causes};
 use crate::toml_errors::LineError;
@@ -166,7 +166,7 @@ impl ExportService {
         let before = self.exports.load_full();
         let mut exports = Exports::default();
         for error in catalog.errors() {
-            let name = error.file.strip_suffix(".sql").unwrap_or(&error.file);
+            let name = export_name(&error.file);
             exports.keep_previous(name, &before);
             let failure = exports.failed.entry(name.to_owned()).or_default();
             failure.errors.push(ExportError::File(error.clone()));

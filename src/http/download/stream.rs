@@ -134,25 +134,9 @@ impl ResponseStream {
     }
 
     async fn chunk_or_heartbeat(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
-        if let Source::Opening { opening, of_format } = &mut self.source {
-            let every = self.heartbeat_every.unwrap_or_default();
-            // The response has begun because the time is up, so the first heartbeat does not wait. Without one the file
-            // would lack the start that is sent with it.
-            let opened = match self.log.heartbeats() {
-                0 => None,
-                _ => timeout(every, opening).await.ok(),
-            };
-            let Some(opened) = opened else {
-                let beat = match of_format {
-                    Some((heartbeats, sent)) => next_beat(heartbeats, sent),
-                    None => self.coded_heartbeat()?,
-                };
-                self.log.record_heartbeat();
-                return Ok(Some(beat));
-            };
-            let sent = of_format.as_ref().map(|(_, sent)| *sent);
-            let download = opened?.encode(sent).map_err(StreamError::from)?;
-            self.source = Source::Open(Box::new(download));
+        if let Some(beat) = self.heartbeat_before_rows().await? {
+            self.log.record_heartbeat();
+            return Ok(Some(beat));
         }
         let every = self.heartbeat_every.filter(|_| self.encoder.is_some());
         let Some(every) = every else {
@@ -166,6 +150,30 @@ impl ResponseStream {
                 Ok(Some(beat))
             }
         }
+    }
+
+    /// Waits for the first row; returns a heartbeat if its time comes earlier, and `None` once the download is open.
+    async fn heartbeat_before_rows(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
+        let Source::Opening { opening, of_format } = &mut self.source else {
+            return Ok(None);
+        };
+        let every = self.heartbeat_every.unwrap_or_default();
+        // The response has begun because the time is up, so the first heartbeat does not wait. Without one the file
+        // would lack the start that is sent with it.
+        let opened = match self.log.heartbeats() {
+            0 => None,
+            _ => timeout(every, opening).await.ok(),
+        };
+        let Some(opened) = opened else {
+            return Ok(Some(match of_format {
+                Some((heartbeats, sent)) => next_beat(heartbeats, sent),
+                None => self.coded_heartbeat()?,
+            }));
+        };
+        let sent = of_format.as_ref().map(|(_, sent)| *sent);
+        let download = opened?.encode(sent).map_err(StreamError::from)?;
+        self.source = Source::Open(Box::new(download));
+        Ok(None)
     }
 
     fn coded_heartbeat(&mut self) -> Result<Vec<u8>, StreamError> {
