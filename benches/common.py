@@ -79,7 +79,7 @@ def curl(url, file="/dev/null"):
 class Server:
     """`rowlink serve` on one database, with the given exports."""
 
-    def __init__(self, database_url, exports, folder):
+    def __init__(self, database_url, exports, folder, writes_files=False, **variables):
         exports_dir = pathlib.Path(folder, "exports")
         exports_dir.mkdir(exist_ok=True)
         for name, sql in exports.items():
@@ -104,9 +104,10 @@ class Server:
             "ROWLINK_MAX_DOWNLOADS_PER_LINK": "1000",
             "ROWLINK_MAX_LINKS_PER_SECOND": "100000",
             "ROWLINK_LOG": "error,rowlink::http::audit=off",
+            **variables,
         }
         # The kernel kills the server if it writes a byte to a file.
-        no_files = ["prlimit", "--fsize=0"]
+        no_files = [] if writes_files else ["prlimit", "--fsize=0"]
         self.process = subprocess.Popen([*no_files, ROWLINK, "serve"], env=environment)
         wait_until_ready(f"{self.origin}/readyz")
 
@@ -124,6 +125,12 @@ class Server:
             headers={"Authorization": f"Bearer {self.token}"},
         )
         return json.load(urllib.request.urlopen(request))["url"]
+
+    def metric(self, name):
+        """Returns the sum of a metric over its labels."""
+        lines = urllib.request.urlopen(f"{self.origin}/metrics").read().decode().splitlines()
+        values = [line.split()[1] for line in lines if re.match(rf"{name}[ {{]", line)]
+        return sum(map(float, values))
 
     def resident_mib(self, field):
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()

@@ -9,12 +9,14 @@ import formats
 import mysql
 import postgres
 import replicas
+import slow_readers
 import sqlite
 import xlsx
 from common import missed
 
 PARTS = {"sqlite": sqlite.main, "postgres": postgres.main, "mysql": mysql.main, "xlsx": xlsx.main,
-         "formats": formats.main, "replicas": replicas.main}
+         "formats": formats.main, "replicas": replicas.main,
+         "slow_readers": slow_readers.main}
 
 
 def main():

@@ -28,5 +28,6 @@ mod http_client;
 pub mod row;
 pub mod service;
 pub mod source;
+pub mod spool;
 pub mod toml_errors;
 pub mod unix_time;

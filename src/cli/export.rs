@@ -13,7 +13,6 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use tempfile::NamedTempFile;
 use tokio::signal::unix::Signal;
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::errors::{ErrorLines, Failure, error_line, error_lines};
@@ -123,8 +122,8 @@ async fn write(
     to: Destination,
     to_terminal: bool,
 ) -> Result<(), ErrorLines> {
-    let deadline = Instant::now() + service.duration_max(&prepared);
-    let opened = service.open(prepared, deadline).await;
+    let deadlines = service.deadlines(&prepared);
+    let opened = service.open(prepared, deadlines.query).await;
     let opened = opened.map_err(open_error_lines)?;
     let download = opened.encode(None);
     let download = download.map_err(|error| open_error_lines(error.into()))?;

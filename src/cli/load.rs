@@ -13,6 +13,7 @@ use crate::config::{Config, Databases, RowsConfig};
 use crate::http::AppState;
 use crate::service::{ExportError, ExportService, ExportsToDescribe, ExportsUpdate};
 use crate::source::{Sources, dialects};
+use crate::spool::Spool;
 
 /// A server that is ready to start.
 pub(super) struct Loaded {
@@ -50,13 +51,17 @@ pub(super) async fn load(config: Config, on_error: OnError) -> Result<Loaded, Er
         return Err(error_lines(update.errors));
     }
     service.set_revocations(config.revocations);
-    let warnings = database_warnings(&sources).await;
+    let mut warnings = database_warnings(&sources).await;
+    if let Some(spool) = &config.spool {
+        warnings.extend(spool_warning(spool)?);
+    }
     let state = AppState::new(
         service,
         config.authenticator,
         system_clock(),
         config.http_config,
-    );
+    )
+    .with_spool(config.spool);
     if let Some(pem) = config.tls {
         let set = state.set_certificate(&pem.certificate, &pem.key);
         set.map_err(|error| error_line(format!("ROWLINK_TLS_CERT_FILE: {error}")))?;
@@ -78,6 +83,23 @@ async fn database_warnings(sources: &Sources) -> Vec<String> {
         warnings.extend(of_source.map(|warning| format!("database `{name}`: {warning}")));
     }
     warnings
+}
+
+/// Checks the spool's folder; returns what the operator should change about it.
+fn spool_warning(spool: &Spool) -> Result<Option<String>, ErrorLines> {
+    let folder = spool.folder().display();
+    let refused = |error| error_line(format!("ROWLINK_SPOOL_DIR: {folder}: {error}"));
+    let space = spool.check().map_err(refused)?;
+    let bytes_max = spool.bytes_max();
+    if space.total < bytes_max {
+        let total = space.total;
+        return Err(error_line(format!(
+            "ROWLINK_SPOOL_BYTES: {folder} is on a file system of {total} bytes, which is less than {bytes_max}"
+        )));
+    }
+    let free = space.free;
+    let message = format!("ROWLINK_SPOOL_BYTES: {folder} has {free} bytes free of {bytes_max}");
+    Ok((free < bytes_max).then_some(message))
 }
 
 /// Creates the sources. No database is contacted yet.

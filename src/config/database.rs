@@ -54,7 +54,7 @@ fn options(variables: &mut Variables, errors: &mut ConfigErrors, policy: &Policy
             default.connections,
             1..=1000,
         ),
-        statement_timeout: policy.download_max,
+        statement_timeout: policy.query_max,
         row_bytes_max: errors.number(
             "MAX_ROW_BYTES",
             variables.max_row_bytes.take(),

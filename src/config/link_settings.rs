@@ -53,6 +53,11 @@ pub(super) fn policy(variables: &mut Variables, errors: &mut ConfigErrors) -> Po
         variables.max_download_seconds.take(),
         policy.download_max.as_secs(),
     ));
+    policy.query_max = Duration::from_secs(seconds(
+        "MAX_QUERY_SECONDS",
+        variables.max_query_seconds.take(),
+        policy.download_max.as_secs(),
+    ));
     policy.stall_max = Duration::from_secs(seconds(
         "STALL_SECONDS",
         variables.stall_seconds.take(),
@@ -65,6 +70,10 @@ pub(super) fn policy(variables: &mut Variables, errors: &mut ConfigErrors) -> Po
         0..=604_800,
     );
     policy.heartbeat_after = (heartbeat > 0).then(|| Duration::from_secs(heartbeat));
+    if policy.query_max > policy.download_max {
+        let message = "expected no more than ROWLINK_MAX_DOWNLOAD_SECONDS";
+        errors.add("MAX_QUERY_SECONDS", message);
+    }
     if policy.ttl_seconds_default > policy.ttl_seconds_max {
         let message = "expected no more than ROWLINK_MAX_TTL_SECONDS";
         errors.add("DEFAULT_TTL_SECONDS", message);

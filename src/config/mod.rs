@@ -8,6 +8,7 @@ mod http_config;
 mod link_settings;
 mod log;
 pub mod revocations_file;
+mod spool;
 mod unknown;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use crate::auth::Authenticator;
 use crate::http::{DrainTimes, HttpConfig};
 use crate::service::Policy;
 use crate::source::SourceOptions;
+use crate::spool::Spool;
 use errors::ConfigErrors;
 use rowlink_link::{Keyring, Revocations};
 
@@ -58,6 +60,8 @@ pub struct Config {
     pub authenticator: Authenticator,
     /// Browser and proxy settings.
     pub http_config: HttpConfig,
+    /// The disk space for downloads whose readers are slow.
+    pub spool: Option<Spool>,
     /// The durations of a graceful shutdown.
     pub drain: DrainTimes,
     /// The files that are read again while the server runs.
@@ -142,6 +146,7 @@ variables! {
     default_ttl_seconds: String,
     max_ttl_seconds: String,
     max_download_seconds: String,
+    max_query_seconds: String,
     heartbeat_seconds: String,
     stall_seconds: String,
     max_connections: String,
@@ -151,6 +156,8 @@ variables! {
     max_downloads_per_link: String,
     max_links_per_second: String,
     max_row_bytes: String,
+    spool_dir: PathBuf,
+    spool_bytes: String,
     sqlite_lock_seconds: String,
     sqlite_sorts: String,
     seal: String,
@@ -241,6 +248,7 @@ impl Config {
         let authenticator = callers::authenticator(&mut variables, &mut errors);
         let http_config =
             http_config::http_config(&mut variables, &mut errors, metrics_bind.is_some());
+        let spool = spool::spool(&mut variables, &mut errors);
         let log = log::log(&mut variables, &mut errors);
 
         match (databases, keyring, log) {
@@ -255,6 +263,7 @@ impl Config {
                 policy,
                 authenticator,
                 http_config,
+                spool,
                 drain,
                 reloaded_files,
                 log,

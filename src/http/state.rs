@@ -9,6 +9,7 @@ use super::telemetry::{LostLines, Metrics};
 use super::tls::Certificate;
 use crate::auth::Authenticator;
 use crate::service::ExportService;
+use crate::spool::Spool;
 use rowlink_link::Keyring;
 
 /// The state that every handler shares.
@@ -26,6 +27,7 @@ pub struct AppState {
     pub(super) files: Vec<StaticFile>,
     pub(super) lost_lines: LostLines,
     pub(super) refusal_log: RefusalLog,
+    pub(super) spool: Option<Arc<Spool>>,
 }
 
 /// Returns the time in Unix seconds.
@@ -53,6 +55,7 @@ impl AppState {
             files: Vec::new(),
             lost_lines: LostLines::default(),
             refusal_log: RefusalLog::default(),
+            spool: None,
         }
     }
 
@@ -60,6 +63,13 @@ impl AppState {
     #[must_use]
     pub fn with_files(mut self, files: Vec<StaticFile>) -> AppState {
         self.files = files;
+        self
+    }
+
+    /// Sets the spool for downloads whose readers are slow.
+    #[must_use]
+    pub fn with_spool(mut self, spool: Option<Spool>) -> AppState {
+        self.spool = spool.map(Arc::new);
         self
     }
 

@@ -14,15 +14,14 @@ pub struct Download {
     integrity_line: Option<IntegrityLine>,
     bytes_written: u64,
     length: Option<u64>,
-    deadline: Instant,
+    query_deadline: Instant,
     size_max: SizeMax,
-    /// Counts the download until it is dropped.
-    _permit: QuotaPermit,
+    permit: QuotaPermit,
 }
 
 /// The limits a download runs under.
 pub(super) struct DownloadLimits {
-    pub(super) deadline: Instant,
+    pub(super) query_deadline: Instant,
     pub(super) size_max: SizeMax,
     pub(super) permit: QuotaPermit,
 }
@@ -40,9 +39,9 @@ impl Download {
             integrity_line,
             bytes_written: 0,
             length,
-            deadline: limits.deadline,
+            query_deadline: limits.query_deadline,
             size_max: limits.size_max,
-            _permit: limits.permit,
+            permit: limits.permit,
         }
     }
 
@@ -76,6 +75,12 @@ impl Download {
         self.encoding.heartbeats()
     }
 
+    /// Returns what counts the download, without its query, which is cancelled unless it has ended.
+    #[must_use]
+    pub fn into_permit(self) -> QuotaPermit {
+        self.permit
+    }
+
     /// Returns the next chunk of the file, never empty, or `None` once the file is complete.
     ///
     /// # Errors
@@ -83,7 +88,7 @@ impl Download {
     /// format. The bytes sent so far must then not look like a complete file.
     pub async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, DownloadError> {
         // A ready chunk would be returned even after the deadline.
-        if Instant::now() >= self.deadline {
+        if Instant::now() >= self.query_deadline && !self.encoding.is_finished() {
             return Err(SourceError::TooSlow.into());
         }
         let chunk = self.read().await?;
@@ -104,7 +109,7 @@ impl Download {
     }
 
     async fn read(&mut self) -> Result<Option<Vec<u8>>, DownloadError> {
-        let next = timeout_at(self.deadline, self.encoding.next_chunk()).await;
+        let next = timeout_at(self.query_deadline, self.encoding.next_chunk()).await;
         let chunk = match next.unwrap_or(Err(SourceError::TooSlow.into()))? {
             Some(chunk) => {
                 self.integrity_line

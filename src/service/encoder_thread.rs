@@ -81,6 +81,10 @@ impl EncoderThread {
         self.is_complete
     }
 
+    pub(super) fn is_finished(&self) -> bool {
+        self.is_finished
+    }
+
     pub(super) fn rows_written(&self) -> u64 {
         self.rows_written
     }

@@ -48,6 +48,14 @@ impl Encoding {
         }
     }
 
+    /// Tells whether the last chunk was returned.
+    pub(super) fn is_finished(&self) -> bool {
+        match self {
+            Encoding::Inline(inline) => inline.is_finished,
+            Encoding::Thread(thread) => thread.is_finished(),
+        }
+    }
+
     /// Returns the number of rows that the encoder has got, some of which it may still hold back.
     pub(super) fn rows_written(&self) -> u64 {
         match self {

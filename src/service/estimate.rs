@@ -9,7 +9,7 @@ use super::export_service::ExportService;
 use super::issue::IssuedLink;
 use super::open::PreparedDownload;
 use crate::format::{IntegrityLine, Properties};
-use crate::source::{Passes, RowStream, SourceError, causes};
+use crate::source::{ConnectionTime, Passes, RowStream, SourceError, causes};
 
 /// The approximate size of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,9 @@ impl ExportService {
                 kind: EstimateKind::Planned,
             });
         }
-        let rows = described.open(prepared.query, Passes::One).await?;
+        let rows = described
+            .open(prepared.query, Passes::One, ConnectionTime::default())
+            .await?;
         // Counting may take half of the remaining time.
         let until = Instant::now() + (deadline - Instant::now()) / 2;
         if !format.is_text() {

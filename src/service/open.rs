@@ -18,7 +18,7 @@ use super::options::Output;
 use crate::catalog::{BoundQuery, Catalog, Export, FieldError, RowOptions, Variable};
 use crate::format::{EncoderSettings, Format, IntegrityLine, Properties};
 use crate::row::Column;
-use crate::source::{Passes, RowStream, SourceError};
+use crate::source::{ConnectionTime, Passes, RowStream, SourceError};
 
 /// A verified link whose query is bound but not run.
 #[derive(Debug)]
@@ -37,6 +37,7 @@ pub struct PreparedDownload {
     /// In Unix seconds.
     prepared_at: u64,
     heartbeat_after: Option<Duration>,
+    connection_time: ConnectionTime,
 }
 
 /// The time between two heartbeats; most proxies wait at least 30 seconds for the next byte.
@@ -50,12 +51,27 @@ impl PreparedDownload {
         self.heartbeat_after.filter(|_| !self.output.exact_length)
     }
 
+    /// Returns the measure of how long the query holds a database connection.
+    #[must_use]
+    pub fn connection_time(&self) -> ConnectionTime {
+        self.connection_time.clone()
+    }
+
     /// Returns the time between two heartbeats.
     #[must_use]
     pub fn heartbeat_every(&self) -> Option<Duration> {
         let after = self.heartbeat_after()?;
         Some(after.min(HEARTBEAT_EVERY))
     }
+}
+
+/// When a download is aborted.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// Unless all rows are encoded.
+    pub query: Instant,
+    /// Unless the reader has the whole file. Not earlier than `query`.
+    pub download: Instant,
 }
 
 impl ExportService {
@@ -101,6 +117,7 @@ impl ExportService {
                 Some(seconds) => NonZeroU64::new(seconds).map(|it| Duration::from_secs(it.get())),
             },
             served,
+            connection_time: ConnectionTime::default(),
             link: verified.into_link(),
         })
     }
@@ -131,34 +148,40 @@ impl ExportService {
             .inspect(path, raw_query)
     }
 
-    /// Returns how long a prepared download may take.
-    pub fn duration_max(&self, prepared: &PreparedDownload) -> Duration {
+    /// Returns the times at which a prepared download that starts now is aborted.
+    #[must_use]
+    pub fn deadlines(&self, prepared: &PreparedDownload) -> Deadlines {
         let of_export = prepared.query.export().limits.max_seconds;
         let of_export = of_export.map(|seconds| Duration::from_secs(seconds.get()));
         let of_policy = self.policy.download_max;
-        of_export.map_or(of_policy, |of_export| of_policy.min(of_export))
+        let download = of_export.map_or(of_policy, |of_export| of_policy.min(of_export));
+        let now = Instant::now();
+        Deadlines {
+            query: now + download.min(self.policy.query_max),
+            download: now + download,
+        }
     }
 
     /// Runs the query of a prepared download. Returns after the first batch, so that earlier failures
     /// still become an HTTP status.
     ///
     /// # Errors
-    /// Returns the [`OpenError`] if a limit is reached, or the query fails before the first batch or before `deadline`.
+    /// Returns the [`OpenError`] if a limit is reached, the query fails before the first batch, or `query_deadline` passes.
     pub async fn open(
         &self,
         prepared: PreparedDownload,
-        deadline: Instant,
+        query_deadline: Instant,
     ) -> Result<OpenedDownload, OpenError> {
         let export = prepared.query.export();
         let limits = DownloadLimits {
-            deadline,
+            query_deadline,
             size_max: SizeMax::of(&prepared.link.conditions, &export.limits),
             permit: self
                 .quota
                 .acquire(&prepared.link, export.limits.max_downloads)?,
         };
         let variables = export.statement.variables.clone();
-        let opened = timeout_at(deadline, OpenedDownload::open(prepared, limits)).await;
+        let opened = timeout_at(query_deadline, OpenedDownload::open(prepared, limits)).await;
         let opened = opened.unwrap_or(Err(SourceError::TooSlow.into()));
         opened.map_err(|error| match error {
             DownloadError::Source(SourceError::BadValue { variable, .. }) => {
@@ -194,6 +217,7 @@ impl OpenedDownload {
             served,
             output,
             prepared_at,
+            connection_time,
             ..
         } = prepared;
         let settings = output.settings(Properties {
@@ -205,7 +229,10 @@ impl OpenedDownload {
             true => Passes::Two,
             false => Passes::One,
         };
-        let mut rows = served.described.open(query, passes).await?;
+        let mut rows = served
+            .described
+            .open(query, passes, connection_time)
+            .await?;
         let mut length = None;
         if output.exact_length {
             let encoder = format.encoder(rows.columns(), settings.clone())?;

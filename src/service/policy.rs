@@ -15,6 +15,8 @@ pub struct Policy {
     pub ttl_seconds_max: u64,
     /// The longest duration of a download.
     pub download_max: Duration,
+    /// The longest duration of a download's query.
+    pub query_max: Duration,
     /// The time without a row after which heartbeats keep the connection alive; `None` for none.
     pub heartbeat_after: Option<Duration>,
     /// The longest time in which a reader may accept nothing.
@@ -28,7 +30,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Returns the default policy: links live for a minute, at most an hour; downloads take at most 15
+    /// Returns the default policy: links live for a minute, at most an hour; downloads and their queries take at most 15
     /// minutes, have heartbeats after 15 seconds without a row, and are aborted if the reader accepts nothing for 30
     /// seconds.
     #[must_use]
@@ -38,6 +40,7 @@ impl Policy {
             ttl_seconds_default: 60,
             ttl_seconds_max: 3600,
             download_max: Duration::from_secs(900),
+            query_max: Duration::from_secs(900),
             heartbeat_after: Some(Duration::from_secs(15)),
             stall_max: Duration::from_secs(30),
             estimate_max: Duration::from_millis(500),

@@ -75,7 +75,7 @@ struct IssuedCounts {
 
 /// The permit of one running download. Dropping it releases the capacity.
 #[derive(Debug)]
-pub(super) struct QuotaPermit {
+pub struct QuotaPermit {
     quota: Arc<Quota>,
     user: UserId,
     link: Uuid,

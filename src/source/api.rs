@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
 
+use super::connection_time::ConnectionTime;
 use super::errors::SourceError;
 use super::stream::RowStream;
 use crate::catalog::{BoundQuery, Dialects, Export, SqlDialect};
@@ -129,7 +130,7 @@ pub trait DescribedExport: Send + Sync {
     /// Returns the columns of the statement.
     fn columns(&self) -> &[Column];
 
-    /// Runs a query; returns its stream once the first batch has arrived.
+    /// Runs a query; returns its stream once the first batch has arrived. `time` measures how long it holds a connection.
     ///
     /// Dropping the future or the stream cancels the query in the database.
     ///
@@ -139,6 +140,7 @@ pub trait DescribedExport: Send + Sync {
         &self,
         query: BoundQuery,
         passes: Passes,
+        time: ConnectionTime,
     ) -> BoxFuture<'_, Result<RowStream, SourceError>>;
 
     /// Returns the planner's estimate for a query without running it; `None` if the planner does not estimate results.

@@ -4,6 +4,7 @@
 //! After that the stream yields rows or an error; a stream that ends without its last batch is an error.
 
 mod api;
+mod connection_time;
 mod errors;
 mod mysql;
 mod pool;
@@ -17,6 +18,7 @@ pub use api::{
     DESCRIBE_TIMEOUT, DescribedExport, Passes, PoolStatus, RowEstimate, Source, SourceOptions,
     Sources, SqliteSorts, dialects,
 };
+pub use connection_time::ConnectionTime;
 pub use errors::{SourceError, causes};
 pub use mysql::{MysqlSource, MysqlUrl};
 pub use postgres::{PostgresSource, PostgresUrl};

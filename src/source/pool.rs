@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::api::PoolStatus;
+use super::connection_time::ConnectionTime;
 use super::errors::SourceError;
 use super::sink::{Stop, TaskRowSink};
 
@@ -110,7 +111,12 @@ impl<C: Connect> Connections<C> {
     }
 
     /// Runs a query until it ends or its stream is dropped.
-    pub(super) async fn run(&self, query: impl Query<C::Connection>, mut sink: TaskRowSink) {
+    pub(super) async fn run(
+        &self,
+        query: impl Query<C::Connection>,
+        mut sink: TaskRowSink,
+        time: ConnectionTime,
+    ) {
         let reader_dropped = sink.reader_dropped();
         tokio::pin!(reader_dropped);
         let acquired = tokio::select! {
@@ -121,13 +127,18 @@ impl<C: Connect> Connections<C> {
             Ok(guard) => guard,
             Err(error) => return sink.fail(error).await,
         };
+        time.start();
         let outcome = tokio::select! {
             outcome = query.run(&mut guard, &mut sink) => outcome,
             () = reader_dropped => Err(Stop::ReaderDropped),
         };
         match outcome {
             Ok(()) => {
-                let (finished, ()) = tokio::join!(sink.finish(), self.release(guard));
+                let release = async {
+                    self.release(guard).await;
+                    time.end();
+                };
+                let (finished, ()) = tokio::join!(sink.finish(), release);
                 // A reader that was dropped meanwhile needs no error.
                 if let Err(Stop::Failed(error)) = finished {
                     sink.fail(error).await;
@@ -140,7 +151,11 @@ impl<C: Connect> Connections<C> {
                     }
                 };
                 // Concurrently: a slow reader must not delay the cancellation.
-                tokio::join!(send_error, self.cancel(guard));
+                let cancel = async {
+                    self.cancel(guard).await;
+                    time.end();
+                };
+                tokio::join!(send_error, cancel);
             }
         }
     }

@@ -46,6 +46,7 @@ mod replicas;
 mod rotation;
 mod sizes;
 mod source_conformance;
+mod spool;
 mod sqlite;
 mod sqlite_files;
 mod statement_log;

@@ -750,10 +750,11 @@ fn the_dashboard_uses_only_existing_metrics() {
     server.download(numbers(1));
     server.issue(json!({}));
     let mut exported = server.call("GET", "/metrics").send().text();
-    // SQLite has no connection pool, no export fails, and no query is slow. Other tests read these.
+    // SQLite has no connection pool, no export fails, no query is slow, and no spool is full. Other tests
+    // read these.
     exported.push_str(
         "rowlink_database_connections_in_use rowlink_database_connections_max rowlink_failed_exports \
-         rowlink_downloads_begun_by_heartbeat_total",
+         rowlink_downloads_begun_by_heartbeat_total rowlink_spool_obstacles_total",
     );
     let used: std::collections::BTreeSet<&str> = dashboard
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')

@@ -8,6 +8,7 @@ use actix_web::HttpRequest;
 use actix_web::web::Data;
 use tracing::Span;
 
+use super::coded_file::Progress;
 use super::outcome::{Outcome, StreamError};
 use crate::auth::Caller;
 use crate::format::Format;
@@ -15,8 +16,9 @@ use crate::http::request::client_ip::client_text;
 use crate::http::state::AppState;
 use crate::http::telemetry::request_id::request_id;
 use crate::http::telemetry::{FileLabels, Metrics, trace};
-use crate::service::{Download, IssuedLink, PreparedDownload};
-use crate::source::causes;
+use crate::service::{IssuedLink, PreparedDownload};
+use crate::source::{ConnectionTime, causes};
+use crate::spool::{Obstacle, Spool};
 use rowlink_link::Link;
 
 /// The target of audit lines, for filters of `ROWLINK_LOG`.
@@ -65,12 +67,10 @@ pub(in crate::http) struct DownloadLog {
     span: Span,
     started: Instant,
     first_byte: Option<Duration>,
-    /// Heartbeats of the content coding, and before the first row.
-    heartbeats: u64,
-    /// Heartbeats within the file.
-    heartbeats_in_file: u64,
-    rows: u64,
-    bytes: u64,
+    /// How long the query holds a connection.
+    connection_time: ConnectionTime,
+    progress: Progress,
+    spooled_bytes: u64,
     /// When the last chunk was handed to the connection, which asks for the next one after sending it.
     last_chunk: Instant,
     is_waiting_for_rows: bool,
@@ -94,41 +94,54 @@ impl DownloadLog {
             span: trace::download_span(&prepared.link),
             started: Instant::now(),
             first_byte: None,
-            heartbeats: 0,
-            heartbeats_in_file: 0,
-            rows: 0,
-            bytes: 0,
+            connection_time: prepared.connection_time(),
+            progress: Progress::default(),
+            spooled_bytes: 0,
             last_chunk: Instant::now(),
             is_waiting_for_rows: true,
             outcome: None,
         }
     }
 
-    /// Records a chunk that is handed to the connection.
-    pub(super) fn record_chunk(&mut self, download: &Download) {
-        self.rows = download.rows_written();
-        self.bytes = download.bytes_written();
-        self.heartbeats_in_file = download.heartbeats();
+    /// Records a chunk that is handed to the connection: what all chunks so far contain, and how many bytes have
+    /// waited on the disk.
+    pub(super) fn record(&mut self, progress: Progress, spooled_bytes: u64) {
+        self.progress = progress;
+        self.spooled_bytes = spooled_bytes;
         self.last_chunk = Instant::now();
-        self.first_byte.get_or_insert(self.started.elapsed());
+        if progress.bytes > 0 {
+            self.first_byte.get_or_insert(self.started.elapsed());
+        }
+    }
+
+    /// Returns the measure of how long the query holds a connection.
+    pub(super) fn connection_time(&self) -> &ConnectionTime {
+        &self.connection_time
+    }
+
+    /// Returns the spool, if there is one.
+    pub(super) fn spool(&self) -> Option<Arc<Spool>> {
+        self.state.spool.clone()
+    }
+
+    /// Returns what logs and counts the first time that the query waits for its reader although there is a spool.
+    pub(super) fn obstacle_report(&self) -> impl FnMut(Obstacle) + Send + 'static {
+        let (state, link_id) = (self.state.clone(), self.link.id);
+        let mut is_reported = false;
+        move |obstacle| {
+            if !std::mem::replace(&mut is_reported, true) {
+                let cause = causes(&obstacle);
+                tracing::warn!(%link_id, cause, "a query waits for its slow reader");
+                state.metrics.count_obstacle(&obstacle);
+            }
+        }
     }
 
     /// Records that the response began before the first row: an error can no longer be a status.
-    pub(super) fn begin_by_heartbeat(&mut self) {
+    pub(in crate::http) fn begin_by_heartbeat(&mut self) {
         let labels = FileLabels::of(&self.link.export, self.format);
         let begun = &self.state.metrics.begun_by_heartbeat;
         begun.get_or_create(&labels).inc();
-    }
-
-    /// Records a heartbeat that is handed to the connection.
-    pub(super) fn record_heartbeat(&mut self) {
-        self.heartbeats += 1;
-        self.last_chunk = Instant::now();
-    }
-
-    /// Returns the number of heartbeats so far, without those within the file.
-    pub(super) fn heartbeats(&self) -> u64 {
-        self.heartbeats
     }
 
     /// Sets whether the download waits for the database. Meanwhile the reader cannot stall.
@@ -149,7 +162,7 @@ impl DownloadLog {
     }
 
     /// Logs the error that aborts the download.
-    pub(super) fn abort(&mut self, error: &StreamError) {
+    pub(in crate::http) fn abort(&mut self, error: &StreamError) {
         let (request_id, link_id) = (&self.request_id, &self.link.id);
         let cause = causes(error);
         let export = &self.link.export;
@@ -183,6 +196,12 @@ impl Drop for DownloadLog {
         let outcome = outcome.name();
         let milliseconds =
             |elapsed: Duration| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let Progress {
+            rows,
+            bytes,
+            heartbeats,
+        } = self.progress;
+        let held = self.connection_time.elapsed();
         let link = &self.link;
         tracing::info!(
             target: TARGET,
@@ -192,11 +211,13 @@ impl Drop for DownloadLog {
             export = link.export,
             format = %link.format,
             filters = filter_names(link),
-            rows = self.rows,
-            bytes = self.bytes,
+            rows,
+            bytes,
             milliseconds = milliseconds(self.started.elapsed()),
             first_byte_milliseconds = self.first_byte.map(milliseconds),
-            heartbeats = self.heartbeats + self.heartbeats_in_file,
+            database_milliseconds = held.map(milliseconds),
+            spooled_bytes = self.spooled_bytes,
+            heartbeats,
             outcome,
             client = self.client,
             trace_id = self.trace_id,
@@ -204,16 +225,20 @@ impl Drop for DownloadLog {
         );
         // OTLP has only signed integers.
         let signed = |number| i64::try_from(number).unwrap_or(i64::MAX);
-        self.span.record("rows", signed(self.rows));
-        self.span.record("bytes", signed(self.bytes));
+        self.span.record("rows", signed(rows));
+        self.span.record("bytes", signed(bytes));
         self.span.record("outcome", outcome);
         let metrics = &self.state.metrics;
         let labels = FileLabels::of(&link.export, self.format);
-        metrics.rows.get_or_create(&labels).inc_by(self.rows);
-        metrics.bytes.get_or_create(&labels).inc_by(self.bytes);
+        metrics.rows.get_or_create(&labels).inc_by(rows);
+        metrics.bytes.get_or_create(&labels).inc_by(bytes);
         let labels = labels.with_outcome(outcome);
         metrics.downloads.get_or_create(&labels).inc();
         Metrics::observe(&metrics.duration, self.started.elapsed());
+        if let Some(held) = held {
+            Metrics::observe(&metrics.database_duration, held);
+        }
+        metrics.spooled_bytes.inc_by(self.spooled_bytes);
         if let Some(elapsed) = self.first_byte {
             Metrics::observe(&metrics.first_byte, elapsed);
         }

@@ -1,6 +1,8 @@
 //! A download after its response has started: its body, its log line, how it ended.
 
 pub(super) mod audit_log;
+pub(super) mod coded_file;
 mod expiring;
 pub(super) mod outcome;
+mod spooled_file;
 pub(super) mod stream;

@@ -6,6 +6,7 @@ use crate::format::EncodeError;
 use crate::http::response::problem::{Problem, internal};
 use crate::service::{DownloadError, OpenError};
 use crate::source::SourceError;
+use crate::spool::DamagedBlock;
 
 /// How a download ended, as the log and the metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,7 @@ pub(in crate::http) enum Outcome {
     RowTooLarge,
     NotRepeatable,
     CodingFailed,
+    SpoolFailed,
 }
 
 impl Outcome {
@@ -45,6 +47,7 @@ impl Outcome {
             Outcome::RowTooLarge => "row_too_large",
             Outcome::NotRepeatable => "not_repeatable",
             Outcome::CodingFailed => "coding_failed",
+            Outcome::SpoolFailed => "spool_failed",
         }
     }
 }
@@ -59,6 +62,8 @@ pub(in crate::http) enum StreamError {
     Download(#[from] DownloadError),
     #[error("the file could not be compressed")]
     Coding(#[from] io::Error),
+    #[error(transparent)]
+    Spool(#[from] DamagedBlock),
 }
 
 impl From<StreamError> for Problem {
@@ -67,6 +72,7 @@ impl From<StreamError> for Problem {
             StreamError::Open(error) => error.into(),
             StreamError::Download(error) => error.into(),
             StreamError::Coding(error) => internal(error.to_string()),
+            StreamError::Spool(error) => internal(error.to_string()),
         }
     }
 }
@@ -77,6 +83,7 @@ impl From<&StreamError> for Outcome {
             StreamError::Open(error) => error.into(),
             StreamError::Download(error) => error.into(),
             StreamError::Coding(_) => Outcome::CodingFailed,
+            StreamError::Spool(_) => Outcome::SpoolFailed,
         }
     }
 }

@@ -6,12 +6,13 @@ use actix_web::http::{Method, StatusCode, Version};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::stream;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::redirect;
 use crate::http::connection::exchange::Exchange;
 use crate::http::download::audit_log::DownloadLog;
-use crate::http::download::stream::{Aborted, HeartbeatPlan, ResponseStream};
+use crate::http::download::coded_file::{CodedFile, HeartbeatPlan};
+use crate::http::download::stream::{Aborted, ResponseStream};
 use crate::http::request::client_ip::verified_address;
 use crate::http::request::path::parse_download;
 use crate::http::response::content_encoding::Coding;
@@ -52,10 +53,10 @@ async fn stream_file(
     let mut response = response_to(&prepared);
     let mut log = DownloadLog::start(&request, &state, &prepared);
     let coding = Coding::negotiate(&request, prepared.format);
-    let deadline = Instant::now() + state.service.duration_max(&prepared);
+    let deadlines = state.service.deadlines(&prepared);
     let heartbeats = HeartbeatPlan::of(&prepared, coding);
     let service = state.clone();
-    let opening = async move { service.service.open(prepared, deadline).await };
+    let opening = async move { service.service.open(prepared, deadlines.query).await };
     let mut opening = Box::pin(opening);
     let opened = match &heartbeats {
         None => opening.await,
@@ -63,7 +64,10 @@ async fn stream_file(
             Ok(opened) => opened,
             Err(_) => {
                 // From here on an error can no longer be a status.
-                let body = ResponseStream::begin(opening, coding, plan, deadline, log)?;
+                log.begin_by_heartbeat();
+                let file = CodedFile::begin(opening, coding, plan);
+                let file = file.inspect_err(|error| log.abort(error))?;
+                let body = ResponseStream::new(file, deadlines, log);
                 insert_coding(&mut response, coding);
                 let chunks = body.into_stream(state, Exchange::of(&request));
                 return Ok(response.body(BodyStream::new(chunks)));
@@ -77,7 +81,9 @@ async fn stream_file(
     // The length with a content coding is unknown.
     let coding = coding.filter(|_| length.is_none());
     let every = heartbeats.map(|plan| plan.every);
-    let mut body = ResponseStream::new(download, coding, every, deadline, log)?;
+    let file = CodedFile::new(download, coding, every);
+    let file = file.inspect_err(|error| log.abort(error))?;
+    let mut body = ResponseStream::new(file, deadlines, log);
     insert_coding(&mut response, coding);
     if !is_complete {
         let chunks = body.into_stream(state, Exchange::of(&request));

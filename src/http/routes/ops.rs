@@ -59,6 +59,7 @@ pub async fn metrics(state: Data<AppState>) -> HttpResponse {
         is_draining: state.lifecycle.is_draining(),
         pools: state.service.pools().collect(),
         failed_exports: state.service.failed_exports(),
+        spool: state.spool.as_deref(),
         key_ids: state.service.key_ids(),
         lost_lines: &state.lost_lines,
         now: (state.clock)(),

@@ -18,6 +18,7 @@ use crate::format::Format;
 use crate::http::connection::admission::Limit;
 use crate::service::FailedExport;
 use crate::source::PoolStatus;
+use crate::spool::{Obstacle, Spool};
 
 /// The media type (OpenMetrics 1.0, section "Text format").
 pub(in crate::http) const CONTENT_TYPE: &str =
@@ -42,6 +43,11 @@ pub(in crate::http) struct Metrics {
     pub(in crate::http) begun_by_heartbeat: Family<FileLabels, Counter>,
     pub(in crate::http) first_byte: Histogram,
     pub(in crate::http) duration: Histogram,
+    pub(in crate::http) database_duration: Histogram,
+    pub(in crate::http) spooled_bytes: Counter,
+    obstacles: Family<ReasonLabels, Counter>,
+    spool_in_use: Gauge,
+    spool_max: Gauge,
     log_lines_lost: Family<LogLabels, Counter>,
     reloads_failed: Family<FileKindLabels, Counter>,
     in_flight: Gauge,
@@ -72,6 +78,11 @@ pub(in crate::http) struct OutcomeLabels {
     export: String,
     format: String,
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -130,6 +141,7 @@ pub(in crate::http) struct Snapshot<'s> {
     pub(in crate::http) is_draining: bool,
     pub(in crate::http) pools: Vec<(&'s str, PoolStatus)>,
     pub(in crate::http) failed_exports: Vec<FailedExport>,
+    pub(in crate::http) spool: Option<&'s Spool>,
     pub(in crate::http) key_ids: Vec<String>,
     pub(in crate::http) lost_lines: &'s LostLines,
     /// In Unix seconds.
@@ -165,6 +177,11 @@ impl Metrics {
             begun_by_heartbeat: Family::default(),
             first_byte: Histogram::new(FIRST_BYTE_BUCKETS),
             duration: Histogram::new(DURATION_BUCKETS),
+            database_duration: Histogram::new(DURATION_BUCKETS),
+            spooled_bytes: Counter::default(),
+            obstacles: Family::default(),
+            spool_in_use: Gauge::default(),
+            spool_max: Gauge::default(),
             log_lines_lost: Family::default(),
             reloads_failed: Family::default(),
             in_flight: Gauge::default(),
@@ -208,7 +225,16 @@ impl Metrics {
             self.first_byte.clone(),
         );
         let help = "From the request to the end of the download";
-        rowlink.register_with_unit("download_duration", help, seconds, self.duration.clone());
+        rowlink.register_with_unit(
+            "download_duration",
+            help,
+            seconds.clone(),
+            self.duration.clone(),
+        );
+        let help = "How long a download's query held its database connection";
+        let held = self.database_duration.clone();
+        rowlink.register_with_unit("download_database", help, seconds, held);
+        self.register_spool(rowlink);
         let help = "Lines of the log that found too many others waiting";
         rowlink.register("log_lines_lost", help, self.log_lines_lost.clone());
         let help = "Files that could not be reloaded";
@@ -242,6 +268,17 @@ impl Metrics {
         rowlink.register_with_unit(name, help, Unit::Seconds, self.keys.clone());
     }
 
+    fn register_spool(&self, rowlink: &mut Registry) {
+        let help = "Bytes of responses that waited on the disk";
+        rowlink.register("spooled_bytes", help, self.spooled_bytes.clone());
+        let help = "Downloads whose query waited for its reader although there is a spool";
+        rowlink.register("spool_obstacles", help, self.obstacles.clone());
+        let help = "Bytes in use on the disk of the spool";
+        rowlink.register("spool_bytes", help, self.spool_in_use.clone());
+        let help = "The limit of the bytes on the disk of the spool";
+        rowlink.register("spool_bytes_max", help, self.spool_max.clone());
+    }
+
     /// Returns the text that Prometheus reads, with the gauges of this moment.
     pub(in crate::http) fn render(&self, snapshot: Snapshot<'_>) -> String {
         // Locked first: of two concurrent calls one would clear what the other has set.
@@ -254,6 +291,12 @@ impl Metrics {
         }
         self.in_flight.set(snapshot.downloads as i64);
         self.draining.set(i64::from(snapshot.is_draining));
+        let spool = snapshot
+            .spool
+            .map(|spool| (spool.bytes(), spool.bytes_max()));
+        let (in_use, max) = spool.unwrap_or_default();
+        self.spool_in_use.set(in_use as i64);
+        self.spool_max.set(max as i64);
         for (database, pool) in snapshot.pools {
             let labels = DatabaseLabels {
                 database: database.to_owned(),
@@ -305,6 +348,14 @@ impl Metrics {
             limit: limit.name(),
         };
         self.connections_refused.get_or_create(&labels).inc();
+    }
+
+    pub(in crate::http) fn count_obstacle(&self, obstacle: &Obstacle) {
+        let reason = match obstacle {
+            Obstacle::Full(_) => "full",
+            Obstacle::Disk(_) => "disk",
+        };
+        self.obstacles.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     pub(in crate::http) fn count_failed_reload(&self, what: &'static str) {

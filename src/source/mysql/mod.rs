@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use self::connect::Connector;
 use self::stream::Description;
 use super::api::{DescribedExport, Passes, PoolStatus, Source, SourceOptions};
+use super::connection_time::ConnectionTime;
 use super::errors::SourceError;
 use super::pool::{
     Connect as _, Connections, RESERVED_CONNECTIONS, ping_with_timeout, wait_for_cancelled,
@@ -120,6 +121,7 @@ impl DescribedExport for MysqlExport {
         &self,
         query: BoundQuery,
         passes: Passes,
+        time: ConnectionTime,
     ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
         Box::pin(async move {
             let (sink, pending) = task_row_channel();
@@ -130,7 +132,7 @@ impl DescribedExport for MysqlExport {
                 row_bytes_max: self.row_bytes_max,
             };
             let downloads = self.downloads.clone();
-            let run = async move { downloads.run(query, sink).await };
+            let run = async move { downloads.run(query, sink, time).await };
             self.runtime.spawn(self.queries.track_future(run));
             pending.open().await
         })

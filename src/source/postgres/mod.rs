@@ -37,6 +37,7 @@ use self::pools::Pools;
 use super::api::{
     DESCRIBE_TIMEOUT, DescribedExport, Passes, PoolStatus, RowEstimate, Source, SourceOptions,
 };
+use super::connection_time::ConnectionTime;
 use super::errors::SourceError;
 use super::pool::{Connect as _, ping_with_timeout, wait_for_cancelled};
 use super::sink::task_row_channel;
@@ -138,6 +139,7 @@ impl DescribedExport for PostgresExport {
         &self,
         query: BoundQuery,
         passes: Passes,
+        time: ConnectionTime,
     ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
         Box::pin(async move {
             let plan = self.plan.clone();
@@ -149,7 +151,7 @@ impl DescribedExport for PostgresExport {
                 plan,
                 options: pools.options,
             };
-            let run = async move { pools.downloads.run(query, sink).await };
+            let run = async move { pools.downloads.run(query, sink, time).await };
             self.runtime.spawn(self.queries.track_future(run));
             pending.open().await
         })

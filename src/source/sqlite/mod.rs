@@ -20,6 +20,7 @@ use self::connect::has_wal;
 use self::describe::describe;
 use self::errors::sqlite_error;
 use super::api::{DescribedExport, Passes, PoolStatus, Source, SourceOptions};
+use super::connection_time::ConnectionTime;
 use super::errors::SourceError;
 use super::pool::ping_with_timeout;
 use super::sink::row_channel;
@@ -148,6 +149,7 @@ impl DescribedExport for SqliteExport {
         &self,
         query: BoundQuery,
         passes: Passes,
+        time: ConnectionTime,
     ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
         Box::pin(async move {
             let (sink, pending) = row_channel();
@@ -155,7 +157,10 @@ impl DescribedExport for SqliteExport {
             // A separate thread: a slow reader would occupy one of the runtime's pool for minutes.
             thread::Builder::new()
                 .name("rowlink-sqlite".into())
-                .spawn(move || stream::run(&source, &query, passes, runtime, sink))
+                .spawn(move || {
+                    time.start();
+                    stream::run(&source, &query, passes, runtime, &time, sink);
+                })
                 .map_err(|error| SourceError::Unavailable(error.into()))?;
             pending.open().await
         })

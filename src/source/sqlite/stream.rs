@@ -12,6 +12,7 @@ use super::parameter::{bind, exact};
 use crate::catalog::BoundQuery;
 use crate::row::{Cell, Column, Kind};
 use crate::source::api::Passes;
+use crate::source::connection_time::ConnectionTime;
 use crate::source::errors::{SourceError, unknown_column_error};
 use crate::source::sink::{RowSink, Stop};
 use crate::source::spelling::{Comparison, check_spellings, is_identity};
@@ -26,10 +27,13 @@ pub(super) fn run(
     query: &BoundQuery,
     passes: Passes,
     runtime: Handle,
+    time: &ConnectionTime,
     sink: RowSink,
 ) {
+    let outcome = stream(source, query, passes, runtime, &sink);
+    time.end();
     // Here the connection is closed already: a slow reader of the error does not prolong a lock.
-    if let Err(Stop::Failed(error)) = stream(source, query, passes, runtime, &sink) {
+    if let Err(Stop::Failed(error)) = outcome {
         // A query that was cancelled at the deadline was only interrupted.
         let error = sink.lock_error().unwrap_or(error);
         sink.fail(error);

@@ -137,6 +137,12 @@ impl Rowlink {
         send_signal(&self.child, "-INT");
     }
 
+    /// Kills the process.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Returns whether the process exists and is not a zombie.
     pub fn is_alive(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));

@@ -16,6 +16,7 @@ use rowlink::config::DatabaseUrl;
 use rowlink::http::{self, AppState, HttpConfig, Tls};
 use rowlink::service::{ExportService, Policy, QuotaLimits};
 use rowlink::source::{SourceOptions, Sources, dialects};
+use rowlink::spool::Spool;
 use rowlink_link::Keyring;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -56,6 +57,8 @@ pub struct Deployment<'a> {
     pub row_bytes_max: usize,
     pub sqlite_lock_max: Duration,
     pub download_max: Duration,
+    pub query_max: Duration,
+    pub spool: Option<Spool>,
     pub heartbeat_after: Option<Duration>,
     pub stall_max: Duration,
     pub estimate_max: Duration,
@@ -76,6 +79,8 @@ impl<'a> Deployment<'a> {
             row_bytes_max: SourceOptions::default().row_bytes_max,
             sqlite_lock_max: SourceOptions::default().sqlite_lock_max,
             download_max: policy.download_max,
+            query_max: policy.query_max,
+            spool: None,
             heartbeat_after: policy.heartbeat_after,
             stall_max: policy.stall_max,
             // Long enough for a busy machine.
@@ -103,6 +108,7 @@ impl<'a> Deployment<'a> {
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let policy = Policy {
             download_max: self.download_max,
+            query_max: self.query_max,
             heartbeat_after: self.heartbeat_after,
             stall_max: self.stall_max,
             estimate_max: self.estimate_max,
@@ -111,7 +117,7 @@ impl<'a> Deployment<'a> {
         };
         let options = SourceOptions {
             connections: self.connections,
-            statement_timeout: self.download_max,
+            statement_timeout: self.query_max.min(self.download_max),
             row_bytes_max: self.row_bytes_max,
             sqlite_lock_max: self.sqlite_lock_max,
             ..SourceOptions::default()
@@ -128,6 +134,7 @@ impl<'a> Deployment<'a> {
             .collect();
         let keyring = Keyring::parse(self.keys).unwrap();
         let (http_config, authenticator) = (self.http_config, authenticator(self.issuers));
+        let spool = self.spool;
         let clock = Arc::new(AtomicU64::new(NOW));
         let time = clock.clone();
         let (ready, started) = mpsc::channel();
@@ -150,7 +157,8 @@ impl<'a> Deployment<'a> {
                     }
                 };
                 let clock = Arc::new(move || time.load(Ordering::SeqCst));
-                let state = Arc::new(AppState::new(service, authenticator, clock, http_config));
+                let state = AppState::new(service, authenticator, clock, http_config);
+                let state = Arc::new(state.with_spool(spool));
                 let shutdown_timeout = Duration::from_secs(30);
                 let server =
                     http::server(listener, state.clone(), Tls::Elsewhere, shutdown_timeout)

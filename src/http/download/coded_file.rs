@@ -1,0 +1,211 @@
+//! The bytes of a response, as they are sent: a download with its content coding and heartbeats.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::outcome::StreamError;
+use crate::format::Heartbeats;
+use crate::http::response::content_encoding::{Coding, ContentEncoder};
+use crate::service::{Download, OpenError, OpenedDownload, PreparedDownload, QuotaPermit};
+
+/// When heartbeats are sent, and which.
+pub(in crate::http) struct HeartbeatPlan {
+    /// The time without a row after which the response begins.
+    pub(in crate::http) after: Duration,
+    /// The time between two heartbeats.
+    pub(in crate::http) every: Duration,
+    /// Those of the format, if no content coding has them.
+    of_format: Option<fn() -> Heartbeats>,
+}
+
+impl HeartbeatPlan {
+    /// Returns the plan for a download, if there are heartbeats in its content coding or format.
+    pub(in crate::http) fn of(
+        prepared: &PreparedDownload,
+        coding: Option<Coding>,
+    ) -> Option<HeartbeatPlan> {
+        let of_format = prepared.format.definition().heartbeats;
+        let has_heartbeats = coding.is_some() || of_format.is_some();
+        Some(HeartbeatPlan {
+            after: prepared.heartbeat_after().filter(|_| has_heartbeats)?,
+            every: prepared.heartbeat_every()?,
+            of_format: of_format.filter(|_| coding.is_none()),
+        })
+    }
+}
+
+/// A download with its content coding and heartbeats. Dropping it cancels the query.
+pub(in crate::http) struct CodedFile {
+    source: Source,
+    encoder: Option<ContentEncoder>,
+    heartbeat_every: Option<Duration>,
+    /// Without those within the file.
+    heartbeats: u64,
+}
+
+/// What the chunks so far contain.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Progress {
+    /// The rows, with those that an encoder still holds back.
+    pub(super) rows: u64,
+    /// The bytes of the file, before any content coding.
+    pub(super) bytes: u64,
+    pub(super) heartbeats: u64,
+}
+
+/// Resolves when the first rows have arrived.
+pub(in crate::http) type Opening =
+    Pin<Box<dyn Future<Output = Result<OpenedDownload, OpenError>> + Send>>;
+
+enum Source {
+    /// The query has no row yet.
+    Opening {
+        opening: Opening,
+        of_format: Option<Heartbeats>,
+    },
+    Open(Box<Download>),
+}
+
+impl CodedFile {
+    /// Returns the file of a download.
+    ///
+    /// # Errors
+    /// Returns [`StreamError::Coding`] if the content coding cannot allocate memory.
+    pub(in crate::http) fn new(
+        download: Download,
+        coding: Option<Coding>,
+        heartbeat_every: Option<Duration>,
+    ) -> Result<CodedFile, StreamError> {
+        let source = Source::Open(Box::new(download));
+        CodedFile::create(source, coding, heartbeat_every)
+    }
+
+    /// Returns the file of a download whose query has no row yet; it begins with a heartbeat.
+    ///
+    /// # Errors
+    /// Returns [`StreamError::Coding`] if the content coding cannot allocate memory.
+    pub(in crate::http) fn begin(
+        opening: Opening,
+        coding: Option<Coding>,
+        plan: &HeartbeatPlan,
+    ) -> Result<CodedFile, StreamError> {
+        let source = Source::Opening {
+            opening,
+            of_format: plan.of_format.map(|heartbeats| heartbeats()),
+        };
+        CodedFile::create(source, coding, Some(plan.every))
+    }
+
+    fn create(
+        source: Source,
+        coding: Option<Coding>,
+        heartbeat_every: Option<Duration>,
+    ) -> Result<CodedFile, StreamError> {
+        Ok(CodedFile {
+            source,
+            encoder: coding.map(ContentEncoder::new).transpose()?,
+            heartbeat_every,
+            heartbeats: 0,
+        })
+    }
+
+    /// Returns what the chunks so far contain.
+    pub(super) fn progress(&self) -> Progress {
+        let heartbeats = self.heartbeats;
+        match &self.source {
+            Source::Opening { .. } => Progress {
+                heartbeats,
+                ..Progress::default()
+            },
+            Source::Open(download) => Progress {
+                rows: download.rows_written(),
+                bytes: download.bytes_written(),
+                heartbeats: heartbeats + download.heartbeats(),
+            },
+        }
+    }
+
+    /// Returns what counts the download, if it was opened. Cancels the query unless it has ended.
+    pub(super) fn into_permit(self) -> Option<QuotaPermit> {
+        match self.source {
+            Source::Opening { .. } => None,
+            Source::Open(download) => Some(download.into_permit()),
+        }
+    }
+
+    /// Returns the next chunk as it is sent, never empty, or `None` once the file is complete. Dropping the future
+    /// before it resolves loses nothing.
+    ///
+    /// # Errors
+    /// Returns the [`StreamError`] that truncates the file.
+    pub(super) async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
+        if let Some(beat) = self.heartbeat_before_rows().await? {
+            self.heartbeats += 1;
+            return Ok(Some(beat));
+        }
+        let every = self.heartbeat_every.filter(|_| self.encoder.is_some());
+        let Some(every) = every else {
+            return self.encoded_chunk().await;
+        };
+        match timeout(every, self.encoded_chunk()).await {
+            Ok(chunk) => chunk,
+            Err(_) => {
+                let beat = self.coded_heartbeat()?;
+                self.heartbeats += 1;
+                Ok(Some(beat))
+            }
+        }
+    }
+
+    /// Waits for the first row; returns a heartbeat if its time comes earlier, and `None` once the download is open.
+    async fn heartbeat_before_rows(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
+        let Source::Opening { opening, of_format } = &mut self.source else {
+            return Ok(None);
+        };
+        let every = self.heartbeat_every.unwrap_or_default();
+        // The response has begun because the time is up, so the first heartbeat does not wait. Without one the file
+        // would lack the start that is sent with it.
+        let opened = match self.heartbeats {
+            0 => None,
+            _ => timeout(every, opening).await.ok(),
+        };
+        let Some(opened) = opened else {
+            return Ok(Some(match of_format {
+                Some(of_format) if self.heartbeats == 0 => {
+                    [&of_format.start, of_format.beat].concat()
+                }
+                Some(of_format) => of_format.beat.to_vec(),
+                None => self.coded_heartbeat()?,
+            }));
+        };
+        let sent = of_format.as_ref().map(|_| self.heartbeats);
+        let download = opened?.encode(sent)?;
+        self.source = Source::Open(Box::new(download));
+        Ok(None)
+    }
+
+    fn coded_heartbeat(&mut self) -> Result<Vec<u8>, StreamError> {
+        let encoder = self.encoder.as_mut();
+        let encoder = encoder.expect("without a content coding the format has heartbeats");
+        Ok(encoder.heartbeat()?)
+    }
+
+    async fn encoded_chunk(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
+        let Source::Open(download) = &mut self.source else {
+            unreachable!("the download is open");
+        };
+        let chunk = download.next_chunk().await?;
+        let Some(encoder) = &mut self.encoder else {
+            return Ok(chunk);
+        };
+        match chunk {
+            Some(chunk) => Ok(Some(encoder.chunk(&chunk)?)),
+            None => {
+                let end = self.encoder.take().map(ContentEncoder::finish);
+                Ok(end.transpose()?)
+            }
+        }
+    }
+}
