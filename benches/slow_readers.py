@@ -44,16 +44,17 @@ def at_full_speed(server):
 
 
 def slowly(server):
-    """Starts the slow readers; returns them, their start, and the seconds until no query runs any more."""
+    """Starts the slow readers; returns them, the peak of the disk, their start, and the seconds until no query runs any more."""
     begun = time.perf_counter()
     readers = [subprocess.Popen([*curl(server.link("bench")), "--limit-rate", BYTES_PER_SECOND, *PATIENT])
                for _ in range(READERS)]
-    quiet = 0
+    quiet = peak = 0
     # A reader that found all connections in use tries again after a second.
     while quiet < 4:
         time.sleep(1)
+        peak = max(peak, server.metric("rowlink_spool_bytes"))
         quiet = 0 if server.metric("rowlink_database_connections_in_use") else quiet + 1
-    return readers, begun, time.perf_counter() - begun - quiet
+    return readers, peak, begun, time.perf_counter() - begun - quiet
 
 
 def main():
@@ -71,17 +72,13 @@ def main():
             idle = server.resident_mib("VmRSS")
             full_speed = at_full_speed(server)
             before = database_seconds(server)
-            readers, begun, seconds = slowly(server)
+            readers, peak, begun, seconds = slowly(server)
             print(f"  all queries had ended after {seconds:.0f} s", flush=True)
             check("memory of each slow reader", (server.resident_mib("VmRSS") - idle) / READERS, "MiB", DOWNLOAD_MIB_MAX)
             times = [first_byte_ms(server.link("small")) for _ in range(20)]
             check("first byte of another user, slowest of 20", max(times), "ms", FIRST_BYTE_MS_MAX)
             print(f"  its median                                   {statistics.median(times):9.2f} ms", flush=True)
-            peak = 0
-            while any(reader.poll() is None for reader in readers):
-                peak = max(peak, server.metric("rowlink_spool_bytes"))
-                time.sleep(1)
-            if any(reader.returncode for reader in readers):
+            if any([reader.wait() for reader in readers]):
                 missed.append("whole files of slow readers")
             print(f"  all {READERS} files were read after {time.perf_counter() - begun:.0f} s", flush=True)
             check("disk, of its budget", peak / SPOOL_BYTES, "", 1)

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::faults;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::{FAR_FUTURE, PUBLIC_URL, Rowlink};
 use crate::harness::proxy::{Protocol, Proxy};
@@ -388,4 +389,15 @@ fn a_query_silent_for_two_minutes_is_whole_behind_proxies_that_wait_for_thirty_s
 #[ignore = "needs Go: make e2e"]
 fn go_decodes_heartbeats_to_nothing() {
     clients_decode(&[GO]);
+}
+
+/// `make test` runs the same with smaller numbers.
+#[test]
+#[ignore = "takes minutes: make e2e"]
+fn no_failure_of_a_database_gives_a_file_that_seems_complete() {
+    faults::terminate_backends(50);
+    faults::crash_databases(10);
+    faults::disconnect_clients(100);
+    faults::fail_queries(40);
+    faults::break_database_connections(60);
 }
