@@ -41,6 +41,8 @@ type Link struct {
 	IP       string
 	MaxRows  int64
 	MaxBytes int64
+	// ResumeSeconds is for how long after its expiry a download that has begun may be continued.
+	ResumeSeconds int64
 	// Issued is the time of issue. Default: now.
 	Issued time.Time
 	// ID is a UUID. Default: a new UUIDv7.
@@ -76,6 +78,7 @@ func Mint(publicURL, key string, link Link) (string, error) {
 		{"not before", link.NotBefore.IsZero() || link.NotBefore.Unix() >= 0},
 		{"max rows", link.MaxRows >= 0},
 		{"max bytes", link.MaxBytes >= 0},
+		{"resume seconds", link.ResumeSeconds >= 0},
 	}
 	for _, check := range checks {
 		if !check.valid {
@@ -106,6 +109,9 @@ func Mint(publicURL, key string, link Link) (string, error) {
 	}
 	if link.MaxBytes != 0 {
 		addReservedInt("max_bytes", link.MaxBytes)
+	}
+	if link.ResumeSeconds != 0 {
+		addReservedInt("resume", link.ResumeSeconds)
 	}
 	if link.Filename != "" {
 		addReserved("filename", link.Filename)

@@ -65,11 +65,12 @@ public final class Rowlink {
             String ip,
             Long maxRows,
             Long maxBytes,
+            Long resumeSeconds,
             Instant issued,
             UUID id) {
         /** Creates a link without conditions, valid for one minute. */
         public Link(String export, String format, String user, Map<String, List<String>> filters) {
-            this(export, format, user, null, filters, null, null, null, null, null, null, null, null, null);
+            this(export, format, user, null, filters, null, null, null, null, null, null, null, null, null, null);
         }
     }
 
@@ -86,6 +87,7 @@ public final class Rowlink {
         check("expiresIn", expiresIn.toSeconds() >= 1);
         check("maxRows", link.maxRows == null || link.maxRows >= 1);
         check("maxBytes", link.maxBytes == null || link.maxBytes >= 1);
+        check("resumeSeconds", link.resumeSeconds == null || link.resumeSeconds >= 1);
         long issued = (link.issued == null ? Instant.now() : link.issued).getEpochSecond();
         List<Pair> pairs = new ArrayList<>();
         addReserved(pairs, "user", link.user);
@@ -98,6 +100,7 @@ public final class Rowlink {
         addReserved(pairs, "ip", link.ip);
         addReserved(pairs, "max_rows", link.maxRows);
         addReserved(pairs, "max_bytes", link.maxBytes);
+        addReserved(pairs, "resume", link.resumeSeconds);
         addReserved(pairs, "filename", link.filename);
         orEmpty(link.claims).forEach((name, value) -> {
             check("claims." + name, CLAIM_NAME.matcher(name).matches() && isText(value));

@@ -56,6 +56,7 @@ final class Rowlink
         ?string $ip = null,
         ?int $maxRows = null,
         ?int $maxBytes = null,
+        ?int $resumeSeconds = null,
         ?int $issued = null,
         ?string $linkId = null,
     ): string {
@@ -67,6 +68,7 @@ final class Rowlink
         self::check('notBefore', ($notBefore ?? 0) >= 0);
         self::check('maxRows', ($maxRows ?? 1) >= 1);
         self::check('maxBytes', ($maxBytes ?? 1) >= 1);
+        self::check('resumeSeconds', ($resumeSeconds ?? 1) >= 1);
         $reserved = [
             'user' => $user,
             'link' => $linkId ?? self::uuid7(),
@@ -78,6 +80,7 @@ final class Rowlink
             'ip' => $ip,
             'max_rows' => $maxRows,
             'max_bytes' => $maxBytes,
+            'resume' => $resumeSeconds,
             'filename' => $filename,
         ];
         $pairs = [];

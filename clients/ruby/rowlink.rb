@@ -26,7 +26,8 @@ class Rowlink
   # Unix seconds. +options+ are named as in the link, without `rl_`: <tt>{ "csv.delimiter" => ";" }</tt>. A list filter
   # takes an array. Raises an ArgumentError that names the field if a value is invalid.
   def mint(export, format, user:, expires_in: 60, filters: {}, claims: {}, options: {}, filename: nil,
-           not_before: nil, ip: nil, max_rows: nil, max_bytes: nil, issued: nil, link_id: nil)
+           not_before: nil, ip: nil, max_rows: nil, max_bytes: nil, resume_seconds: nil,
+           issued: nil, link_id: nil)
     issued ||= Time.now.to_i
     check("export", /\A[A-Za-z0-9_-]{1,64}\z/.match?(export))
     check("format", /\A[a-z0-9]+\z/.match?(format))
@@ -36,10 +37,11 @@ class Rowlink
     check("not_before", not_before.nil? || integer?(not_before, 0))
     check("max_rows", max_rows.nil? || integer?(max_rows, 1))
     check("max_bytes", max_bytes.nil? || integer?(max_bytes, 1))
+    check("resume_seconds", resume_seconds.nil? || integer?(resume_seconds, 1))
     reserved = {
       "user" => user, "link" => link_id || uuid7, "issued" => issued, "expires" => issued + expires_in,
       "key" => @key_id, "scope" => @scope, "not_before" => not_before, "ip" => ip, "max_rows" => max_rows,
-      "max_bytes" => max_bytes, "filename" => filename
+      "max_bytes" => max_bytes, "resume" => resume_seconds, "filename" => filename
     }
     pairs = reserved.compact.map { |name, value| ["rl_#{name}", value] }
     claims.each do |name, value|

@@ -37,6 +37,9 @@ pub(super) struct SignArgs {
     /// Largest size of the file in bytes
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..1_000_000_000_000_000))]
     max_bytes: Option<u64>,
+    /// Seconds after its expiry in which a download that has begun may be continued
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..1_000_000_000_000_000))]
+    resume: Option<u64>,
     /// Encrypt the contents of the link
     #[arg(long)]
     seal: bool,
@@ -62,6 +65,7 @@ pub(super) fn sign(args: SignArgs) -> Result<(), ErrorLines> {
         network: args.ip,
         rows_max: args.max_rows,
         bytes_max: args.max_bytes,
+        resume_seconds: args.resume,
     };
     let (keyring, now) = (&config.keyring, system_clock()());
     let url = mint(

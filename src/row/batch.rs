@@ -251,6 +251,7 @@ impl RowBatch {
 }
 
 /// A row of a batch, iterated over its cells from left to right.
+#[derive(Clone)]
 pub struct Row<'a> {
     batch: &'a RowBatch,
     slots: slice::Iter<'a, Slot>,

@@ -1,8 +1,10 @@
 //! A download: rows in, chunks of the file out.
 
+use std::ops::Range;
+
 use tokio::time::{Instant, timeout_at};
 
-use super::encoding::{Encoding, SizeMax};
+use super::encoding::{Encoding, FileHash, Measure, SizeMax};
 use super::errors::DownloadError;
 use super::quota::QuotaPermit;
 use crate::format::IntegrityLine;
@@ -12,8 +14,10 @@ use crate::source::SourceError;
 pub struct Download {
     encoding: Encoding,
     integrity_line: Option<IntegrityLine>,
+    /// What the chunks of the file contain, whether they are returned or not.
+    bytes_encoded: u64,
     bytes_written: u64,
-    length: Option<u64>,
+    checked: Option<CheckedFile>,
     query_deadline: Instant,
     size_max: SizeMax,
     permit: QuotaPermit,
@@ -27,18 +31,26 @@ pub(super) struct DownloadLimits {
 }
 
 impl Download {
-    /// Creates a download; `length` is the exact length of the file in bytes, if it was measured.
+    /// Creates a download; `measure` is that of its file, if it was measured. Then only its bytes in `range` are returned.
     pub(super) fn new(
         encoding: Encoding,
         integrity_line: Option<IntegrityLine>,
-        length: Option<u64>,
+        measure: Option<Measure>,
+        range: Range<u64>,
         limits: DownloadLimits,
     ) -> Download {
         Download {
             encoding,
             integrity_line,
+            bytes_encoded: 0,
             bytes_written: 0,
-            length,
+            checked: measure.map(|measure| CheckedFile {
+                measure,
+                range,
+                hash: FileHash::default(),
+                held: None,
+                is_complete: false,
+            }),
             query_deadline: limits.query_deadline,
             size_max: limits.size_max,
             permit: limits.permit,
@@ -51,10 +63,11 @@ impl Download {
         self.encoding.is_complete()
     }
 
-    /// Returns the length of the file in bytes, if it was measured.
+    /// Returns the number of bytes that all chunks will have, if the file was measured.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
-        self.length
+        let range = self.checked.as_ref().map(|checked| &checked.range);
+        range.map(|range| range.end - range.start)
     }
 
     /// Returns the number of rows in the chunks so far, and of those that an encoder still holds back.
@@ -91,20 +104,31 @@ impl Download {
         if Instant::now() >= self.query_deadline && !self.encoding.is_finished() {
             return Err(SourceError::TooSlow.into());
         }
-        let chunk = self.read().await?;
-        let Some(length) = self.length else {
-            return Ok(chunk);
+        let chunk = match self.checked.is_some() {
+            false => self.read().await?,
+            true => self.read_checked().await?,
         };
-        // With the last byte a client accepts the file as complete, so the end is checked before it.
-        let length_fits = match &chunk {
-            Some(_) if self.bytes_written == length => self.read().await?.is_none(),
-            Some(_) => self.bytes_written < length,
-            None => self.bytes_written == length,
-        };
-        if length_fits {
-            Ok(chunk)
-        } else {
-            Err(DownloadError::NotRepeatable)
+        self.bytes_written += chunk.as_ref().map_or(0, Vec::len) as u64;
+        Ok(chunk)
+    }
+
+    async fn read_checked(&mut self) -> Result<Option<Vec<u8>>, DownloadError> {
+        loop {
+            if self.checked.as_ref().is_none_or(|it| it.is_complete) {
+                return Ok(None);
+            }
+            let chunk = self.read().await?;
+            let Some(checked) = &mut self.checked else {
+                return Ok(chunk);
+            };
+            match chunk {
+                Some(chunk) => {
+                    if let Some(chunk) = checked.accept(chunk) {
+                        return Ok(Some(chunk));
+                    }
+                }
+                None => return checked.finish(),
+            }
         }
     }
 
@@ -122,9 +146,48 @@ impl Download {
                 self.integrity_line.take().map(|line| line.finish(rows))
             }
         };
-        self.bytes_written += chunk.as_ref().map_or(0, Vec::len) as u64;
+        self.bytes_encoded += chunk.as_ref().map_or(0, Vec::len) as u64;
         self.size_max
-            .check(self.rows_written(), self.bytes_written)?;
+            .check(self.rows_written(), self.bytes_encoded)?;
         Ok(chunk)
+    }
+}
+
+/// A file that must be the one that was measured.
+struct CheckedFile {
+    measure: Measure,
+    /// The bytes to return.
+    range: Range<u64>,
+    hash: FileHash,
+    /// With its last byte a client accepts the file as complete, so the last chunk waits until all bytes are checked.
+    held: Option<Vec<u8>>,
+    is_complete: bool,
+}
+
+impl CheckedFile {
+    /// Takes the next chunk of the file; returns one that may be sent.
+    fn accept(&mut self, mut chunk: Vec<u8>) -> Option<Vec<u8>> {
+        let start = self.hash.bytes();
+        self.hash.update(&chunk);
+        let in_chunk = |offset: u64| offset.saturating_sub(start).min(chunk.len() as u64) as usize;
+        let (first, end) = (in_chunk(self.range.start), in_chunk(self.range.end));
+        chunk.truncate(end);
+        chunk.drain(..first.min(end));
+        match chunk.is_empty() {
+            true => None,
+            false => self.held.replace(chunk),
+        }
+    }
+
+    /// Checks the file and returns its last chunk.
+    ///
+    /// # Errors
+    /// Returns [`DownloadError::NotRepeatable`] if it is not the file that was measured.
+    fn finish(&mut self) -> Result<Option<Vec<u8>>, DownloadError> {
+        self.is_complete = true;
+        match std::mem::take(&mut self.hash).finish() == self.measure {
+            true => Ok(self.held.take()),
+            false => Err(DownloadError::NotRepeatable),
+        }
     }
 }

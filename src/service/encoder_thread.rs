@@ -17,6 +17,18 @@ const IN_FLIGHT: usize = 2;
 /// A query that pauses for this long has its rows so far flushed.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(20);
 
+/// What an encoder does while no row arrives.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pauses {
+    /// Nothing: the bytes of the file depend only on its rows.
+    Silent,
+    /// Its rows so far are flushed, and a format with heartbeats of its own then has one this often.
+    Flushed {
+        /// `None` for no heartbeats.
+        heartbeat_every: Option<Duration>,
+    },
+}
+
 /// Input of the thread.
 enum Work {
     Rows(RowBatch),
@@ -40,7 +52,9 @@ struct Chunk {
 pub(super) struct EncoderThread {
     chunks: mpsc::Receiver<Result<Chunk, EncodeError>>,
     /// Feeds the thread until the last row.
-    feeding: Option<BoxFuture<'static, Result<(), SourceError>>>,
+    feeding: Option<BoxFuture<'static, Result<RowStream, SourceError>>>,
+    /// The rows after the last one.
+    rows: Option<RowStream>,
     is_complete: bool,
     rows_written: u64,
     heartbeats: u64,
@@ -48,15 +62,14 @@ pub(super) struct EncoderThread {
 }
 
 impl EncoderThread {
-    /// Starts the thread. It ends with the file, on an error, or once its chunks have no reader. While no row arrives
-    /// there is a heartbeat every `heartbeat_every`.
+    /// Starts the thread. It ends with the file, on an error, or once its chunks have no reader.
     ///
     /// # Errors
     /// Returns [`EncodeError::NoThread`] if the system has no thread left.
     pub(super) fn start(
         rows: RowStream,
         encoder: Box<dyn Encoder>,
-        heartbeat_every: Option<Duration>,
+        pauses: Pauses,
     ) -> Result<EncoderThread, EncodeError> {
         let (work_in, work) = mpsc::channel(IN_FLIGHT);
         let (chunks_in, chunks) = mpsc::channel(IN_FLIGHT);
@@ -68,7 +81,8 @@ impl EncoderThread {
             .map_err(|error| EncodeError::NoThread(error.to_string()))?;
         Ok(EncoderThread {
             chunks,
-            feeding: Some(Box::pin(feed(rows, work_in, heartbeat_every))),
+            feeding: Some(Box::pin(feed(rows, work_in, pauses))),
+            rows: None,
             is_complete,
             rows_written: 0,
             heartbeats: 0,
@@ -93,6 +107,11 @@ impl EncoderThread {
         self.heartbeats
     }
 
+    /// Returns the rows once the last chunk was returned.
+    pub(super) fn into_rows(self) -> Option<RowStream> {
+        self.rows
+    }
+
     pub(super) async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, DownloadError> {
         if self.is_finished {
             return Ok(None);
@@ -106,7 +125,7 @@ impl EncoderThread {
                 chunk = self.chunks.recv() => break chunk,
                 outcome = feeding => {
                     self.feeding = None;
-                    outcome?;
+                    self.rows = Some(outcome?);
                 }
             }
         };
@@ -124,14 +143,13 @@ impl EncoderThread {
 async fn feed(
     mut rows: RowStream,
     work: mpsc::Sender<Work>,
-    heartbeat_every: Option<Duration>,
-) -> Result<(), SourceError> {
+    pauses: Pauses,
+) -> Result<RowStream, SourceError> {
     loop {
-        let next = match timeout(FLUSH_INTERVAL, rows.next()).await {
-            Ok(next) => next,
-            Err(_) => {
-                let _ = work.send(Work::Flush).await;
-                next_with_heartbeats(&mut rows, &work, heartbeat_every).await
+        let next = match pauses {
+            Pauses::Silent => rows.next().await,
+            Pauses::Flushed { heartbeat_every } => {
+                next_or_flush(&mut rows, &work, heartbeat_every).await
             }
         };
         let (item, is_last) = match next? {
@@ -140,12 +158,27 @@ async fn feed(
         };
         // A thread that has failed accepts no more; the reader of its chunks gets the error.
         if work.send(item).await.is_err() || is_last {
-            return Ok(());
+            return Ok(rows);
         }
     }
 }
 
-/// Waits for the next rows.
+/// Waits for the next rows; flushes if they take long.
+async fn next_or_flush(
+    rows: &mut RowStream,
+    work: &mpsc::Sender<Work>,
+    heartbeat_every: Option<Duration>,
+) -> Result<Option<RowBatch>, SourceError> {
+    match timeout(FLUSH_INTERVAL, rows.next()).await {
+        Ok(next) => next,
+        Err(_) => {
+            let _ = work.send(Work::Flush).await;
+            next_with_heartbeats(rows, work, heartbeat_every).await
+        }
+    }
+}
+
+/// Waits for the next rows, with heartbeats.
 async fn next_with_heartbeats(
     rows: &mut RowStream,
     work: &mpsc::Sender<Work>,

@@ -1,16 +1,16 @@
 //! Rows become chunks of a file, in the task that reads them or on a thread of its own.
 
 use std::num::NonZeroU64;
-use std::time::Duration;
 
 use rowlink_link::Conditions;
+use sha2::{Digest as _, Sha256};
 use tokio::task::yield_now;
 
-use super::encoder_thread::EncoderThread;
+use super::encoder_thread::{EncoderThread, Pauses};
 use super::errors::{DownloadError, TooLarge};
 use crate::catalog::ExportLimits;
-use crate::format::Encoder;
-use crate::source::RowStream;
+use crate::format::{Encoder, IntegrityLine};
+use crate::source::{RowStream, SourceError};
 
 /// The capacity kept for the next chunk: one huge cell must not keep its memory for the whole download.
 const CHUNK_BYTES_KEPT: usize = 256 * 1024;
@@ -22,18 +22,17 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    /// Starts encoding; `encoder` has not begun yet. A format with heartbeats of its own has one every
-    /// `heartbeat_every` while no row arrives.
+    /// Starts encoding; `encoder` has not begun yet.
     ///
     /// # Errors
     /// Returns the [`DownloadError::Encode`] of the encoder, also if the system has no thread left.
     pub(super) fn start(
         rows: RowStream,
         encoder: Box<dyn Encoder>,
-        heartbeat_every: Option<Duration>,
+        pauses: Pauses,
     ) -> Result<Encoding, DownloadError> {
         if encoder.wants_thread() {
-            let thread = EncoderThread::start(rows, encoder, heartbeat_every);
+            let thread = EncoderThread::start(rows, encoder, pauses);
             Ok(Encoding::Thread(thread?))
         } else {
             Ok(Encoding::Inline(InlineEncoding::start(rows, encoder)?))
@@ -72,6 +71,36 @@ impl Encoding {
         }
     }
 
+    /// Encodes to the end without keeping the file; returns its length and hash, and the rows for the second pass.
+    ///
+    /// # Errors
+    /// Returns the error of the query or the encoder, or [`TooLarge`].
+    pub(super) async fn measure(
+        mut self,
+        mut line: Option<IntegrityLine>,
+        size_max: SizeMax,
+    ) -> Result<(Measure, RowStream), DownloadError> {
+        let mut hash = FileHash::default();
+        while let Some(chunk) = self.next_chunk().await? {
+            line.iter_mut().for_each(|line| line.update(&chunk));
+            hash.update(&chunk);
+            size_max.check(self.rows_written(), hash.bytes)?;
+            // Rows that are always ready would starve other tasks and the deadline.
+            yield_now().await;
+        }
+        if let Some(line) = line {
+            hash.update(&line.finish(self.rows_written()));
+        }
+        let measure = hash.finish();
+        size_max.check(self.rows_written(), measure.bytes)?;
+        let rows = match self {
+            Encoding::Inline(inline) => Some(inline.rows),
+            Encoding::Thread(thread) => thread.into_rows(),
+        };
+        let rows = rows.ok_or(SourceError::Truncated)?;
+        Ok((measure, rows.again().await?))
+    }
+
     /// Returns the next chunk, never empty, or `None` after the last.
     ///
     /// # Errors
@@ -80,6 +109,40 @@ impl Encoding {
         match self {
             Encoding::Inline(inline) => inline.next_chunk().await,
             Encoding::Thread(thread) => thread.next_chunk().await,
+        }
+    }
+}
+
+/// The length and the SHA-256 hash of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measure {
+    /// In bytes, before content coding.
+    pub bytes: u64,
+    /// The hash.
+    pub sha256: [u8; 32],
+}
+
+/// Measures a file chunk by chunk.
+#[derive(Default)]
+pub(super) struct FileHash {
+    bytes: u64,
+    sha256: Sha256,
+}
+
+impl FileHash {
+    pub(super) fn update(&mut self, chunk: &[u8]) {
+        self.bytes += chunk.len() as u64;
+        self.sha256.update(chunk);
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn finish(self) -> Measure {
+        Measure {
+            bytes: self.bytes,
+            sha256: self.sha256.finalize().into(),
         }
     }
 }
@@ -137,25 +200,6 @@ impl InlineEncoding {
                 return Ok(Some(std::mem::take(&mut self.chunk)));
             }
         }
-    }
-
-    /// Encodes to the end without keeping the file; returns its bytes and rows, and the rows for the
-    /// second pass.
-    ///
-    /// # Errors
-    /// Returns the error of the query or the encoder, or [`TooLarge`].
-    pub(super) async fn measure(
-        mut self,
-        size_max: SizeMax,
-    ) -> Result<(u64, u64, RowStream), DownloadError> {
-        let mut bytes = 0;
-        while let Some(chunk) = self.next_chunk().await? {
-            bytes += chunk.len() as u64;
-            size_max.check(self.rows_written, bytes)?;
-            // Rows that are always ready would starve other tasks and the deadline.
-            yield_now().await;
-        }
-        Ok((bytes, self.rows_written, self.rows.again().await?))
     }
 }
 

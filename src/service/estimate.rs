@@ -50,7 +50,7 @@ impl ExportService {
             return None;
         }
         let _permit = self.estimates.try_acquire().ok()?;
-        let link_id = prepared.link.id;
+        let link_id = prepared.link.link().id;
         let deadline = Instant::now() + self.policy.estimate_max;
         let estimated = timeout_at(deadline, self.estimate_of(prepared, deadline)).await;
         let estimated = estimated.unwrap_or(Err(SourceError::TooSlow.into()));

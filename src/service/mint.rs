@@ -144,6 +144,7 @@ impl LinkContext<'_> {
         let message = "is required: this credential has no user of its own";
         let user = user.ok_or_else(|| vec![FieldError::new("user", message)]);
         let user = collect(&mut errors, user);
+        collect(&mut errors, self.check_resume_seconds(&request.conditions));
         let conditions = check_conditions(request.conditions, ttl_seconds, now);
         let conditions = collect(&mut errors, conditions);
         // A field without its type was skipped, so that it seems to be missing too.
@@ -190,15 +191,31 @@ impl LinkContext<'_> {
     }
 
     fn ttl_seconds(&self, requested: Option<u64>) -> Result<u64, Vec<FieldError>> {
-        let of_export = self.export.and_then(|export| export.limits.max_ttl_seconds);
-        let max = of_export.map_or(u64::MAX, NonZeroU64::get);
-        let max = max.min(self.policy.ttl_seconds_max);
+        let max = self.ttl_seconds_max();
         let seconds = requested.unwrap_or(self.policy.ttl_seconds_default.min(max));
         if (1..=max).contains(&seconds) {
             return Ok(seconds);
         }
         let message = format!("expected 1 to {max} seconds");
         Err(vec![FieldError::new("expires_in", message)])
+    }
+
+    fn ttl_seconds_max(&self) -> u64 {
+        let of_export = self.export.and_then(|export| export.limits.max_ttl_seconds);
+        let max = of_export.map_or(u64::MAX, NonZeroU64::get);
+        max.min(self.policy.ttl_seconds_max)
+    }
+
+    /// Checks how long a download may be continued after the expiry.
+    fn check_resume_seconds(&self, conditions: &Conditions) -> Result<(), Vec<FieldError>> {
+        let max = self.ttl_seconds_max();
+        match conditions.resume_seconds {
+            Some(seconds) if seconds > max => {
+                let message = format!("expected 1 to {max} seconds");
+                Err(vec![FieldError::new("resume_seconds", message)])
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -17,13 +17,14 @@ mod readiness;
 mod request;
 
 pub use download::Download;
+pub use encoding::Measure;
 pub use errors::{DownloadError, IssueError, OpenError, TooLarge};
 pub use estimate::{Estimate, EstimateKind};
 pub use export_service::ExportService;
 pub use exports::{ExportError, ExportsToDescribe, ExportsUpdate, FailedExport, ServedExport};
 pub use issue::IssuedLink;
 pub use mint::mint;
-pub use open::{Deadlines, OpenedDownload, PreparedDownload, check_link};
+pub use open::{Deadlines, MeasuredFile, OpenedDownload, PreparedDownload, check_link};
 pub use policy::Policy;
 pub use quota::{QuotaError, QuotaLimits, QuotaPermit};
 pub use readiness::SilentDatabases;

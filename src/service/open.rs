@@ -1,16 +1,18 @@
 //! The second use case: open a download.
 
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rowlink_link::{
-    ClientAddr, DownloadPath, Inspection, Link, LinkError, Malformed, VerifiedLink,
+    ClientAddr, DownloadPath, Inspection, Keyring, Link, LinkError, Malformed, VerifiedLink,
 };
 use tokio::time::{Instant, timeout_at};
 
 use super::download::{Download, DownloadLimits};
-use super::encoding::{Encoding, InlineEncoding, SizeMax};
+use super::encoder_thread::Pauses;
+use super::encoding::{Encoding, Measure, SizeMax};
 use super::errors::{DownloadError, OpenError};
 use super::export_service::{ExportService, file_name};
 use super::exports::ServedExport;
@@ -23,8 +25,10 @@ use crate::source::{ConnectionTime, Passes, RowStream, SourceError};
 /// A verified link whose query is bound but not run.
 #[derive(Debug)]
 pub struct PreparedDownload {
-    /// What the link says.
-    pub link: Link,
+    /// The link.
+    pub link: VerifiedLink,
+    /// The hash of the file that the client has begun, if it proved that.
+    pub begun: Option<[u8; 32]>,
     /// The file's format.
     pub format: Format,
     /// The file name that the browser suggests.
@@ -49,6 +53,12 @@ impl PreparedDownload {
     #[must_use]
     pub fn heartbeat_after(&self) -> Option<Duration> {
         self.heartbeat_after.filter(|_| !self.output.exact_length)
+    }
+
+    /// Tells whether a client may continue the file, because its length and hash are measured first.
+    #[must_use]
+    pub fn can_be_continued(&self) -> bool {
+        self.output.exact_length
     }
 
     /// Returns the measure of how long the query holds a database connection.
@@ -76,7 +86,7 @@ pub struct Deadlines {
 
 impl ExportService {
     /// Verifies a link that `client` follows at `now`, in Unix seconds, and binds its query without
-    /// running it.
+    /// running it. A client that continues a download has the `entity_tag` of its file.
     ///
     /// # Errors
     /// Returns the [`OpenError`] that refuses the link.
@@ -86,11 +96,18 @@ impl ExportService {
         raw_query: &str,
         now: u64,
         client: ClientAddr,
+        entity_tag: Option<&str>,
     ) -> Result<PreparedDownload, OpenError> {
         let (keyring, revocations) = (self.keyring.load(), self.revocations.load());
         let verifier = self.verifier(&keyring, &revocations);
-        let verified = verifier.verify(path, raw_query, now, client)?;
-        self.prepare_verified(verified, now)
+        let Some(entity_tag) = entity_tag else {
+            let verified = verifier.verify(path, raw_query, now, client)?;
+            return self.prepare_verified(verified, now);
+        };
+        let resumption = verifier.verify_resumption(path, raw_query, now, client, entity_tag)?;
+        let mut prepared = self.prepare_verified(resumption.link, now)?;
+        prepared.begun = resumption.sha256.filter(|_| prepared.output.exact_length);
+        Ok(prepared)
     }
 
     /// Binds the query of a verified link without running it.
@@ -118,7 +135,8 @@ impl ExportService {
             },
             served,
             connection_time: ConnectionTime::default(),
-            link: verified.into_link(),
+            link: verified,
+            begun: None,
         })
     }
 
@@ -172,16 +190,22 @@ impl ExportService {
         prepared: PreparedDownload,
         query_deadline: Instant,
     ) -> Result<OpenedDownload, OpenError> {
-        let export = prepared.query.export();
+        let (export, link) = (prepared.query.export(), prepared.link.link());
+        if prepared.begun.is_some() {
+            self.quota.check_continuation(link, prepared.prepared_at)?;
+        }
         let limits = DownloadLimits {
             query_deadline,
-            size_max: SizeMax::of(&prepared.link.conditions, &export.limits),
-            permit: self
-                .quota
-                .acquire(&prepared.link, export.limits.max_downloads)?,
+            size_max: SizeMax::of(&link.conditions, &export.limits),
+            permit: self.quota.acquire(link, export.limits.max_downloads)?,
         };
         let variables = export.statement.variables.clone();
-        let opened = timeout_at(query_deadline, OpenedDownload::open(prepared, limits)).await;
+        let keyring = self.keyring.load_full();
+        let opened = timeout_at(
+            query_deadline,
+            OpenedDownload::open(prepared, &keyring, limits),
+        )
+        .await;
         let opened = opened.unwrap_or(Err(SourceError::TooSlow.into()));
         opened.map_err(|error| match error {
             DownloadError::Source(SourceError::BadValue { variable, .. }) => {
@@ -198,15 +222,29 @@ pub struct OpenedDownload {
     format: Format,
     settings: EncoderSettings,
     integrity_line: Option<IntegrityLine>,
-    length: Option<u64>,
+    file: Option<MeasuredFile>,
+    /// The bytes to return of a file that was measured.
+    range: Range<u64>,
     heartbeat_every: Option<Duration>,
     limits: DownloadLimits,
+}
+
+/// A file whose length and hash were measured by a first pass over its rows.
+#[derive(Debug, Clone)]
+pub struct MeasuredFile {
+    /// Its length and hash.
+    pub measure: Measure,
+    /// Its entity tag, with quotes.
+    pub entity_tag: String,
+    /// Whether it is the file that the client has begun.
+    pub is_begun: bool,
 }
 
 impl OpenedDownload {
     /// Opens the rows. An exact length is measured by a first pass over the same snapshot.
     async fn open(
         prepared: PreparedDownload,
+        keyring: &Keyring,
         limits: DownloadLimits,
     ) -> Result<OpenedDownload, DownloadError> {
         let heartbeat_every = prepared.heartbeat_every();
@@ -216,14 +254,15 @@ impl OpenedDownload {
             query,
             served,
             output,
-            prepared_at,
+            begun,
             connection_time,
             ..
         } = prepared;
         let settings = output.settings(Properties {
             title: query.export().title.clone(),
-            identifier: link.id.to_string(),
-            created: prepared_at,
+            identifier: link.link().id.to_string(),
+            // Not the present time: the same rows give the same file.
+            created: link.link().issued,
         });
         let passes = match output.exact_length {
             true => Passes::Two,
@@ -233,18 +272,17 @@ impl OpenedDownload {
             .described
             .open(query, passes, connection_time)
             .await?;
-        let mut length = None;
+        let mut file = None;
         if output.exact_length {
             let encoder = format.encoder(rows.columns(), settings.clone())?;
-            let first_pass = InlineEncoding::start(rows, encoder)?;
-            let (bytes, row_count, second_pass) = first_pass.measure(limits.size_max).await?;
-            // The line has the same length whatever the hash is.
-            let line = output
-                .integrity_line()
-                .map_or(0, |line| line.finish(row_count).len());
-            let bytes = bytes + line as u64;
-            limits.size_max.check(row_count, bytes)?;
-            length = Some(bytes);
+            let first_pass = Encoding::start(rows, encoder, Pauses::Silent)?;
+            let line = output.integrity_line();
+            let (measure, second_pass) = first_pass.measure(line, limits.size_max).await?;
+            file = Some(MeasuredFile {
+                measure,
+                entity_tag: link.entity_tag(keyring, measure.sha256),
+                is_begun: begun == Some(measure.sha256),
+            });
             rows = second_pass;
         }
         Ok(OpenedDownload {
@@ -252,10 +290,24 @@ impl OpenedDownload {
             format,
             settings,
             integrity_line: output.integrity_line(),
-            length,
+            range: 0..file.as_ref().map_or(0, |file| file.measure.bytes),
+            file,
             heartbeat_every,
             limits,
         })
+    }
+
+    /// Returns the file, if it was measured.
+    #[must_use]
+    pub fn file(&self) -> Option<&MeasuredFile> {
+        self.file.as_ref()
+    }
+
+    /// Limits the download of a measured file to some of its bytes.
+    #[must_use]
+    pub fn with_range(mut self, range: Range<u64>) -> OpenedDownload {
+        self.range = range;
+        self
     }
 
     /// Starts to encode the file. `heartbeats` of its format were sent before; `None` if nothing was.
@@ -265,11 +317,18 @@ impl OpenedDownload {
     pub fn encode(mut self, heartbeats: Option<u64>) -> Result<Download, DownloadError> {
         self.settings.heartbeats = heartbeats;
         let encoder = self.format.encoder(self.rows.columns(), self.settings)?;
-        let encoding = Encoding::start(self.rows, encoder, self.heartbeat_every)?;
+        let pauses = match &self.file {
+            Some(_) => Pauses::Silent,
+            None => Pauses::Flushed {
+                heartbeat_every: self.heartbeat_every,
+            },
+        };
+        let encoding = Encoding::start(self.rows, encoder, pauses)?;
         Ok(Download::new(
             encoding,
             self.integrity_line,
-            self.length,
+            self.file.map(|file| file.measure),
+            self.range,
             self.limits,
         ))
     }
@@ -294,6 +353,7 @@ fn bind(
 ) -> Result<(Format, Output, BoundQuery), OpenError> {
     let link = verified.link();
     let seconds = link.expires.saturating_sub(link.issued);
+    let seconds = seconds.max(link.conditions.resume_seconds.unwrap_or(0));
     if let Some(max) = export
         .limits
         .max_ttl_seconds

@@ -58,10 +58,6 @@ impl Output {
             let message = "unsupported for this format, in which readers already detect truncation";
             errors.push(FieldError::new("end_line", message));
         }
-        if output.exact_length && !format.is_text() {
-            let message = "expected a text format: the length of a compressed file is unknown";
-            errors.push(FieldError::new("length", message));
-        }
         if errors.is_empty() {
             Ok(output)
         } else {

@@ -9,6 +9,9 @@ use uuid::Uuid;
 
 use rowlink_link::{Link, UserId};
 
+/// How many downloads of one link may be continued per second.
+const RANGES_PER_SECOND: u32 = 4;
+
 /// The limits of one server.
 #[derive(Debug, Clone, Copy)]
 pub struct QuotaLimits {
@@ -45,6 +48,9 @@ pub enum QuotaError {
     /// The limit per user.
     #[error("download limit reached for this user ({0})")]
     User(usize),
+    /// The limit of continued downloads per link and second.
+    #[error("rate limit: {0} ranges per second per link")]
+    Ranges(u32),
     /// The limit per link.
     #[error("download limit reached for this link ({0})")]
     Link(usize),
@@ -55,7 +61,8 @@ pub enum QuotaError {
 pub(super) struct Quota {
     limits: QuotaLimits,
     running: Mutex<DownloadCounts>,
-    issued: Mutex<IssuedCounts>,
+    issued: Mutex<PerSecond<UserId>>,
+    continued: Mutex<PerSecond<Uuid>>,
 }
 
 #[derive(Debug, Default)]
@@ -66,11 +73,11 @@ struct DownloadCounts {
     exports: HashMap<String, usize>,
 }
 
-/// Links issued in one second, by user.
-#[derive(Debug, Default)]
-struct IssuedCounts {
+/// Events in one second, by key.
+#[derive(Debug)]
+struct PerSecond<K> {
     second: u64,
-    links: HashMap<UserId, u32>,
+    counts: HashMap<K, u32>,
 }
 
 /// The permit of one running download. Dropping it releases the capacity.
@@ -88,6 +95,7 @@ impl Quota {
             limits,
             running: Mutex::default(),
             issued: Mutex::default(),
+            continued: Mutex::default(),
         }
     }
 
@@ -136,19 +144,43 @@ impl Quota {
 
     /// Counts a link for `user` at `now`, in Unix seconds; returns whether the rate limit allows it.
     pub(super) fn may_issue(&self, user: &UserId, now: u64) -> bool {
-        let mut issued = lock(&self.issued);
-        // Another request may have read the clock later, and come first. A clock that was set back counts anew.
-        let is_same = now == issued.second || now + 1 == issued.second;
-        if !is_same {
-            // Older counts are useless, and would grow with the number of users.
-            *issued = IssuedCounts {
-                second: now,
-                links: HashMap::new(),
-            };
+        lock(&self.issued).count(user.clone(), now) <= self.limits.links_per_second
+    }
+
+    /// Counts a download that a client continues at `now`, in Unix seconds.
+    ///
+    /// # Errors
+    /// Returns [`QuotaError::Ranges`] if there were too many of this link in this second: each costs a query.
+    pub(super) fn check_continuation(&self, link: &Link, now: u64) -> Result<(), QuotaError> {
+        match lock(&self.continued).count(link.id, now) {
+            ..=RANGES_PER_SECOND => Ok(()),
+            _ => Err(QuotaError::Ranges(RANGES_PER_SECOND)),
         }
-        let count = issued.links.entry(user.clone()).or_default();
+    }
+}
+
+impl<K: Eq + Hash> PerSecond<K> {
+    /// Counts an event at `now`; returns how many this second had.
+    fn count(&mut self, key: K, now: u64) -> u32 {
+        // Another request may have read the clock later, and come first. A clock that was set back counts anew.
+        let is_same = now == self.second || now + 1 == self.second;
+        if !is_same {
+            // Older counts are useless, and would grow with the number of keys.
+            self.second = now;
+            self.counts = HashMap::new();
+        }
+        let count = self.counts.entry(key).or_default();
         *count += 1;
-        *count <= self.limits.links_per_second
+        *count
+    }
+}
+
+impl<K> Default for PerSecond<K> {
+    fn default() -> PerSecond<K> {
+        PerSecond {
+            second: 0,
+            counts: HashMap::new(),
+        }
     }
 }
 

@@ -21,9 +21,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Returns an error if the operating system provides no randomness for the key.
-pub fn queue<M: Copy, E>(
-    spool: &Arc<Spool>,
-) -> Result<(SpoolWriter<M, E>, SpoolReader<M, E>), getrandom::Error> {
+pub fn queue<M: Copy, E>(spool: &Arc<Spool>) -> Result<Sides<M, E>, getrandom::Error> {
     let shared = Arc::new(Shared {
         queue: Mutex::new(Queue {
             head: VecDeque::new(),
@@ -43,6 +41,9 @@ pub fn queue<M: Copy, E>(
     };
     Ok((SpoolWriter { shared, blocks }, reader))
 }
+
+/// Both sides of a queue.
+pub type Sides<M, E> = (SpoolWriter<M, E>, SpoolReader<M, E>);
 
 /// Appends chunks. Its reader may be dropped first; then an append never ends.
 pub struct SpoolWriter<M, E> {
@@ -262,18 +263,13 @@ mod tests {
 
     use super::*;
 
-    type Sides = (
-        SpoolWriter<usize, &'static str>,
-        SpoolReader<usize, &'static str>,
-    );
-
     fn spool_of(bytes_max: u64) -> (tempfile::TempDir, Arc<Spool>) {
         let folder = tempfile::tempdir().expect("a folder");
         let spool = Spool::new(folder.path().to_owned(), bytes_max);
         (folder, Arc::new(spool))
     }
 
-    fn sides(spool: &Arc<Spool>) -> Sides {
+    fn sides(spool: &Arc<Spool>) -> Sides<usize, &'static str> {
         queue(spool).expect("randomness")
     }
 

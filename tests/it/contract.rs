@@ -171,6 +171,22 @@ fn every_documented_status_and_code_occurs() {
         file,
         Call::new("GET", good.clone()).header("range", "bytes=5-"),
     );
+    let measured = server.link(json!({
+        "export": "orders", "format": "csv", "length": "exact", "filters": {"from": "2026-01-01"}
+    }));
+    let whole = Call::new("GET", measured.clone()).send();
+    let tag = whole.header("etag").to_owned();
+    for (range, tag) in [
+        ("bytes=5-", tag.as_str()),
+        ("bytes=999999-", tag.as_str()),
+        ("bytes=5-", "\"another\""),
+        ("bytes=5-", tag.as_str()),
+        ("bytes=5-", tag.as_str()),
+        ("bytes=5-", tag.as_str()),
+    ] {
+        let part = Call::new("GET", measured.clone()).header("range", range);
+        call("GET", file, part.header("if-match", tag));
+    }
     call(
         "GET",
         file,

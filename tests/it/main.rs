@@ -43,6 +43,7 @@ mod postgres;
 mod postgres_server;
 mod real_data;
 mod replicas;
+mod resume;
 mod rotation;
 mod sizes;
 mod source_conformance;

@@ -82,6 +82,10 @@ fn input(link: &Link, key: &str) -> String {
         ("ip", conditions.network.map(|it| it.to_string())),
         ("max_rows", conditions.rows_max.map(|it| it.to_string())),
         ("max_bytes", conditions.bytes_max.map(|it| it.to_string())),
+        (
+            "resume_seconds",
+            conditions.resume_seconds.map(|it| it.to_string()),
+        ),
     ];
     let optional = optional
         .into_iter()

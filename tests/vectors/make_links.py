@@ -145,6 +145,7 @@ OPTIONAL_CONTENTS = {
     "rl_ip": is_network,
     "rl_max_rows": lambda v: re.fullmatch(COUNT, v),
     "rl_max_bytes": lambda v: re.fullmatch(COUNT, v),
+    "rl_resume": lambda v: re.fullmatch(COUNT, v),
     "rl_filename": is_file_name,
 }
 OPTIONS = ("rl_columns", "rl_timezone", "rl_end_line", "rl_length")
@@ -265,7 +266,7 @@ def verify(path, query, now, client):
             return "malformed-link", None
     if "rl_scope" in values and not is_in(values["rl_scope"], path, values):
         return "outside-scope", contents
-    if expires - issued > TTL_MAX:
+    if max(expires - issued, int(values.get("rl_resume", 0))) > TTL_MAX:
         return "link-lives-too-long", contents
     if now < max(issued - 30, int(values.get("rl_not_before", 0))):
         return "link-not-yet-valid", contents
@@ -274,6 +275,12 @@ def verify(path, query, now, client):
     if "rl_ip" in values and ipaddress.ip_address(client) not in ipaddress.ip_network(values["rl_ip"]):
         return "wrong-address", contents
     return "valid", contents
+
+
+def entity_tag(key, link_signature, sha256):
+    text = f"ROWLINK1-ENTITY-TAG\n{link_signature}\n{sha256.hex()}"
+    mac = hmac.new(key, text.encode(), hashlib.sha256).digest()
+    return f'"{base64url(sha256 + mac)}"'
 
 
 # --- the cases -----------------------------------------------------------------------------------
@@ -410,13 +417,13 @@ def condition_cases():
     for bad in ["", "192.0.2", "192.0.2.7/24", "192.0.2.0/33", "192.0.2.0/255.255.255.0", "::1/129", "2001:db8::1/32",
                 "localhost", "192.0.2.7:80", "[::1]", "fe80::1%eth0", "192.0.2.07", "192.0.2.00/24", "192.0.2.0/024", "192.0.2.0/+24", "192.0.2.0/", "::ffff:192.0.2.7", "::ffff:192.0.2.0/120", " 192.0.2.7", "192.0.2.7,192.0.2.8"]:
         add(f"address {bad!r}", "malformed-link", signed(base(rl_ip=bad)))
-    for name in ["rl_max_rows", "rl_max_bytes"]:
-        for count in ["1", "1000", "9" * 15]:
+    for name in ["rl_max_rows", "rl_max_bytes", "rl_resume"]:
+        for count in ["1", "1000", str(TTL_MAX) if name == "rl_resume" else "9" * 15]:
             add(f"{name} {count}", "valid", signed(base(**{name: count})))
         for bad in ["", "0", "01", "-1", "1.5", "1e3", "9" * 16, "many"]:
             add(f"{name} {bad!r}", "malformed-link", signed(base(**{name: bad})))
     add("all conditions", "valid",
-        signed(base(rl_ip="192.0.2.0/24", rl_max_rows="10", rl_max_bytes="1000", rl_not_before=str(NOW))))
+        signed(base(rl_ip="192.0.2.0/24", rl_max_rows="10", rl_max_bytes="1000", rl_resume="600", rl_not_before=str(NOW))))
 
 
 def scope_cases():
@@ -606,9 +613,20 @@ def untimely_cases():
     add("not yet: not before the next second", "link-not-yet-valid", signed(base(rl_not_before=str(NOW + 1))))
     add("not yet: no grace for not before", "link-not-yet-valid", signed(base(rl_not_before=str(NOW))), now=NOW - 1)
     for seconds in [TTL_MAX + 1, 86400, 8000000000]:
+        add(f"may be continued for {seconds} s", "link-lives-too-long", signed(base(rl_resume=str(seconds))))
         add(f"lives {seconds} s", "link-lives-too-long", signed(base(rl_expires=str(NOW + seconds))))
     add("lives too long and is over", "link-lives-too-long",
         signed(base(rl_expires=str(NOW + TTL_MAX + 1))), now=NOW + TTL_MAX + 1)
+
+
+def entity_tags():
+    """Returns tags of files of some links, made by the first key, which need not be the key of the link."""
+    key = next(iter(KEYS.values()))
+    cases = [case for case in links if case["outcome"] == "valid"][:5]
+    hashes = [hashlib.sha256(case["name"].encode()).digest() for case in cases]
+    return [{"path": case["path"], "query": case["query"], "now": case["now"], "client": case["client"],
+             "sha256": sha256.hex(), "entity_tag": entity_tag(key, case["signature"], sha256)}
+            for case, sha256 in zip(cases, hashes)]
 
 
 def main():
@@ -627,6 +645,7 @@ def main():
         "keys": [f"{key_id}:{base64.b64encode(key).decode()}" for key_id, key in KEYS.items()],
         "ttl_seconds_max": TTL_MAX,
         "links": links,
+        "entity_tags": entity_tags(),
     }
     text = json.dumps(document, indent=1) + "\n"
     file = pathlib.Path(__file__).with_name("links.json")

@@ -20,6 +20,8 @@ export interface UnsignedLink {
   ip?: string;
   max_rows?: number;
   max_bytes?: number;
+  /** For how many seconds after its expiry a download that has begun may be continued. */
+  resume_seconds?: number;
   /** Time of issue. Default: now. */
   issued?: number;
   link_id?: string;
@@ -43,6 +45,7 @@ export async function mint(publicUrl: string, key: string, link: UnsignedLink): 
   check("not_before", isAbsent(link.not_before) || isInteger(link.not_before, 0));
   check("max_rows", isAbsent(link.max_rows) || isInteger(link.max_rows, 1));
   check("max_bytes", isAbsent(link.max_bytes) || isInteger(link.max_bytes, 1));
+  check("resume_seconds", isAbsent(link.resume_seconds) || isInteger(link.resume_seconds, 1));
   const reserved = {
     user,
     link: link.link_id ?? uuid7(),
@@ -54,6 +57,7 @@ export async function mint(publicUrl: string, key: string, link: UnsignedLink): 
     ip: link.ip,
     max_rows: link.max_rows,
     max_bytes: link.max_bytes,
+    resume: link.resume_seconds,
     filename: link.filename,
   };
   const pairs = Object.entries(reserved).flatMap(([name, value]) =>

@@ -20,7 +20,8 @@ export interface LinkRequest {
   /** Appends an integrity line with row count and SHA-256. Only for CSV, TSV and NDJSON. */
   end_line?: boolean;
   /**
-   * Adds a `Content-Length`, so that the browser shows a percentage. The query runs twice. Not for XLSX and Parquet.
+   * Adds a `Content-Length`, so that the browser shows a percentage. The query runs twice.
+   * A download that breaks can then be continued.
    */
   length?: "exact" | undefined;
   /** Adds an estimate of the file's size to the link. */
@@ -50,6 +51,8 @@ export interface LinkRequest {
   /** A larger file is refused or aborted, never silently truncated. */
   max_rows?: number;
   max_bytes?: number;
+  /** For how many seconds after its expiry a download that has begun may be continued. Needs `length: "exact"`. */
+  resume_seconds?: number;
   /** Encrypts the contents of the link in its URL. */
   seal?: boolean;
 }

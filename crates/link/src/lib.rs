@@ -37,6 +37,7 @@
 //! ```
 
 mod conditions;
+mod entity_tag;
 mod error;
 mod file_name;
 mod keyring;
@@ -73,7 +74,7 @@ pub use text::{
     TextError, UserId, check_text, is_bare_name, is_claim_name, is_export_name, is_format_name,
     is_option_name,
 };
-pub use verifier::{Inspection, VerifiedLink, Verifier};
+pub use verifier::{Inspection, Resumption, VerifiedLink, Verifier};
 
 #[doc = include_str!("../../../docs/signed-link.md")]
 pub mod specification {}

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
-use super::conditions::{CONDITIONS, Conditions, SECONDS_MAX, parse_seconds};
+use super::conditions::{CONDITIONS, Condition, Conditions, SECONDS_MAX, parse_seconds};
 use super::error::Malformed;
 use super::file_name::FileName;
 use super::keyring::{Key, is_key_id};
@@ -192,7 +192,9 @@ impl<'q> Parameters<'q> {
 
     /// Stores a condition, an output option or a claim.
     fn put_named(&mut self, reserved: &str, value: &'q str) -> Result<bool, &'static str> {
-        if let Some(index) = CONDITIONS.iter().position(|it| it.name == reserved) {
+        let is_named =
+            |it: &Condition| it.parameter.strip_prefix(RESERVED_PREFIX) == Some(reserved);
+        if let Some(index) = CONDITIONS.iter().position(is_named) {
             return Ok(self.conditions[index].replace(value).is_none());
         }
         if let Some(claim) = reserved.strip_prefix("claim.") {

@@ -1,9 +1,9 @@
 //! Signing a link in three steps: canonical request, string to sign, signature.
 
 use super::error::Malformed;
-use super::keyring::{Key, Keyring};
+use super::keyring::Keyring;
 use super::path::DownloadPath;
-use super::query::{Pair, canonical_query};
+use super::query::canonical_query;
 use super::string_to_sign::{associated_data, string_to_sign};
 use super::verifier::VerifiedLink;
 use super::{Link, URL_BYTES_MAX, parameters};
@@ -107,14 +107,12 @@ pub fn sign(link: Link, keyring: &Keyring, seal: Seal) -> Result<SignedLink, Sig
             pairs.push(("rl_sealed".into(), sealed.into()));
         }
     }
-    Ok(SignedLink {
-        path_and_query: signed_path_and_query(key, path, &pairs),
-        link: VerifiedLink::signed_here(link),
-    })
-}
-
-fn signed_path_and_query(key: &Key, path: DownloadPath<'_>, pairs: &[Pair<'_>]) -> String {
-    let query = canonical_query(pairs, |_| true);
+    let query = canonical_query(&pairs, |_| true);
     let signature = key.sign(&string_to_sign(path, &query));
-    format!("{path}?{query}&rl_signature={signature}")
+    let hex = hex::encode(&signature);
+    let path_and_query = format!("{path}?{query}&rl_signature={hex}");
+    Ok(SignedLink {
+        path_and_query,
+        link: VerifiedLink::signed_here(link, signature),
+    })
 }

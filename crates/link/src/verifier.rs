@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::conditions::Visit;
+use super::entity_tag::verified_hash;
 use super::error::{LinkError, Malformed, Step};
 use super::keyring::Keyring;
 use super::network::ClientAddr;
@@ -16,24 +17,37 @@ use super::{CLOCK_SKEW_SECONDS_MAX, Link};
 /// A link whose signature was verified, or that was signed here. Only a [`Verifier`] and
 /// [`sign`](super::sign) create one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifiedLink(Link);
+pub struct VerifiedLink {
+    link: Link,
+    /// The MAC.
+    pub(super) signature: Vec<u8>,
+}
+
+/// A link whose download is continued, and what the client knows about the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resumption {
+    /// The link.
+    pub link: VerifiedLink,
+    /// The hash of the file that the client has begun; `None` if its entity tag is not one of this link.
+    pub sha256: Option<[u8; 32]>,
+}
 
 impl VerifiedLink {
     /// Wraps a link that a key of this process has just signed.
-    pub(super) fn signed_here(link: Link) -> VerifiedLink {
-        VerifiedLink(link)
+    pub(super) fn signed_here(link: Link, signature: Vec<u8>) -> VerifiedLink {
+        VerifiedLink { link, signature }
     }
 
     /// Returns what the link says.
     #[must_use]
     pub fn link(&self) -> &Link {
-        &self.0
+        &self.link
     }
 
     /// Returns what the link says, without the proof of its verification.
     #[must_use]
     pub fn into_link(self) -> Link {
-        self.0
+        self.link
     }
 }
 
@@ -62,6 +76,35 @@ impl Verifier<'_> {
         now: u64,
         client: ClientAddr,
     ) -> Result<VerifiedLink, LinkError> {
+        let visit = Visit { now, client };
+        let resumption = self.verify_visit(path, raw_query, &visit, None)?;
+        Ok(resumption.link)
+    }
+
+    /// Verifies a link like [`verify`](Verifier::verify), for a client that continues a download by its `entity_tag`.
+    /// If that is one of this link, the link may have expired by the seconds of its `resume_seconds`.
+    ///
+    /// # Errors
+    /// Returns the [`LinkError`] of the first step that refuses the link.
+    pub fn verify_resumption(
+        &self,
+        path: DownloadPath<'_>,
+        raw_query: &str,
+        now: u64,
+        client: ClientAddr,
+        entity_tag: &str,
+    ) -> Result<Resumption, LinkError> {
+        let visit = Visit { now, client };
+        self.verify_visit(path, raw_query, &visit, Some(entity_tag))
+    }
+
+    fn verify_visit(
+        &self,
+        path: DownloadPath<'_>,
+        raw_query: &str,
+        visit: &Visit,
+        entity_tag: Option<&str>,
+    ) -> Result<Resumption, LinkError> {
         let pairs = parse_query(raw_query)?;
         let (envelope, body) = Envelope::parse(&pairs)?;
         if !self.signature_valid(path, &pairs, &envelope) {
@@ -76,14 +119,18 @@ impl Verifier<'_> {
         if let Some(scope) = &envelope.scope {
             scope.check(&link).map_err(LinkError::OutsideScope)?;
         }
-        let visit = Visit { now, client };
-        check_times(&link, self.ttl_seconds_max, &visit)?;
-        link.conditions.check(Step::Address, &visit)?;
+        let signature = envelope.signature.to_vec();
+        let sha256 = entity_tag.and_then(|tag| verified_hash(self.keyring, &signature, tag));
+        check_times(&link, self.ttl_seconds_max, visit, sha256.is_some())?;
+        link.conditions.check(Step::Address, visit)?;
         let (user, key_id) = (link.user.as_str(), envelope.key_id);
         if self.revocations.is_revoked(user, key_id, link.issued) {
             return Err(LinkError::Revoked);
         }
-        Ok(VerifiedLink(link))
+        Ok(Resumption {
+            link: VerifiedLink { link, signature },
+            sha256,
+        })
     }
 
     /// Returns what a link says, genuine or not, and the string that its signature must cover. Sealed
@@ -181,8 +228,14 @@ fn signed_query(pairs: &[Pair<'_>]) -> String {
     canonical_query(pairs, |name| name != "rl_signature")
 }
 
-fn check_times(link: &Link, seconds_max: u64, visit: &Visit) -> Result<(), LinkError> {
-    let seconds = link.expires - link.issued;
+fn check_times(
+    link: &Link,
+    seconds_max: u64,
+    visit: &Visit,
+    is_resumed: bool,
+) -> Result<(), LinkError> {
+    let resume_seconds = link.conditions.resume_seconds.unwrap_or(0);
+    let seconds = (link.expires - link.issued).max(resume_seconds);
     if seconds > seconds_max {
         return Err(LinkError::LivesTooLong {
             seconds,
@@ -197,7 +250,8 @@ fn check_times(link: &Link, seconds_max: u64, visit: &Visit) -> Result<(), LinkE
         let seconds = valid_from - now;
         return Err(LinkError::NotYetValid { seconds });
     }
-    if now >= link.expires {
+    let grace = if is_resumed { resume_seconds } else { 0 };
+    if now >= link.expires + grace {
         let seconds = now - link.expires;
         return Err(LinkError::Expired { seconds });
     }
@@ -208,7 +262,7 @@ fn check_times(link: &Link, seconds_max: u64, visit: &Visit) -> Result<(), LinkE
 mod tests {
     use super::*;
     use crate::conditions::Conditions;
-    use crate::{FileName, Network, Seal, UserId, sign};
+    use crate::{FileName, Network, Seal, SignedLink, UserId, sign};
     use proptest::collection::{btree_map, vec};
     use proptest::option;
     use proptest::prelude::*;
@@ -242,6 +296,7 @@ mod tests {
             network in option::of(select(vec!["192.0.2.7", "192.0.2.0/24", "::/0"])),
             rows_max in option::of(1..u64::from(u32::MAX)),
             bytes_max in option::of(1..1u64 << 40),
+            resume_seconds in option::of(1..3600u64),
             filename in option::of("[a-zäöü][a-zäöü 1-9]{0,20}[a-zäöü]"),
             claims in btree_map("[A-Za-z0-9_]{1,9}", "[^\\p{Cc}]{1,9}", 0..3),
             options in btree_map("columns|csv\\.[a-z]{1,9}", "[^\0]{0,9}", 0..3),
@@ -264,6 +319,7 @@ mod tests {
                     network: network.map(|network| Network::parse(network).expect("a network")),
                     rows_max,
                     bytes_max,
+                    resume_seconds,
                 },
                 filename: filename.map(|name| FileName::parse(name).expect("a file name")),
                 claims,
@@ -296,7 +352,7 @@ mod tests {
             now,
             client: ClientAddr::Unchecked,
         };
-        let at = |now| check_times(&plain, 60, &visit(now));
+        let at = |now| check_times(&plain, 60, &visit(now), false);
         assert_eq!(at(NOW - 30), Ok(()));
         assert_eq!(at(NOW - 37), Err(LinkError::NotYetValid { seconds: 7 }));
         assert_eq!(at(NOW + 59), Ok(()));
@@ -304,21 +360,68 @@ mod tests {
         assert_eq!(at(NOW + 72), Err(LinkError::Expired { seconds: 12 }));
         let later = link(NOW, NOW + 60, Some(NOW + 20));
         assert_eq!(
-            check_times(&later, 60, &visit(NOW + 5)),
+            check_times(&later, 60, &visit(NOW + 5), false),
             Err(LinkError::NotYetValid { seconds: 15 })
         );
         // Both waits are over at the later time.
         assert_eq!(
-            check_times(&later, 60, &visit(NOW - 40)),
+            check_times(&later, 60, &visit(NOW - 40), false),
             Err(LinkError::NotYetValid { seconds: 60 })
         );
         assert_eq!(
-            check_times(&plain, 59, &visit(NOW)),
+            check_times(&plain, 59, &visit(NOW), false),
             Err(LinkError::LivesTooLong {
                 seconds: 60,
                 seconds_max: 59
             })
         );
+    }
+
+    #[test]
+    fn only_an_entity_tag_of_the_same_link_extends_its_life_by_its_resume_seconds() {
+        let keys = "k:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+        let keyring = Keyring::parse(keys).expect("a key");
+        let signed = |resume_seconds| {
+            let user = UserId::parse("alice").expect("a user id");
+            let mut link = Link::new("orders", "csv", user, NOW, 60);
+            link.conditions.resume_seconds = resume_seconds;
+            sign(link, &keyring, Seal::Open).expect("signed")
+        };
+        let (link, other) = (signed(Some(600)), signed(Some(600)));
+        let tag = link.verified().entity_tag(&keyring, [7; 32]);
+        let resume = |link: &SignedLink, tag: &str, now| {
+            let (_, query) = link.path_and_query().split_once('?').expect("a query");
+            let verifier = verifier(&keyring);
+            let resumed =
+                verifier.verify_resumption(path(), query, now, ClientAddr::Unchecked, tag);
+            resumed.map(|resumed| resumed.sha256)
+        };
+        assert_eq!(resume(&link, &tag, NOW), Ok(Some([7; 32])));
+        assert_eq!(resume(&link, &tag, NOW + 659), Ok(Some([7; 32])));
+        let expired = |seconds| Err(LinkError::Expired { seconds });
+        assert_eq!(resume(&link, &tag, NOW + 660), expired(600));
+        assert_eq!(resume(&other, &tag, NOW), Ok(None));
+        assert_eq!(resume(&other, &tag, NOW + 60), expired(0));
+        assert_eq!(resume(&signed(None), &tag, NOW + 60), expired(0));
+        for forged in [
+            "",
+            "\"\"",
+            "*",
+            "W/\"x\"",
+            &tag[1..],
+            &tag.replacen("Bw", "Cw", 1),
+            &tag.to_lowercase(),
+        ] {
+            assert_eq!(resume(&link, forged, NOW), Ok(None), "{forged}");
+            assert_eq!(resume(&link, forged, NOW + 60), expired(0), "{forged}");
+        }
+        // After a rotation the earlier key still verifies the tag and the link.
+        let rotated = format!("new:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWg=,{keys}");
+        let rotated = Keyring::parse(&rotated).expect("keys");
+        let (_, query) = link.path_and_query().split_once('?').expect("a query");
+        let resumed =
+            verifier(&rotated).verify_resumption(path(), query, NOW, ClientAddr::Unchecked, &tag);
+        assert_eq!(resumed.map(|resumed| resumed.sha256), Ok(Some([7; 32])));
     }
 
     proptest! {

@@ -134,3 +134,27 @@ fn what_no_verifier_would_accept_is_not_signed() {
         assert!(error.starts_with(expected), "{error} / {expected}");
     }
 }
+
+#[test]
+fn every_entity_tag_is_that_of_another_implementation() {
+    let vectors = vectors();
+    let keyring = keyring(&vectors);
+    let cases = vectors["entity_tags"].as_array().unwrap();
+    assert_eq!(cases.len(), 5);
+    for case in cases {
+        let url = format!("{}?{}", text(case, "path"), text(case, "query"));
+        let SplitUrl { path, query, .. } = SplitUrl::parse(&url).unwrap();
+        let client = ClientAddr::At(Some(text(case, "client").parse().unwrap()));
+        let (now, entity_tag) = (case["now"].as_u64().unwrap(), text(case, "entity_tag"));
+        let verifier = Verifier {
+            keyring: &keyring,
+            revocations: &Revocations::default(),
+            ttl_seconds_max: vectors["ttl_seconds_max"].as_u64().unwrap(),
+        };
+        let resumption = verifier.verify_resumption(path, query, now, client, entity_tag);
+        let resumption = resumption.unwrap();
+        let sha256 = resumption.sha256.unwrap();
+        assert_eq!(hex::encode(sha256), text(case, "sha256"));
+        assert_eq!(resumption.link.entity_tag(&keyring, sha256), entity_tag);
+    }
+}

@@ -4,7 +4,7 @@ use super::cell::{CellWriter, RowNumber};
 use super::text::TooLong;
 use super::{styles, xml};
 use crate::format::encoder::EncoderSettings;
-use crate::row::{Cell, Column, RowBatch};
+use crate::row::{Cell, Column};
 
 /// Columns A to XFD.
 pub const COLUMNS_MAX: usize = 16_384;
@@ -37,6 +37,9 @@ pub(super) const SHEET_LIMITS: SheetLimits = SheetLimits {
 pub struct SheetWriter {
     cells: Vec<CellWriter>,
     compact: bool,
+    is_first: bool,
+    /// The width of each column, until the start of the sheet is written.
+    widths: Option<Vec<usize>>,
     /// Number of the last row written, from 1.
     row: u32,
     xml: Vec<u8>,
@@ -45,13 +48,8 @@ pub struct SheetWriter {
 }
 
 impl SheetWriter {
-    /// Opens a sheet and writes its header. Column widths depend on `batch`, the first rows.
-    pub fn begin(
-        columns: &[Column],
-        settings: &EncoderSettings,
-        batch: &RowBatch,
-        is_first: bool,
-    ) -> SheetWriter {
+    /// Opens a sheet and writes its header. Column widths fit the rows of the first block.
+    pub fn begin(columns: &[Column], settings: &EncoderSettings, is_first: bool) -> SheetWriter {
         let mut next_style = styles::FIRST_CUSTOM;
         let mut cells = Vec::new();
         for (index, column) in columns.iter().enumerate() {
@@ -72,23 +70,32 @@ impl SheetWriter {
         let mut sheet = SheetWriter {
             cells,
             compact: settings.options.get_bool("compact", false),
+            is_first,
+            widths: Some(labels.iter().map(|label| label_width(label)).collect()),
             row: 0,
             xml: Vec::new(),
             taken_bytes: 0,
         };
-        sheet.write_preamble(&column_widths(&labels, batch), is_first);
         sheet.write_header_row(&labels);
         sheet
     }
 
-    fn write_preamble(&mut self, widths: &[usize], is_first: bool) {
+    /// Writes the start of the sheet before its rows so far, unless it is written.
+    fn write_preamble(&mut self) {
+        let Some(widths) = self.widths.take() else {
+            return;
+        };
         let (head, main) = (xml::HEAD, xml::MAIN);
-        let selected = if is_first { " tabSelected=\"1\"" } else { "" };
+        let selected = if self.is_first {
+            " tabSelected=\"1\""
+        } else {
+            ""
+        };
         let columns: String = widths
             .iter()
             .enumerate()
             .map(|(index, width)| {
-                let number = index + 1;
+                let (number, width) = (index + 1, (*width).clamp(WIDTH_MIN, WIDTH_MAX));
                 format!("<col min=\"{number}\" max=\"{number}\" width=\"{width}.7109375\" customWidth=\"1\"/>")
             })
             .collect();
@@ -98,7 +105,7 @@ impl SheetWriter {
              <selection pane=\"bottomLeft\"/></sheetView></sheetViews>\
              <sheetFormatPr defaultRowHeight=\"15\"/><cols>{columns}</cols><sheetData>"
         );
-        self.xml.extend_from_slice(text.as_bytes());
+        self.xml.splice(..0, text.into_bytes());
     }
 
     fn write_header_row(&mut self, labels: &[&str]) {
@@ -116,8 +123,11 @@ impl SheetWriter {
     /// Returns the index of the column whose text does not fit into a cell, and why. The row is then incomplete.
     pub fn write_row<'c>(
         &mut self,
-        row: impl Iterator<Item = Cell<'c>>,
+        row: impl Iterator<Item = Cell<'c>> + Clone,
     ) -> Result<(), (usize, TooLong)> {
+        for (width, cell) in self.widths.iter_mut().flatten().zip(row.clone()) {
+            *width = (*width).max(cell_width(cell));
+        }
         let number = self.begin_row();
         for (index, (writer, cell)) in self.cells.iter().zip(row).enumerate() {
             let reference = (!self.compact).then_some(&number);
@@ -143,6 +153,7 @@ impl SheetWriter {
         if self.xml.len() < bytes_min {
             return None;
         }
+        self.write_preamble();
         self.taken_bytes += self.xml.len() as u64;
         let next = Vec::with_capacity(self.xml.len());
         Some(std::mem::replace(&mut self.xml, next))
@@ -150,6 +161,7 @@ impl SheetWriter {
 
     /// Ends the sheet; returns the rest of its XML and its range, as `$A$1:$C$9`.
     pub fn end(mut self) -> (Vec<u8>, String) {
+        self.write_preamble();
         let (last_column, last_row) = (column_letters(self.cells.len().max(1) - 1), self.row);
         let filter =
             format!("</sheetData><autoFilter ref=\"A1:{last_column}{last_row}\"/></worksheet>");
@@ -182,19 +194,8 @@ fn column_letters(index: usize) -> String {
     letters.iter().rev().collect()
 }
 
-/// Returns column widths that fit the labels and the first rows.
-fn column_widths(labels: &[&str], batch: &RowBatch) -> Vec<usize> {
-    let mut widths: Vec<usize> = labels
-        .iter()
-        .map(|label| label.chars().count() + FILTER_WIDTH)
-        .collect();
-    for row in batch.iter() {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell_width(cell));
-        }
-    }
-    let clamp = |width: usize| width.clamp(WIDTH_MIN, WIDTH_MAX);
-    widths.into_iter().map(clamp).collect()
+fn label_width(label: &str) -> usize {
+    label.chars().count() + FILTER_WIDTH
 }
 
 fn cell_width(cell: Cell<'_>) -> usize {

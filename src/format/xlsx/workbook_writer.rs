@@ -103,7 +103,6 @@ impl WorkbookWriter {
                 none => none.insert(open_sheet(
                     &self.columns,
                     &self.settings,
-                    batch,
                     self.sheets.len(),
                     &mut self.pieces,
                 )),
@@ -151,8 +150,7 @@ impl WorkbookWriter {
     pub(super) fn end(&mut self) {
         if self.sheet.is_none() && self.sheets.is_empty() {
             let (columns, settings) = (&self.columns, &self.settings);
-            let no_rows = RowBatch::default();
-            self.sheet = Some(open_sheet(columns, settings, &no_rows, 0, &mut self.pieces));
+            self.sheet = Some(open_sheet(columns, settings, 0, &mut self.pieces));
         }
         self.end_sheet();
         let count = self.sheets.len();
@@ -187,13 +185,12 @@ impl WorkbookWriter {
 fn open_sheet(
     columns: &[Column],
     settings: &EncoderSettings,
-    batch: &RowBatch,
     sheets_before: usize,
     pieces: &mut Vec<Piece>,
 ) -> SheetWriter {
     let number = sheets_before + 1;
     pieces.push(Piece::Begin(format!("xl/worksheets/sheet{number}.xml")));
-    SheetWriter::begin(columns, settings, batch, number == 1)
+    SheetWriter::begin(columns, settings, number == 1)
 }
 
 #[cfg(test)]

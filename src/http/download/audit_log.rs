@@ -71,6 +71,8 @@ pub(in crate::http) struct DownloadLog {
     connection_time: ConnectionTime,
     progress: Progress,
     spooled_bytes: u64,
+    /// The first byte of a continued file.
+    resumed_from: Option<u64>,
     /// When the last chunk was handed to the connection, which asks for the next one after sending it.
     last_chunk: Instant,
     is_waiting_for_rows: bool,
@@ -87,16 +89,17 @@ impl DownloadLog {
         DownloadLog {
             state: state.clone().into_inner(),
             request_id: request_id(request).to_string(),
-            link: prepared.link.clone(),
+            link: prepared.link.link().clone(),
             format: prepared.format,
             client: client_text(request, &state.config),
             trace_id: trace::trace_id(request.headers()),
-            span: trace::download_span(&prepared.link),
+            span: trace::download_span(prepared.link.link()),
             started: Instant::now(),
             first_byte: None,
             connection_time: prepared.connection_time(),
             progress: Progress::default(),
             spooled_bytes: 0,
+            resumed_from: None,
             last_chunk: Instant::now(),
             is_waiting_for_rows: true,
             outcome: None,
@@ -149,7 +152,12 @@ impl DownloadLog {
         self.is_waiting_for_rows = is_waiting;
     }
 
-    pub(super) fn set_outcome(&mut self, outcome: Outcome) {
+    /// Records that the client continues the file at this byte.
+    pub(in crate::http) fn resume_from(&mut self, first_byte: u64) {
+        self.resumed_from = Some(first_byte);
+    }
+
+    pub(in crate::http) fn set_outcome(&mut self, outcome: Outcome) {
         self.outcome = Some(outcome);
     }
 
@@ -218,6 +226,7 @@ impl Drop for DownloadLog {
             database_milliseconds = held.map(milliseconds),
             spooled_bytes = self.spooled_bytes,
             heartbeats,
+            resumed_from = self.resumed_from,
             outcome,
             client = self.client,
             trace_id = self.trace_id,

@@ -26,6 +26,8 @@ pub(in crate::http) enum Outcome {
     TooLarge,
     RowTooLarge,
     NotRepeatable,
+    /// The client has begun another file, or asks for bytes outside of this one.
+    NotContinued,
     CodingFailed,
     SpoolFailed,
 }
@@ -46,6 +48,7 @@ impl Outcome {
             Outcome::TooLarge => "too_large",
             Outcome::RowTooLarge => "row_too_large",
             Outcome::NotRepeatable => "not_repeatable",
+            Outcome::NotContinued => "not_continued",
             Outcome::CodingFailed => "coding_failed",
             Outcome::SpoolFailed => "spool_failed",
         }

@@ -2,6 +2,7 @@
 
 pub(super) mod authenticate;
 pub(super) mod client_ip;
+pub(super) mod continuation;
 mod cross_site;
 mod forwarded;
 pub(super) mod json_body;

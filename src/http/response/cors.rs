@@ -7,7 +7,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use crate::http::config::HttpConfig;
 
 /// Response headers that scripts may read in addition to the safelisted ones.
-const EXPOSED: &str = "Content-Disposition, Rowlink-Link-Id, X-Request-Id, Retry-After";
+const EXPOSED: &str = "Content-Disposition, Content-Range, ETag, Repr-Digest, Rowlink-Link-Id, X-Request-Id, Retry-After";
 /// How long browsers cache a preflight; Chromium caps it at two hours.
 const MAX_AGE_SECONDS: u64 = 7200;
 

@@ -116,6 +116,7 @@ impl From<QuotaError> for Problem {
             QuotaError::Export(_) => unavailable("export-limit", LIMIT_TITLE, detail),
             QuotaError::User(_) => too_many("user-limit", detail, RETRY_AFTER_SECONDS),
             QuotaError::Link(_) => too_many("link-limit", detail, RETRY_AFTER_SECONDS),
+            QuotaError::Ranges(_) => too_many("range-limit", detail, 1),
         }
     }
 }
@@ -130,7 +131,7 @@ impl From<DownloadError> for Problem {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "not-repeatable",
                 "The rows change while they are read",
-                "the query is not deterministic; request the file without `length`",
+                "the query is not deterministic; order its rows, or request the file without `length`",
             ),
         }
     }

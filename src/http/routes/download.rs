@@ -1,10 +1,14 @@
 //! `GET` and `HEAD /v1/exports/{export}.{format}?…`: downloads the file of a signed link.
 
+use std::ops::Range;
+
 use actix_web::body::{BodyStream, SizedStream};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode, Version};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::stream;
 use tokio::time::timeout;
 
@@ -12,14 +16,16 @@ use super::redirect;
 use crate::http::connection::exchange::Exchange;
 use crate::http::download::audit_log::DownloadLog;
 use crate::http::download::coded_file::{CodedFile, HeartbeatPlan};
+use crate::http::download::outcome::Outcome;
 use crate::http::download::stream::{Aborted, ResponseStream};
 use crate::http::request::client_ip::verified_address;
+use crate::http::request::continuation::{Continuation, Otherwise, UnconditionalRange};
 use crate::http::request::path::parse_download;
 use crate::http::response::content_encoding::Coding;
 use crate::http::response::headers::{fixed, id_value};
 use crate::http::response::problem::{self, Problem, unknown_format};
 use crate::http::state::AppState;
-use crate::service::PreparedDownload;
+use crate::service::{MeasuredFile, PreparedDownload};
 use rowlink_link::{ClientAddr, percent_encode};
 
 /// Returns the file, or only the head of its response.
@@ -36,19 +42,25 @@ pub async fn download(
 
 /// Streams the file, or redirects an unsigned request to a link.
 async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    refuse_late_range(request.headers())?;
-    let prepared = match accept(&request, &state).await? {
+    let continuation = Continuation::of(request.headers()).map_err(late_range)?;
+    let entity_tag = continuation.as_ref().map(|it| it.entity_tag.as_str());
+    let prepared = match accept(&request, &state, entity_tag).await? {
         Target::File(prepared) => prepared,
         Target::Redirect(response) => return Ok(response),
     };
+    let otherwise = continuation.as_ref().map(|it| it.otherwise);
+    if otherwise == Some(Otherwise::Error) && prepared.begun.is_none() {
+        return Err(file_changed());
+    }
     // Boxed, so that the many refused requests do not allocate its size.
-    Box::pin(stream_file(request, state, *prepared)).await
+    Box::pin(stream_file(request, state, *prepared, continuation)).await
 }
 
 async fn stream_file(
     request: HttpRequest,
     state: Data<AppState>,
     prepared: PreparedDownload,
+    continuation: Option<Continuation>,
 ) -> Result<HttpResponse, Problem> {
     let mut response = response_to(&prepared);
     let mut log = DownloadLog::start(&request, &state, &prepared);
@@ -74,7 +86,18 @@ async fn stream_file(
             }
         },
     };
-    let opened = opened.inspect_err(|error| log.refuse(error))?;
+    let mut opened = opened.inspect_err(|error| log.refuse(error))?;
+    if let Some(file) = opened.file().cloned() {
+        insert_validators(&mut response, &file, request.headers());
+        if let Some(range) = choose_part(&file, continuation.as_ref())
+            .inspect_err(|_| log.set_outcome(Outcome::NotContinued))?
+        {
+            response.status(StatusCode::PARTIAL_CONTENT);
+            response.insert_header((header::CONTENT_RANGE, content_range(&range, &file)));
+            log.resume_from(range.start);
+            opened = opened.with_range(range);
+        }
+    }
     let download = opened.encode(None);
     let download = download.inspect_err(|error| log.refuse(error))?;
     let (is_complete, length) = (download.is_complete(), download.length());
@@ -108,7 +131,7 @@ fn insert_coding(response: &mut HttpResponseBuilder, coding: Option<Coding>) {
 
 /// Returns the same headers without running the query.
 async fn head(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let prepared = match accept(&request, &state).await? {
+    let prepared = match accept(&request, &state, None).await? {
         Target::File(prepared) => prepared,
         Target::Redirect(response) => return Ok(response),
     };
@@ -125,7 +148,11 @@ enum Target {
 }
 
 /// Verifies the link of a request, or issues one.
-async fn accept(request: &HttpRequest, state: &AppState) -> Result<Target, Problem> {
+async fn accept(
+    request: &HttpRequest,
+    state: &AppState,
+    entity_tag: Option<&str>,
+) -> Result<Target, Problem> {
     refuse_http_1_0(request.version())?;
     refuse_unwanted(request.headers())?;
     let (path, format) = parse_download(request.uri().path()).ok_or_else(unknown_file)?;
@@ -139,7 +166,7 @@ async fn accept(request: &HttpRequest, state: &AppState) -> Result<Target, Probl
     let now = (state.clock)();
     let client = ClientAddr::At(verified_address(request, &state.config));
     let service = &state.service;
-    let prepared = service.prepare(path, query, now, client)?;
+    let prepared = service.prepare(path, query, now, client, entity_tag)?;
     Ok(Target::File(Box::new(prepared)))
 }
 
@@ -202,34 +229,87 @@ fn refuse_unwanted(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Refuses ranges that start after byte 0. Each download is a new file: after a 200 or a 416 some clients
-/// would splice two files, or keep half a file and report success.
-fn refuse_late_range(headers: &HeaderMap) -> Result<(), Problem> {
-    let range = headers
-        .get(header::RANGE)
-        .and_then(|value| value.to_str().ok());
-    // The unit's name is case-insensitive: RFC 9110, section 14.1.
-    let ranges = range.and_then(|range| range.trim().split_once('='));
-    let Some((unit, ranges)) = ranges else {
-        return Ok(());
-    };
-    if !unit.trim().eq_ignore_ascii_case("bytes") {
-        return Ok(());
-    }
-    if ranges
-        .split(',')
-        .all(|range| range.trim().starts_with("0-"))
-    {
-        return Ok(());
-    }
+/// The problem of a range after byte 0 without a condition: each download of a live export is a new file.
+fn late_range(_: UnconditionalRange) -> Problem {
     let title = "A live export cannot be resumed";
-    let detail = "the rows may have changed; remove the incomplete file, and request the whole one without `Range`";
-    Err(Problem::new(
+    let detail = "the rows may have changed; remove the incomplete file, and request the whole one without `Range`, or send \
+                  `If-Range` with the `ETag` of a file that was requested with `\"length\": \"exact\"`";
+    Problem::new(
         StatusCode::BAD_REQUEST,
         "range-not-supported",
         title,
         detail,
-    ))
+    )
+}
+
+/// Returns the part of the file with which the client continues; `None` for the whole file.
+fn choose_part(
+    file: &MeasuredFile,
+    continuation: Option<&Continuation>,
+) -> Result<Option<Range<u64>>, Problem> {
+    let Some(Continuation {
+        part, otherwise, ..
+    }) = continuation
+    else {
+        return Ok(None);
+    };
+    if !file.is_begun {
+        return match otherwise {
+            Otherwise::WholeFile => Ok(None),
+            Otherwise::Error => Err(file_changed()),
+        };
+    }
+    let Some(part) = part else {
+        return Ok(None);
+    };
+    let length = file.measure.bytes;
+    match part.of(length) {
+        Some(range) => Ok(Some(range)),
+        None => Err(outside_of_file(length)),
+    }
+}
+
+fn file_changed() -> Problem {
+    Problem::new(
+        StatusCode::PRECONDITION_FAILED,
+        "file-changed",
+        "The file has changed",
+        "the rows are not those of the file that was begun; remove the incomplete file, and request the whole one",
+    )
+}
+
+fn outside_of_file(length: u64) -> Problem {
+    let value = HeaderValue::try_from(format!("bytes */{length}"));
+    Problem::new(
+        StatusCode::RANGE_NOT_SATISFIABLE,
+        "range-outside",
+        "The file is shorter",
+        format!("expected a range within {length} bytes"),
+    )
+    .with_header(
+        header::CONTENT_RANGE,
+        value.expect("digits are valid in a header"),
+    )
+}
+
+fn content_range(range: &Range<u64>, file: &MeasuredFile) -> String {
+    let (last, length) = (range.end - 1, file.measure.bytes);
+    format!("bytes {}-{last}/{length}", range.start)
+}
+
+const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+const WANT_DIGEST: HeaderName = HeaderName::from_static("want-digest");
+const DIGEST: HeaderName = HeaderName::from_static("digest");
+
+/// Inserts what a client needs to check the file, and to continue it: RFC 9110, section 8.8.3, and RFC 9530, section 3;
+/// for older clients that ask for it, RFC 3230.
+fn insert_validators(response: &mut HttpResponseBuilder, file: &MeasuredFile, request: &HeaderMap) {
+    let sha256 = BASE64.encode(file.measure.sha256);
+    response.insert_header((header::ETAG, file.entity_tag.as_str()));
+    response.insert_header((REPR_DIGEST, format!("sha-256=:{sha256}:")));
+    if request.contains_key(WANT_DIGEST) {
+        response.insert_header((DIGEST, format!("sha-256={sha256}")));
+    }
 }
 
 /// Headers of every download.
@@ -257,7 +337,10 @@ fn response_to(prepared: &PreparedDownload) -> HttpResponseBuilder {
     response.insert_header((header::CONTENT_TYPE, content_type));
     let disposition = content_disposition(&prepared.filename);
     response.insert_header((header::CONTENT_DISPOSITION, disposition));
-    response.insert_header((LINK_ID, id_value(prepared.link.id)));
+    if prepared.can_be_continued() {
+        response.insert_header(fixed(header::ACCEPT_RANGES, "bytes"));
+    }
+    response.insert_header((LINK_ID, id_value(prepared.link.link().id)));
     response
 }
 

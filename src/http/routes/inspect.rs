@@ -51,7 +51,7 @@ fn explain(state: &AppState, caller: &Caller, url: &str) -> Result<Value, Proble
     let now = (state.clock)();
     let service = &state.service;
     let verdict = check_target_length(target).and_then(|()| {
-        let prepared = service.prepare(path, query, now, ClientAddr::Unchecked);
+        let prepared = service.prepare(path, query, now, ClientAddr::Unchecked, None);
         prepared.map_err(Problem::from)
     });
     let problem = verdict.err();

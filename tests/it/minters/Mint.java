@@ -46,6 +46,7 @@ public final class Mint {
                     fields.get("ip"),
                     fields.containsKey("max_rows") ? Long.valueOf(fields.get("max_rows")) : null,
                     fields.containsKey("max_bytes") ? Long.valueOf(fields.get("max_bytes")) : null,
+                    fields.containsKey("resume_seconds") ? Long.valueOf(fields.get("resume_seconds")) : null,
                     Instant.ofEpochSecond(Long.parseLong(fields.get("issued"))),
                     UUID.fromString(fields.get("link_id")));
             try {

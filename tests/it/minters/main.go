@@ -29,7 +29,7 @@ func main() {
 			ExpiresIn: time.Duration(number("expires_in")) * time.Second,
 			Filters:   map[string][]string{}, Claims: map[string]string{}, Options: map[string]string{},
 			Filename: fields.Get("filename"), IP: fields.Get("ip"),
-			MaxRows: number("max_rows"), MaxBytes: number("max_bytes"),
+			MaxRows: number("max_rows"), MaxBytes: number("max_bytes"), ResumeSeconds: number("resume_seconds"),
 			Issued: time.Unix(number("issued"), 0), ID: fields.Get("link_id"),
 		}
 		if fields.Has("not_before") {

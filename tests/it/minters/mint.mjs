@@ -13,7 +13,7 @@ for (const line of readFileSync(0, "utf8").trimEnd().split("\n")) {
     if (group === "filter") (fields.filters[member] ??= []).push(value);
     else if (group === "claim") fields.claims[member] = value;
     else if (group === "option") fields.options[member] = value;
-    else fields[name] = /^(issued|expires_in|not_before|max_)/.test(name) ? Number(value) : value;
+    else fields[name] = /^(issued|expires_in|not_before|max_|resume_)/.test(name) ? Number(value) : value;
   }
   const { public_url, key, ...what } = fields;
   console.log(await mint(public_url, key, what).catch((refusal) => `refused ${refusal.message}`));

@@ -34,6 +34,7 @@ while (($line = fgets(STDIN)) !== false) {
             ip: $fields['ip'] ?? null,
             maxRows: $number('max_rows'),
             maxBytes: $number('max_bytes'),
+            resumeSeconds: $number('resume_seconds'),
             issued: $number('issued'),
             linkId: $fields['link_id'] ?? null,
         ), "\n";

@@ -21,8 +21,8 @@ for line in sys.stdin:
             fields["public_url"], fields["key"], fields["export"], fields["format"], user=fields["user"],
             expires_in=number("expires_in"), filters=fields["filter"], claims=fields["claim"], options=fields["option"],
             filename=fields.get("filename"), not_before=number("not_before"), ip=fields.get("ip"),
-            max_rows=number("max_rows"), max_bytes=number("max_bytes"), issued=number("issued"),
-            link_id=fields.get("link_id"),
+            max_rows=number("max_rows"), max_bytes=number("max_bytes"),
+            resume_seconds=number("resume_seconds"), issued=number("issued"), link_id=fields.get("link_id"),
         ))
     except ValueError as refusal:
         print("refused", refusal)

@@ -86,6 +86,7 @@ class Rowlink:
         ip: str | None = None,
         max_rows: int | None = None,
         max_bytes: int | None = None,
+        resume_seconds: int | None = None,
         seal: bool | None = None,
     ) -> Link:
         """Issues a link. Raises `Problem` if the server refuses it, `Unreachable` if it does not answer.
@@ -93,8 +94,8 @@ class Rowlink:
         `user` and `claims` need an API key that may set them.
 
         `end_line` appends an integrity line to CSV, TSV or NDJSON; `download` verifies and removes it.
-        `length="exact"` adds the total size, for a progress in percent; the query runs twice. Not for XLSX and
-        Parquet. `estimate` adds an estimate of the size. `ip` is the client address or network (CIDR) that may use
+        `length="exact"` adds the total size, for a progress in percent, and lets `download` continue after a broken
+        connection; the query runs twice. `resume_seconds` allows that for so long after the expiry. `estimate` adds an estimate of the size. `ip` is the client address or network (CIDR) that may use
         the link. A file that exceeds `max_rows` or `max_bytes` is refused or aborted. `seal` encrypts the contents of
         the link in its URL. `not_before` needs a time zone.
         """
@@ -121,6 +122,7 @@ class Rowlink:
             "ip": ip,
             "max_rows": max_rows,
             "max_bytes": max_bytes,
+            "resume_seconds": resume_seconds,
             "seal": seal,
         }
         # Omits unset fields, so that servers without the newest ones accept the request.

@@ -34,6 +34,7 @@ def mint(
     ip: str | None = None,
     max_rows: int | None = None,
     max_bytes: int | None = None,
+    resume_seconds: int | None = None,
     issued: int | None = None,
     link_id: str | None = None,
 ) -> str:
@@ -53,6 +54,7 @@ def mint(
     _check("not_before", not_before is None or _is_integer(not_before, 0))
     _check("max_rows", max_rows is None or _is_integer(max_rows, 1))
     _check("max_bytes", max_bytes is None or _is_integer(max_bytes, 1))
+    _check("resume_seconds", resume_seconds is None or _is_integer(resume_seconds, 1))
     reserved = {
         "user": user,
         "link": link_id or str(_uuid7()),
@@ -64,6 +66,7 @@ def mint(
         "ip": ip,
         "max_rows": max_rows,
         "max_bytes": max_bytes,
+        "resume": resume_seconds,
         "filename": filename,
     }
     pairs = [(f"rl_{name}", str(value)) for name, value in reserved.items() if value is not None]
