@@ -1,15 +1,27 @@
-//! The HTTP client for outgoing requests: key sets, traces and `rowlink ready`.
+//! The HTTP client for outgoing requests: key sets, traces, `rowlink ready` and `rowlink get`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::ring;
 use ureq::Agent;
+use ureq::config::ConfigBuilder;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::typestate::AgentScope;
 
-/// Builds a client with a total `timeout` per request that trusts the system's root certificates. It
-/// follows no redirects: a redirect could lead to a host that an attacker controls.
+/// Builds a client with a total `timeout` per request.
 pub(crate) fn build_agent(timeout: Duration) -> Agent {
+    builder().timeout_global(Some(timeout)).build().into()
+}
+
+/// Builds a client for downloads: `idle_max` is the longest time without a byte.
+pub(crate) fn build_download_agent(idle_max: Duration) -> Agent {
+    builder().timeout_per_read(Some(idle_max)).build().into()
+}
+
+/// Returns a configuration that trusts the system's root certificates. It follows no redirects: a redirect could lead to a
+/// host that an attacker controls.
+fn builder() -> ConfigBuilder<AgentScope> {
     let roots = rustls_native_certs::load_native_certs().certs;
     let roots = roots
         .iter()
@@ -19,10 +31,7 @@ pub(crate) fn build_agent(timeout: Duration) -> Agent {
         .root_certs(RootCerts::Specific(Arc::new(roots.collect())))
         .build();
     Agent::config_builder()
-        .timeout_global(Some(timeout))
         .max_redirects(0)
         .http_status_as_error(false)
         .tls_config(tls)
-        .build()
-        .into()
 }

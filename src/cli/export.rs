@@ -1,23 +1,19 @@
 //! `rowlink export`: writes the same file without HTTP, straight from the database.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, Permissions};
 use std::io::{self, IsTerminal as _, Write};
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
-use tempfile::NamedTempFile;
-use tokio::signal::unix::Signal;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::errors::{ErrorLines, Failure, error_line, error_lines};
 use super::export_files::ExportFiles;
 use super::load::sources;
+use super::output::{Destination, persist, stopped};
 use super::request::RequestArgs;
 use super::sign::{field_error_lines, issue_error_lines, open_error_lines};
 use super::signals::{Stops, hangup};
@@ -100,15 +96,6 @@ pub(super) async fn export(args: ExportArgs) -> Result<(), Failure> {
     written
 }
 
-/// Resolves with the name of the signal that stops the export.
-async fn stopped(mut stops: Stops, mut hangup: Signal) -> &'static str {
-    tokio::select! {
-        _ = stops.interrupt.recv() => "SIGINT",
-        _ = stops.terminate.recv() => "SIGTERM",
-        _ = hangup.recv() => "SIGHUP",
-    }
-}
-
 /// Generates a key for the link of this export. Only a verified link can be bound to a query, and this
 /// one never leaves the process.
 fn one_time_keyring() -> Result<Keyring, ErrorLines> {
@@ -136,69 +123,10 @@ async fn write(
         Destination::Stream(stream) => copy(download, stream, &progress).await.map(drop),
         Destination::File { path, part } => {
             let part = copy(download, part, &progress).await?;
-            let named = |error: io::Error| error_line(format!("{}: {error}", path.display()));
-            // Synced before the rename, so that a power failure leaves no truncated file under the name.
-            part.as_file().sync_all().map_err(named)?;
-            part.persist(&path).map_err(|error| named(error.error))?;
+            persist(part, &path)?;
             progress.finish(&path);
             Ok(())
         }
-    }
-}
-
-/// The destination of the bytes.
-enum Destination {
-    /// A pipe, a terminal, a device.
-    Stream(File),
-    /// A temporary file, renamed to `path` when complete, and removed otherwise.
-    File { path: PathBuf, part: NamedTempFile },
-}
-
-impl Destination {
-    fn of(output: Option<PathBuf>) -> Result<Destination, ErrorLines> {
-        match output {
-            None => {
-                let stdout = io::stdout().as_fd().try_clone_to_owned();
-                Ok(Destination::Stream(stdout.map_err(error_line)?.into()))
-            }
-            Some(path) => {
-                let named = |error: io::Error| error_line(format!("{}: {error}", path.display()));
-                Destination::at(&path).map_err(named)
-            }
-        }
-    }
-
-    fn at(path: &Path) -> io::Result<Destination> {
-        // A new file gets the default mode under the umask; an existing one keeps its mode.
-        let mut permissions = Permissions::from_mode(0o666);
-        let mut path = path.to_owned();
-        match fs::metadata(&path) {
-            Ok(existing) if existing.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
-            // A rename would replace the device.
-            Ok(existing) if !existing.is_file() => {
-                let device = File::options().write(true).open(&path)?;
-                return Ok(Destination::Stream(device));
-            }
-            Ok(existing) => {
-                permissions = existing.permissions();
-                path = path.canonicalize()?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        // Its error tells more than that of the temporary file, which must not be named.
-        fs::metadata(folder.unwrap_or(Path::new(".")))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let part = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
-            .suffix(".part")
-            .permissions(permissions)
-            .tempfile_in(folder.unwrap_or(Path::new(".")));
-        let part = part.map_err(|error| io::Error::from(error.kind()))?;
-        Ok(Destination::File { path, part })
     }
 }
 

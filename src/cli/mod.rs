@@ -3,6 +3,8 @@
 mod errors;
 mod export;
 mod export_files;
+mod fetch;
+mod get;
 mod inode;
 mod key_file;
 mod keygen;
@@ -10,6 +12,7 @@ mod load;
 mod log_writer;
 mod manual;
 mod open_files;
+mod output;
 mod ready;
 mod reload;
 mod reload_exports;
@@ -39,6 +42,7 @@ use crate::unix_time;
 
 use errors::{ErrorLines, Failure, error_line, error_lines};
 use export::{ExportArgs, export};
+use get::{GetArgs, get};
 use keygen::{KeygenArgs, keygen};
 use load::{Loaded, OnError, load};
 use manual::{CompletionsArgs, ManArgs, completions, man};
@@ -68,6 +72,8 @@ enum Command {
     Ready,
     /// Write a file straight from the database, without a server
     Export(ExportArgs),
+    /// Download a file with a signed link: continues a broken download, and checks that the file is complete
+    Get(GetArgs),
     /// Check by its integrity line that a downloaded file is complete
     CheckFile(CheckFileArgs),
     /// Sign a link with a signing key, without a server
@@ -117,6 +123,10 @@ impl Cli {
             Command::Check => check().await,
             Command::Ready => read_config().and_then(|config| ready::check(&config)),
             Command::Export(args) => match export(args).await {
+                Ok(()) => Ok(()),
+                Err(failure) => return failure.report(),
+            },
+            Command::Get(args) => match get(args).await {
                 Ok(()) => Ok(()),
                 Err(failure) => return failure.report(),
             },

@@ -590,14 +590,14 @@ fn fifty_stalled_readers_are_aborted_without_affecting_others() {
     }
 }
 
-/// Forwards bytes between Rowlink and the database. Closes the connection after `limit` bytes from the database.
-struct BreakingProxy {
-    port: u16,
-    limit: Arc<AtomicU64>,
+/// Forwards bytes between a client and a server. Closes the connection after `limit` bytes from the server.
+pub struct BreakingProxy {
+    pub port: u16,
+    pub limit: Arc<AtomicU64>,
 }
 
 impl BreakingProxy {
-    fn before(database: u16) -> BreakingProxy {
+    pub fn before(database: u16) -> BreakingProxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let limit = Arc::new(AtomicU64::new(u64::MAX));

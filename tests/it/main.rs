@@ -22,6 +22,7 @@ mod downloads;
 mod exhaustion;
 mod faults;
 mod formats;
+mod get;
 mod harness;
 mod heartbeats;
 mod heavy;

@@ -213,6 +213,11 @@ impl TestServer {
         Deployment::over(sqlite_url(database), exports).start()
     }
 
+    pub fn port(&self) -> u16 {
+        let (_, port) = self.origin.rsplit_once(':').unwrap();
+        port.parse().unwrap()
+    }
+
     pub fn now(&self) -> u64 {
         self.clock.load(Ordering::SeqCst)
     }
