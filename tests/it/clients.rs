@@ -4,10 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use serde_json::{Value, json};
 
+use crate::faults::BreakingProxy;
 use crate::harness::command::run;
 use crate::harness::{TestServer, python, token, tool};
 
@@ -45,6 +47,8 @@ fn python_saves_complete_files_and_removes_incomplete_ones() {
         "orders.json?",
         b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n[\n{\"id\":1},\n",
     );
+    let breaking = BreakingProxy::before(server.port());
+    breaking.limit.store(250_000, Ordering::SeqCst);
     let arguments = [
         &server.origin,
         &token(server.now()),
@@ -53,6 +57,7 @@ fn python_saves_complete_files_and_removes_incomplete_ones() {
         &unended,
         &unproved,
         &unclosed,
+        &format!("http://127.0.0.1:{}", breaking.port),
     ];
     let report = python("use_python_client.py", &arguments.map(AsRef::as_ref));
     let seen: Value = serde_json::from_str(&report).unwrap();
@@ -86,11 +91,14 @@ fn python_saves_complete_files_and_removes_incomplete_ones() {
     assert_eq!(seen["proved"], "9,,row 9 of alice");
     assert_eq!(seen["lines"], json!([1, 2, 3, 4, 5, 6, 7, 8, 9]));
     assert_eq!(seen["exact"], json!([true, 5_000, "count"]));
+    assert_eq!(seen["continued"], true);
+    assert!(seen["retries"].as_u64() > Some(1), "{seen}");
     assert_eq!(seen["kept"], "what was there before");
     assert_eq!(
         seen["files"],
         json!([
             "book.xlsx",
+            "continued.xlsx",
             "exact.csv",
             "kept.csv",
             "lines.ndjson",
@@ -98,7 +106,8 @@ fn python_saves_complete_files_and_removes_incomplete_ones() {
             "proved.csv",
             "rows.json",
             "small.csv",
-            "table.tsv"
+            "table.tsv",
+            "whole.xlsx"
         ])
     );
     assert!(

@@ -64,6 +64,13 @@ for name, url in {"broken": broken, "short": sys.argv[4], "unended": sys.argv[5]
         seen[name] = "whole"
     except IncompleteDownload as cut:
         seen[name] = str(cut).split()[0]
+states = []
+exact = rowlink.link("numbers", "xlsx", filters={"n": 30_000}, length="exact")
+through_proxy = exact.url.replace(origin, sys.argv[8])
+download(through_proxy, "continued.xlsx", progress=states.append)
+exact.download("whole.xlsx")
+seen["continued"] = Path("continued.xlsx").read_bytes() == Path("whole.xlsx").read_bytes()
+seen["retries"] = sum(state.retries for state in states)
 seen["kept"] = Path("kept.csv").read_text()
 seen["exports"] = sorted(export["name"] for export in rowlink.exports())
 seen["files"] = sorted(os.listdir("."))

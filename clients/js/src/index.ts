@@ -1,4 +1,5 @@
-import { GoneError, toError, UnreachableError } from "./problem.js";
+import { get } from "./get.js";
+import { GoneError } from "./problem.js";
 import type { CallOptions, Export, Link, LinkRequest, Opened, Options } from "./types.js";
 
 export {
@@ -84,13 +85,4 @@ export function createRowlink({ baseUrl = "", token }: Options = {}) {
   }
 
   return { exports, links: { create }, download, open };
-}
-
-async function get(url: string, init: RequestInit & CallOptions): Promise<Response> {
-  const response = await fetch(url, init).catch((error: Error) => {
-    if (init.signal?.aborted) throw error;
-    throw new UnreachableError({ code: "unreachable", detail: error.message });
-  });
-  if (!response.ok) throw await toError(response);
-  return response;
 }

@@ -1,6 +1,7 @@
 import { QUOTE, lineCounter, parse } from "./csv.js";
+import { get } from "./get.js";
 import type { Rowlink } from "./index.js";
-import { IncompleteError } from "./problem.js";
+import { BusyError, IncompleteError, RowlinkError, UnreachableError } from "./problem.js";
 import type { Link, LinkRequest, Opened, Preview, PreviewOptions, Progress, SaveOptions } from "./types.js";
 
 type FileHandle = FileSystemFileHandle & { remove?: () => Promise<void> };
@@ -8,6 +9,7 @@ type FilePicker = (options: { suggestedName: string }) => Promise<FileHandle>;
 
 /**
  * Streams the file to a location that the user chooses and reports progress. Memory use does not depend on the size.
+ * With `length: "exact"` it continues after a broken connection.
  * The browser empties an existing file as soon as the user chooses it; a failed download removes the file. Without
  * the File System Access API it calls `download` and returns `null`.
  */
@@ -39,9 +41,8 @@ async function save(
     const source =
       "url" in linkOrRequest ? linkOrRequest : { estimate: true, ...linkOrRequest, end_line: false };
     const opened = await rowlink.open(source, options);
-    const progress = initialProgress(opened);
-    const counted = opened.answer.body!.pipeThrough(progressMeter(opened, progress, options));
-    await counted.pipeTo(target, { signal: options.signal }).catch(toIncomplete(options.signal));
+    const progress = await saveAll(opened, target, options);
+    await target.close();
     return progress;
   } catch (error) {
     await target.abort().catch(() => {});
@@ -65,23 +66,83 @@ function initialProgress({ link, request, answer }: Opened): Progress {
     rows: rowCounter(link) ? 0 : null,
     expectedBytes: length || (estimated && link.estimated_bytes) || null,
     expectedRows: (estimated && link.estimated_rows) || null,
+    retries: 0,
   };
 }
 
-function progressMeter({ link }: Opened, progress: Progress, { onProgress }: SaveOptions) {
-  const count = rowCounter(link);
+/** Writes the file, and continues after a broken connection if the server can tell whether the file is the same. */
+async function saveAll(opened: Opened, target: FileSystemWritableFileStream, options: SaveOptions): Promise<Progress> {
+  const { link } = opened;
+  const { signal, retries = 5 } = options;
   const header = link.content_type.includes("header=present") ? 1 : 0;
-  return new TransformStream<Uint8Array, Uint8Array>({
-    transform(chunk, controller) {
-      progress.bytes += chunk.length;
-      if (count) progress.rows = Math.max(0, count(chunk) - header);
-      try {
-        onProgress?.({ ...progress });
-      } catch (error) {
-        reportError(error);
-      }
-      controller.enqueue(chunk);
-    },
+  let { answer } = opened;
+  let progress = initialProgress(opened);
+  let count = rowCounter(link);
+  let failures = 0;
+
+  function tell() {
+    try {
+      options.onProgress?.({ ...progress });
+    } catch (error) {
+      reportError(error);
+    }
+  }
+
+  /** Writes a response; returns the error of its connection, if that breaks. */
+  async function copy(): Promise<Error | undefined> {
+    const reader = answer.body!.getReader();
+    for (;;) {
+      const next = await reader.read().catch((error: Error) => error);
+      if (next instanceof Error) return next;
+      if (next.done) return undefined;
+      await target.write({ type: "write", position: progress.bytes, data: next.value as BufferSource });
+      failures = progress.retries = 0;
+      progress.bytes += next.value.length;
+      if (count) progress.rows = Math.max(0, count(next.value) - header);
+      tell();
+    }
+  }
+
+  /** Requests the rest of the file: 206, or 200 with the whole one if the rows have changed. */
+  async function continueAfter(broken: Error): Promise<Response> {
+    const entityTag = answer.headers.get("etag");
+    for (;;) {
+      if (!entityTag || failures >= retries) return toIncomplete(signal)(broken);
+      progress.retries = ++failures;
+      tell();
+      await pause(2 ** (failures - 1), signal);
+      const headers = { Range: `bytes=${progress.bytes}-`, "If-Range": entityTag };
+      const next = await get(link.url, { headers, credentials: "omit", signal }).catch((error: RowlinkError) => error);
+      if (!(next instanceof Error)) return next;
+      if (!isTemporary(next)) throw next;
+      broken = next;
+    }
+  }
+
+  for (;;) {
+    const broken = await copy();
+    if (!broken) return progress;
+    signal?.throwIfAborted();
+    answer = await continueAfter(broken);
+    if (answer.status !== 206) {
+      await target.truncate(0);
+      progress = initialProgress({ ...opened, answer });
+      count = rowCounter(link);
+    }
+  }
+}
+
+function isTemporary(error: RowlinkError): boolean {
+  return error instanceof UnreachableError || error instanceof BusyError || error.status >= 500;
+}
+
+function pause(seconds: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, seconds * 1000);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    });
   });
 }
 

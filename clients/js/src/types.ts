@@ -110,6 +110,8 @@ export interface Progress {
    */
   expectedBytes: number | null;
   expectedRows: number | null;
+  /** How often the download was continued after a broken connection, since its last byte: a page can show that it waits. */
+  retries: number;
 }
 
 /** The first rows of a file. */
@@ -143,6 +145,8 @@ export interface Opened {
 export interface SaveOptions extends CallOptions {
   /** Called for each chunk. An exception goes to `reportError` and does not stop the download. */
   onProgress?: (progress: Progress) => void;
+  /** How often to try to continue without getting any further. Default: 5. Needs `length: "exact"`. */
+  retries?: number;
   /** Target file. Without it the user chooses one. */
   file?: FileSystemFileHandle;
 }

@@ -209,6 +209,27 @@ export async function heap(browser, task) {
   };
 }
 
+// Saves a file through a proxy that breaks connections; returns it and the states that a page could show.
+export async function continued(browser, task) {
+  const { page, errors } = await open(browser, task);
+  const seen = await withClient(page, { ...task, request: undefined }, `async ({ save, rowlink, folder, failure }) => {
+    const through = async (request) => {
+      const link = await rowlink.links.create(request);
+      return { ...link, url: link.url.replace(${JSON.stringify(task.baseUrl)}, ${JSON.stringify(task.proxy)}) };
+    };
+    const numbers = { export: "numbers", format: "csv", filters: { n: 300000 } };
+    const states = [];
+    const onProgress = ({ bytes, rows, retries }) => states.push([bytes, rows, retries]);
+    const file = await folder.getFileHandle("numbers.csv", { create: true });
+    const done = await save.saveAs(rowlink, await through({ ...numbers, length: "exact" }), { file, onProgress });
+    const text = await (await file.getFile()).text();
+    const live = await failure(save.saveAs(rowlink, await through(numbers), { file, retries: 1 }));
+    const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+    return { done, states, live, sha256: [...new Uint8Array(digest)].map((it) => it.toString(16).padStart(2, "0")).join("") };
+  }`);
+  return { ...seen, errors };
+}
+
 // Kills the server during a download.
 export async function killed(browser, { url, pid }) {
   const context = await browser.newContext({ acceptDownloads: true });

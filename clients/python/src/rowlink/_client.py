@@ -45,9 +45,10 @@ class Link:
         *,
         progress: Callable[[Progress], None] | None = None,
         timeout: float = 60.0,
+        retries: int = 5,
     ) -> Path:
         """Downloads the file and returns its path. Default path: the link's file name in the working directory."""
-        return download(self.url, path or self.filename, progress=progress, timeout=timeout)
+        return download(self.url, path or self.filename, progress=progress, timeout=timeout, retries=retries)
 
 
 class Rowlink:

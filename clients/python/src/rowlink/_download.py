@@ -6,9 +6,12 @@ import hashlib
 import os
 import re
 import tempfile
+import time
 import zipfile
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.message import Message
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +35,8 @@ class Progress:
     bytes: int
     #: Total bytes, or `None` if the response has no `Content-Length`. Small and exact-length files have one.
     total: int | None
+    #: How often the download was tried again since its last byte. While it waits, `progress` is called with it.
+    retries: int = 0
 
 
 def download(
@@ -40,6 +45,7 @@ def download(
     *,
     progress: Callable[[Progress], None] | None = None,
     timeout: float = 60.0,
+    retries: int = 5,
 ) -> Path:
     """Downloads a signed URL to `path`. Memory use does not depend on the size of the file.
 
@@ -47,15 +53,15 @@ def download(
     `Content-Length` or the last chunk, the central directory of XLSX, the footer of Parquet, and the integrity
     line if the link has one. `timeout` is the limit for each network wait, in seconds.
 
-    Raises `Problem` if the server refuses the link, `IncompleteDownload` if the file is truncated.
+    A file with an exact length is continued after its connection broke, at most `retries` times without getting any
+    further; its hash is checked. Raises `Problem` if the server refuses the link, `IncompleteDownload` if the file is
+    truncated.
     """
     path = Path(path)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            response = _open(url, timeout)
-            with response:
-                _copy(response, file, progress)
+            _Download(url, timeout, retries, file, progress).run()
         if ".xlsx?" in url:
             _check_archive(name)
         if ".parquet?" in url:
@@ -72,40 +78,107 @@ def download(
     return path
 
 
-def _open(url: str, timeout: float) -> HTTPResponse:
-    # The response is written as received, so it must not be compressed.
-    request = Request(url, headers={"Accept": "*/*", "Accept-Encoding": "identity"})
-    try:
-        response: HTTPResponse = urlopen(request, timeout=timeout)
-    except HTTPError as refused:
-        with refused:
-            raise Problem.of(refused) from None  # type: ignore[arg-type]
-    except OSError as error:
-        # Not the URL: anyone who has it can download the file.
-        raise Unreachable(f"{request.host}: {getattr(error, 'reason', error)}") from error
-    return response
+class _Download:
+    """A download that continues after its connection broke, if the server can tell whether the file is the same."""
 
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        retries: int,
+        file: BinaryIO,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._retries = retries
+        self._file = file
+        self._progress = progress
+        self._failures = 0
+        self._begin(Message())
 
-def _copy(
-    response: HTTPResponse, file: BinaryIO, progress: Callable[[Progress], None] | None
-) -> None:
-    total = response.length
-    received = 0
-    while chunk := _read(response, received):
-        file.write(chunk)
-        received += len(chunk)
-        if progress:
-            progress(Progress(received, total))
-    # http.client does not report a body that ends before its Content-Length.
-    if total is not None and received != total:
-        raise IncompleteDownload(f"truncated after {received} of {total} bytes")
+    def run(self) -> None:
+        response = self._request()
+        while True:
+            if response.status != 206:
+                self._begin(response.headers)
+            with response:
+                broken = self._copy(response)
+            if broken is None:
+                break
+            response = self._continue_after(broken)
+        if self._digest and self._hash.digest() != self._digest:
+            raise IncompleteDownload("the file does not match its `Repr-Digest`")
 
+    def _begin(self, headers: Message) -> None:
+        """Starts a file: the first one, or another one if the rows have changed."""
+        self._received = 0
+        self._hash = hashlib.sha256()
+        self._entity_tag = headers.get("ETag")
+        length = headers.get("Content-Length")
+        self._total = int(length) if length else None
+        digest = re.fullmatch("sha-256=:(.+):", headers.get("Repr-Digest", ""))
+        self._digest = b64decode(digest[1]) if digest else None
+        self._file.seek(0)
+        self._file.truncate()
 
-def _read(response: HTTPResponse, received: int) -> bytes:
-    try:
-        return response.read1(_CHUNK_BYTES)
-    except (HTTPException, OSError) as error:
-        raise IncompleteDownload(f"truncated after {received} bytes") from error
+    def _request(self) -> HTTPResponse:
+        # The response is written as received, so it must not be compressed.
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+        if self._entity_tag and self._received:
+            headers |= {"Range": f"bytes={self._received}-", "If-Range": self._entity_tag}
+        request = Request(self._url, headers=headers)
+        try:
+            response: HTTPResponse = urlopen(request, timeout=self._timeout)
+        except HTTPError as refused:
+            with refused:
+                raise Problem.of(refused) from None  # type: ignore[arg-type]
+        except (OSError, HTTPException) as error:
+            # Not the URL: anyone who has it can download the file.
+            raise Unreachable(f"{request.host}: {getattr(error, 'reason', error)}") from error
+        return response
+
+    def _copy(self, response: HTTPResponse) -> IncompleteDownload | None:
+        """Writes a response; returns the error if its connection broke."""
+        while True:
+            try:
+                chunk = response.read1(_CHUNK_BYTES)
+            except (HTTPException, OSError) as error:
+                broken = IncompleteDownload(f"truncated after {self._received} bytes")
+                broken.__cause__ = error
+                return broken
+            if not chunk:
+                break
+            self._file.write(chunk)
+            self._hash.update(chunk)
+            self._received += len(chunk)
+            self._failures = 0
+            self._tell()
+        # http.client does not report a body that ends before its Content-Length.
+        if self._total is not None and self._received != self._total:
+            return IncompleteDownload(f"truncated after {self._received} of {self._total} bytes")
+        return None
+
+    def _continue_after(self, broken: Exception) -> HTTPResponse:
+        while True:
+            if not self._entity_tag or self._failures >= self._retries:
+                raise broken
+            self._failures += 1
+            self._tell()
+            asked = broken.retry_after if isinstance(broken, Problem) else None
+            time.sleep(min(asked or 2 ** (self._failures - 1), 60))
+            try:
+                return self._request()
+            except Unreachable as error:
+                broken = error
+            except Problem as problem:
+                if problem.status != 429 and problem.status < 500:
+                    raise
+                broken = problem
+
+    def _tell(self) -> None:
+        if self._progress:
+            self._progress(Progress(self._received, self._total, self._failures))
 
 
 def _check_archive(name: str) -> None:

@@ -1,0 +1,12 @@
+import { UnreachableError, toError } from "./problem.js";
+import type { CallOptions } from "./types.js";
+
+/** Fetches a URL. Throws the error of a response that is not a success. */
+export async function get(url: string, init: RequestInit & CallOptions): Promise<Response> {
+  const response = await fetch(url, init).catch((error: Error) => {
+    if (init.signal?.aborted) throw error;
+    throw new UnreachableError({ code: "unreachable", detail: error.message });
+  });
+  if (!response.ok) throw await toError(response);
+  return response;
+}
