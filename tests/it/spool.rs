@@ -118,7 +118,7 @@ fn new_spool(bytes_max: u64) -> (TempDir, Spool) {
 const AMPLE: u64 = 1 << 30;
 
 /// Begins a download and reads only its start.
-fn begin_slowly(url: &str) -> TcpStream {
+pub fn begin_slowly(url: &str) -> TcpStream {
     let (address, target) = parts(url);
     let mut stream = TcpStream::connect(address).unwrap();
     SockRef::from(&stream)
@@ -131,7 +131,7 @@ fn begin_slowly(url: &str) -> TcpStream {
 }
 
 /// Reads the rest of a download; returns its content, and whether it is whole.
-fn read_rest(stream: &mut TcpStream) -> (Vec<u8>, bool) {
+pub fn read_rest(stream: &mut TcpStream) -> (Vec<u8>, bool) {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
         Ok(_) => {}

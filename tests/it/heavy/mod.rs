@@ -9,5 +9,6 @@ mod e2e;
 mod engines;
 mod large_workbooks;
 mod libreoffice;
+mod slow_readers;
 mod soak;
 mod spark;
