@@ -120,6 +120,36 @@ fn a_query_without_rows_begins_its_response_and_the_file_is_the_same() {
     }
 }
 
+/// Returns a workbook with hundreds of heartbeats, before its first row and between two, and one without.
+pub fn workbooks_with_and_without_heartbeats(database: &str) -> [Vec<u8>; 2] {
+    let url = Cluster::shared().database(database, NUMBERS_IN_POSTGRES);
+    let text = export("");
+    let mut deployment = Deployment::over(url, vec![("waits.sql", &text)]);
+    deployment.heartbeat_after = Some(Duration::from_millis(10));
+    let server = deployment.start();
+    let [with, without] = [(3.0, 3.0), (0.0, 0.0)]
+        .map(|(first, later)| server.download(request("xlsx", first, later)).body);
+    let beats = |workbook: &[u8]| {
+        let windows = workbook.windows(EMPTY_BLOCK.len());
+        windows.filter(|it| *it == EMPTY_BLOCK).count()
+    };
+    assert!(beats(&with) > 200 + beats(&without), "{}", beats(&with));
+    [with, without]
+}
+
+/// An empty stored block of deflate.
+const EMPTY_BLOCK: &[u8] = &[0, 0, 0, 0xff, 0xff];
+
+#[test]
+#[ignore = "needs PostgreSQL and Python packages: make test"]
+fn a_workbook_with_hundreds_of_heartbeats_is_read_by_others() {
+    let [with, without] = workbooks_with_and_without_heartbeats("hundreds_of_heartbeats");
+    let [with, without] = [with, without].map(|workbook| read_workbook(&workbook));
+    assert_eq!(with["openpyxl"]["sheets"], without["openpyxl"]["sheets"]);
+    assert_eq!(with["calamine"], without["calamine"]);
+    assert_eq!(with["errors"], json!([]));
+}
+
 #[test]
 #[ignore = "needs PostgreSQL: make test"]
 fn a_workbook_is_whole_also_if_its_first_row_and_its_first_heartbeat_come_at_the_same_time() {

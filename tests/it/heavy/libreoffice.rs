@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::harness::command::run;
 use crate::harness::postgres::Cluster;
 use crate::harness::{Deployment, TestServer};
+use crate::heartbeats::workbooks_with_and_without_heartbeats;
 use crate::real_data::{FLIGHTS, compare_flights, load_flights, naughty_server, naughty_strings};
 use crate::xlsx::TYPES;
 
@@ -66,6 +67,26 @@ fn rows(csv: &Path) -> Vec<Vec<String>> {
         .records()
         .map(|row| row.unwrap().iter().map(str::to_owned).collect());
     rows.collect()
+}
+
+#[test]
+#[ignore = "needs LibreOffice: make test-large"]
+fn libreoffice_reads_a_workbook_with_hundreds_of_heartbeats() {
+    let folder = tempfile::tempdir().unwrap();
+    let books = workbooks_with_and_without_heartbeats("heartbeats_libreoffice");
+    let [with, without] = ["with", "without"].map(|name| folder.path().join(name));
+    let tables: Vec<_> = books
+        .iter()
+        .zip([with, without])
+        .map(|(book, path)| {
+            let path = path.with_extension("xlsx");
+            fs::write(&path, book).unwrap();
+            let sheets = by_libreoffice(&path, CellText::Value);
+            rows(&sheets[0])
+        })
+        .collect();
+    assert_eq!(tables[0].len(), 1001);
+    assert_eq!(tables[0], tables[1]);
 }
 
 #[test]
