@@ -60,7 +60,7 @@ pub(super) enum FetchError {
     #[error("{0}")]
     Broken(String),
     /// The content is not what the server announced.
-    #[error("the content does not match `Repr-Digest`: it was changed on its way")]
+    #[error("the content does not match its length or `Repr-Digest`: it was changed on its way")]
     Changed,
     /// The file cannot be written.
     #[error(transparent)]
@@ -73,7 +73,8 @@ struct Arrived {
     bytes: u64,
     hash: Sha256,
     entity_tag: Option<String>,
-    /// The hash that the server sent.
+    /// The length and the hash that the server sent.
+    length: Option<u64>,
     sha256: Option<Vec<u8>>,
 }
 
@@ -114,7 +115,7 @@ impl Fetch {
                 // The first response, or another file.
                 arrived = Arrived::of(response.headers());
                 truncate(&mut file)?;
-                bar.set_length(content_length(response.headers()).unwrap_or(0));
+                bar.set_length(arrived.length.unwrap_or(0));
             }
             let Err(error) = copy(response, &mut file, &mut arrived, &bar)? else {
                 break;
@@ -128,6 +129,9 @@ impl Fetch {
             continued += u32::from(response.status() == StatusCode::PARTIAL_CONTENT);
         }
         bar.finish_and_clear();
+        if arrived.length.is_some_and(|length| length != arrived.bytes) {
+            return Err(FetchError::Changed);
+        }
         let sha256 = arrived.hash.finalize();
         let is_checked = arrived.sha256.is_some();
         if arrived.sha256.is_some_and(|sent| sent != sha256.as_slice()) {
@@ -157,8 +161,11 @@ impl Tries {
             }
             let mut response = match request.call() {
                 Ok(response) => response,
+                // Their text may quote the URL, which holds the signature.
+                Err(ureq::Error::BadUri(_) | ureq::Error::Http(_)) => {
+                    return Err(FetchError::Refused("the URL is invalid".to_owned()));
+                }
                 Err(error) => {
-                    // Its URL holds the signature, so only its kind is told.
                     let error = format!("the server does not answer: {error}");
                     self.wait_after(error, None, bar)?;
                     continue;
@@ -215,6 +222,7 @@ impl Arrived {
         let digest = digest.and_then(|it| BASE64.decode(it.strip_suffix(':')?).ok());
         Arrived {
             entity_tag: text(headers, &ETAG).map(str::to_owned),
+            length: content_length(headers),
             sha256: digest,
             ..Arrived::default()
         }
@@ -266,7 +274,10 @@ fn problem(response: &mut Response<Body>) -> String {
     let body = response.body_mut().read_to_vec().unwrap_or_default();
     let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     match (problem["title"].as_str(), problem["detail"].as_str()) {
-        (Some(title), Some(detail)) => format!("{status}: {title}: {detail}"),
+        // Escaped: a terminal would obey control characters.
+        (Some(title), Some(detail)) => format!("{status}: {title}: {detail}")
+            .escape_debug()
+            .to_string(),
         _ => format!("the server answered {status}"),
     }
 }

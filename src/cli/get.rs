@@ -1,5 +1,6 @@
 //! `rowlink get`: downloads a file, and continues where a connection broke.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
@@ -38,14 +39,24 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
         "-" => from_standard_input().map_err(error_line)?,
         url => url.to_owned(),
     };
+    web_url(&url).map_err(error_line)?;
     // Installed before a signal could leave a temporary file behind.
     let stops = Stops::install().map_err(error_line)?;
     let hangup = hangup().map_err(error_line)?;
-    web_url(&url).map_err(error_line)?;
-    // On threads of their own: the process can end while they wait for the server.
-    let begun = on_thread(move || Fetch::begin(url, args.retries));
+    tokio::select! {
+        done = download(url, args.output, args.retries) => done,
+        name = stopped(stops, hangup) => {
+            let error = format!("stopped by {name}: the file is incomplete");
+            Err(Failure::incomplete(error_line(error)))
+        }
+    }
+}
+
+/// Downloads the file. Its requests run on threads of their own, so that the process can end while they wait.
+async fn download(url: String, output: Option<PathBuf>, retries: u32) -> Result<(), Failure> {
+    let begun = on_thread(move || Fetch::begin(url, retries));
     let fetch = begun.await?.map_err(error_line)?;
-    let path = match args.output {
+    let path = match output {
         Some(path) => path,
         None => new_path(fetch.suggested_name())?,
     };
@@ -57,13 +68,7 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
     };
     let file = part.as_file().try_clone().map_err(named)?;
     let is_shown = io::stderr().is_terminal();
-    let finished = tokio::select! {
-        finished = on_thread(move || fetch.finish(file, is_shown)) => finished?,
-        name = stopped(stops, hangup) => {
-            let error = format!("stopped by {name}: the file is incomplete");
-            return Err(Failure::incomplete(error_line(error)));
-        }
-    };
+    let finished = on_thread(move || fetch.finish(file, is_shown)).await?;
     let incomplete = |error: FetchError| Failure::incomplete(error_line(error));
     let complete = finished.map_err(incomplete)?;
     check(&part, &complete).map_err(Failure::incomplete)?;
@@ -105,9 +110,16 @@ fn new_path(suggested: Option<String>) -> Result<PathBuf, ErrorLines> {
         .as_deref()
         .map(Path::new)
         .and_then(Path::file_name);
-    let name = name.map(PathBuf::from);
+    let is_plain = |name: &OsStr| {
+        let name = name.to_string_lossy();
+        !name.starts_with('.') && !name.contains(char::is_control)
+    };
+    // No hidden file, and no control characters for the terminal.
+    let name = name.filter(|name| is_plain(name)).map(PathBuf::from);
     let Some(path) = name else {
-        return Err(error_line("--output: the server suggests no file name"));
+        return Err(error_line(
+            "--output: is required: the server suggests no usable file name",
+        ));
     };
     match path.exists() {
         true => Err(error_line(format!(

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use super::encoding::{Encoding, FileHash, Measure, SizeMax};
@@ -70,6 +71,12 @@ impl Download {
         range.map(|range| range.end - range.start)
     }
 
+    /// Tells whether all rows are encoded. There may still be chunks.
+    #[must_use]
+    pub fn is_encoded(&self) -> bool {
+        self.encoding.is_finished()
+    }
+
     /// Returns the number of rows in the chunks so far, and of those that an encoder still holds back.
     #[must_use]
     pub fn rows_written(&self) -> u64 {
@@ -100,16 +107,21 @@ impl Download {
     /// Returns [`DownloadError`] if the rows ended early, took too long, are too many, or do not fit the
     /// format. The bytes sent so far must then not look like a complete file.
     pub async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, DownloadError> {
-        // A ready chunk would be returned even after the deadline.
-        if Instant::now() >= self.query_deadline && !self.encoding.is_finished() {
-            return Err(SourceError::TooSlow.into());
-        }
+        self.check_deadline()?;
         let chunk = match self.checked.is_some() {
             false => self.read().await?,
             true => self.read_checked().await?,
         };
         self.bytes_written += chunk.as_ref().map_or(0, Vec::len) as u64;
         Ok(chunk)
+    }
+
+    /// A ready chunk would be returned even after the deadline.
+    fn check_deadline(&self) -> Result<(), DownloadError> {
+        match Instant::now() >= self.query_deadline && !self.is_encoded() {
+            true => Err(SourceError::TooSlow.into()),
+            false => Ok(()),
+        }
     }
 
     async fn read_checked(&mut self) -> Result<Option<Vec<u8>>, DownloadError> {
@@ -129,6 +141,9 @@ impl Download {
                 }
                 None => return checked.finish(),
             }
+            // Rows that are skipped and always ready would starve other tasks and the deadline.
+            yield_now().await;
+            self.check_deadline()?;
         }
     }
 

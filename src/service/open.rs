@@ -29,6 +29,8 @@ pub struct PreparedDownload {
     pub link: VerifiedLink,
     /// The hash of the file that the client has begun, if it proved that.
     pub begun: Option<[u8; 32]>,
+    /// For how many seconds the link has expired. Then only the file that was begun may be sent.
+    expired_seconds: Option<u64>,
     /// The file's format.
     pub format: Format,
     /// The file name that the browser suggests.
@@ -55,6 +57,15 @@ impl PreparedDownload {
         self.heartbeat_after.filter(|_| !self.output.exact_length)
     }
 
+    /// # Errors
+    /// Returns the [`OpenError`] of a link that has expired.
+    fn refuse_if_expired(&self) -> Result<(), OpenError> {
+        match self.expired_seconds {
+            Some(seconds) => Err(OpenError::Link(LinkError::Expired { seconds })),
+            None => Ok(()),
+        }
+    }
+
     /// Tells whether a client may continue the file, because its length and hash are measured first.
     #[must_use]
     pub fn can_be_continued(&self) -> bool {
@@ -75,12 +86,12 @@ impl PreparedDownload {
     }
 }
 
-/// When a download is aborted.
+/// The times at which a download is aborted.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
-    /// Unless all rows are encoded.
+    /// By this time all rows must be encoded.
     pub query: Instant,
-    /// Unless the reader has the whole file. Not earlier than `query`.
+    /// By this time the reader must have the whole file. It is not earlier than `query`.
     pub download: Instant,
 }
 
@@ -107,7 +118,11 @@ impl ExportService {
         let resumption = verifier.verify_resumption(path, raw_query, now, client, entity_tag)?;
         let mut prepared = self.prepare_verified(resumption.link, now)?;
         prepared.begun = resumption.sha256.filter(|_| prepared.output.exact_length);
-        Ok(prepared)
+        prepared.expired_seconds = resumption.expired_seconds;
+        match prepared.begun {
+            Some(_) => Ok(prepared),
+            None => prepared.refuse_if_expired().map(|()| prepared),
+        }
     }
 
     /// Binds the query of a verified link without running it.
@@ -137,6 +152,7 @@ impl ExportService {
             connection_time: ConnectionTime::default(),
             link: verified,
             begun: None,
+            expired_seconds: None,
         })
     }
 
@@ -199,6 +215,7 @@ impl ExportService {
             size_max: SizeMax::of(&link.conditions, &export.limits),
             permit: self.quota.acquire(link, export.limits.max_downloads)?,
         };
+        let refusal = prepared.refuse_if_expired();
         let variables = export.statement.variables.clone();
         let keyring = self.keyring.load_full();
         let opened = timeout_at(
@@ -207,6 +224,12 @@ impl ExportService {
         )
         .await;
         let opened = opened.unwrap_or(Err(SourceError::TooSlow.into()));
+        if let Ok(Some(MeasuredFile {
+            is_begun: false, ..
+        })) = opened.as_ref().map(|it| &it.file)
+        {
+            refusal?;
+        }
         opened.map_err(|error| match error {
             DownloadError::Source(SourceError::BadValue { variable, .. }) => {
                 OpenError::Invalid(vec![rejected_value(&variables, variable)])

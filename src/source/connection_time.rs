@@ -22,12 +22,6 @@ impl ConnectionTime {
         Some(end.saturating_duration_since(start))
     }
 
-    /// Tells whether the query has returned or closed its connection.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.0.end.get().is_some()
-    }
-
     pub(super) fn start(&self) {
         self.0.start.get_or_init(Instant::now);
     }

@@ -12,8 +12,10 @@ use zeroize::Zeroizing;
 
 use super::{DamagedBlock, Obstacle, Spool};
 
-/// A file's space returns to the spool when its last block is read, so a download uses several files.
+/// A file's space returns to the spool when its last block is read, so a download uses several files: of this size, or of
+/// a smaller part of the spool.
 const FILE_BYTES: u64 = 16 << 20;
+const FILES_MIN: u64 = 16;
 
 /// The length of the authentication tag.
 const TAG_BYTES: usize = 16;
@@ -65,6 +67,7 @@ impl BlockWriter {
     /// # Errors
     /// Returns the [`Obstacle`]; the block is then not written.
     pub(super) fn write(&mut self, content: &[u8]) -> Result<Block, Obstacle> {
+        self.reuse_read_file();
         let length = content.len() + TAG_BYTES;
         let reserved = length as u64;
         self.spool.reserve(reserved)?;
@@ -99,8 +102,20 @@ impl BlockWriter {
         Ok((file, number, offset))
     }
 
+    /// Returns the space of the current file if all its blocks are read.
+    fn reuse_read_file(&self) {
+        if let Some(file) = self
+            .file
+            .as_ref()
+            .filter(|file| Arc::strong_count(file) == 1)
+        {
+            file.spool.release(file.bytes.swap(0, Ordering::Relaxed));
+        }
+    }
+
     fn file(&mut self) -> Result<Arc<SpoolFile>, Obstacle> {
-        let has_room = |file: &Arc<SpoolFile>| file.bytes.load(Ordering::Relaxed) < FILE_BYTES;
+        let bytes_max = FILE_BYTES.min(self.spool.bytes_max / FILES_MIN);
+        let has_room = |file: &Arc<SpoolFile>| file.bytes.load(Ordering::Relaxed) < bytes_max;
         if let Some(file) = self.file.take().filter(has_room) {
             self.file = Some(file.clone());
             return Ok(file);

@@ -1,6 +1,7 @@
 //! The queue between the writer of one file and its reader.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,8 +31,8 @@ pub fn queue<M: Copy, E>(spool: &Arc<Spool>) -> Result<Sides<M, E>, getrandom::E
             is_writing: false,
             tail: None,
             end: None,
-            spooled_bytes: 0,
         }),
+        spooled_bytes: Arc::default(),
         readable: Notify::new(),
         writable: Notify::new(),
     });
@@ -45,7 +46,7 @@ pub fn queue<M: Copy, E>(spool: &Arc<Spool>) -> Result<Sides<M, E>, getrandom::E
 /// Both sides of a queue.
 pub type Sides<M, E> = (SpoolWriter<M, E>, SpoolReader<M, E>);
 
-/// Appends chunks. Its reader may be dropped first; then an append never ends.
+/// Appends chunks. If its reader is dropped first, an append waits without end once the disk has no space.
 pub struct SpoolWriter<M, E> {
     shared: Arc<Shared<M, E>>,
     /// `None` while a thread writes a block.
@@ -72,8 +73,9 @@ struct Shared<M, E> {
     queue: Mutex<Queue<M, E>>,
     /// Something that the reader may wait for has happened.
     readable: Notify,
-    /// The reader has taken the tail.
+    /// The reader has taken the tail or a block.
     writable: Notify,
+    spooled_bytes: Arc<AtomicU64>,
 }
 
 /// The chunks are in the order `head`, `blocks`, `tail`.
@@ -85,7 +87,6 @@ struct Queue<M, E> {
     is_writing: bool,
     tail: Option<(Vec<u8>, M)>,
     end: Option<End<E>>,
-    spooled_bytes: u64,
 }
 
 enum End<E> {
@@ -109,7 +110,8 @@ impl<M: Copy, E> SpoolWriter<M, E> {
                 queue.is_writing = false;
                 match written {
                     Ok(written) => {
-                        queue.spooled_bytes += block.len() as u64;
+                        let spooled_bytes = &self.shared.spooled_bytes;
+                        spooled_bytes.fetch_add(block.len() as u64, Ordering::Relaxed);
                         queue.blocks.push_back((written, mark));
                         None
                     }
@@ -172,6 +174,8 @@ impl<M: Copy, E> SpoolReader<M, E> {
                 Next::Block(block, mark) => {
                     let read = spawn_blocking(move || block.read()).await;
                     let read = read.expect("reading does not panic");
+                    // Its space may be what the writer waits for.
+                    self.shared.writable.notify_one();
                     return Ok(Some((read.map_err(ReadError::Damaged)?, mark)));
                 }
                 Next::End(End::Complete) => return Ok(None),
@@ -182,10 +186,10 @@ impl<M: Copy, E> SpoolReader<M, E> {
         }
     }
 
-    /// Returns the number of bytes that went to the disk.
+    /// Returns the counter of the bytes that went to the disk.
     #[must_use]
-    pub fn spooled_bytes(&self) -> u64 {
-        self.shared.lock().spooled_bytes
+    pub fn spooled_bytes(&self) -> Arc<AtomicU64> {
+        self.shared.spooled_bytes.clone()
     }
 }
 
@@ -359,6 +363,7 @@ mod tests {
             }
         };
         writer.append(vec![2; BLOCK_BYTES], 1, report).await;
-        assert_eq!((obstacles, reader.spooled_bytes()), (3, BLOCK_BYTES as u64));
+        let spooled = reader.spooled_bytes().load(Ordering::Relaxed);
+        assert_eq!((obstacles, spooled), (3, BLOCK_BYTES as u64));
     }
 }

@@ -75,6 +75,9 @@ fn make_secrets(folder: &Path) -> String {
     token.unwrap().to_owned()
 }
 
+/// Where the image has a folder for the spool.
+const SPOOL_DIR: &str = "/var/spool/rowlink";
+
 /// Runs the processes without containers.
 #[test]
 #[ignore = "needs PostgreSQL, docker-compose, Bash and Python packages: make test"]
@@ -101,9 +104,13 @@ fn the_compose_services_serve_their_table_with_the_generated_secrets() {
     let mut variables: BTreeMap<&str, String> = BTreeMap::new();
     for (name, value) in environment {
         let value = value.as_str().unwrap();
-        variables.insert(name, value.replace("/run/secrets", &path("secrets")));
+        let value = value.replace("/run/secrets", &path("secrets"));
+        variables.insert(name, value.replace(SPOOL_DIR, &path("spool")));
     }
     variables.insert("ROWLINK_EXPORTS_DIR", path("exports"));
+    fs::create_dir(path("spool")).unwrap();
+    let mut volumes = replica["volumes"].as_array().unwrap().iter();
+    assert!(volumes.any(|volume| volume["target"] == SPOOL_DIR));
     // The test harness sets these; the compose file uses files instead.
     variables.insert("ROWLINK_DATABASE_URL", String::new());
     variables.insert("ROWLINK_SIGNING_KEYS", String::new());
@@ -143,6 +150,8 @@ fn the_systemd_unit_is_valid_and_its_secrets_can_be_rotated() {
         .arg(&unit));
     assert!(String::from_utf8_lossy(&security.stdout).contains("Overall exposure level"));
     assert!(text.contains("\nLimitCORE=0\n"));
+    // Makes the folder of the spool.
+    assert!(text.contains("\nCacheDirectory=rowlink\n"));
     assert!(
         !text.contains("\nLoadCredential="),
         "a reload would not renew it"
@@ -156,7 +165,11 @@ fn the_systemd_unit_is_valid_and_its_secrets_can_be_rotated() {
     let variables: Vec<(String, String)> = variables
         .map(|variable| {
             let (name, value) = variable.split_once('=').unwrap();
-            (name.to_owned(), value.replace("/etc/rowlink", secrets))
+            let value = value.replace("/etc/rowlink", secrets);
+            (
+                name.to_owned(),
+                value.replace("/var/cache/rowlink", secrets),
+            )
         })
         .collect();
     let configured = configured_folder(&exports());

@@ -5,11 +5,13 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::faults::BreakingProxy;
-use crate::harness::{Call, TestServer};
+use crate::harness::process::send_signal;
+use crate::harness::{Call, TestServer, wait_for};
 
 const LARGE: &str = "with recursive m(i) as (select 1 union all select i + 1 from m where i < 100000)
     select i, printf('%x', i * 2654435761 & 0xffffffff) as word from m where :user = 'alice' order by i";
@@ -113,11 +115,9 @@ fn get_starts_again_if_the_rows_have_changed() {
     let output = std::thread::scope(|scope| {
         let output = scope.spawn(|| get(to.path(), &[&url, "--output", "it.csv"]));
         // Between two tries, which are a second apart.
-        crate::harness::wait_for(
-            "the first break",
-            std::time::Duration::from_secs(20),
-            || server.state.service.downloads() == 0 && !files(to.path()).is_empty(),
-        );
+        wait_for("the first break", Duration::from_secs(20), || {
+            server.state.service.downloads() == 0 && !files(to.path()).is_empty()
+        });
         let connection = rusqlite::Connection::open(&database).unwrap();
         connection
             .execute_batch("create table new_one (n)")
@@ -128,6 +128,29 @@ fn get_starts_again_if_the_rows_have_changed() {
     assert!(output.status.success(), "{output:?}");
     let after = Call::new("GET", &url).send().body;
     assert!(after != before && fs::read(path).unwrap() == after);
+}
+
+#[test]
+fn get_can_be_stopped_while_it_waits_for_the_server() {
+    let endless = "with recursive m(i) as (select 1 union all select i + 1 from m)
+        select count(*) as n from m where :user = 'alice'";
+    let (server, _proxy) = serve(endless);
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rowlink"));
+    command
+        .arg("get")
+        .arg(server.link(request("csv", Value::Null)));
+    let mut child = command.current_dir(folder.path()).spawn().unwrap();
+    wait_for("the query", Duration::from_secs(20), || {
+        server.state.service.downloads() == 1
+    });
+    send_signal(&child, "-INT");
+    let ended = |child: &mut std::process::Child| child.try_wait().unwrap();
+    wait_for("the end", Duration::from_secs(5), || {
+        ended(&mut child).is_some()
+    });
+    assert_eq!(ended(&mut child).unwrap().code(), Some(3));
+    assert_eq!(files(folder.path()), [""; 0]);
 }
 
 #[test]

@@ -239,6 +239,13 @@ fn ranges_are_answered_as_their_conditions_ask() {
         let refused = ranged("bytes=10-", "if-match", other);
         assert_eq!(refused.problem(), (412, "file-changed".into()), "{other}");
     }
+    let unchanged = get(&url, &[("if-match", &format!("\"x\", {tag}"))]);
+    assert_eq!(
+        (unchanged.status, unchanged.body == whole.body),
+        (200, true)
+    );
+    let refused = get(&url, &[("if-match", "\"x\"")]);
+    assert_eq!(refused.problem(), (412, "file-changed".into()));
     let late = get(&url, &[("range", "bytes=10-")]);
     assert_eq!(late.problem(), (400, "range-not-supported".into()));
     let wanted = get(&url, &[("want-digest", "sha-256")]);
@@ -280,7 +287,8 @@ fn only_a_download_that_has_begun_is_continued_after_the_expiry() {
     assert_eq!(continue_from(&url, 10, &tag).status, 206);
     (subject.change)();
     server.set_clock(issued + 657);
-    assert_eq!(continue_from(&url, 10, &tag).status, 200);
+    // The rows of the file that was begun, and no others.
+    assert_eq!(continue_from(&url, 10, &tag).problem(), expired);
     server.set_clock(issued + 660);
     assert_eq!(continue_from(&url, 10, &tag).problem(), expired);
     with_resume["resume_seconds"] = json!(3601);

@@ -1,7 +1,7 @@
 import { QUOTE, lineCounter, parse } from "./csv.js";
 import { get } from "./get.js";
 import type { Rowlink } from "./index.js";
-import { BusyError, IncompleteError, RowlinkError, UnreachableError } from "./problem.js";
+import { IncompleteError, RowlinkError } from "./problem.js";
 import type { Link, LinkRequest, Opened, Preview, PreviewOptions, Progress, SaveOptions } from "./types.js";
 
 type FileHandle = FileSystemFileHandle & { remove?: () => Promise<void> };
@@ -79,6 +79,7 @@ async function saveAll(opened: Opened, target: FileSystemWritableFileStream, opt
   let progress = initialProgress(opened);
   let count = rowCounter(link);
   let failures = 0;
+  let furthest = 0;
 
   function tell() {
     try {
@@ -89,15 +90,19 @@ async function saveAll(opened: Opened, target: FileSystemWritableFileStream, opt
   }
 
   /** Writes a response; returns the error of its connection, if that breaks. */
-  async function copy(): Promise<Error | undefined> {
+  async function copy(): Promise<{ error: Error } | undefined> {
     const reader = answer.body!.getReader();
     for (;;) {
-      const next = await reader.read().catch((error: Error) => error);
-      if (next instanceof Error) return next;
+      const next = await reader.read().catch((error: Error) => ({ error }));
+      if ("error" in next) return next;
       if (next.done) return undefined;
       await target.write({ type: "write", position: progress.bytes, data: next.value as BufferSource });
-      failures = progress.retries = 0;
       progress.bytes += next.value.length;
+      // The bytes of a file that starts again are no progress until they are more than before.
+      if (progress.bytes > furthest) {
+        furthest = progress.bytes;
+        failures = progress.retries = 0;
+      }
       if (count) progress.rows = Math.max(0, count(next.value) - header);
       tell();
     }
@@ -110,12 +115,20 @@ async function saveAll(opened: Opened, target: FileSystemWritableFileStream, opt
       if (!entityTag || failures >= retries) return toIncomplete(signal)(broken);
       progress.retries = ++failures;
       tell();
-      await pause(2 ** (failures - 1), signal);
+      const { retryAfter } = broken as Partial<RowlinkError>;
+      await pause(Math.min(retryAfter ?? 2 ** (failures - 1), 60), signal);
       const headers = { Range: `bytes=${progress.bytes}-`, "If-Range": entityTag };
-      const next = await get(link.url, { headers, credentials: "omit", signal }).catch((error: RowlinkError) => error);
-      if (!(next instanceof Error)) return next;
-      if (!isTemporary(next)) throw next;
-      broken = next;
+      try {
+        const next = await get(link.url, { headers, credentials: "omit", signal });
+        const start = next.headers.get("content-range")?.match(/^bytes (\d+)-/)?.[1];
+        if (next.status === 206 && Number(start) !== progress.bytes) {
+          throw new IncompleteError({ code: "incomplete", detail: "the server sent another part of the file" });
+        }
+        return next;
+      } catch (error) {
+        if (!isTemporary(error)) throw error;
+        broken = error;
+      }
     }
   }
 
@@ -123,27 +136,32 @@ async function saveAll(opened: Opened, target: FileSystemWritableFileStream, opt
     const broken = await copy();
     if (!broken) return progress;
     signal?.throwIfAborted();
-    answer = await continueAfter(broken);
+    answer = await continueAfter(broken.error);
     if (answer.status !== 206) {
       await target.truncate(0);
-      progress = initialProgress({ ...opened, answer });
+      progress = { ...initialProgress({ ...opened, answer }), retries: failures };
       count = rowCounter(link);
     }
   }
 }
 
-function isTemporary(error: RowlinkError): boolean {
-  return error instanceof UnreachableError || error instanceof BusyError || error.status >= 500;
+function isTemporary(error: unknown): error is RowlinkError {
+  return error instanceof RowlinkError && (error.code === "unreachable" || error.status === 429 || error.status >= 500);
 }
 
-function pause(seconds: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, seconds * 1000);
-    signal?.addEventListener("abort", () => {
+/** Waits; throws the reason of an abort. */
+async function pause(seconds: number, signal?: AbortSignal): Promise<void> {
+  signal?.throwIfAborted();
+  await new Promise<void>((resolve) => {
+    const end = () => {
       clearTimeout(timer);
-      reject(signal.reason);
-    });
+      signal?.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, seconds * 1000);
+    signal?.addEventListener("abort", end);
   });
+  signal?.throwIfAborted();
 }
 
 /** Returns a line counter for CSV and NDJSON, else `null`. */

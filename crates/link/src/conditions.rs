@@ -57,7 +57,8 @@ pub struct Condition {
     pub get: fn(&Conditions) -> Option<ConditionValue>,
     /// Stores a value. A value of another type is ignored.
     pub set: fn(&mut Conditions, ConditionValue),
-    /// The step that checks it and the check; `None` if the download enforces it while it streams.
+    /// The step that checks it and the check; `None` if the download enforces it while it streams, or the verifier with the
+    /// lifetime.
     check: Option<(Step, Check)>,
 }
 

@@ -25,12 +25,18 @@ impl VerifiedLink {
     }
 }
 
-/// Returns the hash in an entity tag, if it is that of a file of the link with this signature.
+/// Returns the hash in the first of these entity tags, separated by commas, that is one of a file of the link with this
+/// signature.
 pub(super) fn verified_hash(
     keyring: &Keyring,
     signature: &[u8],
-    entity_tag: &str,
+    entity_tags: &str,
 ) -> Option<[u8; 32]> {
+    let mut tags = entity_tags.split(',');
+    tags.find_map(|tag| hash_in(keyring, signature, tag.trim()))
+}
+
+fn hash_in(keyring: &Keyring, signature: &[u8], entity_tag: &str) -> Option<[u8; 32]> {
     let tag = entity_tag.strip_prefix('"')?.strip_suffix('"')?;
     let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
     let (sha256, mac) = tag.split_first_chunk::<HASH_BYTES>()?;

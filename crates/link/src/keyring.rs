@@ -144,16 +144,19 @@ impl Keyring {
         (is_genuine & is_known).into()
     }
 
-    /// Returns the MAC of a text that only servers exchange, under the first key.
+    /// Returns the MAC of a text that only servers exchange, under the first key that is no child key, if there is one:
+    /// others hold child keys too.
     pub(super) fn tag(&self, text: &str) -> [u8; 32] {
-        let mac = feed(&self.signing_key().mac, &[text]);
+        let key = self.keys.iter().find(|key| key.scope.is_none());
+        let mac = feed(&key.unwrap_or(self.signing_key()).mac, &[text]);
         mac.finalize().into_bytes().into()
     }
 
-    /// Tells whether `mac` is the MAC of such a text under any key.
+    /// Tells whether `mac` is the MAC of such a text under any key that is no child key.
     pub(super) fn verify_tag(&self, text: &str, mac: &[u8]) -> bool {
         let is_of = |key: &Key| feed(&key.mac, &[text]).verify_slice(mac).is_ok();
-        self.keys.iter().any(is_of)
+        let mut keys = self.keys.iter().filter(|key| key.scope.is_none());
+        keys.any(is_of)
     }
 
     /// Returns the sealing key of the key `id`, or of its child for `scope`; `None` if the id is unknown.

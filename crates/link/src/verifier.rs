@@ -30,6 +30,8 @@ pub struct Resumption {
     pub link: VerifiedLink,
     /// The hash of the file that the client has begun; `None` if its entity tag is not one of this link.
     pub sha256: Option<[u8; 32]>,
+    /// For how many seconds the link has expired. Then only that file may be sent.
+    pub expired_seconds: Option<u64>,
 }
 
 impl VerifiedLink {
@@ -81,8 +83,9 @@ impl Verifier<'_> {
         Ok(resumption.link)
     }
 
-    /// Verifies a link like [`verify`](Verifier::verify), for a client that continues a download by its `entity_tag`.
-    /// If that is one of this link, the link may have expired by the seconds of its `resume_seconds`.
+    /// Verifies a link as [`verify`](Verifier::verify) does, for a client that continues a download by its `entity_tag`, or
+    /// one of several separated by commas. If that is one of this link, the link may have expired by the seconds of its
+    /// `resume_seconds`; then no other file may be sent.
     ///
     /// # Errors
     /// Returns the [`LinkError`] of the first step that refuses the link.
@@ -127,9 +130,11 @@ impl Verifier<'_> {
         if self.revocations.is_revoked(user, key_id, link.issued) {
             return Err(LinkError::Revoked);
         }
+        let expired_seconds = visit.now.checked_sub(link.expires);
         Ok(Resumption {
             link: VerifiedLink { link, signature },
             sha256,
+            expired_seconds,
         })
     }
 

@@ -2,6 +2,7 @@
 //! the value of a filter.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
@@ -70,7 +71,8 @@ pub(in crate::http) struct DownloadLog {
     /// How long the query holds a connection.
     connection_time: ConnectionTime,
     progress: Progress,
-    spooled_bytes: u64,
+    /// The bytes that have waited on the disk.
+    spooled_bytes: Arc<AtomicU64>,
     /// The first byte of a continued file.
     resumed_from: Option<u64>,
     /// When the last chunk was handed to the connection, which asks for the next one after sending it.
@@ -98,7 +100,7 @@ impl DownloadLog {
             first_byte: None,
             connection_time: prepared.connection_time(),
             progress: Progress::default(),
-            spooled_bytes: 0,
+            spooled_bytes: Arc::default(),
             resumed_from: None,
             last_chunk: Instant::now(),
             is_waiting_for_rows: true,
@@ -106,20 +108,18 @@ impl DownloadLog {
         }
     }
 
-    /// Records a chunk that is handed to the connection: what all chunks so far contain, and how many bytes have
-    /// waited on the disk.
-    pub(super) fn record(&mut self, progress: Progress, spooled_bytes: u64) {
+    /// Records a chunk that is handed to the connection: what all chunks so far contain.
+    pub(super) fn record(&mut self, progress: Progress) {
         self.progress = progress;
-        self.spooled_bytes = spooled_bytes;
         self.last_chunk = Instant::now();
         if progress.bytes > 0 {
             self.first_byte.get_or_insert(self.started.elapsed());
         }
     }
 
-    /// Returns the measure of how long the query holds a connection.
-    pub(super) fn connection_time(&self) -> &ConnectionTime {
-        &self.connection_time
+    /// Sets the counter of the bytes that wait on the disk.
+    pub(super) fn count_spooled(&mut self, spooled_bytes: Arc<AtomicU64>) {
+        self.spooled_bytes = spooled_bytes;
     }
 
     /// Returns the spool, if there is one.
@@ -210,6 +210,7 @@ impl Drop for DownloadLog {
             heartbeats,
         } = self.progress;
         let held = self.connection_time.elapsed();
+        let spooled_bytes = self.spooled_bytes.load(Ordering::Relaxed);
         let link = &self.link;
         tracing::info!(
             target: TARGET,
@@ -224,7 +225,7 @@ impl Drop for DownloadLog {
             milliseconds = milliseconds(self.started.elapsed()),
             first_byte_milliseconds = self.first_byte.map(milliseconds),
             database_milliseconds = held.map(milliseconds),
-            spooled_bytes = self.spooled_bytes,
+            spooled_bytes,
             heartbeats,
             resumed_from = self.resumed_from,
             outcome,
@@ -247,7 +248,7 @@ impl Drop for DownloadLog {
         if let Some(held) = held {
             Metrics::observe(&metrics.database_duration, held);
         }
-        metrics.spooled_bytes.inc_by(self.spooled_bytes);
+        metrics.spooled_bytes.inc_by(spooled_bytes);
         if let Some(elapsed) = self.first_byte {
             Metrics::observe(&metrics.first_byte, elapsed);
         }

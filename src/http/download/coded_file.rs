@@ -127,6 +127,14 @@ impl CodedFile {
         }
     }
 
+    /// Tells whether all rows are encoded. There may still be chunks.
+    pub(super) fn is_encoded(&self) -> bool {
+        match &self.source {
+            Source::Opening { .. } => false,
+            Source::Open(download) => download.is_encoded(),
+        }
+    }
+
     /// Returns what counts the download, if it was opened. Cancels the query unless it has ended.
     pub(super) fn into_permit(self) -> Option<QuotaPermit> {
         match self.source {

@@ -72,10 +72,11 @@ impl<T> Watched<T> {
         }
     }
 
-    /// Replaces the value, unless it is in use.
-    pub(super) fn replace(&self, replace: impl FnOnce(T) -> T) {
+    /// Replaces the value, unless it is in use; returns whether it was replaced.
+    pub(super) fn replace(&self, replace: impl FnOnce(T) -> T) -> bool {
         let mut slot = lock(&self.0);
         slot.value = slot.value.take().map(replace);
+        slot.value.is_some()
     }
 
     /// Tells whether the value fulfils a condition. One in use does not.

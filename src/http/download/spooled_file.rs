@@ -3,6 +3,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
@@ -50,8 +51,8 @@ impl SpooledFile {
         self.progress
     }
 
-    /// Returns the number of bytes that went to the disk.
-    pub(super) fn spooled_bytes(&self) -> u64 {
+    /// Returns the counter of the bytes that went to the disk.
+    pub(super) fn spooled_bytes(&self) -> Arc<AtomicU64> {
         self.reader.spooled_bytes()
     }
 
@@ -83,8 +84,11 @@ async fn fill(
     let end = loop {
         match file.next_chunk().await {
             Ok(Some(chunk)) => {
+                let is_encoded = file.is_encoded();
                 let appended = writer.append(chunk, file.progress(), &mut report);
-                if timeout_at(query_deadline, appended).await.is_err() {
+                if is_encoded {
+                    appended.await;
+                } else if timeout_at(query_deadline, appended).await.is_err() {
                     break Err(too_slow());
                 }
             }

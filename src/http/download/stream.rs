@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::web::{Bytes, Data};
 use futures_util::stream::{self, Stream};
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use super::audit_log::DownloadLog;
 use super::coded_file::CodedFile;
@@ -58,8 +58,8 @@ impl ResponseStream {
         };
         self.log.set_waiting_for_rows(false);
         match &self.chunks {
-            Chunks::Direct(file) => self.log.record(file.progress(), 0),
-            Chunks::Spooled(file) => self.log.record(file.progress(), file.spooled_bytes()),
+            Chunks::Direct(file) => self.log.record(file.progress()),
+            Chunks::Spooled(file) => self.log.record(file.progress()),
         }
         if let Ok(None) = next {
             self.log.set_outcome(Outcome::Complete);
@@ -112,13 +112,16 @@ impl ResponseStream {
         let ResponseStream {
             chunks,
             deadlines,
-            log,
+            mut log,
         } = self;
         let chunks = match (chunks, log.spool()) {
             (Chunks::Direct(file), Some(spool)) => {
                 let report = log.obstacle_report();
                 match SpooledFile::start(*file, &spool, deadlines.query, report) {
-                    Ok(spooled) => Chunks::Spooled(spooled),
+                    Ok(spooled) => {
+                        log.count_spooled(spooled.spooled_bytes());
+                        Chunks::Spooled(spooled)
+                    }
                     Err(file) => Chunks::Direct(file),
                 }
             }
@@ -133,7 +136,7 @@ impl ResponseStream {
 
     /// Tells whether the query waits for the reader.
     fn holds_query(&self) -> bool {
-        matches!(self.chunks, Chunks::Direct(_)) && !self.log.connection_time().has_ended()
+        matches!(&self.chunks, Chunks::Direct(file) if !file.is_encoded())
     }
 
     /// Ends a download whose time is up, or that the shutdown aborts.
@@ -147,14 +150,18 @@ async fn watch(body: Watched<ResponseStream>, deadlines: Deadlines, state: Data<
     let spool = async {
         if state.spool.is_some() {
             body.unused_for(SLOW_AFTER).await;
-            body.replace(ResponseStream::spool);
+            while !body.replace(ResponseStream::spool) {
+                body.unused_for(SLOW_AFTER).await;
+            }
         }
         pending().await
     };
     let expiry = async {
         sleep_until(deadlines.query).await;
-        if !body.is(ResponseStream::holds_query) {
-            sleep_until(deadlines.download).await;
+        // One in use ends by itself, or becomes idle.
+        while !body.is(ResponseStream::holds_query) && Instant::now() < deadlines.download {
+            let later = Instant::now() + Duration::from_secs(1);
+            sleep_until(later.min(deadlines.download)).await;
         }
     };
     tokio::select! {

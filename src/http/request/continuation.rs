@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
-/// A request for a part of the file that a client has begun.
+/// A request for a part of the file that a client has begun, or for the file only if it is that one.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::http) struct Continuation {
-    /// The entity tag of the file, with quotes.
-    pub(in crate::http) entity_tag: String,
+    /// Entity tags with quotes, separated by commas. The file is to have one of them.
+    pub(in crate::http) entity_tags: String,
     /// The part; `None` if it is not one range of bytes. Then the answer is the whole file, as section 14.2 allows.
     pub(in crate::http) part: Option<Part>,
     /// What another file is answered with.
@@ -46,26 +46,24 @@ impl Continuation {
     pub(in crate::http) fn of(
         headers: &HeaderMap,
     ) -> Result<Option<Continuation>, UnconditionalRange> {
-        let Some(ranges) = ranges(headers) else {
-            return Ok(None);
-        };
-        let condition = [
-            (header::IF_MATCH, Otherwise::Error),
-            (header::IF_RANGE, Otherwise::WholeFile),
-        ];
-        let mut conditions = condition.into_iter();
-        let condition = conditions.find_map(|(name, otherwise)| {
-            let entity_tag = text(headers, &name).filter(|it| *it != "*")?;
-            Some((entity_tag.to_owned(), otherwise))
-        });
-        match condition {
-            Some((entity_tag, otherwise)) => Ok(Some(Continuation {
-                entity_tag,
-                part: Part::parse(ranges),
-                otherwise,
+        let ranges = ranges(headers);
+        let part = ranges.and_then(Part::parse);
+        let if_match = text(headers, &header::IF_MATCH).filter(|it| *it != "*");
+        let if_range = text(headers, &header::IF_RANGE);
+        match (if_match, if_range, ranges) {
+            (Some(tags), if_range, _) => Ok(Some(Continuation {
+                entity_tags: tags.to_owned(),
+                // Section 13.2.2: both conditions must hold.
+                part: part.filter(|_| if_range.is_none_or(|tag| tags.contains(tag))),
+                otherwise: Otherwise::Error,
             })),
-            None if starts_at_zero(ranges) => Ok(None),
-            None => Err(UnconditionalRange),
+            (None, Some(tag), Some(_)) => Ok(Some(Continuation {
+                entity_tags: tag.to_owned(),
+                part,
+                otherwise: Otherwise::WholeFile,
+            })),
+            (None, None, Some(ranges)) if !starts_at_zero(ranges) => Err(UnconditionalRange),
+            (None, ..) => Ok(None),
         }
     }
 }
@@ -138,7 +136,7 @@ mod tests {
         let pairs = [(header::RANGE, range), (header::IF_RANGE, "\"x\"")];
         let continuation = Continuation::of(&headers(&pairs)).expect("a condition");
         let continuation = continuation.expect("a range");
-        assert_eq!(continuation.entity_tag, "\"x\"");
+        assert_eq!(continuation.entity_tags, "\"x\"");
         assert_eq!(continuation.otherwise, Otherwise::WholeFile);
         continuation.part
     }
@@ -178,13 +176,19 @@ mod tests {
         }
         let pairs = [
             (header::RANGE, "bytes=5-"),
-            (header::IF_MATCH, "\"y\""),
-            (header::IF_RANGE, "\"x\""),
+            (header::IF_MATCH, "\"y\", \"z\""),
+            (header::IF_RANGE, "\"z\""),
         ];
         let continuation = Continuation::of(&headers(&pairs)).expect("a condition");
         let continuation = continuation.expect("a range");
-        assert_eq!(continuation.entity_tag, "\"y\"");
+        assert_eq!(continuation.entity_tags, "\"y\", \"z\"");
         assert_eq!(continuation.otherwise, Otherwise::Error);
+        assert_eq!(continuation.part, Some(Part::From(5, None)));
+        let both = [&pairs[..2], &[(header::IF_RANGE, "\"x\"")]].concat();
+        let continuation = Continuation::of(&headers(&both)).expect("a condition");
+        assert_eq!(continuation.expect("a condition").part, None);
+        let whole = Continuation::of(&headers(&pairs[1..2])).expect("a condition");
+        assert_eq!(whole.expect("a condition").part, None);
     }
 
     #[test]

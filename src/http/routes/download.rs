@@ -43,8 +43,8 @@ pub async fn download(
 /// Streams the file, or redirects an unsigned request to a link.
 async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let continuation = Continuation::of(request.headers()).map_err(late_range)?;
-    let entity_tag = continuation.as_ref().map(|it| it.entity_tag.as_str());
-    let prepared = match accept(&request, &state, entity_tag).await? {
+    let entity_tags = continuation.as_ref().map(|it| it.entity_tags.as_str());
+    let prepared = match accept(&request, &state, entity_tags).await? {
         Target::File(prepared) => prepared,
         Target::Redirect(response) => return Ok(response),
     };
@@ -151,7 +151,7 @@ enum Target {
 async fn accept(
     request: &HttpRequest,
     state: &AppState,
-    entity_tag: Option<&str>,
+    entity_tags: Option<&str>,
 ) -> Result<Target, Problem> {
     refuse_http_1_0(request.version())?;
     refuse_unwanted(request.headers())?;
@@ -166,7 +166,7 @@ async fn accept(
     let now = (state.clock)();
     let client = ClientAddr::At(verified_address(request, &state.config));
     let service = &state.service;
-    let prepared = service.prepare(path, query, now, client, entity_tag)?;
+    let prepared = service.prepare(path, query, now, client, entity_tags)?;
     Ok(Target::File(Box::new(prepared)))
 }
 
@@ -231,7 +231,7 @@ fn refuse_unwanted(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// The problem of a range after byte 0 without a condition: each download of a live export is a new file.
 fn late_range(_: UnconditionalRange) -> Problem {
-    let title = "A live export cannot be resumed";
+    let title = "A range needs a condition";
     let detail = "the rows may have changed; remove the incomplete file, and request the whole one without `Range`, or send \
                   `If-Range` with the `ETag` of a file that was requested with `\"length\": \"exact\"`";
     Problem::new(
@@ -283,7 +283,7 @@ fn outside_of_file(length: u64) -> Problem {
     Problem::new(
         StatusCode::RANGE_NOT_SATISFIABLE,
         "range-outside",
-        "The file is shorter",
+        "The range is outside of the file",
         format!("expected a range within {length} bytes"),
     )
     .with_header(

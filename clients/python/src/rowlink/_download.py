@@ -21,6 +21,8 @@ from urllib.request import Request, urlopen
 from ._problem import Problem, Unreachable
 
 _CHUNK_BYTES = 256 * 1024
+#: The least time limit for the head of a response that continues a file.
+_QUERY_SECONDS = 1200.0
 
 
 class IncompleteDownload(Exception):
@@ -54,8 +56,8 @@ def download(
     line if the link has one. `timeout` is the limit for each network wait, in seconds.
 
     A file with an exact length is continued after its connection broke, at most `retries` times without getting any
-    further; its hash is checked. Raises `Problem` if the server refuses the link, `IncompleteDownload` if the file is
-    truncated.
+    further; its hash is checked. Raises `Problem` if the server refuses the link, `Unreachable` if it does not answer,
+    and `IncompleteDownload` if the file is truncated.
     """
     path = Path(path)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -95,6 +97,7 @@ class _Download:
         self._file = file
         self._progress = progress
         self._failures = 0
+        self._furthest = 0
         self._begin(Message())
 
     def run(self) -> None:
@@ -125,18 +128,29 @@ class _Download:
     def _request(self) -> HTTPResponse:
         # The response is written as received, so it must not be compressed.
         headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+        timeout = self._timeout
         if self._entity_tag and self._received:
+            # The query runs again before the first byte.
+            timeout = max(timeout, _QUERY_SECONDS)
             headers |= {"Range": f"bytes={self._received}-", "If-Range": self._entity_tag}
         request = Request(self._url, headers=headers)
         try:
-            response: HTTPResponse = urlopen(request, timeout=self._timeout)
+            response: HTTPResponse = urlopen(request, timeout=timeout)
         except HTTPError as refused:
-            with refused:
-                raise Problem.of(refused) from None  # type: ignore[arg-type]
+            problem = self._problem(request, refused)
+            raise problem from None
         except (OSError, HTTPException) as error:
             # Not the URL: anyone who has it can download the file.
             raise Unreachable(f"{request.host}: {getattr(error, 'reason', error)}") from error
         return response
+
+    @staticmethod
+    def _problem(request: Request, refused: HTTPError) -> Problem | Unreachable:
+        try:
+            with refused:
+                return Problem.of(refused)  # type: ignore[arg-type]
+        except (OSError, HTTPException) as error:
+            return Unreachable(f"{request.host}: {error}")
 
     def _copy(self, response: HTTPResponse) -> IncompleteDownload | None:
         """Writes a response; returns the error if its connection broke."""
@@ -152,7 +166,10 @@ class _Download:
             self._file.write(chunk)
             self._hash.update(chunk)
             self._received += len(chunk)
-            self._failures = 0
+            # The bytes of a file that starts again are no progress until they are more than before.
+            if self._received > self._furthest:
+                self._furthest = self._received
+                self._failures = 0
             self._tell()
         # http.client does not report a body that ends before its Content-Length.
         if self._total is not None and self._received != self._total:
