@@ -224,7 +224,11 @@ fn the_client_package_continues_where_the_connection_broke_and_tells_it() {
     assert_eq!(seen["done"]["rows"], 300_000);
     let states = seen["states"].as_array().unwrap();
     let retries = states.iter().filter(|state| state[2] == 1).count();
-    assert_eq!(retries, 2, "{retries} of {} states", states.len());
+    assert!(
+        (2..5).contains(&retries),
+        "{retries} of {} states",
+        states.len()
+    );
     // Without a known length there is nothing to continue.
     assert_eq!(seen["live"][1], "incomplete");
 }
