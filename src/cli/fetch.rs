@@ -60,7 +60,7 @@ pub(super) enum FetchError {
     #[error("{0}")]
     Broken(String),
     /// The content is not what the server announced.
-    #[error("the content does not match its length or `Repr-Digest`: it was changed on its way")]
+    #[error("the content does not match its length or `Repr-Digest`: it was changed in transit")]
     Changed,
     /// The file cannot be written.
     #[error(transparent)]
@@ -274,7 +274,7 @@ fn problem(response: &mut Response<Body>) -> String {
     let body = response.body_mut().read_to_vec().unwrap_or_default();
     let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     match (problem["title"].as_str(), problem["detail"].as_str()) {
-        // Escaped: a terminal would obey control characters.
+        // Escaped: control characters could change the terminal.
         (Some(title), Some(detail)) => format!("{status}: {title}: {detail}")
             .escape_debug()
             .to_string(),

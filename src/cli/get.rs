@@ -9,12 +9,12 @@ use std::thread;
 use clap::Args;
 use tempfile::NamedTempFile;
 use tokio::sync::oneshot;
-use url::Url;
 
 use super::errors::{ErrorLines, Failure, error_line};
 use super::fetch::{Complete, Fetch, FetchError};
 use super::output::{Destination, persist, stopped};
 use super::signals::{Stops, hangup};
+use crate::config::web_url;
 use crate::format;
 
 #[derive(Args)]
@@ -39,7 +39,8 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
         "-" => from_standard_input().map_err(error_line)?,
         url => url.to_owned(),
     };
-    web_url(&url).map_err(error_line)?;
+    // The error does not quote the URL, which holds a signature.
+    let url = web_url(&url).map_err(error_line)?;
     // Installed before a signal could leave a temporary file behind.
     let stops = Stops::install().map_err(error_line)?;
     let hangup = hangup().map_err(error_line)?;
@@ -82,15 +83,6 @@ fn from_standard_input() -> io::Result<String> {
     // Longer than any link.
     io::stdin().take(1 << 16).read_to_string(&mut line)?;
     Ok(line.trim().to_owned())
-}
-
-/// Checks a URL, which the error does not quote: it holds a signature.
-fn web_url(text: &str) -> Result<(), &'static str> {
-    let url = Url::parse(text).ok();
-    let is_web = url.is_some_and(|url| ["http", "https"].contains(&url.scheme()));
-    is_web
-        .then_some(())
-        .ok_or("expected an http:// or https:// URL")
 }
 
 /// Runs a function on a thread that does not keep the process alive.

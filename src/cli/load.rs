@@ -98,8 +98,8 @@ fn spool_warning(spool: &Spool) -> Result<Option<String>, ErrorLines> {
         )));
     }
     let free = space.free;
-    let message = format!("ROWLINK_SPOOL_BYTES: {folder} has {free} bytes free of {bytes_max}");
-    Ok((free < bytes_max).then_some(message))
+    let message = || format!("ROWLINK_SPOOL_BYTES: {folder} has {free} bytes free of {bytes_max}");
+    Ok((free < bytes_max).then(message))
 }
 
 /// Creates the sources. No database is contacted yet.

@@ -110,7 +110,11 @@ fn network(text: &str) -> Result<ipnet::IpNet, &'static str> {
         .map_err(|_| "expected addresses or networks like 10.0.0.0/8, separated by commas")
 }
 
-pub(super) fn web_url(text: &str) -> Result<String, &'static str> {
+/// Parses the URL of a page or file.
+///
+/// # Errors
+/// Returns what was expected, never the text.
+pub fn web_url(text: &str) -> Result<String, &'static str> {
     let url = Url::parse(text).ok();
     url.filter(|url| ["http", "https"].contains(&url.scheme()))
         .map(String::from)

@@ -30,7 +30,7 @@ use rowlink_link::{Keyring, Revocations};
 pub use commands::{KeysConfig, RowsConfig};
 pub use database::DatabaseUrl;
 pub use errors::{ConfigError, read};
-pub use http_config::cors_origin;
+pub use http_config::{cors_origin, web_url};
 pub use log::{AuditLog, Log};
 
 /// The prefix of every variable.

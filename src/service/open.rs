@@ -57,8 +57,10 @@ impl PreparedDownload {
         self.heartbeat_after.filter(|_| !self.output.exact_length)
     }
 
+    /// Checks that the link has not expired.
+    ///
     /// # Errors
-    /// Returns the [`OpenError`] of a link that has expired.
+    /// Returns the [`OpenError`] of a link that has.
     fn refuse_if_expired(&self) -> Result<(), OpenError> {
         match self.expired_seconds {
             Some(seconds) => Err(OpenError::Link(LinkError::Expired { seconds })),
@@ -224,10 +226,9 @@ impl ExportService {
         )
         .await;
         let opened = opened.unwrap_or(Err(SourceError::TooSlow.into()));
-        if let Ok(Some(MeasuredFile {
-            is_begun: false, ..
-        })) = opened.as_ref().map(|it| &it.file)
-        {
+        // An expired link sends only the file that was begun.
+        let is_another = |opened: &OpenedDownload| opened.file().is_some_and(|it| !it.is_begun);
+        if opened.as_ref().is_ok_and(is_another) {
             refusal?;
         }
         opened.map_err(|error| match error {

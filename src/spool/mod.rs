@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use queue::{ReadError, SpoolReader, SpoolWriter, queue};
+pub use queue::{ReadError, Sides, SpoolReader, SpoolWriter, queue};
 
 /// The disk space of all spooled files.
 #[derive(Debug)]

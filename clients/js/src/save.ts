@@ -96,7 +96,12 @@ async function saveAll(opened: Opened, target: FileSystemWritableFileStream, opt
       const next = await reader.read().catch((error: Error) => ({ error }));
       if ("error" in next) return next;
       if (next.done) return undefined;
-      await target.write({ type: "write", position: progress.bytes, data: next.value as BufferSource });
+      const piece = { type: "write", position: progress.bytes, data: next.value as BufferSource } as const;
+      await target.write(piece).catch((error) => {
+        // Ends the query of a file that cannot be written.
+        reader.cancel().catch(() => {});
+        throw error;
+      });
       progress.bytes += next.value.length;
       // The bytes of a file that starts again are no progress until they are more than before.
       if (progress.bytes > furthest) {

@@ -19,7 +19,7 @@ use crate::http::telemetry::request_id::request_id;
 use crate::http::telemetry::{FileLabels, Metrics, trace};
 use crate::service::{IssuedLink, PreparedDownload};
 use crate::source::{ConnectionTime, causes};
-use crate::spool::{Obstacle, Spool};
+use crate::spool::Obstacle;
 use rowlink_link::Link;
 
 /// The target of audit lines, for filters of `ROWLINK_LOG`.
@@ -120,11 +120,6 @@ impl DownloadLog {
     /// Sets the counter of the bytes that wait on the disk.
     pub(super) fn count_spooled(&mut self, spooled_bytes: Arc<AtomicU64>) {
         self.spooled_bytes = spooled_bytes;
-    }
-
-    /// Returns the spool, if there is one.
-    pub(super) fn spool(&self) -> Option<Arc<Spool>> {
-        self.state.spool.clone()
     }
 
     /// Returns what logs and counts the first time that the query waits for its reader although there is a spool.

@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::coded_file::{CodedFile, Progress};
 use super::outcome::StreamError;
 use crate::source::SourceError;
-use crate::spool::{self, Obstacle, ReadError, Spool, SpoolReader, SpoolWriter};
+use crate::spool::{Obstacle, ReadError, Sides, SpoolReader, SpoolWriter};
 
 type Writer = SpoolWriter<Progress, StreamError>;
 
@@ -25,25 +25,19 @@ pub(super) struct SpooledFile {
 impl SpooledFile {
     /// Starts to read a file, all of which must be encoded at `query_deadline`. Whenever neither memory nor disk has
     /// space, `report` gets the obstacle and the query waits.
-    ///
-    /// # Errors
-    /// Returns the file if the operating system provides no randomness for a key.
     pub(super) fn start(
         file: CodedFile,
-        spool: &Arc<Spool>,
+        (writer, reader): Sides<Progress, StreamError>,
         query_deadline: Instant,
         report: impl FnMut(Obstacle) + Send + 'static,
-    ) -> Result<SpooledFile, Box<CodedFile>> {
-        let Ok((writer, reader)) = spool::queue(spool) else {
-            return Err(Box::new(file));
-        };
+    ) -> SpooledFile {
         let progress = file.progress();
         let task = tokio::spawn(fill(file, writer, query_deadline, report));
-        Ok(SpooledFile {
+        SpooledFile {
             reader,
             progress,
             _task: AbortOnDropHandle::new(task),
-        })
+        }
     }
 
     /// Returns what the chunks so far contain.

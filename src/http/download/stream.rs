@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::{Bytes, Data};
@@ -16,6 +17,7 @@ use super::spooled_file::SpooledFile;
 use crate::http::connection::exchange::{Exchange, SentFile};
 use crate::http::state::AppState;
 use crate::service::Deadlines;
+use crate::spool::{Spool, queue};
 
 /// A connection that accepts nothing for this long has a reader that is slower than the query.
 const SLOW_AFTER: Duration = Duration::from_millis(20);
@@ -107,23 +109,20 @@ impl ResponseStream {
         })
     }
 
-    /// Lets the query run at its own speed, if there is a spool.
-    fn spool(self) -> ResponseStream {
+    /// Lets the query run at its own speed.
+    fn spool_to(self, spool: &Arc<Spool>) -> ResponseStream {
         let ResponseStream {
             chunks,
             deadlines,
             mut log,
         } = self;
-        let chunks = match (chunks, log.spool()) {
-            (Chunks::Direct(file), Some(spool)) => {
+        // Without randomness for a key the query waits for its reader.
+        let chunks = match (chunks, queue(spool)) {
+            (Chunks::Direct(file), Ok(sides)) => {
                 let report = log.obstacle_report();
-                match SpooledFile::start(*file, &spool, deadlines.query, report) {
-                    Ok(spooled) => {
-                        log.count_spooled(spooled.spooled_bytes());
-                        Chunks::Spooled(spooled)
-                    }
-                    Err(file) => Chunks::Direct(file),
-                }
+                let file = SpooledFile::start(*file, sides, deadlines.query, report);
+                log.count_spooled(file.spooled_bytes());
+                Chunks::Spooled(file)
             }
             (chunks, _) => chunks,
         };
@@ -148,9 +147,9 @@ impl ResponseStream {
 /// Watches a body whose reader accepts nothing at the moment.
 async fn watch(body: Watched<ResponseStream>, deadlines: Deadlines, state: Data<AppState>) {
     let spool = async {
-        if state.spool.is_some() {
+        if let Some(spool) = &state.spool {
             body.unused_for(SLOW_AFTER).await;
-            while !body.replace(ResponseStream::spool) {
+            while !body.replace(|body| body.spool_to(spool)) {
                 body.unused_for(SLOW_AFTER).await;
             }
         }
@@ -158,7 +157,7 @@ async fn watch(body: Watched<ResponseStream>, deadlines: Deadlines, state: Data<
     };
     let expiry = async {
         sleep_until(deadlines.query).await;
-        // One in use ends by itself, or becomes idle.
+        // One in use ends at its next chunk, or becomes idle.
         while !body.is(ResponseStream::holds_query) && Instant::now() < deadlines.download {
             let later = Instant::now() + Duration::from_secs(1);
             sleep_until(later.min(deadlines.download)).await;
