@@ -185,11 +185,9 @@ impl Keyring {
 
 impl Key {
     /// Returns the signature. A link has its lower-case hex digits.
-    pub(super) fn sign(&self, string_to_sign: &[&str]) -> Vec<u8> {
-        feed(&self.mac, string_to_sign)
-            .finalize()
-            .into_bytes()
-            .to_vec()
+    pub(super) fn sign(&self, string_to_sign: &[&str]) -> [u8; 32] {
+        let mac = feed(&self.mac, string_to_sign);
+        mac.finalize().into_bytes().into()
     }
 
     fn parse(entry: &str, position: usize) -> Result<Key, KeyringError> {

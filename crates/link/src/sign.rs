@@ -109,7 +109,7 @@ pub fn sign(link: Link, keyring: &Keyring, seal: Seal) -> Result<SignedLink, Sig
     }
     let query = canonical_query(&pairs, |_| true);
     let signature = key.sign(&string_to_sign(path, &query));
-    let hex = hex::encode(&signature);
+    let hex = hex::encode(signature);
     let path_and_query = format!("{path}?{query}&rl_signature={hex}");
     Ok(SignedLink {
         path_and_query,

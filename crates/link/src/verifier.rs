@@ -20,7 +20,7 @@ use super::{CLOCK_SKEW_SECONDS_MAX, Link};
 pub struct VerifiedLink {
     link: Link,
     /// The MAC.
-    pub(super) signature: Vec<u8>,
+    pub(super) signature: [u8; 32],
 }
 
 /// A link whose download is continued, and what the client knows about the file.
@@ -36,7 +36,7 @@ pub struct Resumption {
 
 impl VerifiedLink {
     /// Wraps a link that a key of this process has just signed.
-    pub(super) fn signed_here(link: Link, signature: Vec<u8>) -> VerifiedLink {
+    pub(super) fn signed_here(link: Link, signature: [u8; 32]) -> VerifiedLink {
         VerifiedLink { link, signature }
     }
 
@@ -122,7 +122,7 @@ impl Verifier<'_> {
         if let Some(scope) = &envelope.scope {
             scope.check(&link).map_err(LinkError::OutsideScope)?;
         }
-        let signature = envelope.signature.to_vec();
+        let signature = envelope.signature;
         let sha256 = entity_tag.and_then(|tag| verified_hash(self.keyring, &signature, tag));
         check_times(&link, self.ttl_seconds_max, visit, sha256.is_some())?;
         link.conditions.check(Step::Address, visit)?;
