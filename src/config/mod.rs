@@ -158,6 +158,7 @@ variables! {
     max_row_bytes: String,
     spool_dir: PathBuf,
     spool_bytes: String,
+    spool_keep_seconds: String,
     sqlite_lock_seconds: String,
     sqlite_sorts: String,
     seal: String,

@@ -1,19 +1,25 @@
 //! The spool: where downloads wait for slow readers.
 
+use std::time::Duration;
+
 use super::Variables;
 use super::errors::ConfigErrors;
 use crate::spool::Spool;
 
-/// Parses the folder and its budget: both or none.
+/// Parses the folder, its budget, and how long files are kept in it.
 pub(super) fn spool(variables: &mut Variables, errors: &mut ConfigErrors) -> Option<Spool> {
     let bytes = variables.spool_bytes.take();
+    let keep = variables.spool_keep_seconds.take();
     let Some(folder) = variables.spool_dir.take() else {
-        if bytes.is_some() {
-            errors.add("SPOOL_BYTES", "has no effect without ROWLINK_SPOOL_DIR");
+        for (name, value) in [("SPOOL_BYTES", &bytes), ("SPOOL_KEEP_SECONDS", &keep)] {
+            if value.is_some() {
+                errors.add(name, "has no effect without ROWLINK_SPOOL_DIR");
+            }
         }
         return None;
     };
     let bytes = errors.required("SPOOL_BYTES", bytes);
     let bytes = errors.number("SPOOL_BYTES", bytes, 0, 1 << 20..=1 << 50);
-    Some(Spool::new(folder, bytes))
+    let keep = errors.number("SPOOL_KEEP_SECONDS", keep, 0, 0..=86_400);
+    Some(Spool::new(folder, bytes).with_keep(Duration::from_secs(keep)))
 }

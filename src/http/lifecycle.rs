@@ -60,6 +60,11 @@ impl Lifecycle {
         self.abort.is_cancelled()
     }
 
+    /// Returns the token that [`abort_downloads`](Lifecycle::abort_downloads) cancels.
+    pub(super) fn abort_token(&self) -> CancellationToken {
+        self.abort.clone()
+    }
+
     /// Resolves when all downloads must be aborted.
     pub(super) async fn aborted(&self) {
         self.abort.cancelled().await;

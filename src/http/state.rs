@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::config::{HttpConfig, StaticFile};
+use super::download::kept_files::KeptFiles;
 use super::lifecycle::Lifecycle;
 use super::refusal_log::RefusalLog;
 use super::telemetry::{LostLines, Metrics};
@@ -28,6 +29,7 @@ pub struct AppState {
     pub(super) lost_lines: LostLines,
     pub(super) refusal_log: RefusalLog,
     pub(super) spool: Option<Arc<Spool>>,
+    pub(super) kept_files: Option<Arc<KeptFiles>>,
 }
 
 /// Returns the time in Unix seconds.
@@ -56,6 +58,7 @@ impl AppState {
             lost_lines: LostLines::default(),
             refusal_log: RefusalLog::default(),
             spool: None,
+            kept_files: None,
         }
     }
 
@@ -70,6 +73,7 @@ impl AppState {
     #[must_use]
     pub fn with_spool(mut self, spool: Option<Spool>) -> AppState {
         self.spool = spool.map(Arc::new);
+        self.kept_files = self.spool.clone().and_then(KeptFiles::new);
         self
     }
 

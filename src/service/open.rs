@@ -17,6 +17,7 @@ use super::errors::{DownloadError, OpenError};
 use super::export_service::{ExportService, file_name};
 use super::exports::ServedExport;
 use super::options::Output;
+use super::quota::QuotaPermit;
 use crate::catalog::{BoundQuery, Catalog, Export, FieldError, RowOptions, Variable};
 use crate::format::{EncoderSettings, Format, IntegrityLine, Properties};
 use crate::row::Column;
@@ -27,7 +28,7 @@ use crate::source::{ConnectionTime, Passes, RowStream, SourceError};
 pub struct PreparedDownload {
     /// The link.
     pub link: VerifiedLink,
-    /// The hash of the file that the client has begun, if it proved that.
+    /// What identifies the file that the client has begun, if it proved that: its hash, if its length is exact.
     pub begun: Option<[u8; 32]>,
     /// For how many seconds the link has expired. Then only the file that was begun may be sent.
     expired_seconds: Option<u64>,
@@ -68,9 +69,9 @@ impl PreparedDownload {
         }
     }
 
-    /// Tells whether a client may continue the file, because its length and hash are measured first.
+    /// Tells whether the file's length and hash are measured first.
     #[must_use]
-    pub fn can_be_continued(&self) -> bool {
+    pub fn is_measured(&self) -> bool {
         self.output.exact_length
     }
 
@@ -119,12 +120,15 @@ impl ExportService {
         };
         let resumption = verifier.verify_resumption(path, raw_query, now, client, entity_tag)?;
         let mut prepared = self.prepare_verified(resumption.link, now)?;
-        prepared.begun = resumption.sha256.filter(|_| prepared.output.exact_length);
+        prepared.begun = resumption.file_id;
         prepared.expired_seconds = resumption.expired_seconds;
-        match prepared.begun {
-            Some(_) => Ok(prepared),
-            None => prepared.refuse_if_expired().map(|()| prepared),
-        }
+        Ok(prepared)
+    }
+
+    /// Returns the entity tag of a file of a link: `file_id` identifies it.
+    #[must_use]
+    pub fn entity_tag(&self, link: &VerifiedLink, file_id: [u8; 32]) -> String {
+        link.entity_tag(&self.keyring.load(), file_id)
     }
 
     /// Binds the query of a verified link without running it.
@@ -198,6 +202,24 @@ impl ExportService {
         }
     }
 
+    /// Counts a download that a client continues.
+    ///
+    /// # Errors
+    /// Returns the [`OpenError`] of the limit if its link had too many in this second.
+    pub fn check_continuation(&self, prepared: &PreparedDownload) -> Result<(), OpenError> {
+        let (link, now) = (prepared.link.link(), prepared.prepared_at);
+        Ok(self.quota.check_continuation(link, now)?)
+    }
+
+    /// Acquires the permit of a download.
+    ///
+    /// # Errors
+    /// Returns the [`OpenError`] of the first limit that is reached.
+    pub fn acquire(&self, prepared: &PreparedDownload) -> Result<QuotaPermit, OpenError> {
+        let max = prepared.query.export().limits.max_downloads;
+        Ok(self.quota.acquire(prepared.link.link(), max)?)
+    }
+
     /// Runs the query of a prepared download. Returns after the first batch, so that earlier failures
     /// still become an HTTP status.
     ///
@@ -209,13 +231,15 @@ impl ExportService {
         query_deadline: Instant,
     ) -> Result<OpenedDownload, OpenError> {
         let (export, link) = (prepared.query.export(), prepared.link.link());
-        if prepared.begun.is_some() {
-            self.quota.check_continuation(link, prepared.prepared_at)?;
+        if !prepared.is_measured() {
+            prepared.refuse_if_expired()?;
+        } else if prepared.begun.is_some() {
+            self.check_continuation(&prepared)?;
         }
         let limits = DownloadLimits {
             query_deadline,
             size_max: SizeMax::of(&link.conditions, &export.limits),
-            permit: self.quota.acquire(link, export.limits.max_downloads)?,
+            permit: self.acquire(&prepared)?,
         };
         let refusal = prepared.refuse_if_expired();
         let variables = export.statement.variables.clone();

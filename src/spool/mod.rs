@@ -2,20 +2,38 @@
 //! disk. Knows neither HTTP nor formats.
 
 mod block;
-mod queue;
+mod buffer;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
-pub use queue::{ReadError, Sides, SpoolReader, SpoolWriter, queue};
+use tokio::time::Instant;
+
+pub use buffer::{ReadError, Retention, Sides, SpoolBuffer, SpoolReader, SpoolWriter};
+
+/// The most files without a reader. Each has at least one file descriptor.
+const IDLE_FILES_MAX: usize = 200;
 
 /// The disk space of all spooled files.
-#[derive(Debug)]
 pub struct Spool {
     folder: PathBuf,
     bytes_max: u64,
     bytes: AtomicU64,
+    keep: Duration,
+    retained: Mutex<Vec<Weak<dyn Retained>>>,
+}
+
+/// A file of which more is on the disk than its readers still need.
+trait Retained: Send + Sync {
+    /// Returns since when it has no reader, if it has none and was not discarded.
+    fn idle_since(&self) -> Option<Instant>;
+    /// Discards all of it.
+    fn discard(&self);
+    /// Discards what its readers have read; returns whether there was any.
+    fn discard_read(&self) -> bool;
 }
 
 /// The space of a file system, in bytes.
@@ -57,7 +75,22 @@ impl Spool {
             folder,
             bytes_max,
             bytes: AtomicU64::new(0),
+            keep: Duration::ZERO,
+            retained: Mutex::default(),
         }
+    }
+
+    /// Sets how long files are kept for clients whose connection broke. Zero keeps none.
+    #[must_use]
+    pub fn with_keep(mut self, keep: Duration) -> Spool {
+        self.keep = keep;
+        self
+    }
+
+    /// Returns how long a file without a reader is kept, unless others need its space; `None` if files are not kept.
+    #[must_use]
+    pub fn keep(&self) -> Option<Duration> {
+        Some(self.keep).filter(|keep| !keep.is_zero())
     }
 
     /// Checks that files can be created in the folder and written; returns the space of its file system.
@@ -92,16 +125,59 @@ impl Spool {
         self.bytes_max
     }
 
-    /// Takes space, if it is free.
+    /// Takes space: what is free, or what retained files leave for others.
     fn reserve(&self, bytes: u64) -> Result<(), Obstacle> {
         let add = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.bytes_max);
-        let reserved = self
-            .bytes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
-        reserved.map(drop).map_err(Obstacle::Full)
+        loop {
+            let reserved = self
+                .bytes
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+            match reserved {
+                Ok(_) => return Ok(()),
+                Err(_) if self.make_room() => {}
+                Err(used) => return Err(Obstacle::Full(used)),
+            }
+        }
     }
 
     fn release(&self, bytes: u64) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
+
+    /// Adds a file that leaves its space to others.
+    fn retain(&self, file: &Arc<dyn Retained>) {
+        let files = {
+            let mut files = self.lock();
+            files.retain(|file| file.strong_count() > 0);
+            files.push(Arc::downgrade(file));
+            upgrade(&files)
+        };
+        let idle = files.iter().filter(|file| file.idle_since().is_some());
+        if idle.count() > IDLE_FILES_MAX {
+            discard_longest_idle(&files);
+        }
+    }
+
+    /// Discards something that is retained; returns whether there was anything.
+    fn make_room(&self) -> bool {
+        let files = upgrade(&self.lock());
+        discard_longest_idle(&files) || files.iter().any(|file| file.discard_read())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<dyn Retained>>> {
+        self.retained.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn upgrade(files: &[Weak<dyn Retained>]) -> Vec<Arc<dyn Retained>> {
+    files.iter().filter_map(Weak::upgrade).collect()
+}
+
+/// Discards the file that has had no reader for the longest time, if there is one.
+fn discard_longest_idle(files: &[Arc<dyn Retained>]) -> bool {
+    let idle = files
+        .iter()
+        .filter_map(|file| Some((file.idle_since()?, file)));
+    let longest = idle.min_by_key(|(since, _)| *since);
+    longest.inspect(|(_, file)| file.discard()).is_some()
 }

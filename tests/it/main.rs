@@ -28,6 +28,7 @@ mod heartbeats;
 mod heavy;
 mod issue;
 mod issuers;
+mod kept;
 mod large_rows;
 mod matrix;
 mod minters;

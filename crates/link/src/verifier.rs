@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::conditions::Visit;
-use super::entity_tag::verified_hash;
+use super::entity_tag::verified_file_id;
 use super::error::{LinkError, Malformed, Step};
 use super::keyring::Keyring;
 use super::network::ClientAddr;
@@ -28,8 +28,8 @@ pub struct VerifiedLink {
 pub struct Resumption {
     /// The link.
     pub link: VerifiedLink,
-    /// The hash of the file that the client has begun; `None` if its entity tag is not one of this link.
-    pub sha256: Option<[u8; 32]>,
+    /// What identifies the file that the client has begun; `None` if its entity tag is not one of this link.
+    pub file_id: Option<[u8; 32]>,
     /// For how many seconds the link has expired. Then only that file may be sent.
     pub expired_seconds: Option<u64>,
 }
@@ -123,8 +123,8 @@ impl Verifier<'_> {
             scope.check(&link).map_err(LinkError::OutsideScope)?;
         }
         let signature = envelope.signature;
-        let sha256 = entity_tag.and_then(|tag| verified_hash(self.keyring, &signature, tag));
-        check_times(&link, self.ttl_seconds_max, visit, sha256.is_some())?;
+        let file_id = entity_tag.and_then(|tag| verified_file_id(self.keyring, &signature, tag));
+        check_times(&link, self.ttl_seconds_max, visit, file_id.is_some())?;
         link.conditions.check(Step::Address, visit)?;
         let (user, key_id) = (link.user.as_str(), envelope.key_id);
         if self.revocations.is_revoked(user, key_id, link.issued) {
@@ -133,7 +133,7 @@ impl Verifier<'_> {
         let expired_seconds = visit.now.checked_sub(link.expires);
         Ok(Resumption {
             link: VerifiedLink { link, signature },
-            sha256,
+            file_id,
             expired_seconds,
         })
     }
@@ -399,7 +399,7 @@ mod tests {
             let verifier = verifier(&keyring);
             let resumed =
                 verifier.verify_resumption(path(), query, now, ClientAddr::Unchecked, tag);
-            resumed.map(|resumed| resumed.sha256)
+            resumed.map(|resumed| resumed.file_id)
         };
         assert_eq!(resume(&link, &tag, NOW), Ok(Some([7; 32])));
         assert_eq!(resume(&link, &tag, NOW + 659), Ok(Some([7; 32])));
@@ -426,7 +426,7 @@ mod tests {
         let (_, query) = link.path_and_query().split_once('?').expect("a query");
         let resumed =
             verifier(&rotated).verify_resumption(path(), query, NOW, ClientAddr::Unchecked, &tag);
-        assert_eq!(resumed.map(|resumed| resumed.sha256), Ok(Some([7; 32])));
+        assert_eq!(resumed.map(|resumed| resumed.file_id), Ok(Some([7; 32])));
     }
 
     proptest! {

@@ -153,7 +153,7 @@ fn every_entity_tag_is_that_of_another_implementation() {
         };
         let resumption = verifier.verify_resumption(path, query, now, client, entity_tag);
         let resumption = resumption.unwrap();
-        let sha256 = resumption.sha256.unwrap();
+        let sha256 = resumption.file_id.unwrap();
         assert_eq!(hex::encode(sha256), text(case, "sha256"));
         assert_eq!(resumption.link.entity_tag(&keyring, sha256), entity_tag);
     }

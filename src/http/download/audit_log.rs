@@ -118,12 +118,12 @@ impl DownloadLog {
     }
 
     /// Sets the counter of the bytes that wait on the disk.
-    pub(super) fn count_spooled(&mut self, spooled_bytes: Arc<AtomicU64>) {
+    pub(in crate::http) fn count_spooled(&mut self, spooled_bytes: Arc<AtomicU64>) {
         self.spooled_bytes = spooled_bytes;
     }
 
     /// Returns what logs and counts the first time that the query waits for its reader although there is a spool.
-    pub(super) fn obstacle_report(&self) -> impl FnMut(Obstacle) + Send + 'static {
+    pub(in crate::http) fn obstacle_report(&self) -> impl FnMut(Obstacle) + Send + 'static {
         let (state, link_id) = (self.state.clone(), self.link.id);
         let mut is_reported = false;
         move |obstacle| {

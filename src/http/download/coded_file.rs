@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::kept_files::KeptReader;
 use super::outcome::StreamError;
 use crate::format::Heartbeats;
 use crate::http::response::content_encoding::{Coding, ContentEncoder};
@@ -41,6 +42,8 @@ pub(in crate::http) struct CodedFile {
     source: Source,
     encoder: Option<ContentEncoder>,
     heartbeat_every: Option<Duration>,
+    /// Whether the response begins with a heartbeat of the content coding.
+    is_heartbeat_due: bool,
     /// Without those within the file.
     heartbeats: u64,
 }
@@ -66,6 +69,8 @@ enum Source {
         of_format: Option<Heartbeats>,
     },
     Open(Box<Download>),
+    /// Another task reads the query.
+    Kept(KeptReader),
 }
 
 impl CodedFile {
@@ -98,6 +103,25 @@ impl CodedFile {
         CodedFile::create(source, coding, Some(plan.every))
     }
 
+    /// Returns a kept file, from where its reader is.
+    ///
+    /// # Errors
+    /// Returns [`StreamError::Coding`] if the content coding cannot allocate memory.
+    pub(in crate::http) fn of_kept(
+        reader: KeptReader,
+        coding: Option<Coding>,
+        heartbeat_every: Option<Duration>,
+    ) -> Result<CodedFile, StreamError> {
+        CodedFile::create(Source::Kept(reader), coding, heartbeat_every)
+    }
+
+    /// Lets the response begin with a heartbeat, if its content coding has one: the query has no row yet.
+    #[must_use]
+    pub(in crate::http) fn begin_by_heartbeat(mut self) -> CodedFile {
+        self.is_heartbeat_due = self.encoder.is_some();
+        self
+    }
+
     fn create(
         source: Source,
         coding: Option<Coding>,
@@ -107,6 +131,7 @@ impl CodedFile {
             source,
             encoder: coding.map(ContentEncoder::new).transpose()?,
             heartbeat_every,
+            is_heartbeat_due: false,
             heartbeats: 0,
         })
     }
@@ -124,21 +149,34 @@ impl CodedFile {
                 bytes: download.bytes_written(),
                 heartbeats: heartbeats + download.heartbeats(),
             },
+            Source::Kept(reader) => {
+                let progress = reader.progress();
+                Progress {
+                    heartbeats: heartbeats + progress.heartbeats,
+                    ..progress
+                }
+            }
         }
     }
 
-    /// Tells whether all rows are encoded. There may still be chunks.
-    pub(super) fn is_encoded(&self) -> bool {
+    /// Tells whether the query waits whenever no chunk is taken. After its last row there may still be chunks.
+    pub(super) fn holds_query(&self) -> bool {
         match &self.source {
-            Source::Opening { .. } => false,
-            Source::Open(download) => download.is_encoded(),
+            Source::Opening { .. } => true,
+            Source::Open(download) => !download.is_encoded(),
+            Source::Kept(_) => false,
         }
+    }
+
+    /// Tells whether the chunks are in the spool already.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(&self.source, Source::Kept(_))
     }
 
     /// Returns what counts the download, if it was opened. Cancels the query unless it has ended.
     pub(super) fn into_permit(self) -> Option<QuotaPermit> {
         match self.source {
-            Source::Opening { .. } => None,
+            Source::Opening { .. } | Source::Kept(_) => None,
             Source::Open(download) => Some(download.into_permit()),
         }
     }
@@ -149,6 +187,10 @@ impl CodedFile {
     /// # Errors
     /// Returns the [`StreamError`] that truncates the file.
     pub(super) async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
+        if std::mem::take(&mut self.is_heartbeat_due) {
+            self.heartbeats += 1;
+            return self.coded_heartbeat().map(Some);
+        }
         if let Some(beat) = self.heartbeat_before_rows().await? {
             self.heartbeats += 1;
             return Ok(Some(beat));
@@ -172,12 +214,13 @@ impl CodedFile {
         let Source::Opening { opening, of_format } = &mut self.source else {
             return Ok(None);
         };
-        let every = self.heartbeat_every.unwrap_or_default();
-        // The response has begun because the time is up, so the first heartbeat does not wait. Without one the file
-        // would lack the start that is sent with it.
-        let opened = match self.heartbeats {
-            0 => None,
-            _ => timeout(every, opening).await.ok(),
+        let has_heartbeats = of_format.is_some() || self.encoder.is_some();
+        let opened = match self.heartbeat_every.filter(|_| has_heartbeats) {
+            None => Some(opening.await),
+            // The response has begun because the time is up, so the first heartbeat does not wait. Without one the file
+            // would lack the start that is sent with it.
+            Some(_) if self.heartbeats == 0 => None,
+            Some(every) => timeout(every, opening).await.ok(),
         };
         let Some(opened) = opened else {
             return Ok(Some(match of_format {
@@ -201,10 +244,11 @@ impl CodedFile {
     }
 
     async fn encoded_chunk(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
-        let Source::Open(download) = &mut self.source else {
-            unreachable!("the download is open");
+        let chunk = match &mut self.source {
+            Source::Opening { .. } => unreachable!("the download is open"),
+            Source::Open(download) => download.next_chunk().await?,
+            Source::Kept(reader) => reader.next_chunk().await?,
         };
-        let chunk = download.next_chunk().await?;
         let Some(encoder) = &mut self.encoder else {
             return Ok(chunk);
         };

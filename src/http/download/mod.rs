@@ -3,6 +3,7 @@
 pub(super) mod audit_log;
 pub(super) mod coded_file;
 mod expiring;
+pub(super) mod kept_files;
 pub(super) mod outcome;
 mod spooled_file;
 pub(super) mod stream;

@@ -67,6 +67,8 @@ pub(in crate::http) enum StreamError {
     Coding(#[from] io::Error),
     #[error(transparent)]
     Spool(#[from] DamagedBlock),
+    #[error("no randomness for a key of the spool: {0}")]
+    NoKey(#[from] getrandom::Error),
 }
 
 impl From<StreamError> for Problem {
@@ -76,6 +78,7 @@ impl From<StreamError> for Problem {
             StreamError::Download(error) => error.into(),
             StreamError::Coding(error) => internal(error.to_string()),
             StreamError::Spool(error) => internal(error.to_string()),
+            StreamError::NoKey(error) => internal(error.to_string()),
         }
     }
 }
@@ -86,7 +89,7 @@ impl From<&StreamError> for Outcome {
             StreamError::Open(error) => error.into(),
             StreamError::Download(error) => error.into(),
             StreamError::Coding(_) => Outcome::CodingFailed,
-            StreamError::Spool(_) => Outcome::SpoolFailed,
+            StreamError::Spool(_) | StreamError::NoKey(_) => Outcome::SpoolFailed,
         }
     }
 }

@@ -10,34 +10,47 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::coded_file::{CodedFile, Progress};
 use super::outcome::StreamError;
+use crate::service::QuotaPermit;
 use crate::source::SourceError;
-use crate::spool::{Obstacle, ReadError, Sides, SpoolReader, SpoolWriter};
+use crate::spool::{Obstacle, ReadError, Retention, Spool, SpoolBuffer, SpoolReader, SpoolWriter};
 
-type Writer = SpoolWriter<Progress, StreamError>;
+/// Where chunks wait.
+pub(super) type FileBuffer = SpoolBuffer<Progress, StreamError>;
 
 /// The chunks of a [`CodedFile`], from the spool. Dropping it cancels the query and removes what is spooled.
 pub(super) struct SpooledFile {
     reader: SpoolReader<Progress, StreamError>,
+    spooled_bytes: Arc<AtomicU64>,
     progress: Progress,
     _task: AbortOnDropHandle<()>,
 }
 
 impl SpooledFile {
     /// Starts to read a file, all of which must be encoded at `query_deadline`. Whenever neither memory nor disk has
-    /// space, `report` gets the obstacle and the query waits.
+    /// space, `report` gets the obstacle and the query waits. Returns the file itself if the operating system provides
+    /// no randomness for a key.
     pub(super) fn start(
-        file: CodedFile,
-        (writer, reader): Sides<Progress, StreamError>,
+        file: Box<CodedFile>,
+        spool: &Arc<Spool>,
         query_deadline: Instant,
         report: impl FnMut(Obstacle) + Send + 'static,
-    ) -> SpooledFile {
+    ) -> Result<SpooledFile, Box<CodedFile>> {
+        let Ok((writer, buffer)) = FileBuffer::new(spool, Retention::Unread) else {
+            return Err(file);
+        };
+        let reader = buffer.reader(0..u64::MAX);
         let progress = file.progress();
-        let task = tokio::spawn(fill(file, writer, query_deadline, report));
-        SpooledFile {
-            reader,
+        let task = async move {
+            // The query ends here; the download counts until its reader has the file, which drops this task.
+            let _permit = fill(*file, writer, query_deadline, report).await;
+            pending().await
+        };
+        Ok(SpooledFile {
+            reader: reader.expect("a new buffer has its start"),
+            spooled_bytes: buffer.spooled_bytes(),
             progress,
-            _task: AbortOnDropHandle::new(task),
-        }
+            _task: AbortOnDropHandle::new(tokio::spawn(task)),
+        })
     }
 
     /// Returns what the chunks so far contain.
@@ -47,7 +60,7 @@ impl SpooledFile {
 
     /// Returns the counter of the bytes that went to the disk.
     pub(super) fn spooled_bytes(&self) -> Arc<AtomicU64> {
-        self.reader.spooled_bytes()
+        self.spooled_bytes.clone()
     }
 
     /// Returns the next chunk, never empty, or `None` once the file is complete.
@@ -55,32 +68,41 @@ impl SpooledFile {
     /// # Errors
     /// Returns the [`StreamError`] that truncates the file, as soon as it is known.
     pub(super) async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
-        match self.reader.next().await {
-            Ok(Some((chunk, progress))) => {
-                self.progress = progress;
-                Ok(Some(chunk))
-            }
-            Ok(None) => Ok(None),
-            Err(ReadError::Writer(error)) => Err(error),
-            Err(ReadError::NoEnd) => Err(truncated()),
-            Err(ReadError::Damaged(error)) => Err(error.into()),
-        }
+        let next = next_chunk(&mut self.reader).await?;
+        Ok(next.map(|(chunk, progress)| {
+            self.progress = progress;
+            chunk
+        }))
     }
 }
 
-/// Reads a file to its end or error.
-async fn fill(
+/// Returns the next chunk of a buffer with what all chunks so far contain.
+///
+/// # Errors
+/// Returns the [`StreamError`] that truncates the file.
+pub(super) async fn next_chunk(
+    reader: &mut SpoolReader<Progress, StreamError>,
+) -> Result<Option<(Vec<u8>, Progress)>, StreamError> {
+    reader.next().await.map_err(|error| match error {
+        ReadError::Writer(error) => error,
+        ReadError::NoEnd => truncated(),
+        ReadError::Damaged(error) => error.into(),
+    })
+}
+
+/// Reads a file to its end or error; returns what counts the download, if it was opened.
+pub(super) async fn fill(
     mut file: CodedFile,
-    mut writer: Writer,
+    mut writer: SpoolWriter<Progress, StreamError>,
     query_deadline: Instant,
     mut report: impl FnMut(Obstacle),
-) {
+) -> Option<QuotaPermit> {
     let end = loop {
         match file.next_chunk().await {
             Ok(Some(chunk)) => {
-                let is_encoded = file.is_encoded();
+                let holds_query = file.holds_query();
                 let appended = writer.append(chunk, file.progress(), &mut report);
-                if is_encoded {
+                if !holds_query {
                     appended.await;
                 } else if timeout_at(query_deadline, appended).await.is_err() {
                     break Err(too_slow());
@@ -90,10 +112,8 @@ async fn fill(
             Err(error) => break Err(error),
         }
     };
-    writer.finish(end);
-    // The query ends here; the download counts until its reader has the file, which drops this task.
-    let _permit = file.into_permit();
-    pending().await
+    writer.finish(end).await;
+    file.into_permit()
 }
 
 fn too_slow() -> StreamError {

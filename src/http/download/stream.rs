@@ -17,7 +17,7 @@ use super::spooled_file::SpooledFile;
 use crate::http::connection::exchange::{Exchange, SentFile};
 use crate::http::state::AppState;
 use crate::service::Deadlines;
-use crate::spool::{Spool, queue};
+use crate::spool::Spool;
 
 /// A connection that accepts nothing for this long has a reader that is slower than the query.
 const SLOW_AFTER: Duration = Duration::from_millis(20);
@@ -116,15 +116,18 @@ impl ResponseStream {
             deadlines,
             mut log,
         } = self;
-        // Without randomness for a key the query waits for its reader.
-        let chunks = match (chunks, queue(spool)) {
-            (Chunks::Direct(file), Ok(sides)) => {
+        let chunks = match chunks {
+            Chunks::Direct(file) if !file.is_kept() => {
                 let report = log.obstacle_report();
-                let file = SpooledFile::start(*file, sides, deadlines.query, report);
-                log.count_spooled(file.spooled_bytes());
-                Chunks::Spooled(file)
+                match SpooledFile::start(file, spool, deadlines.query, report) {
+                    Ok(file) => {
+                        log.count_spooled(file.spooled_bytes());
+                        Chunks::Spooled(file)
+                    }
+                    Err(file) => Chunks::Direct(file),
+                }
             }
-            (chunks, _) => chunks,
+            spooled => spooled,
         };
         ResponseStream {
             chunks,
@@ -135,7 +138,7 @@ impl ResponseStream {
 
     /// Tells whether the query waits for the reader.
     fn holds_query(&self) -> bool {
-        matches!(&self.chunks, Chunks::Direct(file) if !file.is_encoded())
+        matches!(&self.chunks, Chunks::Direct(file) if file.holds_query())
     }
 
     /// Ends a download whose time is up, or that the shutdown aborts.

@@ -1,31 +1,27 @@
 //! `GET` and `HEAD /v1/exports/{export}.{format}?…`: downloads the file of a signed link.
 
-use std::ops::Range;
-
-use actix_web::body::{BodyStream, SizedStream};
+use actix_web::body::BodyStream;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode, Version};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::stream;
 use tokio::time::timeout;
 
+use super::answer::{Answer, Sending};
+use super::parts::{ACCEPT_RANGES, file_changed, late_range};
 use super::redirect;
-use crate::http::connection::exchange::Exchange;
 use crate::http::download::audit_log::DownloadLog;
 use crate::http::download::coded_file::{CodedFile, HeartbeatPlan};
-use crate::http::download::outcome::Outcome;
-use crate::http::download::stream::{Aborted, ResponseStream};
+use crate::http::download::stream::Aborted;
 use crate::http::request::client_ip::verified_address;
-use crate::http::request::continuation::{Continuation, Otherwise, UnconditionalRange};
+use crate::http::request::continuation::{Continuation, Otherwise};
 use crate::http::request::path::parse_download;
 use crate::http::response::content_encoding::Coding;
 use crate::http::response::headers::{fixed, id_value};
 use crate::http::response::problem::{self, Problem, unknown_format};
 use crate::http::state::AppState;
-use crate::service::{MeasuredFile, PreparedDownload};
+use crate::service::PreparedDownload;
 use rowlink_link::{ClientAddr, percent_encode};
 
 /// Returns the file, or only the head of its response.
@@ -62,70 +58,58 @@ async fn stream_file(
     prepared: PreparedDownload,
     continuation: Option<Continuation>,
 ) -> Result<HttpResponse, Problem> {
-    let mut response = response_to(&prepared);
-    let mut log = DownloadLog::start(&request, &state, &prepared);
+    let mut answer = Answer {
+        response: response_to(&prepared),
+        log: DownloadLog::start(&request, &state, &prepared),
+        deadlines: state.service.deadlines(&prepared),
+        state,
+    };
+    let part = answer.kept_part(&request, &prepared, continuation.as_ref());
+    if let Some((file, length)) = part.await? {
+        return Ok(answer.stream(&request, file, Some(length)));
+    }
     let coding = Coding::negotiate(&request, prepared.format);
-    let deadlines = state.service.deadlines(&prepared);
-    let heartbeats = HeartbeatPlan::of(&prepared, coding);
-    let service = state.clone();
-    let opening = async move { service.service.open(prepared, deadlines.query).await };
+    let plan = HeartbeatPlan::of(&prepared, coding);
+    let every = plan.as_ref().map(|plan| plan.every);
+    let mut sending = Sending::of(&answer.state, &prepared, coding, every);
+    let (state, query_deadline) = (answer.state.clone(), answer.deadlines.query);
+    let opening = async move { state.service.open(prepared, query_deadline).await };
     let mut opening = Box::pin(opening);
-    let opened = match &heartbeats {
+    let opened = match &plan {
         None => opening.await,
         Some(plan) => match timeout(plan.after, &mut opening).await {
             Ok(opened) => opened,
             Err(_) => {
                 // From here on an error can no longer be a status.
-                log.begin_by_heartbeat();
-                let file = CodedFile::begin(opening, coding, plan);
-                let file = file.inspect_err(|error| log.abort(error))?;
-                let body = ResponseStream::new(file, deadlines, log);
-                insert_coding(&mut response, coding);
-                let chunks = body.into_stream(state, Exchange::of(&request));
-                return Ok(response.body(BodyStream::new(chunks)));
+                answer.log.begin_by_heartbeat();
+                let create = |coding| CodedFile::begin(opening, coding, plan);
+                let file = answer.file(sending, create)?.begin_by_heartbeat();
+                return Ok(answer.stream(&request, file, None));
             }
         },
     };
-    let mut opened = opened.inspect_err(|error| log.refuse(error))?;
+    let mut opened = opened.inspect_err(|error| answer.log.refuse(error))?;
     if let Some(file) = opened.file().cloned() {
-        insert_validators(&mut response, &file, request.headers());
-        if let Some(range) = choose_part(&file, continuation.as_ref())
-            .inspect_err(|_| log.set_outcome(Outcome::NotContinued))?
-        {
-            response.status(StatusCode::PARTIAL_CONTENT);
-            response.insert_header((header::CONTENT_RANGE, content_range(&range, &file)));
-            log.resume_from(range.start);
-            opened = opened.with_range(range);
+        let continuation = continuation.as_ref();
+        match answer.part_of_measured(&request, &file, continuation)? {
+            Some(range) => opened = opened.with_range(range),
+            None => sending.keep_measured(file.measure.sha256),
         }
+        // The length with a content coding is unknown.
+        sending.coding = None;
     }
     let download = opened.encode(None);
-    let download = download.inspect_err(|error| log.refuse(error))?;
+    let download = download.inspect_err(|error| answer.log.refuse(error))?;
     let (is_complete, length) = (download.is_complete(), download.length());
-    // The length with a content coding is unknown.
-    let coding = coding.filter(|_| length.is_none());
-    let every = heartbeats.map(|plan| plan.every);
-    let file = CodedFile::new(download, coding, every);
-    let file = file.inspect_err(|error| log.abort(error))?;
-    let mut body = ResponseStream::new(file, deadlines, log);
-    insert_coding(&mut response, coding);
-    if !is_complete {
-        let chunks = body.into_stream(state, Exchange::of(&request));
-        return Ok(match length {
-            Some(length) => response.body(SizedStream::new(length, chunks)),
-            None => response.body(BodyStream::new(chunks)),
-        });
+    if is_complete {
+        // A new query costs little.
+        sending.keep_none();
     }
-    // All rows are in memory: with its length, truncation is detected through any proxy.
-    let mut whole = Vec::new();
-    while let Some(chunk) = body.next_chunk().await? {
-        whole.extend(chunk);
-    }
-    Ok(response.body(whole))
-}
-
-fn insert_coding(response: &mut HttpResponseBuilder, coding: Option<Coding>) {
-    if let Some(coding) = coding {
-        response.insert_header((header::CONTENT_ENCODING, coding.header()));
+    let create = |coding| CodedFile::new(download, coding, every);
+    let file = answer.file(sending, create)?;
+    match is_complete {
+        false => Ok(answer.stream(&request, file, length)),
+        true => answer.collect(file).await,
     }
 }
 
@@ -229,89 +213,6 @@ fn refuse_unwanted(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The problem of a range after byte 0 without a condition: each download of a live export is a new file.
-fn late_range(_: UnconditionalRange) -> Problem {
-    let title = "A range needs a condition";
-    let detail = "the rows may have changed; remove the incomplete file, and request the whole one without `Range`, or send \
-                  `If-Range` with the `ETag` of a file that was requested with `\"length\": \"exact\"`";
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        "range-not-supported",
-        title,
-        detail,
-    )
-}
-
-/// Returns the part of the file with which the client continues; `None` for the whole file.
-fn choose_part(
-    file: &MeasuredFile,
-    continuation: Option<&Continuation>,
-) -> Result<Option<Range<u64>>, Problem> {
-    let Some(Continuation {
-        part, otherwise, ..
-    }) = continuation
-    else {
-        return Ok(None);
-    };
-    if !file.is_begun {
-        return match otherwise {
-            Otherwise::WholeFile => Ok(None),
-            Otherwise::Error => Err(file_changed()),
-        };
-    }
-    let Some(part) = part else {
-        return Ok(None);
-    };
-    let length = file.measure.bytes;
-    match part.of(length) {
-        Some(range) => Ok(Some(range)),
-        None => Err(outside_of_file(length)),
-    }
-}
-
-fn file_changed() -> Problem {
-    Problem::new(
-        StatusCode::PRECONDITION_FAILED,
-        "file-changed",
-        "The file has changed",
-        "the rows are not those of the file that was begun; remove the incomplete file, and request the whole one",
-    )
-}
-
-fn outside_of_file(length: u64) -> Problem {
-    let value = HeaderValue::try_from(format!("bytes */{length}"));
-    Problem::new(
-        StatusCode::RANGE_NOT_SATISFIABLE,
-        "range-outside",
-        "The range is outside of the file",
-        format!("expected a range within {length} bytes"),
-    )
-    .with_header(
-        header::CONTENT_RANGE,
-        value.expect("digits are valid in a header"),
-    )
-}
-
-fn content_range(range: &Range<u64>, file: &MeasuredFile) -> String {
-    let (last, length) = (range.end - 1, file.measure.bytes);
-    format!("bytes {}-{last}/{length}", range.start)
-}
-
-const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
-const WANT_DIGEST: HeaderName = HeaderName::from_static("want-digest");
-const DIGEST: HeaderName = HeaderName::from_static("digest");
-
-/// Inserts what a client needs to check the file, and to continue it: RFC 9110, section 8.8.3, and RFC 9530, section 3;
-/// for older clients that ask for it, RFC 3230.
-fn insert_validators(response: &mut HttpResponseBuilder, file: &MeasuredFile, request: &HeaderMap) {
-    let sha256 = BASE64.encode(file.measure.sha256);
-    response.insert_header((header::ETAG, file.entity_tag.as_str()));
-    response.insert_header((REPR_DIGEST, format!("sha-256=:{sha256}:")));
-    if request.contains_key(WANT_DIGEST) {
-        response.insert_header((DIGEST, format!("sha-256={sha256}")));
-    }
-}
-
 /// Headers of every download.
 const FIXED: [(HeaderName, HeaderValue); 7] = [
     fixed(header::CACHE_CONTROL, "private, no-store"),
@@ -337,8 +238,8 @@ fn response_to(prepared: &PreparedDownload) -> HttpResponseBuilder {
     response.insert_header((header::CONTENT_TYPE, content_type));
     let disposition = content_disposition(&prepared.filename);
     response.insert_header((header::CONTENT_DISPOSITION, disposition));
-    if prepared.can_be_continued() {
-        response.insert_header(fixed(header::ACCEPT_RANGES, "bytes"));
+    if prepared.is_measured() {
+        response.insert_header(ACCEPT_RANGES);
     }
     response.insert_header((LINK_ID, id_value(prepared.link.link().id)));
     response

@@ -1,8 +1,11 @@
 //! One file per route.
 
+mod answer;
 pub(super) mod catalog;
 pub(super) mod download;
 pub(super) mod inspect;
+mod kept;
 pub(super) mod links;
 pub(super) mod ops;
+mod parts;
 mod redirect;

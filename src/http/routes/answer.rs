@@ -1,0 +1,218 @@
+//! The response of a download, before it begins: its headers, its log line, and how its file is sent.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::body::{BodyStream, SizedStream};
+use actix_web::http::header;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use uuid::Uuid;
+
+use super::kept::KeptPart;
+use super::parts::{choose_part, insert_digest, insert_validators, refuse_another, set_part};
+use crate::http::connection::exchange::Exchange;
+use crate::http::download::audit_log::DownloadLog;
+use crate::http::download::coded_file::CodedFile;
+use crate::http::download::kept_files::{FileKey, Filling, KeptFiles};
+use crate::http::download::outcome::{Outcome, StreamError};
+use crate::http::download::stream::ResponseStream;
+use crate::http::request::continuation::Continuation;
+use crate::http::response::content_encoding::Coding;
+use crate::http::response::problem::Problem;
+use crate::http::state::AppState;
+use crate::service::{Deadlines, MeasuredFile, PreparedDownload};
+
+/// A response that has not begun.
+pub(super) struct Answer {
+    pub(super) state: Data<AppState>,
+    pub(super) response: HttpResponseBuilder,
+    pub(super) log: DownloadLog,
+    pub(super) deadlines: Deadlines,
+}
+
+/// How a file is sent.
+pub(super) struct Sending {
+    pub(super) coding: Option<Coding>,
+    pub(super) heartbeat_every: Option<Duration>,
+    /// Those of the spool, if it keeps files, and the link.
+    files: Option<(Arc<KeptFiles>, Uuid)>,
+    kept: Option<NewFile>,
+}
+
+/// A file that will be kept.
+struct NewFile {
+    files: Arc<KeptFiles>,
+    key: FileKey,
+    /// `None` if it is in the response already.
+    entity_tag: Option<String>,
+}
+
+impl Sending {
+    /// Returns how the file of a download is sent. It is kept if the spool keeps files; what identifies it is random, unless
+    /// it is measured.
+    pub(super) fn of(
+        state: &AppState,
+        prepared: &PreparedDownload,
+        coding: Option<Coding>,
+        heartbeat_every: Option<Duration>,
+    ) -> Sending {
+        let files = state.kept_files.clone();
+        let files = files.map(|files| (files, prepared.link.link().id));
+        let mut id = [0; 32];
+        // Without randomness the file is not kept.
+        let has_id = !prepared.is_measured() && getrandom::fill(&mut id).is_ok();
+        let kept = files.clone().filter(|_| has_id);
+        let kept = kept.map(|(files, link)| NewFile {
+            files,
+            key: (link, id),
+            entity_tag: Some(state.service.entity_tag(&prepared.link, id)),
+        });
+        Sending {
+            coding,
+            heartbeat_every,
+            files,
+            kept,
+        }
+    }
+
+    /// Keeps a file that was measured.
+    pub(super) fn keep_measured(&mut self, sha256: [u8; 32]) {
+        let files = self.files.clone();
+        self.kept = files.map(|(files, link)| NewFile {
+            files,
+            key: (link, sha256),
+            entity_tag: None,
+        });
+    }
+
+    /// Keeps no file.
+    pub(super) fn keep_none(&mut self) {
+        self.kept = None;
+    }
+}
+
+impl Answer {
+    /// Returns the part of a kept file with which the client continues, and its length; `None` if another file is sent.
+    ///
+    /// # Errors
+    /// Returns the problem that refuses the request.
+    pub(super) async fn kept_part(
+        &mut self,
+        request: &HttpRequest,
+        prepared: &PreparedDownload,
+        continuation: Option<&Continuation>,
+    ) -> Result<Option<(CodedFile, u64)>, Problem> {
+        let Some(continuation) = continuation else {
+            return Ok(None);
+        };
+        let part = KeptPart::find(&self.state, request, prepared, continuation).await;
+        let part = part.and_then(|part| match part {
+            None if !prepared.is_measured() => refuse_another(continuation).map(|()| None),
+            part => Ok(part),
+        });
+        let Some(part) = self.unless_refused(part)? else {
+            return Ok(None);
+        };
+        let file = part.into_file(&mut self.response, request, &mut self.log);
+        Ok(Some(file.inspect_err(|error| self.log.abort(error))?))
+    }
+
+    /// Sets the headers of a measured file; returns the part with which the client continues, or `None` for all of it.
+    ///
+    /// # Errors
+    /// Returns the problem that refuses the request.
+    pub(super) fn part_of_measured(
+        &mut self,
+        request: &HttpRequest,
+        file: &MeasuredFile,
+        continuation: Option<&Continuation>,
+    ) -> Result<Option<Range<u64>>, Problem> {
+        insert_validators(&mut self.response, &file.entity_tag);
+        insert_digest(&mut self.response, file.measure.sha256, request.headers());
+        let length = file.measure.bytes;
+        let range = self.unless_refused(choose_part(length, file.is_begun, continuation))?;
+        if let Some(range) = &range {
+            set_part(&mut self.response, range, Some(length));
+            self.log.resume_from(range.start);
+        }
+        Ok(range)
+    }
+
+    fn unless_refused<T>(&mut self, result: Result<T, Problem>) -> Result<T, Problem> {
+        result.inspect_err(|_| self.log.set_outcome(Outcome::NotContinued))
+    }
+
+    /// Sets the headers of a file; returns it as it is sent: from the spool, if it is kept. `create` returns it with a
+    /// content coding.
+    ///
+    /// # Errors
+    /// Returns the [`StreamError`] if it cannot be sent.
+    pub(super) fn file(
+        &mut self,
+        sending: Sending,
+        create: impl FnOnce(Option<Coding>) -> Result<CodedFile, StreamError>,
+    ) -> Result<CodedFile, StreamError> {
+        let coding = sending.coding;
+        if let Some(coding) = coding {
+            let header = (header::CONTENT_ENCODING, coding.header());
+            self.response.insert_header(header);
+        }
+        let file = match sending.kept {
+            None => create(coding),
+            // A client continues it without the content coding.
+            Some(new) => create(None).and_then(|file| {
+                let file = Filling { file, coding };
+                self.keep(file, &new, sending.heartbeat_every)
+            }),
+        };
+        file.inspect_err(|error| self.log.abort(error))
+    }
+
+    /// Keeps a file; returns it as it is sent.
+    fn keep(
+        &mut self,
+        filling: Filling,
+        new: &NewFile,
+        heartbeat_every: Option<Duration>,
+    ) -> Result<CodedFile, StreamError> {
+        let coding = filling.coding;
+        let (deadline, report) = (self.deadlines.query, self.log.obstacle_report());
+        let abort = self.state.lifecycle.abort_token();
+        let kept = new.files.keep(new.key, filling, deadline, abort, report)?;
+        if let Some(entity_tag) = &new.entity_tag {
+            insert_validators(&mut self.response, entity_tag);
+        }
+        self.log.count_spooled(kept.spooled_bytes);
+        CodedFile::of_kept(kept.reader, coding, heartbeat_every)
+    }
+
+    /// Sends a file, of this length if it is known.
+    pub(super) fn stream(
+        mut self,
+        request: &HttpRequest,
+        file: CodedFile,
+        length: Option<u64>,
+    ) -> HttpResponse {
+        let body = ResponseStream::new(file, self.deadlines, self.log);
+        let chunks = body.into_stream(self.state, Exchange::of(request));
+        match length {
+            Some(length) => self.response.body(SizedStream::new(length, chunks)),
+            None => self.response.body(BodyStream::new(chunks)),
+        }
+    }
+
+    /// Sends a file whose rows are all in memory. With its length, truncation is detected through any proxy.
+    ///
+    /// # Errors
+    /// Returns the problem of the first error.
+    pub(super) async fn collect(mut self, file: CodedFile) -> Result<HttpResponse, Problem> {
+        let mut body = ResponseStream::new(file, self.deadlines, self.log);
+        let mut whole = Vec::new();
+        while let Some(chunk) = body.next_chunk().await? {
+            whole.extend(chunk);
+        }
+        Ok(self.response.body(whole))
+    }
+}
