@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests and benchmarks need if it is missing: Debian packages, and under target/test-tools Python
 # tools in a virtual environment, a browser driver, Envoy and real data. A second run installs nothing. `setup.sh large`
-# adds readers of large workbooks, `setup.sh e2e` adds libfaketime to skew clocks, and `setup.sh engines` adds MySQL.
+# adds readers of large workbooks, `setup.sh e2e` adds libfaketime to skew clocks, Firefox and aria2, and `setup.sh engines` adds
+# MySQL.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=target/test-tools
@@ -45,6 +46,8 @@ install_packages() {
   fi
   if [ "${1-}" = e2e ]; then
     ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing+=(libfaketime)
+    command -v firefox-esr >/dev/null || missing+=(firefox-esr)
+    command -v aria2c >/dev/null || missing+=(aria2)
   fi
   [ ${#missing[@]} -eq 0 ] && return
   echo "setup: installing ${missing[*]}"
@@ -101,6 +104,14 @@ install_browser_driver() {
   echo "setup: installing playwright-core and axe-core"
   npm install --silent --no-audit --no-fund --prefix "$tools/browser" \
     playwright-core@1.64.1 axe-core@4.14.1 >/dev/null
+}
+
+# These drive the lists of downloads, as a person does: puppeteer-core that of Chromium, marionette_driver that of Firefox.
+install_download_drivers() {
+  [ -d "$tools/browser/node_modules/puppeteer-core" ] ||
+    npm install --silent --no-audit --no-fund --prefix "$tools/browser" puppeteer-core@24.43.1 >/dev/null
+  "$tools/venv/bin/python" -c 'import marionette_driver' 2>/dev/null ||
+    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check marionette_driver==3.7.1
 }
 
 # Installs the compiler and bundlers of the JavaScript client and its example.
@@ -178,5 +189,6 @@ install_client_tools
 fetch_flights
 fetch_envoy
 fetch_naughty_strings
+[ "${1-}" != e2e ] || install_download_drivers
 [ "${1-}" != large ] || install_spark
 [ "${1-}" != engines ] || install_mysql

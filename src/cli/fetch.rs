@@ -111,12 +111,15 @@ impl Fetch {
         let (begun, bar) = (Instant::now(), progress_bar(is_shown));
         let (mut arrived, mut furthest, mut continued) = (Arrived::default(), 0, 0);
         loop {
-            if response.status() != StatusCode::PARTIAL_CONTENT {
+            let length = content_length(response.headers());
+            if response.status() == StatusCode::PARTIAL_CONTENT {
+                arrived.length = length.map(|rest| arrived.bytes + rest);
+            } else {
                 // The first response, or another file.
                 arrived = Arrived::of(response.headers());
                 truncate(&mut file)?;
-                bar.set_length(arrived.length.unwrap_or(0));
             }
+            bar.set_length(arrived.length.unwrap_or(0));
             let Err(error) = copy(response, &mut file, &mut arrived, &bar)? else {
                 break;
             };

@@ -9,6 +9,7 @@ mod e2e;
 mod engines;
 mod large_workbooks;
 mod libreoffice;
+mod retries;
 mod slow_readers;
 mod soak;
 mod spark;

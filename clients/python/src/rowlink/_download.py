@@ -55,8 +55,8 @@ def download(
     `Content-Length` or the last chunk, the central directory of XLSX, the footer of Parquet, and the integrity
     line if the link has one. `timeout` is the limit for each network wait, in seconds.
 
-    A file with an exact length is continued after its connection broke, at most `retries` times without getting any
-    further; its hash is checked. Raises `Problem` if the server refuses the link, `Unreachable` if it does not answer,
+    A file with an exact length, or one that the server keeps, is continued after its connection broke, at most `retries`
+    times without getting any further; the hash of the former is checked. Raises `Problem` if the server refuses the link, `Unreachable` if it does not answer,
     and `IncompleteDownload` if the file is truncated.
     """
     path = Path(path)
@@ -103,7 +103,9 @@ class _Download:
     def run(self) -> None:
         response = self._request()
         while True:
-            if response.status != 206:
+            if response.status == 206:
+                self._continue(response.headers)
+            else:
                 self._begin(response.headers)
             with response:
                 broken = self._copy(response)
@@ -124,6 +126,14 @@ class _Download:
         self._digest = b64decode(digest[1]) if digest else None
         self._file.seek(0)
         self._file.truncate()
+
+    def _continue(self, headers: Message) -> None:
+        """Starts the rest of the file, which tells the length of all of it."""
+        range_ = re.match(r"bytes (\d+)-", headers.get("Content-Range", ""))
+        if not range_ or int(range_[1]) != self._received:
+            raise IncompleteDownload("the server sent another part of the file")
+        length = headers.get("Content-Length")
+        self._total = self._received + int(length) if length else None
 
     def _request(self) -> HTTPResponse:
         # The response is written as received, so it must not be compressed.
