@@ -1,8 +1,11 @@
 //! Downloads that are continued from the spool: without another query, and without an exact length.
 
+use std::fs;
 use std::io::{Cursor, Read as _};
 use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
+use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -11,11 +14,12 @@ use rowlink::spool::Spool;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::faults::BreakingProxy;
 use crate::harness::mariadb::MariaDb;
 use crate::harness::postgres::Cluster;
 use crate::harness::{
-    Answer, Call, Deployment, TestServer, begin_with, database_tests, sample_database, sqlite_url,
-    wait_for,
+    Answer, Call, Deployment, TestServer, begin_with, database_tests, python, sample_database,
+    sqlite_url, wait_for,
 };
 
 const FORMATS: [&str; 6] = ["csv", "xlsx", "ndjson", "json", "tsv", "parquet"];
@@ -437,6 +441,44 @@ fn a_query_that_fails_after_its_client_has_left_is_no_file() {
     wait_for("an empty spool", Duration::from_secs(10), || {
         kept.in_use() == 0
     });
+}
+
+/// Returns a link that leads through a proxy which breaks connections after so many bytes.
+fn through_breaking(kept: &Kept, url: &str, limit: u64) -> String {
+    let proxy = BreakingProxy::before(kept.server.port());
+    proxy.limit.store(limit, Ordering::SeqCst);
+    let origin = format!("http://127.0.0.1:{}", proxy.port);
+    url.replacen(&kept.server.origin, &origin, 1)
+}
+
+#[test]
+fn rowlink_get_continues_a_kept_file() {
+    let (_subject, kept) = over_sqlite();
+    let folder = tempfile::tempdir().unwrap();
+    let request = json!({"export": "it", "format": "csv", "end_line": true});
+    let url = through_breaking(&kept, &kept.server.link(request), 1_500_000);
+    let mut get = Command::new(env!("CARGO_BIN_EXE_rowlink"));
+    let output = get
+        .current_dir(&folder)
+        .args(["get", &url])
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{printed}");
+    assert!(printed.contains("continued 2 times"), "{printed}");
+}
+
+#[test]
+#[ignore = "needs Python packages: make test"]
+fn the_python_client_continues_a_kept_file() {
+    let (_subject, kept) = over_sqlite();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("it.csv");
+    let request = json!({"export": "it", "format": "csv", "end_line": true});
+    let url = through_breaking(&kept, &kept.server.link(request), 1_500_000);
+    let retries = python("download_file.py", &[url.as_ref(), path.as_os_str()]);
+    assert_eq!(retries.trim(), "2");
+    assert_eq!(fs::read_to_string(path).unwrap().lines().count(), 60_001);
 }
 
 /// Begins by heartbeats: the first row comes late.
