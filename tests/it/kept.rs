@@ -19,7 +19,7 @@ use crate::harness::mariadb::MariaDb;
 use crate::harness::postgres::Cluster;
 use crate::harness::{
     Answer, Call, Deployment, TestServer, begin_with, database_tests, python, sample_database,
-    sqlite_url, wait_for,
+    sqlite_url, start_of_chunks, wait_for,
 };
 
 const FORMATS: [&str; 6] = ["csv", "xlsx", "ndjson", "json", "tsv", "parquet"];
@@ -143,19 +143,6 @@ fn read_start(stream: &mut TcpStream, bytes: usize) -> Broken {
         head: String::from_utf8(answer[..end].to_vec()).unwrap(),
         content: start_of_chunks(&answer[end + 4..]),
     }
-}
-
-/// Returns the content of chunks, of which the last one is incomplete.
-fn start_of_chunks(mut rest: &[u8]) -> Vec<u8> {
-    let mut content = Vec::new();
-    while let Some(line) = rest.windows(2).position(|it| it == b"\r\n") {
-        let length = std::str::from_utf8(&rest[..line]).unwrap();
-        let length = usize::from_str_radix(length, 16).unwrap();
-        rest = &rest[line + 2..];
-        content.extend_from_slice(&rest[..length.min(rest.len())]);
-        rest = rest.get(length + 2..).unwrap_or_default();
-    }
-    content
 }
 
 impl Broken {

@@ -266,6 +266,19 @@ pub fn unchunked(answer: &[u8]) -> (Vec<u8>, bool) {
     (content, false)
 }
 
+/// Returns the content of chunks without the head, of which the last one is incomplete.
+pub fn start_of_chunks(mut rest: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    while let Some(line) = rest.windows(2).position(|it| it == b"\r\n") {
+        let length = std::str::from_utf8(&rest[..line]).unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        rest = &rest[line + 2..];
+        content.extend_from_slice(&rest[..length.min(rest.len())]);
+        rest = rest.get(length + 2..).unwrap_or_default();
+    }
+    content
+}
+
 /// Returns the next chunk and the rest, if the chunk is complete.
 fn next_chunk(rest: &[u8]) -> Option<(&[u8], &[u8])> {
     let line = rest.windows(2).position(|bytes| bytes == b"\r\n")?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -12,10 +13,11 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use crate::harness::command::run;
 use crate::harness::postgres::Cluster;
 use crate::harness::proxy::{Protocol, Proxy};
-use crate::harness::replicas::Replicas;
-use crate::harness::{Stop, begin_with};
+use crate::harness::replicas::{Replicas, Variables};
+use crate::harness::{Stop, begin_with, start_of_chunks};
 
 const CUTS: usize = 1000;
 const FORMATS: [&str; 4] = ["csv", "ndjson", "xlsx", "parquet"];
@@ -32,13 +34,41 @@ struct Tally {
 #[test]
 #[ignore = "takes minutes: make e2e"]
 fn a_thousand_broken_downloads_are_continued_or_start_again_and_none_is_of_two_files() {
+    break_downloads("e2e_cuts", 5000, vec![], download);
+}
+
+#[test]
+#[ignore = "takes minutes: make e2e"]
+fn a_thousand_broken_downloads_of_kept_files_are_continued_or_start_again_and_none_is_of_two_files()
+{
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap().to_owned();
+    let keep = vec![
+        ("ROWLINK_SPOOL_DIR", path),
+        ("ROWLINK_SPOOL_BYTES", "100000000".to_owned()),
+        ("ROWLINK_SPOOL_KEEP_SECONDS", "60".to_owned()),
+    ];
+    break_downloads("e2e_kept_cuts", 20_000, keep, download_kept);
+}
+
+/// Breaks downloads of rows that change, from three replicas behind nginx.
+fn break_downloads(
+    database: &str,
+    rows: u64,
+    variables: Variables,
+    download: fn(&Proxy, usize, &mut Tally),
+) {
     let cluster = Cluster::shared();
-    let url = cluster.database(
-        "e2e_cuts",
-        "create table things as select n, md5(n::text) as word from generate_series(1, 5000) n;
-         alter table things add primary key (n);",
+    let schema = format!(
+        "create table things as select n, md5(n::text) as word from generate_series(1, {rows}) n;
+         alter table things add primary key (n);"
     );
-    let variables = [(); 3].map(|()| vec![("ROWLINK_DATABASE_URL", url.clone())]);
+    let url = cluster.database(database, &schema);
+    let variables = [(); 3].map(|()| {
+        let mut variables = variables.clone();
+        variables.push(("ROWLINK_DATABASE_URL", url.clone()));
+        variables
+    });
     let replicas = Replicas::start_with(&[("things.sql", EXPORT)], variables);
     let proxy = Proxy::nginx(&replicas.ports, Protocol::Http1);
     let (done, mut tally) = (AtomicBool::new(false), Tally::default());
@@ -46,14 +76,14 @@ fn a_thousand_broken_downloads_are_continued_or_start_again_and_none_is_of_two_f
         let _stop = Stop(&done);
         scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
-                let n = getrandom::u64().unwrap() % 5000 + 1;
+                let n = getrandom::u64().unwrap() % rows + 1;
                 let change = format!("update things set word = md5(random()::text) where n = {n}");
-                cluster.psql("e2e_cuts", &change);
+                cluster.psql(database, &change);
                 thread::sleep(Duration::from_millis(getrandom::u64().unwrap() % 300));
             }
         });
         for cut in 0..CUTS {
-            download(&proxy, FORMATS[cut % FORMATS.len()], &mut tally);
+            download(&proxy, cut, &mut tally);
         }
     });
     println!("{CUTS} cuts behind nginx while rows change: {tally:?}, 0 of two files, 0 short");
@@ -63,14 +93,34 @@ fn a_thousand_broken_downloads_are_continued_or_start_again_and_none_is_of_two_f
     );
 }
 
-/// Breaks a download at a random byte, continues it, and checks the file.
-fn download(proxy: &Proxy, format: &str, tally: &mut Tally) {
+/// Breaks a download with an exact length and checks its hash.
+fn download(proxy: &Proxy, cut: usize, tally: &mut Tally) {
+    let format = FORMATS[cut % FORMATS.len()];
     let request =
         json!({"export": "things", "format": format, "length": "exact", "expires_in": 600});
-    let url = proxy.issue(&request).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let (file, head) = (folder.path().join("file"), folder.path().join("head"));
-    let (entity_tag, start) = start_of(&url);
+    let (file, head) = break_and_continue(&proxy.issue(&request).unwrap(), folder.path(), tally);
+    let digest = header(&head, "repr-digest");
+    let content = fs::read(&file).unwrap();
+    let expected = format!("sha-256=:{}:", BASE64.encode(Sha256::digest(&content)));
+    assert_eq!(digest, expected, "a file of two: {head}");
+}
+
+/// Breaks a download that a replica keeps, and checks its integrity line.
+fn download_kept(proxy: &Proxy, cut: usize, tally: &mut Tally) {
+    let format = ["csv", "ndjson"][cut % 2];
+    let request =
+        json!({"export": "things", "format": format, "end_line": true, "expires_in": 600});
+    let folder = tempfile::tempdir().unwrap();
+    let (file, _) = break_and_continue(&proxy.issue(&request).unwrap(), folder.path(), tally);
+    let rowlink = env!("CARGO_BIN_EXE_rowlink");
+    run(Command::new(rowlink).arg("check-file").arg(file));
+}
+
+/// Breaks a download at a random byte and continues it; returns the path of the file, and the last head.
+fn break_and_continue(url: &str, folder: &Path, tally: &mut Tally) -> (PathBuf, String) {
+    let (file, head) = (folder.join("file"), folder.join("head"));
+    let (entity_tag, start) = start_of(url);
     fs::write(&file, start).unwrap();
     let curl = |arguments: &[&str]| {
         let mut curl = Command::new("curl");
@@ -81,7 +131,7 @@ fn download(proxy: &Proxy, format: &str, tally: &mut Tally) {
             "-D",
             head.to_str().unwrap(),
         ]);
-        curl.args(arguments).arg(&url).output().unwrap()
+        curl.args(arguments).arg(url).output().unwrap()
     };
     let condition = format!("If-Range: {entity_tag}");
     let output = curl(&["-C", "-", "-H", &condition]);
@@ -96,10 +146,7 @@ fn download(proxy: &Proxy, format: &str, tally: &mut Tally) {
         other => panic!("curl: {other:?}"),
     }
     let head = fs::read_to_string(&head).unwrap();
-    let digest = header(&head, "repr-digest");
-    let content = fs::read(&file).unwrap();
-    let expected = format!("sha-256=:{}:", BASE64.encode(Sha256::digest(&content)));
-    assert_eq!(digest, expected, "a file of two: {head}");
+    (file, head)
 }
 
 /// Returns the entity tag of a file, and its bytes up to a random one.
@@ -114,17 +161,24 @@ fn start_of(url: &str) -> (String, Vec<u8>) {
         }
     };
     let head = String::from_utf8(answer[..head_end].to_vec()).unwrap();
-    let length: u64 = header(&head, "content-length").parse().unwrap();
-    let cut = head_end + (1 + getrandom::u64().unwrap() % (length - 1)) as usize;
+    let is_chunked = head.to_lowercase().contains("transfer-encoding: chunked");
+    let length = match is_chunked {
+        true => 500_000,
+        false => header(&head, "content-length").parse().unwrap(),
+    };
+    // At least a byte after the length of a chunk.
+    let cut = head_end + (16 + getrandom::u64().unwrap() % (length - 16)) as usize;
     while answer.len() < cut {
         let count = stream.read(&mut piece).unwrap();
         assert!(count > 0, "the file ended early");
         answer.extend_from_slice(&piece[..count]);
     }
-    (
-        header(&head, "etag").to_owned(),
-        answer[head_end..cut].to_vec(),
-    )
+    let start = &answer[head_end..cut];
+    let start = match is_chunked {
+        true => start_of_chunks(start),
+        false => start.to_vec(),
+    };
+    (header(&head, "etag").to_owned(), start)
 }
 
 fn header<'h>(head: &'h str, name: &str) -> &'h str {
