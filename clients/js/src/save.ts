@@ -9,7 +9,7 @@ type FilePicker = (options: { suggestedName: string }) => Promise<FileHandle>;
 
 /**
  * Streams the file to a location that the user chooses and reports progress. Memory use does not depend on the size.
- * With `length: "exact"` it continues after a broken connection.
+ * With `length: "exact"`, or if the server keeps files, it continues after a broken connection.
  * The browser empties an existing file as soon as the user chooses it; a failed download removes the file. Without
  * the File System Access API it calls `download` and returns `null`.
  */

@@ -51,7 +51,7 @@ export interface LinkRequest {
   /** A larger file is refused or aborted, never silently truncated. */
   max_rows?: number;
   max_bytes?: number;
-  /** For how many seconds after its expiry a download that has begun may be continued. Needs `length: "exact"`. */
+  /** For how many seconds after its expiry a download that has begun may be continued. Needs `length: "exact"` or a server that keeps files. */
   resume_seconds?: number;
   /** Encrypts the contents of the link in its URL. */
   seal?: boolean;
@@ -145,7 +145,7 @@ export interface Opened {
 export interface SaveOptions extends CallOptions {
   /** Called for each chunk. An exception goes to `reportError` and does not stop the download. */
   onProgress?: (progress: Progress) => void;
-  /** How often to try to continue without getting any further. Default: 5. Needs `length: "exact"`. */
+  /** How often to try to continue without getting any further. Default: 5. Needs `length: "exact"` or a server that keeps files. */
   retries?: number;
   /** Target file. Without it the user chooses one. */
   file?: FileSystemFileHandle;
