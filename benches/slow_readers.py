@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 import time
 
-from common import Server, curl, missed, timed
+from common import Server, alternate, curl, missed, timed
 from postgres import COLUMNS, TABLE, cluster
 
 READERS = 100
@@ -16,6 +16,8 @@ DATABASE_RATIO_MAX = 1.5
 FIRST_BYTE_MS_MAX = 100
 # Above what as many downloads take without a spool.
 DOWNLOAD_MIB_MAX = 2
+KEPT_TURNS = 15
+KEPT_RATIO_MAX = 2
 PATIENT = ["--retry", "100", "--retry-delay", "1", "--retry-all-errors"]
 
 
@@ -86,3 +88,15 @@ def main():
             used = database_seconds(server) - before
             check("database, against the same files at full speed", used / full_speed, "×", DATABASE_RATIO_MAX)
             print(f"  {used:.0f} s of connections; at full speed {full_speed:.0f} s", flush=True)
+        kept_files(url, exports, variables)
+
+
+def kept_files(url, exports, variables):
+    """Compares a fast reader of files that are kept with one of files that are not."""
+    keep = {"ROWLINK_SPOOL_KEEP_SECONDS": "600"}
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other, \
+            Server(url, exports, folder, writes_files=True, **variables) as server, \
+            Server(url, exports, other, writes_files=True, **variables, **keep) as keeping:
+        measures = [lambda it=it: timed(curl(it.link("bench"))) for it in (server, keeping)]
+        without, kept = map(statistics.median, alternate(*measures, runs=KEPT_TURNS))
+        check("one fast reader of kept files, against others", kept / without, "×", KEPT_RATIO_MAX)

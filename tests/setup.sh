@@ -161,6 +161,13 @@ install_mysql() {
     --include=mysql-server-core,mysql-client-core sid "$tools/mysql"
 }
 
+# Reads workbooks.
+install_pandas() {
+  "$tools/venv/bin/python" -c 'import pandas' 2>/dev/null && return
+  echo "setup: installing pandas"
+  "$tools/venv/bin/pip" install --quiet --disable-pip-version-check pandas==3.1.1
+}
+
 # Reads Parquet files; needs Java. Half a gigabyte.
 install_spark() {
   [ -d "$tools"/venv/lib/python3*/site-packages/pyspark ] && return
@@ -190,5 +197,6 @@ fetch_flights
 fetch_envoy
 fetch_naughty_strings
 [ "${1-}" != e2e ] || install_download_drivers
+[ "${1-}" != large ] || install_pandas
 [ "${1-}" != large ] || install_spark
 [ "${1-}" != engines ] || install_mysql

@@ -113,7 +113,7 @@ impl Fetch {
         loop {
             let length = content_length(response.headers());
             if response.status() == StatusCode::PARTIAL_CONTENT {
-                arrived.length = length.map(|rest| arrived.bytes + rest);
+                arrived.length = length.map(|rest| arrived.bytes + rest).or(arrived.length);
             } else {
                 // The first response, or another file.
                 arrived = Arrived::of(response.headers());

@@ -158,7 +158,11 @@ async fn serve(args: &ServeArgs) -> Result<(), ErrorLines> {
     if config.http_config.jwt_query_param.is_some() {
         tracing::warn!("tokens are accepted in the query, which proxies and histories store");
     }
-    open_files::raise_limit(config.http_config.connection_limits, &config.policy.limits);
+    open_files::raise_limit(
+        config.http_config.connection_limits,
+        &config.policy.limits,
+        config.spool.as_ref(),
+    );
     let bind = config.bind;
     let metrics_bind = config.metrics_bind;
     let drain = config.drain;

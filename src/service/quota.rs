@@ -150,7 +150,7 @@ impl Quota {
     /// Counts a download that a client continues at `now`, in Unix seconds.
     ///
     /// # Errors
-    /// Returns [`QuotaError::Ranges`] if there were too many of this link in this second: each costs a query.
+    /// Returns [`QuotaError::Ranges`] if there were too many of this link in this second: each may cost a query.
     pub(super) fn check_continuation(&self, link: &Link, now: u64) -> Result<(), QuotaError> {
         match lock(&self.continued).count(link.id, now) {
             ..=RANGES_PER_SECOND => Ok(()),

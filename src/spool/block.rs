@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{DamagedBlock, Obstacle, Spool};
 
-/// A file's space returns to the spool when its last block is read, so a download uses several files: of this size, or of
+/// A file's space returns to the spool when its last block is discarded, so a download uses several files: of this size, or of
 /// a smaller part of the spool.
 const FILE_BYTES: u64 = 16 << 20;
 const FILES_MIN: u64 = 16;
@@ -67,7 +67,7 @@ impl BlockWriter {
     /// # Errors
     /// Returns the [`Obstacle`]; the block is then not written.
     pub(super) fn write(&mut self, content: &[u8]) -> Result<Block, Obstacle> {
-        self.reuse_read_file();
+        self.reuse_empty_file();
         let length = content.len() + TAG_BYTES;
         let reserved = length as u64;
         self.spool.reserve(reserved)?;
@@ -102,8 +102,8 @@ impl BlockWriter {
         Ok((file, number, offset))
     }
 
-    /// Returns the space of the current file if all its blocks are read.
-    fn reuse_read_file(&self) {
+    /// Returns the space of the current file if all its blocks are discarded.
+    fn reuse_empty_file(&self) {
         if let Some(file) = self
             .file
             .as_ref()
@@ -114,7 +114,7 @@ impl BlockWriter {
     }
 
     fn file(&mut self) -> Result<Arc<SpoolFile>, Obstacle> {
-        let bytes_max = FILE_BYTES.min(self.spool.bytes_max / FILES_MIN);
+        let bytes_max = file_bytes(self.spool.bytes_max);
         let has_room = |file: &Arc<SpoolFile>| file.bytes.load(Ordering::Relaxed) < bytes_max;
         if let Some(file) = self.file.take().filter(has_room) {
             self.file = Some(file.clone());
@@ -130,7 +130,17 @@ impl BlockWriter {
     }
 }
 
+/// Returns how large the files of a spool with this limit become.
+pub(super) fn file_bytes(bytes_max: u64) -> u64 {
+    FILE_BYTES.min(bytes_max / FILES_MIN).max(1)
+}
+
 impl Block {
+    /// Tells whether another block is in the same file.
+    pub(super) fn is_beside(&self, other: &Block) -> bool {
+        Arc::ptr_eq(&self.file, &other.file)
+    }
+
     /// Reads the block. Blocks the thread.
     ///
     /// # Errors

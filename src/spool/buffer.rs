@@ -98,6 +98,15 @@ enum Place {
     Disk(Arc<Block>),
 }
 
+impl Place {
+    fn is_beside(&self, other: &Place) -> bool {
+        match (self, other) {
+            (Place::Disk(one), Place::Disk(other)) => one.is_beside(other),
+            _ => false,
+        }
+    }
+}
+
 enum End<E> {
     Complete,
     Failed(E),
@@ -125,10 +134,6 @@ where
             spooled_bytes: Arc::default(),
         });
         let blocks = Some(BlockWriter::new(spool.clone())?);
-        if retention == Retention::All {
-            let retained: Arc<dyn Retained> = buffer.clone();
-            spool.retain(&retained);
-        }
         let writer = SpoolWriter {
             buffer: buffer.clone(),
             blocks,
@@ -136,8 +141,13 @@ where
         Ok((writer, buffer))
     }
 
+    /// Lets the file leave its space to others: all of it while it has no reader, else what its readers have read.
+    pub fn leave_space_to_others(self: &Arc<Self>, spool: &Spool) {
+        let retained: Arc<dyn Retained> = self.clone();
+        spool.retain(&retained);
+    }
+
     /// Returns a reader of these bytes of the file, or of those up to its end; `None` if the first one is no longer there.
-    /// A buffer of [`Retention::Unread`] has one reader.
     #[must_use]
     pub fn reader(self: &Arc<Self>, bytes: Range<u64>) -> Option<SpoolReader<M, E>> {
         let number = self.lock().add_reader(bytes.start)?;
@@ -210,7 +220,13 @@ impl<M, E> SpoolBuffer<M, E> {
     }
 
     fn end(&self, end: End<E>) {
-        self.lock().end.get_or_insert(end);
+        self.lock().end(end);
+        self.changed.notify_waiters();
+    }
+
+    /// Retains from now on only what readers have not read: there is no space for more.
+    fn retain_unread(&self) {
+        self.lock().retain_unread();
         self.changed.notify_waiters();
     }
 }
@@ -221,13 +237,16 @@ impl<M: Copy + Send + 'static, E: Send + 'static> Retained for SpoolBuffer<M, E>
         content.idle_since().filter(|_| !content.is_discarded())
     }
 
-    fn discard(&self) {
-        self.lock().discard();
+    fn discard_if_idle(&self) -> bool {
+        let is_discarded = self.lock().discard_if_idle();
         self.changed.notify_waiters();
+        is_discarded
     }
 
     fn discard_read(&self) -> bool {
-        self.lock().discard_read()
+        let has_read = self.lock().discard_read_files();
+        self.changed.notify_waiters();
+        has_read
     }
 }
 
@@ -236,7 +255,8 @@ where
     M: Copy + Default + Send + 'static,
     E: Send + 'static,
 {
-    /// Appends a chunk. If it fits neither memory nor disk, reports the obstacle and waits for a reader.
+    /// Appends a chunk, unless the content was discarded. If it fits neither memory nor disk, reports the obstacle and waits for a reader. From then on
+    /// nothing is retained that was read.
     pub async fn append(&mut self, chunk: Vec<u8>, mark: M, mut report: impl FnMut(Obstacle)) {
         let buffer = self.buffer.clone();
         buffer.lock().append(chunk, mark);
@@ -249,6 +269,7 @@ where
             };
             if let Err(obstacle) = self.write(block).await {
                 report(obstacle);
+                buffer.retain_unread();
                 let _ = timeout(RETRY_AFTER, changed).await;
             }
         }
@@ -267,8 +288,7 @@ where
                 return;
             };
             if self.write(block).await.is_err() {
-                self.buffer.lock().retain_unread();
-                self.buffer.changed.notify_waiters();
+                self.buffer.retain_unread();
             }
         }
     }
@@ -373,8 +393,8 @@ impl<M, E> Content<M, E> {
     fn remove_reader(&mut self, reader: u64) {
         self.readers.remove(&reader);
         self.idle_since = Instant::now();
-        if self.retention == Retention::Unread && self.readers.is_empty() {
-            self.discard();
+        if self.retention == Retention::Unread {
+            self.discard_if_idle();
         }
     }
 
@@ -397,11 +417,43 @@ impl<M, E> Content<M, E> {
         read > 0
     }
 
-    /// Retains from now on only what readers have not read: there is no space for more.
+    /// Discards the blocks that every reader has read, up to the last one whose file has no later block; returns whether
+    /// there were any.
+    fn discard_read_files(&mut self) -> bool {
+        let Some(unread) = self.readers.values().min().copied() else {
+            return false;
+        };
+        let read = self.blocks.partition_point(|block| block.end <= unread);
+        let frees_file = |end: &usize| match (self.blocks.get(end - 1), self.blocks.get(*end)) {
+            (Some(last), Some(next)) => !last.place.is_beside(&next.place),
+            _ => false,
+        };
+        let end = (1..=read).rev().find(frees_file);
+        end.map(|end| self.blocks.drain(..end)).is_some()
+    }
+
     fn retain_unread(&mut self) {
-        self.retention = Retention::Unread;
-        if self.readers.is_empty() {
+        // A new file of a spool without retention has no reader yet either.
+        if self.retention == Retention::All {
+            self.retention = Retention::Unread;
+            self.discard_if_idle();
+        }
+        self.discard_read();
+    }
+
+    fn discard_if_idle(&mut self) -> bool {
+        let is_idle = self.readers.is_empty() && !self.is_discarded();
+        if is_idle {
             self.discard();
+        }
+        is_idle
+    }
+
+    fn end(&mut self, end: End<E>) {
+        if self.end.is_none() {
+            self.end = Some(end);
+            // A client may be waiting for the end before it continues.
+            self.idle_since = Instant::now();
         }
     }
 
@@ -428,6 +480,9 @@ impl<M: Copy, E> Content<M, E> {
     }
 
     fn append(&mut self, chunk: Vec<u8>, mark: M) {
+        if self.is_discarded() {
+            return;
+        }
         match self.tail.is_empty() {
             true => self.tail = chunk,
             false => self.tail.extend(chunk),
@@ -566,6 +621,7 @@ mod tests {
     /// Returns a retained file that is complete.
     async fn retained(spool: &Arc<Spool>, length: usize) -> Buffer {
         let (mut writer, buffer) = SpoolBuffer::new(spool, Retention::All).expect("randomness");
+        buffer.leave_space_to_others(spool);
         for piece in chunk(0, length).chunks(BLOCK_BYTES) {
             writer.append(piece.to_vec(), 0, |_| ()).await;
         }
@@ -699,7 +755,9 @@ mod tests {
         let second = retained(&spool, 1 << 20).await;
         let third = retained(&spool, 1 << 20).await;
         let mut reader = second.reader(0..u64::MAX).expect("a reader");
-        reader.next().await.expect("a block");
+        for _ in 0..3 {
+            reader.next().await.expect("a block");
+        }
         spool.reserve(2 << 20).expect("space of the first");
         assert!(first.discarded().now_or_never().is_some() && first.reader(0..1).is_none());
         assert!(third.reader(0..1).is_some() && second.reader(0..1).is_some());
@@ -708,21 +766,45 @@ mod tests {
         assert!(spool.reserve(4 << 20).is_err());
         assert!(second.reader(0..1).is_none(), "its reader has read it");
         let rest = read_all(reader).await.0;
-        assert!(rest == chunk(0, 1 << 20)[BLOCK_BYTES..]);
+        assert!(rest == chunk(0, 1 << 20)[3 * BLOCK_BYTES..]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_of_a_retained_file_begins_when_its_last_reader_leaves() {
+    async fn without_a_disk_a_file_is_read_whole_and_not_retained_and_without_a_reader_it_is_given_up()
+     {
+        let (folder, spool) = spool_of(4 << 20);
+        folder.close().expect("an empty folder");
+        let (writer, reader) = sides(&spool, Retention::All);
+        let buffer = reader.buffer.clone();
+        let lengths = vec![BLOCK_BYTES; 8];
+        let (_, (content, _)) = tokio::join!(append_all(writer, lengths), read_all(reader));
+        assert_eq!(content.len(), 8 * BLOCK_BYTES);
+        assert!(buffer.reader(0..1).is_none());
+        let (writer, reader) = sides(&spool, Retention::All);
+        let buffer = reader.buffer.clone();
+        drop(reader);
+        let lengths = vec![BLOCK_BYTES; 8];
+        tokio::join!(append_all(writer, lengths), buffer.discarded());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_a_retained_file_begins_at_its_end_and_again_when_its_last_reader_leaves() {
         let (_folder, spool) = spool_of(4 << 20);
-        let file = retained(&spool, 1000).await;
-        let reader = file.reader(0..u64::MAX).expect("a reader");
-        let begun = Instant::now();
         let minute = Duration::from_secs(60);
-        let leave = async {
+        let (mut writer, file) =
+            SpoolBuffer::<usize, ()>::new(&spool, Retention::All).expect("a key");
+        writer.append(vec![1; 1000], 0, |_| ()).await;
+        tokio::time::sleep(2 * minute).await;
+        writer.finish(Ok(())).await;
+        let begun = Instant::now();
+        let read = async {
+            let reader = file.reader(0..u64::MAX).expect("a reader");
             tokio::time::sleep(minute).await;
             drop(reader);
         };
-        tokio::join!(leave, file.unused_for(minute));
+        tokio::join!(read, file.unused_for(minute));
+        assert_eq!(begun.elapsed().as_secs(), 120);
+        file.unused_for(minute).await;
         assert_eq!(begun.elapsed().as_secs(), 120);
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 pub use buffer::{ReadError, Retention, Sides, SpoolBuffer, SpoolReader, SpoolWriter};
 
-/// The most files without a reader. Each has at least one file descriptor.
+/// The most files without a reader when another one is retained. Each has at least one file descriptor.
 const IDLE_FILES_MAX: usize = 200;
 
 /// The disk space of all spooled files.
@@ -30,9 +30,9 @@ pub struct Spool {
 trait Retained: Send + Sync {
     /// Returns since when it has no reader, if it has none and was not discarded.
     fn idle_since(&self) -> Option<Instant>;
-    /// Discards all of it.
-    fn discard(&self);
-    /// Discards what its readers have read; returns whether there was any.
+    /// Discards all of it, if it has no reader and was not discarded; returns whether it did.
+    fn discard_if_idle(&self) -> bool;
+    /// Discards what its readers have read, as far as that frees space; returns whether it did.
     fn discard_read(&self) -> bool;
 }
 
@@ -45,7 +45,7 @@ pub struct DiskSpace {
     pub free: u64,
 }
 
-/// Why a block is not on the disk. The writer then waits for the reader.
+/// Why a block is not on the disk. The writer then waits for a reader.
 #[derive(Debug, thiserror::Error)]
 pub enum Obstacle {
     /// Other blocks use the space.
@@ -125,6 +125,12 @@ impl Spool {
         self.bytes_max
     }
 
+    /// Returns the most files that may be open.
+    #[must_use]
+    pub fn files_max(&self) -> u64 {
+        IDLE_FILES_MAX as u64 + self.bytes_max / block::file_bytes(self.bytes_max)
+    }
+
     /// Takes space: what is free, or what retained files leave for others.
     fn reserve(&self, bytes: u64) -> Result<(), Obstacle> {
         let add = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.bytes_max);
@@ -153,7 +159,7 @@ impl Spool {
             upgrade(&files)
         };
         let idle = files.iter().filter(|file| file.idle_since().is_some());
-        if idle.count() > IDLE_FILES_MAX {
+        for _ in IDLE_FILES_MAX..idle.count() {
             discard_longest_idle(&files);
         }
     }
@@ -173,11 +179,13 @@ fn upgrade(files: &[Weak<dyn Retained>]) -> Vec<Arc<dyn Retained>> {
     files.iter().filter_map(Weak::upgrade).collect()
 }
 
-/// Discards the file that has had no reader for the longest time, if there is one.
+/// Discards the file that has had no reader for the longest time; returns whether there was one.
 fn discard_longest_idle(files: &[Arc<dyn Retained>]) -> bool {
     let idle = files
         .iter()
         .filter_map(|file| Some((file.idle_since()?, file)));
-    let longest = idle.min_by_key(|(since, _)| *since);
-    longest.inspect(|(_, file)| file.discard()).is_some()
+    let mut idle: Vec<_> = idle.collect();
+    idle.sort_by_key(|(since, _)| *since);
+    // A client may have come back meanwhile.
+    idle.iter().any(|(_, file)| file.discard_if_idle())
 }

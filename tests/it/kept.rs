@@ -161,6 +161,7 @@ fn continued(url: &str, range: &str, condition: &'static str, tag: &str) -> Answ
     Call::new("GET", url)
         .header("range", range)
         .header(condition, tag)
+        .header("accept-encoding", "identity")
         .send()
 }
 
@@ -279,8 +280,7 @@ fn a_client_that_received_a_compressed_file_continues_it_without_compression() {
         // The offsets of a client that keeps what it received would be others.
         let coded = Call::new("GET", &url)
             .header("range", "bytes=10-")
-            .header("if-range", broken.tag())
-            .header("accept-encoding", coding);
+            .header("if-range", broken.tag());
         assert_eq!(coded.send().status, 200, "another file");
         broken.content = decoded;
         let whole = joined(&broken, &url);
@@ -309,11 +309,13 @@ fn a_kept_file_with_an_exact_length_is_continued_with_its_hash_and_without_a_que
     let request = json!({"export": "it", "format": "csv", "length": "exact"});
     let url = kept.server.link(request);
     let whole = Call::new("GET", &url).send();
-    let queries = kept.queries();
+    wait_for("the end of the query", Duration::from_secs(10), || {
+        kept.queries() == 1
+    });
     let rest = continue_from(&url, 10, whole.header("etag"));
     assert_eq!((rest.status, &rest.body[..]), (206, &whole.body[10..]));
     assert_eq!(rest.header("repr-digest"), whole.header("repr-digest"));
-    assert_eq!(kept.queries(), queries);
+    assert_eq!(kept.queries(), 1);
 }
 
 #[test]

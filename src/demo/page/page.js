@@ -85,8 +85,7 @@ function showExport() {
 }
 
 function showFormat() {
-  const isCsv = selectedValue("format") === "csv";
-  element("delimiter-field").hidden = element("exact-field").hidden = !isCsv;
+  element("delimiter-field").hidden = selectedValue("format") !== "csv";
 }
 
 function filterField(filter) {
@@ -155,7 +154,7 @@ function linkRequest() {
     export: selectedExport().name, format, filters: filterValues(),
     expires_in: Number(element("seconds").value),
     filename: element("filename").value || null,
-    length: format === "csv" && element("exact").checked ? "exact" : null,
+    length: element("exact").checked ? "exact" : null,
     csv: format === "csv" && delimiter ? { delimiter } : null,
   };
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use actix_web::HttpRequest;
 use actix_web::web::Data;
 use tracing::Span;
+use uuid::Uuid;
 
 use super::coded_file::Progress;
 use super::outcome::{Outcome, StreamError};
@@ -73,6 +74,8 @@ pub(in crate::http) struct DownloadLog {
     progress: Progress,
     /// The bytes that have waited on the disk.
     spooled_bytes: Arc<AtomicU64>,
+    /// Whether the query ends with the download.
+    has_query: bool,
     /// The first byte of a continued file.
     resumed_from: Option<u64>,
     /// When the last chunk was handed to the connection, which asks for the next one after sending it.
@@ -101,6 +104,7 @@ impl DownloadLog {
             connection_time: prepared.connection_time(),
             progress: Progress::default(),
             spooled_bytes: Arc::default(),
+            has_query: true,
             resumed_from: None,
             last_chunk: Instant::now(),
             is_waiting_for_rows: true,
@@ -129,9 +133,20 @@ impl DownloadLog {
         move |obstacle| {
             if !std::mem::replace(&mut is_reported, true) {
                 let cause = causes(&obstacle);
-                tracing::warn!(%link_id, cause, "a query waits for its slow reader");
+                tracing::warn!(%link_id, cause, "a query waits for space in the spool");
                 state.metrics.count_obstacle(&obstacle);
             }
+        }
+    }
+
+    /// Lets the query run on without its reader: what counts it at its end.
+    pub(in crate::http) fn hand_over_query(&mut self) -> QueryLog {
+        self.has_query = false;
+        QueryLog {
+            state: self.state.clone(),
+            link_id: self.link.id,
+            connection_time: self.connection_time.clone(),
+            spooled_bytes: self.spooled_bytes.clone(),
         }
     }
 
@@ -235,17 +250,46 @@ impl Drop for DownloadLog {
         self.span.record("outcome", outcome);
         let metrics = &self.state.metrics;
         let labels = FileLabels::of(&link.export, self.format);
-        metrics.rows.get_or_create(&labels).inc_by(rows);
+        if self.resumed_from.is_none() {
+            metrics.rows.get_or_create(&labels).inc_by(rows);
+        }
         metrics.bytes.get_or_create(&labels).inc_by(bytes);
         let labels = labels.with_outcome(outcome);
         metrics.downloads.get_or_create(&labels).inc();
         Metrics::observe(&metrics.duration, self.started.elapsed());
-        if let Some(held) = held {
-            Metrics::observe(&metrics.database_duration, held);
+        if self.has_query {
+            metrics.count_query(held, spooled_bytes);
         }
-        metrics.spooled_bytes.inc_by(spooled_bytes);
         if let Some(elapsed) = self.first_byte {
             Metrics::observe(&metrics.first_byte, elapsed);
+        }
+    }
+}
+
+/// Counts what the query of a kept file has used. It runs to its end, also if its client has left.
+pub(in crate::http) struct QueryLog {
+    state: Arc<AppState>,
+    link_id: Uuid,
+    connection_time: ConnectionTime,
+    spooled_bytes: Arc<AtomicU64>,
+}
+
+impl QueryLog {
+    /// Counts the query at its end, and logs it if its client has left: then no other line tells it.
+    pub(super) fn end(&self, is_complete: bool, has_reader: bool) {
+        let held = self.connection_time.elapsed();
+        let spooled_bytes = self.spooled_bytes.load(Ordering::Relaxed);
+        self.state.metrics.count_query(held, spooled_bytes);
+        if !has_reader {
+            let database_milliseconds = held.map(|held| held.as_millis() as u64);
+            tracing::info!(
+                target: TARGET,
+                link_id = %self.link_id,
+                database_milliseconds,
+                spooled_bytes,
+                is_complete,
+                "query ended after its client had left"
+            );
         }
     }
 }

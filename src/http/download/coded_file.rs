@@ -37,7 +37,7 @@ impl HeartbeatPlan {
     }
 }
 
-/// A download with its content coding and heartbeats. Dropping it cancels the query.
+/// A download with its content coding and heartbeats. Dropping it cancels the query unless the file is kept.
 pub(in crate::http) struct CodedFile {
     source: Source,
     encoder: Option<ContentEncoder>,

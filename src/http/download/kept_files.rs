@@ -6,10 +6,12 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::audit_log::QueryLog;
 use super::coded_file::{CodedFile, Progress};
 use super::outcome::StreamError;
 use super::spooled_file::{FileBuffer, fill, next_chunk};
@@ -34,6 +36,8 @@ pub(in crate::http) struct KeptFile {
     buffer: Arc<FileBuffer>,
     /// The content coding of its first response. The file itself has none.
     coding: Option<Coding>,
+    /// Its length, if it was measured.
+    length: Option<u64>,
     permit: Arc<Mutex<SharedPermit>>,
 }
 
@@ -50,6 +54,7 @@ pub(in crate::http) struct KeptReader {
     reader: SpoolReader<Progress, StreamError>,
     /// Of the chunks so far; the bytes are those that were read here.
     progress: Progress,
+    bytes: u64,
     _permit: ReaderPermit,
 }
 
@@ -68,6 +73,8 @@ pub(in crate::http) struct Filling {
     pub(in crate::http) file: CodedFile,
     /// The content coding of the response.
     pub(in crate::http) coding: Option<Coding>,
+    /// The length, if it was measured.
+    pub(in crate::http) length: Option<u64>,
 }
 
 /// A file that has begun to be kept.
@@ -88,6 +95,11 @@ impl KeptFiles {
         }))
     }
 
+    /// Tells whether a file with this key is kept.
+    pub(in crate::http) fn has(&self, key: FileKey) -> bool {
+        lock(&self.files).contains_key(&key)
+    }
+
     /// Returns the file with this key, if it is kept. The offsets in a file that was sent with a content coding are those
     /// of its decoded bytes, so only a client that `has_decoded` them may continue it.
     pub(in crate::http) fn find(&self, key: FileKey, has_decoded: bool) -> Option<KeptFile> {
@@ -106,24 +118,29 @@ impl KeptFiles {
         query_deadline: Instant,
         abort: CancellationToken,
         report: impl FnMut(Obstacle) + Send + 'static,
+        query_log: QueryLog,
     ) -> Result<NewlyKept, StreamError> {
         let (writer, buffer) = FileBuffer::new(&self.spool, Retention::All)?;
-        let file = KeptFile::new(buffer, filling.coding);
+        let file = KeptFile::new(buffer, filling.coding, filling.length);
         let permit = file.share_permit();
         let reader = permit.and_then(|permit| file.reader(0..u64::MAX, permit));
         let newly = NewlyKept {
             reader: reader.expect("a new file has its start and no reader"),
             spooled_bytes: file.buffer.spooled_bytes(),
         };
+        // Not before it has a reader.
+        file.buffer.leave_space_to_others(&self.spool);
         lock(&self.files).insert(key, file.clone());
         let files = self.clone();
         let filled = fill(filling.file, writer, query_deadline, report);
         tokio::spawn(async move {
             tokio::select! {
-                () = file.kept_for(files.keep, filled) => {}
+                () = file.kept_for(files.keep, filled, query_log) => {}
                 () = abort.cancelled() => {}
             }
             files.remove(key, &file);
+            // Closing large files takes long.
+            spawn_blocking(|| drop(file));
         });
         Ok(newly)
     }
@@ -141,7 +158,7 @@ impl KeptFiles {
 }
 
 impl KeptFile {
-    fn new(buffer: Arc<FileBuffer>, coding: Option<Coding>) -> KeptFile {
+    fn new(buffer: Arc<FileBuffer>, coding: Option<Coding>, length: Option<u64>) -> KeptFile {
         let permit = SharedPermit {
             is_filling: true,
             ..SharedPermit::default()
@@ -149,24 +166,35 @@ impl KeptFile {
         KeptFile {
             buffer,
             coding,
+            length,
             permit: Arc::new(Mutex::new(permit)),
         }
     }
 
     /// Resolves when the file is incomplete, or had no reader for this long, or other downloads needed its space.
-    async fn kept_for(&self, keep: Duration, filled: impl Future<Output = Option<QuotaPermit>>) {
+    async fn kept_for(
+        &self,
+        keep: Duration,
+        filled: impl Future<Output = Option<QuotaPermit>>,
+        query_log: QueryLog,
+    ) {
         tokio::select! {
             permit = filled => lock(&self.permit).end_query(permit),
-            () = self.buffer.discarded() => return,
+            () = self.buffer.discarded() => {}
         }
-        if self.buffer.length().await.is_some() {
+        let is_complete = self.buffer.length().await.is_some();
+        query_log.end(is_complete, lock(&self.permit).has_reader);
+        if is_complete {
             self.buffer.unused_for(keep).await;
         }
     }
 
-    /// Resolves when the query has ended: to the file's length, if it is complete.
+    /// Resolves when the length is known, at the latest when the query has ended; to `None` if the file is incomplete.
     pub(in crate::http) async fn length(&self) -> Option<u64> {
-        self.buffer.length().await
+        match self.length {
+            Some(length) => Some(length),
+            None => self.buffer.length().await,
+        }
     }
 
     /// Returns a share in the permit of the query, if it still runs and has no reader.
@@ -186,6 +214,7 @@ impl KeptFile {
         Some(KeptReader {
             reader: self.buffer.reader(bytes)?,
             progress: Progress::default(),
+            bytes: 0,
             _permit: permit,
         })
     }
@@ -205,7 +234,9 @@ impl KeptReader {
     pub(super) async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
         let next = next_chunk(&mut self.reader).await?;
         Ok(next.map(|(chunk, progress)| {
-            let bytes = self.progress.bytes + chunk.len() as u64;
+            self.bytes += chunk.len() as u64;
+            // Heartbeats before the first row are no bytes of the file.
+            let bytes = if progress.bytes == 0 { 0 } else { self.bytes };
             self.progress = Progress { bytes, ..progress };
             chunk
         }))

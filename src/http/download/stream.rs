@@ -22,7 +22,8 @@ use crate::spool::Spool;
 /// A connection that accepts nothing for this long has a reader that is slower than the query.
 const SLOW_AFTER: Duration = Duration::from_millis(20);
 
-/// The chunks of a response with their log line. Dropping it cancels the query and writes the line.
+/// The chunks of a response with their log line. Dropping it writes the line, and cancels the query unless the file is
+/// kept.
 pub(in crate::http) struct ResponseStream {
     chunks: Chunks,
     deadlines: Deadlines,

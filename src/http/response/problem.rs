@@ -115,6 +115,11 @@ impl Problem {
         self
     }
 
+    /// Returns the status.
+    pub(in crate::http) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
     /// Returns the stable code.
     pub(in crate::http) fn code(&self) -> &'static str {
         self.0.code

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::body::{BodyStream, SizedStream};
-use actix_web::http::header;
+use actix_web::http::{StatusCode, header};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use uuid::Uuid;
@@ -22,7 +22,7 @@ use crate::http::request::continuation::Continuation;
 use crate::http::response::content_encoding::Coding;
 use crate::http::response::problem::Problem;
 use crate::http::state::AppState;
-use crate::service::{Deadlines, MeasuredFile, PreparedDownload};
+use crate::service::{Deadlines, Measure, MeasuredFile, PreparedDownload};
 
 /// A response that has not begun.
 pub(super) struct Answer {
@@ -45,6 +45,8 @@ pub(super) struct Sending {
 struct NewFile {
     files: Arc<KeptFiles>,
     key: FileKey,
+    /// If it was measured.
+    length: Option<u64>,
     /// `None` if it is in the response already.
     entity_tag: Option<String>,
 }
@@ -67,6 +69,7 @@ impl Sending {
         let kept = kept.map(|(files, link)| NewFile {
             files,
             key: (link, id),
+            length: None,
             entity_tag: Some(state.service.entity_tag(&prepared.link, id)),
         });
         Sending {
@@ -77,12 +80,14 @@ impl Sending {
         }
     }
 
-    /// Keeps a file that was measured.
-    pub(super) fn keep_measured(&mut self, sha256: [u8; 32]) {
+    /// Keeps a file that was measured, unless it is kept already.
+    pub(super) fn keep_measured(&mut self, measure: Measure) {
         let files = self.files.clone();
+        let files = files.filter(|(files, link)| !files.has((*link, measure.sha256)));
         self.kept = files.map(|(files, link)| NewFile {
             files,
-            key: (link, sha256),
+            key: (link, measure.sha256),
+            length: Some(measure.bytes),
             entity_tag: None,
         });
     }
@@ -141,7 +146,14 @@ impl Answer {
     }
 
     fn unless_refused<T>(&mut self, result: Result<T, Problem>) -> Result<T, Problem> {
-        result.inspect_err(|_| self.log.set_outcome(Outcome::NotContinued))
+        result.inspect_err(|problem| {
+            self.log.set_outcome(match problem.status() {
+                StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => {
+                    Outcome::NotContinued
+                }
+                _ => Outcome::Refused,
+            });
+        })
     }
 
     /// Sets the headers of a file; returns it as it is sent: from the spool, if it is kept. `create` returns it with a
@@ -163,8 +175,12 @@ impl Answer {
             None => create(coding),
             // A client continues it without the content coding.
             Some(new) => create(None).and_then(|file| {
-                let file = Filling { file, coding };
-                self.keep(file, &new, sending.heartbeat_every)
+                let filling = Filling {
+                    file,
+                    coding,
+                    length: new.length,
+                };
+                self.keep(filling, &new, sending.heartbeat_every)
             }),
         };
         file.inspect_err(|error| self.log.abort(error))
@@ -180,7 +196,10 @@ impl Answer {
         let coding = filling.coding;
         let (deadline, report) = (self.deadlines.query, self.log.obstacle_report());
         let abort = self.state.lifecycle.abort_token();
-        let kept = new.files.keep(new.key, filling, deadline, abort, report)?;
+        let query = self.log.hand_over_query();
+        let kept = new
+            .files
+            .keep(new.key, filling, deadline, abort, report, query)?;
         if let Some(entity_tag) = &new.entity_tag {
             insert_validators(&mut self.response, entity_tag);
         }

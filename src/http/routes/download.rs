@@ -93,7 +93,7 @@ async fn stream_file(
         let continuation = continuation.as_ref();
         match answer.part_of_measured(&request, &file, continuation)? {
             Some(range) => opened = opened.with_range(range),
-            None => sending.keep_measured(file.measure.sha256),
+            None => sending.keep_measured(file.measure),
         }
         // The length with a content coding is unknown.
         sending.coding = None;

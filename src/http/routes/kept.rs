@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponseBuilder};
 use tokio::time::timeout;
 
@@ -104,10 +105,14 @@ impl KeptPart {
     }
 }
 
-/// Tells whether a client with a part of a file has its decoded bytes. Browsers do; others ask for no content coding.
+/// Tells whether a client with a part of a file has its decoded bytes. Browsers do; others refuse a content coding now.
 fn has_decoded(request: &HttpRequest, prepared: &PreparedDownload) -> bool {
-    let is_browser = request.headers().contains_key("sec-fetch-mode");
-    is_browser || Coding::negotiate(request, prepared.format).is_none()
+    let headers = request.headers();
+    let refuses_coding = || {
+        headers.contains_key(header::ACCEPT_ENCODING)
+            && Coding::negotiate(request, prepared.format).is_none()
+    };
+    headers.contains_key("sec-fetch-mode") || refuses_coding()
 }
 
 fn unfinished() -> Problem {

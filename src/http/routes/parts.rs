@@ -16,7 +16,7 @@ use crate::http::response::problem::Problem;
 pub(super) fn late_range(_: UnconditionalRange) -> Problem {
     let title = "A range needs a condition";
     let detail = "the rows may have changed; remove the incomplete file, and request the whole one without `Range`, or send \
-                  `If-Range` with the `ETag` of a file that was requested with `\"length\": \"exact\"`";
+                  `If-Range` with the `ETag` of the file, if it has one: with `\"length\": \"exact\"`";
     Problem::new(
         StatusCode::BAD_REQUEST,
         "range-not-supported",

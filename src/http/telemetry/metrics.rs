@@ -350,6 +350,14 @@ impl Metrics {
         self.connections_refused.get_or_create(&labels).inc();
     }
 
+    /// Counts a query that has ended: how long it held a connection, if it did, and its bytes on the disk.
+    pub(in crate::http) fn count_query(&self, held: Option<Duration>, spooled_bytes: u64) {
+        if let Some(held) = held {
+            Metrics::observe(&self.database_duration, held);
+        }
+        self.spooled_bytes.inc_by(spooled_bytes);
+    }
+
     pub(in crate::http) fn count_obstacle(&self, obstacle: &Obstacle) {
         let reason = match obstacle {
             Obstacle::Full(_) => "full",

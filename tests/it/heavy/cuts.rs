@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::harness::command::run;
@@ -99,7 +99,7 @@ fn download(proxy: &Proxy, cut: usize, tally: &mut Tally) {
     let request =
         json!({"export": "things", "format": format, "length": "exact", "expires_in": 600});
     let folder = tempfile::tempdir().unwrap();
-    let (file, head) = break_and_continue(&proxy.issue(&request).unwrap(), folder.path(), tally);
+    let (file, head) = break_and_continue(proxy, &request, folder.path(), tally);
     let digest = header(&head, "repr-digest");
     let content = fs::read(&file).unwrap();
     let expected = format!("sha-256=:{}:", BASE64.encode(Sha256::digest(&content)));
@@ -112,15 +112,25 @@ fn download_kept(proxy: &Proxy, cut: usize, tally: &mut Tally) {
     let request =
         json!({"export": "things", "format": format, "end_line": true, "expires_in": 600});
     let folder = tempfile::tempdir().unwrap();
-    let (file, _) = break_and_continue(&proxy.issue(&request).unwrap(), folder.path(), tally);
+    let (file, _) = break_and_continue(proxy, &request, folder.path(), tally);
     let rowlink = env!("CARGO_BIN_EXE_rowlink");
     run(Command::new(rowlink).arg("check-file").arg(file));
 }
 
 /// Breaks a download at a random byte and continues it; returns the path of the file, and the last head.
-fn break_and_continue(url: &str, folder: &Path, tally: &mut Tally) -> (PathBuf, String) {
+fn break_and_continue(
+    proxy: &Proxy,
+    request: &Value,
+    folder: &Path,
+    tally: &mut Tally,
+) -> (PathBuf, String) {
     let (file, head) = (folder.join("file"), folder.join("head"));
-    let (entity_tag, start) = start_of(url);
+    let url = proxy.issue(request).unwrap();
+    let (entity_tag, start) = start_of(&url);
+    // nginx takes the replicas in turn: so any of them may continue.
+    for _ in 0..getrandom::u64().unwrap() % 3 {
+        proxy.issue(request).unwrap();
+    }
     fs::write(&file, start).unwrap();
     let curl = |arguments: &[&str]| {
         let mut curl = Command::new("curl");
@@ -131,7 +141,7 @@ fn break_and_continue(url: &str, folder: &Path, tally: &mut Tally) -> (PathBuf, 
             "-D",
             head.to_str().unwrap(),
         ]);
-        curl.args(arguments).arg(url).output().unwrap()
+        curl.args(arguments).arg(&url).output().unwrap()
     };
     let condition = format!("If-Range: {entity_tag}");
     let output = curl(&["-C", "-", "-H", &condition]);

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::harness::command::run;
 use crate::harness::postgres::Cluster;
-use crate::harness::{Deployment, TestServer};
+use crate::harness::{Deployment, TestServer, python};
 use crate::heartbeats::workbooks_with_and_without_heartbeats;
 use crate::real_data::{FLIGHTS, compare_flights, load_flights, naughty_server, naughty_strings};
 use crate::xlsx::TYPES;
@@ -70,23 +70,24 @@ fn rows(csv: &Path) -> Vec<Vec<String>> {
 }
 
 #[test]
-#[ignore = "needs LibreOffice: make test-large"]
-fn libreoffice_reads_a_workbook_with_hundreds_of_heartbeats() {
+#[ignore = "needs LibreOffice and pandas: make test-large"]
+fn libreoffice_and_pandas_read_a_workbook_with_hundreds_of_heartbeats() {
     let folder = tempfile::tempdir().unwrap();
     let books = workbooks_with_and_without_heartbeats("heartbeats_libreoffice");
-    let [with, without] = ["with", "without"].map(|name| folder.path().join(name));
-    let tables: Vec<_> = books
-        .iter()
-        .zip([with, without])
-        .map(|(book, path)| {
-            let path = path.with_extension("xlsx");
-            fs::write(&path, book).unwrap();
-            let sheets = by_libreoffice(&path, CellText::Value);
-            rows(&sheets[0])
-        })
-        .collect();
-    assert_eq!(tables[0].len(), 1001);
-    assert_eq!(tables[0], tables[1]);
+    let [with, without] = ["with.xlsx", "without.xlsx"].map(|name| folder.path().join(name));
+    for (path, book) in [&with, &without].into_iter().zip(books) {
+        fs::write(path, book).unwrap();
+    }
+    let [with_sheet, without_sheet] = [&with, &without].map(|path| {
+        let sheets = by_libreoffice(path, CellText::Value);
+        rows(&sheets[0])
+    });
+    assert_eq!(with_sheet.len(), 1001);
+    assert_eq!(with_sheet, without_sheet);
+    let [with, without] =
+        [&with, &without].map(|path| python("read_by_pandas.py", &[path.as_os_str()]));
+    assert_eq!(with.lines().count(), 1001);
+    assert_eq!(with, without);
 }
 
 #[test]

@@ -133,14 +133,15 @@ class _Download:
         if not range_ or int(range_[1]) != self._received:
             raise IncompleteDownload("the server sent another part of the file")
         length = headers.get("Content-Length")
-        self._total = self._received + int(length) if length else None
+        if length:
+            self._total = self._received + int(length)
 
     def _request(self) -> HTTPResponse:
         # The response is written as received, so it must not be compressed.
         headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
         timeout = self._timeout
         if self._entity_tag and self._received:
-            # The query runs again before the first byte.
+            # The query may run again before the first byte.
             timeout = max(timeout, _QUERY_SECONDS)
             headers |= {"Range": f"bytes={self._received}-", "If-Range": self._entity_tag}
         request = Request(self._url, headers=headers)
