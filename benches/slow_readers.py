@@ -17,7 +17,7 @@ FIRST_BYTE_MS_MAX = 100
 # Above what as many downloads take without a spool.
 DOWNLOAD_MIB_MAX = 2
 KEPT_TURNS = 15
-KEPT_RATIO_MAX = 2
+KEPT_RATIO_MAX = 1.5
 PATIENT = ["--retry", "100", "--retry-delay", "1", "--retry-all-errors"]
 
 

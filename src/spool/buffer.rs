@@ -1,7 +1,5 @@
 //! The buffer between the writer of one file and its readers.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::mem;
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,22 +10,12 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::block::{Block, BlockWriter};
+use super::block::BlockWriter;
+use super::content::{Content, End, Next, Retention, ToWrite};
 use super::{DamagedBlock, Obstacle, Retained, Spool};
 
-/// The size of a block. Two of them wait in memory before the first one goes to the disk.
-const BLOCK_BYTES: usize = 256 * 1024;
 /// How often a block is tried again for which the disk had no space.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// What stays in a buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retention {
-    /// What its reader has not read yet.
-    Unread,
-    /// Everything, until other downloads need the space.
-    All,
-}
 
 /// The content of one file, from its first byte that is still there to its last one that is written. Each chunk has a
 /// mark, such as the number of its last row.
@@ -66,57 +54,6 @@ pub enum ReadError<E> {
     /// A block on the disk cannot be read back.
     Damaged(DamagedBlock),
 }
-
-/// The bytes are in the order `blocks`, `tail`, without a gap.
-struct Content<M, E> {
-    retention: Retention,
-    /// Only the last one may be in memory.
-    blocks: VecDeque<Stored<M>>,
-    tail: Vec<u8>,
-    /// The offset of the tail in the file.
-    tail_start: u64,
-    tail_mark: M,
-    end: Option<End<E>>,
-    /// The offset of each reader's next byte.
-    readers: BTreeMap<u64, u64>,
-    readers_so_far: u64,
-    /// Since when there is no reader.
-    idle_since: Instant,
-}
-
-/// A part of the file.
-struct Stored<M> {
-    start: u64,
-    end: u64,
-    /// That of its last chunk.
-    mark: M,
-    place: Place,
-}
-
-enum Place {
-    Memory(Arc<Vec<u8>>),
-    Disk(Arc<Block>),
-}
-
-impl Place {
-    fn is_beside(&self, other: &Place) -> bool {
-        match (self, other) {
-            (Place::Disk(one), Place::Disk(other)) => one.is_beside(other),
-            _ => false,
-        }
-    }
-}
-
-enum End<E> {
-    Complete,
-    Failed(E),
-    Dropped,
-    /// Other downloads needed the space.
-    Discarded,
-}
-
-/// A block to write, and its offset in the file.
-type ToWrite = (u64, Arc<Vec<u8>>);
 
 impl<M, E> SpoolBuffer<M, E>
 where
@@ -255,8 +192,8 @@ where
     M: Copy + Default + Send + 'static,
     E: Send + 'static,
 {
-    /// Appends a chunk, unless the content was discarded. If it fits neither memory nor disk, reports the obstacle and waits for a reader. From then on
-    /// nothing is retained that was read.
+    /// Appends a chunk, unless the content was discarded. If it fits neither memory nor disk, reports the obstacle and
+    /// waits for a reader. From then on nothing is retained that was read.
     pub async fn append(&mut self, chunk: Vec<u8>, mark: M, mut report: impl FnMut(Obstacle)) {
         let buffer = self.buffer.clone();
         buffer.lock().append(chunk, mark);
@@ -365,241 +302,12 @@ impl<M, E> Drop for SpoolReader<M, E> {
     }
 }
 
-/// What a reader finds: a chunk or block with its offset in the file and its mark.
-enum Next<M, E> {
-    Chunk(Vec<u8>, u64, M),
-    Block(Arc<Block>, u64, M),
-    End,
-    Failed(E),
-    NoEnd,
-    Later,
-}
-
-impl<M, E> Content<M, E> {
-    fn is_discarded(&self) -> bool {
-        matches!(self.end, Some(End::Discarded))
-    }
-
-    fn add_reader(&mut self, position: u64) -> Option<u64> {
-        let first = self.blocks.front().map_or(self.tail_start, |it| it.start);
-        if position < first || self.is_discarded() {
-            return None;
-        }
-        self.readers_so_far += 1;
-        self.readers.insert(self.readers_so_far, position);
-        Some(self.readers_so_far)
-    }
-
-    fn remove_reader(&mut self, reader: u64) {
-        self.readers.remove(&reader);
-        self.idle_since = Instant::now();
-        if self.retention == Retention::Unread {
-            self.discard_if_idle();
-        }
-    }
-
-    fn idle_since(&self) -> Option<Instant> {
-        self.readers.is_empty().then_some(self.idle_since)
-    }
-
-    /// Discards the blocks that every reader has read, and of the tail unless it is retained; returns whether there were
-    /// any blocks.
-    fn discard_read(&mut self) -> bool {
-        let Some(unread) = self.readers.values().min().copied() else {
-            return false;
-        };
-        let read = self.blocks.partition_point(|block| block.end <= unread);
-        self.blocks.drain(..read);
-        if self.retention == Retention::Unread && unread > self.tail_start {
-            self.tail.drain(..(unread - self.tail_start) as usize);
-            self.tail_start = unread;
-        }
-        read > 0
-    }
-
-    /// Discards the blocks that every reader has read, up to the last one whose file has no later block; returns whether
-    /// there were any.
-    fn discard_read_files(&mut self) -> bool {
-        let Some(unread) = self.readers.values().min().copied() else {
-            return false;
-        };
-        let read = self.blocks.partition_point(|block| block.end <= unread);
-        let frees_file = |end: &usize| match (self.blocks.get(end - 1), self.blocks.get(*end)) {
-            (Some(last), Some(next)) => !last.place.is_beside(&next.place),
-            _ => false,
-        };
-        let end = (1..=read).rev().find(frees_file);
-        end.map(|end| self.blocks.drain(..end)).is_some()
-    }
-
-    fn retain_unread(&mut self) {
-        // A new file of a spool without retention has no reader yet either.
-        if self.retention == Retention::All {
-            self.retention = Retention::Unread;
-            self.discard_if_idle();
-        }
-        self.discard_read();
-    }
-
-    fn discard_if_idle(&mut self) -> bool {
-        let is_idle = self.readers.is_empty() && !self.is_discarded();
-        if is_idle {
-            self.discard();
-        }
-        is_idle
-    }
-
-    fn end(&mut self, end: End<E>) {
-        if self.end.is_none() {
-            self.end = Some(end);
-            // A client may be waiting for the end before it continues.
-            self.idle_since = Instant::now();
-        }
-    }
-
-    fn discard(&mut self) {
-        self.blocks.clear();
-        self.tail = Vec::new();
-        self.end = Some(End::Discarded);
-    }
-}
-
-impl<M: Copy, E> Content<M, E> {
-    fn new(retention: Retention, mark: M) -> Content<M, E> {
-        Content {
-            retention,
-            blocks: VecDeque::new(),
-            tail: Vec::new(),
-            tail_start: 0,
-            tail_mark: mark,
-            end: None,
-            readers: BTreeMap::new(),
-            readers_so_far: 0,
-            idle_since: Instant::now(),
-        }
-    }
-
-    fn append(&mut self, chunk: Vec<u8>, mark: M) {
-        if self.is_discarded() {
-            return;
-        }
-        match self.tail.is_empty() {
-            true => self.tail = chunk,
-            false => self.tail.extend(chunk),
-        }
-        self.tail_mark = mark;
-    }
-
-    fn length(&self) -> u64 {
-        self.tail_start + self.tail.len() as u64
-    }
-
-    /// Returns the block in memory if the tail is as large as a block, too.
-    fn full_block(&mut self) -> Option<ToWrite> {
-        if self.tail.len() < BLOCK_BYTES {
-            return None;
-        }
-        let block = self.block_in_memory();
-        if block.is_none() {
-            self.close_tail();
-        }
-        block
-    }
-
-    /// Returns a block in memory of a complete file that is retained.
-    fn retained_block(&mut self) -> Option<ToWrite> {
-        let is_complete = matches!(self.end, Some(End::Complete));
-        if !is_complete || self.retention == Retention::Unread {
-            return None;
-        }
-        let block = self.block_in_memory();
-        if block.is_some() || self.tail.is_empty() {
-            return block;
-        }
-        self.close_tail();
-        self.block_in_memory()
-    }
-
-    fn block_in_memory(&self) -> Option<ToWrite> {
-        let block = self.blocks.back()?;
-        match &block.place {
-            Place::Memory(content) => Some((block.start, content.clone())),
-            Place::Disk(_) => None,
-        }
-    }
-
-    /// Makes a block of the tail.
-    fn close_tail(&mut self) {
-        let (start, end) = (self.tail_start, self.length());
-        let content = mem::take(&mut self.tail);
-        self.tail_start = end;
-        self.blocks.push_back(Stored {
-            start,
-            end,
-            mark: self.tail_mark,
-            place: Place::Memory(Arc::new(content)),
-        });
-    }
-
-    /// Records that the block with this offset is on the disk. It may have been read meanwhile.
-    fn set_written(&mut self, start: u64, written: Block) {
-        if let Some(block) = self.blocks.back_mut().filter(|it| it.start == start) {
-            block.place = Place::Disk(Arc::new(written));
-        }
-    }
-
-    fn next(&mut self, reader: u64, end: u64) -> Next<M, E> {
-        // The file cannot become complete, so its readers need not wait for the rest.
-        match self.end.take_if(|end| !matches!(end, End::Complete)) {
-            Some(End::Failed(error)) => {
-                self.end = Some(End::Dropped);
-                return Next::Failed(error);
-            }
-            Some(other) => {
-                self.end = Some(other);
-                return Next::NoEnd;
-            }
-            None => {}
-        }
-        let position = self.readers[&reader];
-        if position >= end {
-            return Next::End;
-        }
-        let index = self.blocks.partition_point(|block| block.end <= position);
-        if let Some(block) = self.blocks.get(index) {
-            return match &block.place {
-                Place::Memory(content) => {
-                    let unread = content[(position - block.start) as usize..].to_vec();
-                    Next::Chunk(unread, position, block.mark)
-                }
-                Place::Disk(content) => Next::Block(content.clone(), block.start, block.mark),
-            };
-        }
-        if position < self.length() {
-            let unread = self.tail[(position - self.tail_start) as usize..].to_vec();
-            return Next::Chunk(unread, position, self.tail_mark);
-        }
-        match &self.end {
-            Some(_) => Next::End,
-            None => Next::Later,
-        }
-    }
-
-    /// Sets the position of a reader; returns the one before.
-    fn advance(&mut self, reader: u64, position: u64) -> u64 {
-        let before = self.readers.insert(reader, position);
-        if self.retention == Retention::Unread {
-            self.discard_read();
-        }
-        before.expect("a reader is removed when it is dropped")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
     use proptest::prelude::*;
 
+    use super::super::content::BLOCK_BYTES;
     use super::*;
 
     type Writer = SpoolWriter<usize, &'static str>;

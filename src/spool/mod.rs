@@ -3,6 +3,7 @@
 
 mod block;
 mod buffer;
+mod content;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use buffer::{ReadError, Retention, Sides, SpoolBuffer, SpoolReader, SpoolWriter};
+pub use buffer::{ReadError, Sides, SpoolBuffer, SpoolReader, SpoolWriter};
+pub use content::Retention;
 
 /// The most files without a reader when another one is retained. Each has at least one file descriptor.
 const IDLE_FILES_MAX: usize = 200;
