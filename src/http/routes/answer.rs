@@ -8,7 +8,6 @@ use actix_web::body::{BodyStream, SizedStream};
 use actix_web::http::{StatusCode, header};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use uuid::Uuid;
 
 use super::kept::KeptPart;
 use super::parts::{choose_part, insert_digest, insert_validators, refuse_another, set_part};
@@ -23,6 +22,7 @@ use crate::http::response::content_encoding::Coding;
 use crate::http::response::problem::Problem;
 use crate::http::state::AppState;
 use crate::service::{Deadlines, Measure, MeasuredFile, PreparedDownload};
+use rowlink_link::VerifiedLink;
 
 /// A response that has not begun.
 pub(super) struct Answer {
@@ -36,65 +36,52 @@ pub(super) struct Answer {
 pub(super) struct Sending {
     pub(super) coding: Option<Coding>,
     pub(super) heartbeat_every: Option<Duration>,
-    /// Those of the spool, if it keeps files, and the link.
-    files: Option<(Arc<KeptFiles>, Uuid)>,
-    kept: Option<NewFile>,
+    /// `None` if it is not kept.
+    pub(super) kept: Option<NewFile>,
+}
+
+/// Names the file of a response that is to be kept.
+pub(super) struct Keeper {
+    files: Arc<KeptFiles>,
+    link: VerifiedLink,
 }
 
 /// A file that will be kept.
-struct NewFile {
+pub(super) struct NewFile {
     files: Arc<KeptFiles>,
     key: FileKey,
     /// If it was measured.
     length: Option<u64>,
-    /// `None` if it is in the response already.
-    entity_tag: Option<String>,
+    entity_tag: String,
 }
 
-impl Sending {
-    /// Returns how the file of a download is sent. It is kept if the spool keeps files; what identifies it is random, unless
-    /// it is measured.
-    pub(super) fn of(
-        state: &AppState,
-        prepared: &PreparedDownload,
-        coding: Option<Coding>,
-        heartbeat_every: Option<Duration>,
-    ) -> Sending {
-        let files = state.kept_files.clone();
-        let files = files.map(|files| (files, prepared.link.link().id));
-        let mut id = [0; 32];
-        // Without randomness the file is not kept.
-        let has_id = !prepared.is_measured() && getrandom::fill(&mut id).is_ok();
-        let kept = files.clone().filter(|_| has_id);
-        let kept = kept.map(|(files, link)| NewFile {
-            files,
-            key: (link, id),
-            length: None,
-            entity_tag: Some(state.service.entity_tag(&prepared.link, id)),
-        });
-        Sending {
-            coding,
-            heartbeat_every,
-            files,
-            kept,
-        }
+impl Keeper {
+    /// Returns the keeper of a download, if the spool keeps files.
+    pub(super) fn of(state: &AppState, prepared: &PreparedDownload) -> Option<Keeper> {
+        let files = state.kept_files.clone()?;
+        let link = prepared.link.clone();
+        Some(Keeper { files, link })
     }
 
-    /// Keeps a file that was measured, unless it is kept already.
-    pub(super) fn keep_measured(&mut self, measure: Measure) {
-        let files = self.files.clone();
-        let files = files.filter(|(files, link)| !files.has((*link, measure.sha256)));
-        self.kept = files.map(|(files, link)| NewFile {
-            files,
-            key: (link, measure.sha256),
-            length: Some(measure.bytes),
-            entity_tag: None,
-        });
-    }
-
-    /// Keeps no file.
-    pub(super) fn keep_none(&mut self) {
-        self.kept = None;
+    /// Returns the file. What identifies it is its hash if it was measured, else random. A file with the same hash may be
+    /// kept already, and without randomness none is.
+    pub(super) fn file(self, state: &AppState, measure: Option<Measure>) -> Option<NewFile> {
+        let id = match measure {
+            Some(measure) => measure.sha256,
+            None => {
+                let mut id = [0; 32];
+                getrandom::fill(&mut id).ok()?;
+                id
+            }
+        };
+        let key = (self.link.link().id, id);
+        let is_new = !self.files.has(key);
+        is_new.then(|| NewFile {
+            key,
+            length: measure.map(|measure| measure.bytes),
+            entity_tag: state.service.entity_tag(&self.link, id),
+            files: self.files,
+        })
     }
 }
 
@@ -200,9 +187,7 @@ impl Answer {
         let kept = new
             .files
             .keep(new.key, filling, deadline, abort, report, query)?;
-        if let Some(entity_tag) = &new.entity_tag {
-            insert_validators(&mut self.response, entity_tag);
-        }
+        insert_validators(&mut self.response, &new.entity_tag);
         self.log.count_spooled(kept.spooled_bytes);
         CodedFile::of_kept(kept.reader, coding, heartbeat_every)
     }

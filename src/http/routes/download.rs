@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::stream;
 use tokio::time::timeout;
 
-use super::answer::{Answer, Sending};
+use super::answer::{Answer, Keeper, Sending};
 use super::parts::{ACCEPT_RANGES, file_changed, late_range};
 use super::redirect;
 use crate::http::download::audit_log::DownloadLog;
@@ -71,7 +71,7 @@ async fn stream_file(
     let coding = Coding::negotiate(&request, prepared.format);
     let plan = HeartbeatPlan::of(&prepared, coding);
     let every = plan.as_ref().map(|plan| plan.every);
-    let mut sending = Sending::of(&answer.state, &prepared, coding, every);
+    let keeper = Keeper::of(&answer.state, &prepared);
     let (state, query_deadline) = (answer.state.clone(), answer.deadlines.query);
     let opening = async move { state.service.open(prepared, query_deadline).await };
     let mut opening = Box::pin(opening);
@@ -82,6 +82,11 @@ async fn stream_file(
             Err(_) => {
                 // From here on an error can no longer be a status.
                 answer.log.begin_by_heartbeat();
+                let sending = Sending {
+                    coding,
+                    heartbeat_every: every,
+                    kept: keeper.and_then(|it| it.file(&answer.state, None)),
+                };
                 let create = |coding| CodedFile::begin(opening, coding, plan);
                 let file = answer.file(sending, create)?.begin_by_heartbeat();
                 return Ok(answer.stream(&request, file, None));
@@ -89,22 +94,26 @@ async fn stream_file(
         },
     };
     let mut opened = opened.inspect_err(|error| answer.log.refuse(error))?;
-    if let Some(file) = opened.file().cloned() {
-        let continuation = continuation.as_ref();
-        match answer.part_of_measured(&request, &file, continuation)? {
-            Some(range) => opened = opened.with_range(range),
-            None => sending.keep_measured(file.measure),
-        }
-        // The length with a content coding is unknown.
-        sending.coding = None;
+    let measured = opened.file().cloned();
+    let mut is_whole = true;
+    if let Some(file) = &measured
+        && let Some(range) = answer.part_of_measured(&request, file, continuation.as_ref())?
+    {
+        opened = opened.with_range(range);
+        is_whole = false;
     }
     let download = opened.encode(None);
     let download = download.inspect_err(|error| answer.log.refuse(error))?;
     let (is_complete, length) = (download.is_complete(), download.length());
-    if is_complete {
-        // A new query costs little.
-        sending.keep_none();
-    }
+    let measure = measured.map(|file| file.measure);
+    // The rows of a small file are in memory already.
+    let keeper = keeper.filter(|_| is_whole && !is_complete);
+    let sending = Sending {
+        // The length with a content coding is unknown.
+        coding: coding.filter(|_| length.is_none()),
+        heartbeat_every: every,
+        kept: keeper.and_then(|it| it.file(&answer.state, measure)),
+    };
     let create = |coding| CodedFile::new(download, coding, every);
     let file = answer.file(sending, create)?;
     match is_complete {
