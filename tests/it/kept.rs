@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::faults::BreakingProxy;
 use crate::harness::mariadb::MariaDb;
 use crate::harness::postgres::Cluster;
+use crate::harness::process::Rowlink;
 use crate::harness::{
     Answer, Call, Deployment, TestServer, begin_with, database_tests, python, sample_database,
     sqlite_url, start_of_chunks, wait_for,
@@ -430,6 +431,47 @@ fn a_query_that_fails_after_its_client_has_left_is_no_file() {
     wait_for("an empty spool", Duration::from_secs(10), || {
         kept.in_use() == 0
     });
+}
+
+#[test]
+fn the_log_and_the_metrics_tell_what_a_query_used_that_ended_without_its_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let variables = [
+        ("ROWLINK_SPOOL_DIR", folder.path().to_str().unwrap()),
+        ("ROWLINK_SPOOL_BYTES", "100000000"),
+        ("ROWLINK_SPOOL_KEEP_SECONDS", "600"),
+    ];
+    let sql = format!("select * from ({RANDOM_ROWS_OF_SQLITE}) where :user = 'alice'");
+    // More than the buffers of a connection hold.
+    let sql = sql.replace(":below", "200000");
+    let rowlink = Rowlink::serve_with(&[("it.sql", &sql)], &variables);
+    let request = json!({"export": "it", "format": "csv", "expires_in": 600});
+    let url = rowlink.link(request.clone());
+    let broken = break_after(&url, "", 100_000);
+    joined(&broken, &url);
+    let whole = Call::new("GET", rowlink.link(request)).send();
+    assert_eq!(whole.status, 200);
+    let spooled = || {
+        let metrics = Call::new("GET", format!("{}/metrics", rowlink.origin())).send();
+        let text = metrics.text();
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix("rowlink_spooled_bytes_total "));
+        value.and_then(|value| value.parse().ok()).unwrap_or(0)
+    };
+    wait_for("both queries", Duration::from_secs(10), || {
+        spooled() == 2 * whole.body.len()
+    });
+    let log = rowlink.stop();
+    let ended = log
+        .lines()
+        .filter(|line| line.contains("query ended after its client had left"));
+    assert_eq!(
+        ended
+            .filter(|line| line.contains("is_complete=true"))
+            .count(),
+        1,
+        "{log}"
+    );
 }
 
 /// Returns a link that leads through a proxy which breaks connections after so many bytes.

@@ -2,7 +2,7 @@
 //! the value of a filter.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
@@ -76,6 +76,8 @@ pub(in crate::http) struct DownloadLog {
     spooled_bytes: Arc<AtomicU64>,
     /// Whether the query ends with the download.
     has_query: bool,
+    /// Whether the connection has the whole file, for the [`QueryLog`].
+    is_sent: Arc<AtomicBool>,
     /// The first byte of a continued file.
     resumed_from: Option<u64>,
     /// When the last chunk was handed to the connection, which asks for the next one after sending it.
@@ -105,6 +107,7 @@ impl DownloadLog {
             progress: Progress::default(),
             spooled_bytes: Arc::default(),
             has_query: true,
+            is_sent: Arc::default(),
             resumed_from: None,
             last_chunk: Instant::now(),
             is_waiting_for_rows: true,
@@ -146,7 +149,7 @@ impl DownloadLog {
             state: self.state.clone(),
             link_id: self.link.id,
             connection_time: self.connection_time.clone(),
-            spooled_bytes: self.spooled_bytes.clone(),
+            is_sent: self.is_sent.clone(),
         }
     }
 
@@ -168,6 +171,8 @@ impl DownloadLog {
     }
 
     pub(in crate::http) fn set_outcome(&mut self, outcome: Outcome) {
+        self.is_sent
+            .store(outcome == Outcome::Complete, Ordering::Relaxed);
         self.outcome = Some(outcome);
     }
 
@@ -271,16 +276,15 @@ pub(in crate::http) struct QueryLog {
     state: Arc<AppState>,
     link_id: Uuid,
     connection_time: ConnectionTime,
-    spooled_bytes: Arc<AtomicU64>,
+    is_sent: Arc<AtomicBool>,
 }
 
 impl QueryLog {
-    /// Counts the query at its end, and logs it if its client has left: then no other line tells it.
-    pub(super) fn end(&self, is_complete: bool, has_reader: bool) {
+    /// Counts the query at its end, and logs it if its client has left before: then no other line tells it.
+    pub(super) fn end(&self, is_complete: bool, has_reader: bool, spooled_bytes: u64) {
         let held = self.connection_time.elapsed();
-        let spooled_bytes = self.spooled_bytes.load(Ordering::Relaxed);
         self.state.metrics.count_query(held, spooled_bytes);
-        if !has_reader {
+        if !has_reader && !self.is_sent.load(Ordering::Relaxed) {
             let database_milliseconds = held.map(|held| held.as_millis() as u64);
             tracing::info!(
                 target: TARGET,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -183,7 +183,9 @@ impl KeptFile {
             () = self.buffer.discarded() => {}
         }
         let is_complete = self.buffer.length().await.is_some();
-        query_log.end(is_complete, lock(&self.permit).has_reader);
+        let spooled_bytes = self.buffer.spooled_bytes().load(Ordering::Relaxed);
+        let has_reader = lock(&self.permit).has_reader;
+        query_log.end(is_complete, has_reader, spooled_bytes);
         if is_complete {
             self.buffer.unused_for(keep).await;
         }
