@@ -446,11 +446,7 @@ fn the_log_and_the_metrics_tell_what_a_query_used_that_ended_without_its_client(
     let sql = sql.replace(":below", "200000");
     let rowlink = Rowlink::serve_with(&[("it.sql", &sql)], &variables);
     let request = json!({"export": "it", "format": "csv", "expires_in": 600});
-    let url = rowlink.link(request.clone());
-    let broken = break_after(&url, "", 100_000);
-    joined(&broken, &url);
-    let whole = Call::new("GET", rowlink.link(request)).send();
-    assert_eq!(whole.status, 200);
+    break_after(&rowlink.link(request.clone()), "", 100_000);
     let spooled = || {
         let metrics = Call::new("GET", format!("{}/metrics", rowlink.origin())).send();
         let text = metrics.text();
@@ -458,6 +454,9 @@ fn the_log_and_the_metrics_tell_what_a_query_used_that_ended_without_its_client(
         let value = lines.find_map(|line| line.strip_prefix("rowlink_spooled_bytes_total "));
         value.and_then(|value| value.parse().ok()).unwrap_or(0)
     };
+    wait_for("the first query", Duration::from_secs(60), || spooled() > 0);
+    let whole = Call::new("GET", rowlink.link(request)).send();
+    assert_eq!(whole.status, 200);
     wait_for("both queries", Duration::from_secs(10), || {
         spooled() == 2 * whole.body.len()
     });
