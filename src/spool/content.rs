@@ -10,10 +10,11 @@ use super::block::Block;
 
 /// The size of a block. Two of them wait in memory before the first one goes to the disk.
 pub(super) const BLOCK_BYTES: usize = 256 * 1024;
+
 /// What stays in a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retention {
-    /// What its reader has not read yet.
+    /// What its readers have not read yet.
     Unread,
     /// Everything, until other downloads need the space.
     All,
@@ -107,14 +108,23 @@ impl<M, E> Content<M, E> {
         self.readers.is_empty().then_some(self.idle_since)
     }
 
-    /// Discards the blocks that every reader has read, and of the tail unless it is retained.
+    /// Returns the offset of the first byte that a reader still needs, if there are readers.
+    fn unread(&self) -> Option<u64> {
+        self.readers.values().min().copied()
+    }
+
+    /// Returns the number of blocks that end before this offset.
+    fn blocks_before(&self, offset: u64) -> usize {
+        self.blocks.partition_point(|block| block.end <= offset)
+    }
+
+    /// Discards what every reader has read.
     fn discard_read(&mut self) {
-        let Some(unread) = self.readers.values().min().copied() else {
+        let Some(unread) = self.unread() else {
             return;
         };
-        let read = self.blocks.partition_point(|block| block.end <= unread);
-        self.blocks.drain(..read);
-        if self.retention == Retention::Unread && unread > self.tail_start {
+        self.blocks.drain(..self.blocks_before(unread));
+        if unread > self.tail_start {
             self.tail.drain(..(unread - self.tail_start) as usize);
             self.tail_start = unread;
         }
@@ -123,10 +133,7 @@ impl<M, E> Content<M, E> {
     /// Discards the blocks that every reader has read, up to the last one whose file has no later block; returns whether
     /// there were any.
     pub(super) fn discard_read_files(&mut self) -> bool {
-        let Some(unread) = self.readers.values().min().copied() else {
-            return false;
-        };
-        let read = self.blocks.partition_point(|block| block.end <= unread);
+        let read = self.unread().map_or(0, |unread| self.blocks_before(unread));
         let frees_file = |end: &usize| match (self.blocks.get(end - 1), self.blocks.get(*end)) {
             (Some(last), Some(next)) => !last.place.is_beside(&next.place),
             _ => false,
@@ -136,7 +143,7 @@ impl<M, E> Content<M, E> {
     }
 
     pub(super) fn retain_unread(&mut self) {
-        // A new file of a spool without retention has no reader yet either.
+        // A file that was never retained may not have its reader yet.
         if self.retention == Retention::All {
             self.retention = Retention::Unread;
             self.discard_if_idle();
@@ -268,8 +275,7 @@ impl<M: Copy, E> Content<M, E> {
         if position >= end {
             return Next::End;
         }
-        let index = self.blocks.partition_point(|block| block.end <= position);
-        if let Some(block) = self.blocks.get(index) {
+        if let Some(block) = self.blocks.get(self.blocks_before(position)) {
             return match &block.place {
                 Place::Memory(content) => {
                     let unread = content[(position - block.start) as usize..].to_vec();

@@ -611,6 +611,12 @@ impl BreakingProxy {
         });
         BreakingProxy { port, limit }
     }
+
+    /// Returns the same URL through the proxy.
+    pub fn through(&self, url: &str) -> String {
+        let (_, target) = url.split_once("/v1/").unwrap();
+        format!("http://127.0.0.1:{}/v1/{target}", self.port)
+    }
 }
 
 fn forward(client: &TcpStream, database: &TcpStream, limit: &AtomicU64) -> io::Result<()> {

@@ -28,12 +28,7 @@ fn request(format: &str, length: Value) -> Value {
 
 /// Returns a link that leads through the proxy.
 fn link(server: &TestServer, proxy: &BreakingProxy, request: Value) -> String {
-    let url = server.link(request);
-    url.replacen(
-        &server.origin,
-        &format!("http://127.0.0.1:{}", proxy.port),
-        1,
-    )
+    proxy.through(&server.link(request))
 }
 
 fn get(folder: &Path, arguments: &[&str]) -> Output {

@@ -19,8 +19,8 @@ use crate::harness::mariadb::MariaDb;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
 use crate::harness::{
-    Answer, Call, Deployment, TestServer, begin_with, database_tests, python, sample_database,
-    sqlite_url, start_of_chunks, wait_for,
+    Answer, Call, Deployment, TestServer, begin_with, database_tests, metric, python,
+    sample_database, sqlite_url, start_of_chunks, wait_for,
 };
 
 const FORMATS: [&str; 6] = ["csv", "xlsx", "ndjson", "json", "tsv", "parquet"];
@@ -101,10 +101,7 @@ impl Kept {
     }
 
     fn metric(&self, name: &str) -> u64 {
-        let text = self.server.call("GET", "/metrics").send().text();
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|value| value.trim().parse().ok())
-            .unwrap_or(0)
+        metric(&self.server.origin, name)
     }
 
     fn in_use(&self) -> u64 {
@@ -447,18 +444,12 @@ fn the_log_and_the_metrics_tell_what_a_query_used_that_ended_without_its_client(
     let rowlink = Rowlink::serve_with(&[("it.sql", &sql)], &variables);
     let request = json!({"export": "it", "format": "csv", "expires_in": 600});
     break_after(&rowlink.link(request.clone()), "", 100_000);
-    let spooled = || {
-        let metrics = Call::new("GET", format!("{}/metrics", rowlink.origin())).send();
-        let text = metrics.text();
-        let mut lines = text.lines();
-        let value = lines.find_map(|line| line.strip_prefix("rowlink_spooled_bytes_total "));
-        value.and_then(|value| value.parse().ok()).unwrap_or(0)
-    };
+    let spooled = || metric(rowlink.origin(), "rowlink_spooled_bytes_total ");
     wait_for("the first query", Duration::from_secs(60), || spooled() > 0);
     let whole = Call::new("GET", rowlink.link(request)).send();
     assert_eq!(whole.status, 200);
     wait_for("both queries", Duration::from_secs(10), || {
-        spooled() == 2 * whole.body.len()
+        spooled() == 2 * whole.body.len() as u64
     });
     let log = rowlink.stop();
     let ended = log
@@ -477,8 +468,7 @@ fn the_log_and_the_metrics_tell_what_a_query_used_that_ended_without_its_client(
 fn through_breaking(kept: &Kept, url: &str, limit: u64) -> String {
     let proxy = BreakingProxy::before(kept.server.port());
     proxy.limit.store(limit, Ordering::SeqCst);
-    let origin = format!("http://127.0.0.1:{}", proxy.port);
-    url.replacen(&kept.server.origin, &origin, 1)
+    proxy.through(url)
 }
 
 #[test]

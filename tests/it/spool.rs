@@ -16,8 +16,8 @@ use crate::harness::mariadb::MariaDb;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::{Rowlink, command, configured_folder};
 use crate::harness::{
-    Call, Deployment, TestServer, database_tests, parts, sample_database, sqlite_url, unchunked,
-    wait_for,
+    Call, Deployment, TestServer, database_tests, metric, parts, sample_database, sqlite_url,
+    unchunked, wait_for,
 };
 
 /// A database, and SQL whose rows hardly compress.
@@ -140,14 +140,6 @@ pub fn read_rest(stream: &mut TcpStream) -> (Vec<u8>, bool) {
     unchunked(&answer)
 }
 
-/// Returns a metric of the server.
-fn metric(server: &TestServer, name: &str) -> u64 {
-    let text = server.call("GET", "/metrics").send().text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let value = line.and_then(|value| value.trim().parse().ok());
-    value.unwrap_or(0)
-}
-
 const IN_USE: &str = "rowlink_spool_bytes ";
 const FULL: &str = "rowlink_spool_obstacles_total{reason=\"full\"} ";
 const DISK: &str = "rowlink_spool_obstacles_total{reason=\"disk\"} ";
@@ -183,7 +175,7 @@ fn a_slow_reader_keeps_no_connection_and_gets_the_same_file(subject: Subject) {
         // Its first chunk is most of the file.
         if *format != "parquet" {
             wait_for("bytes on the disk", Duration::from_secs(60), || {
-                metric(&server, IN_USE) > 0
+                metric(&server.origin, IN_USE) > 0
             });
         }
         let (body, is_whole) = read_rest(&mut slow);
@@ -194,7 +186,7 @@ fn a_slow_reader_keeps_no_connection_and_gets_the_same_file(subject: Subject) {
             _ => assert!(body == expected, "{format}"),
         }
         wait_for("an empty spool", Duration::from_secs(10), || {
-            metric(&server, IN_USE) == 0
+            metric(&server.origin, IN_USE) == 0
         });
     }
 }
@@ -224,11 +216,11 @@ fn a_query_that_fails_truncates_the_file_of_a_slow_reader(subject: Subject) {
             .service
             .pools()
             .all(|(_, pool)| pool.in_use == 0)
-            && metric(&server, IN_USE) > 0
+            && metric(&server.origin, IN_USE) > 0
     });
     assert!(!read_rest(&mut slow).1, "a file without its last rows");
     wait_for("an empty spool", Duration::from_secs(10), || {
-        metric(&server, IN_USE) == 0
+        metric(&server.origin, IN_USE) == 0
     });
 }
 
@@ -240,14 +232,14 @@ fn a_full_spool_slows_the_query_and_never_exceeds_its_budget(subject: Subject) {
     let expected = Call::new("GET", &url).send().body;
     let mut slow = begin_slowly(&url);
     wait_for("a full spool", Duration::from_secs(60), || {
-        metric(&server, FULL) == 1
+        metric(&server.origin, FULL) == 1
     });
-    let in_use = metric(&server, IN_USE);
+    let in_use = metric(&server.origin, IN_USE);
     assert!(in_use <= BUDGET && in_use > BUDGET / 2, "{in_use}");
     let (body, is_whole) = read_rest(&mut slow);
     assert!(is_whole && body == expected);
     wait_for("an empty spool", Duration::from_secs(10), || {
-        metric(&server, IN_USE) == 0
+        metric(&server.origin, IN_USE) == 0
     });
 }
 
@@ -261,7 +253,7 @@ fn without_its_folder_a_spool_slows_the_query() {
     folder.close().unwrap();
     let mut slow = begin_slowly(&url);
     wait_for("an obstacle", Duration::from_secs(60), || {
-        metric(&server, DISK) == 1
+        metric(&server.origin, DISK) == 1
     });
     let (body, is_whole) = read_rest(&mut slow);
     assert!(is_whole && body == expected);
@@ -275,7 +267,7 @@ fn a_damaged_block_truncates_the_file() {
     let mut slow = begin_slowly(&server.link(request("csv")));
     let files = || spooled_files("self", folder.path());
     wait_for("two megabytes on the disk", Duration::from_secs(60), || {
-        metric(&server, IN_USE) > 2 << 20
+        metric(&server.origin, IN_USE) > 2 << 20
     });
     let file = File::options().write(true).open(&files()[0]).unwrap();
     file.write_all_at(b"!", 1_500_000).unwrap();
@@ -284,7 +276,7 @@ fn a_damaged_block_truncates_the_file() {
     let metrics = server.call("GET", "/metrics").send().text();
     assert!(metrics.contains("outcome=\"spool_failed\"} 1"), "{metrics}");
     wait_for("an empty spool", Duration::from_secs(10), || {
-        metric(&server, IN_USE) == 0 && files().is_empty()
+        metric(&server.origin, IN_USE) == 0 && files().is_empty()
     });
 }
 
@@ -296,11 +288,11 @@ fn a_reader_that_leaves_ends_the_query_and_frees_the_disk() {
     let server = subject.serve(&endless, spool);
     let slow = begin_slowly(&server.link(request("csv")));
     wait_for("bytes on the disk", Duration::from_secs(60), || {
-        metric(&server, IN_USE) > 4 << 20
+        metric(&server.origin, IN_USE) > 4 << 20
     });
     drop(slow);
     wait_for("the end of the query", Duration::from_secs(10), || {
-        metric(&server, QUERIES_ENDED) == 1 && metric(&server, IN_USE) == 0
+        metric(&server.origin, QUERIES_ENDED) == 1 && metric(&server.origin, IN_USE) == 0
     });
     assert!(spooled_files("self", folder.path()).is_empty());
     let metrics = server.call("GET", "/metrics").send().text();
@@ -330,7 +322,7 @@ fn the_time_of_a_query_is_limited_apart_from_that_of_its_reader() {
     });
     let mut slow = begin_slowly(&server.link(request("csv")));
     wait_until_after(Duration::from_secs(3));
-    assert_eq!(metric(&server, FULL), 1);
+    assert_eq!(metric(&server.origin, FULL), 1);
     assert!(!read_rest(&mut slow).1, "the query had only two seconds");
     let metrics = server.call("GET", "/metrics").send().text();
     assert!(metrics.contains("outcome=\"timed_out\"} 1"), "{metrics}");

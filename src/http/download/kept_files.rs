@@ -61,7 +61,7 @@ pub(in crate::http) struct KeptReader {
 /// What counts a reader as a download.
 pub(in crate::http) enum ReaderPermit {
     Own { _permit: QuotaPermit },
-    Shared(#[expect(dead_code, reason = "ends with its reader")] Share),
+    Shared { _share: Share },
 }
 
 /// A reader's share in the permit of a query.
@@ -204,7 +204,9 @@ impl KeptFile {
         let mut shared = lock(&self.permit);
         let is_free = shared.is_filling && !shared.has_reader;
         shared.has_reader |= is_free;
-        is_free.then(|| ReaderPermit::Shared(Share(self.permit.clone())))
+        is_free.then(|| ReaderPermit::Shared {
+            _share: Share(self.permit.clone()),
+        })
     }
 
     /// Returns a reader of these bytes; `None` if the first one is no longer there.

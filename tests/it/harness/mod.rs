@@ -228,6 +228,14 @@ pub fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool
     start.elapsed()
 }
 
+/// Returns a counter or gauge of a server, and 0 if it has no value yet.
+pub fn metric(origin: &str, name: &str) -> u64 {
+    let text = Call::new("GET", format!("{origin}/metrics")).send().text();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.and_then(|value| value.trim().parse().ok());
+    value.unwrap_or(0)
+}
+
 /// Sends a `GET` and leaves the response unread.
 pub fn begin(url: &str) -> TcpStream {
     begin_with(url, "")

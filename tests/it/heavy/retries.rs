@@ -63,12 +63,6 @@ fn check(file: &Path) {
     run(Command::new(rowlink).arg("check-file").arg(file));
 }
 
-/// Returns a link that leads through a proxy.
-fn through(proxy: &BreakingProxy, url: &str) -> String {
-    let (_, target) = url.split_once("/v1/").unwrap();
-    format!("http://127.0.0.1:{}/v1/{target}", proxy.port)
-}
-
 /// Returns how many downloads a log has that were continued.
 fn continued(log: &str) -> usize {
     let lines = log.lines().filter(|line| line.contains("download ended"));
@@ -113,7 +107,7 @@ fn the_retry_of_browsers_continues_files_that_are_kept_or_have_an_exact_length()
             let proxy = BreakingProxy::before(port.parse().unwrap());
             proxy.limit.store(LIMIT, Ordering::SeqCst);
             let downloads = tempfile::tempdir().unwrap();
-            let url = through(&proxy, &rowlink.link(request));
+            let url = proxy.through(&rowlink.link(request));
             let (presses, file) = browser.download(&url, downloads.path());
             check(&file);
             let (log, kind) = (rowlink.stop(), if is_kept { "kept" } else { "exact" });
@@ -167,7 +161,7 @@ fn the_retry_of_browsers_never_joins_two_files_of_three_replicas_while_rows_chan
                 let request = json!({
                     "export": "things", "format": "csv", "length": length, "end_line": true, "expires_in": 600
                 });
-                let link = through(&proxy, &nginx.issue(&request).unwrap());
+                let link = proxy.through(&nginx.issue(&request).unwrap());
                 let downloads = tempfile::tempdir().unwrap();
                 // Two breaks, then the network is better.
                 proxy.limit.store(LIMIT, Ordering::SeqCst);
@@ -197,7 +191,7 @@ fn aria2_gets_a_whole_file_or_says_that_it_has_none() {
             let request = json!({
                 "export": "same", "format": "csv", "end_line": true, "length": "exact", "expires_in": 600
             });
-            let url = through(&proxy, &rowlink.link(request));
+            let url = proxy.through(&rowlink.link(request));
             let folder = tempfile::tempdir().unwrap();
             let mut aria2 = Command::new("aria2c");
             aria2.current_dir(folder.path()).args([
