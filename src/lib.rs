@@ -29,5 +29,6 @@ pub mod row;
 pub mod service;
 pub mod source;
 pub mod spool;
+pub mod store;
 pub mod toml_errors;
 pub mod unix_time;

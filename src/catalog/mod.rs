@@ -10,6 +10,7 @@ mod filter;
 mod format_settings;
 mod settings_comment;
 mod statement;
+mod store_settings;
 mod value;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use rowlink_link::{VerifiedLink, is_export_name};
 pub use file_name::FileNameTemplate;
 pub use filter::{DayInstant, Filter, LIST_VALUES_MAX};
 pub use statement::{Argument, SqlDialect, Statement, Variable};
+pub use store_settings::{StoreMode, StoreSettings};
 pub use value::{FilterType, Value};
 
 /// The SQL dialect of each configured database, by its name.
@@ -88,6 +90,8 @@ pub struct Export {
     pub heartbeat_seconds: Option<u64>,
     /// The limits of its links and downloads.
     pub limits: ExportLimits,
+    /// Which of its files are stored.
+    pub store: StoreSettings,
     /// The claims that a link must pin.
     pub claims: Vec<String>,
     /// The statement with its parameters.

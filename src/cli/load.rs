@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::errors::{ErrorLines, error_line, error_lines};
 use super::export_files::ExportFiles;
@@ -12,8 +13,9 @@ use crate::catalog::Catalog;
 use crate::config::{Config, Databases, RowsConfig};
 use crate::http::AppState;
 use crate::service::{ExportError, ExportService, ExportsToDescribe, ExportsUpdate};
-use crate::source::{Sources, dialects};
+use crate::source::{Sources, causes, dialects};
 use crate::spool::Spool;
+use crate::store::{Store, StoreUrl};
 
 /// A server that is ready to start.
 pub(super) struct Loaded {
@@ -40,7 +42,9 @@ pub(super) async fn load(config: Config, on_error: OnError) -> Result<Loaded, Er
     let sources = sources(config.databases)?;
     let exports = ExportsReloader::new(&config.exports_dir, dialects(&sources));
     let exports = exports.map_err(error_line)?;
+    let store = config.store.as_ref().map(connect_store).transpose()?;
     let service = ExportService::new(sources.clone(), config.keyring, config.policy);
+    let service = service.with_store(store.clone());
     let update = service.update_exports(exports.catalog(), ExportsToDescribe::All);
     let update = update.await;
     let is_unavailable = |error: &ExportError| matches!(error, ExportError::Database { .. });
@@ -54,6 +58,9 @@ pub(super) async fn load(config: Config, on_error: OnError) -> Result<Loaded, Er
     let mut warnings = database_warnings(&sources).await;
     if let Some(spool) = &config.spool {
         warnings.extend(spool_warning(spool)?);
+    }
+    if let Some(store) = &store {
+        warnings.extend(store_warning(store).await);
     }
     let state = AppState::new(
         service,
@@ -100,6 +107,23 @@ fn spool_warning(spool: &Spool) -> Result<Option<String>, ErrorLines> {
     let free = space.free;
     let message = || format!("ROWLINK_SPOOL_BYTES: {folder} has {free} bytes free of {bytes_max}");
     Ok((free < bytes_max).then(message))
+}
+
+/// Creates the store. Its credentials are in the variables of the platform.
+fn connect_store(url: &StoreUrl) -> Result<Arc<Store>, ErrorLines> {
+    let environment = env::vars_os();
+    let environment = environment
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let store = url.connect(environment);
+    let store =
+        store.map_err(|error| error_line(format!("ROWLINK_STORE_URL: {}", causes(&error))))?;
+    Ok(Arc::new(store))
+}
+
+/// Returns why the store cannot be read. Files are then streamed, and not stored.
+async fn store_warning(store: &Store) -> Option<String> {
+    let error = store.head("probe").await.err()?;
+    Some(format!("ROWLINK_STORE_URL: {}", causes(&error)))
 }
 
 /// Creates the sources. No database is contacted yet.

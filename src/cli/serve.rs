@@ -83,7 +83,8 @@ async fn shut_down(
     state.drain();
     sleep(drain.delay).await;
     state.stop();
-    let stopped = server.stop(true);
+    // The clients of an upload may have left.
+    let stopped = async { tokio::join!(server.stop(true), state.uploaded()) };
     tokio::pin!(stopped);
     if timeout(drain.max, &mut stopped).await.is_err() {
         tracing::warn!(downloads = state.service.downloads(), "aborting downloads");

@@ -4,11 +4,11 @@ mod callers;
 mod commands;
 mod database;
 mod errors;
+mod files;
 mod http_config;
 mod link_settings;
 mod log;
 pub mod revocations_file;
-mod spool;
 mod unknown;
 
 use std::collections::BTreeMap;
@@ -24,6 +24,7 @@ use crate::http::{DrainTimes, HttpConfig};
 use crate::service::Policy;
 use crate::source::SourceOptions;
 use crate::spool::Spool;
+use crate::store::StoreUrl;
 use errors::ConfigErrors;
 use rowlink_link::{Keyring, Revocations};
 
@@ -62,6 +63,8 @@ pub struct Config {
     pub http_config: HttpConfig,
     /// The disk space for downloads whose readers are slow.
     pub spool: Option<Spool>,
+    /// The store for files of exports.
+    pub store: Option<StoreUrl>,
     /// The durations of a graceful shutdown.
     pub drain: DrainTimes,
     /// The files that are read again while the server runs.
@@ -159,6 +162,7 @@ variables! {
     spool_dir: PathBuf,
     spool_bytes: String,
     spool_keep_seconds: String,
+    store_url: String,
     sqlite_lock_seconds: String,
     sqlite_sorts: String,
     seal: String,
@@ -249,7 +253,9 @@ impl Config {
         let authenticator = callers::authenticator(&mut variables, &mut errors);
         let http_config =
             http_config::http_config(&mut variables, &mut errors, metrics_bind.is_some());
-        let spool = spool::spool(&mut variables, &mut errors);
+        let has_spool = variables.spool_dir.is_some();
+        let spool = files::spool(&mut variables, &mut errors);
+        let store = files::store(&mut variables, &mut errors, has_spool);
         let log = log::log(&mut variables, &mut errors);
 
         match (databases, keyring, log) {
@@ -265,6 +271,7 @@ impl Config {
                 authenticator,
                 http_config,
                 spool,
+                store,
                 drain,
                 reloaded_files,
                 log,

@@ -18,7 +18,7 @@ use super::connection::admission::{ConnectionLimits, Connections};
 use super::middleware::answer_every_request;
 use super::request::path::{self, EXPORT_ROUTE, EXPORTS_PATH, ExportsPath};
 use super::response::problem::{Problem, method_not_allowed, unknown_path};
-use super::routes::{catalog, download, inspect, links, ops};
+use super::routes::{catalog, download, inspect, links, ops, status};
 use super::state::AppState;
 use super::tls;
 
@@ -118,6 +118,8 @@ fn routes(app: &mut ServiceConfig, state: &AppState) {
     )
     .service(resource("/v1/links", "POST").route(web::post().to(links::issue)))
     .service(resource("/v1/links/inspect", "POST").route(web::post().to(inspect::inspect)))
+    .service(resource("/v1/links/status", "POST").route(web::post().to(status::status)))
+    .service(resource("/v1/links/cancel", "POST").route(web::post().to(status::cancel)))
     .service(resource(EXPORTS_PATH, "GET").route(web::get().to(catalog::list)))
     .service(
         resource(EXPORT_ROUTE, "GET")

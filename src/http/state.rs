@@ -12,6 +12,7 @@ use crate::auth::Authenticator;
 use crate::service::ExportService;
 use crate::spool::Spool;
 use rowlink_link::Keyring;
+use uuid::Uuid;
 
 /// The state that every handler shares.
 pub struct AppState {
@@ -21,6 +22,8 @@ pub struct AppState {
     pub authenticator: Authenticator,
     /// Returns the time in Unix seconds. Tests fix it.
     pub clock: Clock,
+    /// Names this server in what it tells others.
+    pub(super) server_id: Uuid,
     pub(super) config: HttpConfig,
     pub(super) metrics: Metrics,
     pub(super) lifecycle: Lifecycle,
@@ -50,6 +53,7 @@ impl AppState {
             service,
             authenticator,
             clock,
+            server_id: Uuid::now_v7(),
             config,
             metrics,
             lifecycle: Lifecycle::default(),
@@ -73,7 +77,9 @@ impl AppState {
     #[must_use]
     pub fn with_spool(mut self, spool: Option<Spool>) -> AppState {
         self.spool = spool.map(Arc::new);
-        self.kept_files = self.spool.clone().and_then(KeptFiles::new);
+        let has_store = self.service.has_store();
+        let spool = self.spool.clone();
+        self.kept_files = spool.and_then(|spool| KeptFiles::new(spool, has_store));
         self
     }
 
@@ -112,6 +118,13 @@ impl AppState {
     /// Closes every connection that serves no request, now or as soon as it serves none.
     pub fn stop(&self) {
         self.lifecycle.stop();
+    }
+
+    /// Resolves when no file is being uploaded to the store.
+    pub async fn uploaded(&self) {
+        if let Some(files) = &self.kept_files {
+            files.uploads.ended().await;
+        }
     }
 
     /// Aborts every download.

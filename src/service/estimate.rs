@@ -1,5 +1,6 @@
 //! The approximate size of a file before it is downloaded.
 
+use futures_util::future::BoxFuture;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
@@ -8,8 +9,8 @@ use super::errors::DownloadError;
 use super::export_service::ExportService;
 use super::issue::IssuedLink;
 use super::open::PreparedDownload;
-use crate::format::{IntegrityLine, Properties};
-use crate::source::{ConnectionTime, Passes, RowStream, SourceError, causes};
+use crate::format::{Format, IntegrityLine, Properties};
+use crate::source::{ConnectionTime, Passes, RowEstimate, RowStream, SourceError, causes};
 
 /// The approximate size of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,24 @@ impl ExportService {
         estimated.inspect_err(failed).ok()
     }
 
+    /// Returns the planner's estimate of a file, if there is one within the time limit.
+    pub fn planned_estimate(
+        &self,
+        prepared: &PreparedDownload,
+    ) -> BoxFuture<'static, Option<Estimate>> {
+        let is_estimated = prepared.query.export().is_estimated;
+        let (served, query) = (prepared.served.clone(), prepared.query.clone());
+        let (format, name_bytes) = (prepared.format, name_bytes(prepared));
+        let time_limit = self.policy.estimate_max;
+        Box::pin(async move {
+            if !is_estimated {
+                return None;
+            }
+            let planned = served.described.estimate(&query, time_limit).await;
+            Some(of_planner(planned.ok()??, format, name_bytes))
+        })
+    }
+
     async fn estimate_of(
         &self,
         prepared: PreparedDownload,
@@ -69,12 +88,7 @@ impl ExportService {
         let described = &prepared.served.described;
         let planned = described.estimate(&prepared.query, self.policy.estimate_max);
         if let Some(planned) = planned.await? {
-            let names = planned.rows.saturating_mul(name_bytes(&prepared));
-            return Ok(Estimate {
-                rows: planned.rows,
-                bytes: Some(planned.bytes.saturating_add(names)).filter(|_| format.is_text()),
-                kind: EstimateKind::Planned,
-            });
+            return Ok(of_planner(planned, format, name_bytes(&prepared)));
         }
         let rows = described
             .open(prepared.query, Passes::One, ConnectionTime::default())
@@ -88,6 +102,15 @@ impl ExportService {
         let encoder = format.encoder(rows.columns(), settings)?;
         let line = prepared.output.integrity_line();
         count_bytes(InlineEncoding::start(rows, encoder)?, line, until).await
+    }
+}
+
+fn of_planner(planned: RowEstimate, format: Format, name_bytes: u64) -> Estimate {
+    let names = planned.rows.saturating_mul(name_bytes);
+    Estimate {
+        rows: planned.rows,
+        bytes: Some(planned.bytes.saturating_add(names)).filter(|_| format.is_text()),
+        kind: EstimateKind::Planned,
     }
 }
 

@@ -12,10 +12,12 @@ use super::exports::{ExportError, Exports, ExportsToDescribe, ServedExport};
 use super::policy::Policy;
 use super::quota::Quota;
 use super::readiness::{Readiness, SilentDatabases};
+use super::stored::FoundFiles;
 use crate::auth::Caller;
 use crate::catalog::{Catalog, Export};
 use crate::format::Format;
 use crate::source::{PoolStatus, Sources};
+use crate::store::Store;
 
 /// The number of concurrent estimates. Further requests get none.
 const ESTIMATES_MAX: usize = 4;
@@ -29,6 +31,8 @@ pub struct ExportService {
     pub(super) policy: Policy,
     pub(super) quota: Arc<Quota>,
     pub(super) estimates: Semaphore,
+    pub(super) store: Option<Arc<Store>>,
+    pub(super) found_files: Arc<FoundFiles>,
     readiness: Readiness,
 }
 
@@ -43,9 +47,24 @@ impl ExportService {
             revocations: ArcSwap::default(),
             quota: Arc::new(Quota::new(policy.limits)),
             estimates: Semaphore::new(ESTIMATES_MAX),
+            store: None,
+            found_files: Arc::default(),
             readiness: Readiness::default(),
             policy,
         }
+    }
+
+    /// Sets the store for the files of exports that use one.
+    #[must_use]
+    pub fn with_store(mut self, store: Option<Arc<Store>>) -> ExportService {
+        self.store = store;
+        self
+    }
+
+    /// Tells whether there is a store.
+    #[must_use]
+    pub fn has_store(&self) -> bool {
+        self.store.is_some()
     }
 
     /// Returns a service that serves every export of a catalog.

@@ -9,7 +9,9 @@ use futures_util::stream;
 use tokio::time::timeout;
 
 use super::export_service::ExportService;
-use crate::catalog::{Catalog, Export, FileError, FilterType, SqlDialect, export_name};
+use crate::catalog::{
+    Catalog, Export, FileError, FilterType, SqlDialect, StoreMode, export_name,
+};
 use crate::row::{Column, Kind, TimeZone};
 use crate::source::{DESCRIBE_TIMEOUT, DescribedExport, SourceError, causes};
 use crate::toml_errors::LineError;
@@ -68,8 +70,19 @@ impl ServedExport {
         self.described.columns()
     }
 
-    /// Returns what its author should change: dates that are days of UTC in a file with another time zone.
-    fn warning(&self, dialect: SqlDialect) -> Option<String> {
+    /// Returns what its author should change.
+    fn warnings(&self, dialect: SqlDialect, has_store: bool) -> Vec<String> {
+        let days = self.warning_of_days(dialect);
+        let is_stored = self.export.store.mode != StoreMode::Never;
+        let no_store = (is_stored && !has_store).then(|| {
+            let name = &self.export.name;
+            format!("{name}.sql: `[store]` has no effect without ROWLINK_STORE_URL")
+        });
+        days.into_iter().chain(no_store).collect()
+    }
+
+    /// Returns a warning of dates that are days of UTC in a file with another time zone.
+    fn warning_of_days(&self, dialect: SqlDialect) -> Option<String> {
         let export = self.export();
         let mut kinds = self.columns().iter().map(|column| column.kind);
         let shows_instants = kinds.any(|kind| kind == Kind::Timestamp { utc: true });
@@ -197,7 +210,9 @@ impl ExportService {
                 Ok(described) => {
                     let dialect = self.sources[&export.database].dialect();
                     let served = Arc::new(ServedExport { export, described });
-                    update.warnings.extend(served.warning(dialect));
+                    update
+                        .warnings
+                        .extend(served.warnings(dialect, self.has_store()));
                     exports.failed.remove(&name);
                     exports.served.insert(name.clone(), served);
                     update.served.push(name);

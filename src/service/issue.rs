@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use rowlink_link::{Link, SignedLink, VerifiedLink, sign};
 use uuid::Uuid;
 
-use super::errors::IssueError;
+use super::errors::{IssueError, OpenError};
 use super::export_service::{ExportService, file_name};
 use super::mint::{LinkContext, requested_format};
+use super::open::PreparedDownload;
 use super::request::LinkRequest;
 use crate::auth::Caller;
-use crate::catalog::{Export, FieldError};
+use crate::catalog::{Export, FieldError, StoreMode};
 use crate::format::Format;
 
 /// A link as its caller gets it.
@@ -102,6 +103,7 @@ impl ExportService {
             format,
             policy: &self.policy,
         };
+        self.check_store(&request, export)?;
         let requested_claims = request.claims.clone();
         let user = request.user.clone().or_else(|| caller.user.clone());
         let unsigned = context.check(request, user, now)?;
@@ -113,6 +115,34 @@ impl ExportService {
         let link = unsigned.into_link(export.name.clone(), format, claims, now, link_id);
         let signed = sign(link, &self.keyring.load(), seal)?;
         Ok((signed, format, content_type))
+    }
+
+    /// Checks that a file can be stored, if the request wants that.
+    fn check_store(&self, request: &LinkRequest, export: &Export) -> Result<(), IssueError> {
+        let delivery = request.options.get("delivery").map(String::as_str);
+        let field = match (request.prepare, delivery) {
+            (true, _) => "prepare",
+            (false, Some("stored")) => "delivery",
+            (false, _) => return Ok(()),
+        };
+        let message = if !self.has_store() {
+            "unsupported: this deployment has no store"
+        } else if export.store.mode == StoreMode::Never {
+            "unsupported: the files of this export are not stored"
+        } else if delivery == Some("stream") {
+            "unsupported with the `delivery` `stream`"
+        } else {
+            return Ok(());
+        };
+        Err(IssueError::Invalid(vec![FieldError::new(field, message)]))
+    }
+
+    /// Binds the query of a link that was just issued.
+    ///
+    /// # Errors
+    /// Returns the [`OpenError`] if the export was removed or changed meanwhile.
+    pub fn prepare_issued(&self, issued: &IssuedLink) -> Result<PreparedDownload, OpenError> {
+        self.prepare_verified(issued.verified.clone(), issued.link().issued)
     }
 
     /// Tells whether a caller could request a link that says the same: then it may read a sealed one.

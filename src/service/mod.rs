@@ -15,6 +15,7 @@ mod policy;
 mod quota;
 mod readiness;
 mod request;
+mod stored;
 
 pub use download::Download;
 pub use encoding::Measure;
@@ -29,3 +30,6 @@ pub use policy::Policy;
 pub use quota::{QuotaError, QuotaLimits, QuotaPermit};
 pub use readiness::SilentDatabases;
 pub use request::LinkRequest;
+pub use stored::{
+    Claim, ClaimState, FileRecord, FoundFile, PreparedSoFar, REFRESH_SECONDS, StoredFile,
+};

@@ -24,7 +24,7 @@ use crate::row::Column;
 use crate::source::{ConnectionTime, Passes, RowStream, SourceError};
 
 /// A verified link whose query is bound but not run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PreparedDownload {
     /// The link.
     pub link: VerifiedLink,
@@ -67,6 +67,12 @@ impl PreparedDownload {
             Some(seconds) => Err(OpenError::Link(LinkError::Expired { seconds })),
             None => Ok(()),
         }
+    }
+
+    /// Tells whether the link has expired. Then only the file that was begun may be sent.
+    #[must_use]
+    pub fn has_expired(&self) -> bool {
+        self.expired_seconds.is_some()
     }
 
     /// Tells whether the file's length and hash are measured first.
@@ -191,15 +197,19 @@ impl ExportService {
     /// Returns the times at which a prepared download that starts now is aborted.
     #[must_use]
     pub fn deadlines(&self, prepared: &PreparedDownload) -> Deadlines {
-        let of_export = prepared.query.export().limits.max_seconds;
-        let of_export = of_export.map(|seconds| Duration::from_secs(seconds.get()));
-        let of_policy = self.policy.download_max;
-        let download = of_export.map_or(of_policy, |of_export| of_policy.min(of_export));
+        let download = self.download_max(prepared);
         let now = Instant::now();
         Deadlines {
             query: now + download.min(self.policy.query_max),
             download: now + download,
         }
+    }
+
+    pub(super) fn download_max(&self, prepared: &PreparedDownload) -> Duration {
+        let of_export = prepared.query.export().limits.max_seconds;
+        let of_export = of_export.map(|seconds| Duration::from_secs(seconds.get()));
+        let of_policy = self.policy.download_max;
+        of_export.map_or(of_policy, |of_export| of_policy.min(of_export))
     }
 
     /// Counts a download that a client continues.
@@ -209,6 +219,15 @@ impl ExportService {
     pub fn check_continuation(&self, prepared: &PreparedDownload) -> Result<(), OpenError> {
         let (link, now) = (prepared.link.link(), prepared.prepared_at);
         Ok(self.quota.check_continuation(link, now)?)
+    }
+
+    /// Counts a question about the file of a link.
+    ///
+    /// # Errors
+    /// Returns the [`OpenError`] of the limit if its link had too many in this second.
+    pub fn check_status(&self, prepared: &PreparedDownload) -> Result<(), OpenError> {
+        let (link, now) = (prepared.link.link(), prepared.prepared_at);
+        Ok(self.quota.check_status(link, now)?)
     }
 
     /// Acquires the permit of a download.
@@ -230,6 +249,20 @@ impl ExportService {
         prepared: PreparedDownload,
         query_deadline: Instant,
     ) -> Result<OpenedDownload, OpenError> {
+        let permit = self.acquire(&prepared)?;
+        self.open_with(prepared, permit, query_deadline).await
+    }
+
+    /// Runs the query of a prepared download that has its permit already. Returns as [`open`](ExportService::open) does.
+    ///
+    /// # Errors
+    /// Returns the [`OpenError`] if the query fails before the first batch, or `query_deadline` passes.
+    pub async fn open_with(
+        &self,
+        prepared: PreparedDownload,
+        permit: QuotaPermit,
+        query_deadline: Instant,
+    ) -> Result<OpenedDownload, OpenError> {
         let (export, link) = (prepared.query.export(), prepared.link.link());
         if !prepared.is_measured() {
             prepared.refuse_if_expired()?;
@@ -239,7 +272,7 @@ impl ExportService {
         let limits = DownloadLimits {
             query_deadline,
             size_max: SizeMax::of(&link.conditions, &export.limits),
-            permit: self.acquire(&prepared)?,
+            permit,
         };
         let refusal = prepared.refuse_if_expired();
         let variables = export.statement.variables.clone();

@@ -3,12 +3,44 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::catalog::{Export, FieldError};
+use crate::catalog::{Export, FieldError, StoreMode};
 use crate::format::{
     self, EncoderSettings, Format, FormatOptions, IntegrityLine, OptionError, Properties,
     parse_bool,
 };
 use crate::row::{Column, TimeZone, UnknownTimeZone};
+
+/// Whether a file is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Storing {
+    Never,
+    /// If it has more than so many bytes.
+    Above(u64),
+    Always,
+}
+
+impl Storing {
+    fn by_export(export: &Export) -> Storing {
+        match export.store.mode {
+            StoreMode::Never => Storing::Never,
+            StoreMode::Auto => Storing::Above(export.store.above.as_u64()),
+            StoreMode::Always => Storing::Always,
+        }
+    }
+
+    /// Returns what the option `delivery` of a link makes of it.
+    fn with_delivery(self, delivery: &str) -> Result<Storing, String> {
+        match (delivery, self) {
+            ("auto", storing) => Ok(storing),
+            ("stream", _) => Ok(Storing::Never),
+            ("stored", Storing::Never) => {
+                Err("unsupported: the files of this export are not stored".to_owned())
+            }
+            ("stored", _) => Ok(Storing::Always),
+            _ => Err("expected `auto`, `stream` or `stored`".to_owned()),
+        }
+    }
+}
 
 /// The checked output options of one link.
 #[derive(Debug, Clone)]
@@ -21,6 +53,8 @@ pub(super) struct Output {
     end_line: bool,
     /// Whether the length of the file is measured beforehand, by a second pass over the rows.
     pub exact_length: bool,
+    /// Whether the file is stored.
+    pub storing: Storing,
     /// The options of the format.
     pub format_options: FormatOptions,
     format: Format,
@@ -44,6 +78,7 @@ impl Output {
             time_zone: export.time_zone,
             end_line: false,
             exact_length: false,
+            storing: Storing::by_export(export),
             format_options: export.options_of(format),
             format,
             export: export.clone(),
@@ -104,6 +139,7 @@ impl Output {
             "end_line" => self.end_line = parse_bool(value).map_err(option_error)?,
             "length" if value == "exact" => self.exact_length = true,
             "length" => return Err(field_error("expected `exact`, or nothing".to_owned())),
+            "delivery" => self.storing = self.storing.with_delivery(value).map_err(field_error)?,
             "columns" => self.columns = Some(choose_columns(columns, value)?),
             other => self.set_format_option(other, value).map_err(option_error)?,
         }

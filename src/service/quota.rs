@@ -11,6 +11,8 @@ use rowlink_link::{Link, UserId};
 
 /// How many downloads of one link may be continued per second.
 const RANGES_PER_SECOND: u32 = 4;
+/// How often the file of one link may be asked for per second.
+const STATUSES_PER_SECOND: u32 = 4;
 
 /// The limits of one server.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +53,9 @@ pub enum QuotaError {
     /// The limit of continued downloads per link and second.
     #[error("rate limit: {0} ranges per second per link")]
     Ranges(u32),
+    /// The limit of questions about a file per link and second.
+    #[error("rate limit: {0} requests per second per link")]
+    Statuses(u32),
     /// The limit per link.
     #[error("download limit reached for this link ({0})")]
     Link(usize),
@@ -63,6 +68,7 @@ pub(super) struct Quota {
     running: Mutex<DownloadCounts>,
     issued: Mutex<PerSecond<UserId>>,
     continued: Mutex<PerSecond<Uuid>>,
+    asked: Mutex<PerSecond<Uuid>>,
 }
 
 #[derive(Debug, Default)]
@@ -96,6 +102,7 @@ impl Quota {
             running: Mutex::default(),
             issued: Mutex::default(),
             continued: Mutex::default(),
+            asked: Mutex::default(),
         }
     }
 
@@ -155,6 +162,17 @@ impl Quota {
         match lock(&self.continued).count(link.id, now) {
             ..=RANGES_PER_SECOND => Ok(()),
             _ => Err(QuotaError::Ranges(RANGES_PER_SECOND)),
+        }
+    }
+
+    /// Counts a question about the file of a link at `now`, in Unix seconds.
+    ///
+    /// # Errors
+    /// Returns [`QuotaError::Statuses`] if there were too many in this second: each may cost requests to the store.
+    pub(super) fn check_status(&self, link: &Link, now: u64) -> Result<(), QuotaError> {
+        match lock(&self.asked).count(link.id, now) {
+            ..=STATUSES_PER_SECOND => Ok(()),
+            _ => Err(QuotaError::Statuses(STATUSES_PER_SECOND)),
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct LinkRequest {
     pub options: BTreeMap<String, String>,
     /// Whether the response includes an estimate of the file's size.
     pub estimate: bool,
+    /// Whether the file is prepared in the store.
+    pub prepare: bool,
     /// The user whose rows are downloaded, if the credential may act for others.
     pub user: Option<UserId>,
     /// The values of claims, if the credential may choose them.
@@ -49,7 +51,7 @@ type Field = (
 );
 
 /// All fields but conditions and options of formats, which have tables of their own.
-const FIELDS: [Field; 13] = [
+const FIELDS: [Field; 15] = [
     ("export", |request, value| {
         request.export = expect_text(value)?;
         Ok(())
@@ -97,6 +99,11 @@ const FIELDS: [Field; 13] = [
         request.options.insert("length".into(), length);
         Ok(())
     }),
+    ("delivery", |request, value| {
+        let delivery = expect_text(value)?;
+        request.options.insert("delivery".into(), delivery);
+        Ok(())
+    }),
     ("end_line", |request, value| {
         let wanted = expect_bool(&value)?.to_string();
         request.options.insert("end_line".into(), wanted);
@@ -104,6 +111,10 @@ const FIELDS: [Field; 13] = [
     }),
     ("estimate", |request, value| {
         request.estimate = expect_bool(&value)?;
+        Ok(())
+    }),
+    ("prepare", |request, value| {
+        request.prepare = expect_bool(&value)?;
         Ok(())
     }),
     ("seal", |request, value| {

@@ -47,7 +47,7 @@ pub type Sides<M, E> = (SpoolWriter<M, E>, Arc<SpoolBuffer<M, E>>);
 /// Why there is no next chunk.
 #[derive(Debug)]
 pub enum ReadError<E> {
-    /// The error that the writer has ended with. Only one reader gets it.
+    /// The error that the writer has ended with.
     Writer(E),
     /// The writer was dropped before the end, or what comes next is no longer there.
     NoEnd,
@@ -58,7 +58,7 @@ pub enum ReadError<E> {
 impl<M, E> SpoolBuffer<M, E>
 where
     M: Copy + Default + Send + 'static,
-    E: Send + 'static,
+    E: Clone + Send + 'static,
 {
     /// Returns an empty buffer and its writer.
     ///
@@ -107,6 +107,26 @@ where
             Some(End::Complete) => Some(Some(content.length())),
             Some(_) => Some(None),
             None => None,
+        })
+        .await
+    }
+
+    /// Returns the length of the file so far, and the mark of its last chunk.
+    pub fn written(&self) -> (u64, M) {
+        let content = self.lock();
+        (content.length(), content.mark())
+    }
+
+    /// Discards the content, unless it has a reader.
+    pub fn discard_if_idle(&self) {
+        Retained::discard_if_idle(self);
+    }
+
+    /// Resolves when the file is known to be longer than this, or not to be; returns which.
+    pub async fn is_longer_than(&self, bytes: u64) -> bool {
+        self.when(|content| match content.length() > bytes {
+            true => Some(true),
+            false => content.end.is_some().then_some(false),
         })
         .await
     }
@@ -168,7 +188,7 @@ impl<M, E> SpoolBuffer<M, E> {
     }
 }
 
-impl<M: Copy + Send + 'static, E: Send + 'static> Retained for SpoolBuffer<M, E> {
+impl<M: Copy + Send + 'static, E: Clone + Send + 'static> Retained for SpoolBuffer<M, E> {
     fn idle_since(&self) -> Option<Instant> {
         let content = self.lock();
         content.idle_since().filter(|_| !content.is_discarded())
@@ -190,7 +210,7 @@ impl<M: Copy + Send + 'static, E: Send + 'static> Retained for SpoolBuffer<M, E>
 impl<M, E> SpoolWriter<M, E>
 where
     M: Copy + Default + Send + 'static,
-    E: Send + 'static,
+    E: Clone + Send + 'static,
 {
     /// Appends a chunk, unless the content was discarded. If it fits neither memory nor disk, reports the obstacle and
     /// waits for a reader. From then on nothing is retained that was read.
@@ -258,7 +278,7 @@ impl<M, E> Drop for SpoolWriter<M, E> {
 impl<M, E> SpoolReader<M, E>
 where
     M: Copy + Default + Send + 'static,
-    E: Send + 'static,
+    E: Clone + Send + 'static,
 {
     /// Returns the next chunk with its mark, never empty, or `None` after the last. Dropping the future before it
     /// resolves loses nothing.
@@ -423,7 +443,7 @@ mod tests {
             writer.finish(Err("failed")).await;
             let next = reader.next().await;
             assert!(matches!(next, Err(ReadError::Writer("failed"))));
-            assert!(matches!(other.next().await, Err(ReadError::NoEnd)));
+            assert!(matches!(other.next().await, Err(ReadError::Writer("failed"))));
             assert_eq!(reader.buffer.length().await, None);
         }
     }

@@ -174,7 +174,7 @@ impl<M, E> Content<M, E> {
     }
 }
 
-impl<M: Copy, E> Content<M, E> {
+impl<M: Copy, E: Clone> Content<M, E> {
     pub(super) fn new(retention: Retention, mark: M) -> Content<M, E> {
         Content {
             retention,
@@ -202,6 +202,11 @@ impl<M: Copy, E> Content<M, E> {
 
     pub(super) fn length(&self) -> u64 {
         self.tail_start + self.tail.len() as u64
+    }
+
+    /// Returns the mark of the last chunk.
+    pub(super) fn mark(&self) -> M {
+        self.tail_mark
     }
 
     /// Returns the block in memory if the tail is as large as a block, too.
@@ -260,16 +265,10 @@ impl<M: Copy, E> Content<M, E> {
 
     pub(super) fn next(&mut self, reader: u64, end: u64) -> Next<M, E> {
         // The file cannot become complete, so its readers need not wait for the rest.
-        match self.end.take_if(|end| !matches!(end, End::Complete)) {
-            Some(End::Failed(error)) => {
-                self.end = Some(End::Dropped);
-                return Next::Failed(error);
-            }
-            Some(other) => {
-                self.end = Some(other);
-                return Next::NoEnd;
-            }
-            None => {}
+        match &self.end {
+            Some(End::Failed(error)) => return Next::Failed(error.clone()),
+            Some(End::Dropped | End::Discarded) => return Next::NoEnd,
+            Some(End::Complete) | None => {}
         }
         let position = self.readers[&reader];
         if position >= end {

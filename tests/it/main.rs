@@ -53,6 +53,7 @@ mod spool;
 mod sqlite;
 mod sqlite_files;
 mod statement_log;
+mod stored;
 mod streaming;
 mod traces;
 mod truncation;

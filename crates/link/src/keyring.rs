@@ -152,6 +152,12 @@ impl Keyring {
         mac.finalize().into_bytes().into()
     }
 
+    /// Returns the MAC of a text under the key with this id; `None` if there is none.
+    pub(super) fn mac_by(&self, id: &str, text: &str) -> Option<[u8; 32]> {
+        let key = self.keys.iter().find(|key| key.id == id)?;
+        Some(feed(&key.mac, &[text]).finalize().into_bytes().into())
+    }
+
     /// Tells whether `mac` is the MAC of such a text under any key that is no child key.
     pub(super) fn verify_tag(&self, text: &str, mac: &[u8]) -> bool {
         let is_of = |key: &Key| feed(&key.mac, &[text]).verify_slice(mac).is_ok();

@@ -42,6 +42,7 @@ mod error;
 mod file_name;
 mod keyring;
 mod network;
+mod object_name;
 mod parameters;
 mod path;
 mod query;

@@ -80,7 +80,7 @@ pub fn is_format_name(name: &str) -> bool {
 #[must_use]
 pub fn is_option_name(name: &str) -> bool {
     match name.split_once('.') {
-        None => ["columns", "timezone", "end_line", "length"].contains(&name),
+        None => ["columns", "timezone", "end_line", "length", "delivery"].contains(&name),
         Some((format, _)) => format != "claim" && is_format_name(format),
     }
 }

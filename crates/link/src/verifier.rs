@@ -19,6 +19,8 @@ use super::{CLOCK_SKEW_SECONDS_MAX, Link};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedLink {
     link: Link,
+    /// The id of the key that signed it.
+    pub(super) key_id: String,
     /// The MAC.
     pub(super) signature: [u8; 32],
 }
@@ -36,8 +38,12 @@ pub struct Resumption {
 
 impl VerifiedLink {
     /// Wraps a link that a key of this process has just signed.
-    pub(super) fn signed_here(link: Link, signature: [u8; 32]) -> VerifiedLink {
-        VerifiedLink { link, signature }
+    pub(super) fn signed_here(link: Link, key_id: &str, signature: [u8; 32]) -> VerifiedLink {
+        VerifiedLink {
+            link,
+            key_id: key_id.to_owned(),
+            signature,
+        }
     }
 
     /// Returns what the link says.
@@ -132,7 +138,11 @@ impl Verifier<'_> {
         }
         let expired_seconds = visit.now.checked_sub(link.expires);
         Ok(Resumption {
-            link: VerifiedLink { link, signature },
+            link: VerifiedLink {
+                link,
+                key_id: key_id.to_owned(),
+                signature,
+            },
             file_id,
             expired_seconds,
         })

@@ -58,6 +58,30 @@ fn filter_names(link: &Link) -> String {
     names.join(",")
 }
 
+/// Where the bytes of a download come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) enum ServedBy {
+    /// A query of its own.
+    Query,
+    /// A file in the spool, of this link or another one.
+    Spool,
+    /// An object, through this server.
+    Store,
+    /// An object, by a presigned URL.
+    Redirect,
+}
+
+impl ServedBy {
+    fn name(self) -> &'static str {
+        match self {
+            ServedBy::Query => "query",
+            ServedBy::Spool => "spool",
+            ServedBy::Store => "store",
+            ServedBy::Redirect => "redirect",
+        }
+    }
+}
+
 /// The log line of a download. It is written when this is dropped, also when the client has left.
 pub(in crate::http) struct DownloadLog {
     state: Arc<AppState>,
@@ -74,6 +98,7 @@ pub(in crate::http) struct DownloadLog {
     progress: Progress,
     /// The bytes that have waited on the disk.
     spooled_bytes: Arc<AtomicU64>,
+    served_by: ServedBy,
     /// Whether the query ends with the download.
     has_query: bool,
     /// Whether the connection has the whole file, for the [`QueryLog`].
@@ -106,6 +131,7 @@ impl DownloadLog {
             connection_time: prepared.connection_time(),
             progress: Progress::default(),
             spooled_bytes: Arc::default(),
+            served_by: ServedBy::Query,
             has_query: true,
             is_sent: Arc::default(),
             resumed_from: None,
@@ -130,16 +156,8 @@ impl DownloadLog {
     }
 
     /// Returns what logs and counts the first time that the query waits for its reader although there is a spool.
-    pub(in crate::http) fn obstacle_report(&self) -> impl FnMut(Obstacle) + Send + 'static {
-        let (state, link_id) = (self.state.clone(), self.link.id);
-        let mut is_reported = false;
-        move |obstacle| {
-            if !std::mem::replace(&mut is_reported, true) {
-                let cause = causes(&obstacle);
-                tracing::warn!(%link_id, cause, "a query waits for space in the spool");
-                state.metrics.count_obstacle(&obstacle);
-            }
-        }
+    pub(in crate::http) fn obstacle_report(&self) -> impl FnMut(Obstacle) + Send + use<> {
+        obstacle_report(self.state.clone(), self.link.id)
     }
 
     /// Lets the query run on without its reader: what counts it at its end.
@@ -163,6 +181,17 @@ impl DownloadLog {
     /// Sets whether the download waits for the database. Meanwhile the reader cannot stall.
     pub(super) fn set_waiting_for_rows(&mut self, is_waiting: bool) {
         self.is_waiting_for_rows = is_waiting;
+    }
+
+    /// Returns the link's id.
+    pub(in crate::http) fn link_id(&self) -> Uuid {
+        self.link.id
+    }
+
+    /// Records that no query runs for this download.
+    pub(in crate::http) fn set_served_by(&mut self, served_by: ServedBy) {
+        self.served_by = served_by;
+        self.has_query = false;
     }
 
     /// Records that the client continues the file at this byte.
@@ -213,6 +242,21 @@ impl DownloadLog {
     }
 }
 
+/// Returns what logs and counts the first time that a query waits for space in the spool.
+pub(in crate::http) fn obstacle_report(
+    state: Arc<AppState>,
+    link_id: Uuid,
+) -> impl FnMut(Obstacle) + Send + use<> {
+    let mut is_reported = false;
+    move |obstacle| {
+        if !std::mem::replace(&mut is_reported, true) {
+            let cause = causes(&obstacle);
+            tracing::warn!(%link_id, cause, "a query waits for space in the spool");
+            state.metrics.count_obstacle(&obstacle);
+        }
+    }
+}
+
 impl Drop for DownloadLog {
     fn drop(&mut self) {
         let outcome = self.outcome.unwrap_or_else(|| self.implicit_outcome());
@@ -227,6 +271,7 @@ impl Drop for DownloadLog {
         let held = self.connection_time.elapsed();
         let spooled_bytes = self.spooled_bytes.load(Ordering::Relaxed);
         let link = &self.link;
+        let served_by = self.served_by.name();
         tracing::info!(
             target: TARGET,
             request_id = %self.request_id,
@@ -243,6 +288,7 @@ impl Drop for DownloadLog {
             spooled_bytes,
             heartbeats,
             resumed_from = self.resumed_from,
+            served_by,
             outcome,
             client = self.client,
             trace_id = self.trace_id,
@@ -259,7 +305,7 @@ impl Drop for DownloadLog {
             metrics.rows.get_or_create(&labels).inc_by(rows);
         }
         metrics.bytes.get_or_create(&labels).inc_by(bytes);
-        let labels = labels.with_outcome(outcome);
+        let labels = labels.of_download(outcome, served_by);
         metrics.downloads.get_or_create(&labels).inc();
         Metrics::observe(&metrics.duration, self.started.elapsed());
         if self.has_query {
@@ -280,6 +326,19 @@ pub(in crate::http) struct QueryLog {
 }
 
 impl QueryLog {
+    /// Returns what counts the query of a file that no client reads yet. Its upload has a line in the log.
+    pub(in crate::http) fn of_prepared(
+        state: &Data<AppState>,
+        prepared: &PreparedDownload,
+    ) -> QueryLog {
+        QueryLog {
+            state: state.clone().into_inner(),
+            link_id: prepared.link.link().id,
+            connection_time: prepared.connection_time(),
+            is_sent: Arc::new(AtomicBool::new(true)),
+        }
+    }
+
     /// Counts the query at its end, and logs it if its client has left before: then no other line tells it.
     pub(super) fn end(&self, is_complete: bool, has_reader: bool, spooled_bytes: u64) {
         let held = self.connection_time.elapsed();

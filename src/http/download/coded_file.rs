@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::kept_files::KeptReader;
+use super::object_reader::ObjectReader;
 use super::outcome::StreamError;
 use crate::format::Heartbeats;
 use crate::http::response::content_encoding::{Coding, ContentEncoder};
@@ -71,6 +72,8 @@ enum Source {
     Open(Box<Download>),
     /// Another task reads the query.
     Kept(KeptReader),
+    /// There is no query.
+    Stored(ObjectReader),
 }
 
 impl CodedFile {
@@ -103,6 +106,12 @@ impl CodedFile {
         CodedFile::create(source, coding, Some(plan.every))
     }
 
+    /// Returns the file of a download whose query has no row yet, without heartbeats.
+    pub(in crate::http) fn without_heartbeats(opening: Opening) -> CodedFile {
+        let of_format = None;
+        CodedFile::uncoded(Source::Opening { opening, of_format })
+    }
+
     /// Returns a kept file, from where its reader is.
     ///
     /// # Errors
@@ -113,6 +122,21 @@ impl CodedFile {
         heartbeat_every: Option<Duration>,
     ) -> Result<CodedFile, StreamError> {
         CodedFile::create(Source::Kept(reader), coding, heartbeat_every)
+    }
+
+    /// Returns a part of an object.
+    pub(in crate::http) fn of_object(reader: ObjectReader) -> CodedFile {
+        CodedFile::uncoded(Source::Stored(reader))
+    }
+
+    fn uncoded(source: Source) -> CodedFile {
+        CodedFile {
+            source,
+            encoder: None,
+            heartbeat_every: None,
+            is_heartbeat_due: false,
+            heartbeats: 0,
+        }
     }
 
     /// Lets the response begin with a heartbeat, if its content coding has one: the query has no row yet.
@@ -128,11 +152,9 @@ impl CodedFile {
         heartbeat_every: Option<Duration>,
     ) -> Result<CodedFile, StreamError> {
         Ok(CodedFile {
-            source,
             encoder: coding.map(ContentEncoder::new).transpose()?,
             heartbeat_every,
-            is_heartbeat_due: false,
-            heartbeats: 0,
+            ..CodedFile::uncoded(source)
         })
     }
 
@@ -156,6 +178,12 @@ impl CodedFile {
                     ..progress
                 }
             }
+            // Its rows are not counted: no query returned them.
+            Source::Stored(reader) => Progress {
+                rows: 0,
+                bytes: reader.bytes_read(),
+                heartbeats,
+            },
         }
     }
 
@@ -164,19 +192,19 @@ impl CodedFile {
         match &self.source {
             Source::Opening { .. } => true,
             Source::Open(download) => !download.is_encoded(),
-            Source::Kept(_) => false,
+            Source::Kept(_) | Source::Stored(_) => false,
         }
     }
 
-    /// Tells whether the chunks are in the spool already.
+    /// Tells whether the whole file is in the spool or in the store, or will be.
     pub(super) fn is_kept(&self) -> bool {
-        matches!(&self.source, Source::Kept(_))
+        matches!(&self.source, Source::Kept(_) | Source::Stored(_))
     }
 
     /// Returns what counts the download, if it was opened. Cancels the query unless it has ended.
     pub(super) fn into_permit(self) -> Option<QuotaPermit> {
         match self.source {
-            Source::Opening { .. } | Source::Kept(_) => None,
+            Source::Opening { .. } | Source::Kept(_) | Source::Stored(_) => None,
             Source::Open(download) => Some(download.into_permit()),
         }
     }
@@ -248,6 +276,7 @@ impl CodedFile {
             Source::Opening { .. } => unreachable!("the download is open"),
             Source::Open(download) => download.next_chunk().await?,
             Source::Kept(reader) => reader.next_chunk().await?,
+            Source::Stored(reader) => reader.next_chunk().await?,
         };
         let Some(encoder) = &mut self.encoder else {
             return Ok(chunk);

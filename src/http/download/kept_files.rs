@@ -1,4 +1,5 @@
-//! Files that are kept for clients whose connection broke. They continue on this server without another query.
+//! Files that are kept while their query runs, and then for clients whose connection broke: these continue on this server
+//! without another query. Some are uploaded to the store meanwhile.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -6,28 +7,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::audit_log::QueryLog;
 use super::coded_file::{CodedFile, Progress};
+use super::file_upload::FileUpload;
 use super::outcome::StreamError;
 use super::spooled_file::{FileBuffer, fill, next_chunk};
+use super::uploads::Uploads;
 use crate::http::response::content_encoding::Coding;
 use crate::service::QuotaPermit;
 use crate::spool::{Obstacle, Retention, Spool, SpoolReader};
 
-/// Identifies a file: the id of its link, and what its entity tag holds.
-pub(in crate::http) type FileKey = (Uuid, [u8; 32]);
+/// What the entity tag of a file holds.
+pub(in crate::http) type FileId = [u8; 32];
 
 /// The files that are kept.
 pub(in crate::http) struct KeptFiles {
     spool: Arc<Spool>,
-    /// How long a file without a reader is kept.
-    keep: Duration,
-    files: Mutex<HashMap<FileKey, KeptFile>>,
+    /// How long a file without a reader is kept; `None` for not.
+    keep: Option<Duration>,
+    files: Mutex<HashMap<FileId, KeptFile>>,
+    pub(in crate::http) uploads: Arc<Uploads>,
 }
 
 /// A file that is kept, or will be. Its query runs to its end, whether the client reads or not.
@@ -41,17 +45,18 @@ pub(in crate::http) struct KeptFile {
     permit: Arc<Mutex<SharedPermit>>,
 }
 
-/// The permit of a query and of one reader. It is released when both have ended.
+/// The permit of a query, of one reader and of an upload. It is released when all have ended.
 #[derive(Default)]
 struct SharedPermit {
     is_filling: bool,
     has_reader: bool,
+    is_uploading: bool,
     permit: Option<QuotaPermit>,
 }
 
 /// Reads a part of a kept file.
 pub(in crate::http) struct KeptReader {
-    reader: SpoolReader<Progress, StreamError>,
+    reader: SpoolReader<Progress, Arc<StreamError>>,
     /// Of the chunks so far; the bytes are those that were read here.
     progress: Progress,
     bytes: u64,
@@ -61,11 +66,20 @@ pub(in crate::http) struct KeptReader {
 /// What counts a reader as a download.
 pub(in crate::http) enum ReaderPermit {
     Own { _permit: QuotaPermit },
-    Shared { _share: Share },
+    Shared { _share: ReaderShare },
 }
 
 /// A reader's share in the permit of a query.
-pub(in crate::http) struct Share(Arc<Mutex<SharedPermit>>);
+pub(in crate::http) struct ReaderShare(Arc<Mutex<SharedPermit>>);
+
+/// An upload's share in the permit of a query.
+struct UploadShare(Arc<Mutex<SharedPermit>>);
+
+/// Reads a whole kept file.
+pub(super) struct UploadReader {
+    reader: SpoolReader<Progress, Arc<StreamError>>,
+    _share: UploadShare,
+}
 
 /// A file that is to be kept.
 pub(in crate::http) struct Filling {
@@ -75,6 +89,8 @@ pub(in crate::http) struct Filling {
     pub(in crate::http) coding: Option<Coding>,
     /// The length, if it was measured.
     pub(in crate::http) length: Option<u64>,
+    /// How it is uploaded, if it may be.
+    pub(in crate::http) upload: Option<FileUpload>,
 }
 
 /// A file that has begun to be kept.
@@ -86,24 +102,34 @@ pub(in crate::http) struct NewlyKept {
 }
 
 impl KeptFiles {
-    /// Returns the files of a spool, if it keeps any.
-    pub(in crate::http) fn new(spool: Arc<Spool>) -> Option<Arc<KeptFiles>> {
-        Some(Arc::new(KeptFiles {
-            keep: spool.keep()?,
-            spool,
-            files: Mutex::default(),
-        }))
+    /// Returns the files of a spool, if it keeps any, or files are stored.
+    pub(in crate::http) fn new(spool: Arc<Spool>, has_store: bool) -> Option<Arc<KeptFiles>> {
+        let keep = spool.keep();
+        let is_used = keep.is_some() || has_store;
+        is_used.then(|| {
+            Arc::new(KeptFiles {
+                keep,
+                spool,
+                files: Mutex::default(),
+                uploads: Arc::default(),
+            })
+        })
     }
 
-    /// Tells whether a file with this key is kept.
-    pub(in crate::http) fn has(&self, key: FileKey) -> bool {
-        lock(&self.files).contains_key(&key)
+    /// Tells whether files are kept for clients whose connection broke.
+    pub(in crate::http) fn keeps(&self) -> bool {
+        self.keep.is_some()
     }
 
-    /// Returns the file with this key, if it is kept. The offsets in a file that was sent with a content coding are those
+    /// Tells whether a file with this id is kept.
+    pub(in crate::http) fn has(&self, id: FileId) -> bool {
+        lock(&self.files).contains_key(&id)
+    }
+
+    /// Returns the file with this id, if it is kept. The offsets in a file that was sent with a content coding are those
     /// of its decoded bytes, so only a client that `has_decoded` them may continue it.
-    pub(in crate::http) fn find(&self, key: FileKey, has_decoded: bool) -> Option<KeptFile> {
-        let file = lock(&self.files).get(&key).cloned();
+    pub(in crate::http) fn find(&self, id: FileId, has_decoded: bool) -> Option<KeptFile> {
+        let file = lock(&self.files).get(&id).cloned();
         file.filter(|file| file.coding.is_none() || has_decoded)
     }
 
@@ -113,7 +139,7 @@ impl KeptFiles {
     /// Returns [`StreamError::NoKey`] if the operating system provides no randomness.
     pub(in crate::http) fn keep(
         self: &Arc<KeptFiles>,
-        key: FileKey,
+        id: FileId,
         filling: Filling,
         query_deadline: Instant,
         abort: CancellationToken,
@@ -130,29 +156,40 @@ impl KeptFiles {
         };
         // Not before it has a reader.
         file.buffer.leave_space_to_others(&self.spool);
-        lock(&self.files).insert(key, file.clone());
-        let files = self.clone();
+        lock(&self.files).insert(id, file.clone());
         let filled = fill(filling.file, writer, query_deadline, report);
+        let upload = filling.upload;
+        let uploaded = upload.and_then(|upload| self.uploads.begin(upload, id, &file, &abort));
+        let files = self.clone();
         tokio::spawn(async move {
-            tokio::select! {
-                () = file.kept_for(files.keep, filled, query_log) => {}
-                () = abort.cancelled() => {}
+            let filled = async {
+                tokio::select! {
+                    is_complete = file.filled(files.keep.is_some(), filled, query_log) => is_complete,
+                    () = abort.cancelled() => false,
+                }
+            };
+            let (is_complete, _) = tokio::join!(filled, OptionFuture::from(uploaded));
+            if let (true, Some(keep)) = (is_complete, files.keep) {
+                tokio::select! {
+                    () = file.buffer.unused_for(keep) => {}
+                    () = abort.cancelled() => {}
+                }
             }
-            files.remove(key, &file);
+            files.remove(id, &file);
             // Closing large files takes long.
             spawn_blocking(|| drop(file));
         });
         Ok(newly)
     }
 
-    /// Removes a file, unless a later one has its key.
-    fn remove(&self, key: FileKey, file: &KeptFile) {
+    /// Removes a file, unless a later one has its id.
+    fn remove(&self, id: FileId, file: &KeptFile) {
         let mut files = lock(&self.files);
         if files
-            .get(&key)
+            .get(&id)
             .is_some_and(|kept| Arc::ptr_eq(&kept.buffer, &file.buffer))
         {
-            files.remove(&key);
+            files.remove(&id);
         }
     }
 }
@@ -171,24 +208,29 @@ impl KeptFile {
         }
     }
 
-    /// Resolves when the file is incomplete, or had no reader for this long, or other downloads needed its space.
-    async fn kept_for(
+    /// Resolves when the query has ended; returns whether the file is complete. It ends early when other downloads need the
+    /// file's space, or no reader is left and the file is not kept.
+    async fn filled(
         &self,
-        keep: Duration,
+        is_kept: bool,
         filled: impl Future<Output = Option<QuotaPermit>>,
         query_log: QueryLog,
-    ) {
+    ) -> bool {
+        let abandoned = async {
+            match is_kept {
+                true => self.buffer.discarded().await,
+                false => self.buffer.unused_for(Duration::ZERO).await,
+            }
+        };
         tokio::select! {
             permit = filled => lock(&self.permit).end_query(permit),
-            () = self.buffer.discarded() => {}
+            () = abandoned => {}
         }
         let is_complete = self.buffer.length().await.is_some();
         let spooled_bytes = self.buffer.spooled_bytes().load(Ordering::Relaxed);
         let has_reader = lock(&self.permit).has_reader;
         query_log.end(is_complete, has_reader, spooled_bytes);
-        if is_complete {
-            self.buffer.unused_for(keep).await;
-        }
+        is_complete
     }
 
     /// Resolves when the length is known, at the latest when the query has ended; to `None` if the file is incomplete.
@@ -199,13 +241,39 @@ impl KeptFile {
         }
     }
 
-    /// Returns a share in the permit of the query, if it still runs and has no reader.
+    /// Returns a share in the permit of the query, if it or an upload still runs and has no reader.
     pub(in crate::http) fn share_permit(&self) -> Option<ReaderPermit> {
         let mut shared = lock(&self.permit);
-        let is_free = shared.is_filling && !shared.has_reader;
+        let is_free = (shared.is_filling || shared.is_uploading) && !shared.has_reader;
         shared.has_reader |= is_free;
         is_free.then(|| ReaderPermit::Shared {
-            _share: Share(self.permit.clone()),
+            _share: ReaderShare(self.permit.clone()),
+        })
+    }
+
+    /// Returns what there is of the file so far.
+    pub(super) fn written(&self) -> Progress {
+        let (bytes, progress) = self.buffer.written();
+        Progress { bytes, ..progress }
+    }
+
+    /// Resolves when the file is known to be longer than this, or not to be; returns which.
+    pub(super) async fn is_longer_than(&self, bytes: u64) -> bool {
+        self.buffer.is_longer_than(bytes).await
+    }
+
+    /// Ends the query, unless a client reads the file.
+    pub(super) fn discard_if_idle(&self) {
+        self.buffer.discard_if_idle();
+    }
+
+    /// Returns a reader of the whole file for its upload; `None` if its start is no longer there.
+    pub(super) fn upload_reader(&self) -> Option<UploadReader> {
+        let reader = self.buffer.reader(0..u64::MAX)?;
+        lock(&self.permit).is_uploading = true;
+        Some(UploadReader {
+            reader,
+            _share: UploadShare(self.permit.clone()),
         })
     }
 
@@ -247,11 +315,30 @@ impl KeptReader {
     }
 }
 
+impl UploadReader {
+    /// Returns the next chunk, never empty, with what the chunks so far contain, or `None` after the last.
+    ///
+    /// # Errors
+    /// Returns the [`StreamError`] that truncates the file.
+    pub(super) async fn next_chunk(
+        &mut self,
+    ) -> Result<Option<(Vec<u8>, Progress)>, StreamError> {
+        next_chunk(&mut self.reader).await
+    }
+}
+
 impl SharedPermit {
     /// Ends the query's use of its permit.
     fn end_query(&mut self, permit: Option<QuotaPermit>) {
         self.is_filling = false;
-        self.permit = permit.filter(|_| self.has_reader);
+        self.permit = permit;
+        self.release_if_unused();
+    }
+
+    fn release_if_unused(&mut self) {
+        if !self.is_filling && !self.has_reader && !self.is_uploading {
+            self.permit = None;
+        }
     }
 }
 
@@ -261,11 +348,19 @@ impl From<QuotaPermit> for ReaderPermit {
     }
 }
 
-impl Drop for Share {
+impl Drop for ReaderShare {
     fn drop(&mut self) {
         let mut shared = lock(&self.0);
         shared.has_reader = false;
-        shared.permit = None;
+        shared.release_if_unused();
+    }
+}
+
+impl Drop for UploadShare {
+    fn drop(&mut self) {
+        let mut shared = lock(&self.0);
+        shared.is_uploading = false;
+        shared.release_if_unused();
     }
 }
 

@@ -1,12 +1,14 @@
 //! How a download ends.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::format::EncodeError;
 use crate::http::response::problem::{Problem, internal};
 use crate::service::{DownloadError, OpenError};
 use crate::source::SourceError;
 use crate::spool::DamagedBlock;
+use crate::store::StoreError;
 
 /// How a download ended, as the log and the metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub(in crate::http) enum Outcome {
     /// The reader accepted nothing for too long.
     Stalled,
     Shutdown,
+    /// A client has cancelled the upload.
+    Cancelled,
     TimedOut,
     /// A limit of concurrent downloads or connections was reached.
     Refused,
@@ -30,6 +34,11 @@ pub(in crate::http) enum Outcome {
     NotContinued,
     CodingFailed,
     SpoolFailed,
+    StoreFailed,
+    /// The spool had no space for a file that was to be stored.
+    NoSpace,
+    /// The client was sent to the store.
+    Redirected,
 }
 
 impl Outcome {
@@ -40,6 +49,7 @@ impl Outcome {
             Outcome::ClientGone => "client_gone",
             Outcome::Stalled => "stalled",
             Outcome::Shutdown => "shutdown",
+            Outcome::Cancelled => "cancelled",
             Outcome::TimedOut => "timed_out",
             Outcome::Refused => "refused",
             Outcome::InvalidValues => "invalid_values",
@@ -51,6 +61,9 @@ impl Outcome {
             Outcome::NotContinued => "not_continued",
             Outcome::CodingFailed => "coding_failed",
             Outcome::SpoolFailed => "spool_failed",
+            Outcome::StoreFailed => "store_failed",
+            Outcome::NoSpace => "no_space",
+            Outcome::Redirected => "redirected",
         }
     }
 }
@@ -69,16 +82,29 @@ pub(in crate::http) enum StreamError {
     Spool(#[from] DamagedBlock),
     #[error("no randomness for a key of the spool: {0}")]
     NoKey(#[from] getrandom::Error),
+    /// One that every reader of a kept file gets.
+    #[error(transparent)]
+    Shared(Arc<StreamError>),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl From<StreamError> for Problem {
     fn from(error: StreamError) -> Problem {
+        Problem::from(&error)
+    }
+}
+
+impl From<&StreamError> for Problem {
+    fn from(error: &StreamError) -> Problem {
         match error {
             StreamError::Open(error) => error.into(),
             StreamError::Download(error) => error.into(),
             StreamError::Coding(error) => internal(error.to_string()),
             StreamError::Spool(error) => internal(error.to_string()),
             StreamError::NoKey(error) => internal(error.to_string()),
+            StreamError::Shared(error) => error.as_ref().into(),
+            StreamError::Store(error) => error.into(),
         }
     }
 }
@@ -90,6 +116,8 @@ impl From<&StreamError> for Outcome {
             StreamError::Download(error) => error.into(),
             StreamError::Coding(_) => Outcome::CodingFailed,
             StreamError::Spool(_) | StreamError::NoKey(_) => Outcome::SpoolFailed,
+            StreamError::Shared(error) => error.as_ref().into(),
+            StreamError::Store(_) => Outcome::StoreFailed,
         }
     }
 }

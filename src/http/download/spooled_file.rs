@@ -15,11 +15,11 @@ use crate::source::SourceError;
 use crate::spool::{Obstacle, ReadError, Retention, Spool, SpoolBuffer, SpoolReader, SpoolWriter};
 
 /// Where chunks wait.
-pub(super) type FileBuffer = SpoolBuffer<Progress, StreamError>;
+pub(super) type FileBuffer = SpoolBuffer<Progress, Arc<StreamError>>;
 
 /// The chunks of a [`CodedFile`], from the spool. Dropping it cancels the query and removes what is spooled.
 pub(super) struct SpooledFile {
-    reader: SpoolReader<Progress, StreamError>,
+    reader: SpoolReader<Progress, Arc<StreamError>>,
     spooled_bytes: Arc<AtomicU64>,
     progress: Progress,
     _task: AbortOnDropHandle<()>,
@@ -81,10 +81,10 @@ impl SpooledFile {
 /// # Errors
 /// Returns the [`StreamError`] that truncates the file.
 pub(super) async fn next_chunk(
-    reader: &mut SpoolReader<Progress, StreamError>,
+    reader: &mut SpoolReader<Progress, Arc<StreamError>>,
 ) -> Result<Option<(Vec<u8>, Progress)>, StreamError> {
     reader.next().await.map_err(|error| match error {
-        ReadError::Writer(error) => error,
+        ReadError::Writer(error) => StreamError::Shared(error),
         ReadError::NoEnd => truncated(),
         ReadError::Damaged(error) => error.into(),
     })
@@ -93,7 +93,7 @@ pub(super) async fn next_chunk(
 /// Reads a file to its end or error; returns what counts the download, if it was opened.
 pub(super) async fn fill(
     mut file: CodedFile,
-    mut writer: SpoolWriter<Progress, StreamError>,
+    mut writer: SpoolWriter<Progress, Arc<StreamError>>,
     query_deadline: Instant,
     mut report: impl FnMut(Obstacle),
 ) -> Option<QuotaPermit> {
@@ -112,7 +112,7 @@ pub(super) async fn fill(
             Err(error) => break Err(error),
         }
     };
-    writer.finish(end).await;
+    writer.finish(end.map_err(Arc::new)).await;
     file.into_permit()
 }
 

@@ -70,6 +70,14 @@ impl ResponseStream {
         next.inspect_err(|error| self.log.abort(error))
     }
 
+    /// Returns the number of rows in the chunks so far.
+    pub(in crate::http) fn rows(&self) -> u64 {
+        match &self.chunks {
+            Chunks::Direct(file) => file.progress().rows,
+            Chunks::Spooled(file) => file.progress().rows,
+        }
+    }
+
     /// Returns the chunks as a stream for the response. An error resets the connection, so that no
     /// client accepts the truncated file as complete.
     pub(in crate::http) fn into_stream(

@@ -13,10 +13,23 @@ use crate::auth::AuthError;
 use crate::format::EncodeError;
 use crate::service::{DownloadError, IssueError, OpenError, QuotaError, TooLarge};
 use crate::source::{SourceError, causes};
+use crate::store::StoreError;
 
-impl From<LinkError> for Problem {
-    fn from(error: LinkError) -> Problem {
-        let (status, title) = match &error {
+/// Lets `?` convert these errors, too.
+macro_rules! from_value {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Problem {
+            fn from(error: $error) -> Problem {
+                Problem::from(&error)
+            }
+        })*
+    };
+}
+from_value!(LinkError, OpenError, DownloadError);
+
+impl From<&LinkError> for Problem {
+    fn from(error: &LinkError) -> Problem {
+        let (status, title) = match error {
             LinkError::Malformed(_) => (StatusCode::BAD_REQUEST, "The link is damaged"),
             LinkError::BadSignature => (
                 StatusCode::FORBIDDEN,
@@ -39,7 +52,7 @@ impl From<LinkError> for Problem {
         let problem = Problem::new(status, code, title, error.to_string());
         match error {
             LinkError::Expired { seconds } => {
-                let ago = error_page::in_words(seconds);
+                let ago = error_page::in_words(*seconds);
                 problem.with_heading(format!("This download link expired {ago} ago"))
             }
             _ => problem,
@@ -93,16 +106,16 @@ impl From<IssueError> for Problem {
     }
 }
 
-impl From<OpenError> for Problem {
-    fn from(error: OpenError) -> Problem {
+impl From<&OpenError> for Problem {
+    fn from(error: &OpenError) -> Problem {
         let detail = error.to_string();
         match error {
             OpenError::Link(error) => error.into(),
             OpenError::UnknownExport(_) => unknown_export(detail),
             OpenError::ExportUnavailable(_) => export_unavailable(detail),
             OpenError::UnknownFormat { .. } => unknown_format(detail),
-            OpenError::Invalid(errors) => invalid(detail, errors),
-            OpenError::Quota(error) => error.into(),
+            OpenError::Invalid(errors) => invalid(detail, errors.clone()),
+            OpenError::Quota(error) => (*error).into(),
             OpenError::Download(error) => error.into(),
         }
     }
@@ -117,16 +130,17 @@ impl From<QuotaError> for Problem {
             QuotaError::User(_) => too_many("user-limit", detail, RETRY_AFTER_SECONDS),
             QuotaError::Link(_) => too_many("link-limit", detail, RETRY_AFTER_SECONDS),
             QuotaError::Ranges(_) => too_many("range-limit", detail, 1),
+            QuotaError::Statuses(_) => too_many("status-limit", detail, 1),
         }
     }
 }
 
-impl From<DownloadError> for Problem {
-    fn from(error: DownloadError) -> Problem {
+impl From<&DownloadError> for Problem {
+    fn from(error: &DownloadError) -> Problem {
         match error {
             DownloadError::Source(error) => error.into(),
             DownloadError::Encode(error) => error.into(),
-            DownloadError::TooLarge(error) => error.into(),
+            DownloadError::TooLarge(error) => (*error).into(),
             DownloadError::NotRepeatable => Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "not-repeatable",
@@ -134,6 +148,13 @@ impl From<DownloadError> for Problem {
                 "the query is not deterministic; order its rows, or request the file without `length`",
             ),
         }
+    }
+}
+
+impl From<&StoreError> for Problem {
+    fn from(error: &StoreError) -> Problem {
+        let title = "The store is not available";
+        unavailable("store-unavailable", title, "try again in a moment").with_cause(causes(error))
     }
 }
 
@@ -146,14 +167,14 @@ impl From<TooLarge> for Problem {
     }
 }
 
-impl From<EncodeError> for Problem {
-    fn from(error: EncodeError) -> Problem {
+impl From<&EncodeError> for Problem {
+    fn from(error: &EncodeError) -> Problem {
         match error {
             EncodeError::NoThread(cause) => {
                 let detail = "no thread is left on this replica; try again in a moment";
-                unavailable("replica-limit", LIMIT_TITLE, detail).with_cause(cause)
+                unavailable("replica-limit", LIMIT_TITLE, detail).with_cause(cause.clone())
             }
-            EncodeError::Failed(cause) => internal(cause),
+            EncodeError::Failed(cause) => internal(cause.clone()),
             error => {
                 let title = "The format cannot hold these rows";
                 let detail = format!("{error}; another format can");
@@ -161,12 +182,6 @@ impl From<EncodeError> for Problem {
                 Problem::new(status, "does-not-fit-format", title, detail)
             }
         }
-    }
-}
-
-impl From<SourceError> for Problem {
-    fn from(error: SourceError) -> Problem {
-        Problem::from(&error)
     }
 }
 

@@ -12,16 +12,18 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use super::kept::KeptPart;
 use super::parts::{choose_part, insert_digest, insert_validators, refuse_another, set_part};
 use crate::http::connection::exchange::Exchange;
-use crate::http::download::audit_log::DownloadLog;
+use crate::http::download::audit_log::{DownloadLog, ServedBy};
 use crate::http::download::coded_file::CodedFile;
-use crate::http::download::kept_files::{FileKey, Filling, KeptFiles};
+use crate::http::download::file_upload::FileUpload;
+use crate::http::download::kept_files::{FileId, Filling, KeptFiles};
 use crate::http::download::outcome::{Outcome, StreamError};
 use crate::http::download::stream::ResponseStream;
+use crate::http::download::uploads::RunningUpload;
 use crate::http::request::continuation::Continuation;
 use crate::http::response::content_encoding::Coding;
 use crate::http::response::problem::Problem;
 use crate::http::state::AppState;
-use crate::service::{Deadlines, Measure, MeasuredFile, PreparedDownload};
+use crate::service::{Deadlines, Measure, MeasuredFile, PreparedDownload, StoredFile};
 use rowlink_link::VerifiedLink;
 
 /// A response that has not begun.
@@ -44,23 +46,34 @@ pub(super) struct Sending {
 pub(super) struct Keeper {
     files: Arc<KeptFiles>,
     link: VerifiedLink,
+    /// `None` if it is not stored.
+    upload: Option<FileUpload>,
 }
 
 /// A file that will be kept.
 pub(super) struct NewFile {
     files: Arc<KeptFiles>,
-    key: FileKey,
+    id: FileId,
     /// If it was measured.
     length: Option<u64>,
     entity_tag: String,
+    upload: Option<FileUpload>,
 }
 
 impl Keeper {
-    /// Returns the keeper of a download, if the spool keeps files.
-    pub(super) fn of(state: &AppState, prepared: &PreparedDownload) -> Option<Keeper> {
+    /// Returns the keeper of a download, if the spool keeps files or this one may be stored.
+    pub(super) fn of(
+        state: &Data<AppState>,
+        prepared: &PreparedDownload,
+        stored: Option<StoredFile>,
+    ) -> Option<Keeper> {
         let files = state.kept_files.clone()?;
-        let link = prepared.link.clone();
-        Some(Keeper { files, link })
+        let is_used = files.keeps() || stored.is_some();
+        is_used.then(|| Keeper {
+            files,
+            link: prepared.link.clone(),
+            upload: stored.map(|stored| FileUpload::new(state, prepared, stored)),
+        })
     }
 
     /// Returns the file. What identifies it is its hash if it was measured, else random. A file with the same hash may be
@@ -74,13 +87,13 @@ impl Keeper {
                 id
             }
         };
-        let key = (self.link.link().id, id);
-        let is_new = !self.files.has(key);
+        let is_new = !self.files.has(id);
         is_new.then(|| NewFile {
-            key,
+            id,
             length: measure.map(|measure| measure.bytes),
             entity_tag: state.service.entity_tag(&self.link, id),
             files: self.files,
+            upload: self.upload,
         })
     }
 }
@@ -100,15 +113,69 @@ impl Answer {
             return Ok(None);
         };
         let part = KeptPart::find(&self.state, request, prepared, continuation).await;
-        let part = part.and_then(|part| match part {
-            None if !prepared.is_measured() => refuse_another(continuation).map(|()| None),
-            part => Ok(part),
-        });
         let Some(part) = self.unless_refused(part)? else {
             return Ok(None);
         };
         let file = part.into_file(&mut self.response, request, &mut self.log);
         Ok(Some(file.inspect_err(|error| self.log.abort(error))?))
+    }
+
+    /// Checks that the client accepts a new file, unless only a measure tells whether it is the one that it has begun.
+    ///
+    /// # Errors
+    /// Returns the problem that refuses the request.
+    pub(super) fn check_another(
+        &mut self,
+        prepared: &PreparedDownload,
+        continuation: Option<&Continuation>,
+    ) -> Result<(), Problem> {
+        let may_be_begun = prepared.is_measured() && prepared.begun.is_some();
+        match continuation.filter(|_| !may_be_begun) {
+            Some(continuation) => self.unless_refused(refuse_another(continuation)),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the file that another request has begun and that is stored meanwhile; `None` if there is none.
+    ///
+    /// # Errors
+    /// Returns the problem of a limit.
+    pub(super) fn running_file(
+        &mut self,
+        prepared: &PreparedDownload,
+        stored: &StoredFile,
+        coding: Option<Coding>,
+    ) -> Result<Option<CodedFile>, Problem> {
+        let files = self.state.kept_files.as_ref();
+        let running = files.and_then(|files| files.uploads.find(stored.name()));
+        // With an exact length, it is measured first.
+        let running = running.filter(|_| !prepared.is_measured() && !prepared.has_expired());
+        let Some(RunningUpload { id, file, .. }) = running else {
+            return Ok(None);
+        };
+        let permit = match file.share_permit() {
+            Some(permit) => permit,
+            None => {
+                let acquired = self.state.service.acquire(prepared);
+                acquired.inspect_err(|error| self.log.refuse(error))?.into()
+            }
+        };
+        let Some(reader) = file.reader(0..u64::MAX, permit) else {
+            return Ok(None);
+        };
+        self.log.set_served_by(ServedBy::Spool);
+        let entity_tag = self.state.service.entity_tag(&prepared.link, id);
+        insert_validators(&mut self.response, &entity_tag);
+        self.set_coding(coding);
+        let file = CodedFile::of_kept(reader, coding, prepared.heartbeat_every());
+        Ok(Some(file.inspect_err(|error| self.log.abort(error))?))
+    }
+
+    fn set_coding(&mut self, coding: Option<Coding>) {
+        if let Some(coding) = coding {
+            let header = (header::CONTENT_ENCODING, coding.header());
+            self.response.insert_header(header);
+        }
     }
 
     /// Sets the headers of a measured file; returns the part with which the client continues, or `None` for all of it.
@@ -132,7 +199,7 @@ impl Answer {
         Ok(range)
     }
 
-    fn unless_refused<T>(&mut self, result: Result<T, Problem>) -> Result<T, Problem> {
+    pub(super) fn unless_refused<T>(&mut self, result: Result<T, Problem>) -> Result<T, Problem> {
         result.inspect_err(|problem| {
             self.log.set_outcome(match problem.status() {
                 StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => {
@@ -154,21 +221,12 @@ impl Answer {
         create: impl FnOnce(Option<Coding>) -> Result<CodedFile, StreamError>,
     ) -> Result<CodedFile, StreamError> {
         let coding = sending.coding;
-        if let Some(coding) = coding {
-            let header = (header::CONTENT_ENCODING, coding.header());
-            self.response.insert_header(header);
-        }
+        self.set_coding(coding);
         let file = match sending.kept {
             None => create(coding),
             // A client continues it without the content coding.
-            Some(new) => create(None).and_then(|file| {
-                let filling = Filling {
-                    file,
-                    coding,
-                    length: new.length,
-                };
-                self.keep(filling, &new, sending.heartbeat_every)
-            }),
+            Some(new) => create(None)
+                .and_then(|file| self.keep(file, coding, new, sending.heartbeat_every)),
         };
         file.inspect_err(|error| self.log.abort(error))
     }
@@ -176,17 +234,23 @@ impl Answer {
     /// Keeps a file; returns it as it is sent.
     fn keep(
         &mut self,
-        filling: Filling,
-        new: &NewFile,
+        file: CodedFile,
+        coding: Option<Coding>,
+        new: NewFile,
         heartbeat_every: Option<Duration>,
     ) -> Result<CodedFile, StreamError> {
-        let coding = filling.coding;
+        let filling = Filling {
+            file,
+            coding,
+            length: new.length,
+            upload: new.upload,
+        };
         let (deadline, report) = (self.deadlines.query, self.log.obstacle_report());
         let abort = self.state.lifecycle.abort_token();
         let query = self.log.hand_over_query();
         let kept = new
             .files
-            .keep(new.key, filling, deadline, abort, report, query)?;
+            .keep(new.id, filling, deadline, abort, report, query)?;
         insert_validators(&mut self.response, &new.entity_tag);
         self.log.count_spooled(kept.spooled_bytes);
         CodedFile::of_kept(kept.reader, coding, heartbeat_every)
@@ -207,15 +271,25 @@ impl Answer {
         }
     }
 
-    /// Sends a file whose rows are all in memory. With its length, truncation is detected through any proxy.
+    /// Sends a file whose rows are all in memory, and stores it if its keeper does. With its length, truncation is detected
+    /// through any proxy.
     ///
     /// # Errors
     /// Returns the problem of the first error.
-    pub(super) async fn collect(mut self, file: CodedFile) -> Result<HttpResponse, Problem> {
+    pub(super) async fn collect(
+        mut self,
+        file: CodedFile,
+        keeper: Option<Keeper>,
+    ) -> Result<HttpResponse, Problem> {
         let mut body = ResponseStream::new(file, self.deadlines, self.log);
         let mut whole = Vec::new();
         while let Some(chunk) = body.next_chunk().await? {
             whole.extend(chunk);
+        }
+        if let Some(Keeper { files, upload, .. }) = keeper
+            && let Some(upload) = upload
+        {
+            upload.begin_whole(&files.uploads, whole.clone(), body.rows());
         }
         Ok(self.response.body(whole))
     }

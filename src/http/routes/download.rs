@@ -1,6 +1,6 @@
 //! `GET` and `HEAD /v1/exports/{export}.{format}?…`: downloads the file of a signed link.
 
-use actix_web::body::BodyStream;
+use actix_web::body::{BodyStream, SizedStream};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode, Version};
 use actix_web::web::{Bytes, Data};
@@ -9,19 +9,20 @@ use futures_util::stream;
 use tokio::time::timeout;
 
 use super::answer::{Answer, Keeper, Sending};
-use super::parts::{ACCEPT_RANGES, file_changed, late_range};
+use super::parts::{ACCEPT_RANGES, insert_validators, late_range};
 use super::redirect;
+use super::stored::StoredPart;
 use crate::http::download::audit_log::DownloadLog;
 use crate::http::download::coded_file::{CodedFile, HeartbeatPlan};
 use crate::http::download::stream::Aborted;
 use crate::http::request::client_ip::verified_address;
-use crate::http::request::continuation::{Continuation, Otherwise};
+use crate::http::request::continuation::Continuation;
 use crate::http::request::path::parse_download;
 use crate::http::response::content_encoding::Coding;
 use crate::http::response::headers::{fixed, id_value};
 use crate::http::response::problem::{self, Problem, unknown_format};
 use crate::http::state::AppState;
-use crate::service::PreparedDownload;
+use crate::service::{PreparedDownload, StoredFile};
 use rowlink_link::{ClientAddr, percent_encode};
 
 /// Returns the file, or only the head of its response.
@@ -44,10 +45,6 @@ async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse
         Target::File(prepared) => prepared,
         Target::Redirect(response) => return Ok(response),
     };
-    let otherwise = continuation.as_ref().map(|it| it.otherwise);
-    if otherwise == Some(Otherwise::Error) && prepared.begun.is_none() {
-        return Err(file_changed());
-    }
     // Boxed, so that the many refused requests do not allocate its size.
     Box::pin(stream_file(request, state, *prepared, continuation)).await
 }
@@ -64,14 +61,31 @@ async fn stream_file(
         deadlines: state.service.deadlines(&prepared),
         state,
     };
-    let part = answer.kept_part(&request, &prepared, continuation.as_ref());
+    let continuation = continuation.as_ref();
+    let part = answer.kept_part(&request, &prepared, continuation);
     if let Some((file, length)) = part.await? {
         return Ok(answer.stream(&request, file, Some(length)));
     }
+    let stored = stored_file(&answer.state, &prepared);
+    if let Some(stored) = &stored
+        && let Some(part) = StoredPart::find(&answer.state, &prepared, stored).await
+    {
+        let sent = answer.send_stored(&request, &prepared, part, continuation);
+        answer = match sent.await? {
+            Ok(response) => return Ok(response),
+            Err(answer) => answer,
+        };
+    }
+    answer.check_another(&prepared, continuation)?;
     let coding = Coding::negotiate(&request, prepared.format);
+    if let Some(stored) = &stored
+        && let Some(file) = answer.running_file(&prepared, stored, coding)?
+    {
+        return Ok(answer.stream(&request, file, None));
+    }
     let plan = HeartbeatPlan::of(&prepared, coding);
     let every = plan.as_ref().map(|plan| plan.every);
-    let keeper = Keeper::of(&answer.state, &prepared);
+    let keeper = Keeper::of(&answer.state, &prepared, stored);
     let (state, query_deadline) = (answer.state.clone(), answer.deadlines.query);
     let opening = async move { state.service.open(prepared, query_deadline).await };
     let mut opening = Box::pin(opening);
@@ -97,7 +111,7 @@ async fn stream_file(
     let measured = opened.file().cloned();
     let mut is_whole = true;
     if let Some(file) = &measured
-        && let Some(range) = answer.part_of_measured(&request, file, continuation.as_ref())?
+        && let Some(range) = answer.part_of_measured(&request, file, continuation)?
     {
         opened = opened.with_range(range);
         is_whole = false;
@@ -107,7 +121,10 @@ async fn stream_file(
     let (is_complete, length) = (download.is_complete(), download.length());
     let measure = measured.map(|file| file.measure);
     // The rows of a small file are in memory already.
-    let keeper = keeper.filter(|_| is_whole && !is_complete);
+    let (keeper, keeper_of_small) = match is_complete {
+        true => (None, keeper.filter(|_| is_whole)),
+        false => (keeper.filter(|_| is_whole), None),
+    };
     let sending = Sending {
         // The length with a content coding is unknown.
         coding: coding.filter(|_| length.is_none()),
@@ -118,7 +135,7 @@ async fn stream_file(
     let file = answer.file(sending, create)?;
     match is_complete {
         false => Ok(answer.stream(&request, file, length)),
-        true => answer.collect(file).await,
+        true => answer.collect(file, keeper_of_small).await,
     }
 }
 
@@ -128,8 +145,22 @@ async fn head(request: HttpRequest, state: Data<AppState>) -> Result<HttpRespons
         Target::File(prepared) => prepared,
         Target::Redirect(response) => return Ok(response),
     };
+    let mut response = response_to(&prepared);
     let no_chunks = stream::empty::<Result<Bytes, Aborted>>();
-    Ok(response_to(&prepared).body(BodyStream::new(no_chunks)))
+    if let Some(stored) = stored_file(&state, &prepared)
+        && let Some(part) = StoredPart::find(&state, &prepared, &stored).await
+    {
+        let (length, entity_tag) = part.validators(&state, &prepared);
+        insert_validators(&mut response, &entity_tag);
+        return Ok(response.body(SizedStream::new(length, no_chunks)));
+    }
+    Ok(response.body(BodyStream::new(no_chunks)))
+}
+
+/// Returns the file of a download in the store, if it uses one.
+pub(super) fn stored_file(state: &AppState, prepared: &PreparedDownload) -> Option<StoredFile> {
+    let disposition = content_disposition(&prepared.filename);
+    state.service.stored_file(prepared, disposition)
 }
 
 /// What a request asks for.
@@ -236,7 +267,7 @@ const FIXED: [(HeaderName, HeaderValue); 7] = [
     fixed(header::VARY, "Accept-Encoding"),
 ];
 
-const LINK_ID: HeaderName = HeaderName::from_static("rowlink-link-id");
+pub(super) const LINK_ID: HeaderName = HeaderName::from_static("rowlink-link-id");
 
 fn response_to(prepared: &PreparedDownload) -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
@@ -245,7 +276,9 @@ fn response_to(prepared: &PreparedDownload) -> HttpResponseBuilder {
     }
     let content_type = HeaderValue::from_static(prepared.content_type);
     response.insert_header((header::CONTENT_TYPE, content_type));
-    let disposition = content_disposition(&prepared.filename);
+    let disposition = HeaderValue::try_from(content_disposition(&prepared.filename));
+    let disposition = disposition
+        .expect("a file name has no control characters, and its other bytes are encoded");
     response.insert_header((header::CONTENT_DISPOSITION, disposition));
     if prepared.is_measured() {
         response.insert_header(ACCEPT_RANGES);
@@ -255,7 +288,7 @@ fn response_to(prepared: &PreparedDownload) -> HttpResponseBuilder {
 }
 
 /// Returns the header of RFC 6266: an ASCII name for old clients, and the real one by RFC 8187.
-fn content_disposition(filename: &str) -> HeaderValue {
+fn content_disposition(filename: &str) -> String {
     let needs_encoding = |c: char| !c.is_ascii() || ['"', '\\', '%'].contains(&c);
     let (ascii, encoded) = (
         filename.replace(needs_encoding, "_"),
@@ -267,6 +300,5 @@ fn content_disposition(filename: &str) -> HeaderValue {
         "\"; filename*=UTF-8''",
         &encoded,
     ];
-    let value = HeaderValue::try_from(value.concat());
-    value.expect("a file name has no control characters, and its other bytes are encoded")
+    value.concat()
 }

@@ -26,28 +26,37 @@ pub async fn inspect(
 ) -> Result<HttpResponse, Problem> {
     let caller = authenticate(&request, &state).await?;
     let question = read_json(payload).await?;
+    let response = HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(explain(&state, &caller, link_in(&question)?)?);
+    Ok(response)
+}
+
+/// Returns the link in the field `url` of a request.
+///
+/// # Errors
+/// Returns the problem of a URL that is no link.
+pub(super) fn link_in(question: &Value) -> Result<SplitUrl<'_>, Problem> {
     let url = question["url"].as_str().ok_or_else(|| {
         let error = FieldError::new("url", "expected the link, as a text");
         invalid("some values do not fit".to_owned(), vec![error])
     })?;
-    let response = HttpResponse::Ok()
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(explain(&state, &caller, url)?);
-    Ok(response)
+    let split = SplitUrl::parse(url).map_err(|_| match url.contains(EXPORTS_PATH) {
+        true => unknown_file(),
+        false => unknown_path(),
+    })?;
+    match split.path.format().parse::<Format>() {
+        Ok(_) => Ok(split),
+        Err(_) => Err(unknown_file()),
+    }
 }
 
-fn explain(state: &AppState, caller: &Caller, url: &str) -> Result<Value, Problem> {
+fn explain(state: &AppState, caller: &Caller, link: SplitUrl<'_>) -> Result<Value, Problem> {
     let SplitUrl {
         path,
         query,
         target,
-    } = SplitUrl::parse(url).map_err(|_| match url.contains(EXPORTS_PATH) {
-        true => unknown_file(),
-        false => unknown_path(),
-    })?;
-    if path.format().parse::<Format>().is_err() {
-        return Err(unknown_file());
-    }
+    } = link;
     let now = (state.clock)();
     let service = &state.service;
     let verdict = check_target_length(target).and_then(|()| {

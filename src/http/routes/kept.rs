@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponseBuilder};
 use tokio::time::timeout;
 
 use super::parts::{choose_part, insert_digest, insert_validators, set_part};
-use crate::http::download::audit_log::DownloadLog;
+use crate::http::download::audit_log::{DownloadLog, ServedBy};
 use crate::http::download::coded_file::CodedFile;
 use crate::http::download::kept_files::KeptReader;
 use crate::http::download::outcome::StreamError;
@@ -50,9 +50,8 @@ impl KeptPart {
         let Some(id) = prepared.begun else {
             return Ok(None);
         };
-        let key = (prepared.link.link().id, id);
         let files = state.kept_files.as_ref();
-        let file = files.and_then(|files| files.find(key, has_decoded(request, prepared)));
+        let file = files.and_then(|files| files.find(id, has_decoded(request, prepared)));
         let Some(file) = file else {
             return Ok(None);
         };
@@ -90,6 +89,7 @@ impl KeptPart {
         request: &HttpRequest,
         log: &mut DownloadLog,
     ) -> Result<(CodedFile, u64), StreamError> {
+        log.set_served_by(ServedBy::Spool);
         insert_validators(response, &self.entity_tag);
         if let Some(sha256) = self.sha256 {
             insert_digest(response, sha256, request.headers());

@@ -6,11 +6,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::preparation::Preparation;
 use crate::auth::Caller;
 use crate::http::download::audit_log;
 use crate::http::request::authenticate::authenticate;
 use crate::http::request::json_body::read_json;
-use crate::http::response::problem::Problem;
+use crate::http::response::problem::{Problem, internal};
 use crate::http::state::AppState;
 use crate::service::{Estimate, EstimateKind, IssuedLink, LinkRequest};
 use crate::unix_time::rfc3339;
@@ -23,12 +24,18 @@ pub async fn issue(
 ) -> Result<HttpResponse, Problem> {
     let caller = authenticate(&request, &state).await?;
     let wanted = LinkRequest::from_json(read_json(payload).await?);
-    let is_estimate_wanted = wanted.estimate;
+    let (is_estimate_wanted, is_prepared) = (wanted.estimate, wanted.prepare);
     let issued = issue_for(&request, &state, &caller, wanted)?;
     let mut description = describe(&issued);
     if is_estimate_wanted {
         let estimate = state.service.estimate(&issued, issued.link().issued).await;
         describe_estimate(&mut description, estimate);
+    }
+    if is_prepared {
+        let prepared = state.service.prepare_issued(&issued)?;
+        let preparation = Preparation::of(&state, prepared);
+        let preparation = preparation.ok_or_else(|| internal("no store".to_owned()))?;
+        description["file"] = preparation.begin().await?.describe();
     }
     let response = HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))

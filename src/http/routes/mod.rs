@@ -8,4 +8,7 @@ mod kept;
 pub(super) mod links;
 pub(super) mod ops;
 mod parts;
+mod preparation;
 mod redirect;
+pub(super) mod status;
+mod stored;

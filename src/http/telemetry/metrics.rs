@@ -37,7 +37,7 @@ pub(in crate::http) struct Metrics {
     registry: Mutex<Registry>,
     pub(in crate::http) links_issued: Family<FileLabels, Counter>,
     pub(in crate::http) refused: Family<RefusalLabels, Counter>,
-    pub(in crate::http) downloads: Family<OutcomeLabels, Counter>,
+    pub(in crate::http) downloads: Family<DownloadLabels, Counter>,
     pub(in crate::http) rows: Family<FileLabels, Counter>,
     pub(in crate::http) bytes: Family<FileLabels, Counter>,
     pub(in crate::http) begun_by_heartbeat: Family<FileLabels, Counter>,
@@ -45,6 +45,9 @@ pub(in crate::http) struct Metrics {
     pub(in crate::http) duration: Histogram,
     pub(in crate::http) database_duration: Histogram,
     pub(in crate::http) spooled_bytes: Counter,
+    pub(in crate::http) uploads: Family<OutcomeLabels, Counter>,
+    pub(in crate::http) uploaded_bytes: Family<FileLabels, Counter>,
+    pub(in crate::http) store_errors: Counter,
     obstacles: Family<ReasonLabels, Counter>,
     spool_in_use: Gauge,
     spool_max: Gauge,
@@ -78,6 +81,14 @@ pub(in crate::http) struct OutcomeLabels {
     export: String,
     format: String,
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(in crate::http) struct DownloadLabels {
+    export: String,
+    format: String,
+    outcome: &'static str,
+    served_by: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -163,6 +174,19 @@ impl FileLabels {
             outcome,
         }
     }
+
+    pub(in crate::http) fn of_download(
+        self,
+        outcome: &'static str,
+        served_by: &'static str,
+    ) -> DownloadLabels {
+        DownloadLabels {
+            export: self.export,
+            format: self.format,
+            outcome,
+            served_by,
+        }
+    }
 }
 
 impl Metrics {
@@ -179,6 +203,9 @@ impl Metrics {
             duration: Histogram::new(DURATION_BUCKETS),
             database_duration: Histogram::new(DURATION_BUCKETS),
             spooled_bytes: Counter::default(),
+            uploads: Family::default(),
+            uploaded_bytes: Family::default(),
+            store_errors: Counter::default(),
             obstacles: Family::default(),
             spool_in_use: Gauge::default(),
             spool_max: Gauge::default(),
@@ -235,6 +262,7 @@ impl Metrics {
         let held = self.database_duration.clone();
         rowlink.register_with_unit("download_database", help, seconds, held);
         self.register_spool(rowlink);
+        self.register_store(rowlink);
         let help = "Lines of the log that found too many others waiting";
         rowlink.register("log_lines_lost", help, self.log_lines_lost.clone());
         let help = "Files that could not be reloaded";
@@ -277,6 +305,15 @@ impl Metrics {
         rowlink.register("spool_bytes", help, self.spool_in_use.clone());
         let help = "The limit of the bytes on the disk of the spool";
         rowlink.register("spool_bytes_max", help, self.spool_max.clone());
+    }
+
+    fn register_store(&self, rowlink: &mut Registry) {
+        let help = "Uploads of files to the store that ended";
+        rowlink.register("uploads", help, self.uploads.clone());
+        let help = "Bytes of files uploaded to the store, also of uploads that failed";
+        rowlink.register("uploaded_bytes", help, self.uploaded_bytes.clone());
+        let help = "Downloads for which the store could not be asked";
+        rowlink.register("store_errors", help, self.store_errors.clone());
     }
 
     /// Returns the text that Prometheus reads, with the gauges of this moment.

@@ -17,6 +17,7 @@ use rowlink::http::{self, AppState, HttpConfig, Tls};
 use rowlink::service::{ExportService, Policy, QuotaLimits};
 use rowlink::source::{SourceOptions, Sources, dialects};
 use rowlink::spool::Spool;
+use rowlink::store::Store;
 use rowlink_link::Keyring;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -59,6 +60,7 @@ pub struct Deployment<'a> {
     pub download_max: Duration,
     pub query_max: Duration,
     pub spool: Option<Spool>,
+    pub store: Option<Store>,
     pub heartbeat_after: Option<Duration>,
     pub stall_max: Duration,
     pub estimate_max: Duration,
@@ -81,6 +83,7 @@ impl<'a> Deployment<'a> {
             download_max: policy.download_max,
             query_max: policy.query_max,
             spool: None,
+            store: None,
             heartbeat_after: policy.heartbeat_after,
             stall_max: policy.stall_max,
             // Long enough for a busy machine.
@@ -134,7 +137,7 @@ impl<'a> Deployment<'a> {
             .collect();
         let keyring = Keyring::parse(self.keys).unwrap();
         let (http_config, authenticator) = (self.http_config, authenticator(self.issuers));
-        let spool = self.spool;
+        let (spool, store) = (self.spool, self.store.map(Arc::new));
         let clock = Arc::new(AtomicU64::new(NOW));
         let time = clock.clone();
         let (ready, started) = mpsc::channel();
@@ -156,6 +159,7 @@ impl<'a> Deployment<'a> {
                         return ready.send(Err(errors)).unwrap();
                     }
                 };
+                let service = service.with_store(store);
                 let clock = Arc::new(move || time.load(Ordering::SeqCst));
                 let state = AppState::new(service, authenticator, clock, http_config);
                 let state = Arc::new(state.with_spool(spool));

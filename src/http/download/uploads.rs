@@ -1,0 +1,126 @@
+//! The files that this server uploads to the store, or will if they are large enough.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::file_upload::FileUpload;
+use super::kept_files::{FileId, KeptFile, UploadReader};
+use crate::service::{Estimate, PreparedSoFar};
+
+/// The uploads of this server, by the names of their files in the store.
+#[derive(Default)]
+pub(in crate::http) struct Uploads {
+    running: Mutex<HashMap<String, RunningUpload>>,
+    tasks: TaskTracker,
+}
+
+/// A file whose query runs, or that is being uploaded.
+#[derive(Clone)]
+pub(in crate::http) struct RunningUpload {
+    /// What its entity tag holds.
+    pub(in crate::http) id: FileId,
+    /// The file.
+    pub(in crate::http) file: KeptFile,
+    /// The planner's estimate, once it is known.
+    pub(super) estimate: Arc<OnceLock<Estimate>>,
+    cancel: CancellationToken,
+}
+
+impl RunningUpload {
+    /// Returns what there is of the file so far.
+    pub(in crate::http) fn so_far(&self) -> PreparedSoFar {
+        let written = self.file.written();
+        let estimate = self.estimate.get();
+        PreparedSoFar {
+            rows: written.rows,
+            bytes: written.bytes,
+            estimated_rows: estimate.map(|estimate| estimate.rows),
+            estimated_bytes: estimate.and_then(|estimate| estimate.bytes),
+        }
+    }
+
+    /// Cancels the upload, and the query unless a client reads the file.
+    pub(in crate::http) fn cancel(&self) {
+        self.cancel.cancel();
+    }
+}
+
+impl Uploads {
+    /// Returns the upload of the file with this name.
+    pub(in crate::http) fn find(&self, name: &str) -> Option<RunningUpload> {
+        self.lock().get(name).cloned()
+    }
+
+    /// Resolves when there are no uploads.
+    pub(in crate::http) async fn ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Runs an upload of its own, for which a graceful shutdown waits.
+    pub(super) fn spawn(&self, upload: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(upload);
+    }
+
+    /// Begins the upload of a file; returns the rest of it, or `None` if the same file is being uploaded already.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        upload: FileUpload,
+        id: FileId,
+        file: &KeptFile,
+        abort: &CancellationToken,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let running = RunningUpload {
+            id,
+            file: file.clone(),
+            estimate: Arc::default(),
+            cancel: abort.child_token(),
+        };
+        let name = upload.name().to_owned();
+        {
+            let mut uploads = self.lock();
+            if uploads.contains_key(&name) {
+                return None;
+            }
+            uploads.insert(name.clone(), running.clone());
+        }
+        // Taken now: the client may leave before the task runs.
+        let reader = if upload.is_certain() {
+            file.upload_reader()
+        } else {
+            None
+        };
+        let uploads = self.clone();
+        Some(self.tasks.track_future(async move {
+            uploads.run(upload, running, reader).await;
+            uploads.lock().remove(&name);
+        }))
+    }
+
+    /// Uploads a file as soon as it is known to be large enough.
+    async fn run(
+        &self,
+        mut upload: FileUpload,
+        running: RunningUpload,
+        reader: Option<UploadReader>,
+    ) {
+        let is_wanted = reader.is_some() || upload.is_wanted(&running.file).await;
+        if !is_wanted {
+            return;
+        }
+        match reader.or_else(|| running.file.upload_reader()) {
+            Some(reader) => upload.run(&running, reader, running.cancel.clone()).await,
+            None => upload.give_up(),
+        }
+        if running.cancel.is_cancelled() {
+            running.file.discard_if_idle();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, RunningUpload>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,220 @@
+//! Files that are prepared in the store before a client downloads them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web::Data;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::download::stored_file;
+use crate::http::download::audit_log::{QueryLog, obstacle_report};
+use crate::http::download::claim_refresh::ClaimRefresh;
+use crate::http::download::coded_file::CodedFile;
+use crate::http::download::file_upload::FileUpload;
+use crate::http::download::kept_files::{Filling, KeptFiles};
+use crate::http::download::uploads::RunningUpload;
+use crate::http::response::problem::{Problem, internal};
+use crate::http::state::AppState;
+use crate::service::{ClaimState, FoundFile, PreparedDownload, PreparedSoFar, StoredFile};
+use crate::store::StoreError;
+
+/// How often a request that waits asks again.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// The file of a link that may be prepared.
+#[derive(Clone)]
+pub(super) struct Preparation {
+    state: Data<AppState>,
+    prepared: PreparedDownload,
+    stored: StoredFile,
+    kept_files: Arc<KeptFiles>,
+}
+
+/// How far a file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum FileState {
+    /// Nobody prepares it.
+    Absent,
+    Preparing(PreparedSoFar),
+    Ready(FoundFile),
+    /// With the code of the problem.
+    Failed(String),
+    Cancelled,
+}
+
+impl Preparation {
+    /// Returns the file of a download; `None` if it is not one that is stored.
+    pub(super) fn of(state: &Data<AppState>, prepared: PreparedDownload) -> Option<Preparation> {
+        Some(Preparation {
+            stored: stored_file(state, &prepared)?.always(),
+            kept_files: state.kept_files.clone()?,
+            state: state.clone(),
+            prepared,
+        })
+    }
+
+    /// Starts to prepare the file, unless it is ready or being prepared; returns how far it is.
+    ///
+    /// # Errors
+    /// Returns the problem of a limit, or of the store.
+    pub(super) async fn begin(self) -> Result<FileState, Problem> {
+        if let Some(known) = self.known().await? {
+            return Ok(known);
+        }
+        let permit = self.state.service.acquire(&self.prepared)?;
+        let claim = self.claim_refresh();
+        let mine = claim.claim(ClaimState::Preparing(PreparedSoFar::default()));
+        if !self.stored.create_claim(&mine).await.map_err(store_error)? {
+            let other = self.stored.claim().await.map_err(store_error)?;
+            let other = other.filter(|other| !other.is_stale((self.state.clock)()));
+            if let Some(ClaimState::Preparing(so_far)) = other.map(|other| other.state) {
+                return Ok(FileState::Preparing(so_far));
+            }
+            self.stored.write_claim(&mine).await.map_err(store_error)?;
+        }
+        let Preparation {
+            state,
+            prepared,
+            stored,
+            kept_files,
+        } = self;
+        let mut id = [0; 32];
+        getrandom::fill(&mut id).map_err(|error| internal(error.to_string()))?;
+        let deadline = state.service.deadlines(&prepared).query;
+        let query_log = QueryLog::of_prepared(&state, &prepared);
+        let report = obstacle_report(state.clone().into_inner(), prepared.link.link().id);
+        let upload = FileUpload::new(&state, &prepared, stored).with_claim(claim);
+        let abort = state.lifecycle.abort_token();
+        let opening = Box::pin(async move {
+            let opened = state.service.open_with(prepared, permit, deadline);
+            opened.await
+        });
+        let filling = Filling {
+            file: CodedFile::without_heartbeats(opening),
+            coding: None,
+            length: None,
+            upload: Some(upload),
+        };
+        // The upload reads the file; nobody else does yet.
+        let kept = kept_files.keep(id, filling, deadline, abort, report, query_log);
+        drop(kept?);
+        Ok(FileState::Preparing(PreparedSoFar::default()))
+    }
+
+    /// Returns how far the file is. A file whose server has stopped is prepared here.
+    ///
+    /// # Errors
+    /// Returns the problem of the store, or of a limit.
+    pub(super) async fn look_up(&self) -> Result<FileState, Problem> {
+        if let Some(known) = self.known().await? {
+            return Ok(known);
+        }
+        let Some(claim) = self.stored.claim().await.map_err(store_error)? else {
+            return Ok(FileState::Absent);
+        };
+        let is_stale = claim.is_stale((self.state.clock)());
+        match claim.state {
+            ClaimState::Preparing(_) if is_stale => {
+                tracing::warn!(link_id = %self.prepared.link.link().id, "taking over a file that another replica prepared");
+                self.clone().begin().await
+            }
+            ClaimState::Preparing(so_far) => Ok(FileState::Preparing(so_far)),
+            ClaimState::Failed { code } => Ok(FileState::Failed(code)),
+            ClaimState::Cancelled => Ok(FileState::Cancelled),
+        }
+    }
+
+    /// Returns how far the file is once that is final, or after `wait`.
+    ///
+    /// # Errors
+    /// Returns the problem of the store, or of a limit.
+    pub(super) async fn look_up_within(&self, wait: Duration) -> Result<FileState, Problem> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let state = self.look_up().await?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !matches!(state, FileState::Preparing(_)) || left.is_zero() {
+                return Ok(state);
+            }
+            sleep(left.min(ASK_EVERY)).await;
+        }
+    }
+
+    /// Cancels the preparation, here or at another server; returns how far the file is then.
+    ///
+    /// # Errors
+    /// Returns the problem of the store.
+    pub(super) async fn cancel(&self) -> Result<FileState, Problem> {
+        match self.look_up().await? {
+            FileState::Preparing(_) => {
+                let claim = self.claim_refresh().claim(ClaimState::Cancelled);
+                self.stored.write_claim(&claim).await.map_err(store_error)?;
+                if let Some(running) = self.running() {
+                    running.cancel();
+                }
+                Ok(FileState::Cancelled)
+            }
+            state => Ok(state),
+        }
+    }
+
+    /// Returns how far the file is, if it is ready or this server prepares it.
+    async fn known(&self) -> Result<Option<FileState>, Problem> {
+        if let Some(found) = self.stored.find().await.map_err(store_error)? {
+            return Ok(Some(FileState::Ready(found)));
+        }
+        let running = self.running();
+        Ok(running.map(|running| FileState::Preparing(running.so_far())))
+    }
+
+    fn running(&self) -> Option<RunningUpload> {
+        self.kept_files.uploads.find(self.stored.name())
+    }
+
+    fn claim_refresh(&self) -> ClaimRefresh {
+        let (stored, clock) = (self.stored.clone(), self.state.clock.clone());
+        ClaimRefresh::new(stored, self.state.server_id, clock)
+    }
+}
+
+impl FileState {
+    /// Returns the JSON object of a response. It has the same fields in every state.
+    pub(super) fn describe(&self) -> Value {
+        let record = match self {
+            FileState::Ready(found) => Some(&found.record),
+            _ => None,
+        };
+        let so_far = match self {
+            FileState::Preparing(so_far) => Some(so_far),
+            _ => None,
+        };
+        let code = match self {
+            FileState::Failed(code) => Some(code),
+            _ => None,
+        };
+        json!({
+            "state": self.name(),
+            "rows": record.map(|it| it.rows).or(so_far.map(|it| it.rows)),
+            "bytes": record.map(|it| it.bytes).or(so_far.map(|it| it.bytes)),
+            "estimated_rows": so_far.and_then(|it| it.estimated_rows),
+            "estimated_bytes": so_far.and_then(|it| it.estimated_bytes),
+            "sha256": record.map(|it| hex::encode(it.sha256)),
+            "code": code,
+        })
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            FileState::Absent => "absent",
+            FileState::Preparing(_) => "preparing",
+            FileState::Ready(_) => "ready",
+            FileState::Failed(_) => "failed",
+            FileState::Cancelled => "cancelled",
+        }
+    }
+}
+
+fn store_error(error: StoreError) -> Problem {
+    Problem::from(&error)
+}

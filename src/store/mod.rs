@@ -1,0 +1,273 @@
+//! Objects in a store: Amazon S3 and compatible ones, Google Cloud Storage, Azure Blob Storage, or a local directory. Knows
+//! neither links nor formats.
+
+mod connect;
+mod upload;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{BoxStream, StreamExt as _};
+use object_store::path::Path;
+use object_store::signer::{Method, SignedUrlOptions, Signer};
+use object_store::{
+    Attribute, Attributes, GetOptions, GetRange, GetResultPayload, ObjectStore,
+    ObjectStoreExt as _, PutMode, PutOptions,
+};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use tokio::time::timeout;
+use tokio_util::io::ReaderStream;
+
+pub use connect::StoreUrl;
+pub use upload::Upload;
+
+/// The longest time that a request for the head of an object, or for a small one, may take. A download waits for it.
+const SMALL_MAX: Duration = Duration::from_secs(5);
+
+/// How much of a file in a directory is read at a time.
+const READ_BYTES: usize = 256 * 1024;
+
+/// A store, and the prefix of all names in it.
+pub struct Store {
+    objects: Arc<dyn ObjectStore>,
+    /// `None` for a directory.
+    signer: Option<Arc<dyn Signer>>,
+    has_attributes: bool,
+    signs_overrides: bool,
+    prefix: Path,
+}
+
+/// An object, as a request for its head tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectHead {
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// The store's entity tag, which changes with the content.
+    pub e_tag: Option<String>,
+}
+
+/// How browsers treat an object.
+#[derive(Debug, Clone)]
+pub struct MediaHeaders {
+    /// The value of `Content-Type`.
+    pub content_type: String,
+    /// The value of `Content-Disposition`.
+    pub content_disposition: String,
+}
+
+/// The bytes of an object, or of a part of it.
+pub type ObjectBytes = BoxStream<'static, Result<Bytes, StoreError>>;
+
+/// Why a request to a store failed. The messages are for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There was no answer in time.
+    #[error("the store did not answer in time")]
+    TimedOut,
+    /// The object is no longer there, or was replaced.
+    #[error("the object has changed")]
+    Changed,
+    /// The file is larger than an object may be.
+    #[error("the file is larger than an object may be")]
+    TooLarge,
+    /// The store refused the request, or was not reached.
+    #[error("the store refused the request, or was not reached")]
+    Failed(#[source] object_store::Error),
+}
+
+impl Store {
+    /// Returns the object with this name, if there is one.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if the store does not tell.
+    pub async fn head(&self, name: &str) -> Result<Option<ObjectHead>, StoreError> {
+        let path = self.path(name);
+        let found = within_small_max(self.objects.head(&path)).await?;
+        Ok(found.map(|meta| ObjectHead {
+            bytes: meta.size,
+            e_tag: meta.e_tag,
+        }))
+    }
+
+    /// Returns the content of a small object, if there is one.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if the store does not tell.
+    pub async fn read_small(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
+        let path = self.path(name);
+        within_small_max(async { self.objects.get(&path).await?.bytes().await }).await
+    }
+
+    /// Writes a small object. Replaces another one with its name.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if it may not have been written.
+    pub async fn write_small(&self, name: &str, content: Vec<u8>) -> Result<(), StoreError> {
+        let path = self.path(name);
+        let written = within_small_max(self.objects.put(&path, content.into())).await?;
+        written.map(drop).ok_or(StoreError::Changed)
+    }
+
+    /// Creates a small object; returns whether there was none with its name. Some stores replace it nevertheless.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if the store does not tell.
+    pub async fn create_small(&self, name: &str, content: Vec<u8>) -> Result<bool, StoreError> {
+        let path = self.path(name);
+        let options = PutOptions::from(PutMode::Create);
+        let created = self.objects.put_opts(&path, content.into(), options);
+        match timeout(SMALL_MAX, created).await {
+            Err(_) => Err(StoreError::TimedOut),
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(
+                object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. },
+            )) => Ok(false),
+            Ok(Err(error)) => Err(StoreError::Failed(error)),
+        }
+    }
+
+    /// Deletes an object, if there is one.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if it may still be there.
+    pub async fn delete(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.path(name);
+        within_small_max(self.objects.delete(&path)).await.map(drop)
+    }
+
+    /// Starts to read a part of an object, unless it has changed.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if it cannot be read; its stream returns the same errors.
+    pub async fn read(
+        &self,
+        name: &str,
+        head: &ObjectHead,
+        range: Range<u64>,
+    ) -> Result<ObjectBytes, StoreError> {
+        let path = self.path(name);
+        let bytes = range.end - range.start;
+        let options = GetOptions {
+            if_match: head.e_tag.clone(),
+            range: Some(GetRange::Bounded(range.clone())),
+            ..GetOptions::default()
+        };
+        let found = within_small_max(self.objects.get_opts(&path, options)).await?;
+        let found = found.ok_or(StoreError::Changed)?;
+        if found.range != range {
+            return Err(StoreError::Changed);
+        }
+        match found.payload {
+            GetResultPayload::Stream(stream) => {
+                Ok(stream.map(|next| next.map_err(StoreError::from)).boxed())
+            }
+            // Its stream would read 8 KiB at a time.
+            GetResultPayload::File(file, _) => {
+                let mut file = File::from_std(file);
+                let seek = file.seek(std::io::SeekFrom::Start(range.start)).await;
+                seek.map_err(io_error)?;
+                let stream = ReaderStream::with_capacity(file.take(bytes), READ_BYTES);
+                Ok(stream.map(|next| next.map_err(io_error)).boxed())
+            }
+        }
+    }
+
+    /// Starts to upload an object. It appears under its name only when the upload is complete.
+    #[must_use]
+    pub fn upload(&self, name: &str, headers: &MediaHeaders) -> Upload {
+        let mut attributes = Attributes::new();
+        if self.has_attributes {
+            let content_type = headers.content_type.clone();
+            attributes.insert(Attribute::ContentType, content_type.into());
+            let disposition = headers.content_disposition.clone();
+            attributes.insert(Attribute::ContentDisposition, disposition.into());
+        }
+        Upload::new(self.objects.clone(), self.path(name), attributes)
+    }
+
+    /// Returns a URL by which anyone can read the object for this long; `None` if the store has none. `parameters` are
+    /// added to it for the store's own log.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if there are no credentials.
+    pub async fn presigned_url(
+        &self,
+        name: &str,
+        headers: &MediaHeaders,
+        lifetime: Duration,
+        parameters: &[(&str, &str)],
+    ) -> Result<Option<String>, StoreError> {
+        let Some(signer) = &self.signer else {
+            return Ok(None);
+        };
+        let path = self.path(name);
+        if !self.signs_overrides {
+            // Azure: the object has its headers since its upload, and other parameters are not signed.
+            let signed = signer.signed_url(Method::GET, &path, lifetime);
+            let mut url = timeout(SMALL_MAX, signed)
+                .await
+                .map_err(|_| StoreError::TimedOut)??;
+            url.query_pairs_mut().extend_pairs(parameters);
+            return Ok(Some(url.into()));
+        }
+        let overrides = [
+            ("response-content-type", headers.content_type.as_str()),
+            ("response-content-disposition", &headers.content_disposition),
+            ("response-cache-control", "private, no-store"),
+        ];
+        let query = overrides.iter().chain(parameters);
+        let options = SignedUrlOptions::new().with_query(query.copied());
+        let signed = signer.signed_url_opts(Method::GET, &path, lifetime, &options);
+        let url = timeout(SMALL_MAX, signed)
+            .await
+            .map_err(|_| StoreError::TimedOut)??;
+        Ok(Some(url.into()))
+    }
+
+    fn path(&self, name: &str) -> Path {
+        self.prefix.clone().join(name)
+    }
+}
+
+/// Waits for a request; returns `None` if its object does not exist.
+async fn within_small_max<T>(
+    request: impl Future<Output = object_store::Result<T>>,
+) -> Result<Option<T>, StoreError> {
+    match timeout(SMALL_MAX, request).await {
+        Err(_) => Err(StoreError::TimedOut),
+        Ok(Ok(found)) => Ok(Some(found)),
+        Ok(Err(object_store::Error::NotFound { .. })) => Ok(None),
+        Ok(Err(error)) => Err(error.into()),
+    }
+}
+
+fn io_error(error: std::io::Error) -> StoreError {
+    StoreError::Failed(object_store::Error::Generic {
+        store: "directory",
+        source: error.into(),
+    })
+}
+
+impl From<object_store::Error> for StoreError {
+    fn from(error: object_store::Error) -> StoreError {
+        match error {
+            object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. } => {
+                StoreError::Changed
+            }
+            error => StoreError::Failed(error),
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
