@@ -83,8 +83,12 @@ async fn shut_down(
     state.drain();
     sleep(drain.delay).await;
     state.stop();
-    // The clients of an upload may have left.
-    let stopped = async { tokio::join!(server.stop(true), state.uploaded()) };
+    let stopped = async {
+        // Uploads run in the server's threads, and their clients may have left.
+        server.pause().await;
+        state.uploaded().await;
+        server.stop(true).await;
+    };
     tokio::pin!(stopped);
     if timeout(drain.max, &mut stopped).await.is_err() {
         tracing::warn!(downloads = state.service.downloads(), "aborting downloads");

@@ -33,7 +33,10 @@ pub(super) fn store(
 ) -> Option<StoreUrl> {
     let url = variables.store_url.take()?;
     if !has_spool {
-        errors.add("STORE_URL", "requires ROWLINK_SPOOL_DIR, from which files are uploaded");
+        errors.add(
+            "STORE_URL",
+            "requires ROWLINK_SPOOL_DIR, from which files are uploaded",
+        );
     }
     errors.check("STORE_URL", StoreUrl::parse(&url))
 }

@@ -12,7 +12,6 @@ use crate::auth::Authenticator;
 use crate::service::ExportService;
 use crate::spool::Spool;
 use rowlink_link::Keyring;
-use uuid::Uuid;
 
 /// The state that every handler shares.
 pub struct AppState {
@@ -22,8 +21,6 @@ pub struct AppState {
     pub authenticator: Authenticator,
     /// Returns the time in Unix seconds. Tests fix it.
     pub clock: Clock,
-    /// Names this server in what it tells others.
-    pub(super) server_id: Uuid,
     pub(super) config: HttpConfig,
     pub(super) metrics: Metrics,
     pub(super) lifecycle: Lifecycle,
@@ -53,7 +50,6 @@ impl AppState {
             service,
             authenticator,
             clock,
-            server_id: Uuid::now_v7(),
             config,
             metrics,
             lifecycle: Lifecycle::default(),

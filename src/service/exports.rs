@@ -9,9 +9,7 @@ use futures_util::stream;
 use tokio::time::timeout;
 
 use super::export_service::ExportService;
-use crate::catalog::{
-    Catalog, Export, FileError, FilterType, SqlDialect, StoreMode, export_name,
-};
+use crate::catalog::{Catalog, Export, FileError, FilterType, SqlDialect, StoreMode, export_name};
 use crate::row::{Column, Kind, TimeZone};
 use crate::source::{DESCRIBE_TIMEOUT, DescribedExport, SourceError, causes};
 use crate::toml_errors::LineError;

@@ -443,7 +443,10 @@ mod tests {
             writer.finish(Err("failed")).await;
             let next = reader.next().await;
             assert!(matches!(next, Err(ReadError::Writer("failed"))));
-            assert!(matches!(other.next().await, Err(ReadError::Writer("failed"))));
+            assert!(matches!(
+                other.next().await,
+                Err(ReadError::Writer("failed"))
+            ));
             assert_eq!(reader.buffer.length().await, None);
         }
     }

@@ -78,7 +78,9 @@ impl StoreUrl {
         }
         // Other characters break the signed URLs of some stores.
         let is_simple = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
-        let has_dots = path.split('/').any(|part| part.is_empty() || part == "." || part == "..");
+        let has_dots = path
+            .split('/')
+            .any(|part| part.is_empty() || part == "." || part == "..");
         let is_prefix = path.is_empty() || (path.chars().all(is_simple) && !has_dots);
         if service != Service::Directory && !is_prefix {
             return Err("expected a prefix of A-Z a-z 0-9 . _ - and single slashes".into());
@@ -200,10 +202,20 @@ mod tests {
         for (text, service, bucket, prefix) in [
             ("s3://files", Service::S3, "files", ""),
             ("s3://files/", Service::S3, "files", ""),
-            ("s3://files/rowlink/prod/", Service::S3, "files", "rowlink/prod"),
+            (
+                "s3://files/rowlink/prod/",
+                Service::S3,
+                "files",
+                "rowlink/prod",
+            ),
             ("gs://files/a", Service::Gcs, "files", "a"),
             ("az://files/a", Service::Azure, "files", "a"),
-            ("file:///var/lib/rowlink", Service::Directory, "", "/var/lib/rowlink"),
+            (
+                "file:///var/lib/rowlink",
+                Service::Directory,
+                "",
+                "/var/lib/rowlink",
+            ),
             ("file:///srv/a%20b", Service::Directory, "", "/srv/a b"),
         ] {
             let expected = StoreUrl {

@@ -131,15 +131,6 @@ impl Store {
         }
     }
 
-    /// Deletes an object, if there is one.
-    ///
-    /// # Errors
-    /// Returns [`StoreError`] if it may still be there.
-    pub async fn delete(&self, name: &str) -> Result<(), StoreError> {
-        let path = self.path(name);
-        within_small_max(self.objects.delete(&path)).await.map(drop)
-    }
-
     /// Starts to read a part of an object, unless it has changed.
     ///
     /// # Errors

@@ -9,6 +9,8 @@ use rowlink::auth::{JwtKey, JwtRules, JwtVerifier};
 use rowlink::catalog::Catalog;
 use rowlink::config::revocations_file;
 use rowlink::service::{ExportsToDescribe, QuotaLimits};
+use rowlink::spool::Spool;
+use rowlink::store::StoreUrl;
 use rowlink_link::{Keyring, Link, Seal, UserId, sign};
 use serde_json::json;
 use uuid::Uuid;
@@ -120,6 +122,58 @@ fn every_documented_status_and_code_occurs() {
     );
     call("POST", inspect, ask().body(vec![b' '; 70_000]));
     call("POST", inspect, ask().json(&json!({"link": good})));
+
+    let folder_of_store = tempfile::tempdir().unwrap();
+    let stored = |url: &str, variables: &[(&str, &str)]| {
+        let variables = variables.iter();
+        let variables = variables.map(|(name, value)| (name.to_string(), value.to_string()));
+        let store = StoreUrl::parse(url).unwrap().connect(variables).unwrap();
+        let spool = Spool::new(folder_of_store.path().to_owned(), 1 << 20);
+        let sql = "/*---\n[store]\nmode = 'always'\n---*/\nselect 1 as n where :user = 'alice'";
+        TestServer::with(|deployment| {
+            deployment.exports = vec![("it.sql", sql)];
+            (deployment.spool, deployment.store) = (Some(spool), Some(store));
+        })
+    };
+    let with_store = stored(&format!("file://{}", folder_of_store.path().display()), &[]);
+    let no_store = stored(
+        "s3://none",
+        &[
+            ("AWS_ENDPOINT", "http://127.0.0.1:9"),
+            ("AWS_ALLOW_HTTP", "true"),
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "key"),
+        ],
+    );
+    let request = json!({"export": "it", "format": "csv"});
+    for path in ["/v1/links/status", "/v1/links/cancel"] {
+        let ask = |url: &str| with_store.call("POST", path).json(&json!({"url": url}));
+        let link = with_store.link(request.clone());
+        assert_eq!(call("POST", path, ask(&link)), 200);
+        call("POST", path, with_store.call("POST", path).body("{"));
+        call("POST", path, ask(&link[..link.len() - 1]));
+        call("POST", path, ask(&link.replace("rl_key=t1", "rl_key=t2")));
+        call("POST", path, ask("/v1/exports/it.pdf"));
+        call("POST", path, with_store.call("POST", path).json(&json!({})));
+        let long = format!("{link}&x={}", "x".repeat(5000));
+        call("POST", path, ask(&long));
+        call(
+            "POST",
+            path,
+            with_store.call("POST", path).body(vec![b' '; 70_000]),
+        );
+        with_store.set_clock(with_store.now() + 60);
+        call("POST", path, ask(&link));
+        let link = with_store.link(request.clone());
+        for _ in 0..5 {
+            call("POST", path, ask(&link));
+        }
+        let link = json!({"url": no_store.link(request.clone())});
+        assert_eq!(
+            call("POST", path, no_store.call("POST", path).json(&link)),
+            503
+        );
+    }
 
     let (list, one) = ("/v1/exports", "/v1/exports/{export}");
     call("GET", list, server.call("GET", list).bearer(&token));

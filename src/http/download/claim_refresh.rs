@@ -14,7 +14,8 @@ use crate::store::StoreError;
 /// Refreshes the claim on a file.
 pub(in crate::http) struct ClaimRefresh {
     stored: StoredFile,
-    server: Uuid,
+    /// Identifies the preparation. A later one has a greater id.
+    id: Uuid,
     clock: Clock,
 }
 
@@ -30,10 +31,10 @@ pub(super) enum Ended {
 }
 
 impl ClaimRefresh {
-    pub(in crate::http) fn new(stored: StoredFile, server: Uuid, clock: Clock) -> ClaimRefresh {
+    pub(in crate::http) fn new(stored: StoredFile, clock: Clock) -> ClaimRefresh {
         ClaimRefresh {
             stored,
-            server,
+            id: Uuid::now_v7(),
             clock,
         }
     }
@@ -41,24 +42,21 @@ impl ClaimRefresh {
     /// Returns the claim of this server.
     pub(in crate::http) fn claim(&self, state: ClaimState) -> Claim {
         Claim {
-            server: self.server,
+            id: self.id,
             written: (self.clock)(),
             state,
         }
     }
 
-    /// Refreshes the claim until the file is complete, another server has taken it over, or it was cancelled: then this
-    /// cancels it here.
+    /// Refreshes the claim until another server has taken it over, or a client has cancelled it: then this cancels it here.
     pub(super) async fn refresh(&self, running: &RunningUpload) {
         loop {
-            let claim = self.stored.claim().await;
-            let claim = claim.unwrap_or_else(|error| {
-                report(&error);
-                None
-            });
-            match claim {
-                Some(claim) if claim.state == ClaimState::Cancelled => return running.cancel(),
-                Some(claim) if claim.server != self.server => return,
+            let (claim, is_cancelled) =
+                tokio::join!(self.stored.claim(), self.stored.is_cancelled(self.id));
+            match (claim, is_cancelled) {
+                (_, Ok(true)) => return running.cancel(),
+                (Ok(Some(claim)), _) if claim.id > self.id => return,
+                (Err(error), _) | (_, Err(error)) => report(&error),
                 _ => {}
             }
             let claim = self.claim(ClaimState::Preparing(running.so_far()));
@@ -68,21 +66,20 @@ impl ClaimRefresh {
         }
     }
 
-    /// Tells whether another server prepares the file now.
+    /// Tells whether the file was begun again since, here or by another server.
     async fn is_taken_over(&self) -> bool {
         let claim = self.stored.claim().await;
-        claim.is_ok_and(|claim| claim.is_some_and(|claim| claim.server != self.server))
+        claim.is_ok_and(|claim| claim.is_some_and(|claim| claim.id > self.id))
     }
 
     /// Ends the claim.
     pub(super) async fn end(self, ended: Ended) {
+        if self.is_taken_over().await {
+            return;
+        }
         let state = match ended {
-            Ended::Complete => {
-                let removed = self.stored.remove_claim().await;
-                return removed.unwrap_or_else(|error| report(&error));
-            }
+            Ended::Complete => ClaimState::Complete,
             Ended::Cancelled => ClaimState::Cancelled,
-            Ended::Failed(_) if self.is_taken_over().await => return,
             Ended::Failed(code) => ClaimState::Failed {
                 code: code.to_owned(),
             },

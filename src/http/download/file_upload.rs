@@ -14,7 +14,7 @@ use super::audit_log::TARGET;
 use super::claim_refresh::{ClaimRefresh, Ended};
 use super::kept_files::{FileId, KeptFile, UploadReader};
 use super::outcome::{Outcome, StreamError};
-use super::uploads::{RunningUpload, Uploads};
+use super::uploads::{RunningUpload, Turn, Uploads};
 use crate::http::response::problem::Problem;
 use crate::http::state::AppState;
 use crate::http::telemetry::FileLabels;
@@ -110,10 +110,21 @@ impl FileUpload {
         }
     }
 
-    /// Starts to upload a file that is in memory, if it is large enough.
-    pub(in crate::http) fn begin_whole(self, uploads: &Uploads, content: Vec<u8>, rows: u64) {
+    /// Starts to upload a file that is in memory, if it is large enough, and keeps the `turn` of its request until then.
+    pub(in crate::http) fn begin_whole(
+        self,
+        uploads: &Uploads,
+        content: Vec<u8>,
+        rows: u64,
+        turn: Option<Turn>,
+    ) {
         let bytes = content.len() as u64;
-        if self.target.stored.above().is_some_and(|above| bytes <= above) {
+        if self
+            .target
+            .stored
+            .above()
+            .is_some_and(|above| bytes <= above)
+        {
             return;
         }
         let mut uploaded = Uploaded {
@@ -132,6 +143,7 @@ impl FileUpload {
             };
             let completed = completed.map(|()| true).map_err(StreamError::from);
             target.end(upload, uploaded, file_id, completed).await;
+            drop(turn);
         });
     }
 
@@ -202,7 +214,10 @@ impl Target {
             Err(error) => {
                 let (link_id, cause) = (self.log.link.id, causes(error));
                 tracing::error!(target: TARGET, %link_id, cause, "upload aborted");
-                (Outcome::from(error), Ended::Failed(Problem::from(error).code()))
+                (
+                    Outcome::from(error),
+                    Ended::Failed(Problem::from(error).code()),
+                )
             }
         };
         self.log.end(&uploaded, outcome);
@@ -264,7 +279,10 @@ impl UploadLog {
         );
         let metrics = &self.state.metrics;
         let labels = self.labels.clone();
-        metrics.uploaded_bytes.get_or_create(&labels).inc_by(uploaded.bytes);
+        metrics
+            .uploaded_bytes
+            .get_or_create(&labels)
+            .inc_by(uploaded.bytes);
         let labels = labels.with_outcome(outcome);
         metrics.uploads.get_or_create(&labels).inc();
     }

@@ -320,9 +320,7 @@ impl UploadReader {
     ///
     /// # Errors
     /// Returns the [`StreamError`] that truncates the file.
-    pub(super) async fn next_chunk(
-        &mut self,
-    ) -> Result<Option<(Vec<u8>, Progress)>, StreamError> {
+    pub(super) async fn next_chunk(&mut self) -> Result<Option<(Vec<u8>, Progress)>, StreamError> {
         next_chunk(&mut self.reader).await
     }
 }

@@ -1,8 +1,11 @@
 //! The files that this server uploads to the store, or will if they are large enough.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -10,12 +13,19 @@ use super::file_upload::FileUpload;
 use super::kept_files::{FileId, KeptFile, UploadReader};
 use crate::service::{Estimate, PreparedSoFar};
 
+/// How long a request waits for another one that begins the same file.
+const TURN_MAX: Duration = Duration::from_secs(5);
+
 /// The uploads of this server, by the names of their files in the store.
 #[derive(Default)]
 pub(in crate::http) struct Uploads {
     running: Mutex<HashMap<String, RunningUpload>>,
+    turns: Mutex<HashMap<String, Weak<AsyncMutex<()>>>>,
     tasks: TaskTracker,
 }
+
+/// The turn of one request to begin a file. Others for the same file wait meanwhile, and then find it.
+pub(in crate::http) type Turn = OwnedMutexGuard<()>;
 
 /// A file whose query runs, or that is being uploaded.
 #[derive(Clone)]
@@ -49,9 +59,29 @@ impl RunningUpload {
 }
 
 impl Uploads {
-    /// Returns the upload of the file with this name.
+    /// Returns the upload of the file with this name, unless it is cancelled.
     pub(in crate::http) fn find(&self, name: &str) -> Option<RunningUpload> {
-        self.lock().get(name).cloned()
+        let running = self.lock().get(name).cloned();
+        running.filter(|running| !running.cancel.is_cancelled())
+    }
+
+    /// Returns the turn to begin the file with this name, once no other request has it; `None` if that takes long. Also
+    /// returns whether it waited.
+    pub(in crate::http) async fn turn(&self, name: &str) -> (Option<Turn>, bool) {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| turn.strong_count() > 0);
+            let known = turns.get(name).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let turn = Arc::new(AsyncMutex::new(()));
+                turns.insert(name.to_owned(), Arc::downgrade(&turn));
+                turn
+            })
+        };
+        match turn.clone().try_lock_owned() {
+            Ok(turn) => (Some(turn), false),
+            Err(_) => (timeout(TURN_MAX, turn.lock_owned()).await.ok(), true),
+        }
     }
 
     /// Resolves when there are no uploads.
@@ -82,7 +112,8 @@ impl Uploads {
         let name = upload.name().to_owned();
         {
             let mut uploads = self.lock();
-            if uploads.contains_key(&name) {
+            let other = uploads.get(&name);
+            if other.is_some_and(|other| !other.cancel.is_cancelled()) {
                 return None;
             }
             uploads.insert(name.clone(), running.clone());
@@ -96,7 +127,10 @@ impl Uploads {
         let uploads = self.clone();
         Some(self.tasks.track_future(async move {
             uploads.run(upload, running, reader).await;
-            uploads.lock().remove(&name);
+            let mut running = uploads.lock();
+            if running.get(&name).is_some_and(|running| running.id == id) {
+                running.remove(&name);
+            }
         }))
     }
 

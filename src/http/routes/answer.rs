@@ -18,7 +18,7 @@ use crate::http::download::file_upload::FileUpload;
 use crate::http::download::kept_files::{FileId, Filling, KeptFiles};
 use crate::http::download::outcome::{Outcome, StreamError};
 use crate::http::download::stream::ResponseStream;
-use crate::http::download::uploads::RunningUpload;
+use crate::http::download::uploads::{RunningUpload, Turn};
 use crate::http::request::continuation::Continuation;
 use crate::http::response::content_encoding::Coding;
 use crate::http::response::problem::Problem;
@@ -48,6 +48,7 @@ pub(super) struct Keeper {
     link: VerifiedLink,
     /// `None` if it is not stored.
     upload: Option<FileUpload>,
+    turn: Option<Turn>,
 }
 
 /// A file that will be kept.
@@ -58,6 +59,7 @@ pub(super) struct NewFile {
     length: Option<u64>,
     entity_tag: String,
     upload: Option<FileUpload>,
+    _turn: Option<Turn>,
 }
 
 impl Keeper {
@@ -66,6 +68,7 @@ impl Keeper {
         state: &Data<AppState>,
         prepared: &PreparedDownload,
         stored: Option<StoredFile>,
+        turn: Option<Turn>,
     ) -> Option<Keeper> {
         let files = state.kept_files.clone()?;
         let is_used = files.keeps() || stored.is_some();
@@ -73,6 +76,7 @@ impl Keeper {
             files,
             link: prepared.link.clone(),
             upload: stored.map(|stored| FileUpload::new(state, prepared, stored)),
+            turn,
         })
     }
 
@@ -94,6 +98,7 @@ impl Keeper {
             entity_tag: state.service.entity_tag(&self.link, id),
             files: self.files,
             upload: self.upload,
+            _turn: self.turn,
         })
     }
 }
@@ -225,8 +230,9 @@ impl Answer {
         let file = match sending.kept {
             None => create(coding),
             // A client continues it without the content coding.
-            Some(new) => create(None)
-                .and_then(|file| self.keep(file, coding, new, sending.heartbeat_every)),
+            Some(new) => {
+                create(None).and_then(|file| self.keep(file, coding, new, sending.heartbeat_every))
+            }
         };
         file.inspect_err(|error| self.log.abort(error))
     }
@@ -286,10 +292,11 @@ impl Answer {
         while let Some(chunk) = body.next_chunk().await? {
             whole.extend(chunk);
         }
-        if let Some(Keeper { files, upload, .. }) = keeper
-            && let Some(upload) = upload
+        if let Some(keeper) = keeper
+            && let Some(upload) = keeper.upload
         {
-            upload.begin_whole(&files.uploads, whole.clone(), body.rows());
+            let uploads = &keeper.files.uploads;
+            upload.begin_whole(uploads, whole.clone(), body.rows(), keeper.turn);
         }
         Ok(self.response.body(whole))
     }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::answer::{Answer, Keeper, Sending};
 use super::parts::{ACCEPT_RANGES, insert_validators, late_range};
 use super::redirect;
-use super::stored::StoredPart;
+use super::stored::{Known, StoredPart};
 use crate::http::download::audit_log::DownloadLog;
 use crate::http::download::coded_file::{CodedFile, HeartbeatPlan};
 use crate::http::download::stream::Aborted;
@@ -66,26 +66,20 @@ async fn stream_file(
     if let Some((file, length)) = part.await? {
         return Ok(answer.stream(&request, file, Some(length)));
     }
+    let coding = Coding::negotiate(&request, prepared.format);
     let stored = stored_file(&answer.state, &prepared);
-    if let Some(stored) = &stored
-        && let Some(part) = StoredPart::find(&answer.state, &prepared, stored).await
-    {
-        let sent = answer.send_stored(&request, &prepared, part, continuation);
-        answer = match sent.await? {
-            Ok(response) => return Ok(response),
-            Err(answer) => answer,
+    let mut turn = None;
+    if let Some(stored) = &stored {
+        let sent = answer.send_known(&request, &prepared, stored, coding, continuation);
+        (answer, turn) = match sent.await? {
+            Known::Sent(response) => return Ok(response),
+            Known::Nothing(answer, turn) => (answer, turn),
         };
     }
     answer.check_another(&prepared, continuation)?;
-    let coding = Coding::negotiate(&request, prepared.format);
-    if let Some(stored) = &stored
-        && let Some(file) = answer.running_file(&prepared, stored, coding)?
-    {
-        return Ok(answer.stream(&request, file, None));
-    }
     let plan = HeartbeatPlan::of(&prepared, coding);
     let every = plan.as_ref().map(|plan| plan.every);
-    let keeper = Keeper::of(&answer.state, &prepared, stored);
+    let keeper = Keeper::of(&answer.state, &prepared, stored, turn);
     let (state, query_deadline) = (answer.state.clone(), answer.deadlines.query);
     let opening = async move { state.service.open(prepared, query_deadline).await };
     let mut opening = Box::pin(opening);

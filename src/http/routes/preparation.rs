@@ -16,7 +16,7 @@ use crate::http::download::kept_files::{Filling, KeptFiles};
 use crate::http::download::uploads::RunningUpload;
 use crate::http::response::problem::{Problem, internal};
 use crate::http::state::AppState;
-use crate::service::{ClaimState, FoundFile, PreparedDownload, PreparedSoFar, StoredFile};
+use crate::service::{Claim, ClaimState, FoundFile, PreparedDownload, PreparedSoFar, StoredFile};
 use crate::store::StoreError;
 
 /// How often a request that waits asks again.
@@ -62,16 +62,23 @@ impl Preparation {
         if let Some(known) = self.known().await? {
             return Ok(known);
         }
+        let other = self.stored.claim().await.map_err(store_error)?;
+        if let Some(Claim {
+            state: ClaimState::Preparing(so_far),
+            ..
+        }) = other.as_ref().filter(|other| !self.is_stale(other))
+        {
+            return Ok(FileState::Preparing(*so_far));
+        }
         let permit = self.state.service.acquire(&self.prepared)?;
         let claim = self.claim_refresh();
         let mine = claim.claim(ClaimState::Preparing(PreparedSoFar::default()));
-        if !self.stored.create_claim(&mine).await.map_err(store_error)? {
-            let other = self.stored.claim().await.map_err(store_error)?;
-            let other = other.filter(|other| !other.is_stale((self.state.clock)()));
-            if let Some(ClaimState::Preparing(so_far)) = other.map(|other| other.state) {
-                return Ok(FileState::Preparing(so_far));
-            }
-            self.stored.write_claim(&mine).await.map_err(store_error)?;
+        let is_mine = match other {
+            None => self.stored.create_claim(&mine).await,
+            Some(_) => self.stored.write_claim(&mine).await.map(|()| true),
+        };
+        if !is_mine.map_err(store_error)? {
+            return Ok(FileState::Preparing(PreparedSoFar::default()));
         }
         let Preparation {
             state,
@@ -110,18 +117,30 @@ impl Preparation {
         if let Some(known) = self.known().await? {
             return Ok(known);
         }
-        let Some(claim) = self.stored.claim().await.map_err(store_error)? else {
-            return Ok(FileState::Absent);
-        };
-        let is_stale = claim.is_stale((self.state.clock)());
-        match claim.state {
-            ClaimState::Preparing(_) if is_stale => {
-                tracing::warn!(link_id = %self.prepared.link.link().id, "taking over a file that another replica prepared");
-                self.clone().begin().await
+        let claim = self.stored.claim().await.map_err(store_error)?;
+        match claim.map(|claim| (claim.clone(), claim.state)) {
+            // It is ready since a moment, or its objects were removed.
+            None | Some((_, ClaimState::Complete)) => {
+                Ok(self.known().await?.unwrap_or(FileState::Absent))
             }
-            ClaimState::Preparing(so_far) => Ok(FileState::Preparing(so_far)),
-            ClaimState::Failed { code } => Ok(FileState::Failed(code)),
-            ClaimState::Cancelled => Ok(FileState::Cancelled),
+            Some((claim, ClaimState::Preparing(so_far))) => {
+                if self
+                    .stored
+                    .is_cancelled(claim.id)
+                    .await
+                    .map_err(store_error)?
+                {
+                    Ok(FileState::Cancelled)
+                } else if self.is_stale(&claim) {
+                    let link_id = self.prepared.link.link().id;
+                    tracing::warn!(%link_id, "taking over a file that another replica prepared");
+                    self.clone().begin().await
+                } else {
+                    Ok(FileState::Preparing(so_far))
+                }
+            }
+            Some((_, ClaimState::Failed { code })) => Ok(FileState::Failed(code)),
+            Some((_, ClaimState::Cancelled)) => Ok(FileState::Cancelled),
         }
     }
 
@@ -146,26 +165,31 @@ impl Preparation {
     /// # Errors
     /// Returns the problem of the store.
     pub(super) async fn cancel(&self) -> Result<FileState, Problem> {
-        match self.look_up().await? {
-            FileState::Preparing(_) => {
-                let claim = self.claim_refresh().claim(ClaimState::Cancelled);
-                self.stored.write_claim(&claim).await.map_err(store_error)?;
-                if let Some(running) = self.running() {
-                    running.cancel();
-                }
-                Ok(FileState::Cancelled)
-            }
-            state => Ok(state),
+        let state = self.look_up().await?;
+        if !matches!(state, FileState::Preparing(_)) {
+            return Ok(state);
         }
+        if let Some(claim) = self.stored.claim().await.map_err(store_error)? {
+            self.stored.cancel(claim.id).await.map_err(store_error)?;
+        }
+        if let Some(running) = self.running() {
+            running.cancel();
+        }
+        Ok(FileState::Cancelled)
     }
 
     /// Returns how far the file is, if it is ready or this server prepares it.
     async fn known(&self) -> Result<Option<FileState>, Problem> {
-        if let Some(found) = self.stored.find().await.map_err(store_error)? {
-            return Ok(Some(FileState::Ready(found)));
+        // An upload that ends now is found.
+        if let Some(running) = self.running() {
+            return Ok(Some(FileState::Preparing(running.so_far())));
         }
-        let running = self.running();
-        Ok(running.map(|running| FileState::Preparing(running.so_far())))
+        let found = self.stored.find().await.map_err(store_error)?;
+        Ok(found.map(FileState::Ready))
+    }
+
+    fn is_stale(&self, claim: &Claim) -> bool {
+        claim.is_stale((self.state.clock)())
     }
 
     fn running(&self) -> Option<RunningUpload> {
@@ -173,8 +197,7 @@ impl Preparation {
     }
 
     fn claim_refresh(&self) -> ClaimRefresh {
-        let (stored, clock) = (self.stored.clone(), self.state.clock.clone());
-        ClaimRefresh::new(stored, self.state.server_id, clock)
+        ClaimRefresh::new(self.stored.clone(), self.state.clock.clone())
     }
 }
 

@@ -34,7 +34,10 @@ pub async fn status(
             .filter(|seconds| *seconds <= WAIT_SECONDS_MAX)
             .ok_or_else(|| {
                 let message = format!("expected 0 to {WAIT_SECONDS_MAX} seconds");
-                invalid("some values do not fit".to_owned(), vec![FieldError::new("wait", message)])
+                invalid(
+                    "some values do not fit".to_owned(),
+                    vec![FieldError::new("wait", message)],
+                )
             })?,
     };
     let file = match preparation(&request, &state, &question)? {

@@ -11,7 +11,9 @@ use crate::http::download::audit_log::ServedBy;
 use crate::http::download::coded_file::CodedFile;
 use crate::http::download::object_reader::ObjectReader;
 use crate::http::download::outcome::Outcome;
+use crate::http::download::uploads::Turn;
 use crate::http::request::continuation::Continuation;
+use crate::http::response::content_encoding::Coding;
 use crate::http::response::headers::id_value;
 use crate::http::response::problem::Problem;
 use crate::http::state::AppState;
@@ -49,13 +51,63 @@ impl StoredPart {
     }
 
     /// Returns its length in bytes and its entity tag.
-    pub(super) fn validators(&self, state: &AppState, prepared: &PreparedDownload) -> (u64, String) {
-        let entity_tag = state.service.entity_tag(&prepared.link, self.found.record.file_id);
+    pub(super) fn validators(
+        &self,
+        state: &AppState,
+        prepared: &PreparedDownload,
+    ) -> (u64, String) {
+        let entity_tag = state
+            .service
+            .entity_tag(&prepared.link, self.found.record.file_id);
         (self.found.record.bytes, entity_tag)
     }
 }
 
+/// The response with a file that is in the store, or on its way there.
+pub(super) enum Known {
+    Sent(HttpResponse),
+    /// There is none: a query must return it. With the turn to begin it.
+    Nothing(Answer, Option<Turn>),
+}
+
 impl Answer {
+    /// Returns the response with a file that is in the store, or on its way there.
+    ///
+    /// # Errors
+    /// Returns the problem that refuses the request.
+    pub(super) async fn send_known(
+        mut self,
+        request: &HttpRequest,
+        prepared: &PreparedDownload,
+        stored: &StoredFile,
+        coding: Option<Coding>,
+        continuation: Option<&Continuation>,
+    ) -> Result<Known, Problem> {
+        let mut turn = None;
+        loop {
+            if let Some(part) = StoredPart::find(&self.state, prepared, stored).await {
+                let sent = self.send_stored(request, prepared, part, continuation);
+                return Ok(match sent.await? {
+                    Ok(response) => Known::Sent(response),
+                    Err(answer) => Known::Nothing(answer, turn),
+                });
+            }
+            self.check_another(prepared, continuation)?;
+            if let Some(file) = self.running_file(prepared, stored, coding)? {
+                return Ok(Known::Sent(self.stream(request, file, None)));
+            }
+            let Some(files) = self.state.kept_files.clone().filter(|_| turn.is_none()) else {
+                return Ok(Known::Nothing(self, turn));
+            };
+            let has_waited;
+            (turn, has_waited) = files.uploads.turn(stored.name()).await;
+            // Whoever had the turn before has begun the file.
+            if !has_waited || turn.is_none() {
+                return Ok(Known::Nothing(self, turn));
+            }
+        }
+    }
+
     /// Returns the response with a file of the store, or the answer itself if it cannot be read.
     ///
     /// # Errors
@@ -96,7 +148,10 @@ impl Answer {
                 return Ok(Err(self));
             }
         };
-        let entity_tag = self.state.service.entity_tag(&prepared.link, found.record.file_id);
+        let entity_tag = self
+            .state
+            .service
+            .entity_tag(&prepared.link, found.record.file_id);
         insert_validators(&mut self.response, &entity_tag);
         insert_digest(&mut self.response, found.record.sha256, request.headers());
         if let Some(range) = &range {

@@ -16,8 +16,8 @@ const STALE_SECONDS: u64 = 15;
 /// A claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// The server that prepares the file.
-    pub server: Uuid,
+    /// Identifies the preparation.
+    pub id: Uuid,
     /// When it was written, in Unix seconds.
     pub written: u64,
     /// How far the file is.
@@ -37,6 +37,8 @@ pub enum ClaimState {
     },
     /// A client has cancelled it.
     Cancelled,
+    /// It is in the store.
+    Complete,
 }
 
 /// What there is of a file that is being prepared.
@@ -92,15 +94,29 @@ impl StoredFile {
         self.store.write_small(&object, claim.to_json()).await
     }
 
-    /// Removes the claim.
+    /// Tells whether a client has cancelled a preparation.
     ///
     /// # Errors
-    /// Returns [`StoreError`] if it may still be there.
-    pub async fn remove_claim(&self) -> Result<(), StoreError> {
-        self.store.delete(&self.claim_object()).await
+    /// Returns [`StoreError`] if the store does not tell.
+    pub async fn is_cancelled(&self, id: Uuid) -> Result<bool, StoreError> {
+        let cancelled = self.store.read_small(&self.cancelled_object()).await?;
+        Ok(cancelled.is_some_and(|cancelled| cancelled == id.to_string().as_bytes()))
+    }
+
+    /// Cancels a preparation. This is no part of the claim, which its server overwrites.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if it may not be cancelled.
+    pub async fn cancel(&self, id: Uuid) -> Result<(), StoreError> {
+        let object = self.cancelled_object();
+        self.store.write_small(&object, id.to_string().into()).await
     }
 
     fn claim_object(&self) -> String {
         [self.name(), ".claim"].concat()
+    }
+
+    fn cancelled_object(&self) -> String {
+        [self.name(), ".cancelled"].concat()
     }
 }

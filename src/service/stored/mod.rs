@@ -22,8 +22,8 @@ use super::open::PreparedDownload;
 use super::options::Storing;
 use crate::store::{MediaHeaders, ObjectBytes, ObjectHead, Store, StoreError, Upload};
 
-pub(super) use found_files::FoundFiles;
 pub use claim::{Claim, ClaimState, PreparedSoFar, REFRESH_SECONDS};
+pub(super) use found_files::FoundFiles;
 pub use record::FileRecord;
 
 /// The longest time that a presigned URL works.
@@ -122,7 +122,12 @@ fn content_of_name(prepared: &PreparedDownload, window: &str) -> String {
     filters.sort();
     let options = link.options.iter();
     let options: Vec<_> = options.filter(|(name, _)| *name != "delivery").collect();
-    let columns: Vec<_> = prepared.served.columns().iter().map(|it| &it.name).collect();
+    let columns: Vec<_> = prepared
+        .served
+        .columns()
+        .iter()
+        .map(|it| &it.name)
+        .collect();
     let content = json!([
         env!("CARGO_PKG_VERSION"),
         window,
@@ -172,12 +177,18 @@ impl StoredFile {
     /// # Errors
     /// Returns [`StoreError`] if the store does not tell.
     pub async fn find(&self) -> Result<Option<FoundFile>, StoreError> {
-        let known = self.names.iter().find_map(|name| self.found_files.get(name));
+        let known = self
+            .names
+            .iter()
+            .find_map(|name| self.found_files.get(name));
         if let Some(known) = known.filter(|found| self.is_recent(found)) {
             return Ok(Some(known));
         }
         let found = try_join_all(self.names.iter().map(|name| self.find_by_name(name))).await?;
-        let found = found.into_iter().flatten().find(|found| self.is_recent(found));
+        let found = found
+            .into_iter()
+            .flatten()
+            .find(|found| self.is_recent(found));
         if let Some(found) = &found {
             self.found_files.insert(found.clone());
         }
@@ -221,7 +232,9 @@ impl StoredFile {
         let link_id = link.id.to_string();
         let parameters = [("rowlink-link", link_id.as_str())];
         let (headers, lifetime) = (&self.headers, self.presigned_for);
-        let signed = self.store.presigned_url(&object, headers, lifetime, &parameters);
+        let signed = self
+            .store
+            .presigned_url(&object, headers, lifetime, &parameters);
         signed.await
     }
 

@@ -134,6 +134,8 @@ pub fn template(path: &str) -> Option<&'static str> {
     match path {
         "/v1/links" => Some("/v1/links"),
         "/v1/links/inspect" => Some("/v1/links/inspect"),
+        "/v1/links/status" => Some("/v1/links/status"),
+        "/v1/links/cancel" => Some("/v1/links/cancel"),
         "/metrics" => Some("/metrics"),
         "/v1/exports" => Some("/v1/exports"),
         "/healthz" => Some("/healthz"),

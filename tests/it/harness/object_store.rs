@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::command::{free_port, own_by_postgres, run, unprivileged};
-use super::{Call, tool, wait_for};
+use super::{tool, wait_for};
 
 const ACCESS_KEY: &str = "AKIDTEST";
 const SECRET_KEY: &str = "secret of the tests";
@@ -74,8 +74,18 @@ impl ObjectStore {
         let ports: Vec<u16> = (0..8).map(|_| free_port()).collect();
         if kind == Kind::JuiceFs {
             let mut format = unprivileged(&tool("juicefs"));
-            format.args(["format", "--storage", "file", "--trash-days", "0", "--bucket"]);
-            format.arg(folder.join("data/")).arg(database(folder)).arg("files");
+            format.args([
+                "format",
+                "--storage",
+                "file",
+                "--trash-days",
+                "0",
+                "--bucket",
+            ]);
+            format
+                .arg(folder.join("data/"))
+                .arg(database(folder))
+                .arg("files");
             run(format.env("HOME", folder));
         }
         let store = ObjectStore {
@@ -108,7 +118,9 @@ impl ObjectStore {
         };
         let url = format!("{}/{path}", self.origin());
         wait_for("an object store", Duration::from_secs(60), || {
-            let head = Command::new("curl").args(["-fsS", "-o", "/dev/null", &url]).output();
+            let head = Command::new("curl")
+                .args(["-fsS", "-o", "/dev/null", &url])
+                .output();
             head.unwrap().status.success()
         });
     }
@@ -135,13 +147,22 @@ impl ObjectStore {
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
         ];
-        variables.map(|(name, value)| (name.to_owned(), value)).into()
+        variables
+            .map(|(name, value)| (name.to_owned(), value))
+            .into()
     }
 
     /// Sends a signed request with further arguments of curl; returns the body.
     pub fn send(&self, method: &str, target: &str, arguments: &[&str]) -> String {
         let output = run(Command::new("curl")
-            .args(["-fsS", "-X", method, "--aws-sigv4", "aws:amz:us-east-1:s3", "--user"])
+            .args([
+                "-fsS",
+                "-X",
+                method,
+                "--aws-sigv4",
+                "aws:amz:us-east-1:s3",
+                "--user",
+            ])
             .arg(format!("{ACCESS_KEY}:{SECRET_KEY}"))
             .args(arguments)
             .arg(format!("{}/{target}", self.origin())));
@@ -165,11 +186,16 @@ impl ObjectStore {
 fn texts_of(xml: &str, element: &str) -> Vec<String> {
     let (start, end) = (format!("<{element}>"), format!("</{element}>"));
     let pieces = xml.split(&start).skip(1);
-    pieces.map(|piece| piece.split(&end).next().unwrap().to_owned()).collect()
+    pieces
+        .map(|piece| piece.split(&end).next().unwrap().to_owned())
+        .collect()
 }
 
 fn prepare() -> TempDir {
-    let folder = tempfile::Builder::new().prefix("rowlink-store-").tempdir().unwrap();
+    let folder = tempfile::Builder::new()
+        .prefix("rowlink-store-")
+        .tempdir()
+        .unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let keys = format!(
         r#"{{"identities": [{{"name": "test", "actions": ["Admin"],
@@ -192,13 +218,32 @@ fn spawn(kind: Kind, folder: &Path, ports: &[u16], shared: &str) -> Child {
     let program = match kind {
         Kind::SeaweedFs => {
             let data = folder.join("data").display().to_string();
-            add(&["-logtostderr", "server", "-filer", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]);
-            add(&["-master.telemetry=false", "-master.peers=none", "-master.volumeSizeLimitMB=64"]);
+            add(&[
+                "-logtostderr",
+                "server",
+                "-filer",
+                "-s3",
+                "-ip=127.0.0.1",
+                "-ip.bind=127.0.0.1",
+            ]);
+            add(&[
+                "-master.telemetry=false",
+                "-master.peers=none",
+                "-master.volumeSizeLimitMB=64",
+            ]);
             add(&["-volume.max=200", "-s3.port.iceberg=0", "-s3.port.lance=0"]);
             add(&["-s3.autoCreateBucket=false", &format!("-dir={data}")]);
             add(&[&format!("-s3.config={}", folder.join("s3.json").display())]);
-            let flags = ["s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "volume.port"];
-            let flags = flags.iter().chain(&["volume.port.grpc", "filer.port", "filer.port.grpc"]);
+            let flags = [
+                "s3.port",
+                "s3.port.grpc",
+                "master.port",
+                "master.port.grpc",
+                "volume.port",
+            ];
+            let flags = flags
+                .iter()
+                .chain(&["volume.port.grpc", "filer.port", "filer.port.grpc"]);
             for (flag, port) in flags.zip(ports) {
                 add(&[&format!("-{flag}={port}")]);
             }
@@ -206,10 +251,34 @@ fn spawn(kind: Kind, folder: &Path, ports: &[u16], shared: &str) -> Child {
         }
         Kind::JuiceFs => {
             let metrics = format!("127.0.0.1:{}", ports[1]);
-            add(&["--no-agent", "gateway", "--no-banner", "--multi-buckets", "--keep-etag"]);
-            add(&["--object-meta", "--no-usage-report", "--no-bgjob", "--backup-meta", "0"]);
-            add(&["--cache-size", "0", "--attr-cache", "0", "--dir-entry-cache", "0", "--metrics"]);
-            add(&[&metrics, &database(folder), &format!("127.0.0.1:{}", ports[0])]);
+            add(&[
+                "--no-agent",
+                "gateway",
+                "--no-banner",
+                "--multi-buckets",
+                "--keep-etag",
+            ]);
+            add(&[
+                "--object-meta",
+                "--no-usage-report",
+                "--no-bgjob",
+                "--backup-meta",
+                "0",
+            ]);
+            add(&[
+                "--cache-size",
+                "0",
+                "--attr-cache",
+                "0",
+                "--dir-entry-cache",
+                "0",
+                "--metrics",
+            ]);
+            add(&[
+                &metrics,
+                &database(folder),
+                &format!("127.0.0.1:{}", ports[0]),
+            ]);
             "juicefs"
         }
     };
