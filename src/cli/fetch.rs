@@ -11,7 +11,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use sha2::{Digest as _, Sha256};
 use ureq::http::header::{
-    CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE, RETRY_AFTER,
+    CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LOCATION, RANGE,
+    RETRY_AFTER,
 };
 use ureq::http::{HeaderMap, HeaderName, Response, StatusCode};
 use ureq::{Agent, Body};
@@ -22,6 +23,8 @@ use crate::http_client::build_download_agent;
 const IDLE_MAX: Duration = Duration::from_secs(1200);
 /// The longest pause before another try.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// From a plain link to a signed one, and from there to the store.
+const HOPS_MAX: u32 = 2;
 /// Bytes per read.
 const PIECE_BYTES: usize = 64 * 1024;
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
@@ -157,12 +160,7 @@ impl Tries {
         bar: &ProgressBar,
     ) -> Result<Response<Body>, FetchError> {
         loop {
-            let mut request = self.agent.get(&self.url);
-            if let Some(entity_tag) = arrived.entity_tag.as_ref().filter(|_| arrived.bytes > 0) {
-                request = request.header(IF_RANGE, entity_tag);
-                request = request.header(RANGE, format!("bytes={}-", arrived.bytes));
-            }
-            let mut response = match request.call() {
+            let mut response = match self.follow(arrived) {
                 Ok(response) => response,
                 // Their text may quote the URL, which holds the signature.
                 Err(ureq::Error::BadUri(_) | ureq::Error::Http(_)) => {
@@ -192,6 +190,28 @@ impl Tries {
                     self.wait_after(problem(&mut response), None, bar)?;
                 }
                 _ => return Err(FetchError::Refused(problem(&mut response))),
+            }
+        }
+    }
+
+    /// Sends a request, and follows the redirect to a stored file. It has no credentials that another server could get.
+    fn follow(&self, arrived: &Arrived) -> Result<Response<Body>, ureq::Error> {
+        let mut url = self.url.clone();
+        let mut hops = 0;
+        loop {
+            let mut request = self.agent.get(&url);
+            if let Some(entity_tag) = arrived.entity_tag.as_ref().filter(|_| arrived.bytes > 0) {
+                request = request.header(IF_RANGE, entity_tag);
+                request = request.header(RANGE, format!("bytes={}-", arrived.bytes));
+            }
+            let response = request.call()?;
+            let location = text(response.headers(), &LOCATION).map(str::to_owned);
+            match location {
+                Some(location) if response.status() == StatusCode::SEE_OTHER && hops < HOPS_MAX => {
+                    url = location;
+                    hops += 1;
+                }
+                _ => return Ok(response),
             }
         }
     }
@@ -272,7 +292,7 @@ fn progress_bar(is_shown: bool) -> ProgressBar {
 }
 
 /// Returns what a problem document says, or the status.
-fn problem(response: &mut Response<Body>) -> String {
+pub(super) fn problem(response: &mut Response<Body>) -> String {
     let status = response.status();
     let body = response.body_mut().read_to_vec().unwrap_or_default();
     let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::errors::{ErrorLines, Failure, error_line};
 use super::fetch::{Complete, Fetch, FetchError};
 use super::output::{Destination, persist, stopped};
+use super::prepare_file::prepare_file;
 use super::signals::{Stops, hangup};
 use crate::config::web_url;
 use crate::format;
@@ -25,6 +26,10 @@ pub(super) struct GetArgs {
     /// code is 3 if a download that had begun is incomplete
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Let the server prepare the file in its object storage first, and wait until it is there. Needs an export with
+    /// `[store]`
+    #[arg(long)]
+    prepare: bool,
     /// How often to try again without getting any further
     #[arg(long, default_value_t = 5)]
     retries: u32,
@@ -45,7 +50,7 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
     let stops = Stops::install().map_err(error_line)?;
     let hangup = hangup().map_err(error_line)?;
     tokio::select! {
-        done = download(url, args.output, args.retries) => done,
+        done = download(url, args) => done,
         name = stopped(stops, hangup) => {
             let error = format!("stopped by {name}: the file is incomplete");
             Err(Failure::incomplete(error_line(error)))
@@ -54,7 +59,18 @@ pub(super) async fn get(args: GetArgs) -> Result<(), Failure> {
 }
 
 /// Downloads the file. Its requests run on threads of their own, so that the process can end while they wait.
-async fn download(url: String, output: Option<PathBuf>, retries: u32) -> Result<(), Failure> {
+async fn download(url: String, args: GetArgs) -> Result<(), Failure> {
+    let GetArgs {
+        output,
+        prepare,
+        retries,
+        ..
+    } = args;
+    if prepare {
+        let link = url.clone();
+        let prepared = on_thread(move || prepare_file(&link));
+        prepared.await?.map_err(error_line)?;
+    }
     let begun = on_thread(move || Fetch::begin(url, retries));
     let fetch = begun.await?.map_err(error_line)?;
     let path = match output {

@@ -13,6 +13,7 @@ mod log_writer;
 mod manual;
 mod open_files;
 mod output;
+mod prepare_file;
 mod ready;
 mod reload;
 mod reload_exports;

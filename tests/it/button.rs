@@ -2,14 +2,16 @@
 
 use std::process::Command;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::faults::BreakingProxy;
 use crate::harness::command::{free_port, run};
+use crate::harness::object_store::ObjectStore;
 use crate::harness::process::{Demo, FAR_FUTURE, Rowlink};
-use crate::harness::{Call, browse, client_package, exports, token_for};
+use crate::harness::{Call, browse, client_package, exports, metric, token_for, wait_for};
 
 /// A Rowlink server and another origin that its CORS configuration allows.
 struct Site {
@@ -225,6 +227,49 @@ fn the_client_package_continues_where_the_connection_broke_and_tells_it() {
     continue_in_page(&Site::start_with(&exports, &keep), Value::Null);
 }
 
+#[test]
+#[ignore = "needs Chromium, Node packages and an object store: make test"]
+fn a_page_lets_a_file_be_prepared_and_the_browser_downloads_it_from_the_store() {
+    client_package();
+    let settings = "/*---\n[filters.below]\ntype = 'integer'\ndefault = 130000\n[store]\nmode = 'auto'\n---*/\n";
+    let rows = "with recursive m(i) as (select 1 union all select i + 1 from m where i < :below)
+        select i, hex(randomblob(30)) as word from m where :user = 'alice'";
+    let failing = "/*---\n[store]\nmode = 'auto'\n---*/\n
+        select abs(-9223372036854775807 - 1) as n where :user = 'alice'";
+    let exports = [
+        ("it.sql", &*format!("{settings}{rows}")),
+        ("failing.sql", failing),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let spool = folder.path().display().to_string();
+    let store = ObjectStore::seaweedfs().bucket("button");
+    let store = store.iter();
+    let mut variables: Vec<(&str, &str)> = store.map(|(name, value)| (&**name, &**value)).collect();
+    variables.extend([
+        ("ROWLINK_SPOOL_DIR", spool.as_str()),
+        ("ROWLINK_SPOOL_BYTES", "100000000"),
+    ]);
+    let site = Site::start_with(&exports, &variables);
+    let seen = browse(&json!({"prepared": site.task}));
+    assert_eq!(seen["errors"], json!([]));
+    let states = seen["states"].as_array().unwrap();
+    assert_eq!(states[0], json!(["preparing", 0]));
+    assert_eq!(states.last().unwrap(), &json!(["ready", 130_000]));
+    assert_eq!(seen["name"], "Bestellungen März.csv");
+    // With a length, browsers show a percentage.
+    let bytes = &seen["bytes"];
+    assert!(bytes.as_u64().unwrap() > 8 << 20);
+    let fetched = json!({"redirected": true, "length": bytes, "bytes": bytes});
+    assert_eq!(seen["fetched"], fetched);
+    assert_eq!(seen["failed"], json!([true, "export-failed"]));
+    assert_eq!(seen["aborted"], "AbortError");
+    wait_for("the cancellation", Duration::from_secs(20), || {
+        let cancelled =
+            "rowlink_uploads_total{export=\"it\",format=\"csv\",outcome=\"cancelled\"} ";
+        metric(site.rowlink.origin(), cancelled) == 1
+    });
+}
+
 fn continue_in_page(site: &Site, length: Value) {
     let words = json!({"export": "words", "format": "csv", "length": length, "expires_in": 600});
     let expected = site.download(words);
@@ -355,7 +400,7 @@ fn the_client_package_is_small_and_has_no_dependencies() {
         counted.map(|file| file.metadata().unwrap().len()).sum()
     };
     assert!(files.count() > 4, "no types");
-    for entry in ["index.js", "save.js", "react.js"] {
+    for entry in ["index.js", "save.js", "prepare.js", "react.js"] {
         println!("{entry} with what it imports: {} bytes", size_of(entry));
         assert!((400..4500).contains(&size_of(entry)), "{entry}");
     }
@@ -370,6 +415,7 @@ fn the_client_package_has_types() {
     let consumer = r#"
         import { createRowlink, InvalidError, type Link, type LinkRequest } from "@rowlink/client";
         import { useExport, type ExportStatus } from "@rowlink/client/react";
+        import { prepare } from "@rowlink/client/prepare";
         import { preview, saveAs } from "@rowlink/client/save";
         const rowlink = createRowlink({ baseUrl: "https://shop.example.com", token: async () => "token" });
         const request: LinkRequest = { export: "orders", format: "csv", filters: { from: "2026-01-01", status: ["paid"] } };
@@ -377,12 +423,13 @@ fn the_client_package_has_types() {
         await rowlink.download(link).catch((error) => error instanceof InvalidError && error.errors[0]?.field);
         const rows: number | null | undefined = (await saveAs(rowlink, link))?.rows;
         const cells: string[][] = (await preview(rowlink, { export: "orders" })).rows;
+        const ready: Link = await prepare(rowlink, request, { onProgress: ({ rows }) => console.log(rows?.toFixed()) });
         const status: ExportStatus = useExport(rowlink).status;
         // @ts-expect-error: there is no such format
         rowlink.download({ export: "orders", format: "pdf" });
         // @ts-expect-error: nor such a field
         rowlink.download({ export: "orders", format: "csv", filter: {} });
-        export { rows, cells, status };
+        export { rows, cells, ready, status };
     "#;
     std::fs::write(folder.path().join("consumer.mts"), consumer).unwrap();
     run(Command::new(modules.join(".bin/tsc"))

@@ -1,32 +1,40 @@
 import { useCallback, useEffect, useRef, useState } from "react";
-import type { Link, LinkRequest, Rowlink } from "./index.js";
+import type { FileState, Link, LinkRequest, Rowlink } from "./index.js";
+import { prepare } from "./prepare.js";
 
-/** The state of an export. `started`: the browser is downloading. */
-export type ExportStatus = "idle" | "issuing" | "started" | "failed";
+/** The state of an export. `preparing`: the server stores the file. `started`: the browser is downloading. */
+export type ExportStatus = "idle" | "issuing" | "preparing" | "started" | "failed";
 
 export interface Export {
   status: ExportStatus;
   /** The reason of a failure: a `RowlinkError`, except for bugs. */
   error: Error | null;
-  /** Issues the link and starts the browser download. */
+  /** How far the file is, for requests with `prepare`. */
+  file: FileState | null;
+  /** Issues the link, waits until the file is ready if the request has `prepare`, and starts the browser download. */
   start: (linkOrRequest: Link | LinkRequest) => Promise<void>;
 }
 
 /** Returns the state of an Export button. A second start and an unmount abort the pending request. */
 export function useExport(rowlink: Rowlink): Export {
-  const [state, setState] = useState<Pick<Export, "status" | "error">>({ status: "idle", error: null });
+  const [state, setState] = useState<Omit<Export, "start">>({ status: "idle", error: null, file: null });
   const pending = useRef<AbortController | null>(null);
   useEffect(() => () => pending.current?.abort(), []);
   const start = useCallback(
     async (linkOrRequest: Link | LinkRequest) => {
       pending.current?.abort();
       const { signal } = (pending.current = new AbortController());
-      setState({ status: "issuing", error: null });
+      setState({ status: "issuing", error: null, file: null });
       try {
-        await rowlink.download(linkOrRequest, { signal });
-        setState({ status: "started", error: null });
+        let source = linkOrRequest;
+        if (!("url" in source) && source.prepare) {
+          const onProgress = (file: FileState) => setState({ status: "preparing", error: null, file });
+          source = await prepare(rowlink, source, { signal, onProgress });
+        }
+        await rowlink.download(source, { signal });
+        setState(({ file }) => ({ status: "started", error: null, file }));
       } catch (error) {
-        if (!signal.aborted) setState({ status: "failed", error: error as Error });
+        if (!signal.aborted) setState(({ file }) => ({ status: "failed", error: error as Error, file }));
       }
     },
     [rowlink],

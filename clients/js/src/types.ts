@@ -24,6 +24,10 @@ export interface LinkRequest {
    * A download that breaks can then be continued.
    */
   length?: "exact" | undefined;
+  /** Whether the file is stored: as the export says, never, or whatever its size. */
+  delivery?: "auto" | "stream" | "stored";
+  /** Starts the query now, so that the link leads to a complete file in the store later. See `prepare`. */
+  prepare?: boolean;
   /** Adds an estimate of the file's size to the link. */
   estimate?: boolean;
   csv?: {
@@ -97,6 +101,22 @@ export interface Link {
   /** `partial-count`: the file is larger than the count. */
   /** `planner` is a guess: write "about". `count` is exact; with `partial-count` there are more rows. */
   readonly estimated_by?: "planner" | "count" | "partial-count" | null;
+  /** How far the file is. Only with `prepare`. */
+  readonly file?: FileState;
+}
+
+/** How far a prepared file is. */
+export interface FileState {
+  readonly state: "absent" | "preparing" | "ready" | "failed" | "cancelled";
+  /** So far, or of the complete file. */
+  readonly rows: number | null;
+  readonly bytes: number | null;
+  /** The planner's guess of all rows and bytes, if there is one. */
+  readonly estimated_rows: number | null;
+  readonly estimated_bytes: number | null;
+  readonly sha256: string | null;
+  /** The code of the problem, if the file failed. */
+  readonly code: string | null;
 }
 
 /** The progress of a download. */
@@ -149,6 +169,11 @@ export interface SaveOptions extends CallOptions {
   retries?: number;
   /** Target file. Without it the user chooses one. */
   file?: FileSystemFileHandle;
+}
+
+export interface PrepareOptions extends CallOptions {
+  /** Called when the state of the file is known, and about every second until it is ready. */
+  onProgress?: (file: FileState) => void;
 }
 
 export interface PreviewOptions extends CallOptions {

@@ -1,6 +1,6 @@
 //! Names of what servers store for links.
 //!
-//! Any server with the keys derives the same name from a link, and nobody else can guess it.
+//! Any server with the keys derives the same name from a link, and no other program can guess it.
 
 use super::keyring::Keyring;
 use super::verifier::VerifiedLink;

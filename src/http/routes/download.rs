@@ -73,7 +73,7 @@ async fn stream_file(
         let sent = answer.send_known(&request, &prepared, stored, coding, continuation);
         (answer, turn) = match sent.await? {
             Known::Sent(response) => return Ok(response),
-            Known::Nothing(answer, turn) => (answer, turn),
+            Known::Nothing(answer, turn) => (*answer, turn),
         };
     }
     answer.check_another(&prepared, continuation)?;

@@ -34,7 +34,7 @@ pub(super) struct Preparation {
 /// How far a file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FileState {
-    /// Nobody prepares it.
+    /// No server prepares it.
     Absent,
     Preparing(PreparedSoFar),
     Ready(FoundFile),
@@ -103,7 +103,7 @@ impl Preparation {
             length: None,
             upload: Some(upload),
         };
-        // The upload reads the file; nobody else does yet.
+        // Only the upload reads the file.
         let kept = kept_files.keep(id, filling, deadline, abort, report, query_log);
         drop(kept?);
         Ok(FileState::Preparing(PreparedSoFar::default()))

@@ -1,5 +1,5 @@
-//! `POST /v1/links/status` and `POST /v1/links/cancel`: how far the file of a link is that is prepared in the store. Whoever
-//! has the link may ask: it is the permission to download the file.
+//! `POST /v1/links/status` and `POST /v1/links/cancel`: how far the file of a link is that is prepared in the store. They need no
+//! credential: the link is the permission to download the file.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::http::state::AppState;
 /// The longest wait in seconds. Proxies wait longer for the head of a response.
 const WAIT_SECONDS_MAX: u64 = 25;
 
-/// Returns how far the file of a link is, after a wait if it is not final.
+/// Returns how far the file of a link is, after a wait if it is not final. Prepares it first if the request says so.
 pub async fn status(
     request: HttpRequest,
     state: Data<AppState>,
@@ -29,21 +29,32 @@ pub async fn status(
     let question = read_json(payload).await?;
     let wait = match &question["wait"] {
         Value::Null => 0,
+        value => {
+            let seconds = value
+                .as_u64()
+                .filter(|seconds| *seconds <= WAIT_SECONDS_MAX);
+            let expected = format!("expected 0 to {WAIT_SECONDS_MAX} seconds");
+            seconds.ok_or_else(|| invalid_field("wait", &expected))?
+        }
+    };
+    let is_begun = match &question["prepare"] {
+        Value::Null => false,
         value => value
-            .as_u64()
-            .filter(|seconds| *seconds <= WAIT_SECONDS_MAX)
-            .ok_or_else(|| {
-                let message = format!("expected 0 to {WAIT_SECONDS_MAX} seconds");
-                invalid(
-                    "some values do not fit".to_owned(),
-                    vec![FieldError::new("wait", message)],
-                )
-            })?,
+            .as_bool()
+            .ok_or_else(|| invalid_field("prepare", "expected true or false"))?,
     };
     let file = match preparation(&request, &state, &question)? {
         Some(preparation) => {
-            let wait = Duration::from_secs(wait);
-            preparation.look_up_within(wait).await?
+            if is_begun {
+                preparation.clone().begin().await?;
+            }
+            preparation
+                .look_up_within(Duration::from_secs(wait))
+                .await?
+        }
+        None if is_begun => {
+            let message = "unsupported: the file of this link is not stored";
+            return Err(invalid_field("prepare", message));
         }
         None => FileState::Absent,
     };
@@ -81,6 +92,11 @@ fn preparation(
     let prepared = state.service.prepare(path, query, now, client, None)?;
     state.service.check_status(&prepared)?;
     Ok(Preparation::of(state, prepared))
+}
+
+fn invalid_field(field: &str, message: &str) -> Problem {
+    let error = FieldError::new(field, message);
+    invalid("some values do not fit".to_owned(), vec![error])
 }
 
 fn respond(file: &FileState) -> HttpResponse {

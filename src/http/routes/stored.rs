@@ -63,15 +63,15 @@ impl StoredPart {
     }
 }
 
-/// The response with a file that is in the store, or on its way there.
+/// The response with a file that is in the store, or is being uploaded.
 pub(super) enum Known {
     Sent(HttpResponse),
     /// There is none: a query must return it. With the turn to begin it.
-    Nothing(Answer, Option<Turn>),
+    Nothing(Box<Answer>, Option<Turn>),
 }
 
 impl Answer {
-    /// Returns the response with a file that is in the store, or on its way there.
+    /// Returns the response with a file that is in the store, or is being uploaded here.
     ///
     /// # Errors
     /// Returns the problem that refuses the request.
@@ -89,7 +89,7 @@ impl Answer {
                 let sent = self.send_stored(request, prepared, part, continuation);
                 return Ok(match sent.await? {
                     Ok(response) => Known::Sent(response),
-                    Err(answer) => Known::Nothing(answer, turn),
+                    Err(answer) => Known::Nothing(Box::new(answer), turn),
                 });
             }
             self.check_another(prepared, continuation)?;
@@ -97,13 +97,13 @@ impl Answer {
                 return Ok(Known::Sent(self.stream(request, file, None)));
             }
             let Some(files) = self.state.kept_files.clone().filter(|_| turn.is_none()) else {
-                return Ok(Known::Nothing(self, turn));
+                return Ok(Known::Nothing(Box::new(self), turn));
             };
             let has_waited;
             (turn, has_waited) = files.uploads.turn(stored.name()).await;
-            // Whoever had the turn before has begun the file.
+            // The request that had the turn before has begun the file.
             if !has_waited || turn.is_none() {
-                return Ok(Known::Nothing(self, turn));
+                return Ok(Known::Nothing(Box::new(self), turn));
             }
         }
     }

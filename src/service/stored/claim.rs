@@ -1,6 +1,6 @@
 //! What a server tells the others about a file that it prepares, in a small object beside it.
 //!
-//! A claim only spares work: files are written at once, and equal requests write equal files.
+//! A claim only spares work: a file appears only when it is whole, and equal requests write equal files.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -231,6 +231,36 @@ export async function continued(browser, task) {
   return { ...seen, errors };
 }
 
+// Lets the server prepare a file, downloads it from the store, fetches it there, and cancels another one.
+export async function prepared(browser, task) {
+  const { page, errors } = await open(browser, task);
+  const responses = [];
+  page.on("response", async (response) => {
+    responses.push({ url: response.url(), status: response.status(), length: response.headers()["content-length"] ?? null });
+  });
+  const ready = page.waitForEvent("download");
+  const seen = await withClient(page, task, `async ({ client, rowlink }) => {
+    const { prepare } = await import("/client/prepare.js");
+    const request = { export: "it", format: "csv", filename: "Bestellungen März", expires_in: 600 };
+    const states = [];
+    const onProgress = ({ state, rows }) => states.push([state, rows]);
+    const link = await prepare(rowlink, request, { onProgress });
+    await rowlink.download(link);
+    const answer = await fetch(link.url);
+    const fetched = { redirected: answer.redirected, length: Number(answer.headers.get("content-length")), bytes: (await answer.text()).length };
+    const failed = await prepare(rowlink, { export: "failing", format: "csv" }).catch((error) => [error.constructor === client.RowlinkError, error.code]);
+    const abort = new AbortController();
+    const endless = { export: "it", format: "csv", filters: { below: 1000000000 } };
+    const aborted = await prepare(rowlink, endless, { signal: abort.signal, onProgress: () => setTimeout(() => abort.abort(), 100) })
+      .catch((error) => error.name);
+    return { states, fetched, failed, aborted };
+  }`);
+  const download = await ready;
+  const content = await readFile(await download.path());
+  const ends = responses.filter(({ status, url }) => status === 200 && url.includes("rowlink-link="));
+  return { ...seen, errors, name: download.suggestedFilename(), sha256: hash(content), bytes: content.length, ends };
+}
+
 // Kills the server during a download.
 export async function killed(browser, { url, pid }) {
   const context = await browser.newContext({ acceptDownloads: true });
