@@ -122,7 +122,7 @@ fn connect_store(url: &StoreUrl) -> Result<Arc<Store>, ErrorLines> {
 
 /// Returns why the store cannot be read. Files are then streamed, and not stored.
 async fn store_warning(store: &Store) -> Option<String> {
-    let error = store.head("probe").await.err()?;
+    let error = store.read_small("probe").await.err()?;
     Some(format!("ROWLINK_STORE_URL: {}", causes(&error)))
 }
 

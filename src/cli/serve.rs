@@ -85,7 +85,6 @@ async fn shut_down(
     state.stop();
     let stopped = async {
         // Uploads run in the server's threads, and their clients may have left.
-        server.pause().await;
         state.uploaded().await;
         server.stop(true).await;
     };

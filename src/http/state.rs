@@ -1,6 +1,9 @@
 //! The state that every handler shares.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::config::{HttpConfig, StaticFile};
 use super::download::kept_files::KeptFiles;
@@ -12,6 +15,9 @@ use crate::auth::Authenticator;
 use crate::service::ExportService;
 use crate::spool::Spool;
 use rowlink_link::Keyring;
+
+/// How long aborted uploads have to remove their parts from the store.
+const UPLOAD_ABORT_MAX: Duration = Duration::from_secs(2);
 
 /// The state that every handler shares.
 pub struct AppState {
@@ -116,10 +122,18 @@ impl AppState {
         self.lifecycle.stop();
     }
 
-    /// Resolves when no file is being uploaded to the store.
+    /// Resolves when no file is being uploaded to the store, or soon after downloads were aborted.
     pub async fn uploaded(&self) {
-        if let Some(files) = &self.kept_files {
-            files.uploads.ended().await;
+        let Some(files) = &self.kept_files else {
+            return;
+        };
+        let aborted = async {
+            self.lifecycle.aborted().await;
+            sleep(UPLOAD_ABORT_MAX).await;
+        };
+        tokio::select! {
+            () = files.uploads.ended() => {}
+            () = aborted => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use tokio::task::yield_now;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::encoding::InlineEncoding;
 use super::errors::DownloadError;
@@ -69,12 +69,14 @@ impl ExportService {
         let is_estimated = prepared.query.export().is_estimated;
         let (served, query) = (prepared.served.clone(), prepared.query.clone());
         let (format, name_bytes) = (prepared.format, name_bytes(prepared));
-        let time_limit = self.policy.estimate_max;
+        let (time_limit, estimates) = (self.policy.estimate_max, self.estimates.clone());
         Box::pin(async move {
             if !is_estimated {
                 return None;
             }
-            let planned = served.described.estimate(&query, time_limit).await;
+            let _permit = estimates.try_acquire().ok()?;
+            let planned = served.described.estimate(&query, time_limit);
+            let planned = timeout(time_limit, planned).await.ok()?;
             Some(of_planner(planned.ok()??, format, name_bytes))
         })
     }

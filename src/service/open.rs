@@ -221,7 +221,7 @@ impl ExportService {
         Ok(self.quota.check_continuation(link, now)?)
     }
 
-    /// Counts a question about the file of a link.
+    /// Counts a request for the state of a file.
     ///
     /// # Errors
     /// Returns the [`OpenError`] of the limit if its link had too many in this second.
@@ -249,6 +249,11 @@ impl ExportService {
         prepared: PreparedDownload,
         query_deadline: Instant,
     ) -> Result<OpenedDownload, OpenError> {
+        if !prepared.is_measured() {
+            prepared.refuse_if_expired()?;
+        } else if prepared.begun.is_some() {
+            self.check_continuation(&prepared)?;
+        }
         let permit = self.acquire(&prepared)?;
         self.open_with(prepared, permit, query_deadline).await
     }
@@ -264,11 +269,6 @@ impl ExportService {
         query_deadline: Instant,
     ) -> Result<OpenedDownload, OpenError> {
         let (export, link) = (prepared.query.export(), prepared.link.link());
-        if !prepared.is_measured() {
-            prepared.refuse_if_expired()?;
-        } else if prepared.begun.is_some() {
-            self.check_continuation(&prepared)?;
-        }
         let limits = DownloadLimits {
             query_deadline,
             size_max: SizeMax::of(&link.conditions, &export.limits),

@@ -14,7 +14,7 @@ use crate::row::{Column, TimeZone, UnknownTimeZone};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Storing {
     Never,
-    /// If it has more than so many bytes.
+    /// If it has more than this number of bytes.
     Above(u64),
     Always,
 }
@@ -28,7 +28,7 @@ impl Storing {
         }
     }
 
-    /// Returns what the option `delivery` of a link makes of it.
+    /// Applies the option `delivery` of a link.
     fn with_delivery(self, delivery: &str) -> Result<Storing, String> {
         match (delivery, self) {
             ("auto", storing) => Ok(storing),

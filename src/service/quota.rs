@@ -11,7 +11,7 @@ use rowlink_link::{Link, UserId};
 
 /// How many downloads of one link may be continued per second.
 const RANGES_PER_SECOND: u32 = 4;
-/// How often the file of one link may be asked for per second.
+/// How many requests for the state of one link's file are answered per second.
 const STATUSES_PER_SECOND: u32 = 4;
 
 /// The limits of one server.
@@ -53,7 +53,7 @@ pub enum QuotaError {
     /// The limit of continued downloads per link and second.
     #[error("rate limit: {0} ranges per second per link")]
     Ranges(u32),
-    /// The limit of questions about a file per link and second.
+    /// The limit of requests for the state of a file per link and second.
     #[error("rate limit: {0} requests per second per link")]
     Statuses(u32),
     /// The limit per link.
@@ -68,7 +68,7 @@ pub(super) struct Quota {
     running: Mutex<DownloadCounts>,
     issued: Mutex<PerSecond<UserId>>,
     continued: Mutex<PerSecond<Uuid>>,
-    asked: Mutex<PerSecond<Uuid>>,
+    status_requests: Mutex<PerSecond<Uuid>>,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +102,7 @@ impl Quota {
             running: Mutex::default(),
             issued: Mutex::default(),
             continued: Mutex::default(),
-            asked: Mutex::default(),
+            status_requests: Mutex::default(),
         }
     }
 
@@ -165,12 +165,12 @@ impl Quota {
         }
     }
 
-    /// Counts a question about the file of a link at `now`, in Unix seconds.
+    /// Counts a request for the state of a link's file at `now`, in Unix seconds.
     ///
     /// # Errors
     /// Returns [`QuotaError::Statuses`] if there were too many in this second: each may cost requests to the store.
     pub(super) fn check_status(&self, link: &Link, now: u64) -> Result<(), QuotaError> {
-        match lock(&self.asked).count(link.id, now) {
+        match lock(&self.status_requests).count(link.id, now) {
             ..=STATUSES_PER_SECOND => Ok(()),
             _ => Err(QuotaError::Statuses(STATUSES_PER_SECOND)),
         }

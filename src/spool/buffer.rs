@@ -84,7 +84,8 @@ where
         spool.retain(&retained);
     }
 
-    /// Returns a reader of these bytes of the file, or of those up to its end; `None` if the first one is no longer there.
+    /// Returns a reader of these bytes of the file, or of those up to its end; `None` if the first one is no longer there, or
+    /// the file has ended incomplete.
     #[must_use]
     pub fn reader(self: &Arc<Self>, bytes: Range<u64>) -> Option<SpoolReader<M, E>> {
         let number = self.lock().add_reader(bytes.start)?;

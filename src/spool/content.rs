@@ -88,7 +88,8 @@ impl<M, E> Content<M, E> {
 
     pub(super) fn add_reader(&mut self, position: u64) -> Option<u64> {
         let first = self.blocks.front().map_or(self.tail_start, |it| it.start);
-        if position < first || self.is_discarded() {
+        let is_readable = matches!(self.end, None | Some(End::Complete));
+        if position < first || !is_readable {
             return None;
         }
         self.readers_so_far += 1;

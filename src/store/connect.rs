@@ -18,7 +18,7 @@ use url::Url;
 use super::{Store, StoreError};
 
 /// The longest time until a response begins, also that of a part of an upload, and then without a byte of it.
-const READ_MAX: &str = "60s";
+const READ_MAX: &str = "30s";
 /// The longest time of a request with its response, which may be a file for a slow reader.
 const REQUEST_MAX: &str = "24h";
 /// The longest time that a request is tried again.
@@ -113,28 +113,23 @@ impl StoreUrl {
         let bucket = self.bucket.as_str();
         match self.service {
             Service::S3 => {
-                let builder = AmazonS3Builder::new()
-                    .with_bucket_name(bucket)
-                    .with_retry(retries());
+                let builder = AmazonS3Builder::new().with_retry(retries());
                 let set = AmazonS3Builder::with_config;
                 let builder = configured(builder, "aws_", environment, set);
-                Ok(self.signing(builder.build()?, true))
+                // The environment may name the bucket of another program.
+                Ok(self.signing(builder.with_bucket_name(bucket).build()?, true))
             }
             Service::Gcs => {
-                let builder = GoogleCloudStorageBuilder::new()
-                    .with_bucket_name(bucket)
-                    .with_retry(retries());
+                let builder = GoogleCloudStorageBuilder::new().with_retry(retries());
                 let set = GoogleCloudStorageBuilder::with_config;
                 let builder = configured(builder, "google_", environment, set);
-                Ok(self.signing(builder.build()?, true))
+                Ok(self.signing(builder.with_bucket_name(bucket).build()?, true))
             }
             Service::Azure => {
-                let builder = MicrosoftAzureBuilder::new()
-                    .with_container_name(bucket)
-                    .with_retry(retries());
+                let builder = MicrosoftAzureBuilder::new().with_retry(retries());
                 let set = MicrosoftAzureBuilder::with_config;
                 let builder = configured(builder, "azure_", environment, set);
-                Ok(self.signing(builder.build()?, false))
+                Ok(self.signing(builder.with_container_name(bucket).build()?, false))
             }
             Service::Directory => {
                 let objects = LocalFileSystem::new_with_prefix(PathBuf::from(&self.prefix))?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{BoxStream, StreamExt as _};
+use futures_util::stream::{self, BoxStream, StreamExt as _};
 use object_store::path::Path;
 use object_store::signer::{Method, SignedUrlOptions, Signer};
 use object_store::{
@@ -75,15 +75,15 @@ pub enum StoreError {
     #[error("the file is larger than an object may be")]
     TooLarge,
     /// The store refused the request, or was not reached.
-    #[error("the store refused the request, or was not reached")]
-    Failed(#[source] object_store::Error),
+    #[error("the store refused the request, or was not reached: {0}")]
+    Failed(String),
 }
 
 impl Store {
     /// Returns the object with this name, if there is one.
     ///
     /// # Errors
-    /// Returns [`StoreError`] if the store does not tell.
+    /// Returns [`StoreError`] if the request fails.
     pub async fn head(&self, name: &str) -> Result<Option<ObjectHead>, StoreError> {
         let path = self.path(name);
         let found = within_small_max(self.objects.head(&path)).await?;
@@ -96,7 +96,7 @@ impl Store {
     /// Returns the content of a small object, if there is one.
     ///
     /// # Errors
-    /// Returns [`StoreError`] if the store does not tell.
+    /// Returns [`StoreError`] if the request fails.
     pub async fn read_small(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
         let path = self.path(name);
         within_small_max(async { self.objects.get(&path).await?.bytes().await }).await
@@ -115,7 +115,7 @@ impl Store {
     /// Creates a small object; returns whether there was none with its name. Some stores replace it nevertheless.
     ///
     /// # Errors
-    /// Returns [`StoreError`] if the store does not tell.
+    /// Returns [`StoreError`] if the request fails.
     pub async fn create_small(&self, name: &str, content: Vec<u8>) -> Result<bool, StoreError> {
         let path = self.path(name);
         let options = PutOptions::from(PutMode::Create);
@@ -127,7 +127,7 @@ impl Store {
                 object_store::Error::AlreadyExists { .. }
                 | object_store::Error::Precondition { .. },
             )) => Ok(false),
-            Ok(Err(error)) => Err(StoreError::Failed(error)),
+            Ok(Err(error)) => Err(error.into()),
         }
     }
 
@@ -141,6 +141,9 @@ impl Store {
         head: &ObjectHead,
         range: Range<u64>,
     ) -> Result<ObjectBytes, StoreError> {
+        if range.is_empty() {
+            return Ok(stream::empty().boxed());
+        }
         let path = self.path(name);
         let bytes = range.end - range.start;
         let options = GetOptions {
@@ -148,14 +151,14 @@ impl Store {
             range: Some(GetRange::Bounded(range.clone())),
             ..GetOptions::default()
         };
-        let found = within_small_max(self.objects.get_opts(&path, options)).await?;
-        let found = found.ok_or(StoreError::Changed)?;
+        let found = timeout(SMALL_MAX, self.objects.get_opts(&path, options)).await;
+        let found = found.map_err(|_| StoreError::TimedOut)?.map_err(changed)?;
         if found.range != range {
             return Err(StoreError::Changed);
         }
         match found.payload {
             GetResultPayload::Stream(stream) => {
-                Ok(stream.map(|next| next.map_err(StoreError::from)).boxed())
+                Ok(stream.map(|next| next.map_err(changed)).boxed())
             }
             // Its stream would read 8 KiB at a time.
             GetResultPayload::File(file, _) => {
@@ -232,27 +235,50 @@ async fn within_small_max<T>(
     match timeout(SMALL_MAX, request).await {
         Err(_) => Err(StoreError::TimedOut),
         Ok(Ok(found)) => Ok(Some(found)),
+        // Only the body of the response tells it from a missing object.
+        Ok(Err(object_store::Error::NotFound { source, .. }))
+            if source.to_string().contains("NoSuchBucket") =>
+        {
+            Err(StoreError::Failed("NoSuchBucket".to_owned()))
+        }
         Ok(Err(object_store::Error::NotFound { .. })) => Ok(None),
         Ok(Err(error)) => Err(error.into()),
     }
 }
 
 fn io_error(error: std::io::Error) -> StoreError {
-    StoreError::Failed(object_store::Error::Generic {
-        store: "directory",
-        source: error.into(),
-    })
+    StoreError::Failed(error.to_string())
+}
+
+/// Returns the error of a request for an object that was there.
+fn changed(error: object_store::Error) -> StoreError {
+    match error {
+        object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. } => {
+            StoreError::Changed
+        }
+        error => error.into(),
+    }
 }
 
 impl From<object_store::Error> for StoreError {
     fn from(error: object_store::Error) -> StoreError {
-        match error {
-            object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. } => {
-                StoreError::Changed
-            }
-            error => StoreError::Failed(error),
-        }
+        StoreError::Failed(without_body(&error.to_string()))
     }
+}
+
+/// Returns a message without the body of the store's response, of which only the code is left: it may repeat the request with
+/// its credentials.
+fn without_body(message: &str) -> String {
+    let start = message.find("<?xml").or_else(|| message.find("<Error"));
+    let Some(start) = start else {
+        return message.to_owned();
+    };
+    let (before, body) = message.split_at(start);
+    let code = body
+        .split("<Code>")
+        .nth(1)
+        .and_then(|rest| rest.split("</Code>").next());
+    [before, code.unwrap_or("no code")].concat()
 }
 
 impl fmt::Debug for Store {
@@ -260,5 +286,30 @@ impl fmt::Debug for Store {
         f.debug_struct("Store")
             .field("prefix", &self.prefix)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_the_code_of_a_response_and_not_its_body() {
+        let body = "<?xml version=\"1.0\"?><Error><Code>SignatureDoesNotMatch</Code>\
+                    <AWSAccessKeyId>AKID</AWSAccessKeyId><CanonicalRequest>x-amz-security-token:secret\
+                    </CanonicalRequest></Error>";
+        for (message, expected) in [
+            (
+                format!("status 403: {body}"),
+                "status 403: SignatureDoesNotMatch",
+            ),
+            (
+                "status 403: <Error><Key>secret".to_owned(),
+                "status 403: no code",
+            ),
+            ("connection refused".to_owned(), "connection refused"),
+        ] {
+            assert_eq!(without_body(&message), expected);
+        }
     }
 }

@@ -15,7 +15,7 @@ use super::StoreError;
 
 /// The size of a part. S3 needs at least 5 MiB, and some compatible stores need parts of one size.
 const PART_BYTES: usize = 8 << 20;
-/// S3 has at most so many parts per object.
+/// The most parts of an object in S3.
 const PARTS_MAX: usize = 10_000;
 
 /// An upload in progress. The object appears under its name when it is complete, and not before. Dropping it leaves
@@ -29,6 +29,8 @@ pub struct Upload {
     bytes: usize,
     /// `None` until there is more than one part.
     parts: Option<Parts>,
+    /// The request that creates an upload of parts. In a task, so that its answer is never lost.
+    creating: Option<JoinHandle<object_store::Result<Box<dyn MultipartUpload>>>>,
 }
 
 struct Parts {
@@ -47,6 +49,7 @@ impl Upload {
             chunks: Vec::new(),
             bytes: 0,
             parts: None,
+            creating: None,
         }
     }
 
@@ -68,6 +71,15 @@ impl Upload {
             self.chunks.push(chunk);
         }
         Ok(())
+    }
+
+    /// Uploads an object whose content is in memory.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if the store did not confirm it.
+    pub async fn whole(&mut self, content: Vec<u8>) -> Result<(), StoreError> {
+        self.append(content).await?;
+        self.complete().await
     }
 
     /// Ends the object, which appears under its name.
@@ -98,11 +110,15 @@ impl Upload {
     /// # Errors
     /// Returns [`StoreError`] if they are still there. Then only a lifecycle rule of the bucket removes them.
     pub async fn abort(mut self) -> Result<(), StoreError> {
+        if self.creating.is_some() {
+            self.created().await?;
+        }
         let Some(parts) = &mut self.parts else {
             return Ok(());
         };
-        // A part that arrives later than the abort would stay.
-        let _ = parts.wait().await;
+        if let Some(sending) = parts.sending.take() {
+            sending.abort();
+        }
         Ok(parts.upload.abort().await?)
     }
 
@@ -112,15 +128,27 @@ impl Upload {
                 attributes: self.attributes.clone(),
                 ..PutMultipartOptions::default()
             };
-            let upload = self.objects.put_multipart_opts(&self.path, options).await?;
+            let (objects, path) = (self.objects.clone(), self.path.clone());
+            let created = async move { objects.put_multipart_opts(&path, options).await };
+            self.creating = Some(tokio::spawn(created));
+            self.created().await?;
+        }
+        let parts = self.parts.as_mut().expect("created above");
+        parts.begin(part).await
+    }
+
+    /// Waits until the upload of parts is created.
+    async fn created(&mut self) -> Result<(), StoreError> {
+        if let Some(creating) = &mut self.creating {
+            let created = creating.await;
+            self.creating = None;
             self.parts = Some(Parts {
-                upload,
+                upload: created.map_err(object_store::Error::from)??,
                 begun: 0,
                 sending: None,
             });
         }
-        let parts = self.parts.as_mut().expect("created above");
-        parts.begin(part).await
+        Ok(())
     }
 }
 

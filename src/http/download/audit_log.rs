@@ -305,7 +305,9 @@ impl Drop for DownloadLog {
             metrics.rows.get_or_create(&labels).inc_by(rows);
         }
         metrics.bytes.get_or_create(&labels).inc_by(bytes);
-        let labels = labels.of_download(outcome, served_by);
+        let by = labels.clone().served_by(served_by);
+        metrics.downloads_served.get_or_create(&by).inc();
+        let labels = labels.with_outcome(outcome);
         metrics.downloads.get_or_create(&labels).inc();
         Metrics::observe(&metrics.duration, self.started.elapsed());
         if self.has_query {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::uploads::RunningUpload;
@@ -17,6 +18,7 @@ pub(in crate::http) struct ClaimRefresh {
     /// Identifies the preparation. A later one has a greater id.
     id: Uuid,
     clock: Clock,
+    writes: TaskTracker,
 }
 
 /// How a prepared file has ended.
@@ -36,6 +38,7 @@ impl ClaimRefresh {
             stored,
             id: Uuid::now_v7(),
             clock,
+            writes: TaskTracker::new(),
         }
     }
 
@@ -59,11 +62,20 @@ impl ClaimRefresh {
                 (Err(error), _) | (_, Err(error)) => report(&error),
                 _ => {}
             }
-            let claim = self.claim(ClaimState::Preparing(running.so_far()));
-            let written = self.stored.write_claim(&claim).await;
-            written.unwrap_or_else(|error| report(&error));
+            self.write(self.claim(ClaimState::Preparing(running.so_far())));
+            self.writes.close();
+            self.writes.wait().await;
             sleep(Duration::from_secs(REFRESH_SECONDS)).await;
         }
+    }
+
+    /// Writes a claim in a task: dropped on its way, it could arrive later than the last one.
+    fn write(&self, claim: Claim) {
+        let stored = self.stored.clone();
+        self.writes.spawn(async move {
+            let written = stored.write_claim(&claim).await;
+            written.unwrap_or_else(|error| report(&error));
+        });
     }
 
     /// Tells whether the file was begun again since, here or by another server.
@@ -74,6 +86,8 @@ impl ClaimRefresh {
 
     /// Ends the claim.
     pub(super) async fn end(self, ended: Ended) {
+        self.writes.close();
+        self.writes.wait().await;
         if self.is_taken_over().await {
             return;
         }

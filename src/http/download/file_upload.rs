@@ -114,17 +114,13 @@ impl FileUpload {
     pub(in crate::http) fn begin_whole(
         self,
         uploads: &Uploads,
-        content: Vec<u8>,
+        content: &[u8],
         rows: u64,
         turn: Option<Turn>,
     ) {
         let bytes = content.len() as u64;
-        if self
-            .target
-            .stored
-            .above()
-            .is_some_and(|above| bytes <= above)
-        {
+        let above = self.target.stored.above();
+        if above.is_some_and(|above| bytes <= above) {
             return;
         }
         let mut uploaded = Uploaded {
@@ -132,16 +128,18 @@ impl FileUpload {
             bytes,
             sha256: Sha256::default(),
         };
-        uploaded.sha256.update(&content);
+        uploaded.sha256.update(content);
         let file_id = uploaded.sha256();
-        let target = self.target;
-        uploads.spawn(async move {
+        let (target, content) = (self.target, content.to_vec());
+        let abort = target.log.state.lifecycle.abort_token();
+        uploads.spawn_small(async move {
             let mut upload = target.stored.upload(file_id);
-            let completed = match upload.append(content).await {
-                Ok(()) => upload.complete().await,
-                Err(error) => Err(error),
+            let completed = tokio::select! {
+                biased;
+                () = abort.cancelled() => Ok(false),
+                completed = upload.whole(content) => completed.map(|()| true),
             };
-            let completed = completed.map(|()| true).map_err(StreamError::from);
+            let completed = completed.map_err(StreamError::from);
             target.end(upload, uploaded, file_id, completed).await;
             drop(turn);
         });
@@ -168,10 +166,12 @@ impl FileUpload {
         } = self;
         let claimed = async {
             if let Some(claim) = &claim {
-                if let Some(estimate) = estimate.await {
-                    let _ = running.estimate.set(estimate);
-                }
-                claim.refresh(running).await;
+                let estimated = async {
+                    if let Some(estimate) = estimate.await {
+                        let _ = running.estimate.set(estimate);
+                    }
+                };
+                tokio::join!(estimated, claim.refresh(running));
             }
             pending().await
         };
@@ -183,7 +183,12 @@ impl FileUpload {
             completed = uploaded.copy(&mut reader, &mut upload) => completed.map(|()| true),
             never = claimed => never,
         };
+        // The query no longer waits for the store.
+        drop(reader);
         let ended = target.end(upload, uploaded, running.id, completed).await;
+        if ended != Ended::Complete && (claim.is_some() || running.is_cancelled()) {
+            running.file.discard_if_idle();
+        }
         if let Some(claim) = claim {
             claim.end(ended).await;
         }

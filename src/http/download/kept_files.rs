@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,12 +34,12 @@ pub(in crate::http) struct KeptFiles {
     pub(in crate::http) uploads: Arc<Uploads>,
 }
 
-/// A file that is kept, or will be. Its query runs to its end, whether the client reads or not.
+/// A file that is kept, or will be. Its query runs to its end if files are kept, or as long as it has a reader.
 #[derive(Clone)]
 pub(in crate::http) struct KeptFile {
     buffer: Arc<FileBuffer>,
-    /// The content coding of its first response. The file itself has none.
-    coding: Option<Coding>,
+    /// Whether a response had a content coding. The file itself has none.
+    was_coded: Arc<AtomicBool>,
     /// Its length, if it was measured.
     length: Option<u64>,
     permit: Arc<Mutex<SharedPermit>>,
@@ -130,7 +130,7 @@ impl KeptFiles {
     /// of its decoded bytes, so only a client that `has_decoded` them may continue it.
     pub(in crate::http) fn find(&self, id: FileId, has_decoded: bool) -> Option<KeptFile> {
         let file = lock(&self.files).get(&id).cloned();
-        file.filter(|file| file.coding.is_none() || has_decoded)
+        file.filter(|file| has_decoded || !file.was_coded.load(Ordering::Relaxed))
     }
 
     /// Starts to read a file, all of which must be encoded at `query_deadline`, and keeps it until `abort` is cancelled.
@@ -147,7 +147,7 @@ impl KeptFiles {
         query_log: QueryLog,
     ) -> Result<NewlyKept, StreamError> {
         let (writer, buffer) = FileBuffer::new(&self.spool, Retention::All)?;
-        let file = KeptFile::new(buffer, filling.coding, filling.length);
+        let file = KeptFile::new(buffer, filling.coding.is_some(), filling.length);
         let permit = file.share_permit();
         let reader = permit.and_then(|permit| file.reader(0..u64::MAX, permit));
         let newly = NewlyKept {
@@ -195,14 +195,14 @@ impl KeptFiles {
 }
 
 impl KeptFile {
-    fn new(buffer: Arc<FileBuffer>, coding: Option<Coding>, length: Option<u64>) -> KeptFile {
+    fn new(buffer: Arc<FileBuffer>, was_coded: bool, length: Option<u64>) -> KeptFile {
         let permit = SharedPermit {
             is_filling: true,
             ..SharedPermit::default()
         };
         KeptFile {
             buffer,
-            coding,
+            was_coded: Arc::new(AtomicBool::new(was_coded)),
             length,
             permit: Arc::new(Mutex::new(permit)),
         }
@@ -257,8 +257,13 @@ impl KeptFile {
         Progress { bytes, ..progress }
     }
 
+    /// Records that a response has a content coding.
+    pub(in crate::http) fn set_coded(&self) {
+        self.was_coded.store(true, Ordering::Relaxed);
+    }
+
     /// Resolves when the file is known to be longer than this, or not to be; returns which.
-    pub(super) async fn is_longer_than(&self, bytes: u64) -> bool {
+    pub(in crate::http) async fn is_longer_than(&self, bytes: u64) -> bool {
         self.buffer.is_longer_than(bytes).await
     }
 

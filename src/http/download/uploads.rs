@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,11 +16,15 @@ use crate::service::{Estimate, PreparedSoFar};
 /// How long a request waits for another one that begins the same file.
 const TURN_MAX: Duration = Duration::from_secs(5);
 
+/// The most uploads of small files at the same time. Further files are not stored.
+const SMALL_UPLOADS_MAX: usize = 64;
+
 /// The uploads of this server, by the names of their files in the store.
-#[derive(Default)]
 pub(in crate::http) struct Uploads {
     running: Mutex<HashMap<String, RunningUpload>>,
     turns: Mutex<HashMap<String, Weak<AsyncMutex<()>>>>,
+    /// Limits the uploads of small files, which have no download any more that counts.
+    small: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
@@ -50,6 +54,10 @@ impl RunningUpload {
             estimated_rows: estimate.map(|estimate| estimate.rows),
             estimated_bytes: estimate.and_then(|estimate| estimate.bytes),
         }
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
     }
 
     /// Cancels the upload, and the query unless a client reads the file.
@@ -90,9 +98,14 @@ impl Uploads {
         self.tasks.wait().await;
     }
 
-    /// Runs an upload of its own, for which a graceful shutdown waits.
-    pub(super) fn spawn(&self, upload: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(upload);
+    /// Runs the upload of a small file, for which a graceful shutdown waits; does nothing if there are many.
+    pub(super) fn spawn_small(&self, upload: impl Future<Output = ()> + Send + 'static) {
+        if let Ok(permit) = self.small.clone().try_acquire_owned() {
+            self.tasks.spawn(async move {
+                upload.await;
+                drop(permit);
+            });
+        }
     }
 
     /// Begins the upload of a file; returns the rest of it, or `None` if the same file is being uploaded already.
@@ -109,52 +122,74 @@ impl Uploads {
             estimate: Arc::default(),
             cancel: abort.child_token(),
         };
-        let name = upload.name().to_owned();
-        {
-            let mut uploads = self.lock();
-            let other = uploads.get(&name);
-            if other.is_some_and(|other| !other.cancel.is_cancelled()) {
-                return None;
-            }
-            uploads.insert(name.clone(), running.clone());
-        }
+        let registration = self.register(upload.name(), &running)?;
         // Taken now: the client may leave before the task runs.
         let reader = if upload.is_certain() {
             file.upload_reader()
         } else {
             None
         };
-        let uploads = self.clone();
         Some(self.tasks.track_future(async move {
-            uploads.run(upload, running, reader).await;
-            let mut running = uploads.lock();
-            if running.get(&name).is_some_and(|running| running.id == id) {
-                running.remove(&name);
-            }
+            run(upload, &running, reader).await;
+            drop(registration);
         }))
     }
 
-    /// Uploads a file as soon as it is known to be large enough.
-    async fn run(
-        &self,
-        mut upload: FileUpload,
-        running: RunningUpload,
-        reader: Option<UploadReader>,
-    ) {
-        let is_wanted = reader.is_some() || upload.is_wanted(&running.file).await;
-        if !is_wanted {
-            return;
+    /// Records an upload, unless there is one with the same name.
+    fn register(self: &Arc<Self>, name: &str, running: &RunningUpload) -> Option<Registration> {
+        let mut uploads = self.lock();
+        let other = uploads.get(name);
+        if other.is_some_and(|other| !other.cancel.is_cancelled()) {
+            return None;
         }
-        match reader.or_else(|| running.file.upload_reader()) {
-            Some(reader) => upload.run(&running, reader, running.cancel.clone()).await,
-            None => upload.give_up(),
-        }
-        if running.cancel.is_cancelled() {
-            running.file.discard_if_idle();
-        }
+        uploads.insert(name.to_owned(), running.clone());
+        Some(Registration {
+            uploads: self.clone(),
+            name: name.to_owned(),
+            id: running.id,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, RunningUpload>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Uploads a file as soon as it is known to be large enough.
+async fn run(mut upload: FileUpload, running: &RunningUpload, reader: Option<UploadReader>) {
+    let is_wanted = reader.is_some() || upload.is_wanted(&running.file).await;
+    if !is_wanted {
+        return;
+    }
+    match reader.or_else(|| running.file.upload_reader()) {
+        Some(reader) => upload.run(running, reader, running.cancel.clone()).await,
+        None => upload.give_up(),
+    }
+}
+
+/// The entry of an upload, which is removed when this is dropped.
+struct Registration {
+    uploads: Arc<Uploads>,
+    name: String,
+    id: FileId,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut running = self.uploads.lock();
+        if running.get(&self.name).is_some_and(|it| it.id == self.id) {
+            running.remove(&self.name);
+        }
+    }
+}
+
+impl Default for Uploads {
+    fn default() -> Uploads {
+        Uploads {
+            running: Mutex::default(),
+            turns: Mutex::default(),
+            small: Arc::new(Semaphore::new(SMALL_UPLOADS_MAX)),
+            tasks: TaskTracker::new(),
+        }
     }
 }

@@ -25,7 +25,7 @@ macro_rules! from_value {
         })*
     };
 }
-from_value!(LinkError, OpenError, DownloadError);
+from_value!(LinkError, OpenError, DownloadError, StoreError);
 
 impl From<&LinkError> for Problem {
     fn from(error: &LinkError) -> Problem {

@@ -12,13 +12,13 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use super::kept::KeptPart;
 use super::parts::{choose_part, insert_digest, insert_validators, refuse_another, set_part};
 use crate::http::connection::exchange::Exchange;
-use crate::http::download::audit_log::{DownloadLog, ServedBy};
+use crate::http::download::audit_log::DownloadLog;
 use crate::http::download::coded_file::CodedFile;
 use crate::http::download::file_upload::FileUpload;
 use crate::http::download::kept_files::{FileId, Filling, KeptFiles};
 use crate::http::download::outcome::{Outcome, StreamError};
 use crate::http::download::stream::ResponseStream;
-use crate::http::download::uploads::{RunningUpload, Turn};
+use crate::http::download::uploads::Turn;
 use crate::http::request::continuation::Continuation;
 use crate::http::response::content_encoding::Coding;
 use crate::http::response::problem::Problem;
@@ -91,7 +91,7 @@ impl Keeper {
                 id
             }
         };
-        let is_new = !self.files.has(id);
+        let is_new = !self.files.has(id) || self.upload.is_some();
         is_new.then(|| NewFile {
             id,
             length: measure.map(|measure| measure.bytes),
@@ -141,42 +141,7 @@ impl Answer {
         }
     }
 
-    /// Returns the file that another request has begun and that is stored meanwhile; `None` if there is none.
-    ///
-    /// # Errors
-    /// Returns the problem of a limit.
-    pub(super) fn running_file(
-        &mut self,
-        prepared: &PreparedDownload,
-        stored: &StoredFile,
-        coding: Option<Coding>,
-    ) -> Result<Option<CodedFile>, Problem> {
-        let files = self.state.kept_files.as_ref();
-        let running = files.and_then(|files| files.uploads.find(stored.name()));
-        // With an exact length, it is measured first.
-        let running = running.filter(|_| !prepared.is_measured() && !prepared.has_expired());
-        let Some(RunningUpload { id, file, .. }) = running else {
-            return Ok(None);
-        };
-        let permit = match file.share_permit() {
-            Some(permit) => permit,
-            None => {
-                let acquired = self.state.service.acquire(prepared);
-                acquired.inspect_err(|error| self.log.refuse(error))?.into()
-            }
-        };
-        let Some(reader) = file.reader(0..u64::MAX, permit) else {
-            return Ok(None);
-        };
-        self.log.set_served_by(ServedBy::Spool);
-        let entity_tag = self.state.service.entity_tag(&prepared.link, id);
-        insert_validators(&mut self.response, &entity_tag);
-        self.set_coding(coding);
-        let file = CodedFile::of_kept(reader, coding, prepared.heartbeat_every());
-        Ok(Some(file.inspect_err(|error| self.log.abort(error))?))
-    }
-
-    fn set_coding(&mut self, coding: Option<Coding>) {
+    pub(super) fn set_coding(&mut self, coding: Option<Coding>) {
         if let Some(coding) = coding {
             let header = (header::CONTENT_ENCODING, coding.header());
             self.response.insert_header(header);
@@ -296,7 +261,7 @@ impl Answer {
             && let Some(upload) = keeper.upload
         {
             let uploads = &keeper.files.uploads;
-            upload.begin_whole(uploads, whole.clone(), body.rows(), keeper.turn);
+            upload.begin_whole(uploads, &whole, body.rows(), keeper.turn);
         }
         Ok(self.response.body(whole))
     }

@@ -9,20 +9,20 @@ use futures_util::stream;
 use tokio::time::timeout;
 
 use super::answer::{Answer, Keeper, Sending};
-use super::parts::{ACCEPT_RANGES, insert_validators, late_range};
+use super::parts::{ACCEPT_RANGES, file_changed, insert_validators, late_range};
 use super::redirect;
-use super::stored::{Known, StoredPart};
+use super::stored::{Known, StoredPart, stored_file};
 use crate::http::download::audit_log::DownloadLog;
 use crate::http::download::coded_file::{CodedFile, HeartbeatPlan};
 use crate::http::download::stream::Aborted;
 use crate::http::request::client_ip::verified_address;
-use crate::http::request::continuation::Continuation;
+use crate::http::request::continuation::{Continuation, Otherwise};
 use crate::http::request::path::parse_download;
 use crate::http::response::content_encoding::Coding;
 use crate::http::response::headers::{fixed, id_value};
 use crate::http::response::problem::{self, Problem, unknown_format};
 use crate::http::state::AppState;
-use crate::service::{PreparedDownload, StoredFile};
+use crate::service::PreparedDownload;
 use rowlink_link::{ClientAddr, percent_encode};
 
 /// Returns the file, or only the head of its response.
@@ -45,6 +45,11 @@ async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse
         Target::File(prepared) => prepared,
         Target::Redirect(response) => return Ok(response),
     };
+    let otherwise = continuation.as_ref().map(|it| it.otherwise);
+    let is_another = otherwise == Some(Otherwise::Error) && prepared.begun.is_none();
+    if is_another && !state.service.may_be_stored(&prepared) {
+        return Err(file_changed());
+    }
     // Boxed, so that the many refused requests do not allocate its size.
     Box::pin(stream_file(request, state, *prepared, continuation)).await
 }
@@ -142,19 +147,13 @@ async fn head(request: HttpRequest, state: Data<AppState>) -> Result<HttpRespons
     let mut response = response_to(&prepared);
     let no_chunks = stream::empty::<Result<Bytes, Aborted>>();
     if let Some(stored) = stored_file(&state, &prepared)
-        && let Some(part) = StoredPart::find(&state, &prepared, &stored).await
+        && let Some(part) = StoredPart::find(&state, &request, &prepared, &stored).await
     {
         let (length, entity_tag) = part.validators(&state, &prepared);
         insert_validators(&mut response, &entity_tag);
         return Ok(response.body(SizedStream::new(length, no_chunks)));
     }
     Ok(response.body(BodyStream::new(no_chunks)))
-}
-
-/// Returns the file of a download in the store, if it uses one.
-pub(super) fn stored_file(state: &AppState, prepared: &PreparedDownload) -> Option<StoredFile> {
-    let disposition = content_disposition(&prepared.filename);
-    state.service.stored_file(prepared, disposition)
 }
 
 /// What a request asks for.
@@ -282,7 +281,7 @@ fn response_to(prepared: &PreparedDownload) -> HttpResponseBuilder {
 }
 
 /// Returns the header of RFC 6266: an ASCII name for old clients, and the real one by RFC 8187.
-fn content_disposition(filename: &str) -> String {
+pub(super) fn content_disposition(filename: &str) -> String {
     let needs_encoding = |c: char| !c.is_ascii() || ['"', '\\', '%'].contains(&c);
     let (ascii, encoded) = (
         filename.replace(needs_encoding, "_"),

@@ -3,17 +3,15 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponseBuilder};
 use tokio::time::timeout;
 
-use super::parts::{choose_part, insert_digest, insert_validators, set_part};
+use super::parts::{choose_part, has_decoded, insert_digest, insert_validators, set_part};
 use crate::http::download::audit_log::{DownloadLog, ServedBy};
 use crate::http::download::coded_file::CodedFile;
 use crate::http::download::kept_files::KeptReader;
 use crate::http::download::outcome::StreamError;
 use crate::http::request::continuation::{Continuation, Otherwise};
-use crate::http::response::content_encoding::Coding;
 use crate::http::response::problem::{Problem, unavailable};
 use crate::http::state::AppState;
 use crate::service::PreparedDownload;
@@ -105,17 +103,7 @@ impl KeptPart {
     }
 }
 
-/// Tells whether a client with a part of a file has its decoded bytes. Browsers do; others refuse a content coding now.
-fn has_decoded(request: &HttpRequest, prepared: &PreparedDownload) -> bool {
-    let headers = request.headers();
-    let refuses_coding = || {
-        headers.contains_key(header::ACCEPT_ENCODING)
-            && Coding::negotiate(request, prepared.format).is_none()
-    };
-    headers.contains_key("sec-fetch-mode") || refuses_coding()
-}
-
-fn unfinished() -> Problem {
+pub(super) fn unfinished() -> Problem {
     let title = "The file is not finished";
     unavailable(
         "file-unfinished",

@@ -2,15 +2,17 @@
 
 use std::ops::Range;
 
-use actix_web::HttpResponseBuilder;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponseBuilder};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::http::request::continuation::{Continuation, Otherwise, UnconditionalRange};
+use crate::http::response::content_encoding::Coding;
 use crate::http::response::headers::fixed;
 use crate::http::response::problem::Problem;
+use crate::service::PreparedDownload;
 
 /// The problem of a range after byte 0 without a condition: each download of a live export is a new file.
 pub(super) fn late_range(_: UnconditionalRange) -> Problem {
@@ -57,6 +59,26 @@ pub(super) fn refuse_another(continuation: &Continuation) -> Result<(), Problem>
         Otherwise::WholeFile => Ok(()),
         Otherwise::Error => Err(file_changed()),
     }
+}
+
+/// Tells whether a client with a part of a file that was coded has its decoded bytes. Browsers do; others refuse a content
+/// coding now.
+pub(super) fn has_decoded(request: &HttpRequest, prepared: &PreparedDownload) -> bool {
+    let names_codings = || request.headers().contains_key(header::ACCEPT_ENCODING);
+    is_browser(request) || names_codings() && accepts_no_coding(request, prepared)
+}
+
+/// Tells the same of a part of a file that may have been coded. A client that never names a coding gets none.
+pub(super) fn may_have_decoded(request: &HttpRequest, prepared: &PreparedDownload) -> bool {
+    is_browser(request) || accepts_no_coding(request, prepared)
+}
+
+fn is_browser(request: &HttpRequest) -> bool {
+    request.headers().contains_key("sec-fetch-mode")
+}
+
+fn accepts_no_coding(request: &HttpRequest, prepared: &PreparedDownload) -> bool {
+    Coding::negotiate(request, prepared.format).is_none()
 }
 
 /// Changes a response to one that has only a part of a file, of this length if it is told: RFC 9110, section 14.4.

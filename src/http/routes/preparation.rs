@@ -7,7 +7,8 @@ use actix_web::web::Data;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::download::stored_file;
+use super::kept::unfinished;
+use super::stored::stored_file;
 use crate::http::download::audit_log::{QueryLog, obstacle_report};
 use crate::http::download::claim_refresh::ClaimRefresh;
 use crate::http::download::coded_file::CodedFile;
@@ -17,10 +18,9 @@ use crate::http::download::uploads::RunningUpload;
 use crate::http::response::problem::{Problem, internal};
 use crate::http::state::AppState;
 use crate::service::{Claim, ClaimState, FoundFile, PreparedDownload, PreparedSoFar, StoredFile};
-use crate::store::StoreError;
 
 /// How often a request that waits asks again.
-const ASK_EVERY: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The file of a link that may be prepared.
 #[derive(Clone)]
@@ -30,6 +30,9 @@ pub(super) struct Preparation {
     stored: StoredFile,
     kept_files: Arc<KeptFiles>,
 }
+
+/// Whether the server that prepared a file has stopped.
+struct IsStale(bool);
 
 /// How far a file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,11 +65,18 @@ impl Preparation {
         if let Some(known) = self.known().await? {
             return Ok(known);
         }
-        let other = self.stored.claim().await.map_err(store_error)?;
-        if let Some(Claim {
-            state: ClaimState::Preparing(so_far),
-            ..
-        }) = other.as_ref().filter(|other| !self.is_stale(other))
+        let (turn, has_waited) = self.kept_files.uploads.turn(self.stored.name()).await;
+        let Some(_turn) = turn else {
+            return Err(unfinished());
+        };
+        if has_waited && let Some(known) = self.known().await? {
+            return Ok(known);
+        }
+        let other = self.stored.claim().await?;
+        if let Some(other) = &other
+            && let ClaimState::Preparing(so_far) = &other.state
+            && !self.is_stale(other)
+            && !self.stored.is_cancelled(other.id).await?
         {
             return Ok(FileState::Preparing(*so_far));
         }
@@ -77,7 +87,7 @@ impl Preparation {
             None => self.stored.create_claim(&mine).await,
             Some(_) => self.stored.write_claim(&mine).await.map(|()| true),
         };
-        if !is_mine.map_err(store_error)? {
+        if !is_mine? {
             return Ok(FileState::Preparing(PreparedSoFar::default()));
         }
         let Preparation {
@@ -114,34 +124,41 @@ impl Preparation {
     /// # Errors
     /// Returns the problem of the store, or of a limit.
     pub(super) async fn look_up(&self) -> Result<FileState, Problem> {
-        if let Some(known) = self.known().await? {
-            return Ok(known);
-        }
-        let claim = self.stored.claim().await.map_err(store_error)?;
-        match claim.map(|claim| (claim.clone(), claim.state)) {
-            // It is ready since a moment, or its objects were removed.
-            None | Some((_, ClaimState::Complete)) => {
-                Ok(self.known().await?.unwrap_or(FileState::Absent))
+        match self.peek().await? {
+            (_, IsStale(true)) => {
+                let link_id = self.prepared.link.link().id;
+                tracing::warn!(%link_id, "taking over a file that another replica prepared");
+                self.clone().begin().await
             }
-            Some((claim, ClaimState::Preparing(so_far))) => {
-                if self
-                    .stored
-                    .is_cancelled(claim.id)
-                    .await
-                    .map_err(store_error)?
-                {
-                    Ok(FileState::Cancelled)
-                } else if self.is_stale(&claim) {
-                    let link_id = self.prepared.link.link().id;
-                    tracing::warn!(%link_id, "taking over a file that another replica prepared");
-                    self.clone().begin().await
-                } else {
-                    Ok(FileState::Preparing(so_far))
+            (state, _) => Ok(state),
+        }
+    }
+
+    /// Returns how far the file is, and whether its server has stopped.
+    async fn peek(&self) -> Result<(FileState, IsStale), Problem> {
+        if let Some(known) = self.known().await? {
+            return Ok((known, IsStale(false)));
+        }
+        let claim = self.stored.claim().await?;
+        let is_stale = claim.as_ref().is_some_and(|claim| self.is_stale(claim));
+        let id = claim.as_ref().map(|claim| claim.id);
+        let state = match claim.map(|claim| claim.state) {
+            // It may be ready by now.
+            None | Some(ClaimState::Complete) => self.known().await?.unwrap_or(FileState::Absent),
+            Some(ClaimState::Failed { code }) => FileState::Failed(code),
+            Some(ClaimState::Cancelled) => FileState::Cancelled,
+            Some(ClaimState::Preparing(so_far)) => {
+                let is_cancelled = match id {
+                    Some(id) => self.stored.is_cancelled(id).await?,
+                    None => false,
+                };
+                match is_cancelled {
+                    true => FileState::Cancelled,
+                    false => return Ok((FileState::Preparing(so_far), IsStale(is_stale))),
                 }
             }
-            Some((_, ClaimState::Failed { code })) => Ok(FileState::Failed(code)),
-            Some((_, ClaimState::Cancelled)) => Ok(FileState::Cancelled),
-        }
+        };
+        Ok((state, IsStale(false)))
     }
 
     /// Returns how far the file is once that is final, or after `wait`.
@@ -156,7 +173,7 @@ impl Preparation {
             if !matches!(state, FileState::Preparing(_)) || left.is_zero() {
                 return Ok(state);
             }
-            sleep(left.min(ASK_EVERY)).await;
+            sleep(left.min(POLL_INTERVAL)).await;
         }
     }
 
@@ -165,12 +182,12 @@ impl Preparation {
     /// # Errors
     /// Returns the problem of the store.
     pub(super) async fn cancel(&self) -> Result<FileState, Problem> {
-        let state = self.look_up().await?;
+        let (state, _) = self.peek().await?;
         if !matches!(state, FileState::Preparing(_)) {
             return Ok(state);
         }
-        if let Some(claim) = self.stored.claim().await.map_err(store_error)? {
-            self.stored.cancel(claim.id).await.map_err(store_error)?;
+        if let Some(claim) = self.stored.claim().await? {
+            self.stored.cancel(claim.id).await?;
         }
         if let Some(running) = self.running() {
             running.cancel();
@@ -184,7 +201,7 @@ impl Preparation {
         if let Some(running) = self.running() {
             return Ok(Some(FileState::Preparing(running.so_far())));
         }
-        let found = self.stored.find().await.map_err(store_error)?;
+        let found = self.stored.find().await?;
         Ok(found.map(FileState::Ready))
     }
 
@@ -236,8 +253,4 @@ impl FileState {
             FileState::Cancelled => "cancelled",
         }
     }
-}
-
-fn store_error(error: StoreError) -> Problem {
-    Problem::from(&error)
 }

@@ -37,7 +37,7 @@ pub async fn status(
             seconds.ok_or_else(|| invalid_field("wait", &expected))?
         }
     };
-    let is_begun = match &question["prepare"] {
+    let is_prepared = match &question["prepare"] {
         Value::Null => false,
         value => value
             .as_bool()
@@ -45,14 +45,14 @@ pub async fn status(
     };
     let file = match preparation(&request, &state, &question)? {
         Some(preparation) => {
-            if is_begun {
+            if is_prepared {
                 preparation.clone().begin().await?;
             }
             preparation
                 .look_up_within(Duration::from_secs(wait))
                 .await?
         }
-        None if is_begun => {
+        None if is_prepared => {
             let message = "unsupported: the file of this link is not stored";
             return Err(invalid_field("prepare", message));
         }

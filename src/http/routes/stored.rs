@@ -3,36 +3,54 @@
 use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::http::header;
+use tokio::time::timeout;
 
 use super::answer::Answer;
-use super::download::LINK_ID;
-use super::parts::{choose_part, insert_digest, insert_validators, set_part};
+use super::download::{LINK_ID, content_disposition};
+use super::parts::{choose_part, insert_digest, insert_validators, may_have_decoded, set_part};
 use crate::http::download::audit_log::ServedBy;
 use crate::http::download::coded_file::CodedFile;
 use crate::http::download::object_reader::ObjectReader;
 use crate::http::download::outcome::Outcome;
-use crate::http::download::uploads::Turn;
-use crate::http::request::continuation::Continuation;
+use crate::http::download::uploads::{RunningUpload, Turn};
+use crate::http::request::continuation::{Continuation, Otherwise};
 use crate::http::response::content_encoding::Coding;
 use crate::http::response::headers::id_value;
 use crate::http::response::problem::Problem;
 use crate::http::state::AppState;
-use crate::service::{FoundFile, PreparedDownload, StoredFile};
+use crate::service::{FoundFile, PreparedDownload, QuotaPermit, StoredFile};
 use crate::source::causes;
 use crate::store::StoreError;
+
+/// Returns the file of a download in the store, if it uses one.
+pub(super) fn stored_file(state: &AppState, prepared: &PreparedDownload) -> Option<StoredFile> {
+    let disposition = content_disposition(&prepared.filename);
+    state.service.stored_file(prepared, disposition)
+}
 
 /// A file in the store that may be sent.
 pub(super) struct StoredPart {
     stored: StoredFile,
     found: FoundFile,
     /// Whether the client has begun this file.
-    is_begun: bool,
+    begun: Option<Begun>,
+}
+
+/// What the client has begun.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begun {
+    /// The file as a stream from its query.
+    Stream,
+    /// The file from the store, or one that was measured. Its entity tag holds the hash.
+    Stored,
 }
 
 impl StoredPart {
-    /// Returns the file that a link may have; `None` if there is none, or the store does not tell: then a query returns it.
+    /// Returns the file that a link may have; `None` if there is none, or the request to the store fails: then a query returns
+    /// it.
     pub(super) async fn find(
         state: &AppState,
+        request: &HttpRequest,
         prepared: &PreparedDownload,
         stored: &StoredFile,
     ) -> Option<StoredPart> {
@@ -41,12 +59,19 @@ impl StoredPart {
             report(state, prepared, &error);
             None
         })?;
-        let is_begun = prepared.begun == Some(found.record.file_id);
+        let begun = match prepared.begun {
+            Some(id) if id == found.record.sha256 => Some(Begun::Stored),
+            // A stream may have had a content coding.
+            Some(id) if id == found.record.file_id && may_have_decoded(request, prepared) => {
+                Some(Begun::Stream)
+            }
+            _ => None,
+        };
         // An expired link sends only the file that was begun.
-        (is_begun || !prepared.has_expired()).then(|| StoredPart {
+        (begun.is_some() || !prepared.has_expired()).then(|| StoredPart {
             stored: stored.clone(),
             found,
-            is_begun,
+            begun,
         })
     }
 
@@ -56,10 +81,9 @@ impl StoredPart {
         state: &AppState,
         prepared: &PreparedDownload,
     ) -> (u64, String) {
-        let entity_tag = state
-            .service
-            .entity_tag(&prepared.link, self.found.record.file_id);
-        (self.found.record.bytes, entity_tag)
+        let record = &self.found.record;
+        let entity_tag = state.service.entity_tag(&prepared.link, record.sha256);
+        (record.bytes, entity_tag)
     }
 }
 
@@ -85,7 +109,8 @@ impl Answer {
     ) -> Result<Known, Problem> {
         let mut turn = None;
         loop {
-            if let Some(part) = StoredPart::find(&self.state, prepared, stored).await {
+            let part = StoredPart::find(&self.state, request, prepared, stored).await;
+            if let Some(part) = part {
                 let sent = self.send_stored(request, prepared, part, continuation);
                 return Ok(match sent.await? {
                     Ok(response) => Known::Sent(response),
@@ -93,7 +118,7 @@ impl Answer {
                 });
             }
             self.check_another(prepared, continuation)?;
-            if let Some(file) = self.running_file(prepared, stored, coding)? {
+            if let Some(file) = self.running_file(prepared, stored, coding).await? {
                 return Ok(Known::Sent(self.stream(request, file, None)));
             }
             let Some(files) = self.state.kept_files.clone().filter(|_| turn.is_none()) else {
@@ -122,7 +147,7 @@ impl Answer {
         let StoredPart {
             stored,
             found,
-            is_begun,
+            begun,
         } = part;
         let may_redirect = match continuation {
             None => true,
@@ -137,10 +162,10 @@ impl Answer {
             }
         }
         let length = found.record.bytes;
-        let range = self.unless_refused(choose_part(length, is_begun, continuation))?;
+        let range = choose_part(length, begun.is_some(), continuation);
+        let range = self.unless_refused(range)?;
         let bytes = range.clone().unwrap_or(0..length);
-        let permit = self.state.service.acquire(prepared);
-        let permit = permit.inspect_err(|error| self.log.refuse(error))?;
+        let permit = self.permit(prepared, range.is_some())?;
         let chunks = match stored.read(&found, bytes.clone()).await {
             Ok(chunks) => chunks,
             Err(error) => {
@@ -148,20 +173,92 @@ impl Answer {
                 return Ok(Err(self));
             }
         };
-        let entity_tag = self
-            .state
-            .service
-            .entity_tag(&prepared.link, found.record.file_id);
+        // Its entity tag tells that the client got it with its length.
+        let entity_tag = match begun {
+            Some(Begun::Stream) => found.record.file_id,
+            Some(Begun::Stored) | None => found.record.sha256,
+        };
+        let entity_tag = self.state.service.entity_tag(&prepared.link, entity_tag);
         insert_validators(&mut self.response, &entity_tag);
         insert_digest(&mut self.response, found.record.sha256, request.headers());
         if let Some(range) = &range {
-            set_part(&mut self.response, range, Some(length));
+            // As for a kept file: Firefox requires what the first response said, and sends `If-Match`.
+            let is_length_told = begun == Some(Begun::Stored)
+                || continuation.is_some_and(|it| it.otherwise == Otherwise::WholeFile);
+            set_part(
+                &mut self.response,
+                range,
+                Some(length).filter(|_| is_length_told),
+            );
             self.log.resume_from(range.start);
         }
         self.log.set_served_by(ServedBy::Store);
         let length = bytes.end - bytes.start;
         let file = CodedFile::of_object(ObjectReader::new(chunks, length, permit));
         Ok(Ok(self.stream(request, file, Some(length))))
+    }
+
+    /// Acquires the permit of a download that no query has.
+    ///
+    /// # Errors
+    /// Returns the problem of a limit.
+    fn permit(
+        &mut self,
+        prepared: &PreparedDownload,
+        is_continued: bool,
+    ) -> Result<QuotaPermit, Problem> {
+        let service = &self.state.service;
+        let checked = match is_continued {
+            true => service.check_continuation(prepared),
+            false => Ok(()),
+        };
+        let permit = checked.and_then(|()| service.acquire(prepared));
+        Ok(permit.inspect_err(|error| self.log.refuse(error))?)
+    }
+
+    /// Returns the file that another request has begun here and that is being uploaded; `None` if there is none, or its query
+    /// fails before its first row.
+    ///
+    /// # Errors
+    /// Returns the problem of a limit.
+    async fn running_file(
+        &mut self,
+        prepared: &PreparedDownload,
+        stored: &StoredFile,
+        coding: Option<Coding>,
+    ) -> Result<Option<CodedFile>, Problem> {
+        let files = self.state.kept_files.as_ref();
+        let running = files.and_then(|files| files.uploads.find(stored.name()));
+        // With an exact length, it is measured first.
+        let running = running.filter(|_| !prepared.is_measured() && !prepared.has_expired());
+        let Some(RunningUpload { id, file, .. }) = running else {
+            return Ok(None);
+        };
+        // An error before the first row is a status, of a query of its own.
+        let has_rows = file.is_longer_than(0);
+        let has_rows = match prepared.heartbeat_after().filter(|_| coding.is_some()) {
+            None => has_rows.await,
+            Some(after) => timeout(after, has_rows).await.unwrap_or(true),
+        };
+        if !has_rows {
+            return Ok(None);
+        }
+        let permit = match file.share_permit() {
+            Some(permit) => permit,
+            None => self.permit(prepared, false)?.into(),
+        };
+        let Some(reader) = file.reader(0..u64::MAX, permit) else {
+            return Ok(None);
+        };
+        self.log.set_served_by(ServedBy::Spool);
+        let entity_tag = self.state.service.entity_tag(&prepared.link, id);
+        insert_validators(&mut self.response, &entity_tag);
+        if coding.is_some() {
+            file.set_coded();
+        }
+        self.set_coding(coding);
+        let file = CodedFile::of_kept(reader, coding, prepared.heartbeat_every());
+        Ok(Some(file.inspect_err(|error| self.log.abort(error))?))
     }
 
     /// Returns the response that leads to a presigned URL.

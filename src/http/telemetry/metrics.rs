@@ -37,7 +37,8 @@ pub(in crate::http) struct Metrics {
     registry: Mutex<Registry>,
     pub(in crate::http) links_issued: Family<FileLabels, Counter>,
     pub(in crate::http) refused: Family<RefusalLabels, Counter>,
-    pub(in crate::http) downloads: Family<DownloadLabels, Counter>,
+    pub(in crate::http) downloads: Family<OutcomeLabels, Counter>,
+    pub(in crate::http) downloads_served: Family<ServedLabels, Counter>,
     pub(in crate::http) rows: Family<FileLabels, Counter>,
     pub(in crate::http) bytes: Family<FileLabels, Counter>,
     pub(in crate::http) begun_by_heartbeat: Family<FileLabels, Counter>,
@@ -84,10 +85,9 @@ pub(in crate::http) struct OutcomeLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(in crate::http) struct DownloadLabels {
+pub(in crate::http) struct ServedLabels {
     export: String,
     format: String,
-    outcome: &'static str,
     served_by: &'static str,
 }
 
@@ -175,15 +175,10 @@ impl FileLabels {
         }
     }
 
-    pub(in crate::http) fn of_download(
-        self,
-        outcome: &'static str,
-        served_by: &'static str,
-    ) -> DownloadLabels {
-        DownloadLabels {
+    pub(in crate::http) fn served_by(self, served_by: &'static str) -> ServedLabels {
+        ServedLabels {
             export: self.export,
             format: self.format,
-            outcome,
             served_by,
         }
     }
@@ -196,6 +191,7 @@ impl Metrics {
             links_issued: Family::default(),
             refused: Family::default(),
             downloads: Family::default(),
+            downloads_served: Family::default(),
             rows: Family::default(),
             bytes: Family::default(),
             begun_by_heartbeat: Family::default(),
@@ -234,6 +230,8 @@ impl Metrics {
         let help = "Requests refused, by route and code";
         rowlink.register("requests_refused", help, self.refused.clone());
         rowlink.register("downloads", "Downloads that ended", self.downloads.clone());
+        let help = "Downloads that ended, by where their bytes come from";
+        rowlink.register("downloads_served", help, self.downloads_served.clone());
         rowlink.register("download_rows", "Rows written", self.rows.clone());
         let help = "Bytes of files written, before any content coding";
         rowlink.register("download_bytes", help, self.bytes.clone());

@@ -1,6 +1,6 @@
 //! What a server tells the others about a file that it prepares, in a small object beside it.
 //!
-//! A claim only spares work: a file appears only when it is whole, and equal requests write equal files.
+//! A claim only spares work: a file appears only when it is whole, and each upload has an object of its own.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -55,7 +55,7 @@ pub struct PreparedSoFar {
 }
 
 impl Claim {
-    /// Tells whether its server has not refreshed it for long, at `now` in Unix seconds.
+    /// Tells whether its server has not refreshed it in time, at `now` in Unix seconds.
     #[must_use]
     pub fn is_stale(&self, now: u64) -> bool {
         self.written + STALE_SECONDS < now
@@ -70,7 +70,7 @@ impl StoredFile {
     /// Returns the claim on the file, if there is one.
     ///
     /// # Errors
-    /// Returns [`StoreError`] if the store does not tell.
+    /// Returns [`StoreError`] if the request fails.
     pub async fn claim(&self) -> Result<Option<Claim>, StoreError> {
         let claim = self.store.read_small(&self.claim_object()).await?;
         Ok(claim.and_then(|claim| serde_json::from_slice(&claim).ok()))
@@ -79,7 +79,7 @@ impl StoredFile {
     /// Creates a claim unless there is one; returns whether it did. Some stores replace the other one.
     ///
     /// # Errors
-    /// Returns [`StoreError`] if the store does not tell.
+    /// Returns [`StoreError`] if the request fails.
     pub async fn create_claim(&self, claim: &Claim) -> Result<bool, StoreError> {
         let object = self.claim_object();
         self.store.create_small(&object, claim.to_json()).await
@@ -97,7 +97,7 @@ impl StoredFile {
     /// Tells whether a client has cancelled a preparation.
     ///
     /// # Errors
-    /// Returns [`StoreError`] if the store does not tell.
+    /// Returns [`StoreError`] if the request fails.
     pub async fn is_cancelled(&self, id: Uuid) -> Result<bool, StoreError> {
         let cancelled = self.store.read_small(&self.cancelled_object()).await?;
         Ok(cancelled.is_some_and(|cancelled| cancelled == id.to_string().as_bytes()))

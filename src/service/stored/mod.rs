@@ -1,6 +1,6 @@
 //! The files of links in the store.
 //!
-//! A file's name is derived from everything that decides its bytes, so any server finds it, and there is no table. Under that
+//! A file's name is derived from all that the request decides about its bytes, so any server finds it, and there is no table. Under that
 //! name is only its record, which names the object with the bytes: an object is never replaced, because browsers continue
 //! a download at the store, and some stores ignore the condition under which they may. A file is served only to a link that
 //! was verified.
@@ -66,6 +66,12 @@ impl FoundFile {
 }
 
 impl ExportService {
+    /// Tells whether the file of a download may be in the store.
+    #[must_use]
+    pub fn may_be_stored(&self, prepared: &PreparedDownload) -> bool {
+        self.has_store() && prepared.output.storing != Storing::Never
+    }
+
     /// Returns the stored file of a download, if there is a store and the export uses it. Browsers get its
     /// `content_disposition` with it.
     #[must_use]
@@ -76,7 +82,7 @@ impl ExportService {
     ) -> Option<StoredFile> {
         let store = self.store.clone()?;
         let storing = prepared.output.storing;
-        if storing == Storing::Never {
+        if !self.may_be_stored(prepared) {
             return None;
         }
         let settings = prepared.served.export().store;
@@ -100,7 +106,8 @@ impl ExportService {
             storing,
             issued: link.issued,
             reuse_seconds: settings.reuse_seconds,
-            redirects: settings.redirect,
+            // A presigned URL works from any address.
+            redirects: settings.redirect && link.conditions.network.is_none(),
             presigned_for: self.download_max(prepared).min(PRESIGNED_MAX),
         })
     }
@@ -114,12 +121,13 @@ fn windows(link: &Link, reuse_seconds: u64) -> Vec<String> {
     }
 }
 
-/// Returns everything that decides the bytes of a file, and whether there is one.
+/// Returns all that the request, the export and this version decide about the bytes of a file, and whether there is one.
 fn content_of_name(prepared: &PreparedDownload, window: &str) -> String {
     let link = prepared.link.link();
     let export = prepared.served.export();
     let mut filters = link.filters.clone();
-    filters.sort();
+    // The values of a list keep their order: the query may depend on it.
+    filters.sort_by(|one, other| one.0.cmp(&other.0));
     let options = link.options.iter();
     let options: Vec<_> = options.filter(|(name, _)| *name != "delivery").collect();
     let columns: Vec<_> = prepared
@@ -175,7 +183,7 @@ impl StoredFile {
     /// Returns the complete file, if there is one.
     ///
     /// # Errors
-    /// Returns [`StoreError`] if the store does not tell.
+    /// Returns [`StoreError`] if a request fails.
     pub async fn find(&self) -> Result<Option<FoundFile>, StoreError> {
         let known = self
             .names
@@ -262,7 +270,7 @@ impl StoredFile {
         self.store.upload(&object, &self.headers)
     }
 
-    /// Records a file that is uploaded: from now on it is found.
+    /// Records a file that is uploaded, so that it is found.
     ///
     /// # Errors
     /// Returns [`StoreError`] if it may not be recorded.

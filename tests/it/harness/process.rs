@@ -100,6 +100,11 @@ impl Rowlink {
         self.memory_kib("VmRSS:")
     }
 
+    /// Returns the resident memory without that of the program itself, which is large without optimisation, in KiB.
+    pub fn anonymous_kib(&self) -> u64 {
+        self.memory_kib("RssAnon:")
+    }
+
     /// Returns the largest resident memory so far, in KiB.
     pub fn peak_kib(&self) -> u64 {
         self.memory_kib("VmHWM:")
