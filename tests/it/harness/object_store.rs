@@ -1,15 +1,17 @@
 //! Object stores with the interface of S3, started as an unprivileged user and stopped by a supervising shell.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::command::{free_port, own_by_postgres, run, unprivileged};
+use super::command::{own_by_postgres, run, unprivileged};
 use super::{tool, wait_for};
 
 const ACCESS_KEY: &str = "AKIDTEST";
@@ -71,7 +73,7 @@ impl ObjectStore {
     }
 
     fn start_in(kind: Kind, folder: &Path, shared: &str) -> ObjectStore {
-        let ports: Vec<u16> = (0..8).map(|_| free_port()).collect();
+        let ports: Vec<u16> = (0..8).map(|_| port_that_stays_free()).collect();
         if kind == Kind::JuiceFs {
             let mut format = unprivileged(&tool("juicefs"));
             format.args([
@@ -189,6 +191,18 @@ fn texts_of(xml: &str, element: &str) -> Vec<String> {
     pieces
         .map(|piece| piece.split(&end).next().unwrap().to_owned())
         .collect()
+}
+
+/// Returns a free port that no other test gets while the server is down: one that the system does not choose itself.
+fn port_that_stays_free() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let count = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 20_000 + (std::process::id() as u16).wrapping_add(count) % 10_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn prepare() -> TempDir {

@@ -13,3 +13,4 @@ mod retries;
 mod slow_readers;
 mod soak;
 mod spark;
+mod stores;
