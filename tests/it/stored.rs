@@ -272,6 +272,9 @@ store_tests! {
     the_first_download_is_uploaded_and_later_ones_are_the_same_file_without_a_query in "first";
     a_file_of_several_parts_is_uploaded_whole_and_a_failed_one_leaves_nothing in "parts";
     another_replica_continues_from_the_store_and_nobody_gets_parts_of_two_files in "continued";
+    encoded_bytes_are_not_continued_by_decoded_ones in "coded";
+    a_link_for_one_address_leads_to_no_url_for_all in "address";
+    a_file_without_bytes_is_stored_and_served in "empty";
     the_export_and_the_request_decide_what_is_stored in "decided";
     a_link_is_checked_first_although_its_file_is_stored in "checked";
     a_file_that_is_gone_or_damaged_in_the_store_is_queried_again in "gone";
@@ -377,6 +380,47 @@ fn another_replica_continues_from_the_store_and_nobody_gets_parts_of_two_files(s
         let part = fetch_part(&there, "bytes=1000-", "if-range", object.header("etag"));
         assert_eq!(part.status, 303);
     }
+}
+
+fn encoded_bytes_are_not_continued_by_decoded_ones(store: Subject) {
+    let replica = store.serve("mode = 'always'");
+    let link = replica.link(json!({}));
+    let coded = Call::new("GET", &link)
+        .header("accept-encoding", "gzip")
+        .send();
+    assert_eq!(coded.header("content-encoding"), "gzip");
+    let tag = coded.header("etag").to_owned();
+    replica.wait_for_uploads("complete", 1);
+    let part = |codings: &str| {
+        let call = Call::new("GET", &link).header("range", "bytes=1000-");
+        call.header("if-range", &tag)
+            .header("accept-encoding", codings)
+            .send()
+    };
+    assert_eq!((part("gzip").status, part("identity").status), (200, 206));
+    assert_eq!(replica.queries(), 1);
+}
+
+fn a_link_for_one_address_leads_to_no_url_for_all(store: Subject) {
+    let replica = store.serve("mode = 'always'\nreuse_seconds = 300");
+    let link = replica.link(json!({"ip": "127.0.0.1"}));
+    let first = Call::new("GET", &link).send();
+    replica.wait_for_uploads("complete", 1);
+    let again = Call::new("GET", &link).send();
+    assert_eq!(again.status, 200);
+    assert!(again.body == first.body);
+    assert_eq!((replica.served_by("store"), replica.queries()), (1, 1));
+}
+
+fn a_file_without_bytes_is_stored_and_served(store: Subject) {
+    let nothing = "select 1 as n where :user = 'no one' and :below > 0";
+    let replica = store.serve_with("mode = 'always'", nothing, |_| ());
+    let link = replica.link(json!({"format": "ndjson"}));
+    assert_eq!(fetch(&link).body, b"");
+    replica.wait_for_uploads("complete", 1);
+    let again = fetch(&link);
+    assert_eq!((again.status, again.header("content-length")), (200, "0"));
+    assert_eq!(replica.queries(), 1);
 }
 
 fn the_export_and_the_request_decide_what_is_stored(store: Subject) {
@@ -584,7 +628,10 @@ fn a_prepared_file_that_fails_or_is_cancelled_says_so_and_starts_again(store: Su
     let endless = 1_000_000_000;
     let link = prepare(&replica, endless);
     assert_eq!(replica.ask("cancel", &link, 0)["state"], "cancelled");
-    replica.wait_for_uploads("cancelled", 1);
+    // Again, although the first one may not have ended.
+    let link = prepare(&replica, endless);
+    assert_eq!(replica.ask("cancel", &link, 0)["state"], "cancelled");
+    replica.wait_for_uploads("cancelled", 2);
     assert_eq!(
         other.status(&replica.there(&link, &other))["state"],
         "cancelled"
@@ -592,7 +639,7 @@ fn a_prepared_file_that_fails_or_is_cancelled_says_so_and_starts_again(store: Su
     let link = prepare(&replica, endless);
     let there = replica.there(&link, &other);
     assert_eq!(other.ask("cancel", &there, 0)["state"], "cancelled");
-    replica.wait_for_uploads("cancelled", 2);
+    replica.wait_for_uploads("cancelled", 3);
     wait_for("the end of the query", Duration::from_secs(5), || {
         replica.server.state.service.downloads() == 0
     });
