@@ -11,12 +11,13 @@ import postgres
 import replicas
 import slow_readers
 import sqlite
+import store
 import xlsx
 from common import missed
 
 PARTS = {"sqlite": sqlite.main, "postgres": postgres.main, "mysql": mysql.main, "xlsx": xlsx.main,
          "formats": formats.main, "replicas": replicas.main,
-         "slow_readers": slow_readers.main}
+         "slow_readers": slow_readers.main, "store": store.main}
 
 
 def main():

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::export_service::ExportService;
@@ -53,9 +54,26 @@ impl ExportError {
 pub struct ServedExport {
     pub(super) export: Arc<Export>,
     pub(super) described: Arc<dyn DescribedExport>,
+    /// Differs if the file or its columns do, or the version of the server.
+    pub(super) definition: String,
 }
 
 impl ServedExport {
+    fn new(export: Arc<Export>, described: Arc<dyn DescribedExport>) -> ServedExport {
+        let columns = described.columns().iter().map(|column| &column.name);
+        let columns: Vec<&String> = columns.collect();
+        let definition = format!(
+            "{}\n{columns:?}\n{}",
+            env!("CARGO_PKG_VERSION"),
+            export.text
+        );
+        ServedExport {
+            definition: hex::encode(Sha256::digest(definition)),
+            export,
+            described,
+        }
+    }
+
     /// Returns the export.
     #[must_use]
     pub fn export(&self) -> &Export {
@@ -207,7 +225,7 @@ impl ExportService {
             match described {
                 Ok(described) => {
                     let dialect = self.sources[&export.database].dialect();
-                    let served = Arc::new(ServedExport { export, described });
+                    let served = Arc::new(ServedExport::new(export, described));
                     update
                         .warnings
                         .extend(served.warnings(dialect, self.has_store()));

@@ -123,6 +123,12 @@ where
         Retained::discard_if_idle(self);
     }
 
+    /// Resolves when the file has ended, or waits for space that its readers take.
+    pub async fn ended_or_full(&self) {
+        self.when(|content| (content.end.is_some() || content.is_full()).then_some(()))
+            .await;
+    }
+
     /// Resolves when the file is known to be longer than this, or not to be; returns which.
     pub async fn is_longer_than(&self, bytes: u64) -> bool {
         self.when(|content| match content.length() > bytes {

@@ -82,6 +82,11 @@ pub(super) enum Next<M, E> {
 }
 
 impl<M, E> Content<M, E> {
+    /// Tells whether something was discarded because there was no space, or nothing is retained.
+    pub(super) fn is_full(&self) -> bool {
+        self.retention == Retention::Unread
+    }
+
     pub(super) fn is_discarded(&self) -> bool {
         matches!(self.end, Some(End::Discarded))
     }

@@ -5,6 +5,8 @@ mod connect;
 mod upload;
 
 use std::fmt;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +19,9 @@ use object_store::{
     Attribute, Attributes, GetOptions, GetRange, GetResultPayload, ObjectStore,
     ObjectStoreExt as _, PutMode, PutOptions,
 };
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use tokio_util::io::ReaderStream;
 
 pub use connect::StoreUrl;
 pub use upload::Upload;
@@ -29,7 +30,9 @@ pub use upload::Upload;
 const SMALL_MAX: Duration = Duration::from_secs(5);
 
 /// How much of a file in a directory is read at a time.
-const READ_BYTES: usize = 256 * 1024;
+const READ_BYTES: u64 = 512 * 1024;
+/// How many pieces of a file wait to be sent.
+const READ_AHEAD: usize = 2;
 
 /// A store, and the prefix of all names in it.
 pub struct Store {
@@ -161,13 +164,7 @@ impl Store {
                 Ok(stream.map(|next| next.map_err(changed)).boxed())
             }
             // Its stream would read 8 KiB at a time.
-            GetResultPayload::File(file, _) => {
-                let mut file = File::from_std(file);
-                let seek = file.seek(std::io::SeekFrom::Start(range.start)).await;
-                seek.map_err(io_error)?;
-                let stream = ReaderStream::with_capacity(file.take(bytes), READ_BYTES);
-                Ok(stream.map(|next| next.map_err(io_error)).boxed())
-            }
+            GetResultPayload::File(file, _) => Ok(read_ahead(file, range.start, bytes)),
         }
     }
 
@@ -244,6 +241,32 @@ async fn within_small_max<T>(
         Ok(Err(object_store::Error::NotFound { .. })) => Ok(None),
         Ok(Err(error)) => Err(error.into()),
     }
+}
+
+/// Returns some bytes of a file, which a thread reads while earlier ones are sent.
+fn read_ahead(mut file: File, start: u64, bytes: u64) -> ObjectBytes {
+    let (sender, receiver) = mpsc::channel(READ_AHEAD);
+    spawn_blocking(move || {
+        let mut left = bytes;
+        let mut sought = file.seek(SeekFrom::Start(start)).map(drop);
+        while left > 0 {
+            let length = left.min(READ_BYTES);
+            let mut piece = vec![0; length as usize];
+            let read = sought.and_then(|()| file.read_exact(&mut piece));
+            let is_read = read.is_ok();
+            let sent = sender.blocking_send(read.map(|()| Bytes::from(piece)).map_err(io_error));
+            if sent.is_err() || !is_read {
+                return;
+            }
+            sought = Ok(());
+            left -= length;
+        }
+    });
+    let next = |mut receiver: mpsc::Receiver<_>| async move {
+        let piece = receiver.recv().await?;
+        Some((piece, receiver))
+    };
+    stream::unfold(receiver, next).boxed()
 }
 
 fn io_error(error: std::io::Error) -> StoreError {

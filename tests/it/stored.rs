@@ -1,5 +1,6 @@
 //! Exports whose files are stored: uploaded while they are streamed, then served from the store.
 
+use std::ffi::OsStr;
 use std::io::Read as _;
 use std::path::Path;
 use std::process::Command;
@@ -14,10 +15,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::object_store::ObjectStore;
-use crate::harness::process::Rowlink;
+use crate::harness::process::{FAR_FUTURE, Rowlink};
 use crate::harness::{
-    Answer, Call, Deployment, TestServer, UNLIMITED, begin, begin_with, is_whole, metric,
-    sample_database, sqlite_url, wait, wait_for,
+    Answer, Call, Deployment, TestServer, UNLIMITED, begin, begin_with, is_whole, metric, python,
+    sample_database, sqlite_url, token_for, wait, wait_for,
 };
 
 const TIME: Duration = Duration::from_secs(120);
@@ -524,7 +525,7 @@ fn only_the_same_user_and_request_get_a_stored_file_and_not_for_longer_than_allo
     replica.server.set_clock(start);
     let first = fetch(&replica.link(json!({})));
     replica.wait_for_uploads("complete", 1);
-    let token = crate::harness::token_for(&json!({"sub": "bob", "exp": start + 3600}));
+    let token = token_for(&json!({"sub": "bob", "exp": start + 3600}));
     let of_bob = replica
         .server
         .issue_with(&token, Replica::request(json!({})));
@@ -726,7 +727,8 @@ fn serve_process(environment: &[(String, String)], spool: &TempDir) -> Rowlink {
         ("ROWLINK_SPOOL_DIR", spool.as_str()),
         ("ROWLINK_SPOOL_BYTES", "1000000000"),
     ]);
-    Rowlink::serve_with(&[("it.sql", &sql)], &variables)
+    let failing = "/*---\n[store]\nmode = 'always'\n---*/\nselect abs(-9223372036854775807 - 1) as n where :user <> ''";
+    Rowlink::serve_with(&[("it.sql", &sql), ("failing.sql", failing)], &variables)
 }
 
 fn prepare_by(rowlink: &Rowlink, below: u64) -> String {
@@ -828,4 +830,30 @@ fn rowlink_get_lets_a_file_be_prepared_and_follows_the_redirect_to_it() {
     let refused = get(&unstored, &folder.path().join("3"));
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && said.contains("422"), "{said}");
+}
+
+#[test]
+#[ignore = "needs Python and an object store: make test"]
+fn the_python_client_prepares_files() {
+    let server = ObjectStore::seaweedfs();
+    let spool = tempfile::tempdir().unwrap();
+    let rowlink = serve_process(&server.bucket("python"), &spool);
+    let token = token_for(&json!({"sub": "alice", "exp": FAR_FUTURE}));
+    let folder = tempfile::tempdir().unwrap();
+    let arguments: [&OsStr; 3] = [
+        rowlink.origin().as_ref(),
+        token.as_ref(),
+        folder.path().as_ref(),
+    ];
+    let seen: Value = serde_json::from_str(&python("use_prepared_file.py", &arguments)).unwrap();
+    assert_eq!(
+        (&seen["state"], &seen["rows"]),
+        (&json!("ready"), &json!(50_000))
+    );
+    assert!(
+        seen["states"].as_u64().unwrap() > 0 && seen["equal"] == true,
+        "{seen}"
+    );
+    assert_eq!(seen["failed"], json!(["failed", "export-failed"]));
+    assert_eq!(seen["unstored"], json!([422, ["prepare"]]));
 }

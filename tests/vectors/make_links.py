@@ -148,7 +148,7 @@ OPTIONAL_CONTENTS = {
     "rl_resume": lambda v: re.fullmatch(COUNT, v),
     "rl_filename": is_file_name,
 }
-OPTIONS = ("rl_columns", "rl_timezone", "rl_end_line", "rl_length")
+OPTIONS = ("rl_columns", "rl_timezone", "rl_end_line", "rl_length", "rl_delivery")
 
 
 def check(pairs, required, optional, is_free):
@@ -373,6 +373,7 @@ def valid_cases():
         signed(base(rl_columns="id,amount", rl_csv__delimiter=";", rl_csv__bom="true")))
     add("exact length", "valid", signed(base(rl_length="exact")))
     add("time zone and end line", "valid", signed(base(rl_timezone="Europe/Berlin", rl_end_line="true")))
+    add("delivery", "valid", signed(base(rl_delivery="stored")))
     add("a list", "valid", signed(base() + [("status", "paid"), ("status", "open"), ("status", "paid")]))
     add("a filter named like a reserved one", "valid", signed(base(RL_user="1", rlx="2", user="3")))
     add("a name that needs escapes", "valid", signed(base(**{"a b&=ä": "1"})))

@@ -95,6 +95,11 @@ impl FileUpload {
         self.target.stored.above().is_none()
     }
 
+    /// Tells whether the file is prepared, without a download.
+    pub(super) fn is_prepared(&self) -> bool {
+        self.claim.is_some()
+    }
+
     /// Resolves when the file is known to be large enough, by the planner's estimate or because it is, or not to be;
     /// returns which.
     pub(super) async fn is_wanted(&mut self, file: &KeptFile) -> bool {

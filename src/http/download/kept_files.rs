@@ -257,6 +257,11 @@ impl KeptFile {
         Progress { bytes, ..progress }
     }
 
+    /// Resolves when the query has ended, or waits for space in the spool.
+    pub(super) async fn query_ended_or_waits(&self) {
+        self.buffer.ended_or_full().await;
+    }
+
     /// Records that a response has a content coding.
     pub(in crate::http) fn set_coded(&self) {
         self.was_coded.store(true, Ordering::Relaxed);

@@ -161,10 +161,17 @@ async fn run(mut upload: FileUpload, running: &RunningUpload, reader: Option<Upl
     if !is_wanted {
         return;
     }
-    match reader.or_else(|| running.file.upload_reader()) {
-        Some(reader) => upload.run(running, reader, running.cancel.clone()).await,
-        None => upload.give_up(),
+    let Some(reader) = reader.or_else(|| running.file.upload_reader()) else {
+        return upload.give_up();
+    };
+    if !upload.is_prepared() {
+        // The download and its query come first: an upload would slow them down.
+        tokio::select! {
+            () = running.file.query_ended_or_waits() => {}
+            () = running.cancel.cancelled() => {}
+        }
     }
+    upload.run(running, reader, running.cancel.clone()).await;
 }
 
 /// The entry of an upload, which is removed when this is dropped.

@@ -124,20 +124,13 @@ fn windows(link: &Link, reuse_seconds: u64) -> Vec<String> {
 /// Returns all that the request, the export and this version decide about the bytes of a file, and whether there is one.
 fn content_of_name(prepared: &PreparedDownload, window: &str) -> String {
     let link = prepared.link.link();
-    let export = prepared.served.export();
     let mut filters = link.filters.clone();
     // The values of a list keep their order: the query may depend on it.
     filters.sort_by(|one, other| one.0.cmp(&other.0));
     let options = link.options.iter();
     let options: Vec<_> = options.filter(|(name, _)| *name != "delivery").collect();
-    let columns: Vec<_> = prepared
-        .served
-        .columns()
-        .iter()
-        .map(|it| &it.name)
-        .collect();
     let content = json!([
-        env!("CARGO_PKG_VERSION"),
+        prepared.served.definition,
         window,
         link.export,
         link.format,
@@ -149,8 +142,6 @@ fn content_of_name(prepared: &PreparedDownload, window: &str) -> String {
         prepared.filename,
         link.conditions.rows_max,
         link.conditions.bytes_max,
-        export.text,
-        columns,
     ]);
     content.to_string()
 }

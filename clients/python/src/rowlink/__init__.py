@@ -14,6 +14,8 @@ A download is renamed to its final name only when complete. A failed download le
 from ._client import Format, Link, Rowlink
 from ._download import IncompleteDownload, Progress, download
 from ._mint import mint
+from ._prepare import FileState, NotPrepared, prepare
 from ._problem import Problem, Unreachable
 
-__all__ = ["Format", "IncompleteDownload", "Link", "Problem", "Progress", "Rowlink", "Unreachable", "download", "mint"]
+__all__ = ["FileState", "Format", "IncompleteDownload", "Link", "NotPrepared", "Problem", "Progress", "Rowlink", "Unreachable",
+           "download", "mint", "prepare"]

@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 from uuid import UUID
 
 from ._download import Progress, download
+from ._prepare import FileState, prepare
 from ._problem import Problem, Unreachable
 
 Scalar = Union[str, int, float, bool, Decimal, date, datetime, UUID]
@@ -38,6 +39,10 @@ class Link:
     estimated_bytes: int | None = None
     #: `planner`, `count`, or `partial-count`: the file is larger than the count.
     estimated_by: str | None = None
+
+    def prepare(self, *, progress: Callable[[FileState], None] | None = None, timeout: float = 30.0) -> FileState:
+        """Lets the server prepare the file in its object storage, and waits until it is ready."""
+        return prepare(self.url, progress=progress, timeout=timeout)
 
     def download(
         self,
@@ -74,6 +79,7 @@ class Rowlink:
         timezone: str | None = None,
         end_line: bool | None = None,
         length: Literal["exact"] | None = None,
+        delivery: Literal["auto", "stream", "stored"] | None = None,
         estimate: bool | None = None,
         csv: Mapping[str, Any] | None = None,
         tsv: Mapping[str, Any] | None = None,
@@ -96,7 +102,7 @@ class Rowlink:
 
         `end_line` appends an integrity line to CSV, TSV or NDJSON; `download` verifies and removes it.
         `length="exact"` adds the total size, for a progress in percent, and lets `download` continue after a broken
-        connection; the query runs twice. `resume_seconds` allows that for so long after the expiry. `estimate` adds an estimate of the size. `ip` is the client address or network (CIDR) that may use
+        connection; the query runs twice. `delivery` says whether the file is stored. `resume_seconds` allows that for so long after the expiry. `estimate` adds an estimate of the size. `ip` is the client address or network (CIDR) that may use
         the link. A file that exceeds `max_rows` or `max_bytes` is refused or aborted. `seal` encrypts the contents of
         the link in its URL. `not_before` needs a time zone.
         """
@@ -110,6 +116,7 @@ class Rowlink:
             "timezone": timezone,
             "end_line": end_line,
             "length": length,
+            "delivery": delivery,
             "estimate": estimate,
             "csv": csv,
             "tsv": tsv,
