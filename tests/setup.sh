@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests and benchmarks need if it is missing: Debian packages, and under target/test-tools Python
-# tools in a virtual environment, a browser driver, Envoy, an object store and real data. A second run installs nothing. `setup.sh large`
-# adds readers of large workbooks, `setup.sh e2e` adds libfaketime to skew clocks, Firefox and aria2, and `setup.sh engines` adds
-# MySQL and JuiceFS.
+# tools in a virtual environment, a browser driver, Envoy, an object store and real data. A second run installs nothing.
+# `setup.sh large` adds readers of large workbooks, `setup.sh e2e` adds libfaketime to skew clocks, Firefox and aria2, and
+# `setup.sh engines` adds MySQL and JuiceFS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=target/test-tools

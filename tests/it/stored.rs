@@ -283,6 +283,7 @@ store_tests! {
     only_the_same_user_and_request_get_a_stored_file_and_not_for_longer_than_allowed in "reuse";
     an_upload_outlives_its_reader_and_counts_as_its_download in "outlives";
     a_file_is_prepared_and_any_replica_tells_how_far_it_is in "prepared";
+    a_download_whose_file_is_prepared_meanwhile_is_stored_whatever_its_size in "meanwhile";
     a_prepared_file_that_fails_or_is_cancelled_says_so_and_starts_again in "cancelled";
     another_replica_takes_over_what_a_stopped_one_prepared in "taken-over";
 }
@@ -604,6 +605,19 @@ fn a_file_is_prepared_and_any_replica_tells_how_far_it_is(store: Subject) {
         (&ready["state"], &ready["rows"]),
         (&json!("ready"), &json!(5))
     );
+}
+
+fn a_download_whose_file_is_prepared_meanwhile_is_stored_whatever_its_size(store: Subject) {
+    let replica = store.serve("mode = 'auto'");
+    let link = replica.link(json!({"filters": {"below": 60_000}}));
+    let mut reader = begin(&link);
+    reader.read_exact(&mut [0; 10_000]).unwrap();
+    let question = json!({"url": link, "prepare": true});
+    let asked = replica.server.call("POST", "/v1/links/status");
+    let state = asked.json(&question).send().json()["state"].clone();
+    assert!(state == "preparing" || state == "ready", "{state}");
+    assert_eq!(replica.status(&link)["rows"], 60_000);
+    assert_eq!(store.files().len(), 1);
 }
 
 fn a_prepared_file_that_fails_or_is_cancelled_says_so_and_starts_again(store: Subject) {

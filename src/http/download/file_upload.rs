@@ -1,6 +1,7 @@
 //! Uploads a file to the store while its query runs.
 
 use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit_log::TARGET;
 use super::claim_refresh::{ClaimRefresh, Ended};
-use super::kept_files::{FileId, KeptFile, UploadReader};
+use super::kept_files::{FileId, UploadReader};
 use super::outcome::{Outcome, StreamError};
 use super::uploads::{RunningUpload, Turn, Uploads};
 use crate::http::response::problem::Problem;
@@ -100,18 +101,23 @@ impl FileUpload {
         self.claim.is_some()
     }
 
-    /// Resolves when the file is known to be large enough, by the planner's estimate or because it is, or not to be;
-    /// returns which.
-    pub(super) async fn is_wanted(&mut self, file: &KeptFile) -> bool {
+    /// Resolves when the file is known to be large enough, by the planner's estimate or because it is, or wanted whatever
+    /// its size, or neither; returns whether to upload it.
+    pub(super) async fn is_wanted(&mut self, running: &RunningUpload) -> bool {
         let above = self.target.stored.above().unwrap_or(0);
-        let longer = file.is_longer_than(above);
-        tokio::pin!(longer);
-        tokio::select! {
-            is_longer = &mut longer => is_longer,
-            estimate = &mut self.estimate => {
-                let bytes = estimate.and_then(|estimate| estimate.bytes);
-                bytes.is_some_and(|bytes| bytes > above) || longer.await
+        let longer = pin!(running.file.is_longer_than(above));
+        let estimate = async {
+            let estimate = (&mut self.estimate).await;
+            let bytes = estimate.and_then(|estimate| estimate.bytes);
+            match bytes.is_some_and(|bytes| bytes > above) {
+                true => (),
+                false => pending().await,
             }
+        };
+        tokio::select! {
+            is_longer = longer => is_longer,
+            () = estimate => true,
+            () = running.wanted() => true,
         }
     }
 

@@ -41,6 +41,8 @@ pub(in crate::http) struct RunningUpload {
     /// The planner's estimate, once it is known.
     pub(super) estimate: Arc<OnceLock<Estimate>>,
     cancel: CancellationToken,
+    /// Cancelled when the file is wanted in the store whatever its size.
+    wanted: CancellationToken,
 }
 
 impl RunningUpload {
@@ -58,6 +60,16 @@ impl RunningUpload {
 
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled()
+    }
+
+    /// Stores the file whatever its size, unless its start is no longer in the spool.
+    pub(in crate::http) fn want(&self) {
+        self.wanted.cancel();
+    }
+
+    /// Resolves when the file is wanted whatever its size.
+    pub(super) async fn wanted(&self) {
+        self.wanted.cancelled().await;
     }
 
     /// Cancels the upload, and the query unless a client reads the file.
@@ -121,6 +133,7 @@ impl Uploads {
             file: file.clone(),
             estimate: Arc::default(),
             cancel: abort.child_token(),
+            wanted: CancellationToken::new(),
         };
         let registration = self.register(upload.name(), &running)?;
         // Taken now: the client may leave before the task runs.
@@ -157,7 +170,7 @@ impl Uploads {
 
 /// Uploads a file as soon as it is known to be large enough.
 async fn run(mut upload: FileUpload, running: &RunningUpload, reader: Option<UploadReader>) {
-    let is_wanted = reader.is_some() || upload.is_wanted(&running.file).await;
+    let is_wanted = reader.is_some() || upload.is_wanted(running).await;
     if !is_wanted {
         return;
     }

@@ -62,14 +62,14 @@ impl Preparation {
     /// # Errors
     /// Returns the problem of a limit, or of the store.
     pub(super) async fn begin(self) -> Result<FileState, Problem> {
-        if let Some(known) = self.known().await? {
+        if let Some(known) = self.begun().await? {
             return Ok(known);
         }
         let (turn, has_waited) = self.kept_files.uploads.turn(self.stored.name()).await;
         let Some(_turn) = turn else {
             return Err(unfinished());
         };
-        if has_waited && let Some(known) = self.known().await? {
+        if has_waited && let Some(known) = self.begun().await? {
             return Ok(known);
         }
         let other = self.stored.claim().await?;
@@ -139,23 +139,22 @@ impl Preparation {
         if let Some(known) = self.known().await? {
             return Ok((known, IsStale(false)));
         }
-        let claim = self.stored.claim().await?;
-        let is_stale = claim.as_ref().is_some_and(|claim| self.is_stale(claim));
-        let id = claim.as_ref().map(|claim| claim.id);
-        let state = match claim.map(|claim| claim.state) {
-            // It may be ready by now.
-            None | Some(ClaimState::Complete) => self.known().await?.unwrap_or(FileState::Absent),
-            Some(ClaimState::Failed { code }) => FileState::Failed(code),
-            Some(ClaimState::Cancelled) => FileState::Cancelled,
-            Some(ClaimState::Preparing(so_far)) => {
-                let is_cancelled = match id {
-                    Some(id) => self.stored.is_cancelled(id).await?,
-                    None => false,
-                };
-                match is_cancelled {
-                    true => FileState::Cancelled,
-                    false => return Ok((FileState::Preparing(so_far), IsStale(is_stale))),
-                }
+        let Some(claim) = self.stored.claim().await? else {
+            // Its claim was removed with the file.
+            return Ok((FileState::Absent, IsStale(false)));
+        };
+        let is_stale = self.is_stale(&claim);
+        let state = match claim.state {
+            // It is ready by now, or was removed.
+            ClaimState::Complete => self.known().await?.unwrap_or(FileState::Absent),
+            ClaimState::Failed { code } => FileState::Failed(code),
+            ClaimState::Cancelled => FileState::Cancelled,
+            ClaimState::Preparing(_) if self.stored.is_cancelled(claim.id).await? => {
+                FileState::Cancelled
+            }
+            ClaimState::Preparing(so_far) => {
+                let is_stale = IsStale(is_stale);
+                return Ok((FileState::Preparing(so_far), is_stale));
             }
         };
         Ok((state, IsStale(false)))
@@ -203,6 +202,14 @@ impl Preparation {
         }
         let found = self.stored.find().await?;
         Ok(found.map(FileState::Ready))
+    }
+
+    /// Returns how far the file is, if it is ready or this server has begun it. A download's file is then stored, too.
+    async fn begun(&self) -> Result<Option<FileState>, Problem> {
+        if let Some(running) = self.running() {
+            running.want();
+        }
+        self.known().await
     }
 
     fn is_stale(&self, claim: &Claim) -> bool {

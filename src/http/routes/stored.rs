@@ -137,7 +137,7 @@ impl Answer {
     ///
     /// # Errors
     /// Returns the problem that refuses the request.
-    pub(super) async fn send_stored(
+    async fn send_stored(
         mut self,
         request: &HttpRequest,
         prepared: &PreparedDownload,
@@ -277,7 +277,7 @@ impl Answer {
 }
 
 /// Logs and counts that the store could not be used for a download.
-pub(super) fn report(state: &AppState, prepared: &PreparedDownload, error: &StoreError) {
+fn report(state: &AppState, prepared: &PreparedDownload, error: &StoreError) {
     let (link_id, cause) = (prepared.link.link().id, causes(error));
     tracing::warn!(%link_id, cause, "the store cannot be used for a download");
     state.metrics.store_errors.inc();
