@@ -5,7 +5,7 @@ import type { FileState, Link, LinkRequest, PrepareOptions } from "./types.js";
 
 /**
  * Lets the server prepare the file in its object storage; resolves to its link when the file is ready, for `download`: the browser
- * then shows a percentage, and continues by itself. An `AbortSignal` also cancels the preparation.
+ * then shows a percentage, and continues without the page. An `AbortSignal` also cancels the preparation.
  */
 export async function prepare(rowlink: Rowlink, request: LinkRequest, options: PrepareOptions = {}): Promise<Link> {
   const { signal, onProgress } = options;

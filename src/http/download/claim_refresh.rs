@@ -69,7 +69,7 @@ impl ClaimRefresh {
         }
     }
 
-    /// Writes a claim in a task: dropped on its way, it could arrive later than the last one.
+    /// Writes a claim in a task: if its request was dropped, the store could still apply it after the last one.
     fn write(&self, claim: Claim) {
         let stored = self.stored.clone();
         self.writes.spawn(async move {
