@@ -60,7 +60,7 @@ pub(super) fn prepare_file(link: &str) -> Result<(), String> {
     }
 }
 
-/// Returns how far the file is. A request is tried again if the server is busy or does not answer.
+/// Returns the state of the file. A request is tried again if the server is busy or does not answer.
 fn ask(agent: &Agent, url: &str, question: &Value) -> Result<Value, String> {
     let mut failed = 0;
     loop {

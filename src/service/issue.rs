@@ -81,7 +81,7 @@ impl ExportService {
     fn sign(
         &self,
         caller: &Caller,
-        request: LinkRequest,
+        mut request: LinkRequest,
         now: u64,
         link_id: Uuid,
     ) -> Result<(SignedLink, Format, &'static str), IssueError> {
@@ -103,7 +103,8 @@ impl ExportService {
             format,
             policy: &self.policy,
         };
-        self.check_store(&request, export)?;
+        let storing_error = self.storing_error(&request, export);
+        request.field_errors.extend(storing_error);
         let requested_claims = request.claims.clone();
         let user = request.user.clone().or_else(|| caller.user.clone());
         let unsigned = context.check(request, user, now)?;
@@ -117,13 +118,13 @@ impl ExportService {
         Ok((signed, format, content_type))
     }
 
-    /// Checks that a file can be stored, if the request wants that.
-    fn check_store(&self, request: &LinkRequest, export: &Export) -> Result<(), IssueError> {
+    /// Returns why a file cannot be stored, if the request wants that.
+    fn storing_error(&self, request: &LinkRequest, export: &Export) -> Option<FieldError> {
         let delivery = request.options.get("delivery").map(String::as_str);
         let field = match (request.prepare, delivery) {
             (true, _) => "prepare",
             (false, Some("stored")) => "delivery",
-            (false, _) => return Ok(()),
+            (false, _) => return None,
         };
         let message = if !self.has_store() {
             "unsupported: this deployment has no store"
@@ -132,9 +133,9 @@ impl ExportService {
         } else if delivery == Some("stream") {
             "unsupported with the `delivery` `stream`"
         } else {
-            return Ok(());
+            return None;
         };
-        Err(IssueError::Invalid(vec![FieldError::new(field, message)]))
+        Some(FieldError::new(field, message))
     }
 
     /// Binds the query of a link that was just issued.

@@ -123,14 +123,13 @@ impl Store {
         let path = self.path(name);
         let options = PutOptions::from(PutMode::Create);
         let created = self.objects.put_opts(&path, content.into(), options);
-        match timeout(SMALL_MAX, created).await {
-            Err(_) => Err(StoreError::TimedOut),
-            Ok(Ok(_)) => Ok(true),
-            Ok(Err(
+        match in_time(created).await? {
+            Ok(_) => Ok(true),
+            Err(
                 object_store::Error::AlreadyExists { .. }
                 | object_store::Error::Precondition { .. },
-            )) => Ok(false),
-            Ok(Err(error)) => Err(error.into()),
+            ) => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -154,8 +153,8 @@ impl Store {
             range: Some(GetRange::Bounded(range.clone())),
             ..GetOptions::default()
         };
-        let found = timeout(SMALL_MAX, self.objects.get_opts(&path, options)).await;
-        let found = found.map_err(|_| StoreError::TimedOut)?.map_err(changed)?;
+        let found = in_time(self.objects.get_opts(&path, options)).await?;
+        let found = found.map_err(changed)?;
         if found.range != range {
             return Err(StoreError::Changed);
         }
@@ -200,9 +199,7 @@ impl Store {
         if !self.signs_overrides {
             // Azure: the object has its headers since its upload, and other parameters are not signed.
             let signed = signer.signed_url(Method::GET, &path, lifetime);
-            let mut url = timeout(SMALL_MAX, signed)
-                .await
-                .map_err(|_| StoreError::TimedOut)??;
+            let mut url = in_time(signed).await??;
             url.query_pairs_mut().extend_pairs(parameters);
             return Ok(Some(url.into()));
         }
@@ -214,10 +211,7 @@ impl Store {
         let query = overrides.iter().chain(parameters);
         let options = SignedUrlOptions::new().with_query(query.copied());
         let signed = signer.signed_url_opts(Method::GET, &path, lifetime, &options);
-        let url = timeout(SMALL_MAX, signed)
-            .await
-            .map_err(|_| StoreError::TimedOut)??;
-        Ok(Some(url.into()))
+        Ok(Some(in_time(signed).await??.into()))
     }
 
     fn path(&self, name: &str) -> Path {
@@ -229,18 +223,23 @@ impl Store {
 async fn within_small_max<T>(
     request: impl Future<Output = object_store::Result<T>>,
 ) -> Result<Option<T>, StoreError> {
-    match timeout(SMALL_MAX, request).await {
-        Err(_) => Err(StoreError::TimedOut),
-        Ok(Ok(found)) => Ok(Some(found)),
+    match in_time(request).await? {
+        Ok(found) => Ok(Some(found)),
         // Only the body of the response tells it from a missing object.
-        Ok(Err(object_store::Error::NotFound { source, .. }))
+        Err(object_store::Error::NotFound { source, .. })
             if source.to_string().contains("NoSuchBucket") =>
         {
             Err(StoreError::Failed("NoSuchBucket".to_owned()))
         }
-        Ok(Err(object_store::Error::NotFound { .. })) => Ok(None),
-        Ok(Err(error)) => Err(error.into()),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// Waits for a request for which a download waits.
+async fn in_time<T>(request: impl Future<Output = T>) -> Result<T, StoreError> {
+    let answer = timeout(SMALL_MAX, request).await;
+    answer.map_err(|_| StoreError::TimedOut)
 }
 
 /// Returns some bytes of a file, which a thread reads while earlier ones are sent.

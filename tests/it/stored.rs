@@ -454,6 +454,9 @@ fn the_export_and_the_request_decide_what_is_stored(store: Subject) {
                 (422, vec![field.to_owned()])
             );
         }
+        // Together with the other fields that do not fit.
+        let several = replica.issue(json!({"prepare": true, "expires_in": 0}));
+        assert_eq!(several.fields(), ["expires_in", "prepare"]);
         let link = replica.link(json!({"delivery": "auto"}));
         fetch(&link);
         assert_eq!(replica.ask("status", &link, 0)["state"], "absent");

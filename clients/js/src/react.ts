@@ -9,7 +9,7 @@ export interface Export {
   status: ExportStatus;
   /** The reason of a failure: a `RowlinkError`, except for bugs. */
   error: Error | null;
-  /** How far the file is, for requests with `prepare`. */
+  /** The state of the file, for requests with `prepare`. */
   file: FileState | null;
   /** Issues the link, waits until the file is ready if the request has `prepare`, and starts the browser download. */
   start: (linkOrRequest: Link | LinkRequest) => Promise<void>;

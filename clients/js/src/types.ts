@@ -101,11 +101,11 @@ export interface Link {
   /** `partial-count`: the file is larger than the count. */
   /** `planner` is a guess: write "about". `count` is exact; with `partial-count` there are more rows. */
   readonly estimated_by?: "planner" | "count" | "partial-count" | null;
-  /** How far the file is. Only with `prepare`. */
+  /** The state of the file. Only with `prepare`. */
   readonly file?: FileState;
 }
 
-/** How far a prepared file is. */
+/** The state of a prepared file. */
 export interface FileState {
   readonly state: "absent" | "preparing" | "ready" | "failed" | "cancelled";
   /** So far, or of the complete file. */

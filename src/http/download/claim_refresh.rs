@@ -1,4 +1,4 @@
-//! Tells other servers how far a file is that this one prepares.
+//! Tells other servers the state of a file that this one prepares.
 
 use std::time::Duration;
 

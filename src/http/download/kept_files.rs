@@ -25,6 +25,16 @@ use crate::spool::{Obstacle, Retention, Spool, SpoolReader};
 /// What the entity tag of a file holds.
 pub(in crate::http) type FileId = [u8; 32];
 
+/// Returns the id of a file whose hash is not known yet.
+///
+/// # Errors
+/// Returns an error if the operating system provides no randomness.
+pub(in crate::http) fn random_file_id() -> Result<FileId, getrandom::Error> {
+    let mut id = [0; 32];
+    getrandom::fill(&mut id)?;
+    Ok(id)
+}
+
 /// The files that are kept.
 pub(in crate::http) struct KeptFiles {
     spool: Arc<Spool>,

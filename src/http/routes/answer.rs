@@ -15,7 +15,7 @@ use crate::http::connection::exchange::Exchange;
 use crate::http::download::audit_log::DownloadLog;
 use crate::http::download::coded_file::CodedFile;
 use crate::http::download::file_upload::FileUpload;
-use crate::http::download::kept_files::{FileId, Filling, KeptFiles};
+use crate::http::download::kept_files::{FileId, Filling, KeptFiles, random_file_id};
 use crate::http::download::outcome::{Outcome, StreamError};
 use crate::http::download::stream::ResponseStream;
 use crate::http::download::uploads::Turn;
@@ -85,11 +85,7 @@ impl Keeper {
     pub(super) fn file(self, state: &AppState, measure: Option<Measure>) -> Option<NewFile> {
         let id = match measure {
             Some(measure) => measure.sha256,
-            None => {
-                let mut id = [0; 32];
-                getrandom::fill(&mut id).ok()?;
-                id
-            }
+            None => random_file_id().ok()?,
         };
         let is_new = !self.files.has(id) || self.upload.is_some();
         is_new.then(|| NewFile {

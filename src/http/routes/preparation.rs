@@ -13,7 +13,7 @@ use crate::http::download::audit_log::{QueryLog, obstacle_report};
 use crate::http::download::claim_refresh::ClaimRefresh;
 use crate::http::download::coded_file::CodedFile;
 use crate::http::download::file_upload::FileUpload;
-use crate::http::download::kept_files::{Filling, KeptFiles};
+use crate::http::download::kept_files::{Filling, KeptFiles, random_file_id};
 use crate::http::download::uploads::RunningUpload;
 use crate::http::response::problem::{Problem, internal};
 use crate::http::state::AppState;
@@ -34,7 +34,7 @@ pub(super) struct Preparation {
 /// Whether the server that prepared a file has stopped.
 struct IsStale(bool);
 
-/// How far a file is.
+/// The state of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FileState {
     /// No server prepares it.
@@ -57,7 +57,7 @@ impl Preparation {
         })
     }
 
-    /// Starts to prepare the file, unless it is ready or being prepared; returns how far it is.
+    /// Starts to prepare the file, unless it is ready or being prepared; returns its state.
     ///
     /// # Errors
     /// Returns the problem of a limit, or of the store.
@@ -96,8 +96,7 @@ impl Preparation {
             stored,
             kept_files,
         } = self;
-        let mut id = [0; 32];
-        getrandom::fill(&mut id).map_err(|error| internal(error.to_string()))?;
+        let id = random_file_id().map_err(|error| internal(error.to_string()))?;
         let deadline = state.service.deadlines(&prepared).query;
         let query_log = QueryLog::of_prepared(&state, &prepared);
         let report = obstacle_report(state.clone().into_inner(), prepared.link.link().id);
@@ -119,7 +118,7 @@ impl Preparation {
         Ok(FileState::Preparing(PreparedSoFar::default()))
     }
 
-    /// Returns how far the file is. A file whose server has stopped is prepared here.
+    /// Returns the state of the file. A file whose server has stopped is prepared here.
     ///
     /// # Errors
     /// Returns the problem of the store, or of a limit.
@@ -134,7 +133,7 @@ impl Preparation {
         }
     }
 
-    /// Returns how far the file is, and whether its server has stopped.
+    /// Returns the state of the file, and whether its server has stopped.
     async fn peek(&self) -> Result<(FileState, IsStale), Problem> {
         if let Some(known) = self.known().await? {
             return Ok((known, IsStale(false)));
@@ -160,7 +159,7 @@ impl Preparation {
         Ok((state, IsStale(false)))
     }
 
-    /// Returns how far the file is once that is final, or after `wait`.
+    /// Returns the state of the file once it is final, or after `wait`.
     ///
     /// # Errors
     /// Returns the problem of the store, or of a limit.
@@ -176,7 +175,7 @@ impl Preparation {
         }
     }
 
-    /// Cancels the preparation, here or at another server; returns how far the file is then.
+    /// Cancels the preparation, here or at another server; returns its state then.
     ///
     /// # Errors
     /// Returns the problem of the store.
@@ -194,7 +193,7 @@ impl Preparation {
         Ok(FileState::Cancelled)
     }
 
-    /// Returns how far the file is, if it is ready or this server prepares it.
+    /// Returns the state of the file, if it is ready or this server prepares it.
     async fn known(&self) -> Result<Option<FileState>, Problem> {
         // An upload that ends now is found.
         if let Some(running) = self.running() {
@@ -204,7 +203,7 @@ impl Preparation {
         Ok(found.map(FileState::Ready))
     }
 
-    /// Returns how far the file is, if it is ready or this server has begun it. A download's file is then stored, too.
+    /// Returns the state of the file, if it is ready or this server has begun it. A download's file is then stored, too.
     async fn begun(&self) -> Result<Option<FileState>, Problem> {
         if let Some(running) = self.running() {
             running.want();

@@ -1,4 +1,4 @@
-//! `POST /v1/links/status` and `POST /v1/links/cancel`: how far the file of a link is that is prepared in the store. They need no
+//! `POST /v1/links/status` and `POST /v1/links/cancel`: the state of a file that is prepared in the store. They need no
 //! credential: the link is the permission to download the file.
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::http::state::AppState;
 /// The longest wait in seconds. Proxies wait longer for the head of a response.
 const WAIT_SECONDS_MAX: u64 = 25;
 
-/// Returns how far the file of a link is, after a wait if it is not final. Prepares it first if the request says so.
+/// Returns the state of a link's file, after a wait if it is not final. Prepares it first if the request says so.
 pub async fn status(
     request: HttpRequest,
     state: Data<AppState>,
@@ -61,7 +61,7 @@ pub async fn status(
     Ok(respond(&file))
 }
 
-/// Cancels the preparation of the file of a link; returns how far it is then.
+/// Cancels the preparation of the file of a link; returns its state then.
 pub async fn cancel(
     request: HttpRequest,
     state: Data<AppState>,

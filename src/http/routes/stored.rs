@@ -24,8 +24,9 @@ use crate::store::StoreError;
 
 /// Returns the file of a download in the store, if it uses one.
 pub(super) fn stored_file(state: &AppState, prepared: &PreparedDownload) -> Option<StoredFile> {
-    let disposition = content_disposition(&prepared.filename);
-    state.service.stored_file(prepared, disposition)
+    let may_be_stored = state.service.may_be_stored(prepared);
+    let disposition = may_be_stored.then(|| content_disposition(&prepared.filename));
+    state.service.stored_file(prepared, disposition?)
 }
 
 /// A file in the store that may be sent.

@@ -20,11 +20,11 @@ pub struct Claim {
     pub id: Uuid,
     /// When it was written, in Unix seconds.
     pub written: u64,
-    /// How far the file is.
+    /// The state of the file.
     pub state: ClaimState,
 }
 
-/// How far a file is.
+/// The state of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClaimState {

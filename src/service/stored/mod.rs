@@ -82,7 +82,7 @@ impl ExportService {
     ) -> Option<StoredFile> {
         let store = self.store.clone()?;
         let storing = prepared.output.storing;
-        if !self.may_be_stored(prepared) {
+        if storing == Storing::Never {
             return None;
         }
         let settings = prepared.served.export().store;
