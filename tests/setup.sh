@@ -26,6 +26,7 @@ install_packages() {
   [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
   command -v h2load >/dev/null || missing+=(nghttp2-client)
   [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
+  command -v redis-server >/dev/null || missing+=(redis-server)
   [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
   command -v kubectl >/dev/null || missing+=(kubernetes-client)
   command -v docker-compose >/dev/null || missing+=(docker-compose)

@@ -40,6 +40,12 @@ pub(super) struct SignArgs {
     /// Seconds after its expiry in which a download that has begun may be continued
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..1_000_000_000_000_000))]
     resume: Option<u64>,
+    /// Let the link work only once
+    #[arg(long)]
+    single_use: bool,
+    /// Let a person confirm the download on a page first
+    #[arg(long)]
+    confirm: bool,
     /// Encrypt the contents of the link
     #[arg(long)]
     seal: bool,
@@ -66,6 +72,9 @@ pub(super) fn sign(args: SignArgs) -> Result<(), ErrorLines> {
         rows_max: args.max_rows,
         bytes_max: args.max_bytes,
         resume_seconds: args.resume,
+        single_use: args.single_use,
+        confirm: args.confirm,
+        bind: None,
     };
     let (keyring, now) = (&config.keyring, system_clock()());
     let url = mint(

@@ -131,7 +131,8 @@ impl Report {
         let Some(link) = &inspection.link else {
             return true;
         };
-        if let Err(error) = link.format.parse::<Format>() {
+        let format = link.format.as_deref().map(str::parse::<Format>);
+        if let Some(Err(error)) = format {
             return self.refuse("format", "unknown-format", error);
         }
         let mut options = link.options.keys();

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::request::authenticate::KnownCaller;
 use super::request::client_ip::client_text;
-use super::request::path::parse_download;
+use super::request::path::is_format_known;
 use super::response::problem::Problem;
 use super::state::AppState;
 use super::telemetry::line_limit::LineLimit;
@@ -117,7 +117,7 @@ const FIELDS_MAX: usize = 10;
 
 /// Returns the parts of the link that a request is for.
 fn link_of(request: &HttpRequest, state: &AppState) -> Option<Inspection> {
-    let (path, _) = parse_download(request.uri().path())?;
+    let path = DownloadPath::parse(request.uri().path()).filter(|path| is_format_known(*path))?;
     let query = request.uri().query().filter(|query| !is_too_long(query))?;
     state.service.inspect(path, query).ok()
 }

@@ -230,7 +230,7 @@ impl UnsignedLink {
     ) -> Link {
         Link {
             export,
-            format: format.to_string(),
+            format: Some(format.to_string()),
             user: self.user,
             id,
             issued: now,

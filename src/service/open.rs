@@ -445,10 +445,13 @@ fn bind(
             seconds_max: max.get(),
         }));
     }
-    let format = link.format.parse().ok();
+    let format = link
+        .format
+        .as_deref()
+        .and_then(|format| format.parse().ok());
     let format = format.filter(|format| export.formats.contains(format));
     let format = format.ok_or_else(|| OpenError::UnknownFormat {
-        name: link.format.clone(),
+        name: link.format_name().to_owned(),
         known: export.formats.clone(),
     })?;
     let output =

@@ -233,7 +233,7 @@ mod tests {
     fn link(user: &str, id: u128) -> Link {
         Link {
             export: "orders".into(),
-            format: "csv".into(),
+            format: Some("csv".into()),
             user: UserId::parse(user).expect("a user id"),
             id: Uuid::from_u128(id),
             issued: 0,

@@ -209,6 +209,12 @@ impl LinkRequest {
                 let count = text.and_then(|text| ConditionType::Count.parse(&text).ok());
                 count.ok_or("expected a whole number of at least 1")?
             }
+            ConditionType::Flag => match expect_bool(&value)? {
+                true => ConditionValue::Flag,
+                false => return Ok(()),
+            },
+            // Only a field with another name sets it.
+            ConditionType::Hash => return Err("unsupported".to_owned()),
         };
         (condition.set)(&mut self.conditions, value);
         Ok(())

@@ -311,7 +311,7 @@ fn child_key() -> String {
 fn link(export: &str, user: &str, now: u64) -> Link {
     Link {
         export: export.into(),
-        format: "csv".into(),
+        format: Some("csv".into()),
         user: UserId::parse(user).unwrap(),
         id: Uuid::nil(),
         issued: now,

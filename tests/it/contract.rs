@@ -447,7 +447,7 @@ fn every_documented_status_and_code_occurs() {
 fn minted_elsewhere(issued: u64, expires: u64) -> String {
     let link = Link {
         export: "echo".into(),
-        format: "csv".into(),
+        format: Some("csv".into()),
         user: UserId::parse("alice").unwrap(),
         id: Uuid::nil(),
         issued,

@@ -86,6 +86,13 @@ fn input(link: &Link, key: &str) -> String {
             "resume_seconds",
             conditions.resume_seconds.map(|it| it.to_string()),
         ),
+        (
+            "single_use",
+            conditions.single_use.then(|| "true".to_owned()),
+        ),
+        ("confirm", conditions.confirm.then(|| "true".to_owned())),
+        ("bind", conditions.bind.map(hex::encode)),
+        ("format", link.format.clone()),
     ];
     let optional = optional
         .into_iter()
@@ -94,7 +101,6 @@ fn input(link: &Link, key: &str) -> String {
         ("public_url", PUBLIC_URL.to_owned()),
         ("key", key.to_owned()),
         ("export", link.export.clone()),
-        ("format", link.format.to_string()),
         ("user", link.user.to_string()),
         ("issued", link.issued.to_string()),
         ("expires_in", (link.expires - link.issued).to_string()),

@@ -31,7 +31,7 @@ fn links() -> Vec<Link> {
         for user in users {
             links.push(Link {
                 export: "orders".into(),
-                format: "csv".into(),
+                format: Some("csv".into()),
                 user: UserId::parse(user).unwrap(),
                 id: Uuid::from_u128(links.len() as u128),
                 issued: NOW,

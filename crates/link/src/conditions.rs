@@ -5,6 +5,7 @@
 
 use super::error::{LinkError, Step};
 use super::network::{ClientAddr, Network};
+use super::text::parse_hash;
 
 /// The conditions under which a link works. The default has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +20,12 @@ pub struct Conditions {
     pub bytes_max: Option<u64>,
     /// For how many seconds after its expiry a download that has begun may be continued.
     pub resume_seconds: Option<u64>,
+    /// Whether it works only once.
+    pub single_use: bool,
+    /// Whether a person must confirm the download on a page first.
+    pub confirm: bool,
+    /// The SHA-256 hash of the cookie of the only browser in which it works.
+    pub bind: Option<[u8; 32]>,
 }
 
 /// The value of a condition.
@@ -30,6 +37,10 @@ pub enum ConditionValue {
     Network(Network),
     /// A number of at least 1.
     Count(u64),
+    /// A condition that is set. One that is not has no value.
+    Flag,
+    /// A SHA-256 hash.
+    Hash([u8; 32]),
 }
 
 /// The type of a condition's value, which decides how a link and a request spell it.
@@ -41,6 +52,10 @@ pub enum ConditionType {
     Network,
     /// A whole number of at least 1.
     Count,
+    /// `true`, or absent.
+    Flag,
+    /// 64 lower-case hex digits.
+    Hash,
 }
 
 /// One row of the table.
@@ -57,7 +72,7 @@ pub struct Condition {
     pub get: fn(&Conditions) -> Option<ConditionValue>,
     /// Stores a value. A value of another type is ignored.
     pub set: fn(&mut Conditions, ConditionValue),
-    /// The step that checks it and the check; `None` if the download enforces it while it streams, or the verifier with the
+    /// The step that checks it and the check; `None` if the server enforces it at the download, or the verifier with the
     /// lifetime.
     check: Option<(Step, Check)>,
 }
@@ -72,7 +87,7 @@ pub(crate) struct Visit {
 }
 
 /// All conditions, in the order in which they are shown.
-pub const CONDITIONS: [Condition; 5] = [
+pub const CONDITIONS: [Condition; 8] = [
     Condition {
         name: "not_before",
         parameter: "rl_not_before",
@@ -151,6 +166,37 @@ pub const CONDITIONS: [Condition; 5] = [
         // It extends the lifetime, which the verifier checks.
         check: None,
     },
+    Condition {
+        name: "single_use",
+        parameter: "rl_single_use",
+        label: "single use",
+        value_type: ConditionType::Flag,
+        get: |conditions| conditions.single_use.then_some(ConditionValue::Flag),
+        set: |conditions, value| conditions.single_use = value == ConditionValue::Flag,
+        check: None,
+    },
+    Condition {
+        name: "confirm",
+        parameter: "rl_confirm",
+        label: "confirm",
+        value_type: ConditionType::Flag,
+        get: |conditions| conditions.confirm.then_some(ConditionValue::Flag),
+        set: |conditions, value| conditions.confirm = value == ConditionValue::Flag,
+        check: None,
+    },
+    Condition {
+        name: "bind",
+        parameter: "rl_bind",
+        label: "bound to cookie",
+        value_type: ConditionType::Hash,
+        get: |conditions| conditions.bind.map(ConditionValue::Hash),
+        set: |conditions, value| {
+            if let ConditionValue::Hash(hash) = value {
+                conditions.bind = Some(hash);
+            }
+        },
+        check: None,
+    },
 ];
 
 impl Conditions {
@@ -177,6 +223,9 @@ impl ConditionType {
             ConditionType::Instant => parse_seconds(text).map(ConditionValue::Instant),
             ConditionType::Network => Network::parse(text).map(ConditionValue::Network),
             ConditionType::Count => parse_count(text).map(ConditionValue::Count),
+            ConditionType::Flag if text == "true" => Ok(ConditionValue::Flag),
+            ConditionType::Flag => Err("expected true, or no parameter"),
+            ConditionType::Hash => parse_hash(text).map(ConditionValue::Hash),
         }
     }
 }
@@ -188,6 +237,8 @@ impl ConditionValue {
         match self {
             ConditionValue::Instant(number) | ConditionValue::Count(number) => number.to_string(),
             ConditionValue::Network(network) => network.to_string(),
+            ConditionValue::Flag => "true".to_owned(),
+            ConditionValue::Hash(hash) => hex::encode(hash),
         }
     }
 }
@@ -226,6 +277,10 @@ mod tests {
                 ConditionType::Instant => "1769853600",
                 ConditionType::Network => "192.0.2.0/24",
                 ConditionType::Count => "7",
+                ConditionType::Flag => "true",
+                ConditionType::Hash => {
+                    "2c93539c95bcf1209ca02a30ca5cbc4013e85cf247e3958d8a9d1e3ef0bde7f2"
+                }
             };
             let value = condition.value_type.parse(text).expect("a value");
             assert_eq!(value.to_parameter(), text);

@@ -66,7 +66,7 @@ pub use keyring::{
     is_key_id,
 };
 pub use network::{ClientAddr, Network};
-pub use path::{DownloadPath, EXPORTS_PATH, SplitUrl, below_exports, is_too_long};
+pub use path::{DownloadPath, EXPORTS_PATH, FILES_PATH, SplitUrl, below_exports, is_too_long};
 pub use query::{Pair, parse_query, percent_encode};
 pub use revocations::Revocations;
 pub use scope::Scope;
@@ -94,8 +94,8 @@ pub const CLOCK_SKEW_SECONDS_MAX: u64 = 30;
 pub struct Link {
     /// The export's name.
     pub export: String,
-    /// The file's format, which is the extension of the path: `csv`.
-    pub format: String,
+    /// The file's format, which is the extension of the path: `csv`. `None` for a stored document.
+    pub format: Option<String>,
     /// The user whose rows it downloads.
     pub user: UserId,
     /// The link's id. It joins the log lines of the issue and of the download.
@@ -117,7 +117,13 @@ pub struct Link {
 }
 
 impl Link {
-    /// Creates a link with a fresh id that is issued at `now`, in Unix seconds, and lives for
+    /// Returns the name of its format; `file` for stored documents.
+    #[must_use]
+    pub fn format_name(&self) -> &str {
+        self.format.as_deref().unwrap_or("file")
+    }
+
+    /// Creates a link to rows in a format, with a fresh id, that is issued at `now`, in Unix seconds, and lives for
     /// `ttl_seconds`. It has no conditions, claims, options or filters yet.
     #[must_use]
     pub fn new(
@@ -129,7 +135,7 @@ impl Link {
     ) -> Link {
         Link {
             export: export.into(),
-            format: format.into(),
+            format: Some(format.into()),
             user,
             id: Uuid::new_v7(Timestamp::from_unix(NoContext, now, 0)),
             issued: now,

@@ -15,7 +15,7 @@ use super::keyring::{Key, is_key_id};
 use super::path::DownloadPath;
 use super::query::{Pair, parse_query};
 use super::scope::Scope;
-use super::text::{UserId, check_text, is_claim_name, is_option_name};
+use super::text::{UserId, check_text, is_claim_name, is_option_name, parse_hash};
 use super::{Link, RESERVED_PREFIX};
 
 /// Returns the envelope of a link signed with this key.
@@ -106,7 +106,7 @@ impl<'q> Envelope<'q> {
     pub(super) fn with(&self, contents: Contents, path: DownloadPath<'_>) -> Link {
         Link {
             export: path.export().to_owned(),
-            format: path.format().to_owned(),
+            format: path.format().map(str::to_owned),
             user: contents.user,
             id: self.id,
             issued: self.issued,
@@ -213,7 +213,7 @@ impl<'q> Parameters<'q> {
     }
 
     fn envelope(&self) -> Result<Envelope<'q>, Malformed> {
-        let signature = require("rl_signature", self.signature, parse_signature)?;
+        let signature = require("rl_signature", self.signature, parse_hash)?;
         let key_id = require("rl_key", self.key, |value| {
             is_key_id(value).then_some(value).ok_or("expected a key id")
         })?;
@@ -297,24 +297,12 @@ fn parse_link_id(text: &str) -> Result<Uuid, &'static str> {
     Uuid::try_parse(text).map_err(|_| "expected a UUID")
 }
 
-/// Parses 64 lower-case hex digits, never fewer.
-fn parse_signature(text: &str) -> Result<[u8; 32], &'static str> {
-    let mut signature = [0; 32];
-    // A loop without an early exit is vectorized.
-    let is_upper_case = |found, byte: u8| found | byte.is_ascii_uppercase();
-    let is_lower_case = !text.bytes().fold(false, is_upper_case);
-    match hex::decode_to_slice(text, &mut signature) {
-        Ok(()) if is_lower_case => Ok(signature),
-        _ => Err("expected 64 lower-case hex digits"),
-    }
-}
-
 /// Checks a link against the grammar that a verifier applies, before it is signed.
 ///
 /// # Errors
 /// Returns the first name or value that no link may carry.
 pub(super) fn check(link: &Link) -> Result<(), Malformed> {
-    if DownloadPath::new(&link.export, &link.format).is_none() {
+    if DownloadPath::of(link).is_none() {
         return Err(Malformed::new(
             "",
             "expected the names of an export and a format",

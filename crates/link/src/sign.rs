@@ -94,7 +94,7 @@ pub fn sign(link: Link, keyring: &Keyring, seal: Seal) -> Result<SignedLink, Sig
     if let Some(scope) = &key.scope {
         scope.check(&link).map_err(SignError::OutsideScope)?;
     }
-    let path = DownloadPath::new(&link.export, &link.format).expect("its names were checked");
+    let path = DownloadPath::of(&link).expect("its names were checked");
     let mut pairs = parameters::envelope(&link, key);
     let contents = parameters::contents(&link);
     match seal {

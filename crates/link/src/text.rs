@@ -84,3 +84,14 @@ pub fn is_option_name(name: &str) -> bool {
         Some((format, _)) => format != "claim" && is_format_name(format),
     }
 }
+/// Parses 64 lower-case hex digits, never fewer.
+pub(super) fn parse_hash(text: &str) -> Result<[u8; 32], &'static str> {
+    let mut hash = [0; 32];
+    // A loop without an early exit is vectorized.
+    let is_upper_case = |found, byte: u8| found | byte.is_ascii_uppercase();
+    let is_lower_case = !text.bytes().fold(false, is_upper_case);
+    match hex::decode_to_slice(text, &mut hash) {
+        Ok(()) if is_lower_case => Ok(hash),
+        _ => Err("expected 64 lower-case hex digits"),
+    }
+}

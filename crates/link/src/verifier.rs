@@ -312,6 +312,8 @@ mod tests {
             rows_max in option::of(1..u64::from(u32::MAX)),
             bytes_max in option::of(1..1u64 << 40),
             resume_seconds in option::of(1..3600u64),
+            (single_use, confirm) in any::<(bool, bool)>(),
+            bind in option::of(any::<[u8; 32]>()),
             filename in option::of("[a-zäöü][a-zäöü 1-9]{0,20}[a-zäöü]"),
             claims in btree_map("[A-Za-z0-9_]{1,9}", "[^\\p{Cc}]{1,9}", 0..3),
             options in btree_map("columns|csv\\.[a-z]{1,9}", "[^\0]{0,9}", 0..3),
@@ -324,7 +326,7 @@ mod tests {
             });
             Link {
                 export: "orders".into(),
-                format: "csv".into(),
+                format: Some("csv".into()),
                 user: UserId::parse(user).expect("a user id"),
                 id: Uuid::from_u128(id),
                 issued: NOW,
@@ -335,6 +337,9 @@ mod tests {
                     rows_max,
                     bytes_max,
                     resume_seconds,
+                    single_use,
+                    confirm,
+                    bind,
                 },
                 filename: filename.map(|name| FileName::parse(name).expect("a file name")),
                 claims,
@@ -348,7 +353,7 @@ mod tests {
     fn a_refusal_names_the_seconds_until_or_since() {
         let link = |issued, expires, not_before| Link {
             export: "orders".into(),
-            format: "csv".into(),
+            format: Some("csv".into()),
             user: UserId::parse("alice").expect("a user id"),
             id: Uuid::nil(),
             issued,

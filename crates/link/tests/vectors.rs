@@ -110,7 +110,7 @@ fn what_no_verifier_would_accept_is_not_signed() {
             "expected the names of an export and a format",
         ),
         (
-            &|link| link.format = "CSV".into(),
+            &|link| link.format = Some("CSV".into()),
             "expected the names of an export and a format",
         ),
         (&|link| link.expires = link.issued, "rl_expires: "),

@@ -13,7 +13,6 @@ use uuid::Uuid;
 use super::coded_file::Progress;
 use super::outcome::{Outcome, StreamError};
 use crate::auth::Caller;
-use crate::format::Format;
 use crate::http::request::client_ip::client_text;
 use crate::http::state::AppState;
 use crate::http::telemetry::request_id::request_id;
@@ -41,14 +40,14 @@ pub(in crate::http) fn link_issued(
         credential = caller.credential,
         user = link.user.as_str(),
         export = link.export,
-        format = %link.format,
+        format = link.format_name(),
         filters = filter_names(link),
         ttl_seconds = link.expires - link.issued,
         client = client_text(request, &state.config),
         trace_id = trace::trace_id(request.headers()),
         "link issued"
     );
-    let labels = FileLabels::of(&link.export, issued.format);
+    let labels = FileLabels::of(link);
     state.metrics.links_issued.get_or_create(&labels).inc();
 }
 
@@ -87,7 +86,6 @@ pub(in crate::http) struct DownloadLog {
     state: Arc<AppState>,
     request_id: String,
     link: Link,
-    format: Format,
     client: String,
     trace_id: String,
     span: Span,
@@ -122,7 +120,6 @@ impl DownloadLog {
             state: state.clone().into_inner(),
             request_id: request_id(request).to_string(),
             link: prepared.link.link().clone(),
-            format: prepared.format,
             client: client_text(request, &state.config),
             trace_id: trace::trace_id(request.headers()),
             span: trace::download_span(prepared.link.link()),
@@ -173,7 +170,7 @@ impl DownloadLog {
 
     /// Records that the response began before the first row: an error can no longer be a status.
     pub(in crate::http) fn begin_by_heartbeat(&mut self) {
-        let labels = FileLabels::of(&self.link.export, self.format);
+        let labels = FileLabels::of(&self.link);
         let begun = &self.state.metrics.begun_by_heartbeat;
         begun.get_or_create(&labels).inc();
     }
@@ -278,7 +275,7 @@ impl Drop for DownloadLog {
             link_id = %link.id,
             user = link.user.as_str(),
             export = link.export,
-            format = %link.format,
+            format = link.format_name(),
             filters = filter_names(link),
             rows,
             bytes,
@@ -300,7 +297,7 @@ impl Drop for DownloadLog {
         self.span.record("bytes", signed(bytes));
         self.span.record("outcome", outcome);
         let metrics = &self.state.metrics;
-        let labels = FileLabels::of(&link.export, self.format);
+        let labels = FileLabels::of(link);
         if self.resumed_from.is_none() {
             metrics.rows.get_or_create(&labels).inc_by(rows);
         }

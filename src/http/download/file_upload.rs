@@ -71,7 +71,7 @@ impl FileUpload {
                 stored,
                 log: UploadLog {
                     state: state.clone().into_inner(),
-                    labels: FileLabels::of(&link.export, prepared.format),
+                    labels: FileLabels::of(link),
                     link: link.clone(),
                     started: Instant::now(),
                 },
@@ -286,7 +286,7 @@ impl UploadLog {
             link_id = %link.id,
             user = link.user.as_str(),
             export = link.export,
-            format = %link.format,
+            format = link.format_name(),
             rows = uploaded.rows,
             bytes = uploaded.bytes,
             milliseconds = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),

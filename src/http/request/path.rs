@@ -46,11 +46,17 @@ pub(in crate::http) fn classify(path: &str) -> Option<ExportsPath> {
     })
 }
 
-/// Parses the path of a download in a known format.
+/// Parses the path of a download of rows in a known format.
 pub(in crate::http) fn parse_download(path: &str) -> Option<(DownloadPath<'_>, Format)> {
     let path = DownloadPath::parse(path)?;
-    let format = path.format().parse().ok()?;
+    let format = path.format()?.parse().ok()?;
     Some((path, format))
+}
+
+/// Tells whether a path has no format, or one that is known.
+pub(in crate::http) fn is_format_known(path: DownloadPath<'_>) -> bool {
+    path.format()
+        .is_none_or(|format| format.parse::<Format>().is_ok())
 }
 
 #[cfg(test)]

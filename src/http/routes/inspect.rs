@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use super::download::unknown_file;
 use crate::auth::Caller;
 use crate::catalog::FieldError;
-use crate::format::Format;
 use crate::http::request::authenticate::authenticate;
 use crate::http::request::json_body::read_json;
+use crate::http::request::path::is_format_known;
 use crate::http::response::problem::{Problem, check_target_length, invalid, unknown_path};
 use crate::http::state::AppState;
 use crate::unix_time::rfc3339;
@@ -45,9 +45,9 @@ pub(super) fn link_in(question: &Value) -> Result<SplitUrl<'_>, Problem> {
         true => unknown_file(),
         false => unknown_path(),
     })?;
-    match split.path.format().parse::<Format>() {
-        Ok(_) => Ok(split),
-        Err(_) => Err(unknown_file()),
+    match is_format_known(split.path) {
+        true => Ok(split),
+        false => Err(unknown_file()),
     }
 }
 
@@ -118,6 +118,8 @@ fn describe_contents(explanation: &mut Value, link: Option<&Link>) {
             Some(ConditionValue::Instant(seconds)) => rfc3339(seconds).into(),
             Some(ConditionValue::Network(network)) => network.to_string().into(),
             Some(ConditionValue::Count(count)) => count.into(),
+            Some(ConditionValue::Flag) => true.into(),
+            Some(ConditionValue::Hash(hash)) => hex::encode(hash).into(),
         };
     }
 }

@@ -14,11 +14,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::format::Format;
 use crate::http::connection::admission::Limit;
 use crate::service::FailedExport;
 use crate::source::PoolStatus;
 use crate::spool::{Obstacle, Spool};
+use rowlink_link::Link;
 
 /// The media type (OpenMetrics 1.0, section "Text format").
 pub(in crate::http) const CONTENT_TYPE: &str =
@@ -160,10 +160,10 @@ pub(in crate::http) struct Snapshot<'s> {
 }
 
 impl FileLabels {
-    pub(in crate::http) fn of(export: &str, format: Format) -> FileLabels {
+    pub(in crate::http) fn of(link: &Link) -> FileLabels {
         FileLabels {
-            export: export.to_owned(),
-            format: format.to_string(),
+            export: link.export.clone(),
+            format: link.format_name().to_owned(),
         }
     }
 

@@ -79,7 +79,7 @@ pub(in crate::http) fn download_span(link: &Link) -> Span {
         "download",
         link_id = %link.id,
         export = link.export,
-        format = %link.format,
+        format = link.format_name(),
         rows = Empty,
         bytes = Empty,
         outcome = Empty,
