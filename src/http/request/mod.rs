@@ -1,4 +1,4 @@
-//! What a request says: credential, body, client address, path, the page it came from.
+//! What a request says: credential, body, client address, path, query, the page it came from.
 
 pub(super) mod authenticate;
 pub(super) mod client_ip;
@@ -7,4 +7,5 @@ mod cross_site;
 mod forwarded;
 pub(super) mod json_body;
 pub(super) mod path;
+pub(super) mod plain_query;
 pub(super) mod return_url;

@@ -18,6 +18,7 @@ use crate::http::download::stream::Aborted;
 use crate::http::request::client_ip::verified_address;
 use crate::http::request::continuation::{Continuation, Otherwise};
 use crate::http::request::path::parse_download;
+use crate::http::request::plain_query::PlainQuery;
 use crate::http::response::content_encoding::Coding;
 use crate::http::response::headers::{fixed, id_value};
 use crate::http::response::problem::{self, Problem, unknown_format};
@@ -174,7 +175,7 @@ async fn accept(
     refuse_unwanted(request.headers())?;
     let (path, format) = parse_download(request.uri().path()).ok_or_else(unknown_file)?;
     let query = request.uri().query().unwrap_or_default();
-    if let Some(plain) = redirect::plain_query(query)? {
+    if let Some(plain) = PlainQuery::parse(query, &state.config)? {
         // Boxed, so that the more frequent signed requests do not allocate its size.
         let response = redirect::to_link(request, state, path.export(), format, plain);
         let response = Box::pin(response);
