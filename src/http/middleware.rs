@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::connection::exchange::Exchange;
 use super::refusal_log::record_refusal;
-use super::request::return_url::return_url;
+use super::refusal_page::refusal_page;
 use super::response::headers::{REQUEST_ID, id_value};
 use super::response::problem::{self, HEADER_BYTES_MAX, Problem, check_target_length};
 use super::response::{cors, error_page};
@@ -88,8 +88,7 @@ fn render(
 ) -> HttpResponse {
     record_refusal(request, state, problem, request_id);
     if error_page::is_navigation(request) {
-        let return_url = return_url(request.headers(), &state.config);
-        problem.page(request_id, return_url.as_deref())
+        refusal_page(request, state, problem, request_id)
     } else {
         problem.document(request_id)
     }

@@ -9,6 +9,7 @@ mod download;
 mod lifecycle;
 mod middleware;
 mod refusal_log;
+mod refusal_page;
 mod request;
 mod response;
 mod routes;

@@ -50,7 +50,9 @@ fn a_navigation_gets_an_error_page_and_other_requests_get_problem_json() {
         "{text}"
     );
     assert!(
-        text.contains("href=\"https://shop.example.com/?a=1&amp;b=2\""),
+        text.contains(
+            "href=\"https://shop.example.com/?a=1&amp;b=2&amp;export=orders&amp;format=csv&amp;filter.from=2026-01-01&amp;"
+        ),
         "{text}"
     );
     assert!(text.contains("<code>410 link-expired</code>"), "{text}");
@@ -358,6 +360,9 @@ fn an_error_page_fits_a_phone_in_light_and_dark_mode_and_loads_nothing_else() {
                 .unwrap()
                 .contains("Back to the application")
         );
+        let back = seen["back"].as_str().unwrap();
+        let file = "?export=orders&format=csv&filter.from=2026-01-01&filter.limit=100";
+        assert_eq!(back, format!("https://shop.example.com/{file}"));
         assert_eq!(
             (&seen["requests"], &seen["scripts"]),
             (&json!(["/v1/exports/orders.csv"]), &json!(0))

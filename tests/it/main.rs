@@ -46,6 +46,7 @@ mod postgres_server;
 mod real_data;
 mod replicas;
 mod resume;
+mod retry_pages;
 mod rotation;
 mod sizes;
 mod source_conformance;

@@ -30,7 +30,7 @@ fn limited(limits: QuotaLimits) -> TestServer {
 }
 
 /// Starts a download and does not read it.
-fn hold(server: &TestServer, url: &str) -> TcpStream {
+pub fn hold(server: &TestServer, url: &str) -> TcpStream {
     let running = server.state.service.downloads();
     let stream = begin(url);
     wait_for("the download", Duration::from_secs(10), || {

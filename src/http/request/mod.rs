@@ -1,4 +1,4 @@
-//! What a request says: credential, body, client address, path, query, the page it came from.
+//! What a request says: credential, body, client address, path, query, file, the page it came from.
 
 pub(super) mod authenticate;
 pub(super) mod client_ip;
@@ -8,4 +8,5 @@ mod forwarded;
 pub(super) mod json_body;
 pub(super) mod path;
 pub(super) mod plain_query;
+pub(super) mod requested_file;
 pub(super) mod return_url;

@@ -10,16 +10,17 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::advice::{WITH_NEW_LINK, WITHOUT_BUTTON, advice};
+use super::retry::{Retry, Wait};
+
 const STYLE: &str = include_str!("error_page.css");
 
-/// Allows only the page's own style.
-pub(in crate::http) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
-    let hash = STANDARD.encode(Sha256::digest(STYLE));
-    format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'"
-    )
-});
+static STYLE_HASH: LazyLock<String> = LazyLock::new(|| style_hash(STYLE));
+
+/// Returns the source that allows one style sheet: CSP Level 3, section 6.7.3.3.
+fn style_hash(style: &str) -> String {
+    format!("'sha256-{}'", STANDARD.encode(Sha256::digest(style)))
+}
 
 /// Tells whether a request is a navigation: `text/html` has the highest preference.
 pub(in crate::http) fn is_navigation(request: &HttpRequest) -> bool {
@@ -34,102 +35,118 @@ pub(in crate::http) fn is_navigation(request: &HttpRequest) -> bool {
     first.is_some_and(|first| first.essence_str() == "text/html")
 }
 
-/// Where to go on if the way back is not known.
-const WITHOUT_BUTTON: &str = "If there is no page to go back to, open the application where you found the link, or \
-     ask for a new link whoever sent it.";
-
-/// The texts of a page.
+/// The content of a page.
 pub(in crate::http) struct Page<'p> {
     pub(in crate::http) heading: &'p str,
-    pub(in crate::http) advice: &'p str,
     /// The invalid fields, each with what is wrong.
     pub(in crate::http) errors: Vec<(&'p str, &'p str)>,
     pub(in crate::http) status: u16,
     pub(in crate::http) code: &'p str,
     pub(in crate::http) request_id: Uuid,
-    /// The target of the button, if there is one.
-    pub(in crate::http) return_url: Option<&'p str>,
+    pub(in crate::http) next: NextSteps,
+}
+
+/// What a page offers to go on.
+#[derive(Debug, Default)]
+pub(in crate::http) struct NextSteps {
+    /// The button "Try again".
+    pub(in crate::http) retry: Option<Retry>,
+    /// The target of the button that leads back.
+    pub(in crate::http) return_url: Option<String>,
 }
 
 impl Page<'_> {
+    /// Returns the policy that allows only the page's own styles.
+    pub(in crate::http) fn content_security_policy(&self) -> String {
+        let hash = STYLE_HASH.as_str();
+        let wait = self.wait();
+        let hash_of_wait = wait.map(|wait| format!(" {}", style_hash(&wait.style())));
+        let hash_of_wait = hash_of_wait.unwrap_or_default();
+        format!(
+            "default-src 'none'; style-src {hash}{hash_of_wait}; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'none'"
+        )
+    }
+
     pub(in crate::http) fn render(&self) -> String {
-        let (heading, advice) = (escape(self.heading), escape(self.advice));
-        let error = |(field, message): &(&str, &str)| {
-            format!(
-                "<li><code>{}</code>: {}</li>\n",
-                escape(field),
-                escape(message)
-            )
-        };
-        let errors: String = self.errors.iter().map(error).collect();
-        let errors = match errors.as_str() {
-            "" => errors,
-            items => format!("<ul>\n{items}</ul>\n"),
-        };
+        let heading = escape(self.heading);
+        let (errors, advice, buttons) = (self.errors(), self.advice(), self.buttons());
+        let refresh = self.wait().map(Wait::refresh).unwrap_or_default();
+        let style = self
+            .wait()
+            .map(|wait| format!("<style>{}</style>\n", wait.style()));
+        let style = style.unwrap_or_default();
         let Page {
             status,
             code,
             request_id,
             ..
         } = self;
-        let way_on = match self.return_url {
-            Some(url) => {
-                let url = escape(url);
-                format!("<p><a class=\"button\" href=\"{url}\">Back to the application</a></p>\n")
-            }
-            None => format!("<p>{WITHOUT_BUTTON}</p>\n"),
-        };
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n\
-             <meta name=\"robots\" content=\"noindex\">\n\
-             <title>{heading}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
-             <h1>{heading}</h1>\n{errors}<p>{advice}</p>\n{way_on}\
+             <meta name=\"robots\" content=\"noindex\">\n{refresh}\
+             <title>{heading}</title>\n<style>{STYLE}</style>\n{style}</head>\n<body>\n<main>\n\
+             <h1>{heading}</h1>\n{errors}{advice}{buttons}\
              <p class=\"small\">If it happens again, tell the operator this: \
              <code>{status} {code}</code>, request <code>{request_id}</code>.</p>\n\
              </main>\n</body>\n</html>\n"
         )
     }
+
+    fn wait(&self) -> Option<Wait> {
+        self.next.retry.as_ref()?.wait()
+    }
+
+    fn errors(&self) -> String {
+        let item = |(field, message): &(&str, &str)| {
+            let (field, message) = (escape(field), escape(message));
+            format!("<li><code>{field}</code>: {message}</li>\n")
+        };
+        let items: String = self.errors.iter().map(item).collect();
+        match items.as_str() {
+            "" => items,
+            items => format!("<ul>\n{items}</ul>\n"),
+        }
+    }
+
+    fn advice(&self) -> String {
+        let advice = match &self.next.retry {
+            Some(Retry::SameUrl(Some(wait))) => return wait.countdown(),
+            Some(Retry::NewLink(_)) => WITH_NEW_LINK,
+            Some(Retry::SameUrl(None)) | None => advice(self.code),
+        };
+        format!("<p>{}</p>\n", escape(advice))
+    }
+
+    /// Returns the buttons; if none leads to the file or the application, also in words how to go on.
+    fn buttons(&self) -> String {
+        let NextSteps { retry, return_url } = &self.next;
+        let again = retry
+            .as_ref()
+            .map(|retry| button("button", retry.href(), "Try again"));
+        let class = if again.is_some() {
+            "button second"
+        } else {
+            "button"
+        };
+        let back = return_url.as_deref();
+        let back = back.map(|url| button(class, url, "Back to the application"));
+        let words = match (retry, &back) {
+            (Some(Retry::SameUrl(_)), _) | (_, Some(_)) => String::new(),
+            (Some(Retry::NewLink(_)) | None, None) => format!("<p>{WITHOUT_BUTTON}</p>\n"),
+        };
+        match [again, back].into_iter().flatten().collect::<String>() {
+            none if none.is_empty() => words,
+            buttons => format!("<p class=\"buttons\">\n{buttons}</p>\n{words}"),
+        }
+    }
 }
 
-/// Returns what a person in a browser can do about a problem.
-pub(in crate::http) fn advice(code: &str) -> &'static str {
-    match code {
-        "link-expired" | "link-revoked" => "Go back and press Export again.",
-        "bad-signature" | "malformed-link" => {
-            "The link was changed before it came here. Go back and press Export again, or copy the whole link."
-        }
-        "invalid-values" => "Go back, change these values, and press Export again.",
-        "link-not-yet-valid" => "Wait a little, and open it again.",
-        "credential-missing" | "credential-refused" => {
-            "Sign in to the application, and press Export again."
-        }
-        "replica-limit"
-        | "export-limit"
-        | "export-unavailable"
-        | "user-limit"
-        | "link-limit"
-        | "issue-limit"
-        | "database-busy"
-        | "database-unavailable"
-        | "keys-unavailable"
-        | "draining" => "Wait a moment, and reload this page.",
-        "export-too-slow" => "Go back, choose fewer rows, and press Export again.",
-        "cross-site" => "Open the application, and press Export there.",
-        "wrong-address" => "Open the link from the network it was made for.",
-        "file-too-large" => "Go back, choose fewer rows, and press Export again.",
-        "row-too-large" => "Go back, leave out columns with long texts, and press Export again.",
-        "range-not-supported" => {
-            "The rest of a file cannot be fetched later. Remove the incomplete download, go back and press Export again."
-        }
-        "embedding-refused" => "Go back, and use the link itself.",
-        "http-version-not-supported" => {
-            "Only the operator can change this: the proxy must send HTTP/1.1 to Rowlink."
-        }
-        "export-not-allowed" | "claim-missing" => "Ask for access to this export.",
-        _ => "Go back and press Export again. If that does not help, tell the operator.",
-    }
+fn button(class: &str, href: &str, text: &str) -> String {
+    let href = escape(href);
+    format!("<a class=\"{class}\" href=\"{href}\">{text}</a>\n")
 }
 
 /// Returns a number of seconds in the unit that people would use.
@@ -181,20 +198,103 @@ mod tests {
         assert_eq!(said, expected);
     }
 
+    fn page(next: NextSteps) -> Page<'static> {
+        Page {
+            heading: "A heading",
+            errors: Vec::new(),
+            status: 503,
+            code: "replica-limit",
+            request_id: Uuid::nil(),
+            next,
+        }
+    }
+
+    fn waiting(seconds: u64, reloads: bool) -> Page<'static> {
+        page(NextSteps {
+            retry: Some(Retry::SameUrl(Some(Wait { seconds, reloads }))),
+            return_url: None,
+        })
+    }
+
     #[test]
-    fn texts_on_a_page_are_escaped() {
+    fn texts_and_targets_on_a_page_are_escaped() {
+        let next = NextSteps {
+            retry: Some(Retry::NewLink("?a=1&b='\"><script>".into())),
+            return_url: Some("https://example.com/?a=1&b=\"><script>".into()),
+        };
         let page = Page {
             heading: "<script>alert(1)</script>",
-            advice: "a & \"b\" 'c'",
-            errors: vec![("<b>", "expected <i>")],
-            status: 410,
-            code: "link-expired",
-            request_id: Uuid::nil(),
-            return_url: Some("https://example.com/?a=1&b=\"><script>"),
+            errors: vec![("<b>", "expected <i> & \"b\" 'c'")],
+            ..page(next)
         };
         let html = page.render();
-        assert!(!html.contains("<script"));
-        assert!(html.contains("<li><code>&lt;b&gt;</code>: expected &lt;i&gt;</li>"));
-        assert!(html.contains("a &amp; &quot;b&quot; &#39;c&#39;"));
+        assert!(!html.contains("<script"), "{html}");
+        for expected in [
+            "<li><code>&lt;b&gt;</code>: expected &lt;i&gt; &amp; &quot;b&quot; &#39;c&#39;</li>",
+            "href=\"?a=1&amp;b=&#39;&quot;&gt;&lt;script&gt;\">Try again</a>",
+            "href=\"https://example.com/?a=1&amp;b=&quot;&gt;&lt;script&gt;\">Back to the application</a>",
+        ] {
+            assert!(html.contains(expected), "no {expected} in {html}");
+        }
+    }
+
+    #[test]
+    fn a_page_says_in_words_how_to_go_on_unless_a_button_leads_there() {
+        let shown = |retry: Option<Retry>, return_url: Option<&str>| {
+            let return_url = return_url.map(str::to_owned);
+            let html = page(NextSteps { retry, return_url }).render();
+            [">Try again<", ">Back to the", "open the application where"]
+                .map(|text| html.contains(text))
+        };
+        let again = || Some(Retry::SameUrl(None));
+        let new_link = || Some(Retry::NewLink("?".into()));
+        let back = Some("https://example.com/");
+        assert_eq!(shown(None, None), [false, false, true]);
+        assert_eq!(shown(None, back), [false, true, false]);
+        assert_eq!(shown(again(), None), [true, false, false]);
+        assert_eq!(shown(again(), back), [true, true, false]);
+        assert_eq!(shown(new_link(), None), [true, false, true]);
+        assert_eq!(shown(new_link(), back), [true, true, false]);
+    }
+
+    #[test]
+    fn only_a_page_that_reloads_itself_has_a_refresh() {
+        let html = waiting(7, true).render();
+        assert!(
+            html.contains("<meta http-equiv=\"refresh\" content=\"7\">"),
+            "{html}"
+        );
+        assert!(
+            html.contains("This page tries again in <span class=\"wait\"><span>7<"),
+            "{html}"
+        );
+        let html = waiting(7, false).render();
+        assert!(!html.contains("http-equiv"), "{html}");
+        assert!(
+            html.contains("Wait <span class=\"wait\"><span>7<"),
+            "{html}"
+        );
+        let html = page(NextSteps::default()).render();
+        assert!(
+            !html.contains("http-equiv") && !html.contains("role=\"timer\""),
+            "{html}"
+        );
+    }
+
+    #[test]
+    fn the_policy_allows_exactly_the_styles_of_the_page() {
+        for page in [
+            page(NextSteps::default()),
+            waiting(5, true),
+            waiting(60, false),
+        ] {
+            let (html, policy) = (page.render(), page.content_security_policy());
+            let styles = html.split("<style>").skip(1);
+            let styles = styles.filter_map(|rest| rest.split("</style>").next());
+            let hashes: Vec<String> = styles.map(style_hash).collect();
+            let expected = format!("; style-src {};", hashes.join(" "));
+            assert!(policy.contains(&expected), "{policy}: {expected}");
+            assert!(!html.contains(" style="), "{html}");
+        }
     }
 }

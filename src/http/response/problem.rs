@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::error_page::{self, Page};
+use super::error_page::{NextSteps, Page};
 use super::headers::fixed;
 use crate::catalog::FieldError;
 
@@ -125,6 +125,13 @@ impl Problem {
         self.0.code
     }
 
+    /// Returns the seconds after which another attempt may succeed, if the response has them.
+    pub(in crate::http) fn retry_after(&self) -> Option<u64> {
+        let (name, value) = self.0.header.as_ref()?;
+        let value = Some(value).filter(|_| name == header::RETRY_AFTER);
+        value?.to_str().ok()?.parse().ok()
+    }
+
     /// Returns the detail.
     pub(in crate::http) fn detail(&self) -> &str {
         &self.0.detail
@@ -172,11 +179,10 @@ impl Problem {
     }
 
     /// Returns the HTML response for a browser.
-    pub(in crate::http) fn page(&self, request_id: Uuid, return_url: Option<&str>) -> HttpResponse {
+    pub(in crate::http) fn page(&self, request_id: Uuid, next: NextSteps) -> HttpResponse {
         let parts = self.0.as_ref();
         let page = Page {
             heading: parts.heading.as_deref().unwrap_or(parts.title),
-            advice: error_page::advice(parts.code),
             errors: parts
                 .errors
                 .iter()
@@ -185,11 +191,11 @@ impl Problem {
             status: parts.status.as_u16(),
             code: parts.code,
             request_id,
-            return_url,
+            next,
         };
         let mut response = self.response();
         response.insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"));
-        let policy = error_page::CONTENT_SECURITY_POLICY.as_str();
+        let policy = page.content_security_policy();
         response.insert_header((header::CONTENT_SECURITY_POLICY, policy));
         response.body(page.render())
     }

@@ -5,21 +5,16 @@ import { readFile } from "node:fs/promises";
 // Clicks each link; returns name, hash and failure of each saved file.
 export async function downloads(browser, urls) {
   const context = await browser.newContext({ acceptDownloads: true });
-  const saved = [];
+  const files = [];
   for (const url of urls) {
     const page = await context.newPage();
     await page.setContent(`<a id="link">Export</a>`);
     await page.evaluate((href) => { document.getElementById("link").href = href; }, url);
     const [download] = await Promise.all([page.waitForEvent("download"), page.click("#link")]);
-    const content = await readFile(await download.path());
-    saved.push({
-      name: download.suggestedFilename(),
-      sha256: createHash("sha256").update(content).digest("hex"),
-      failure: await download.failure(),
-    });
+    files.push(await saved(download));
     await page.close();
   }
-  return saved;
+  return files;
 }
 
 // Opens an error page, by a link on the page `from` if there is one; returns what it shows, its requests and its console
@@ -57,6 +52,63 @@ async function follow(page, from, url) {
     }, url),
   ]);
   return response;
+}
+
+// Opens a link whose download is refused for a while, and waits until its page downloads the file by itself; returns the
+// file and what the page showed, with the first numbers of its countdown.
+export async function reloading(browser, { url, reducedMotion }) {
+  const context = await browser.newContext({ acceptDownloads: true, reducedMotion });
+  const page = await context.newPage();
+  const messages = [];
+  let requests = 0;
+  page.on("console", (message) => messages.push(message.text()));
+  page.on("request", () => requests++);
+  const downloading = page.waitForEvent("download", { timeout: 90_000 });
+  const answer = await page.goto(url);
+  const timer = await page.getByRole("timer").innerText();
+  const left = () => getComputedStyle(document.querySelector(".wait"), "::after").getPropertyValue("--left");
+  const numbers = [];
+  while (numbers.length < 3 && requests === 1) {
+    // A page that is reloaded meanwhile does not answer.
+    const number = await page.evaluate(left).then(Number, () => null);
+    if (number !== null && number !== numbers.at(-1)) numbers.push(number);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  const download = await downloading;
+  return { status: answer.status(), timer, numbers, requests, console: messages, ...await saved(download) };
+}
+
+// Opens a refused link with a cookie, and presses the button of its page; returns the saved file.
+export async function renewed(browser, { url, cookie }) {
+  const context = await browser.newContext({ acceptDownloads: true });
+  await context.addCookies([{ ...cookie, url: new URL(url).origin, sameSite: "Strict" }]);
+  const page = await context.newPage();
+  const answer = await page.goto(url);
+  const button = page.getByRole("link", { name: "Try again" });
+  const [download] = await Promise.all([page.waitForEvent("download"), button.click()]);
+  return { status: answer.status(), ...await saved(download) };
+}
+
+async function saved(download) {
+  const content = await readFile(await download.path());
+  const sha256 = createHash("sha256").update(content).digest("hex");
+  return { name: download.suggestedFilename(), sha256, failure: await download.failure() };
+}
+
+// Opens the demo page by the button of an error page; returns the state of its form, also after Reload.
+export async function prefilled(browser, url) {
+  const page = await (await browser.newContext()).newPage();
+  const form = () => page.evaluate(() => ({
+    query: location.search,
+    from: document.getElementById("filter-from").value,
+    checked: [...document.querySelectorAll("input:checked")].map((control) => control.value),
+  }));
+  await page.goto(url);
+  await counted(page);
+  const opened = await form();
+  await page.reload();
+  await counted(page);
+  return { opened, reloaded: await form() };
 }
 
 // Exports on the demo page as bob; returns the saved file and what the page shows.
