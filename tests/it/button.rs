@@ -115,6 +115,21 @@ fn the_demo_page_keeps_its_place_and_its_form_and_shows_what_happened() {
 }
 
 #[test]
+#[ignore = "needs Chromium and Node: make test"]
+fn the_demo_page_is_filled_in_by_the_button_of_an_error_page() {
+    let demo = Demo::start();
+    let file = "export=orders&format=xlsx&filter.from=2026-06-01&filter.status=paid&filter.status=refunded";
+    let seen = browse(&json!({"prefilled": format!("{}/?{file}", demo.origin())}));
+    let form = json!({
+        "query": "",
+        "from": "2026-06-01",
+        "checked": ["alice", "orders", "paid", "refunded", "xlsx"],
+    });
+    assert_eq!(seen, json!({"opened": form, "reloaded": form}));
+    demo.stop();
+}
+
+#[test]
 #[ignore = "needs Chromium and Node packages: make test"]
 fn a_react_page_of_another_origin_exports_and_shows_errors_and_a_progress_bar() {
     client_package();

@@ -50,6 +50,24 @@ function recall() {
   }
 }
 
+/** Fills in what the button of an error page adds to the URL: the export, its format and filters. Forgets the others. */
+function prefill() {
+  const wanted = new URLSearchParams(location.search);
+  if (!wanted.has("export")) return;
+  const others = Object.entries(remembered).filter(([key]) => !/^(filter-|export=|format=)/.test(key));
+  remembered = Object.fromEntries(others);
+  for (const name of new Set(wanted.keys())) {
+    if (!/^(export$|format$|filter\.)/.test(name)) continue;
+    const key = name.replace("filter.", "filter-");
+    const values = wanted.getAll(name);
+    // A text field has the whole list; of choices each has its value.
+    remembered[key] = values.join(",");
+    for (const value of values) remembered[`${key}=${value}`] = true;
+  }
+  sessionStorage.setItem("form", JSON.stringify(remembered));
+  history.replaceState(null, "", location.pathname);
+}
+
 /** Loads the user's catalog and builds the form from it. The form is disabled meanwhile. */
 async function showCatalog() {
   const bearer = token();
@@ -278,6 +296,7 @@ async function copyAsCurl() {
 }
 
 element("users").append(...radios("user", demo.users.map((user) => user.name), (name) => [name], showCatalog));
+prefill();
 recall();
 element("export").addEventListener("submit", issue);
 element("export").addEventListener("input", showEstimate);
