@@ -33,9 +33,10 @@ fn with_file(page: &str, file: &RequestedFile<'_>) -> String {
     let Ok(mut url) = Url::parse(page) else {
         return page.to_owned();
     };
+    let format = file.path.format().map(|format| ("format", format));
     url.query_pairs_mut()
         .append_pair("export", file.path.export())
-        .append_pair("format", file.path.format());
+        .extend_pairs(format);
     let without_filters = url.clone();
     for (name, value) in &file.filters {
         let name = format!("filter.{name}");
