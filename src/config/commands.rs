@@ -3,10 +3,15 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use url::Url;
+
 use super::database::{databases, exports_dir};
+use super::files::store;
+use super::http_config::cors_origins;
 use super::link_settings::{keyring, policy, public_url, revocations};
 use super::{Config, ConfigError, Databases};
 use crate::service::Policy;
+use crate::store::StoreUrl;
 use rowlink_link::{Keyring, Revocations};
 
 /// The settings of commands that sign and verify links.
@@ -27,6 +32,14 @@ pub struct RowsConfig {
     pub exports_dir: PathBuf,
     /// The limits of downloads.
     pub policy: Policy,
+}
+
+/// The settings of the command that checks the store.
+pub struct StoreConfig {
+    /// The store.
+    pub url: StoreUrl,
+    /// The origins of pages that fetch files: that of Rowlink, if it is configured, and those in `ROWLINK_CORS_ORIGINS`.
+    pub page_origins: Vec<String>,
 }
 
 impl KeysConfig {
@@ -70,6 +83,30 @@ impl RowsConfig {
                 exports_dir: exports_dir(&mut variables),
                 policy,
             }),
+            _ => Err(errors.0),
+        }
+    }
+}
+
+impl StoreConfig {
+    /// Parses the environment, for example [`std::env::vars_os`].
+    ///
+    /// # Errors
+    /// Returns every variable of these that is missing or invalid.
+    pub fn from_env(
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<StoreConfig, Vec<ConfigError>> {
+        let (mut variables, mut errors) = Config::variables(environment)?;
+        let own = public_url(&mut variables, &mut errors);
+        let own = own.and_then(|url| Url::parse(&url).ok());
+        let own = own.map(|url| url.origin().ascii_serialization());
+        let others = cors_origins(&mut variables, &mut errors).into_iter();
+        let others = others.filter(|origin| Some(origin) != own.as_ref());
+        let page_origins = own.iter().cloned().chain(others).collect();
+        // The check uploads nothing from a spool.
+        let url = store(&mut variables, &mut errors, true);
+        match errors.required("STORE_URL", url) {
+            Some(url) if errors.0.is_empty() => Ok(StoreConfig { url, page_origins }),
             _ => Err(errors.0),
         }
     }

@@ -14,8 +14,7 @@ pub(super) fn http_config(
     errors: &mut ConfigErrors,
     has_metrics_port: bool,
 ) -> HttpConfig {
-    let origins = variables.cors_origins.take().unwrap_or_default();
-    let origins = list(&origins).map(cors_origin).collect::<Result<_, _>>();
+    let cors_origins = cors_origins(variables, errors);
     let proxies = variables.trusted_proxies.take().unwrap_or_default();
     let proxies = list(&proxies).map(network).collect::<Result<_, _>>();
     let return_url = variables.return_url.take().map(|text| web_url(&text));
@@ -43,7 +42,7 @@ pub(super) fn http_config(
         ),
     };
     HttpConfig {
-        cors_origins: errors.check("CORS_ORIGINS", origins).unwrap_or_default(),
+        cors_origins,
         trusted_proxies: errors.check("TRUSTED_PROXIES", proxies).unwrap_or_default(),
         proxy_header: errors.check("PROXY_HEADER", header).unwrap_or_default(),
         return_url: errors.check("RETURN_URL", return_url.transpose()).flatten(),
@@ -54,6 +53,13 @@ pub(super) fn http_config(
         connection_limits,
         has_metrics_port,
     }
+}
+
+/// Parses the origins of pages that may call Rowlink.
+pub(super) fn cors_origins(variables: &mut Variables, errors: &mut ConfigErrors) -> Vec<String> {
+    let origins = variables.cors_origins.take().unwrap_or_default();
+    let origins = list(&origins).map(cors_origin).collect::<Result<_, _>>();
+    errors.check("CORS_ORIGINS", origins).unwrap_or_default()
 }
 
 /// Reads the certificate and its key: both or none.

@@ -28,7 +28,7 @@ use crate::store::StoreUrl;
 use errors::ConfigErrors;
 use rowlink_link::{Keyring, Revocations};
 
-pub use commands::{KeysConfig, RowsConfig};
+pub use commands::{KeysConfig, RowsConfig, StoreConfig};
 pub use database::DatabaseUrl;
 pub use errors::{ConfigError, read};
 pub use http_config::{cors_origin, web_url};

@@ -301,3 +301,39 @@ fn only_variables_with_the_prefix_must_be_utf_8() {
             .any(|error| error.variable == "ROWLINK_JWT_HS256_SECRET")
     );
 }
+
+#[test]
+fn the_check_of_a_store_needs_only_its_url() {
+    let config = |vars: &[(&str, &str)]| {
+        let vars = vars.iter();
+        StoreConfig::from_env(
+            vars.map(|(name, value)| (format!("{PREFIX}{name}").into(), value.into())),
+        )
+    };
+    let alone = config(&[("STORE_URL", "s3://files/a")]).expect("a configuration");
+    assert_eq!(alone.url.bucket(), "files");
+    assert_eq!(alone.page_origins, [] as [&str; 0]);
+    let with_origins = config(&[
+        ("STORE_URL", "s3://files/a"),
+        ("PUBLIC_URL", "https://shop.example.com/data"),
+        (
+            "CORS_ORIGINS",
+            "https://shop.example.com,https://app.example.com",
+        ),
+        ("STALL_SECONDS", "invalid, but not read"),
+    ]);
+    let origins = with_origins.expect("a configuration").page_origins;
+    assert_eq!(
+        origins,
+        ["https://shop.example.com", "https://app.example.com"]
+    );
+    let errors = |vars: &[(&str, &str)]| -> Vec<String> {
+        let errors = config(vars).err().expect("refused");
+        errors.iter().map(|error| error.variable.clone()).collect()
+    };
+    assert_eq!(errors(&[]), ["ROWLINK_STORE_URL"]);
+    assert_eq!(
+        errors(&[("STORE_URL", "ftp://files"), ("CORS_ORIGINS", "everywhere")]),
+        ["ROWLINK_CORS_ORIGINS", "ROWLINK_STORE_URL"]
+    );
+}

@@ -33,11 +33,16 @@ pub struct StoreUrl {
     prefix: String,
 }
 
+/// The service that keeps the objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Service {
+pub enum Service {
+    /// Amazon S3, or a compatible store.
     S3,
+    /// Google Cloud Storage.
     Gcs,
+    /// Azure Blob Storage.
     Azure,
+    /// A local directory.
     Directory,
 }
 
@@ -97,6 +102,33 @@ impl StoreUrl {
             bucket,
             prefix,
         })
+    }
+
+    /// Returns the service that keeps the objects.
+    #[must_use]
+    pub fn service(&self) -> Service {
+        self.service
+    }
+
+    /// Returns the bucket, or the container in Azure. Empty for a directory.
+    #[must_use]
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// Returns the prefix of all names, without slashes at its ends. For a directory its whole path.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Returns the name of an object within its bucket, or the path of its file.
+    #[must_use]
+    pub fn full_name(&self, name: &str) -> String {
+        match self.prefix() {
+            "" => name.to_owned(),
+            prefix => format!("{prefix}/{name}"),
+        }
     }
 
     /// Returns the store. Its credentials, region and endpoint are in the variables that the platform's own tools read,
@@ -191,6 +223,18 @@ fn retries() -> RetryConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_object_is_named_below_the_prefix() {
+        for (url, expected) in [
+            ("s3://files", "a.csv"),
+            ("s3://files/rowlink/prod/", "rowlink/prod/a.csv"),
+            ("file:///srv/a%20b", "/srv/a b/a.csv"),
+        ] {
+            let url = StoreUrl::parse(url).expect("a URL");
+            assert_eq!(url.full_name("a.csv"), expected);
+        }
+    }
 
     #[test]
     fn a_url_names_a_bucket_and_a_prefix_and_no_login() {

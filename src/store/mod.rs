@@ -23,11 +23,14 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-pub use connect::StoreUrl;
-pub use upload::Upload;
+pub use connect::{Service, StoreUrl};
+pub use upload::{PART_BYTES, Upload};
 
 /// The longest time that a request for the head of an object, or for a small one, may take. A download waits for it.
 const SMALL_MAX: Duration = Duration::from_secs(5);
+
+/// The value of `Cache-Control` that a presigned URL asks for: only its reader may have the file.
+pub const CACHE_OVERRIDE: &str = "private, no-store";
 
 /// How much of a file in a directory is read at a time.
 const READ_BYTES: u64 = 512 * 1024;
@@ -206,12 +209,18 @@ impl Store {
         let overrides = [
             ("response-content-type", headers.content_type.as_str()),
             ("response-content-disposition", &headers.content_disposition),
-            ("response-cache-control", "private, no-store"),
+            ("response-cache-control", CACHE_OVERRIDE),
         ];
         let query = overrides.iter().chain(parameters);
         let options = SignedUrlOptions::new().with_query(query.copied());
         let signed = signer.signed_url_opts(Method::GET, &path, lifetime, &options);
         Ok(Some(in_time(signed).await??.into()))
+    }
+
+    /// Tells whether a presigned URL decides the headers of its response. Otherwise they are those of the upload.
+    #[must_use]
+    pub fn signs_overrides(&self) -> bool {
+        self.signs_overrides
     }
 
     fn path(&self, name: &str) -> Path {
@@ -296,11 +305,14 @@ fn without_body(message: &str) -> String {
         return message.to_owned();
     };
     let (before, body) = message.split_at(start);
-    let code = body
-        .split("<Code>")
-        .nth(1)
-        .and_then(|rest| rest.split("</Code>").next());
-    [before, code.unwrap_or("no code")].concat()
+    [before, error_code(body).unwrap_or("no code")].concat()
+}
+
+/// Returns the code in the body of a store's error.
+#[must_use]
+pub fn error_code(body: &str) -> Option<&str> {
+    let (_, rest) = body.split_once("<Code>")?;
+    rest.split("</Code>").next()
 }
 
 impl fmt::Debug for Store {

@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 
 use super::StoreError;
 
-/// The size of a part. S3 needs at least 5 MiB, and some compatible stores need parts of one size.
-const PART_BYTES: usize = 8 << 20;
+/// The size of a part in bytes. S3 needs at least 5 MiB, and some compatible stores need parts of one size.
+pub const PART_BYTES: usize = 8 << 20;
 /// The most parts of an object in S3.
 const PARTS_MAX: usize = 10_000;
 
