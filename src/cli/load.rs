@@ -110,7 +110,7 @@ fn spool_warning(spool: &Spool) -> Result<Option<String>, ErrorLines> {
 }
 
 /// Creates the store. Its credentials are in the variables of the platform.
-fn connect_store(url: &StoreUrl) -> Result<Arc<Store>, ErrorLines> {
+pub(super) fn connect_store(url: &StoreUrl) -> Result<Arc<Store>, ErrorLines> {
     let environment = env::vars_os();
     let environment = environment
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));

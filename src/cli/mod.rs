@@ -1,5 +1,6 @@
 //! The commands.
 
+mod check_store;
 mod errors;
 mod export;
 mod export_files;
@@ -41,6 +42,7 @@ use crate::format;
 use crate::http::{Clock, DrainTimes, Tls};
 use crate::unix_time;
 
+use check_store::check_store;
 use errors::{ErrorLines, Failure, error_line, error_lines};
 use export::{ExportArgs, export};
 use get::{GetArgs, get};
@@ -68,7 +70,7 @@ enum Command {
     /// Serve half a million sample orders without configuration
     Demo(DemoArgs),
     /// Check configuration, catalog and databases, and report all errors
-    Check,
+    Check(CheckArgs),
     /// Check the readiness of the server with the same variables
     Ready,
     /// Write a file straight from the database, without a server
@@ -100,6 +102,14 @@ struct ServeArgs {
 }
 
 #[derive(Args)]
+struct CheckArgs {
+    /// Check the object storage instead: write objects of a few MB to ROWLINK_STORE_URL, read them as Rowlink and as a
+    /// browser does, and print the rules to set in the bucket. The exit code is 1 if a step has failed
+    #[arg(long)]
+    store: bool,
+}
+
+#[derive(Args)]
 struct DemoArgs {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:8080")]
@@ -121,7 +131,11 @@ impl Cli {
         let done = match self.command {
             Command::Serve(args) => serve(&args).await,
             Command::Demo(args) => demo(args).await,
-            Command::Check => check().await,
+            Command::Check(CheckArgs { store: false }) => check().await,
+            Command::Check(CheckArgs { store: true }) => match check_store().await {
+                Ok(exit_code) => return exit_code,
+                Err(errors) => Err(errors),
+            },
             Command::Ready => read_config().and_then(|config| ready::check(&config)),
             Command::Export(args) => match export(args).await {
                 Ok(()) => Ok(()),
