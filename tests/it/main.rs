@@ -10,6 +10,7 @@ mod bad_input;
 mod browsers;
 mod button;
 mod catalog;
+mod check_store;
 mod cli;
 mod clients;
 mod conditions;
