@@ -13,7 +13,7 @@
 //!                        → source::Source::open → RowStream → format::Encoder → chunks → body
 //! ```
 //!
-//! Imports point one way: [`row`], [`spool`], [`store`], [`unix_time`], [`toml_errors`] ← [`format`](mod@format) ←
+//! Imports point one way: [`row`], [`spool`], [`store`], [`unix_time`], [`toml_errors`], `zip` ← [`format`](mod@format) ←
 //! [`catalog`] ← [`source`], [`auth`] ← [`service`] ← [`http`] ← [`config`], [`demo`] ← [`cli`]. The
 //! time is an argument; only `http` and `cli` read the clock.
 
@@ -32,3 +32,4 @@ pub mod spool;
 pub mod store;
 pub mod toml_errors;
 pub mod unix_time;
+mod zip;

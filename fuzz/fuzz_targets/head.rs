@@ -47,7 +47,7 @@ async fn state() -> AppState {
     let key = rowlink_link::generate("fuzz").expect("randomness");
     let keyring = rowlink_link::Keyring::parse(&key).expect("a key");
     let policy = Policy::with_defaults("https://shop.example.com".to_owned());
-    let service = ExportService::start(catalog, sources, keyring, policy).await;
+    let service = ExportService::new(sources, keyring, policy).start(&catalog).await;
     let Ok(service) = service else {
         panic!("the service does not start")
     };

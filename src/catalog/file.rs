@@ -7,12 +7,14 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 
+use super::documents::FileTable;
 use super::filter::FilterSettings;
 use super::format_settings::{parse_formats, take_options};
 use super::settings_comment::split_settings;
 use super::{
-    DEFAULT_DATABASE, Dialects, Export, ExportLimits, FileNameTemplate, Filter, SESSION_CLAIMS,
-    SqlDialect, Statement, StoreSettings, Variable,
+    DEFAULT_DATABASE, Dialects, DocumentSettings, Export, ExportKind, ExportLimits,
+    FileNameTemplate, Filter, KeyPrefix, SESSION_CLAIMS, SqlDialect, Statement, StoreSettings,
+    Variable,
 };
 use crate::format::{Format, FormatOptions, is_number_format};
 use crate::row::{TimeZone, UnknownTimeZone};
@@ -40,14 +42,15 @@ struct Settings {
     formats: Option<Spanned<Vec<Spanned<String>>>>,
     timezone: Option<Spanned<String>>,
     filename: Option<Spanned<String>>,
-    estimate: Option<bool>,
+    estimate: Option<Spanned<bool>>,
     #[serde(default)]
     seal: bool,
-    heartbeat_seconds: Option<u64>,
+    heartbeat_seconds: Option<Spanned<u64>>,
     #[serde(default)]
     limits: ExportLimits,
-    #[serde(default)]
-    store: StoreSettings,
+    store: Option<Spanned<StoreSettings>>,
+    kind: Option<Spanned<ExportKind>>,
+    file: Option<Spanned<FileTable>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,9 +76,13 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
     let mut table = DeTable::parse(settings_text).map_err(|error| reader.toml_error(&error))?;
     let format_options = reader.format_options(table.get_mut());
     let settings = Settings::deserialize(Deserializer::from(table));
-    let settings = settings.map_err(|error| reader.toml_error(&error))?;
+    let mut settings = settings.map_err(|error| reader.toml_error(&error))?;
+    let documents = reader.documents(&mut settings, &format_options);
     let (filters, declared) = reader.filters(settings.filters);
-    let formats = reader.formats(settings.formats.as_ref());
+    let formats = match &documents {
+        None => reader.formats(settings.formats.as_ref()),
+        Some(_) => Vec::new(),
+    };
     let time_zone = reader.time_zone(settings.timezone.as_ref());
     let file_name = reader.file_name(settings.filename.as_ref(), &declared);
     let columns = reader.columns(settings.columns);
@@ -111,6 +118,8 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
         scope: settings.scope,
         filters,
         formats,
+        claims: required_claims(&statement, settings.claims, documents.as_ref()),
+        documents,
         labels: columns.labels,
         number_formats: columns.number_formats,
         column_lines: columns.lines,
@@ -119,13 +128,12 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
         database,
         role: settings.role,
         row_security: settings.row_security,
-        is_estimated: settings.estimate.unwrap_or(true),
+        is_estimated: settings.estimate.is_none_or(Spanned::into_inner),
         seal: settings.seal,
         file_name,
-        heartbeat_seconds: settings.heartbeat_seconds,
+        heartbeat_seconds: settings.heartbeat_seconds.map(Spanned::into_inner),
         limits: settings.limits,
-        store: settings.store,
-        claims: required_claims(&statement, settings.claims),
+        store: settings.store.map(Spanned::into_inner).unwrap_or_default(),
         statement,
         text: file.to_owned(),
     })
@@ -171,6 +179,66 @@ impl Reader<'_> {
             self.errors.push(LineError::new(line, message));
         }
         options
+    }
+
+    /// Returns the settings of stored documents, if the export has some, and refuses those that only rows have.
+    fn documents(
+        &mut self,
+        settings: &mut Settings,
+        format_options: &BTreeMap<&'static str, FormatOptions>,
+    ) -> Option<DocumentSettings> {
+        let kind = settings.kind.take();
+        let file = settings.file.take();
+        let is_archive = match (kind.as_ref().map(Spanned::get_ref), &file) {
+            (None | Some(ExportKind::Rows), None) => return None,
+            (None | Some(ExportKind::Rows), Some(file)) => {
+                let message = "[file] has no effect without `kind = \"file\"` or \"files\"";
+                self.add_error(file, message.into());
+                return None;
+            }
+            (Some(kind), _) => *kind == ExportKind::Files,
+        };
+        self.refuse_settings_of_rows(settings, format_options);
+        let Some(file) = file else {
+            let message = "`kind`: stored documents need the table [file] with `store`";
+            kind.inspect(|kind| self.add_error(kind, message.into()));
+            return None;
+        };
+        let line = self.line_at(file.span().start);
+        let parsed = file.into_inner().settings(is_archive, line);
+        parsed
+            .map_err(|message| self.errors.push(LineError::new(line, message)))
+            .ok()
+    }
+
+    fn refuse_settings_of_rows(
+        &mut self,
+        settings: &Settings,
+        format_options: &BTreeMap<&'static str, FormatOptions>,
+    ) {
+        fn start<T>(setting: Option<&Spanned<T>>) -> Option<usize> {
+            setting.map(|setting| setting.span().start)
+        }
+        let found = [
+            ("formats", start(settings.formats.as_ref())),
+            ("timezone", start(settings.timezone.as_ref())),
+            ("estimate", start(settings.estimate.as_ref())),
+            (
+                "heartbeat_seconds",
+                start(settings.heartbeat_seconds.as_ref()),
+            ),
+            ("columns", start(settings.columns.keys().next())),
+            ("store", start(settings.store.as_ref())),
+        ];
+        let found = found.into_iter();
+        let options = format_options.keys().map(|format| (*format, Some(0)));
+        for (name, offset) in found.chain(options) {
+            if let Some(offset) = offset {
+                let line = self.line_at(offset);
+                let message = format!("`{name}`: unsupported for stored documents; remove it");
+                self.errors.push(LineError::new(line, message));
+            }
+        }
     }
 
     /// Returns the valid filters, and the lines and names of all.
@@ -309,14 +377,22 @@ impl Reader<'_> {
 const NUMBER_FORMAT: &str =
     "expected one that Excel knows, such as #,##0.00, with texts in quotes: 0.0 \"kg\"";
 
-/// Returns the claims that a link must pin: those used in the SQL, then those listed in the settings.
-fn required_claims(statement: &Statement, listed: Vec<Spanned<String>>) -> Vec<String> {
+/// Returns the claims that a link must pin: those used in the SQL, those listed in the settings, then those in the keys of
+/// documents.
+fn required_claims(
+    statement: &Statement,
+    listed: Vec<Spanned<String>>,
+    documents: Option<&DocumentSettings>,
+) -> Vec<String> {
+    let prefix = documents.and_then(|documents| documents.prefix.as_ref());
+    let in_keys = prefix.into_iter().flat_map(KeyPrefix::claims);
     let used = statement.variables.iter().filter_map(|it| match it {
         Variable::Claim(name) => Some(name.clone()),
         _ => None,
     });
     let listed = listed.into_iter().map(Spanned::into_inner);
     used.chain(listed)
+        .chain(in_keys.map(str::to_owned))
         .collect::<IndexSet<String>>()
         .into_iter()
         .collect()

@@ -48,19 +48,9 @@ impl FileNameTemplate {
         let values = |name: &str| {
             let of_filter = filters.iter().filter(|(other, _)| other == name);
             let texts: Vec<&str> = of_filter.map(|(_, value)| value.as_str()).collect();
-            texts
-                .join("-")
-                .replace(|c: char| FileName::parse(format!("a{c}a")).is_err(), "_")
+            texts.join("-")
         };
-        let mut name = self.join(values);
-        loop {
-            let trimmed = name.trim().trim_end_matches('.').trim_end();
-            match FileName::parse(trimmed) {
-                Ok(name) => return Some(name),
-                Err(_) => name = trimmed.to_owned(),
-            }
-            name.pop()?;
-        }
+        FileName::from_lossy(&self.join(values))
     }
 
     /// Joins the parts. Without a value the separator before it is left out, too.
@@ -124,7 +114,7 @@ mod tests {
         let named = device
             .render(&[("from".into(), "con".into())])
             .expect("a name");
-        assert_eq!(named.as_str(), "co");
+        assert_eq!(named.as_str(), "_con");
         assert_eq!(device.render(&[]), None);
         for bad in ["{from", "{nothing}", "a/b", "con.{}", ""] {
             assert!(FileNameTemplate::parse(bad, is_filter).is_err(), "{bad}");

@@ -4,6 +4,7 @@
 //! checks a request's filters when a link is issued. [`Export::bind`] checks those of a verified link
 //! again and returns a [`BoundQuery`], the only thing a source runs.
 
+mod documents;
 mod file;
 mod file_name;
 mod filter;
@@ -26,6 +27,7 @@ use crate::row::TimeZone;
 use crate::toml_errors::LineError;
 use rowlink_link::{VerifiedLink, is_export_name};
 
+pub use documents::{DOCUMENT_COLUMNS, DocumentSettings, ExportKind, KeyPrefix};
 pub use file_name::FileNameTemplate;
 pub use filter::{DayInstant, Filter, LIST_VALUES_MAX};
 pub use statement::{Argument, SqlDialect, Statement, Variable};
@@ -61,7 +63,9 @@ pub struct Export {
     pub scope: Option<String>,
     /// The filters, in the order of the file.
     pub filters: Vec<Filter>,
-    /// The formats it offers.
+    /// Its stored documents, if its rows stand for these.
+    pub documents: Option<DocumentSettings>,
+    /// The formats it offers; none for stored documents.
     pub formats: Vec<Format>,
     /// Header labels by column name; other columns keep their name.
     pub labels: IndexMap<String, String>,
@@ -295,6 +299,15 @@ impl BoundQuery {
 }
 
 impl Export {
+    /// Returns what its rows are.
+    pub fn kind(&self) -> ExportKind {
+        match &self.documents {
+            None => ExportKind::Rows,
+            Some(documents) if documents.is_archive => ExportKind::Files,
+            Some(_) => ExportKind::File,
+        }
+    }
+
     /// Returns the options of a format that a link does not override.
     pub fn options_of(&self, format: Format) -> FormatOptions {
         let options = self.format_options.get(format.extension());

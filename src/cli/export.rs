@@ -68,7 +68,8 @@ pub(super) async fn export(args: ExportArgs) -> Result<(), Failure> {
         settable_claims: BTreeSet::new(),
     };
     let keyring = one_time_keyring()?;
-    let service = ExportService::start(catalog, sources, keyring, config.policy).await;
+    let service = ExportService::new(sources, keyring, config.policy);
+    let service = service.start(&catalog).await;
     let service = service.map_err(error_lines)?;
     let now = system_clock()();
     let verified = service.authorize(&caller, request, now, Uuid::now_v7());

@@ -1,5 +1,6 @@
 //! From the configuration to a running state: sources, catalog, service.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,9 @@ use super::system_clock;
 use crate::catalog::Catalog;
 use crate::config::{Config, Databases, RowsConfig};
 use crate::http::AppState;
-use crate::service::{ExportError, ExportService, ExportsToDescribe, ExportsUpdate};
+use crate::service::{
+    DocumentStores, ExportError, ExportService, ExportsToDescribe, ExportsUpdate,
+};
 use crate::source::{Sources, causes, dialects};
 use crate::spool::Spool;
 use crate::store::{Store, StoreUrl};
@@ -42,9 +45,14 @@ pub(super) async fn load(config: Config, on_error: OnError) -> Result<Loaded, Er
     let sources = sources(config.databases)?;
     let exports = ExportsReloader::new(&config.exports_dir, dialects(&sources));
     let exports = exports.map_err(error_line)?;
-    let store = config.store.as_ref().map(connect_store).transpose()?;
+    let store = config.store.as_ref();
+    let store = store.map(|url| connect_store("ROWLINK_STORE_URL", url));
+    let store = store.transpose()?;
+    let document_stores = connect_document_stores(&config.document_stores)?;
     let service = ExportService::new(sources.clone(), config.keyring, config.policy);
-    let service = service.with_store(store.clone());
+    let service = service
+        .with_store(store.clone())
+        .with_document_stores(document_stores.clone());
     let update = service.update_exports(exports.catalog(), ExportsToDescribe::All);
     let update = update.await;
     let is_unavailable = |error: &ExportError| matches!(error, ExportError::Database { .. });
@@ -60,7 +68,11 @@ pub(super) async fn load(config: Config, on_error: OnError) -> Result<Loaded, Er
         warnings.extend(spool_warning(spool)?);
     }
     if let Some(store) = &store {
-        warnings.extend(store_warning(store).await);
+        warnings.extend(store_warning("ROWLINK_STORE_URL", store).await);
+    }
+    for (name, store) in &document_stores {
+        let variable = format!("ROWLINK_STORES: {name}");
+        warnings.extend(store_warning(&variable, store).await);
     }
     let state = AppState::new(
         service,
@@ -109,21 +121,31 @@ fn spool_warning(spool: &Spool) -> Result<Option<String>, ErrorLines> {
     Ok((free < bytes_max).then(message))
 }
 
-/// Creates the store. Its credentials are in the variables of the platform.
-pub(super) fn connect_store(url: &StoreUrl) -> Result<Arc<Store>, ErrorLines> {
+/// Creates the stores of documents.
+fn connect_document_stores(
+    urls: &BTreeMap<String, StoreUrl>,
+) -> Result<DocumentStores, ErrorLines> {
+    let stores = urls.iter().map(|(name, url)| {
+        let store = connect_store(&format!("ROWLINK_STORES: {name}"), url)?;
+        Ok((name.clone(), store))
+    });
+    stores.collect()
+}
+
+/// Creates a store. Its credentials are in the variables of the platform.
+pub(super) fn connect_store(variable: &str, url: &StoreUrl) -> Result<Arc<Store>, ErrorLines> {
     let environment = env::vars_os();
     let environment = environment
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let store = url.connect(environment);
-    let store =
-        store.map_err(|error| error_line(format!("ROWLINK_STORE_URL: {}", causes(&error))))?;
+    let store = store.map_err(|error| error_line(format!("{variable}: {}", causes(&error))))?;
     Ok(Arc::new(store))
 }
 
-/// Returns why the store cannot be read. Files are then streamed, and not stored.
-async fn store_warning(store: &Store) -> Option<String> {
+/// Returns why a store cannot be read. Files of rows are then streamed, and not stored.
+async fn store_warning(variable: &str, store: &Store) -> Option<String> {
     let error = store.read_small("probe").await.err()?;
-    Some(format!("ROWLINK_STORE_URL: {}", causes(&error)))
+    Some(format!("{variable}: {}", causes(&error)))
 }
 
 /// Creates the sources. No database is contacted yet.

@@ -16,6 +16,9 @@ pub(super) struct RequestArgs {
     pub(super) export: String,
     #[arg(long, default_value = "csv", help = format!("Format: {}", format::names(&Format::ALL)))]
     format: Format,
+    /// The export has stored documents, which have no format
+    #[arg(long, conflicts_with = "format")]
+    documents: bool,
     /// User whose rows are exported: the value of `:user`
     #[arg(long, value_parser = user)]
     user: UserId,
@@ -40,7 +43,8 @@ impl RequestArgs {
         for (name, value) in self.filters {
             filters.entry(name).or_default().push(value);
         }
-        let mut request = LinkRequest::for_file(&self.export, self.format, filters);
+        let format = (!self.documents).then_some(self.format);
+        let mut request = LinkRequest::for_file(&self.export, format, filters);
         request.user = Some(self.user);
         request.options.extend(self.options);
         let columns = self.columns.map(|names| ("columns".to_owned(), names));

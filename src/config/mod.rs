@@ -65,6 +65,8 @@ pub struct Config {
     pub spool: Option<Spool>,
     /// The store for files of exports.
     pub store: Option<StoreUrl>,
+    /// The stores of documents, by the names that exports use.
+    pub document_stores: BTreeMap<String, StoreUrl>,
     /// The durations of a graceful shutdown.
     pub drain: DrainTimes,
     /// The files that are read again while the server runs.
@@ -163,6 +165,7 @@ variables! {
     spool_bytes: String,
     spool_keep_seconds: String,
     store_url: String,
+    stores: String,
     sqlite_lock_seconds: String,
     sqlite_sorts: String,
     seal: String,
@@ -256,6 +259,7 @@ impl Config {
         let has_spool = variables.spool_dir.is_some();
         let spool = files::spool(&mut variables, &mut errors);
         let store = files::store(&mut variables, &mut errors, has_spool);
+        let document_stores = files::document_stores(&mut variables, &mut errors);
         let log = log::log(&mut variables, &mut errors);
 
         match (databases, keyring, log) {
@@ -272,6 +276,7 @@ impl Config {
                 http_config,
                 spool,
                 store,
+                document_stores,
                 drain,
                 reloaded_files,
                 log,

@@ -71,7 +71,7 @@ impl Demo {
         let source = Arc::new(SqliteSource::new(&path, SourceOptions::default()));
         let sources = Sources::from([(DEFAULT_DATABASE.to_owned(), source as _)]);
         let catalog = Catalog::parse(EXPORTS, &dialects(&sources));
-        let service = ExportService::start(catalog, sources, keyring, policy);
+        let service = ExportService::new(sources, keyring, policy).start(&catalog);
         let service = service
             .await
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;

@@ -16,9 +16,9 @@ use socket2::SockRef;
 use super::connection::accept::accept;
 use super::connection::admission::{ConnectionLimits, Connections};
 use super::middleware::answer_every_request;
-use super::request::path::{self, EXPORT_ROUTE, EXPORTS_PATH, ExportsPath};
+use super::request::path::{self, EXPORT_ROUTE, EXPORTS_PATH, ExportsPath, FILES_ROUTE};
 use super::response::problem::{Problem, method_not_allowed, unknown_path};
-use super::routes::{catalog, download, inspect, links, ops, status};
+use super::routes::{catalog, documents, download, inspect, links, ops, status};
 use super::state::AppState;
 use super::tls;
 
@@ -116,6 +116,7 @@ fn routes(app: &mut ServiceConfig, state: &AppState) {
             }))
             .default_service(web::to(download::download)),
     )
+    .service(web::resource(FILES_ROUTE).default_service(web::to(documents::documents)))
     .service(resource("/v1/links", "POST").route(web::post().to(links::issue)))
     .service(resource("/v1/links/inspect", "POST").route(web::post().to(inspect::inspect)))
     .service(resource("/v1/links/status", "POST").route(web::post().to(status::status)))

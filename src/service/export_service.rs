@@ -1,5 +1,6 @@
 //! The state of the service, and what it tells about itself.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -15,9 +16,11 @@ use super::readiness::{Readiness, SilentDatabases};
 use super::stored::FoundFiles;
 use crate::auth::Caller;
 use crate::catalog::{Catalog, Export};
-use crate::format::Format;
 use crate::source::{PoolStatus, Sources};
 use crate::store::Store;
+
+/// The stores of documents, by the names that exports use.
+pub type DocumentStores = BTreeMap<String, Arc<Store>>;
 
 /// The number of concurrent estimates. Further requests get none.
 const ESTIMATES_MAX: usize = 4;
@@ -32,6 +35,7 @@ pub struct ExportService {
     pub(super) quota: Arc<Quota>,
     pub(super) estimates: Arc<Semaphore>,
     pub(super) store: Option<Arc<Store>>,
+    pub(super) document_stores: DocumentStores,
     pub(super) found_files: Arc<FoundFiles>,
     readiness: Readiness,
 }
@@ -48,6 +52,7 @@ impl ExportService {
             quota: Arc::new(Quota::new(policy.limits)),
             estimates: Arc::new(Semaphore::new(ESTIMATES_MAX)),
             store: None,
+            document_stores: DocumentStores::default(),
             found_files: Arc::default(),
             readiness: Readiness::default(),
             policy,
@@ -61,28 +66,27 @@ impl ExportService {
         self
     }
 
+    /// Sets the stores of documents.
+    #[must_use]
+    pub fn with_document_stores(mut self, stores: DocumentStores) -> ExportService {
+        self.document_stores = stores;
+        self
+    }
+
     /// Tells whether there is a store.
     #[must_use]
     pub fn has_store(&self) -> bool {
         self.store.is_some()
     }
 
-    /// Returns a service that serves every export of a catalog.
+    /// Serves every export of a catalog.
     ///
     /// # Errors
     /// Returns all errors of all files, and every database that is unavailable.
-    pub async fn start(
-        catalog: Catalog,
-        sources: Sources,
-        keyring: Keyring,
-        policy: Policy,
-    ) -> Result<ExportService, Vec<ExportError>> {
-        let service = ExportService::new(sources, keyring, policy);
-        let update = service
-            .update_exports(&catalog, ExportsToDescribe::All)
-            .await;
+    pub async fn start(self, catalog: &Catalog) -> Result<ExportService, Vec<ExportError>> {
+        let update = self.update_exports(catalog, ExportsToDescribe::All).await;
         if update.errors.is_empty() {
-            Ok(service)
+            Ok(self)
         } else {
             Err(update.errors)
         }
@@ -220,8 +224,7 @@ fn check_listed(caller: &Caller, name: &str) -> Result<(), IssueError> {
 }
 
 /// Returns the file name that the browser suggests.
-pub(super) fn file_name(link: &Link, format: Format) -> String {
-    let extension = format.extension();
+pub(super) fn file_name(link: &Link, extension: &str) -> String {
     match &link.filename {
         Some(name) => FileName::with_extension(name, extension),
         None => [&link.export, ".", extension].concat(),

@@ -10,7 +10,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::export_service::ExportService;
-use crate::catalog::{Catalog, Export, FileError, FilterType, SqlDialect, StoreMode, export_name};
+use crate::catalog::{
+    Catalog, DOCUMENT_COLUMNS, Export, FileError, FilterType, SqlDialect, StoreMode, export_name,
+};
 use crate::row::{Column, Kind, TimeZone};
 use crate::source::{DESCRIBE_TIMEOUT, DescribedExport, SourceError, causes};
 use crate::toml_errors::LineError;
@@ -271,7 +273,9 @@ impl ExportService {
         let described = described.unwrap_or(Err(SourceError::TooSlow));
         let (offset, message) = match described {
             Ok(described) => {
-                let errors = check_columns(export, described.columns());
+                let columns = described.columns();
+                let errors =
+                    check_columns(export, columns).chain(self.check_documents(export, columns));
                 let errors: Vec<_> = errors.map(|error| file_error(export, error)).collect();
                 return match errors.is_empty() {
                     true => Ok(described),
@@ -298,6 +302,35 @@ impl ExportService {
         let message = message.replace(&statement.sql, "the SQL");
         let message = statement.name_parameters(&message);
         Err(vec![file_error(export, LineError::new(line, message))])
+    }
+
+    /// Checks that the store of an export's documents exists, and that its columns describe documents.
+    fn check_documents(&self, export: &Export, columns: &[Column]) -> Vec<LineError> {
+        let Some(documents) = &export.documents else {
+            return Vec::new();
+        };
+        let mut errors = Vec::new();
+        let name = &documents.store;
+        if !self.document_stores.contains_key(name) {
+            let message =
+                format!("`store` in [file]: unknown store `{name}`; add it to ROWLINK_STORES");
+            errors.push(LineError::new(documents.line, message));
+        }
+        let line = export.statement.line;
+        let expected = DOCUMENT_COLUMNS.join(", ");
+        let is_unknown = |column: &&Column| !DOCUMENT_COLUMNS.contains(&column.name.as_str());
+        for column in columns.iter().filter(is_unknown) {
+            let message = format!("unknown column `{}`; expected {expected}", column.name);
+            errors.push(LineError::new(line, message));
+        }
+        if !columns
+            .iter()
+            .any(|column| column.name == DOCUMENT_COLUMNS[0])
+        {
+            let message = format!("expected a column `object`, and perhaps others of {expected}");
+            errors.push(LineError::new(line, message));
+        }
+        errors
     }
 
     /// Returns the exports that cannot be served, or only in their previous version.

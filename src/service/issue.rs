@@ -11,7 +11,7 @@ use super::mint::{LinkContext, requested_format};
 use super::open::PreparedDownload;
 use super::request::LinkRequest;
 use crate::auth::Caller;
-use crate::catalog::{Export, FieldError, StoreMode};
+use crate::catalog::{Export, ExportKind, FieldError, StoreMode};
 use crate::format::Format;
 
 /// A link as its caller gets it.
@@ -19,12 +19,10 @@ use crate::format::Format;
 pub struct IssuedLink {
     /// The URL to open.
     pub url: String,
-    /// The file name that the browser suggests.
-    pub filename: String,
-    /// The file's media type.
-    pub content_type: &'static str,
-    /// The file's format.
-    pub format: Format,
+    /// The file name that the browser suggests; `None` for one stored document, which has its own.
+    pub filename: Option<String>,
+    /// The file's media type; `None` for one stored document.
+    pub content_type: Option<&'static str>,
     verified: VerifiedLink,
 }
 
@@ -40,6 +38,13 @@ impl IssuedLink {
     }
 }
 
+/// A signed link, and what is known of its file.
+struct Signed {
+    signed: SignedLink,
+    extension: Option<&'static str>,
+    content_type: Option<&'static str>,
+}
+
 impl ExportService {
     /// Issues a link for a caller at `now`, in Unix seconds, under the id `link_id`.
     ///
@@ -52,12 +57,16 @@ impl ExportService {
         now: u64,
         link_id: Uuid,
     ) -> Result<IssuedLink, IssueError> {
-        let (signed, format, content_type) = self.sign(caller, request, now, link_id)?;
+        let Signed {
+            signed,
+            extension,
+            content_type,
+        } = self.sign(caller, request, now, link_id)?;
+        let link = signed.verified().link();
         Ok(IssuedLink {
             url: signed.url(&self.policy.public_url)?,
-            filename: file_name(signed.verified().link(), format),
+            filename: extension.map(|extension| file_name(link, extension)),
             content_type,
-            format,
             verified: signed.into_verified(),
         })
     }
@@ -74,7 +83,7 @@ impl ExportService {
         now: u64,
         link_id: Uuid,
     ) -> Result<VerifiedLink, IssueError> {
-        let (signed, ..) = self.sign(caller, request, now, link_id)?;
+        let signed = self.sign(caller, request, now, link_id)?.signed;
         Ok(signed.into_verified())
     }
 
@@ -84,13 +93,13 @@ impl ExportService {
         mut request: LinkRequest,
         now: u64,
         link_id: Uuid,
-    ) -> Result<(SignedLink, Format, &'static str), IssueError> {
-        if request.export.is_empty() || request.format.is_empty() {
+    ) -> Result<Signed, IssueError> {
+        if request.export.is_empty() {
             return Err(IssueError::Invalid(request.field_errors));
         }
         let served = self.export_for(caller, &request.export)?;
         let export = &served.export;
-        let format = requested_format(&request, Some(export))?;
+        let format = requested_format(&mut request, Some(export))?;
         if request.user.is_some() && !caller.acts_for_others {
             return Err(IssueError::MayNotActForOthers);
         }
@@ -115,7 +124,13 @@ impl ExportService {
         let (seal, content_type) = (unsigned.seal, unsigned.content_type);
         let link = unsigned.into_link(export.name.clone(), format, claims, now, link_id);
         let signed = sign(link, &self.keyring.load(), seal)?;
-        Ok((signed, format, content_type))
+        let is_archive = export.kind() == ExportKind::Files;
+        let of_archive = is_archive.then_some("zip");
+        Ok(Signed {
+            signed,
+            extension: format.map(Format::extension).or(of_archive),
+            content_type,
+        })
     }
 
     /// Returns why a file cannot be stored, if the request wants that.

@@ -12,11 +12,12 @@ use rowlink_link::{
 };
 use uuid::Uuid;
 
+use super::documents::ZIP_MEDIA_TYPE;
 use super::errors::IssueError;
-use super::options::Output;
+use super::options::{Output, unsupported_options};
 use super::policy::Policy;
 use super::request::LinkRequest;
-use crate::catalog::{Catalog, Export, FieldError};
+use crate::catalog::{Catalog, Export, ExportKind, FieldError};
 use crate::format::Format;
 use crate::row::Column;
 
@@ -29,7 +30,7 @@ use crate::row::Column;
 /// # Errors
 /// Returns the [`IssueError`] that names what does not fit.
 pub fn mint(
-    request: LinkRequest,
+    mut request: LinkRequest,
     claims: BTreeMap<String, String>,
     catalog: Option<&Catalog>,
     keyring: &Keyring,
@@ -43,7 +44,7 @@ pub fn mint(
         export.ok_or_else(|| IssueError::UnknownExport(name.clone()))
     };
     let export = catalog.map(find).transpose()?;
-    let format = requested_format(&request, export.as_deref())?;
+    let format = requested_format(&mut request, export.as_deref())?;
     let context = LinkContext {
         export: export.as_ref(),
         columns: None,
@@ -87,25 +88,40 @@ fn check_names(
     }
 }
 
-/// Returns the format of a request, if the export offers it.
+/// Returns the format of a request, if the export offers it; `None` for stored documents.
 pub(super) fn requested_format(
-    request: &LinkRequest,
+    request: &mut LinkRequest,
     export: Option<&Export>,
-) -> Result<Format, IssueError> {
+) -> Result<Option<Format>, IssueError> {
+    let is_absent = request.format.is_empty();
+    let is_of_documents = export.map_or(is_absent, |export| export.documents.is_some());
+    if is_of_documents {
+        if !is_absent {
+            let message = "unsupported: this export has stored documents; leave it out";
+            request.add_error("format", message);
+        }
+        return Ok(None);
+    }
+    if is_absent {
+        request.add_missing("format");
+        return Err(IssueError::Invalid(mem::take(&mut request.field_errors)));
+    }
     let known = export.map_or(&Format::ALL[..], |export| &export.formats);
     let format = request.format.parse().ok();
     let offered = format.filter(|format| known.contains(format));
-    offered.ok_or_else(|| IssueError::UnknownFormat {
+    let offered = offered.ok_or_else(|| IssueError::UnknownFormat {
         name: request.format.clone(),
         known: known.to_vec(),
-    })
+    })?;
+    Ok(Some(offered))
 }
 
 /// What a request is checked against, as far as it is known.
 pub(super) struct LinkContext<'a> {
     pub(super) export: Option<&'a Arc<Export>>,
     pub(super) columns: Option<&'a [Column]>,
-    pub(super) format: Format,
+    /// `None` for stored documents.
+    pub(super) format: Option<Format>,
     pub(super) policy: &'a Policy,
 }
 
@@ -113,8 +129,8 @@ pub(super) struct LinkContext<'a> {
 pub(super) struct UnsignedLink {
     pub(super) user: UserId,
     pub(super) seal: Seal,
-    /// The file's media type.
-    pub(super) content_type: &'static str,
+    /// The file's media type, if it is known.
+    pub(super) content_type: Option<&'static str>,
     ttl_seconds: u64,
     conditions: Conditions,
     filename: Option<FileName>,
@@ -181,13 +197,17 @@ impl LinkContext<'_> {
     fn content_type(
         &self,
         options: &BTreeMap<String, String>,
-    ) -> Result<&'static str, Vec<FieldError>> {
+    ) -> Result<Option<&'static str>, Vec<FieldError>> {
         let Some(export) = self.export else {
-            // Unused: without an export only a URL is made.
-            return Ok("application/octet-stream");
+            return Ok(None);
         };
-        let output = Output::parse(export, self.format, self.columns, options)?;
-        Ok(output.media_type())
+        let Some(format) = self.format else {
+            let errors = unsupported_options(options);
+            let media_type = (export.kind() == ExportKind::Files).then_some(ZIP_MEDIA_TYPE);
+            return errors.is_empty().then_some(media_type).ok_or(errors);
+        };
+        let output = Output::parse(export, format, self.columns, options)?;
+        Ok(Some(output.media_type()))
     }
 
     fn ttl_seconds(&self, requested: Option<u64>) -> Result<u64, Vec<FieldError>> {
@@ -223,14 +243,14 @@ impl UnsignedLink {
     pub(super) fn into_link(
         self,
         export: String,
-        format: Format,
+        format: Option<Format>,
         claims: BTreeMap<String, String>,
         now: u64,
         id: Uuid,
     ) -> Link {
         Link {
             export,
-            format: Some(format.to_string()),
+            format: format.map(|format| format.to_string()),
             user: self.user,
             id,
             issued: now,

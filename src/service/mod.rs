@@ -1,5 +1,6 @@
 //! The two use cases: issue a link, and open a download. The time is an argument; no HTTP.
 
+mod documents;
 mod download;
 mod encoder_thread;
 mod encoding;
@@ -17,11 +18,14 @@ mod readiness;
 mod request;
 mod stored;
 
+pub use documents::{
+    Document, DocumentError, Documents, FoundDocument, PreparedDocuments, ZIP_MEDIA_TYPE,
+};
 pub use download::Download;
 pub use encoding::Measure;
 pub use errors::{DownloadError, IssueError, OpenError, TooLarge};
 pub use estimate::{Estimate, EstimateKind};
-pub use export_service::ExportService;
+pub use export_service::{DocumentStores, ExportService};
 pub use exports::{ExportError, ExportsToDescribe, ExportsUpdate, FailedExport, ServedExport};
 pub use issue::IssuedLink;
 pub use mint::mint;

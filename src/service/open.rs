@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rowlink_link::{
-    ClientAddr, DownloadPath, Inspection, Keyring, Link, LinkError, Malformed, VerifiedLink,
+    ClientAddr, DownloadPath, Inspection, Keyring, Link, LinkError, Malformed, Resumption,
+    VerifiedLink,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -16,9 +17,11 @@ use super::encoding::{Encoding, Measure, SizeMax};
 use super::errors::{DownloadError, OpenError};
 use super::export_service::{ExportService, file_name};
 use super::exports::ServedExport;
-use super::options::Output;
+use super::options::{Output, unsupported_options};
 use super::quota::QuotaPermit;
-use crate::catalog::{BoundQuery, Catalog, Export, FieldError, RowOptions, Variable};
+use crate::catalog::{
+    BoundQuery, Catalog, DocumentSettings, Export, FieldError, RowOptions, Variable,
+};
 use crate::format::{EncoderSettings, Format, IntegrityLine, Properties};
 use crate::row::Column;
 use crate::source::{ConnectionTime, Passes, RowStream, SourceError};
@@ -118,17 +121,32 @@ impl ExportService {
         client: ClientAddr,
         entity_tag: Option<&str>,
     ) -> Result<PreparedDownload, OpenError> {
-        let (keyring, revocations) = (self.keyring.load(), self.revocations.load());
-        let verifier = self.verifier(&keyring, &revocations);
-        let Some(entity_tag) = entity_tag else {
-            let verified = verifier.verify(path, raw_query, now, client)?;
-            return self.prepare_verified(verified, now);
-        };
-        let resumption = verifier.verify_resumption(path, raw_query, now, client, entity_tag)?;
+        let resumption = self.verify(path, raw_query, now, client, entity_tag)?;
         let mut prepared = self.prepare_verified(resumption.link, now)?;
         prepared.begun = resumption.file_id;
         prepared.expired_seconds = resumption.expired_seconds;
         Ok(prepared)
+    }
+
+    /// Verifies a link that `client` follows at `now`, perhaps to continue a download.
+    pub(super) fn verify(
+        &self,
+        path: DownloadPath<'_>,
+        raw_query: &str,
+        now: u64,
+        client: ClientAddr,
+        entity_tag: Option<&str>,
+    ) -> Result<Resumption, LinkError> {
+        let (keyring, revocations) = (self.keyring.load(), self.revocations.load());
+        let verifier = self.verifier(&keyring, &revocations);
+        match entity_tag {
+            Some(tag) => verifier.verify_resumption(path, raw_query, now, client, tag),
+            None => Ok(Resumption {
+                link: verifier.verify(path, raw_query, now, client)?,
+                file_id: None,
+                expired_seconds: None,
+            }),
+        }
     }
 
     /// Returns the entity tag of a file of a link: `file_id` identifies it.
@@ -150,7 +168,7 @@ impl ExportService {
         let served = self.export_of(link)?;
         let (format, output, query) = bind(&served.export, Some(served.columns()), &verified)?;
         Ok(PreparedDownload {
-            filename: file_name(link, format),
+            filename: file_name(link, format.extension()),
             format,
             content_type: output.media_type(),
             query,
@@ -168,7 +186,7 @@ impl ExportService {
         })
     }
 
-    fn export_of(&self, link: &Link) -> Result<Arc<ServedExport>, OpenError> {
+    pub(super) fn export_of(&self, link: &Link) -> Result<Arc<ServedExport>, OpenError> {
         let exports = self.exports.load();
         let name = &link.export;
         match exports.served.get(name) {
@@ -197,7 +215,11 @@ impl ExportService {
     /// Returns the times at which a prepared download that starts now is aborted.
     #[must_use]
     pub fn deadlines(&self, prepared: &PreparedDownload) -> Deadlines {
-        let download = self.download_max(prepared);
+        self.deadlines_of(prepared.query.export())
+    }
+
+    pub(super) fn deadlines_of(&self, export: &Export) -> Deadlines {
+        let download = self.download_max(export);
         let now = Instant::now();
         Deadlines {
             query: now + download.min(self.policy.query_max),
@@ -205,8 +227,8 @@ impl ExportService {
         }
     }
 
-    pub(super) fn download_max(&self, prepared: &PreparedDownload) -> Duration {
-        let of_export = prepared.query.export().limits.max_seconds;
+    pub(super) fn download_max(&self, export: &Export) -> Duration {
+        let of_export = export.limits.max_seconds;
         let of_export = of_export.map(|seconds| Duration::from_secs(seconds.get()));
         let of_policy = self.policy.download_max;
         of_export.map_or(of_policy, |of_export| of_policy.min(of_export))
@@ -275,7 +297,7 @@ impl ExportService {
             permit,
         };
         let refusal = prepared.refuse_if_expired();
-        let variables = export.statement.variables.clone();
+        let export = prepared.served.export.clone();
         let keyring = self.keyring.load_full();
         let opened = timeout_at(
             query_deadline,
@@ -288,12 +310,7 @@ impl ExportService {
         if opened.as_ref().is_ok_and(is_another) {
             refusal?;
         }
-        opened.map_err(|error| match error {
-            DownloadError::Source(SourceError::BadValue { variable, .. }) => {
-                OpenError::Invalid(vec![rejected_value(&variables, variable)])
-            }
-            error => OpenError::Download(error),
-        })
+        opened.map_err(|error| open_error(&export, error))
     }
 }
 
@@ -423,7 +440,10 @@ pub fn check_link(catalog: &Catalog, verified: &VerifiedLink) -> Result<(), Open
     let name = &verified.link().export;
     let export = catalog.get(name);
     let export = export.ok_or_else(|| OpenError::UnknownExport(name.clone()))?;
-    bind(export, None, verified).map(drop)
+    match verified.link().format {
+        Some(_) => bind(export, None, verified).map(drop),
+        None => bind_documents(export, verified).map(drop),
+    }
 }
 
 /// Binds the query of a verified link to its export. `columns` are the export's, if they are known.
@@ -433,18 +453,7 @@ fn bind(
     verified: &VerifiedLink,
 ) -> Result<(Format, Output, BoundQuery), OpenError> {
     let link = verified.link();
-    let seconds = link.expires.saturating_sub(link.issued);
-    let seconds = seconds.max(link.conditions.resume_seconds.unwrap_or(0));
-    if let Some(max) = export
-        .limits
-        .max_ttl_seconds
-        .filter(|max| seconds > max.get())
-    {
-        return Err(OpenError::Link(LinkError::LivesTooLong {
-            seconds,
-            seconds_max: max.get(),
-        }));
-    }
+    check_lifetime(export, link)?;
     let format = link
         .format
         .as_deref()
@@ -463,6 +472,53 @@ fn bind(
     };
     let query = export.bind(verified, options).map_err(OpenError::Invalid)?;
     Ok((format, output, query))
+}
+
+/// Binds the query of a verified link to an export of stored documents.
+pub(super) fn bind_documents<'e>(
+    export: &'e Arc<Export>,
+    verified: &VerifiedLink,
+) -> Result<(BoundQuery, &'e DocumentSettings), OpenError> {
+    let link = verified.link();
+    check_lifetime(export, link)?;
+    let unknown = || OpenError::UnknownExport(link.export.clone());
+    let documents = export.documents.as_ref().ok_or_else(unknown)?;
+    let errors = unsupported_options(&link.options);
+    if !errors.is_empty() {
+        return Err(OpenError::Invalid(errors));
+    }
+    let options = RowOptions {
+        columns: None,
+        time_zone: export.time_zone,
+        arrays_as_json: false,
+    };
+    let query = export.bind(verified, options).map_err(OpenError::Invalid)?;
+    Ok((query, documents))
+}
+
+/// Checks that a link lives no longer than its export allows.
+fn check_lifetime(export: &Export, link: &Link) -> Result<(), OpenError> {
+    let seconds = link.expires.saturating_sub(link.issued);
+    let seconds = seconds.max(link.conditions.resume_seconds.unwrap_or(0));
+    let max = export.limits.max_ttl_seconds;
+    match max.filter(|max| seconds > max.get()) {
+        None => Ok(()),
+        Some(max) => Err(OpenError::Link(LinkError::LivesTooLong {
+            seconds,
+            seconds_max: max.get(),
+        })),
+    }
+}
+
+/// Returns the error of a query that did not open.
+pub(super) fn open_error(export: &Export, error: DownloadError) -> OpenError {
+    match error {
+        DownloadError::Source(SourceError::BadValue { variable, .. }) => {
+            let variables = &export.statement.variables;
+            OpenError::Invalid(vec![rejected_value(variables, variable)])
+        }
+        error => OpenError::Download(error),
+    }
 }
 
 /// Returns the error of a value that fits its filter, but not the database.

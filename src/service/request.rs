@@ -133,16 +133,16 @@ const FIELDS: [Field; 15] = [
 ];
 
 impl LinkRequest {
-    /// Creates a request for a file with these filters and default options.
+    /// Creates a request for a file with these filters and default options; without a format for stored documents.
     #[must_use]
     pub fn for_file(
         export: &str,
-        format: Format,
+        format: Option<Format>,
         filters: IndexMap<String, Vec<String>>,
     ) -> LinkRequest {
         LinkRequest {
             export: export.to_owned(),
-            format: format.to_string(),
+            format: format.map(|format| format.to_string()).unwrap_or_default(),
             filters,
             ..LinkRequest::default()
         }
@@ -162,15 +162,17 @@ impl LinkRequest {
                 request.add_error(&name, message);
             }
         }
-        for (name, value) in [("export", &request.export), ("format", &request.format)] {
-            let is_reported = request.field_errors.iter().any(|error| error.field == name);
-            if value.is_empty() && !is_reported {
-                request
-                    .field_errors
-                    .push(FieldError::new(name, "is required"));
-            }
+        if request.export.is_empty() {
+            request.add_missing("export");
         }
         request
+    }
+
+    /// Adds the error of a field that is missing, unless another error of it is known.
+    pub(super) fn add_missing(&mut self, name: &str) {
+        if !self.field_errors.iter().any(|error| error.field == name) {
+            self.add_error(name, "is required");
+        }
     }
 
     fn read(&mut self, name: &str, value: Value) -> Result<(), String> {
@@ -266,7 +268,7 @@ impl LinkRequest {
         }
     }
 
-    fn add_error(&mut self, field: &str, message: impl Into<String>) {
+    pub(super) fn add_error(&mut self, field: &str, message: impl Into<String>) {
         self.field_errors.push(FieldError::new(field, message));
     }
 }

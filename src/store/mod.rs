@@ -32,6 +32,9 @@ const SMALL_MAX: Duration = Duration::from_secs(5);
 /// The value of `Cache-Control` that a presigned URL asks for: only its reader may have the file.
 pub const CACHE_OVERRIDE: &str = "private, no-store";
 
+/// The longest key in bytes: that of S3.
+const KEY_BYTES_MAX: usize = 1024;
+
 /// How much of a file in a directory is read at a time.
 const READ_BYTES: u64 = 512 * 1024;
 /// How many pieces of a file wait to be sent.
@@ -223,8 +226,28 @@ impl Store {
         self.signs_overrides
     }
 
+    /// Returns the path of an object, which is always below the prefix: names of documents were checked by [`check_key`], and
+    /// what is nevertheless no key gets escapes.
     fn path(&self, name: &str) -> Path {
-        self.prefix.clone().join(name)
+        let name = Path::parse(name).unwrap_or_else(|_| Path::from(name));
+        self.prefix.parts().chain(name.parts()).collect()
+    }
+}
+
+/// Checks the key of an object that another program has written: relative to the store's prefix, and with one spelling.
+///
+/// # Errors
+/// Returns what was expected.
+pub fn check_key(key: &str) -> Result<(), &'static str> {
+    if key.is_empty() || key.len() > KEY_BYTES_MAX {
+        return Err("expected a key of 1 to 1024 bytes");
+    }
+    if key.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err("expected a key without a `/` at its start or end, `//`, `.` and `..`");
+    }
+    match Path::parse(key) {
+        Ok(path) if path.as_ref() == key && !key.chars().any(char::is_control) => Ok(()),
+        _ => Err("expected a key without control characters"),
     }
 }
 
@@ -326,6 +349,33 @@ impl fmt::Debug for Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_stays_below_the_prefix() {
+        let url = StoreUrl::parse("s3://bucket/a/b").expect("a URL");
+        let store = url.connect([]).expect("a store");
+        for key in [
+            "x",
+            "x/y.pdf",
+            "Ä ö/ü%2F..;?#*.pdf",
+            "..x/...",
+            "%2e%2e/x",
+            "x\\y",
+        ] {
+            assert_eq!(check_key(key), Ok(()), "{key}");
+            assert_eq!(store.path(key).as_ref(), format!("a/b/{key}"));
+        }
+        let long = "x".repeat(1025);
+        for key in [
+            "", "/", "/x", "x/", "x//y", ".", "..", "../x", "x/../y", "x/./y", "x\n", "\u{85}",
+            &long,
+        ] {
+            assert!(check_key(key).is_err(), "{key:?}");
+            let path = store.path(key).to_string();
+            let is_below = path == "a/b" || path.starts_with("a/b/");
+            assert!(is_below && !path.contains("../"), "{path}");
+        }
+    }
 
     #[test]
     fn a_message_has_the_code_of_a_response_and_not_its_body() {

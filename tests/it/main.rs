@@ -56,6 +56,7 @@ mod sqlite;
 mod sqlite_files;
 mod statement_log;
 mod stored;
+mod stored_documents;
 mod streaming;
 mod traces;
 mod truncation;

@@ -27,6 +27,8 @@ const FORMATS: [&str; 6] = ["csv", "xlsx", "ndjson", "json", "tsv", "parquet"];
 /// A store for one test, with a bucket that is empty.
 pub struct Subject {
     url: StoreUrl,
+    /// The text of `url`.
+    text: String,
     environment: Vec<(String, String)>,
     server: Option<&'static ObjectStore>,
     bucket: String,
@@ -34,10 +36,12 @@ pub struct Subject {
     folder: Option<TempDir>,
 }
 
-fn directory() -> Subject {
+pub fn directory() -> Subject {
     let folder = tempfile::tempdir().unwrap();
+    let text = format!("file://{}", folder.path().display());
     Subject {
-        url: StoreUrl::parse(&format!("file://{}", folder.path().display())).unwrap(),
+        url: StoreUrl::parse(&text).unwrap(),
+        text,
         environment: Vec::new(),
         server: None,
         bucket: String::new(),
@@ -50,6 +54,7 @@ pub fn server(server: &'static ObjectStore, bucket: &str) -> Subject {
     let environment = server.bucket(bucket);
     Subject {
         url: StoreUrl::parse(&environment[0].1).unwrap(),
+        text: environment[0].1.clone(),
         environment,
         server: Some(server),
         bucket: bucket.to_owned(),
@@ -96,7 +101,11 @@ const FAILING_ROWS: &str =
     from m where :user <> ''";
 
 impl Subject {
-    fn store(&self) -> Store {
+    pub fn url(&self) -> &str {
+        &self.text
+    }
+
+    pub fn store(&self) -> Store {
         self.url.connect(self.environment.clone()).unwrap()
     }
 
@@ -172,7 +181,7 @@ impl Subject {
         }
     }
 
-    fn redirects(&self) -> bool {
+    pub fn redirects(&self) -> bool {
         self.server.is_some()
     }
 }
@@ -690,6 +699,7 @@ fn a_store_that_is_down_refuses_or_stops_costs_no_download() {
     let mut server = ObjectStore::start();
     let subject = |environment: Vec<(String, String)>| Subject {
         url: StoreUrl::parse(&environment[0].1).unwrap(),
+        text: environment[0].1.clone(),
         environment,
         server: None,
         bucket: String::new(),

@@ -200,6 +200,13 @@ pub const CONDITIONS: [Condition; 8] = [
 ];
 
 impl Conditions {
+    /// Tells whether a client may be sent to a URL that anyone may use for a while: no condition restricts who may
+    /// download, or how often.
+    #[must_use]
+    pub fn may_redirect(&self) -> bool {
+        self.network.is_none() && !self.single_use && self.bind.is_none()
+    }
+
     /// Checks the conditions that belong to a step of verification.
     pub(crate) fn check(&self, step: Step, visit: &Visit) -> Result<(), LinkError> {
         for condition in &CONDITIONS {

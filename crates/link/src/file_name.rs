@@ -5,6 +5,9 @@ use std::fmt;
 /// The most bytes of a name in UTF-8. File systems allow 255, of which browsers use some for a file that is not complete.
 const BYTES_MAX: usize = 230;
 
+/// The longest extension, with its dot, that a name keeps when it is shortened.
+const EXTENSION_BYTES_MAX: usize = 17;
+
 /// A file name chosen by a caller: 1 to 150 characters of any script, at most 230 bytes in UTF-8, without a path,
 /// control or direction-changing characters, and not reserved by Windows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +49,29 @@ impl FileName {
             ));
         }
         Ok(FileName(name))
+    }
+
+    /// Returns the file name that is closest to a text: what no name may have becomes `_`, and a name that is too long is
+    /// shortened before its extension. `None` if no name is left.
+    #[must_use]
+    pub fn from_lossy(text: &str) -> Option<FileName> {
+        let is_refused = |c: char| FileName::parse(format!("a{c}a")).is_err();
+        let name = text.replace(is_refused, "_");
+        let name = name.trim().trim_end_matches('.').trim_end();
+        let extension = name.rfind('.').filter(|dot| *dot > 0);
+        let extension = extension.filter(|dot| name.len() - dot <= EXTENSION_BYTES_MAX);
+        let (stem, extension) = name.split_at(extension.unwrap_or(name.len()));
+        let mut stem = match is_reserved_on_windows(name) {
+            true => format!("_{stem}"),
+            false => stem.to_owned(),
+        };
+        loop {
+            let name = [stem.trim_end(), extension].concat();
+            if let Ok(name) = FileName::parse(name) {
+                return Some(name);
+            }
+            stem.pop()?;
+        }
     }
 
     /// Returns the name as text.
@@ -98,6 +124,29 @@ fn is_reserved_on_windows(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_text_gives_the_closest_name() {
+        let long = "ü".repeat(300);
+        for (text, expected) in [
+            ("a.pdf", Some("a.pdf".to_owned())),
+            (" ../a\\b\u{202e}\n.pdf. ", Some(".._a_b__.pdf".to_owned())),
+            ("con.pdf", Some("_con.pdf".to_owned())),
+            ("nul", Some("_nul".to_owned())),
+            (".htaccess", Some(".htaccess".to_owned())),
+            (
+                &format!("{long}.pdf"),
+                Some(format!("{}.pdf", "ü".repeat(113))),
+            ),
+            ("", None),
+            ("...", None),
+            (" ", None),
+        ] {
+            let name = FileName::from_lossy(text);
+            let name = name.as_ref().map(FileName::as_str);
+            assert_eq!(name, expected.as_deref(), "{text}");
+        }
+    }
 
     #[test]
     fn names_of_every_script_are_kept_and_end_with_one_extension() {

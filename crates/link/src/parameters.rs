@@ -66,6 +66,10 @@ pub(super) struct Envelope<'q> {
 }
 
 /// What accompanies the envelope.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is moved once, and boxed contents would allocate for each link"
+)]
 pub(super) enum Body<'q> {
     /// Readable contents.
     Open(Contents),

@@ -36,7 +36,7 @@ const PRESIGNED_FOR: Duration = Duration::from_secs(600);
 /// Returns every variable that is missing or invalid.
 pub(super) async fn check_store() -> Result<ExitCode, ErrorLines> {
     let config = StoreConfig::from_env(std::env::vars_os()).map_err(error_lines)?;
-    let store = connect_store(&config.url)?;
+    let store = connect_store("ROWLINK_STORE_URL", &config.url)?;
     let random = getrandom::u64().map_err(error_line)?;
     let mut probe = Probe {
         store,

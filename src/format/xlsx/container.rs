@@ -7,18 +7,14 @@
 use flate2::{Compress, Compression, FlushCompress};
 
 use crate::format::heartbeat::EMPTY_DEFLATE_BLOCK;
+use crate::zip::{
+    DATE, HAS_DATA_DESCRIPTOR, VERSION_ZIP64, ZIP32_MAX, put_u16s, put_u32, put_u64, write_end,
+};
 
 /// Fastest deflate level. Level 2 takes 50 % longer for 29 % fewer bytes.
 const LEVEL: u32 = 1;
 const VERSION: u16 = 20;
-const VERSION_ZIP64: u16 = 45;
-/// Flag: a data descriptor follows the data (4.4.4, bit 3).
-const HAS_DATA_DESCRIPTOR: u16 = 1 << 3;
 const METHOD_DEFLATE: u16 = 8;
-/// 1 January 1980, the earliest MS-DOS date (4.4.6). The content must not depend on the current time.
-const DATE: u16 = 0x0021;
-/// Largest 32-bit value that does not refer to a ZIP64 field (4.4.1.4).
-const ZIP32_MAX: u64 = 0xffff_fffe;
 /// Free output space per call of deflate, in bytes.
 const OUTPUT_BYTES_MIN: usize = 32 * 1024;
 
@@ -194,35 +190,9 @@ impl Container {
         for part in &self.parts {
             part.write_central_header(&mut self.out);
         }
-        let end = self.offset();
-        let size = end - start;
+        let size = self.offset() - start;
         let count = self.parts.len() as u64;
-        if end > ZIP32_MAX {
-            self.write_zip64_end(count, size, start, end);
-        }
-        let out = &mut self.out;
-        out.extend_from_slice(b"PK\x05\x06");
-        put_u16s(out, [0, 0]);
-        let count = u16::try_from(count).unwrap_or(u16::MAX);
-        put_u16s(out, [count, count]);
-        put_u32(out, size);
-        put_u32(out, start);
-        put_u16s(out, [0]);
-    }
-
-    /// Writes the ZIP64 end records (4.3.14, 4.3.15).
-    fn write_zip64_end(&mut self, count: u64, size: u64, start: u64, end: u64) {
-        let out = &mut self.out;
-        out.extend_from_slice(b"PK\x06\x06");
-        put_u64(out, 44);
-        put_u16s(out, [VERSION_ZIP64, VERSION_ZIP64, 0, 0, 0, 0]);
-        [count, count, size, start]
-            .into_iter()
-            .for_each(|value| put_u64(out, value));
-        out.extend_from_slice(b"PK\x06\x07");
-        put_u16s(out, [0, 0]);
-        put_u64(out, end);
-        put_u16s(out, [1, 0]);
+        write_end(&mut self.out, count, start, size);
     }
 
     fn offset(&self) -> u64 {
@@ -290,26 +260,6 @@ fn deflate(deflate: &mut Compress, content: &[u8], flush: FlushCompress, out: &m
             return;
         }
     }
-}
-
-fn put_u16s<const N: usize>(out: &mut Vec<u8>, values: [u16; N]) {
-    values
-        .into_iter()
-        .for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
-}
-
-/// Appends a 32-bit number. A larger one becomes `0xffffffff`, which refers to its ZIP64 field.
-fn put_u32(out: &mut Vec<u8>, value: u64) {
-    let value = if value > ZIP32_MAX {
-        u32::MAX
-    } else {
-        value as u32
-    };
-    out.extend_from_slice(&value.to_le_bytes());
-}
-
-fn put_u64(out: &mut Vec<u8>, value: u64) {
-    out.extend_from_slice(&value.to_le_bytes());
 }
 
 #[cfg(test)]

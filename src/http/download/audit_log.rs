@@ -114,18 +114,19 @@ impl DownloadLog {
     pub(in crate::http) fn start(
         request: &HttpRequest,
         state: &Data<AppState>,
-        prepared: &PreparedDownload,
+        link: &Link,
+        connection_time: ConnectionTime,
     ) -> DownloadLog {
         DownloadLog {
             state: state.clone().into_inner(),
             request_id: request_id(request).to_string(),
-            link: prepared.link.link().clone(),
+            link: link.clone(),
             client: client_text(request, &state.config),
             trace_id: trace::trace_id(request.headers()),
-            span: trace::download_span(prepared.link.link()),
+            span: trace::download_span(link),
             started: Instant::now(),
             first_byte: None,
-            connection_time: prepared.connection_time(),
+            connection_time,
             progress: Progress::default(),
             spooled_bytes: Arc::default(),
             served_by: ServedBy::Query,
@@ -189,6 +190,11 @@ impl DownloadLog {
     pub(in crate::http) fn set_served_by(&mut self, served_by: ServedBy) {
         self.served_by = served_by;
         self.has_query = false;
+    }
+
+    /// Records from where stored documents come, which a query has listed.
+    pub(in crate::http) fn set_documents_served_by(&mut self, served_by: ServedBy) {
+        self.served_by = served_by;
     }
 
     /// Records that the client continues the file at this byte.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::archive_reader::ArchiveReader;
 use super::kept_files::KeptReader;
 use super::object_reader::ObjectReader;
 use super::outcome::StreamError;
@@ -74,6 +75,7 @@ enum Source {
     Kept(KeptReader),
     /// There is no query.
     Stored(ObjectReader),
+    Archive(Box<ArchiveReader>),
 }
 
 impl CodedFile {
@@ -127,6 +129,11 @@ impl CodedFile {
     /// Returns a part of an object.
     pub(in crate::http) fn of_object(reader: ObjectReader) -> CodedFile {
         CodedFile::uncoded(Source::Stored(reader))
+    }
+
+    /// Returns an archive of stored documents.
+    pub(in crate::http) fn of_archive(reader: ArchiveReader) -> CodedFile {
+        CodedFile::uncoded(Source::Archive(Box::new(reader)))
     }
 
     fn uncoded(source: Source) -> CodedFile {
@@ -184,6 +191,11 @@ impl CodedFile {
                 bytes: reader.bytes_read(),
                 heartbeats,
             },
+            Source::Archive(reader) => Progress {
+                rows: reader.documents_read(),
+                bytes: reader.bytes_read(),
+                heartbeats,
+            },
         }
     }
 
@@ -192,19 +204,24 @@ impl CodedFile {
         match &self.source {
             Source::Opening { .. } => true,
             Source::Open(download) => !download.is_encoded(),
-            Source::Kept(_) | Source::Stored(_) => false,
+            Source::Kept(_) | Source::Stored(_) | Source::Archive(_) => false,
         }
     }
 
     /// Tells whether the whole file is in the spool or in the store, or will be.
     pub(super) fn is_kept(&self) -> bool {
-        matches!(&self.source, Source::Kept(_) | Source::Stored(_))
+        matches!(
+            &self.source,
+            Source::Kept(_) | Source::Stored(_) | Source::Archive(_)
+        )
     }
 
     /// Returns what counts the download, if it was opened. Cancels the query unless it has ended.
     pub(super) fn into_permit(self) -> Option<QuotaPermit> {
         match self.source {
-            Source::Opening { .. } | Source::Kept(_) | Source::Stored(_) => None,
+            Source::Opening { .. } | Source::Kept(_) | Source::Stored(_) | Source::Archive(_) => {
+                None
+            }
             Source::Open(download) => Some(download.into_permit()),
         }
     }
@@ -277,6 +294,7 @@ impl CodedFile {
             Source::Open(download) => download.next_chunk().await?,
             Source::Kept(reader) => reader.next_chunk().await?,
             Source::Stored(reader) => reader.next_chunk().await?,
+            Source::Archive(reader) => reader.next_chunk().await?,
         };
         let Some(encoder) = &mut self.encoder else {
             return Ok(chunk);

@@ -1,5 +1,6 @@
 //! A download after its response has started: its body, its log line, how it ended.
 
+pub(super) mod archive_reader;
 pub(super) mod audit_log;
 pub(super) mod claim_refresh;
 pub(super) mod coded_file;

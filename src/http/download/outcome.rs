@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::format::EncodeError;
 use crate::http::response::problem::{Problem, internal};
-use crate::service::{DownloadError, OpenError};
+use crate::service::{DocumentError, DownloadError, OpenError};
 use crate::source::SourceError;
 use crate::spool::DamagedBlock;
 use crate::store::StoreError;
@@ -39,6 +39,10 @@ pub(in crate::http) enum Outcome {
     NoSpace,
     /// The client was sent to the store.
     Redirected,
+    /// There is no such stored document.
+    FileMissing,
+    /// A row does not describe a document, or its object is another one.
+    WrongDocument,
 }
 
 impl Outcome {
@@ -64,6 +68,8 @@ impl Outcome {
             Outcome::StoreFailed => "store_failed",
             Outcome::NoSpace => "no_space",
             Outcome::Redirected => "redirected",
+            Outcome::FileMissing => "file_missing",
+            Outcome::WrongDocument => "wrong_document",
         }
     }
 }
@@ -87,6 +93,8 @@ pub(in crate::http) enum StreamError {
     Shared(Arc<StreamError>),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Document(#[from] DocumentError),
 }
 
 impl From<StreamError> for Problem {
@@ -105,6 +113,7 @@ impl From<&StreamError> for Problem {
             StreamError::NoKey(error) => internal(error.to_string()),
             StreamError::Shared(error) => error.as_ref().into(),
             StreamError::Store(error) => error.into(),
+            StreamError::Document(error) => error.into(),
         }
     }
 }
@@ -118,6 +127,21 @@ impl From<&StreamError> for Outcome {
             StreamError::Spool(_) | StreamError::NoKey(_) => Outcome::SpoolFailed,
             StreamError::Shared(error) => error.as_ref().into(),
             StreamError::Store(_) => Outcome::StoreFailed,
+            StreamError::Document(error) => error.into(),
+        }
+    }
+}
+
+impl From<&DocumentError> for Outcome {
+    fn from(error: &DocumentError) -> Outcome {
+        match error {
+            DocumentError::Open(error) => error.into(),
+            DocumentError::Missing { .. } => Outcome::FileMissing,
+            DocumentError::Several => Outcome::InvalidValues,
+            DocumentError::Row { .. }
+            | DocumentError::WrongSize { .. }
+            | DocumentError::WrongHash { .. } => Outcome::WrongDocument,
+            DocumentError::Store(_) => Outcome::StoreFailed,
         }
     }
 }

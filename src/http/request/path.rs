@@ -8,6 +8,8 @@ pub(in crate::http) use rowlink_link::EXPORTS_PATH;
 
 /// The route of one export's description, as in `openapi.yaml`.
 pub(in crate::http) const EXPORT_ROUTE: &str = "/v1/exports/{export}";
+/// The route of stored documents, as in `openapi.yaml`.
+pub(in crate::http) const FILES_ROUTE: &str = "/v1/files/{export}";
 /// The route of downloads, as in `openapi.yaml`.
 pub(in crate::http) const DOWNLOAD_ROUTE: &str = "/v1/exports/{export}.{format}";
 

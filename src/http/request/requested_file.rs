@@ -4,7 +4,7 @@ use actix_web::HttpRequest;
 use actix_web::http::Method;
 use rowlink_link::{DownloadPath, is_too_long, percent_encode};
 
-use super::path::parse_download;
+use super::path::is_format_known;
 use super::plain_query::PlainQuery;
 use crate::http::state::AppState;
 
@@ -30,7 +30,8 @@ impl<'r> RequestedFile<'r> {
         request: &'r HttpRequest,
         state: &AppState,
     ) -> Option<RequestedFile<'r>> {
-        let (path, _) = parse_download(request.uri().path())?;
+        let path =
+            DownloadPath::parse(request.uri().path()).filter(|path| is_format_known(*path))?;
         let query = request.uri().query().unwrap_or_default();
         if request.method() != Method::GET || is_too_long(query) {
             return None;

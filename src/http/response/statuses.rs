@@ -11,7 +11,7 @@ use super::problem::{
 };
 use crate::auth::AuthError;
 use crate::format::EncodeError;
-use crate::service::{DownloadError, IssueError, OpenError, QuotaError, TooLarge};
+use crate::service::{DocumentError, DownloadError, IssueError, OpenError, QuotaError, TooLarge};
 use crate::source::{SourceError, causes};
 use crate::store::StoreError;
 
@@ -25,7 +25,13 @@ macro_rules! from_value {
         })*
     };
 }
-from_value!(LinkError, OpenError, DownloadError, StoreError);
+from_value!(
+    LinkError,
+    OpenError,
+    DownloadError,
+    StoreError,
+    DocumentError
+);
 
 impl From<&LinkError> for Problem {
     fn from(error: &LinkError) -> Problem {
@@ -155,6 +161,37 @@ impl From<&StoreError> for Problem {
     fn from(error: &StoreError) -> Problem {
         let title = "The store is not available";
         unavailable("store-unavailable", title, "try again in a moment").with_cause(causes(error))
+    }
+}
+
+impl From<&DocumentError> for Problem {
+    fn from(error: &DocumentError) -> Problem {
+        let (code, title) = match error {
+            DocumentError::Open(error) => return error.into(),
+            DocumentError::Store(error) => return error.into(),
+            DocumentError::Missing { object } => {
+                let title = "The file was not found";
+                let detail = "no file matches, or it is no longer in the store";
+                let problem = Problem::new(StatusCode::NOT_FOUND, "file-missing", title, detail);
+                return match object {
+                    None => problem,
+                    Some(object) => problem.with_cause(format!("no object `{object}`")),
+                };
+            }
+            DocumentError::Several => {
+                let title = "Several files match";
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                return Problem::new(status, "several-files", title, error.to_string());
+            }
+            DocumentError::Row { .. } => ("invalid-document", "The file's entry is invalid"),
+            DocumentError::WrongSize { .. } | DocumentError::WrongHash { .. } => (
+                "file-damaged",
+                "The stored file is not the one of its entry",
+            ),
+        };
+        let detail = "the operator finds the reason in the log by the request id";
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Problem::new(status, code, title, detail).with_cause(causes(error))
     }
 }
 

@@ -166,14 +166,7 @@ impl Answer {
     }
 
     pub(super) fn unless_refused<T>(&mut self, result: Result<T, Problem>) -> Result<T, Problem> {
-        result.inspect_err(|problem| {
-            self.log.set_outcome(match problem.status() {
-                StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => {
-                    Outcome::NotContinued
-                }
-                _ => Outcome::Refused,
-            });
-        })
+        result.inspect_err(|problem| self.log.set_outcome(outcome_of(problem)))
     }
 
     /// Sets the headers of a file; returns it as it is sent: from the spool, if it is kept. `create` returns it with a
@@ -260,5 +253,15 @@ impl Answer {
             upload.begin_whole(uploads, &whole, body.rows(), keeper.turn);
         }
         Ok(self.response.body(whole))
+    }
+}
+
+/// Returns how a download ends that a problem refuses.
+pub(super) fn outcome_of(problem: &Problem) -> Outcome {
+    match problem.status() {
+        StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => {
+            Outcome::NotContinued
+        }
+        _ => Outcome::Refused,
     }
 }

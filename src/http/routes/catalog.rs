@@ -5,7 +5,7 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 
-use crate::catalog::{self, Filter};
+use crate::catalog::{self, ExportKind, Filter};
 use crate::http::request::authenticate::authenticate;
 use crate::http::response::problem::{Problem, unknown_export};
 use crate::http::state::AppState;
@@ -42,7 +42,9 @@ fn respond(body: &Value) -> HttpResponse {
 
 fn describe(served: &ServedExport) -> Value {
     let export = served.export();
-    let columns = served.columns().iter();
+    // The columns of stored documents are the server's.
+    let has_columns = export.kind() == ExportKind::Rows;
+    let columns = served.columns().iter().filter(|_| has_columns);
     let columns: Vec<Value> = columns
         .map(|column| json!({"name": column.name, "label": column.label(&export.labels)}))
         .collect();
@@ -50,6 +52,7 @@ fn describe(served: &ServedExport) -> Value {
         "name": export.name,
         "title": export.title,
         "description": export.description,
+        "kind": export.kind().name(),
         "formats": export.formats.iter().map(|format| format.extension()).collect::<Vec<_>>(),
         "filters": export.filters.iter().map(describe_filter).collect::<Vec<_>>(),
         "columns": columns,

@@ -7,6 +7,7 @@ use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::stream;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::answer::{Answer, Keeper, Sending};
 use super::parts::{ACCEPT_RANGES, file_changed, insert_validators, late_range};
@@ -63,7 +64,12 @@ async fn stream_file(
 ) -> Result<HttpResponse, Problem> {
     let mut answer = Answer {
         response: response_to(&prepared),
-        log: DownloadLog::start(&request, &state, &prepared),
+        log: DownloadLog::start(
+            &request,
+            &state,
+            prepared.link.link(),
+            prepared.connection_time(),
+        ),
         deadlines: state.service.deadlines(&prepared),
         state,
     };
@@ -177,7 +183,7 @@ async fn accept(
     let query = request.uri().query().unwrap_or_default();
     if let Some(plain) = PlainQuery::parse(query, &state.config)? {
         // Boxed, so that the more frequent signed requests do not allocate its size.
-        let response = redirect::to_link(request, state, path.export(), format, plain);
+        let response = redirect::to_link(request, state, path.export(), Some(format), plain);
         let response = Box::pin(response);
         return Ok(Target::Redirect(response.await?));
     }
@@ -194,7 +200,7 @@ pub(super) fn unknown_file() -> Problem {
 }
 
 /// Refuses HTTP/1.0, which has no chunks: a closed connection would look like the end of the file.
-fn refuse_http_1_0(version: Version) -> Result<(), Problem> {
+pub(super) fn refuse_http_1_0(version: Version) -> Result<(), Problem> {
     if version >= Version::HTTP_11 {
         return Ok(());
     }
@@ -222,7 +228,7 @@ const DESTINATIONS: [&[u8]; 4] = [b"document", b"iframe", b"frame", b"empty"];
 
 /// Refuses what no person and no program has asked for, because it would run a query, or issue a link: a browser's
 /// guess, and a link in the place of an image, a script or a style.
-fn refuse_unwanted(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn refuse_unwanted(headers: &HeaderMap) -> Result<(), Problem> {
     let is_prefetch = PREFETCH.iter().any(|(name, purpose)| {
         let value = headers.get(name).map(HeaderValue::as_bytes);
         value.is_some_and(|value| value.starts_with(purpose.as_bytes()))
@@ -264,20 +270,31 @@ const FIXED: [(HeaderName, HeaderValue); 7] = [
 pub(super) const LINK_ID: HeaderName = HeaderName::from_static("rowlink-link-id");
 
 fn response_to(prepared: &PreparedDownload) -> HttpResponseBuilder {
+    let content_type = HeaderValue::from_static(prepared.content_type);
+    let link_id = prepared.link.link().id;
+    let mut response = file_response(&prepared.filename, content_type, link_id);
+    if prepared.is_measured() {
+        response.insert_header(ACCEPT_RANGES);
+    }
+    response
+}
+
+/// Returns a response with a file of this name and type.
+pub(super) fn file_response(
+    filename: &str,
+    content_type: HeaderValue,
+    link_id: Uuid,
+) -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     for header in FIXED {
         response.insert_header(header);
     }
-    let content_type = HeaderValue::from_static(prepared.content_type);
     response.insert_header((header::CONTENT_TYPE, content_type));
-    let disposition = HeaderValue::try_from(content_disposition(&prepared.filename));
+    let disposition = HeaderValue::try_from(content_disposition(filename));
     let disposition = disposition
         .expect("a file name has no control characters, and its other bytes are encoded");
     response.insert_header((header::CONTENT_DISPOSITION, disposition));
-    if prepared.is_measured() {
-        response.insert_header(ACCEPT_RANGES);
-    }
-    response.insert_header((LINK_ID, id_value(prepared.link.link().id)));
+    response.insert_header((LINK_ID, id_value(link_id)));
     response
 }
 

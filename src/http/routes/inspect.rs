@@ -60,8 +60,8 @@ fn explain(state: &AppState, caller: &Caller, link: SplitUrl<'_>) -> Result<Valu
     let now = (state.clock)();
     let service = &state.service;
     let verdict = check_target_length(target).and_then(|()| {
-        let prepared = service.prepare(path, query, now, ClientAddr::Unchecked, None);
-        prepared.map_err(Problem::from)
+        let checked = service.check(path, query, now, ClientAddr::Unchecked);
+        checked.map_err(Problem::from)
     });
     let problem = verdict.err();
     let inspection = service.inspect(path, query).ok();

@@ -2,6 +2,7 @@
 
 mod answer;
 pub(super) mod catalog;
+pub(super) mod documents;
 pub(super) mod download;
 pub(super) mod inspect;
 mod kept;

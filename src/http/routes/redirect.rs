@@ -19,7 +19,7 @@ pub(super) async fn to_link(
     request: &HttpRequest,
     state: &AppState,
     export: &str,
-    format: Format,
+    format: Option<Format>,
     query: PlainQuery,
 ) -> Result<HttpResponse, Problem> {
     let caller = authenticate_with_query(request, state, query.token.as_deref()).await?;

@@ -89,6 +89,10 @@ fn preparation(
     check_target_length(target)?;
     let client = ClientAddr::At(verified_address(request, &state.config));
     let now = (state.clock)();
+    if path.format().is_none() {
+        state.service.check(path, query, now, client)?;
+        return Ok(None);
+    }
     let prepared = state.service.prepare(path, query, now, client, None)?;
     state.service.check_status(&prepared)?;
     Ok(Preparation::of(state, prepared))

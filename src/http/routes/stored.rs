@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::answer::Answer;
 use super::download::{LINK_ID, content_disposition};
 use super::parts::{choose_part, insert_digest, insert_validators, may_have_decoded, set_part};
-use crate::http::download::audit_log::ServedBy;
+use crate::http::download::audit_log::{DownloadLog, ServedBy};
 use crate::http::download::coded_file::CodedFile;
 use crate::http::download::object_reader::ObjectReader;
 use crate::http::download::outcome::Outcome;
@@ -195,7 +195,7 @@ impl Answer {
         }
         self.log.set_served_by(ServedBy::Store);
         let length = bytes.end - bytes.start;
-        let file = CodedFile::of_object(ObjectReader::new(chunks, length, permit));
+        let file = CodedFile::of_object(ObjectReader::new(chunks, length, Some(permit)));
         Ok(Ok(self.stream(request, file, Some(length))))
     }
 
@@ -265,16 +265,20 @@ impl Answer {
     /// Returns the response that leads to a presigned URL.
     fn redirect(mut self, url: String) -> HttpResponse {
         self.log.set_served_by(ServedBy::Redirect);
-        self.log.set_outcome(Outcome::Redirected);
-        let link_id = (LINK_ID, id_value(self.log.link_id()));
-        // See Other: the file is fetched by a GET (RFC 9110, section 15.4.4).
-        HttpResponse::SeeOther()
-            .insert_header((header::LOCATION, url))
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .insert_header((header::REFERRER_POLICY, "no-referrer"))
-            .insert_header(link_id)
-            .finish()
+        redirect_to(url, &mut self.log)
     }
+}
+
+/// Returns the response that leads to a presigned URL, and ends the log line.
+pub(super) fn redirect_to(url: String, log: &mut DownloadLog) -> HttpResponse {
+    log.set_outcome(Outcome::Redirected);
+    // See Other: the file is fetched by a GET (RFC 9110, section 15.4.4).
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, url))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        .insert_header((LINK_ID, id_value(log.link_id())))
+        .finish()
 }
 
 /// Logs and counts that the store could not be used for a download.

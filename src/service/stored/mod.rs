@@ -27,7 +27,7 @@ pub(super) use found_files::FoundFiles;
 pub use record::FileRecord;
 
 /// The longest time that a presigned URL works.
-const PRESIGNED_MAX: Duration = Duration::from_secs(3600);
+pub(super) const PRESIGNED_MAX: Duration = Duration::from_secs(3600);
 
 /// The file of a link, which may be stored already.
 #[derive(Clone)]
@@ -106,9 +106,10 @@ impl ExportService {
             storing,
             issued: link.issued,
             reuse_seconds: settings.reuse_seconds,
-            // A presigned URL works from any address.
-            redirects: settings.redirect && link.conditions.network.is_none(),
-            presigned_for: self.download_max(prepared).min(PRESIGNED_MAX),
+            redirects: settings.redirect && link.conditions.may_redirect(),
+            presigned_for: self
+                .download_max(prepared.query.export())
+                .min(PRESIGNED_MAX),
         })
     }
 }

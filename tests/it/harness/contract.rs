@@ -71,6 +71,7 @@ impl Contract {
         let media_type = content_type.split(';').next().unwrap();
         let content = content
             .get(media_type)
+            .or_else(|| content.get("*/*"))
             .unwrap_or_else(|| panic!("type {media_type} is not documented: {context}"));
         // NDJSON is not one JSON value, and a compressed or partial body is none.
         let is_json = answer.status != 206
@@ -142,6 +143,10 @@ pub fn template(path: &str) -> Option<&'static str> {
         "/readyz" => Some("/readyz"),
         "/openapi.yaml" => Some("/openapi.yaml"),
         _ => {
+            if let Some(name) = path.strip_prefix("/v1/files/") {
+                let is_name = !name.is_empty() && !name.contains('/');
+                return is_name.then_some("/v1/files/{export}");
+            }
             let name = path.strip_prefix("/v1/exports/")?;
             match name {
                 name if name.contains('/') => None,

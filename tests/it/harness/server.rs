@@ -61,6 +61,7 @@ pub struct Deployment<'a> {
     pub query_max: Duration,
     pub spool: Option<Spool>,
     pub store: Option<Store>,
+    pub document_stores: Vec<(&'a str, Store)>,
     pub heartbeat_after: Option<Duration>,
     pub stall_max: Duration,
     pub estimate_max: Duration,
@@ -84,6 +85,7 @@ impl<'a> Deployment<'a> {
             query_max: policy.query_max,
             spool: None,
             store: None,
+            document_stores: Vec::new(),
             heartbeat_after: policy.heartbeat_after,
             stall_max: policy.stall_max,
             // Long enough for a busy machine.
@@ -138,6 +140,9 @@ impl<'a> Deployment<'a> {
         let keyring = Keyring::parse(self.keys).unwrap();
         let (http_config, authenticator) = (self.http_config, authenticator(self.issuers));
         let (spool, store) = (self.spool, self.store.map(Arc::new));
+        let document_stores = self.document_stores.into_iter();
+        let document_stores = document_stores.map(|(name, store)| (name.into(), Arc::new(store)));
+        let document_stores = document_stores.collect();
         let clock = Arc::new(AtomicU64::new(NOW));
         let time = clock.clone();
         let (ready, started) = mpsc::channel();
@@ -152,14 +157,16 @@ impl<'a> Deployment<'a> {
                     .iter()
                     .map(|(name, text)| (name.as_str(), text.as_str()));
                 let catalog = Catalog::parse(files, &dialects(&sources));
-                let service = match ExportService::start(catalog, sources, keyring, policy).await {
+                let service = ExportService::new(sources, keyring, policy)
+                    .with_store(store)
+                    .with_document_stores(document_stores);
+                let service = match service.start(&catalog).await {
                     Ok(service) => service,
                     Err(errors) => {
                         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
                         return ready.send(Err(errors)).unwrap();
                     }
                 };
-                let service = service.with_store(store);
                 let clock = Arc::new(move || time.load(Ordering::SeqCst));
                 let state = AppState::new(service, authenticator, clock, http_config);
                 let state = Arc::new(state.with_spool(spool));

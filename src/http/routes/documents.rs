@@ -1,0 +1,296 @@
+//! `GET` and `HEAD /v1/files/{export}?…`: downloads the stored documents of a signed link: one file, or an archive.
+
+use std::sync::Arc;
+
+use actix_web::body::{BodyStream, SizedStream};
+use actix_web::http::Method;
+use actix_web::http::header::HeaderValue;
+use actix_web::web::{Bytes, Data};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use futures_util::stream;
+
+use super::answer::outcome_of;
+use super::download::{content_disposition, file_response, refuse_http_1_0, refuse_unwanted};
+use super::parts::{choose_part, insert_digest, insert_validators, late_range, set_part};
+use super::redirect;
+use super::stored::redirect_to;
+use crate::http::connection::exchange::Exchange;
+use crate::http::download::archive_reader::ArchiveReader;
+use crate::http::download::audit_log::{DownloadLog, ServedBy};
+use crate::http::download::coded_file::CodedFile;
+use crate::http::download::object_reader::ObjectReader;
+use crate::http::download::outcome::Outcome;
+use crate::http::download::stream::{Aborted, ResponseStream};
+use crate::http::request::client_ip::verified_address;
+use crate::http::request::continuation::Continuation;
+use crate::http::request::plain_query::PlainQuery;
+use crate::http::response::problem::{self, Problem, unknown_path};
+use crate::http::state::AppState;
+use crate::service::{
+    Deadlines, Document, Documents, FoundDocument, PreparedDocuments, QuotaPermit, ZIP_MEDIA_TYPE,
+};
+use crate::source::causes;
+use crate::store::{MediaHeaders, Store, StoreError};
+use crate::zip::Archive;
+use rowlink_link::{ClientAddr, DownloadPath};
+
+/// Returns the documents, or only the head of their response.
+pub async fn documents(
+    request: HttpRequest,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    match *request.method() {
+        Method::GET => get(request, state).await,
+        Method::HEAD => head(request, state).await,
+        _ => Err(problem::method_not_allowed("GET, HEAD")),
+    }
+}
+
+async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let continuation = Continuation::of(request.headers()).map_err(late_range)?;
+    let entity_tags = continuation.as_ref().map(|it| it.entity_tags.as_str());
+    match accept(&request, &state, entity_tags).await? {
+        Target::Documents(prepared) => {
+            Box::pin(send(request, state, *prepared, continuation)).await
+        }
+        Target::Redirect(response) => Ok(response),
+    }
+}
+
+/// Returns the headers of the documents. Runs the query, which knows their names.
+async fn head(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let prepared = match accept(&request, &state, None).await? {
+        Target::Documents(prepared) => prepared,
+        Target::Redirect(response) => return Ok(response),
+    };
+    let service = &state.service;
+    let _permit = service.acquire_for_documents(&prepared)?;
+    let deadlines = service.deadlines_of_documents(&prepared);
+    let (mut response, length) = match service.find_documents(&prepared, deadlines.query).await? {
+        Documents::File(file) => (
+            file_head(&request, &state, &prepared, &file),
+            Some(file.bytes()),
+        ),
+        Documents::Archive { documents, .. } => {
+            (archive_head(&prepared), archive_length(&documents))
+        }
+    };
+    let no_chunks = stream::empty::<Result<Bytes, Aborted>>();
+    Ok(match length {
+        Some(length) => response.body(SizedStream::new(length, no_chunks)),
+        None => response.body(BodyStream::new(no_chunks)),
+    })
+}
+
+/// Returns a response with the headers of a document.
+fn file_head(
+    request: &HttpRequest,
+    state: &AppState,
+    prepared: &PreparedDocuments,
+    file: &FoundDocument,
+) -> HttpResponseBuilder {
+    let content_type = HeaderValue::try_from(&file.document.content_type);
+    let content_type = content_type.expect("its characters were checked");
+    let filename = prepared.file_name(&file.document);
+    let mut response = file_response(&filename, content_type, prepared.link.link().id);
+    let entity_tag = state.service.entity_tag(&prepared.link, file.id());
+    insert_validators(&mut response, &entity_tag);
+    if let Some(sha256) = file.document.sha256 {
+        insert_digest(&mut response, sha256, request.headers());
+    }
+    response
+}
+
+/// Returns a response with the headers of an archive.
+fn archive_head(prepared: &PreparedDocuments) -> HttpResponseBuilder {
+    let content_type = HeaderValue::from_static(ZIP_MEDIA_TYPE);
+    let link_id = prepared.link.link().id;
+    file_response(&prepared.archive_name(), content_type, link_id)
+}
+
+/// What a request asks for.
+enum Target {
+    /// The documents of a valid link.
+    Documents(Box<PreparedDocuments>),
+    /// Unsigned request: redirect to a new link.
+    Redirect(HttpResponse),
+}
+
+/// Verifies the link of a request, or issues one.
+async fn accept(
+    request: &HttpRequest,
+    state: &AppState,
+    entity_tags: Option<&str>,
+) -> Result<Target, Problem> {
+    refuse_http_1_0(request.version())?;
+    refuse_unwanted(request.headers())?;
+    let path = DownloadPath::parse(request.uri().path()).ok_or_else(unknown_path)?;
+    let query = request.uri().query().unwrap_or_default();
+    if let Some(plain) = PlainQuery::parse(query, &state.config)? {
+        let response = redirect::to_link(request, state, path.export(), None, plain);
+        return Ok(Target::Redirect(Box::pin(response).await?));
+    }
+    let now = (state.clock)();
+    let client = ClientAddr::At(verified_address(request, &state.config));
+    let service = &state.service;
+    let prepared = service.prepare_documents(path, query, now, client, entity_tags)?;
+    Ok(Target::Documents(Box::new(prepared)))
+}
+
+/// Runs the query, and sends what it lists.
+async fn send(
+    request: HttpRequest,
+    state: Data<AppState>,
+    prepared: PreparedDocuments,
+    continuation: Option<Continuation>,
+) -> Result<HttpResponse, Problem> {
+    let (link, time) = (prepared.link.link(), prepared.connection_time());
+    let mut log = DownloadLog::start(&request, &state, link, time);
+    let service = &state.service;
+    let permit = service.acquire_for_documents(&prepared);
+    let permit = permit.inspect_err(|error| log.refuse(error))?;
+    let deadlines = service.deadlines_of_documents(&prepared);
+    let found = service.find_documents(&prepared, deadlines.query).await;
+    let found = found.inspect_err(|error| log.refuse(error))?;
+    let reply = Reply {
+        request,
+        state,
+        prepared,
+        log,
+        deadlines,
+        permit,
+    };
+    match found {
+        Documents::File(file) => reply.send_file(*file, continuation.as_ref()).await,
+        Documents::Archive { documents, store } => reply.send_archive(documents, store),
+    }
+}
+
+/// A response with documents that has not begun.
+struct Reply {
+    request: HttpRequest,
+    state: Data<AppState>,
+    prepared: PreparedDocuments,
+    log: DownloadLog,
+    deadlines: Deadlines,
+    permit: QuotaPermit,
+}
+
+impl Reply {
+    /// Sends one document, or leads to it.
+    async fn send_file(
+        mut self,
+        file: FoundDocument,
+        continuation: Option<&Continuation>,
+    ) -> Result<HttpResponse, Problem> {
+        let is_begun = self.prepared.begun == Some(file.id());
+        self.check_begun(is_begun)?;
+        let filename = self.prepared.file_name(&file.document);
+        let may_redirect = match continuation {
+            None => true,
+            // Otherwise the client could join parts of two files.
+            Some(continuation) => file.has_store_tag(&continuation.entity_tags),
+        };
+        if may_redirect && let Some(url) = self.presigned_url(&file, &filename).await {
+            self.log.set_documents_served_by(ServedBy::Redirect);
+            return Ok(redirect_to(url, &mut self.log));
+        }
+        let length = file.bytes();
+        let range = choose_part(length, is_begun, continuation);
+        let range = range.inspect_err(|problem| self.log.set_outcome(outcome_of(problem)))?;
+        let mut response = file_head(&self.request, &self.state, &self.prepared, &file);
+        if let Some(range) = &range {
+            set_part(&mut response, range, Some(length));
+            self.log.resume_from(range.start);
+        }
+        let bytes = range.clone().unwrap_or(0..length);
+        let chunks = file.read(bytes.clone()).await.inspect_err(|error| {
+            self.report(error);
+            self.log.set_outcome(Outcome::StoreFailed);
+        })?;
+        let sha256 = file.document.sha256.filter(|_| range.is_none());
+        let length = bytes.end - bytes.start;
+        let object = file.document.object;
+        let file = move |permit| {
+            let reader = ObjectReader::new(chunks, length, Some(permit));
+            CodedFile::of_object(reader.with_sha256(&object, sha256))
+        };
+        Ok(self.stream(response, file, Some(length)))
+    }
+
+    /// Returns the URL of a large document in a store that signs URLs, unless the link restricts who may follow it.
+    async fn presigned_url(&self, file: &FoundDocument, filename: &str) -> Option<String> {
+        let link = self.prepared.link.link();
+        if file.bytes() <= self.prepared.proxy_up_to() || !link.conditions.may_redirect() {
+            return None;
+        }
+        let headers = MediaHeaders {
+            content_type: file.document.content_type.clone(),
+            content_disposition: content_disposition(filename),
+        };
+        let lifetime = self.state.service.presigned_for(&self.prepared);
+        let link_id = link.id.to_string();
+        let parameters = [("rowlink-link", link_id.as_str())];
+        let signed = file.presigned_url(&headers, lifetime, &parameters).await;
+        signed.unwrap_or_else(|error| {
+            self.report(&error);
+            None
+        })
+    }
+
+    /// Sends the archive of all documents.
+    fn send_archive(
+        mut self,
+        documents: Vec<Document>,
+        store: Arc<Store>,
+    ) -> Result<HttpResponse, Problem> {
+        self.check_begun(false)?;
+        let length = archive_length(&documents);
+        let response = archive_head(&self.prepared);
+        let bytes_max = self.prepared.bytes_max();
+        let file = |permit| {
+            let reader = ArchiveReader::new(store, documents, bytes_max, permit);
+            CodedFile::of_archive(reader)
+        };
+        Ok(self.stream(response, file, length))
+    }
+
+    fn check_begun(&mut self, is_begun: bool) -> Result<(), Problem> {
+        let checked = self.prepared.check_begun(is_begun);
+        Ok(checked.inspect_err(|error| self.log.refuse(error))?)
+    }
+
+    /// Logs and counts that a store has failed.
+    fn report(&self, error: &StoreError) {
+        let (link_id, cause) = (self.log.link_id(), causes(error));
+        tracing::warn!(%link_id, cause, "the store of a document cannot be used");
+        self.state.metrics.store_errors.inc();
+    }
+
+    /// Sends a file, of this length if it is known.
+    fn stream(
+        mut self,
+        mut response: HttpResponseBuilder,
+        file: impl FnOnce(QuotaPermit) -> CodedFile,
+        length: Option<u64>,
+    ) -> HttpResponse {
+        self.log.set_documents_served_by(ServedBy::Store);
+        let file = file(self.permit);
+        let body = ResponseStream::new(file, self.deadlines, self.log);
+        let chunks = body.into_stream(self.state, Exchange::of(&self.request));
+        match length {
+            Some(length) => response.body(SizedStream::new(length, chunks)),
+            None => response.body(BodyStream::new(chunks)),
+        }
+    }
+}
+
+/// Returns the length of an archive in bytes, if that of each document is known.
+fn archive_length(documents: &[Document]) -> Option<u64> {
+    let sizes = documents.iter().map(|document| {
+        let bytes = document.bytes?;
+        Some((document.file_name.as_str(), bytes))
+    });
+    let sizes: Vec<(&str, u64)> = sizes.collect::<Option<_>>()?;
+    Some(Archive::length(sizes))
+}
