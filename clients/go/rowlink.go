@@ -26,6 +26,7 @@ const (
 // Link holds the contents of a link to sign. Zero values are omitted.
 type Link struct {
 	Export string
+	// Format is empty for a stored document.
 	Format string
 	User   string
 	// ExpiresIn is the lifetime from Issued, in whole seconds. Default: one minute.
@@ -43,6 +44,12 @@ type Link struct {
 	MaxBytes int64
 	// ResumeSeconds is for how long after its expiry a download that has begun may be continued.
 	ResumeSeconds int64
+	// SingleUse lets the link work only once.
+	SingleUse bool
+	// Confirm shows a browser a page with a button first.
+	Confirm bool
+	// Bind is the SHA-256 of a cookie's value in hex. The link works only in the browser that has this cookie.
+	Bind string
 	// Issued is the time of issue. Default: now.
 	Issued time.Time
 	// ID is a UUID. Default: a new UUIDv7.
@@ -72,13 +79,14 @@ func Mint(publicURL, key string, link Link) (string, error) {
 		valid bool
 	}{
 		{"export", exportName.MatchString(link.Export)},
-		{"format", formatName.MatchString(link.Format)},
+		{"format", link.Format == "" || formatName.MatchString(link.Format)},
 		{"user", isText(link.User)},
 		{"expires in", link.ExpiresIn >= time.Second},
 		{"not before", link.NotBefore.IsZero() || link.NotBefore.Unix() >= 0},
 		{"max rows", link.MaxRows >= 0},
 		{"max bytes", link.MaxBytes >= 0},
 		{"resume seconds", link.ResumeSeconds >= 0},
+		{"bind", link.Bind == "" || hash.MatchString(link.Bind)},
 	}
 	for _, check := range checks {
 		if !check.valid {
@@ -113,6 +121,15 @@ func Mint(publicURL, key string, link Link) (string, error) {
 	if link.ResumeSeconds != 0 {
 		addReservedInt("resume", link.ResumeSeconds)
 	}
+	if link.SingleUse {
+		addReserved("single_use", "true")
+	}
+	if link.Confirm {
+		addReserved("confirm", "true")
+	}
+	if link.Bind != "" {
+		addReserved("bind", link.Bind)
+	}
 	if link.Filename != "" {
 		addReserved("filename", link.Filename)
 	}
@@ -138,7 +155,10 @@ func Mint(publicURL, key string, link Link) (string, error) {
 	}
 
 	query := canonicalQuery(pairs)
-	path := "/v1/exports/" + link.Export + "." + link.Format
+	path := "/v1/files/" + link.Export
+	if link.Format != "" {
+		path = "/v1/exports/" + link.Export + "." + link.Format
+	}
 	mac := hmac.New(sha256.New, secret)
 	mac.Write([]byte("ROWLINK1-HMAC-SHA256\n" + path + "\n" + query))
 	signature := hex.EncodeToString(mac.Sum(nil))
@@ -154,6 +174,7 @@ var (
 	exportName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	formatName = regexp.MustCompile(`^[a-z0-9]+$`)
 	claimName  = regexp.MustCompile(`^[A-Za-z0-9_]{1,64}$`)
+	hash       = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	optionName = regexp.MustCompile(`^(columns|timezone|end_line|length|delivery|(csv|tsv|xlsx|ndjson|json)\.[a-z_]+)$`)
 )
 

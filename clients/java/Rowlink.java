@@ -45,10 +45,15 @@ public final class Rowlink {
     /**
      * The contents of a link to sign. Null values are omitted.
      *
+     * @param format null for a stored document
      * @param expiresIn lifetime from {@code issued}, in whole seconds; one minute if null
      * @param filters values by name; a list filter may have several values
      * @param options named as in the link, without {@code rl_}: {@code columns}, {@code csv.delimiter}
      * @param ip client address or network (CIDR) that may use the link
+     * @param resumeSeconds for how many seconds after its expiry a download that has begun may be continued
+     * @param singleUse whether the link works only once
+     * @param confirm whether a browser shows a page with a button first
+     * @param bind SHA-256 of a cookie's value in hex: the link works only in the browser that has this cookie
      * @param issued time of issue; now if null
      * @param id a new UUIDv7 if null
      */
@@ -66,11 +71,21 @@ public final class Rowlink {
             Long maxRows,
             Long maxBytes,
             Long resumeSeconds,
+            boolean singleUse,
+            boolean confirm,
+            String bind,
             Instant issued,
             UUID id) {
         /** Creates a link without conditions, valid for one minute. */
         public Link(String export, String format, String user, Map<String, List<String>> filters) {
-            this(export, format, user, null, filters, null, null, null, null, null, null, null, null, null, null);
+            this(
+                    export, format, user, null, filters, null, null, null, null, null, null, null, null, false, false,
+                    null, null, null);
+        }
+
+        /** Creates a link to a stored document without conditions, valid for one minute. */
+        public Link(String export, String user, Map<String, List<String>> filters) {
+            this(export, null, user, filters);
         }
     }
 
@@ -82,12 +97,13 @@ public final class Rowlink {
     public String mint(Link link) {
         Duration expiresIn = link.expiresIn == null ? Duration.ofMinutes(1) : link.expiresIn;
         check("export", EXPORT_NAME.matcher(link.export).matches());
-        check("format", FORMAT_NAME.matcher(link.format).matches());
+        check("format", link.format == null || FORMAT_NAME.matcher(link.format).matches());
         check("user", isText(link.user));
         check("expiresIn", expiresIn.toSeconds() >= 1);
         check("maxRows", link.maxRows == null || link.maxRows >= 1);
         check("maxBytes", link.maxBytes == null || link.maxBytes >= 1);
         check("resumeSeconds", link.resumeSeconds == null || link.resumeSeconds >= 1);
+        check("bind", link.bind == null || HASH.matcher(link.bind).matches());
         long issued = (link.issued == null ? Instant.now() : link.issued).getEpochSecond();
         List<Pair> pairs = new ArrayList<>();
         addReserved(pairs, "user", link.user);
@@ -101,6 +117,9 @@ public final class Rowlink {
         addReserved(pairs, "max_rows", link.maxRows);
         addReserved(pairs, "max_bytes", link.maxBytes);
         addReserved(pairs, "resume", link.resumeSeconds);
+        addReserved(pairs, "single_use", link.singleUse ? "true" : null);
+        addReserved(pairs, "confirm", link.confirm ? "true" : null);
+        addReserved(pairs, "bind", link.bind);
         addReserved(pairs, "filename", link.filename);
         orEmpty(link.claims).forEach((name, value) -> {
             check("claims." + name, CLAIM_NAME.matcher(name).matches() && isText(value));
@@ -116,7 +135,9 @@ public final class Rowlink {
         });
 
         String query = pairs.stream().sorted().map(pair -> pair.name + "=" + pair.value).collect(Collectors.joining("&"));
-        String path = "/v1/exports/" + link.export + "." + link.format;
+        String path = link.format == null
+                ? "/v1/files/" + link.export
+                : "/v1/exports/" + link.export + "." + link.format;
         String signature = sign("ROWLINK1-HMAC-SHA256\n" + path + "\n" + query);
         String url = publicUrl + path + "?" + query + "&rl_signature=" + signature;
         check("url", url.length() <= URL_BYTES_MAX);
@@ -127,6 +148,7 @@ public final class Rowlink {
             Pattern.compile("([A-Za-z0-9_-]{1,16}):([A-Za-z0-9+/]+)=*(?::([^\\s,:]+))?");
     private static final Pattern EXPORT_NAME = Pattern.compile("[A-Za-z0-9_-]{1,64}");
     private static final Pattern FORMAT_NAME = Pattern.compile("[a-z0-9]+");
+    private static final Pattern HASH = Pattern.compile("[0-9a-f]{64}");
     private static final Pattern CLAIM_NAME = Pattern.compile("[A-Za-z0-9_]{1,64}");
     private static final Pattern OPTION_NAME =
             Pattern.compile("columns|timezone|end_line|length|delivery|(csv|tsv|xlsx|ndjson|json)\\.[a-z_]+");

@@ -36,16 +36,20 @@ final class Rowlink
     /**
      * Returns the signed URL of a file for `$user`. Times are Unix seconds.
      *
+     * @param string|null $format null for a stored document
      * @param int $expiresIn lifetime in seconds from `$issued` (default: now)
      * @param array<string, scalar|list<scalar>> $filters
      * @param array<string, string> $claims
      * @param array<string, string> $options named as in the link, without `rl_`: `['csv.delimiter' => ';']`
      * @param string|null $ip client address or network (CIDR) that may use the link
+     * @param bool $singleUse whether the link works only once
+     * @param bool $confirm whether a browser shows a page with a button first
+     * @param string|null $bind SHA-256 of a cookie's value in hex: the link works only in the browser that has this cookie
      * @throws InvalidArgumentException naming the field if a value is invalid
      */
     public function mint(
         string $export,
-        string $format,
+        ?string $format,
         string $user,
         int $expiresIn = 60,
         array $filters = [],
@@ -57,18 +61,22 @@ final class Rowlink
         ?int $maxRows = null,
         ?int $maxBytes = null,
         ?int $resumeSeconds = null,
+        bool $singleUse = false,
+        bool $confirm = false,
+        ?string $bind = null,
         ?int $issued = null,
         ?string $linkId = null,
     ): string {
         $issued ??= time();
         self::check('export', preg_match('~^[A-Za-z0-9_-]{1,64}$~D', $export) === 1);
-        self::check('format', preg_match('~^[a-z0-9]+$~D', $format) === 1);
+        self::check('format', $format === null || preg_match('~^[a-z0-9]+$~D', $format) === 1);
         self::check('user', self::isText($user));
         self::check('expiresIn', $expiresIn >= 1);
         self::check('notBefore', ($notBefore ?? 0) >= 0);
         self::check('maxRows', ($maxRows ?? 1) >= 1);
         self::check('maxBytes', ($maxBytes ?? 1) >= 1);
         self::check('resumeSeconds', ($resumeSeconds ?? 1) >= 1);
+        self::check('bind', $bind === null || preg_match('~^[0-9a-f]{64}$~D', $bind) === 1);
         $reserved = [
             'user' => $user,
             'link' => $linkId ?? self::uuid7(),
@@ -81,6 +89,9 @@ final class Rowlink
             'max_rows' => $maxRows,
             'max_bytes' => $maxBytes,
             'resume' => $resumeSeconds,
+            'single_use' => $singleUse ? 'true' : null,
+            'confirm' => $confirm ? 'true' : null,
+            'bind' => $bind,
             'filename' => $filename,
         ];
         $pairs = [];
@@ -106,7 +117,7 @@ final class Rowlink
         // Sorts by name, then by value, bytewise.
         usort($pairs, fn (array $a, array $b) => strcmp($a[0], $b[0]) ?: strcmp($a[1], $b[1]));
         $query = implode('&', array_map(fn (array $pair) => implode('=', $pair), $pairs));
-        $path = "/v1/exports/$export.$format";
+        $path = $format === null ? "/v1/files/$export" : "/v1/exports/$export.$format";
         $signature = hash_hmac('sha256', "ROWLINK1-HMAC-SHA256\n$path\n$query", $this->secret);
         $url = "$this->publicUrl$path?$query&rl_signature=$signature";
         self::check('url', strlen($url) <= self::URL_BYTES_MAX);

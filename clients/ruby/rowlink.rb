@@ -23,14 +23,16 @@ class Rowlink
   def inspect = "#<Rowlink #{@public_url}>"
 
   # Returns the signed URL of a file for +user+, valid for +expires_in+ seconds from +issued+ (default: now). Times are
-  # Unix seconds. +options+ are named as in the link, without `rl_`: <tt>{ "csv.delimiter" => ";" }</tt>. A list filter
-  # takes an array. Raises an ArgumentError that names the field if a value is invalid.
+  # Unix seconds. +format+ is nil for a stored document. +options+ are named as in the link, without `rl_`:
+  # <tt>{ "csv.delimiter" => ";" }</tt>. A list filter takes an array. +single_use+ lets the link work only once.
+  # +confirm+ shows a browser a page with a button first. +bind+ is the SHA-256 of a cookie's value in hex: the link then
+  # works only in the browser that has this cookie. Raises an ArgumentError that names the field if a value is invalid.
   def mint(export, format, user:, expires_in: 60, filters: {}, claims: {}, options: {}, filename: nil,
            not_before: nil, ip: nil, max_rows: nil, max_bytes: nil, resume_seconds: nil,
-           issued: nil, link_id: nil)
+           single_use: nil, confirm: nil, bind: nil, issued: nil, link_id: nil)
     issued ||= Time.now.to_i
     check("export", /\A[A-Za-z0-9_-]{1,64}\z/.match?(export))
-    check("format", /\A[a-z0-9]+\z/.match?(format))
+    check("format", format.nil? || /\A[a-z0-9]+\z/.match?(format))
     check("user", text?(user))
     check("expires_in", integer?(expires_in, 1))
     check("issued", integer?(issued, 0))
@@ -38,10 +40,14 @@ class Rowlink
     check("max_rows", max_rows.nil? || integer?(max_rows, 1))
     check("max_bytes", max_bytes.nil? || integer?(max_bytes, 1))
     check("resume_seconds", resume_seconds.nil? || integer?(resume_seconds, 1))
+    check("single_use", [true, false, nil].include?(single_use))
+    check("confirm", [true, false, nil].include?(confirm))
+    check("bind", bind.nil? || /\A[0-9a-f]{64}\z/.match?(bind))
     reserved = {
       "user" => user, "link" => link_id || uuid7, "issued" => issued, "expires" => issued + expires_in,
       "key" => @key_id, "scope" => @scope, "not_before" => not_before, "ip" => ip, "max_rows" => max_rows,
-      "max_bytes" => max_bytes, "resume" => resume_seconds, "filename" => filename
+      "max_bytes" => max_bytes, "resume" => resume_seconds, "single_use" => single_use || nil,
+      "confirm" => confirm || nil, "bind" => bind, "filename" => filename
     }
     pairs = reserved.compact.map { |name, value| ["rl_#{name}", value] }
     claims.each do |name, value|
@@ -60,7 +66,7 @@ class Rowlink
 
     # Sorts by name, then by value. Encoded text is ASCII, so this is bytewise.
     query = pairs.map { |pair| pair.map { |text| encode(text.to_s) } }.sort.map { |pair| pair.join("=") }.join("&")
-    path = "/v1/exports/#{export}.#{format}"
+    path = format.nil? ? "/v1/files/#{export}" : "/v1/exports/#{export}.#{format}"
     signature = OpenSSL::HMAC.hexdigest("SHA256", @secret, "ROWLINK1-HMAC-SHA256\n#{path}\n#{query}")
     url = "#{@public_url}#{path}?#{query}&rl_signature=#{signature}"
     check("url", url.bytesize <= URL_BYTES_MAX)

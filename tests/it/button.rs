@@ -441,6 +441,7 @@ fn the_client_package_has_types() {
         const cells: string[][] = (await preview(rowlink, { export: "orders" })).rows;
         const ready: Link = await prepare(rowlink, request, { onProgress: ({ rows }) => console.log(rows?.toFixed()) });
         const status: ExportStatus = useExport(rowlink).status;
+        await rowlink.links.create({ export: "invoice", single_use: true, confirm: true, bind: "cookie" });
         // @ts-expect-error: there is no such format
         rowlink.download({ export: "orders", format: "pdf" });
         // @ts-expect-error: nor such a field

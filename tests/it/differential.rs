@@ -51,7 +51,7 @@ prop_compose! {
         network in option(select(vec!["192.0.2.7", "192.0.2.0/24", "::/0", "2001:db8::/32"])),
         rows_max in option(1..1_000_000u64),
         resume_seconds in option(1..5_000u64),
-        (single_use, confirm) in any::<(bool, bool)>(),
+        (is_document, single_use, confirm) in any::<(bool, bool, bool)>(),
         bind in option(any::<[u8; 32]>()),
         filename in option("[a-zäöü][a-zäöü 1-9&=%+]{0,12}[a-zäöü]"),
         claims in prop::collection::btree_map("org|[A-Za-z0-9_]{1,6}", "7|[^\\p{Cc}]{1,6}", 0..3),
@@ -60,7 +60,7 @@ prop_compose! {
     ) -> Link {
         Link {
             export: "orders".into(),
-            format: Some("csv".into()),
+            format: (!is_document).then(|| "csv".into()),
             user: UserId::parse(if is_in_scope { format!("a{user}") } else { user }).unwrap(),
             id: Uuid::from_u128(id),
             issued: NOW,

@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -137,21 +138,30 @@ fn lines_of(command: &mut Command, input: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Returns inputs that every signer must refuse, and the field that its error names.
-fn refusals() -> Vec<(String, &'static str)> {
-    let key = cases()[0].input.clone();
-    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(&key).unwrap();
-    let with = |name: &str, value: &str| {
-        let mut pairs: Vec<_> = pairs.iter().filter(|(it, _)| it != name).cloned().collect();
-        pairs.push((name.to_owned(), value.to_owned()));
-        serde_urlencoded::to_string(pairs).unwrap()
-    };
-    let key = pairs
-        .iter()
-        .find(|(name, _)| name == "key")
-        .unwrap()
-        .1
-        .clone();
+/// An input that a signer must refuse, and the field that its error names.
+type Refusal = (String, &'static str);
+
+/// The fields of a valid input.
+static VALID_FIELDS: LazyLock<Vec<(String, String)>> =
+    LazyLock::new(|| serde_urlencoded::from_str(&cases()[0].input).unwrap());
+
+/// Returns a valid input with another value of one field.
+fn with(name: &str, value: &str) -> String {
+    let mut pairs = VALID_FIELDS.clone();
+    pairs.retain(|(it, _)| it != name);
+    pairs.push((name.to_owned(), value.to_owned()));
+    serde_urlencoded::to_string(pairs).unwrap()
+}
+
+/// Returns refusals of the signers that tell an empty text from an absent one.
+fn refusals_of_empty_texts() -> Vec<Refusal> {
+    vec![(with("format", ""), "format"), (with("bind", ""), "bind")]
+}
+
+/// Returns refusals of every signer.
+fn refusals() -> Vec<Refusal> {
+    let mut fields = VALID_FIELDS.iter();
+    let (_, key) = fields.find(|(name, _)| name == "key").unwrap();
     let two_keys = format!("{}\n{key}", key.trim_end_matches('='));
     let long = "x".repeat(5000);
     vec![
@@ -168,6 +178,8 @@ fn refusals() -> Vec<(String, &'static str)> {
         (with("user", &"ü".repeat(129)), "user"),
         (with("export", "a/b"), "export"),
         (with("format", "csv?x=1"), "format"),
+        (with("bind", "session"), "bind"),
+        (with("bind", &"A".repeat(64)), "bind"),
         (with("expires_in", "-5"), "expires"),
         (with("max_rows", "-1"), "max"),
         (with("key", "k1:c2hvcnQ="), "key"),
@@ -180,9 +192,14 @@ fn refusals() -> Vec<(String, &'static str)> {
     ]
 }
 
-/// Checks the URLs and refusals of a signer.
+/// Checks the URLs of a signer, and all refusals.
 fn assert_signs(command: &mut Command) {
-    let (cases, refusals) = (cases(), refusals());
+    let refusals = [refusals(), refusals_of_empty_texts()].concat();
+    assert_signs_and_refuses(command, &refusals);
+}
+
+fn assert_signs_and_refuses(command: &mut Command, refusals: &[Refusal]) {
+    let cases = cases();
     let inputs = cases.iter().map(|case| &case.input);
     let inputs = inputs.chain(refusals.iter().map(|(input, _)| input));
     let lines: String = inputs.map(|input| format!("{input}\n")).collect();
@@ -192,7 +209,7 @@ fn assert_signs(command: &mut Command) {
     for (url, case) in signed.iter().zip(&cases) {
         assert_eq!(url, &case.url);
     }
-    for (output, (input, field)) in refused.iter().zip(&refusals) {
+    for (output, (input, field)) in refused.iter().zip(refusals) {
         assert!(
             output.starts_with(&format!("refused {field}")),
             "{input}: {output}"
@@ -249,7 +266,8 @@ fn go_signs_as_specified() {
         go
     };
     run(&mut go(&["build", "-o", "mint"]));
-    assert_signs(&mut Command::new(folder.path().join("mint")));
+    // A field of a Go struct is empty if it is absent.
+    assert_signs_and_refuses(&mut Command::new(folder.path().join("mint")), &refusals());
 }
 
 #[test]

@@ -27,6 +27,7 @@ KEYS = {
     "2026a": b"fedcba9876543210fedcba9876543210-and-longer-than-the-block-of-64-bytes!",
 }
 PATH = "/v1/exports/orders.csv"
+FILES_PATH = "/v1/files/invoice"
 LINK_ID = "0198c2f4-6f3a-7cc1-9b2e-0242ac120002"
 CLIENT = "192.0.2.7"
 NONCE = bytes(range(24))
@@ -146,6 +147,9 @@ OPTIONAL_CONTENTS = {
     "rl_max_rows": lambda v: re.fullmatch(COUNT, v),
     "rl_max_bytes": lambda v: re.fullmatch(COUNT, v),
     "rl_resume": lambda v: re.fullmatch(COUNT, v),
+    "rl_single_use": lambda v: v == "true",
+    "rl_confirm": lambda v: v == "true",
+    "rl_bind": lambda v: re.fullmatch("[0-9a-f]{64}", v),
     "rl_filename": is_file_name,
 }
 OPTIONS = ("rl_columns", "rl_timezone", "rl_end_line", "rl_length", "rl_delivery")
@@ -223,14 +227,21 @@ def unseal(key, path, pairs):
     return opened.decode()
 
 
+def export_of(path):
+    """Returns the name of the export in a path. Raises ValueError if it is no path of a download."""
+    found = re.fullmatch(r"/v1/(?:exports/([A-Za-z0-9_-]{1,64})\.[a-z0-9]{1,16}|files/([A-Za-z0-9_-]{1,64}))", path)
+    if not found:
+        raise ValueError(path)
+    return found[1] or found[2]
+
+
 def is_in(scope, path, values):
     """Returns whether a link is inside the scope of a child key."""
     pairs = parse(scope)
     exports = [value for name, value in pairs if name == "export"]
     claims = {f"rl_{name}": value for name, value in pairs if name.startswith("claim.")}
-    export = path.removeprefix("/v1/exports/").rpartition(".")[0]
     return (
-        (not exports or export in exports)
+        (not exports or export_of(path) in exports)
         and values["rl_user"] == dict(pairs).get("user", values["rl_user"])
         and values["rl_user"].startswith(dict(pairs).get("user_prefix", ""))
         and {name: value for name, value in values.items() if name.startswith("rl_claim.")} == claims
@@ -291,6 +302,7 @@ links = []
 def add(name, outcome, query, path=PATH, now=NOW, client=CLIENT):
     found, contents = verify(path, query, now, client)
     assert found == outcome, (name, outcome, found)
+    export_of(path)  # Raises if no server has this path.
     case = {"name": name, "outcome": outcome, "path": path, "query": query, "now": now, "client": client}
     if outcome != "malformed-link":
         pairs = parse(query)
@@ -423,8 +435,68 @@ def condition_cases():
             add(f"{name} {count}", "valid", signed(base(**{name: count})))
         for bad in ["", "0", "01", "-1", "1.5", "1e3", "9" * 16, "many"]:
             add(f"{name} {bad!r}", "malformed-link", signed(base(**{name: bad})))
+    for name in ["rl_single_use", "rl_confirm"]:
+        add(name, "valid", signed(base(**{name: "true"})))
+        add(f"{name}, sealed", "valid", sealed(base(**{name: "true"})))
+        add(f"{name} removed", "bad-signature", signed(base(**{name: "true"})).replace(f"&{name}=true", ""))
+        add(f"{name} twice", "malformed-link", signed(base() + [(name, "true")] * 2))
+        for bad in ["", "false", "TRUE", "1", "true ", "yes"]:
+            add(f"{name} {bad!r}", "malformed-link", signed(base(**{name: bad})))
+            add(f"{name} {bad!r}, sealed", "malformed-link", sealed(base(**{name: bad})))
+    cookie, other = (hashlib.sha256(text).hexdigest() for text in (b"session", b"another session"))
+    add("rl_bind", "valid", signed(base(rl_bind=cookie)))
+    add("rl_bind, sealed", "valid", sealed(base(rl_bind=cookie)))
+    add("rl_bind removed", "bad-signature", signed(base(rl_bind=cookie)).replace(f"rl_bind={cookie}&", ""))
+    add("rl_bind of another cookie", "bad-signature", signed(base(rl_bind=cookie)).replace(cookie, other))
+    add("rl_bind twice", "malformed-link", signed(base() + [("rl_bind", cookie)] * 2))
+    for name, bad in [
+        ("empty", ""), ("too short", cookie[:-1]), ("too long", cookie + "0"), ("in upper case", cookie.upper()),
+        ("not hex", "g" + cookie[1:]), ("with a space", " " + cookie[1:]), ("a cookie", "session"),
+        ("base64", base64.b64encode(bytes.fromhex(cookie)).decode()),
+    ]:
+        add(f"rl_bind {name}", "malformed-link", signed(base(rl_bind=bad)))
+        add(f"rl_bind {name}, sealed", "malformed-link", sealed(base(rl_bind=bad)))
     add("all conditions", "valid",
-        signed(base(rl_ip="192.0.2.0/24", rl_max_rows="10", rl_max_bytes="1000", rl_resume="600", rl_not_before=str(NOW))))
+        signed(base(rl_ip="192.0.2.0/24", rl_max_rows="10", rl_max_bytes="1000", rl_resume="600", rl_not_before=str(NOW),
+                    rl_single_use="true", rl_confirm="true", rl_bind=cookie)))
+
+
+def files_cases():
+    """Adds links to stored documents, whose path has no format."""
+    pairs = base(**{"from": None}, invoice="7")
+    add("a document", "valid", signed(pairs, FILES_PATH), FILES_PATH)
+    add("a document, sealed", "valid", sealed(pairs, FILES_PATH), FILES_PATH)
+    add("a document under the older key", "valid", signed(base(rl_key="2026a"), FILES_PATH), FILES_PATH)
+    add("a document, single use, confirmed", "valid",
+        signed(base(rl_single_use="true", rl_confirm="true"), FILES_PATH), FILES_PATH)
+    add("a document, expired", "link-expired", signed(pairs, FILES_PATH), FILES_PATH, now=NOW + 60)
+    add("a document, malformed", "malformed-link", signed(base(rl_user=None), FILES_PATH), FILES_PATH)
+    other = "/v1/files/receipt"
+    add("another document", "valid", signed(pairs, other), other)
+    add("a signature of another document", "bad-signature", signed(pairs, other), FILES_PATH)
+    add("a box of another document", "malformed-link",
+        signed([*[pair for pair in pairs if pair[0] in ENVELOPE],
+                ("rl_sealed", dict(parse(sealed(pairs, other)))["rl_sealed"])], FILES_PATH), FILES_PATH)
+    for export in ["invoice", "orders"]:
+        rows, files = f"/v1/exports/{export}.csv", f"/v1/files/{export}"
+        for kind, sign in [("a signature", signed), ("a sealed link", sealed)]:
+            add(f"{kind} of {rows} moved to {files}", "bad-signature", sign(base(), rows), files)
+            add(f"{kind} of {files} moved to {rows}", "bad-signature", sign(base(), files), rows)
+
+    for name, outcome, scope, changes in [
+        ("its export", "valid", "export=invoice", {}),
+        ("its export and user", "valid", "export=invoice&user=42", {}),
+        ("its claim", "valid", "claim.org_id=7&user_prefix=4", {"rl_claim__org_id": "7"}),
+        ("another export", "outside-scope", "export=orders", {}),
+        ("an export whose name starts alike", "outside-scope", "export=invoic", {}),
+        ("another user", "outside-scope", "export=invoice&user=43", {}),
+    ]:
+        pairs = base(rl_scope=scope, **changes)
+        add(f"a document, child key for {name}", outcome, signed(pairs, FILES_PATH), FILES_PATH)
+        add(f"a document, child key for {name}, sealed", outcome, sealed(pairs, FILES_PATH), FILES_PATH)
+    # One scope covers the rows and the documents of an export.
+    rows = "/v1/exports/invoice.csv"
+    add("rows, child key for an export of documents", "valid", signed(base(rl_scope="export=invoice"), rows), rows)
 
 
 def scope_cases():
@@ -500,7 +572,8 @@ def sealed_cases():
     ]:
         add(f"box {name}", "malformed-link", other(text))
     for name, value in [("rl_user", "42"), ("rl_filename", "x"), ("rl_ip", "192.0.2.7"), ("rl_max_rows", "1"),
-                        ("rl_not_before", "0"), ("rl_claim.a", "1"), ("rl_columns", "id"), ("from", "x")]:
+                        ("rl_not_before", "0"), ("rl_single_use", "true"), ("rl_confirm", "true"), ("rl_bind", "0" * 64),
+                        ("rl_claim.a", "1"), ("rl_columns", "id"), ("from", "x")]:
         add(f"{name} beside a box", "malformed-link", signed([*pairs, (name, value)]))
     for name, contents in [
         ("nothing", ""), ("no user", "from=x"), ("a bad user", "rl_user=%0A"), ("rl_user twice", "rl_user=1&rl_user=1"),
@@ -633,6 +706,7 @@ def entity_tags():
 def main():
     valid_cases()
     condition_cases()
+    files_cases()
     scope_cases()
     sealed_cases()
     malformed_cases()

@@ -6,7 +6,8 @@ import type { Filter } from "./types.js";
 /** The contents of a link to sign. Times are Unix seconds. */
 export interface UnsignedLink {
   export: string;
-  format: string;
+  /** Absent for a stored document. */
+  format?: string | null;
   user: string;
   /** Lifetime in seconds from `issued`. Default: 60. */
   expires_in?: number;
@@ -22,6 +23,12 @@ export interface UnsignedLink {
   max_bytes?: number;
   /** For how many seconds after its expiry a download that has begun may be continued. */
   resume_seconds?: number;
+  /** Whether the link works only once. */
+  single_use?: boolean;
+  /** Whether a browser shows a page with a button first. */
+  confirm?: boolean;
+  /** SHA-256 of a cookie's value in hex. The link works only in the browser that has this cookie. */
+  bind?: string;
   /** Time of issue. Default: now. */
   issued?: number;
   link_id?: string;
@@ -36,9 +43,9 @@ const URL_BYTES_MAX = 4096;
  */
 export async function mint(publicUrl: string, key: string, link: UnsignedLink): Promise<string> {
   const { id, secret, scope } = parseKey(key);
-  const { user, expires_in = 60, issued = Math.floor(Date.now() / 1000) } = link;
+  const { user, format, expires_in = 60, issued = Math.floor(Date.now() / 1000) } = link;
   check("export", /^[A-Za-z0-9_-]{1,64}$/.test(link.export));
-  check("format", /^[a-z0-9]+$/.test(link.format));
+  check("format", isAbsent(format) || /^[a-z0-9]+$/.test(format));
   check("user", isText(user));
   check("expires_in", isInteger(expires_in, 1));
   check("issued", isInteger(issued, 0));
@@ -46,6 +53,9 @@ export async function mint(publicUrl: string, key: string, link: UnsignedLink): 
   check("max_rows", isAbsent(link.max_rows) || isInteger(link.max_rows, 1));
   check("max_bytes", isAbsent(link.max_bytes) || isInteger(link.max_bytes, 1));
   check("resume_seconds", isAbsent(link.resume_seconds) || isInteger(link.resume_seconds, 1));
+  check("single_use", isAbsent(link.single_use) || typeof link.single_use === "boolean");
+  check("confirm", isAbsent(link.confirm) || typeof link.confirm === "boolean");
+  check("bind", isAbsent(link.bind) || /^[0-9a-f]{64}$/.test(link.bind));
   const reserved = {
     user,
     link: link.link_id ?? uuid7(),
@@ -58,6 +68,9 @@ export async function mint(publicUrl: string, key: string, link: UnsignedLink): 
     max_rows: link.max_rows,
     max_bytes: link.max_bytes,
     resume: link.resume_seconds,
+    single_use: link.single_use || null,
+    confirm: link.confirm || null,
+    bind: link.bind,
     filename: link.filename,
   };
   const pairs = Object.entries(reserved).flatMap(([name, value]) =>
@@ -80,7 +93,7 @@ export async function mint(publicUrl: string, key: string, link: UnsignedLink): 
   // Sorts by name, then by value: a tab sorts before every character that remains after encoding.
   const sorted = pairs.map((pair) => pair.map(encode).join("\t")).sort();
   const query = sorted.map((pair) => pair.replace("\t", "=")).join("&");
-  const path = `/v1/exports/${link.export}.${link.format}`;
+  const path = isAbsent(format) ? `/v1/files/${link.export}` : `/v1/exports/${link.export}.${format}`;
   const signature = await sign(secret, `ROWLINK1-HMAC-SHA256\n${path}\n${query}`);
   const url = `${publicUrl.replace(/\/$/, "")}${path}?${query}&rl_signature=${signature}`;
   check("url", url.length <= URL_BYTES_MAX);

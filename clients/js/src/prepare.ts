@@ -25,7 +25,7 @@ export async function prepare(rowlink: Rowlink, request: LinkRequest, options: P
 
 /** Asks any server of the deployment. The link is the credential. */
 async function ask(link: Link, what: string, fields: object, signal?: AbortSignal): Promise<FileState> {
-  const url = link.url.replace(/\/v1\/exports\/[^/]*$/, `/v1/links/${what}`);
+  const url = link.url.replace(/\/v1\/(exports|files)\/[^/]*$/, `/v1/links/${what}`);
   const headers = { "content-type": "application/json" };
   const body = JSON.stringify({ url: link.url, ...fields });
   return (await get(url, { method: "POST", headers, body, credentials: "omit", signal })).json();

@@ -37,9 +37,9 @@ async function save(
 ): Promise<Progress> {
   const target = await file.createWritable();
   try {
-    // No integrity line is needed: `fetch` reports a truncated stream.
-    const source =
-      "url" in linkOrRequest ? linkOrRequest : { estimate: true, ...linkOrRequest, end_line: false };
+    // No integrity line is needed: `fetch` reports a truncated stream. A stored document has no options.
+    const isRows = !("url" in linkOrRequest) && linkOrRequest.format;
+    const source = isRows ? { estimate: true, ...linkOrRequest, end_line: false } : linkOrRequest;
     const opened = await rowlink.open(source, options);
     const progress = await saveAll(opened, target, options);
     await target.close();
@@ -54,7 +54,7 @@ function suggestedName(linkOrRequest: Link | LinkRequest): string {
   if ("url" in linkOrRequest) return linkOrRequest.filename;
   const { filename, format } = linkOrRequest;
   const name = filename ?? linkOrRequest.export;
-  return name.endsWith(`.${format}`) ? name : `${name}.${format}`;
+  return !format || name.endsWith(`.${format}`) ? name : `${name}.${format}`;
 }
 
 function initialProgress({ link, request, answer }: Opened): Progress {

@@ -9,7 +9,8 @@ export type Format = "csv" | "tsv" | "xlsx" | "ndjson" | "json" | "parquet";
 /** The body of `POST /v1/links`. */
 export interface LinkRequest {
   export: string;
-  format: Format;
+  /** Absent for a stored document. */
+  format?: Format;
   filters?: Record<string, Filter>;
   /** Lifetime of the link in seconds. */
   expires_in?: number;
@@ -57,6 +58,12 @@ export interface LinkRequest {
   max_bytes?: number;
   /** For how many seconds after its expiry a download that has begun may be continued. Needs `length: "exact"` or a server that keeps files. */
   resume_seconds?: number;
+  /** Whether the link works only once. */
+  single_use?: boolean;
+  /** Whether a browser shows a page with a button first. `saveAs` and `open` cannot download such a link. */
+  confirm?: boolean;
+  /** Lets the link work only in the browser whose cookie the request has. */
+  bind?: "cookie";
   /** Encrypts the contents of the link in its URL. */
   seal?: boolean;
 }

@@ -44,13 +44,18 @@ fn verify(vectors: &Value, case: &Value) -> Result<Link, LinkError> {
 fn every_vector_has_the_outcome_that_another_implementation_expects() {
     let vectors = vectors();
     let cases = vectors["links"].as_array().unwrap();
-    assert!(cases.len() >= 449);
+    assert!(cases.len() >= 560);
     for case in cases {
         let name = text(case, "name");
         let result = verify(&vectors, case);
         let outcome = result.as_ref().err().map_or("valid", LinkError::code);
         assert_eq!(outcome, text(case, "outcome"), "{name}");
         if let Ok(link) = result {
+            let path = match &link.format {
+                Some(format) => format!("/v1/exports/{}.{format}", link.export),
+                None => format!("/v1/files/{}", link.export),
+            };
+            assert_eq!(path, text(case, "path"), "{name}");
             assert_eq!(link.user.as_str(), text(case, "user"));
             let filters: Vec<(String, String)> =
                 serde_json::from_value(case["filters"].clone()).unwrap();

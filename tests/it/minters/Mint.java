@@ -47,6 +47,9 @@ public final class Mint {
                     fields.containsKey("max_rows") ? Long.valueOf(fields.get("max_rows")) : null,
                     fields.containsKey("max_bytes") ? Long.valueOf(fields.get("max_bytes")) : null,
                     fields.containsKey("resume_seconds") ? Long.valueOf(fields.get("resume_seconds")) : null,
+                    "true".equals(fields.get("single_use")),
+                    "true".equals(fields.get("confirm")),
+                    fields.get("bind"),
                     Instant.ofEpochSecond(Long.parseLong(fields.get("issued"))),
                     UUID.fromString(fields.get("link_id")));
             try {

@@ -30,6 +30,7 @@ func main() {
 			Filters:   map[string][]string{}, Claims: map[string]string{}, Options: map[string]string{},
 			Filename: fields.Get("filename"), IP: fields.Get("ip"),
 			MaxRows: number("max_rows"), MaxBytes: number("max_bytes"), ResumeSeconds: number("resume_seconds"),
+			SingleUse: fields.Get("single_use") == "true", Confirm: fields.Get("confirm") == "true", Bind: fields.Get("bind"),
 			Issued: time.Unix(number("issued"), 0), ID: fields.Get("link_id"),
 		}
 		if fields.Has("not_before") {

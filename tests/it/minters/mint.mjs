@@ -13,7 +13,8 @@ for (const line of readFileSync(0, "utf8").trimEnd().split("\n")) {
     if (group === "filter") (fields.filters[member] ??= []).push(value);
     else if (group === "claim") fields.claims[member] = value;
     else if (group === "option") fields.options[member] = value;
-    else fields[name] = /^(issued|expires_in|not_before|max_|resume_)/.test(name) ? Number(value) : value;
+    else if (/^(issued|expires_in|not_before|max_|resume_)/.test(name)) fields[name] = Number(value);
+    else fields[name] = /^(single_use|confirm)$/.test(name) ? value === "true" : value;
   }
   const { public_url, key, ...what } = fields;
   console.log(await mint(public_url, key, what).catch((refusal) => `refused ${refusal.message}`));

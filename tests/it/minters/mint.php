@@ -23,7 +23,7 @@ while (($line = fgets(STDIN)) !== false) {
         $rowlink = new Rowlink($fields['public_url'], $fields['key']);
         echo $rowlink->mint(
             $fields['export'],
-            $fields['format'],
+            $fields['format'] ?? null,
             $fields['user'],
             $number('expires_in'),
             $fields['filter'],
@@ -35,6 +35,9 @@ while (($line = fgets(STDIN)) !== false) {
             maxRows: $number('max_rows'),
             maxBytes: $number('max_bytes'),
             resumeSeconds: $number('resume_seconds'),
+            singleUse: ($fields['single_use'] ?? '') === 'true',
+            confirm: ($fields['confirm'] ?? '') === 'true',
+            bind: $fields['bind'] ?? null,
             issued: $number('issued'),
             linkId: $fields['link_id'] ?? null,
         ), "\n";

@@ -16,13 +16,15 @@ for line in sys.stdin:
         else:
             fields[name] = value
     number = lambda name: int(fields[name]) if name in fields else None
+    flag = lambda name: fields[name] == "true" if name in fields else None
     try:
         print(mint(
-            fields["public_url"], fields["key"], fields["export"], fields["format"], user=fields["user"],
+            fields["public_url"], fields["key"], fields["export"], fields.get("format"), user=fields["user"],
             expires_in=number("expires_in"), filters=fields["filter"], claims=fields["claim"], options=fields["option"],
             filename=fields.get("filename"), not_before=number("not_before"), ip=fields.get("ip"),
             max_rows=number("max_rows"), max_bytes=number("max_bytes"),
-            resume_seconds=number("resume_seconds"), issued=number("issued"), link_id=fields.get("link_id"),
+            resume_seconds=number("resume_seconds"), single_use=flag("single_use"), confirm=flag("confirm"),
+            bind=fields.get("bind"), issued=number("issued"), link_id=fields.get("link_id"),
         ))
     except ValueError as refusal:
         print("refused", refusal)

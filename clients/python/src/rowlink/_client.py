@@ -70,7 +70,7 @@ class Rowlink:
     def link(
         self,
         export: str,
-        format: Format,
+        format: Format | None = None,
         *,
         filters: Mapping[str, Filter] | None = None,
         expires_in: int | None = None,
@@ -94,17 +94,20 @@ class Rowlink:
         max_rows: int | None = None,
         max_bytes: int | None = None,
         resume_seconds: int | None = None,
+        single_use: bool | None = None,
+        confirm: bool | None = None,
         seal: bool | None = None,
     ) -> Link:
         """Issues a link. Raises `Problem` if the server refuses it, `Unreachable` if it does not answer.
 
-        `user` and `claims` need an API key that may set them.
+        A stored document has no `format`. `user` and `claims` need an API key that may set them.
 
         `end_line` appends an integrity line to CSV, TSV or NDJSON; `download` verifies and removes it.
         `length="exact"` adds the total size, for a progress in percent, and lets `download` continue after a broken
         connection; the query runs twice. `delivery` says whether the file is stored. `resume_seconds` allows that for so long after the expiry. `estimate` adds an estimate of the size. `ip` is the client address or network (CIDR) that may use
-        the link. A file that exceeds `max_rows` or `max_bytes` is refused or aborted. `seal` encrypts the contents of
-        the link in its URL. `not_before` needs a time zone.
+        the link. A file that exceeds `max_rows` or `max_bytes` is refused or aborted. `single_use` lets the link work
+        only once. `confirm` shows a browser a page with a button first; `download` cannot download such a link. `seal`
+        encrypts the contents of the link in its URL. `not_before` needs a time zone.
         """
         body = {
             "export": export,
@@ -131,6 +134,8 @@ class Rowlink:
             "max_rows": max_rows,
             "max_bytes": max_bytes,
             "resume_seconds": resume_seconds,
+            "single_use": single_use,
+            "confirm": confirm,
             "seal": seal,
         }
         # Omits unset fields, so that servers without the newest ones accept the request.

@@ -22,7 +22,7 @@ def mint(
     public_url: str,
     key: str,
     export: str,
-    format: str,
+    format: str | None,
     *,
     user: str,
     expires_in: int = 60,
@@ -35,19 +35,25 @@ def mint(
     max_rows: int | None = None,
     max_bytes: int | None = None,
     resume_seconds: int | None = None,
+    single_use: bool | None = None,
+    confirm: bool | None = None,
+    bind: str | None = None,
     issued: int | None = None,
     link_id: str | None = None,
 ) -> str:
     """Returns the signed URL of a file for `user`.
 
     The link is valid for `expires_in` seconds from `issued` (default: now). `key` is the line that `rowlink keygen`
-    prints. `options` are named as in the link, without `rl_`: `{"columns": "id,amount", "csv.delimiter": ";"}`.
+    prints. `format` is `None` for a stored document. `options` are named as in the link, without `rl_`:
+    `{"columns": "id,amount", "csv.delimiter": ";"}`. `single_use` lets the link work only once. `confirm` shows a
+    browser a page with a button first. `bind` is the SHA-256 of a cookie's value in hex: the link then works only in
+    the browser that has this cookie.
     Raises a `ValueError` that names the field if a value is invalid.
     """
     key_id, secret, scope = _parse_key(key)
     issued = int(time.time()) if issued is None else issued
     _check("export", re.fullmatch(r"[A-Za-z0-9_-]{1,64}", export))
-    _check("format", re.fullmatch(r"[a-z0-9]+", format))
+    _check("format", format is None or re.fullmatch(r"[a-z0-9]+", format))
     _check("user", _is_text(user))
     _check("expires_in", _is_integer(expires_in, 1))
     _check("issued", _is_integer(issued, 0))
@@ -55,6 +61,9 @@ def mint(
     _check("max_rows", max_rows is None or _is_integer(max_rows, 1))
     _check("max_bytes", max_bytes is None or _is_integer(max_bytes, 1))
     _check("resume_seconds", resume_seconds is None or _is_integer(resume_seconds, 1))
+    _check("single_use", single_use is None or isinstance(single_use, bool))
+    _check("confirm", confirm is None or isinstance(confirm, bool))
+    _check("bind", bind is None or re.fullmatch(r"[0-9a-f]{64}", bind))
     reserved = {
         "user": user,
         "link": link_id or str(_uuid7()),
@@ -67,6 +76,9 @@ def mint(
         "max_rows": max_rows,
         "max_bytes": max_bytes,
         "resume": resume_seconds,
+        "single_use": "true" if single_use else None,
+        "confirm": "true" if confirm else None,
+        "bind": bind,
         "filename": filename,
     }
     pairs = [(f"rl_{name}", str(value)) for name, value in reserved.items() if value is not None]
@@ -83,7 +95,7 @@ def mint(
         pairs += ((name, _value_text(value)) for value in several if value is not None)
 
     query = "&".join("=".join(pair) for pair in sorted((_encode(name), _encode(value)) for name, value in pairs))
-    path = f"/v1/exports/{export}.{format}"
+    path = f"/v1/files/{export}" if format is None else f"/v1/exports/{export}.{format}"
     string_to_sign = f"ROWLINK1-HMAC-SHA256\n{path}\n{query}"
     signature = hmac.new(secret, string_to_sign.encode(), hashlib.sha256).hexdigest()
     url = f"{public_url.rstrip('/')}{path}?{query}&rl_signature={signature}"

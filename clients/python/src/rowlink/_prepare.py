@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from json import dumps, load
@@ -55,7 +56,7 @@ def prepare(url: str, *, progress: Callable[[FileState], None] | None = None, ti
 
 
 def _ask(url: str, fields: dict[str, object], timeout: float) -> FileState:
-    server, _, _ = url.partition("/v1/exports/")
+    server = re.split("/v1/(?:exports|files)/", url, maxsplit=1)[0]
     request = Request(
         f"{server}/v1/links/status",
         data=dumps({"url": url, **fields}).encode(),
