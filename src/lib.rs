@@ -32,3 +32,4 @@ pub mod spool;
 pub mod store;
 pub mod toml_errors;
 pub mod unix_time;
+pub mod used_links;

@@ -25,6 +25,7 @@ use crate::service::Policy;
 use crate::source::SourceOptions;
 use crate::spool::Spool;
 use crate::store::StoreUrl;
+use crate::used_links::RedisUrl;
 use errors::ConfigErrors;
 use rowlink_link::{Keyring, Revocations};
 
@@ -65,6 +66,8 @@ pub struct Config {
     pub spool: Option<Spool>,
     /// The store for files of exports.
     pub store: Option<StoreUrl>,
+    /// Where uses of single-use links are recorded. Without it, in the store.
+    pub redis: Option<RedisUrl>,
     /// The durations of a graceful shutdown.
     pub drain: DrainTimes,
     /// The files that are read again while the server runs.
@@ -163,6 +166,8 @@ variables! {
     spool_bytes: String,
     spool_keep_seconds: String,
     store_url: String,
+    redis_url: Zeroizing<String>,
+    redis_url_file: PathBuf,
     sqlite_lock_seconds: String,
     sqlite_sorts: String,
     seal: String,
@@ -256,6 +261,7 @@ impl Config {
         let has_spool = variables.spool_dir.is_some();
         let spool = files::spool(&mut variables, &mut errors);
         let store = files::store(&mut variables, &mut errors, has_spool);
+        let redis = link_settings::redis(&mut variables, &mut errors);
         let log = log::log(&mut variables, &mut errors);
 
         match (databases, keyring, log) {
@@ -272,6 +278,7 @@ impl Config {
                 http_config,
                 spool,
                 store,
+                redis,
                 drain,
                 reloaded_files,
                 log,

@@ -18,6 +18,7 @@ use crate::catalog::{Catalog, Export};
 use crate::format::Format;
 use crate::source::{PoolStatus, Sources};
 use crate::store::Store;
+use crate::used_links::UsedLinks;
 
 /// The number of concurrent estimates. Further requests get none.
 const ESTIMATES_MAX: usize = 4;
@@ -33,6 +34,7 @@ pub struct ExportService {
     pub(super) estimates: Arc<Semaphore>,
     pub(super) store: Option<Arc<Store>>,
     pub(super) found_files: Arc<FoundFiles>,
+    pub(super) used_links: Option<Arc<UsedLinks>>,
     readiness: Readiness,
 }
 
@@ -49,6 +51,7 @@ impl ExportService {
             estimates: Arc::new(Semaphore::new(ESTIMATES_MAX)),
             store: None,
             found_files: Arc::default(),
+            used_links: None,
             readiness: Readiness::default(),
             policy,
         }

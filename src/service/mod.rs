@@ -15,6 +15,7 @@ mod policy;
 mod quota;
 mod readiness;
 mod request;
+mod single_use;
 mod stored;
 
 pub use download::Download;

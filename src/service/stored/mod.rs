@@ -106,8 +106,10 @@ impl ExportService {
             storing,
             issued: link.issued,
             reuse_seconds: settings.reuse_seconds,
-            // A presigned URL works from any address.
-            redirects: settings.redirect && link.conditions.network.is_none(),
+            // A presigned URL works from any address, and more than once.
+            redirects: settings.redirect
+                && link.conditions.network.is_none()
+                && !link.conditions.single_use,
             presigned_for: self.download_max(prepared).min(PRESIGNED_MAX),
         })
     }

@@ -18,6 +18,7 @@ use rowlink::service::{ExportService, Policy, QuotaLimits};
 use rowlink::source::{SourceOptions, Sources, dialects};
 use rowlink::spool::Spool;
 use rowlink::store::Store;
+use rowlink::used_links::{RedisUrl, UsedLinks};
 use rowlink_link::Keyring;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -61,6 +62,7 @@ pub struct Deployment<'a> {
     pub query_max: Duration,
     pub spool: Option<Spool>,
     pub store: Option<Store>,
+    pub redis: Option<RedisUrl>,
     pub heartbeat_after: Option<Duration>,
     pub stall_max: Duration,
     pub estimate_max: Duration,
@@ -84,6 +86,7 @@ impl<'a> Deployment<'a> {
             query_max: policy.query_max,
             spool: None,
             store: None,
+            redis: None,
             heartbeat_after: policy.heartbeat_after,
             stall_max: policy.stall_max,
             // Long enough for a busy machine.
@@ -138,6 +141,7 @@ impl<'a> Deployment<'a> {
         let keyring = Keyring::parse(self.keys).unwrap();
         let (http_config, authenticator) = (self.http_config, authenticator(self.issuers));
         let (spool, store) = (self.spool, self.store.map(Arc::new));
+        let redis = self.redis;
         let clock = Arc::new(AtomicU64::new(NOW));
         let time = clock.clone();
         let (ready, started) = mpsc::channel();
@@ -159,7 +163,8 @@ impl<'a> Deployment<'a> {
                         return ready.send(Err(errors)).unwrap();
                     }
                 };
-                let service = service.with_store(store);
+                let used_links = UsedLinks::new(redis.as_ref(), store.clone()).unwrap();
+                let service = service.with_store(store).with_used_links(used_links);
                 let clock = Arc::new(move || time.load(Ordering::SeqCst));
                 let state = AppState::new(service, authenticator, clock, http_config);
                 let state = Arc::new(state.with_spool(spool));
