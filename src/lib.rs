@@ -13,8 +13,8 @@
 //!                        → source::Source::open → RowStream → format::Encoder → chunks → body
 //! ```
 //!
-//! Imports point one way: [`row`], [`spool`], [`store`], [`unix_time`], [`toml_errors`] ← [`format`](mod@format) ←
-//! [`catalog`] ← [`source`], [`auth`] ← [`service`] ← [`http`] ← [`config`], [`demo`] ← [`cli`]. The
+//! Imports point one way: [`store`] ← [`used_links`]; [`row`], [`spool`], [`used_links`], [`unix_time`], [`toml_errors`] ←
+//! [`format`](mod@format) ← [`catalog`] ← [`source`], [`auth`] ← [`service`] ← [`http`] ← [`config`], [`demo`] ← [`cli`]. The
 //! time is an argument; only `http` and `cli` read the clock.
 
 pub mod auth;
