@@ -62,8 +62,8 @@ impl ExportService {
         if conditions.single_use
             && let Some(used_links) = &self.used_links
         {
-            // A link can be issued while its use cannot be recorded.
-            let _ = used_links.check().await;
+            // A link is also issued while its use cannot be recorded.
+            used_links.find_out().await;
         }
     }
 

@@ -75,6 +75,14 @@ impl UsedLinks {
         }
     }
 
+    /// Lets a store that has not told yet tell whether it overwrites. A store that does not answer is asked again.
+    pub async fn find_out(&self) {
+        if let Backend::Store(store) = &self.0 {
+            // The next request that needs it gets the error.
+            let _ = store.check().await;
+        }
+    }
+
     /// Tells whether names can never be taken, as far as that is known: the store overwrites.
     #[must_use]
     pub fn is_unsuitable(&self) -> bool {
