@@ -13,9 +13,9 @@
 //!                        → source::Source::open → RowStream → format::Encoder → chunks → body
 //! ```
 //!
-//! Imports point one way: [`row`], [`spool`], [`store`], [`unix_time`], [`toml_errors`], `zip` ← [`format`](mod@format) ←
-//! [`catalog`] ← [`source`], [`auth`] ← [`service`] ← [`http`] ← [`config`], [`demo`] ← [`cli`]. The
-//! time is an argument; only `http` and `cli` read the clock.
+//! Imports point one way: [`store`] ← [`used_links`]; [`row`], [`spool`], [`used_links`], [`unix_time`], [`toml_errors`],
+//! `zip` ← [`format`](mod@format) ← [`catalog`] ← [`source`], [`auth`] ← [`service`] ← [`http`] ← [`config`], [`demo`] ←
+//! [`cli`]. The time is an argument; only `http` and `cli` read the clock.
 
 pub mod auth;
 pub mod catalog;
@@ -32,4 +32,5 @@ pub mod spool;
 pub mod store;
 pub mod toml_errors;
 pub mod unix_time;
+pub mod used_links;
 mod zip;

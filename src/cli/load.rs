@@ -19,6 +19,7 @@ use crate::service::{
 use crate::source::{Sources, causes, dialects};
 use crate::spool::Spool;
 use crate::store::{Store, StoreUrl};
+use crate::used_links::{UseError, UsedLinks};
 
 /// A server that is ready to start.
 pub(super) struct Loaded {
@@ -50,6 +51,9 @@ pub(super) async fn load(config: Config, on_error: OnError) -> Result<Loaded, Er
     let store = store.transpose()?;
     let document_stores = connect_document_stores(&config.document_stores)?;
     let service = ExportService::new(sources.clone(), config.keyring, config.policy);
+    let used_links = UsedLinks::new(config.redis.as_ref(), store.clone());
+    let used_links =
+        used_links.map_err(|error| error_line(format!("ROWLINK_REDIS_URL: {error}")))?;
     let service = service
         .with_store(store.clone())
         .with_document_stores(document_stores.clone());
@@ -67,15 +71,23 @@ pub(super) async fn load(config: Config, on_error: OnError) -> Result<Loaded, Er
     if let Some(spool) = &config.spool {
         warnings.extend(spool_warning(spool)?);
     }
-    if let Some(store) = &store {
-        warnings.extend(store_warning("ROWLINK_STORE_URL", store).await);
+    let of_store = match &store {
+        Some(store) => store_warning("ROWLINK_STORE_URL", store).await,
+        None => None,
+    };
+    // A store that is down is not asked again, and needs no second warning.
+    if let Some(used_links) = &used_links
+        && (of_store.is_none() || config.redis.is_some())
+    {
+        warnings.extend(single_use_warning(used_links).await);
     }
+    warnings.extend(of_store);
     for (name, store) in &document_stores {
         let variable = format!("ROWLINK_STORES: {name}");
         warnings.extend(store_warning(&variable, store).await);
     }
     let state = AppState::new(
-        service,
+        service.with_used_links(used_links),
         config.authenticator,
         system_clock(),
         config.http_config,
@@ -146,6 +158,17 @@ pub(super) fn connect_store(variable: &str, url: &StoreUrl) -> Result<Arc<Store>
 async fn store_warning(variable: &str, store: &Store) -> Option<String> {
     let error = store.read_small("probe").await.err()?;
     Some(format!("{variable}: {}", causes(&error)))
+}
+
+/// Returns why single-use links are refused now.
+async fn single_use_warning(used_links: &UsedLinks) -> Option<String> {
+    let error = used_links.check().await.err()?;
+    let variable = match error {
+        UseError::Overwrites | UseError::Store(_) => "ROWLINK_STORE_URL",
+        _ => "ROWLINK_REDIS_URL",
+    };
+    let cause = causes(&error);
+    Some(format!("{variable}: single-use links are refused: {cause}"))
 }
 
 /// Creates the sources. No database is contacted yet.

@@ -9,6 +9,7 @@ use super::errors::{ConfigErrors, read};
 use super::{Variables, revocations_file};
 use crate::http::DrainTimes;
 use crate::service::Policy;
+use crate::used_links::RedisUrl;
 
 pub(super) fn keyring(variables: &mut Variables, errors: &mut ConfigErrors) -> Option<Keyring> {
     let keys = errors.secret(
@@ -110,6 +111,16 @@ pub(super) fn policy(variables: &mut Variables, errors: &mut ConfigErrors) -> Po
     };
     policy.seals_always = errors.check("SEAL", seal).unwrap_or_default();
     policy
+}
+
+/// Parses the URL of the Redis that records uses of single-use links.
+pub(super) fn redis(variables: &mut Variables, errors: &mut ConfigErrors) -> Option<RedisUrl> {
+    let url = errors.secret(
+        "REDIS_URL",
+        variables.redis_url.take(),
+        variables.redis_url_file.take(),
+    );
+    errors.check("REDIS_URL", RedisUrl::parse(&url?))
 }
 
 pub(super) fn drain(variables: &mut Variables, errors: &mut ConfigErrors) -> DrainTimes {

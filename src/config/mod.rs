@@ -25,6 +25,7 @@ use crate::service::Policy;
 use crate::source::SourceOptions;
 use crate::spool::Spool;
 use crate::store::StoreUrl;
+use crate::used_links::RedisUrl;
 use errors::ConfigErrors;
 use rowlink_link::{Keyring, Revocations};
 
@@ -67,6 +68,8 @@ pub struct Config {
     pub store: Option<StoreUrl>,
     /// The stores of documents, by the names that exports use.
     pub document_stores: BTreeMap<String, StoreUrl>,
+    /// Where uses of single-use links are recorded. Without it, in the store.
+    pub redis: Option<RedisUrl>,
     /// The durations of a graceful shutdown.
     pub drain: DrainTimes,
     /// The files that are read again while the server runs.
@@ -166,6 +169,8 @@ variables! {
     spool_keep_seconds: String,
     store_url: String,
     stores: String,
+    redis_url: Zeroizing<String>,
+    redis_url_file: PathBuf,
     sqlite_lock_seconds: String,
     sqlite_sorts: String,
     seal: String,
@@ -260,6 +265,7 @@ impl Config {
         let spool = files::spool(&mut variables, &mut errors);
         let store = files::store(&mut variables, &mut errors, has_spool);
         let document_stores = files::document_stores(&mut variables, &mut errors);
+        let redis = link_settings::redis(&mut variables, &mut errors);
         let log = log::log(&mut variables, &mut errors);
 
         match (databases, keyring, log) {
@@ -277,6 +283,7 @@ impl Config {
                 spool,
                 store,
                 document_stores,
+                redis,
                 drain,
                 reloaded_files,
                 log,

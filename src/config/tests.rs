@@ -337,3 +337,24 @@ fn the_check_of_a_store_needs_only_its_url() {
         ["ROWLINK_CORS_ORIGINS", "ROWLINK_STORE_URL"]
     );
 }
+
+#[test]
+fn the_url_of_redis_is_a_secret() {
+    let url = "rediss://rowlink:s3cret@redis.example.com:7000/1";
+    let redis = config(&[("REDIS_URL", url)])
+        .expect("a configuration")
+        .redis;
+    let shown = format!("{:?}", redis.expect("a URL"));
+    assert!(shown.contains("redis.example.com") && !shown.contains("s3cret"));
+    assert_eq!(errors(&[("REDIS_URL", "s3cret")]), ["ROWLINK_REDIS_URL"]);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("redis-url");
+    fs::write(&path, format!("{url}\n")).expect("a file");
+    let file = path.to_str().expect("UTF-8");
+    let from_file = config(&[("REDIS_URL_FILE", file)]).expect("a configuration");
+    assert!(from_file.redis == RedisUrl::parse(url).ok());
+    let both = errors(&[("REDIS_URL", url), ("REDIS_URL_FILE", file)]);
+    assert_eq!(both, ["ROWLINK_REDIS_URL_FILE"]);
+    assert!(config(&[]).expect("a configuration").redis.is_none());
+}

@@ -17,7 +17,8 @@ use super::state::AppState;
 const WAIT_SECONDS_MIN: u64 = 5;
 
 /// Problems of a link that a new link does not have.
-const SOLVED_BY_NEW_LINK: [&str; 3] = ["link-expired", "link-revoked", "wrong-address"];
+const SOLVED_BY_NEW_LINK: [&str; 4] =
+    ["link-expired", "link-revoked", "link-used", "wrong-address"];
 
 /// Problems that every request for the file has, and those of a request that a page of another site may have made up.
 const FINAL: [&str; 6] = [

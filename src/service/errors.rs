@@ -6,6 +6,7 @@ use super::quota::QuotaError;
 use crate::catalog::FieldError;
 use crate::format::{self, EncodeError, Format};
 use crate::source::SourceError;
+use crate::used_links::UseError;
 
 /// Why a link was not issued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +85,12 @@ pub enum OpenError {
     /// The link is genuine, but the catalog does not accept its values.
     #[error("some values of the link no longer fit this export")]
     Invalid(Vec<FieldError>),
+    /// The link works once, and was used.
+    #[error("the link works once, and its download has begun")]
+    Used,
+    /// The link works once, and it is not known whether it was used.
+    #[error("it cannot be checked whether the link was used")]
+    UseUnknown(#[from] UseError),
     /// A concurrency limit was reached.
     #[error(transparent)]
     Quota(#[from] QuotaError),

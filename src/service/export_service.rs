@@ -18,6 +18,7 @@ use crate::auth::Caller;
 use crate::catalog::{Catalog, Export};
 use crate::source::{PoolStatus, Sources};
 use crate::store::Store;
+use crate::used_links::UsedLinks;
 
 /// The stores of documents, by the names that exports use.
 pub type DocumentStores = BTreeMap<String, Arc<Store>>;
@@ -37,6 +38,7 @@ pub struct ExportService {
     pub(super) store: Option<Arc<Store>>,
     pub(super) document_stores: DocumentStores,
     pub(super) found_files: Arc<FoundFiles>,
+    pub(super) used_links: Option<Arc<UsedLinks>>,
     readiness: Readiness,
 }
 
@@ -54,6 +56,7 @@ impl ExportService {
             store: None,
             document_stores: DocumentStores::default(),
             found_files: Arc::default(),
+            used_links: None,
             readiness: Readiness::default(),
             policy,
         }

@@ -53,10 +53,12 @@ impl ExportService {
     pub fn issue(
         &self,
         caller: &Caller,
-        request: LinkRequest,
+        mut request: LinkRequest,
         now: u64,
         link_id: Uuid,
     ) -> Result<IssuedLink, IssueError> {
+        let single_use_error = self.single_use_error(&request.conditions);
+        request.field_errors.extend(single_use_error);
         let Signed {
             signed,
             extension,

@@ -16,6 +16,7 @@ mod policy;
 mod quota;
 mod readiness;
 mod request;
+mod single_use;
 mod stored;
 
 pub use documents::{

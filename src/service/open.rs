@@ -33,8 +33,8 @@ pub struct PreparedDownload {
     pub link: VerifiedLink,
     /// What identifies the file that the client has begun, if it proved that: its hash, if its length is exact.
     pub begun: Option<[u8; 32]>,
-    /// For how many seconds the link has expired. Then only the file that was begun may be sent.
-    expired_seconds: Option<u64>,
+    /// Why only the file that was begun may be sent; `None` if any file may.
+    only_begun: Option<OnlyBegun>,
     /// The file's format.
     pub format: Format,
     /// The file name that the browser suggests.
@@ -50,6 +50,24 @@ pub struct PreparedDownload {
     connection_time: ConnectionTime,
 }
 
+/// Why a link sends only the file that its client has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnlyBegun {
+    /// It has expired.
+    Expired { seconds: u64 },
+    /// It works once, and that file was its use.
+    Used,
+}
+
+impl From<OnlyBegun> for OpenError {
+    fn from(reason: OnlyBegun) -> OpenError {
+        match reason {
+            OnlyBegun::Expired { seconds } => OpenError::Link(LinkError::Expired { seconds }),
+            OnlyBegun::Used => OpenError::Used,
+        }
+    }
+}
+
 /// The time between two heartbeats; most proxies wait at least 30 seconds for the next byte.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 
@@ -61,21 +79,31 @@ impl PreparedDownload {
         self.heartbeat_after.filter(|_| !self.output.exact_length)
     }
 
-    /// Checks that the link has not expired.
+    /// Checks that another file may be sent than the one that was begun.
     ///
     /// # Errors
-    /// Returns the [`OpenError`] of a link that has.
-    fn refuse_if_expired(&self) -> Result<(), OpenError> {
-        match self.expired_seconds {
-            Some(seconds) => Err(OpenError::Link(LinkError::Expired { seconds })),
-            None => Ok(()),
-        }
+    /// Returns the [`OpenError`] of a link that has expired or was used.
+    fn refuse_another(&self) -> Result<(), OpenError> {
+        self.only_begun.map_or(Ok(()), |reason| Err(reason.into()))
     }
 
-    /// Tells whether the link has expired. Then only the file that was begun may be sent.
+    /// Tells whether only the file that was begun may be sent.
     #[must_use]
-    pub fn has_expired(&self) -> bool {
-        self.expired_seconds.is_some()
+    pub fn sends_only_begun(&self) -> bool {
+        self.only_begun.is_some()
+    }
+
+    /// Lets only the file that was begun be sent, as the continued use of a link that works once.
+    pub fn continue_use(&mut self) {
+        self.only_begun = Some(OnlyBegun::Used);
+    }
+
+    /// Returns the link, if its use must be recorded before a file is sent.
+    #[must_use]
+    pub fn link_to_take(&self) -> Option<VerifiedLink> {
+        let is_taken = self.only_begun == Some(OnlyBegun::Used);
+        let must_take = self.link.link().conditions.single_use && !is_taken;
+        must_take.then(|| self.link.clone())
     }
 
     /// Tells whether the file's length and hash are measured first.
@@ -124,7 +152,8 @@ impl ExportService {
         let resumption = self.verify(path, raw_query, now, client, entity_tag)?;
         let mut prepared = self.prepare_verified(resumption.link, now)?;
         prepared.begun = resumption.file_id;
-        prepared.expired_seconds = resumption.expired_seconds;
+        let expired = resumption.expired_seconds;
+        prepared.only_begun = expired.map(|seconds| OnlyBegun::Expired { seconds });
         Ok(prepared)
     }
 
@@ -182,7 +211,7 @@ impl ExportService {
             connection_time: ConnectionTime::default(),
             link: verified,
             begun: None,
-            expired_seconds: None,
+            only_begun: None,
         })
     }
 
@@ -272,7 +301,7 @@ impl ExportService {
         query_deadline: Instant,
     ) -> Result<OpenedDownload, OpenError> {
         if !prepared.is_measured() {
-            prepared.refuse_if_expired()?;
+            prepared.refuse_another()?;
         } else if prepared.begun.is_some() {
             self.check_continuation(&prepared)?;
         }
@@ -296,7 +325,7 @@ impl ExportService {
             size_max: SizeMax::of(&link.conditions, &export.limits),
             permit,
         };
-        let refusal = prepared.refuse_if_expired();
+        let refusal = prepared.refuse_another();
         let export = prepared.served.export.clone();
         let keyring = self.keyring.load_full();
         let opened = timeout_at(
@@ -305,7 +334,6 @@ impl ExportService {
         )
         .await;
         let opened = opened.unwrap_or(Err(SourceError::TooSlow.into()));
-        // An expired link sends only the file that was begun.
         let is_another = |opened: &OpenedDownload| opened.file().is_some_and(|it| !it.is_begun);
         if opened.as_ref().is_ok_and(is_another) {
             refusal?;

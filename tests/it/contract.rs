@@ -124,12 +124,12 @@ fn every_documented_status_and_code_occurs() {
     call("POST", inspect, ask().json(&json!({"link": good})));
 
     let folder_of_store = tempfile::tempdir().unwrap();
+    let sql = "/*---\n[store]\nmode = 'always'\n---*/\nselect 1 as n where :user = 'alice'";
     let stored = |url: &str, variables: &[(&str, &str)]| {
         let variables = variables.iter();
         let variables = variables.map(|(name, value)| (name.to_string(), value.to_string()));
         let store = StoreUrl::parse(url).unwrap().connect(variables).unwrap();
         let spool = Spool::new(folder_of_store.path().to_owned(), 1 << 20);
-        let sql = "/*---\n[store]\nmode = 'always'\n---*/\nselect 1 as n where :user = 'alice'";
         TestServer::with(|deployment| {
             deployment.exports = vec![("it.sql", sql)];
             (deployment.spool, deployment.store) = (Some(spool), Some(store));
@@ -145,7 +145,15 @@ fn every_documented_status_and_code_occurs() {
             ("AWS_SECRET_ACCESS_KEY", "key"),
         ],
     );
+    let without_store = TestServer::with_exports(vec![("it.sql", sql)]);
     let request = json!({"export": "it", "format": "csv"});
+    let file = "/v1/exports/{export}.{format}";
+    let once = with_store.link(json!({"export": "it", "format": "csv", "single_use": true}));
+    for expected in [200, 410] {
+        assert_eq!(call("GET", file, Call::new("GET", once.clone())), expected);
+    }
+    let unrecorded = once.replace(&with_store.origin, &without_store.origin);
+    assert_eq!(call("GET", file, Call::new("GET", unrecorded)), 503);
     for path in ["/v1/links/status", "/v1/links/cancel"] {
         let ask = |url: &str| with_store.call("POST", path).json(&json!({"url": url}));
         let link = with_store.link(request.clone());
@@ -196,7 +204,6 @@ fn every_documented_status_and_code_occurs() {
     let changed = TestServer::over(&database, changed);
     let on_changed = good.replace(&server.origin, &changed.origin);
     let removed = failing.replace(&server.origin, &changed.origin);
-    let file = "/v1/exports/{export}.{format}";
     let unknown_key = good.replace("rl_key=t1", "rl_key=t2");
     for method in ["GET", "HEAD"] {
         let open = |url: &str| Call::new(method, url);

@@ -49,6 +49,7 @@ mod replicas;
 mod resume;
 mod retry_pages;
 mod rotation;
+mod single_use;
 mod sizes;
 mod source_conformance;
 mod spool;

@@ -148,7 +148,7 @@ impl Subject {
             (_, Some(server)) => server.objects(&self.bucket),
             _ => unreachable!("a store is a directory or a server"),
         };
-        let others = [".record", ".claim", ".cancelled"];
+        let others = [".record", ".claim", ".cancelled", ".used"];
         let is_file = |name: &String| !others.iter().any(|other| name.ends_with(other));
         names.into_iter().filter(is_file).collect()
     }

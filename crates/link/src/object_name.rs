@@ -15,6 +15,14 @@ impl VerifiedLink {
     pub fn object_name(&self, keyring: &Keyring, content: &str) -> Option<[u8; 32]> {
         keyring.mac_by(&self.key_id, &[LABEL, content].concat())
     }
+
+    /// Returns the name of what `content` describes about this link only. It covers the signature: a child key can sign other
+    /// links with the same id. Returns `None` as [`object_name`](VerifiedLink::object_name) does.
+    #[must_use]
+    pub fn own_name(&self, keyring: &Keyring, content: &str) -> Option<[u8; 32]> {
+        let signature = hex::encode(self.signature);
+        self.object_name(keyring, &[content, "\n", &signature].concat())
+    }
 }
 
 #[cfg(test)]
@@ -42,5 +50,21 @@ mod tests {
         assert_ne!(name, of_a.object_name(&both, "y"));
         assert_ne!(name, of_b.object_name(&both, "x"));
         assert_eq!(of_a.object_name(&keyring(B), "x"), None);
+    }
+
+    #[test]
+    fn an_own_name_is_that_of_one_link_also_among_links_with_its_id() {
+        let user = UserId::parse("42").expect("a user id");
+        let keys = Keyring::parse(A).expect("keys");
+        let link = Link::new("orders", "csv", user, 0, 60);
+        let name_of = |link: &Link| {
+            let signed = sign(link.clone(), &keys, Seal::Open).expect("a link");
+            let name = signed.into_verified().own_name(&keys, "x");
+            name.expect("the key is there")
+        };
+        let mut other = link.clone();
+        other.expires += 1;
+        assert_eq!(name_of(&link), name_of(&link));
+        assert_ne!(name_of(&link), name_of(&other));
     }
 }

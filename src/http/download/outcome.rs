@@ -25,6 +25,10 @@ pub(in crate::http) enum Outcome {
     /// A limit of concurrent downloads or connections was reached.
     Refused,
     InvalidValues,
+    /// The link works once, and another request has used it meanwhile.
+    LinkUsed,
+    /// The use of a link that works once could not be recorded.
+    SingleUseUnavailable,
     DatabaseFailed,
     DoesNotFitFormat,
     TooLarge,
@@ -57,6 +61,8 @@ impl Outcome {
             Outcome::TimedOut => "timed_out",
             Outcome::Refused => "refused",
             Outcome::InvalidValues => "invalid_values",
+            Outcome::LinkUsed => "link_used",
+            Outcome::SingleUseUnavailable => "single_use_unavailable",
             Outcome::DatabaseFailed => "database_failed",
             Outcome::DoesNotFitFormat => "does_not_fit_format",
             Outcome::TooLarge => "too_large",
@@ -172,6 +178,8 @@ impl From<&OpenError> for Outcome {
             | OpenError::UnknownExport(_)
             | OpenError::UnknownFormat { .. }
             | OpenError::Invalid(_) => Outcome::InvalidValues,
+            OpenError::Used => Outcome::LinkUsed,
+            OpenError::UseUnknown(_) => Outcome::SingleUseUnavailable,
             OpenError::Download(error) => error.into(),
         }
     }

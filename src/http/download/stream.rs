@@ -16,7 +16,7 @@ use super::outcome::{Outcome, StreamError};
 use super::spooled_file::SpooledFile;
 use crate::http::connection::exchange::{Exchange, SentFile};
 use crate::http::state::AppState;
-use crate::service::Deadlines;
+use crate::service::{Deadlines, OpenError};
 use crate::spool::Spool;
 
 /// A connection that accepts nothing for this long has a reader that is slower than the query.
@@ -68,6 +68,11 @@ impl ResponseStream {
             self.log.set_outcome(Outcome::Complete);
         }
         next.inspect_err(|error| self.log.abort(error))
+    }
+
+    /// Records that a file whose chunks are all here is not sent.
+    pub(in crate::http) fn refuse(&mut self, error: &OpenError) {
+        self.log.refuse(error);
     }
 
     /// Returns the number of rows in the chunks so far.

@@ -3,7 +3,7 @@
 /// Returns the advice for a code.
 pub(super) fn advice(code: &str) -> &'static str {
     match code {
-        "link-expired" | "link-revoked" => "Go back and press Export again.",
+        "link-expired" | "link-revoked" | "link-used" => "Go back and press Export again.",
         "bad-signature" | "malformed-link" => {
             "The link was changed before it came here. Go back and press Export again, or copy the whole link."
         }
@@ -21,6 +21,7 @@ pub(super) fn advice(code: &str) -> &'static str {
         | "database-busy"
         | "database-unavailable"
         | "keys-unavailable"
+        | "single-use-unavailable"
         | "draining" => "Wait a moment, and reload this page.",
         "export-too-slow" => "Go back, choose fewer rows, and press Export again.",
         "cross-site" => "Open the application, and press Export there.",

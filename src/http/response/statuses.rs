@@ -14,6 +14,7 @@ use crate::format::EncodeError;
 use crate::service::{DocumentError, DownloadError, IssueError, OpenError, QuotaError, TooLarge};
 use crate::source::{SourceError, causes};
 use crate::store::StoreError;
+use crate::used_links::UseError;
 
 /// Lets `?` convert these errors, too.
 macro_rules! from_value {
@@ -121,6 +122,14 @@ impl From<&OpenError> for Problem {
             OpenError::ExportUnavailable(_) => export_unavailable(detail),
             OpenError::UnknownFormat { .. } => unknown_format(detail),
             OpenError::Invalid(errors) => invalid(detail, errors.clone()),
+            OpenError::Used => Problem::new(
+                StatusCode::GONE,
+                "link-used",
+                "The link was already used; ask for a new one",
+                detail,
+            )
+            .with_heading("This download link works only once, and was already used".to_owned()),
+            OpenError::UseUnknown(error) => error.into(),
             OpenError::Quota(error) => (*error).into(),
             OpenError::Download(error) => error.into(),
         }
@@ -192,6 +201,15 @@ impl From<&DocumentError> for Problem {
         let detail = "the operator finds the reason in the log by the request id";
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Problem::new(status, code, title, detail).with_cause(causes(error))
+    }
+}
+
+impl From<&UseError> for Problem {
+    fn from(error: &UseError) -> Problem {
+        let title = "The link cannot be used now";
+        let detail =
+            "it works once, and it cannot be checked whether it was used; try again in a moment";
+        unavailable("single-use-unavailable", title, detail).with_cause(causes(error))
     }
 }
 

@@ -17,6 +17,7 @@ use crate::http::download::coded_file::CodedFile;
 use crate::http::download::file_upload::FileUpload;
 use crate::http::download::kept_files::{FileId, Filling, KeptFiles, random_file_id};
 use crate::http::download::outcome::{Outcome, StreamError};
+use crate::http::download::single_use;
 use crate::http::download::stream::ResponseStream;
 use crate::http::download::uploads::Turn;
 use crate::http::request::continuation::Continuation;
@@ -32,6 +33,8 @@ pub(super) struct Answer {
     pub(super) response: HttpResponseBuilder,
     pub(super) log: DownloadLog,
     pub(super) deadlines: Deadlines,
+    /// The link whose use is not recorded yet, if it works once.
+    pub(super) to_take: Option<VerifiedLink>,
 }
 
 /// How a file is sent.
@@ -100,6 +103,18 @@ impl Keeper {
 }
 
 impl Answer {
+    /// Records the use of a link that works once. From here on the response is a file: an error does not use the link.
+    ///
+    /// # Errors
+    /// Returns the problem of a link that was used meanwhile, or whose use may not be recorded.
+    pub(super) async fn take_use(&mut self) -> Result<(), Problem> {
+        let Some(link) = self.to_take.take() else {
+            return Ok(());
+        };
+        let taken = single_use::take(&self.state, &link).await;
+        Ok(taken.inspect_err(|error| self.log.refuse(error))?)
+    }
+
     /// Returns the part of a kept file with which the client continues, and its length; `None` if another file is sent.
     ///
     /// # Errors
@@ -117,6 +132,7 @@ impl Answer {
         let Some(part) = self.unless_refused(part)? else {
             return Ok(None);
         };
+        self.take_use().await?;
         let file = part.into_file(&mut self.response, request, &mut self.log);
         Ok(Some(file.inspect_err(|error| self.log.abort(error))?))
     }
@@ -245,6 +261,10 @@ impl Answer {
         let mut whole = Vec::new();
         while let Some(chunk) = body.next_chunk().await? {
             whole.extend(chunk);
+        }
+        if let Some(link) = &self.to_take {
+            let taken = single_use::take(&self.state, link).await;
+            taken.inspect_err(|error| body.refuse(error))?;
         }
         if let Some(keeper) = keeper
             && let Some(upload) = keeper.upload

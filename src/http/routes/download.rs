@@ -15,6 +15,7 @@ use super::redirect;
 use super::stored::{Known, StoredPart, stored_file};
 use crate::http::download::audit_log::DownloadLog;
 use crate::http::download::coded_file::{CodedFile, HeartbeatPlan};
+use crate::http::download::single_use;
 use crate::http::download::stream::Aborted;
 use crate::http::request::client_ip::verified_address;
 use crate::http::request::continuation::{Continuation, Otherwise};
@@ -43,10 +44,11 @@ pub async fn download(
 async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let continuation = Continuation::of(request.headers()).map_err(late_range)?;
     let entity_tags = continuation.as_ref().map(|it| it.entity_tags.as_str());
-    let prepared = match accept(&request, &state, entity_tags).await? {
+    let mut prepared = match accept(&request, &state, entity_tags).await? {
         Target::File(prepared) => prepared,
         Target::Redirect(response) => return Ok(response),
     };
+    single_use::check_or_continue(&state, &mut prepared, continuation.as_ref()).await?;
     let otherwise = continuation.as_ref().map(|it| it.otherwise);
     let is_another = otherwise == Some(Otherwise::Error) && prepared.begun.is_none();
     if is_another && !state.service.may_be_stored(&prepared) {
@@ -71,6 +73,7 @@ async fn stream_file(
             prepared.connection_time(),
         ),
         deadlines: state.service.deadlines(&prepared),
+        to_take: prepared.link_to_take(),
         state,
     };
     let continuation = continuation.as_ref();
@@ -100,6 +103,7 @@ async fn stream_file(
         Some(plan) => match timeout(plan.after, &mut opening).await {
             Ok(opened) => opened,
             Err(_) => {
+                answer.take_use().await?;
                 // From here on an error can no longer be a status.
                 answer.log.begin_by_heartbeat();
                 let sending = Sending {
@@ -126,6 +130,9 @@ async fn stream_file(
     let download = download.inspect_err(|error| answer.log.refuse(error))?;
     let (is_complete, length) = (download.is_complete(), download.length());
     let measure = measured.map(|file| file.measure);
+    if !is_complete {
+        answer.take_use().await?;
+    }
     // The rows of a small file are in memory already.
     let (keeper, keeper_of_small) = match is_complete {
         true => (None, keeper.filter(|_| is_whole)),
@@ -151,13 +158,17 @@ async fn head(request: HttpRequest, state: Data<AppState>) -> Result<HttpRespons
         Target::File(prepared) => prepared,
         Target::Redirect(response) => return Ok(response),
     };
+    single_use::check(&state, &prepared.link).await?;
     let mut response = response_to(&prepared);
     let no_chunks = stream::empty::<Result<Bytes, Aborted>>();
     if let Some(stored) = stored_file(&state, &prepared)
         && let Some(part) = StoredPart::find(&state, &request, &prepared, &stored).await
     {
         let (length, entity_tag) = part.validators(&state, &prepared);
-        insert_validators(&mut response, &entity_tag);
+        // The tag of a link that works once proves that its download has begun.
+        if !prepared.link.link().conditions.single_use {
+            insert_validators(&mut response, &entity_tag);
+        }
         return Ok(response.body(SizedStream::new(length, no_chunks)));
     }
     Ok(response.body(BodyStream::new(no_chunks)))

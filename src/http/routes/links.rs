@@ -25,6 +25,7 @@ pub async fn issue(
     let caller = authenticate(&request, &state).await?;
     let wanted = LinkRequest::from_json(read_json(payload).await?);
     let (is_estimate_wanted, is_prepared) = (wanted.estimate, wanted.prepare);
+    state.service.find_out_single_use(&wanted.conditions).await;
     let issued = issue_for(&request, &state, &caller, wanted)?;
     let mut description = describe(&issued);
     if is_estimate_wanted {

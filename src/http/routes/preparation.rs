@@ -14,6 +14,7 @@ use crate::http::download::claim_refresh::ClaimRefresh;
 use crate::http::download::coded_file::CodedFile;
 use crate::http::download::file_upload::FileUpload;
 use crate::http::download::kept_files::{Filling, KeptFiles, random_file_id};
+use crate::http::download::single_use;
 use crate::http::download::uploads::RunningUpload;
 use crate::http::response::problem::{Problem, internal};
 use crate::http::state::AppState;
@@ -55,6 +56,15 @@ impl Preparation {
             state: state.clone(),
             prepared,
         })
+    }
+
+    /// Checks that the link was not used, if it works once: then no query runs for it.
+    ///
+    /// # Errors
+    /// Returns the problem of a link that was used, or of which that is not known.
+    pub(super) async fn check_unused(&self) -> Result<(), Problem> {
+        let checked = single_use::check(&self.state, &self.prepared.link).await;
+        Ok(checked?)
     }
 
     /// Starts to prepare the file, unless it is ready or being prepared; returns its state.

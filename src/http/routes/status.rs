@@ -46,6 +46,7 @@ pub async fn status(
     let file = match preparation(&request, &state, &question)? {
         Some(preparation) => {
             if is_prepared {
+                preparation.check_unused().await?;
                 preparation.clone().begin().await?;
             }
             preparation

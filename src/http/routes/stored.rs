@@ -68,8 +68,7 @@ impl StoredPart {
             }
             _ => None,
         };
-        // An expired link sends only the file that was begun.
-        (begun.is_some() || !prepared.has_expired()).then(|| StoredPart {
+        (begun.is_some() || !prepared.sends_only_begun()).then(|| StoredPart {
             stored: stored.clone(),
             found,
             begun,
@@ -120,6 +119,7 @@ impl Answer {
             }
             self.check_another(prepared, continuation)?;
             if let Some(file) = self.running_file(prepared, stored, coding).await? {
+                self.take_use().await?;
                 return Ok(Known::Sent(self.stream(request, file, None)));
             }
             let Some(files) = self.state.kept_files.clone().filter(|_| turn.is_none()) else {
@@ -174,6 +174,7 @@ impl Answer {
                 return Ok(Err(self));
             }
         };
+        self.take_use().await?;
         // Its entity tag tells that the client got it with its length.
         let entity_tag = match begun {
             Some(Begun::Stream) => found.record.file_id,
@@ -231,7 +232,7 @@ impl Answer {
         let files = self.state.kept_files.as_ref();
         let running = files.and_then(|files| files.uploads.find(stored.name()));
         // With an exact length, it is measured first.
-        let running = running.filter(|_| !prepared.is_measured() && !prepared.has_expired());
+        let running = running.filter(|_| !prepared.is_measured() && !prepared.sends_only_begun());
         let Some(RunningUpload { id, file, .. }) = running else {
             return Ok(None);
         };

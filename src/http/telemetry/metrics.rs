@@ -49,6 +49,7 @@ pub(in crate::http) struct Metrics {
     pub(in crate::http) uploads: Family<OutcomeLabels, Counter>,
     pub(in crate::http) uploaded_bytes: Family<FileLabels, Counter>,
     pub(in crate::http) store_errors: Counter,
+    pub(in crate::http) single_use_errors: Counter,
     obstacles: Family<ReasonLabels, Counter>,
     spool_in_use: Gauge,
     spool_max: Gauge,
@@ -202,6 +203,7 @@ impl Metrics {
             uploads: Family::default(),
             uploaded_bytes: Family::default(),
             store_errors: Counter::default(),
+            single_use_errors: Counter::default(),
             obstacles: Family::default(),
             spool_in_use: Gauge::default(),
             spool_max: Gauge::default(),
@@ -312,6 +314,8 @@ impl Metrics {
         rowlink.register("uploaded_bytes", help, self.uploaded_bytes.clone());
         let help = "Downloads for which the store could not be asked";
         rowlink.register("store_errors", help, self.store_errors.clone());
+        let help = "Requests for which it was not known whether a single-use link was used";
+        rowlink.register("single_use_errors", help, self.single_use_errors.clone());
     }
 
     /// Returns the text that Prometheus reads, with the gauges of this moment.

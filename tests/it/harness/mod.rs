@@ -8,6 +8,7 @@ pub mod object_store;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod redis;
 pub mod replicas;
 mod server;
 pub mod tls;

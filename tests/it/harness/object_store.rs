@@ -194,7 +194,7 @@ fn texts_of(xml: &str, element: &str) -> Vec<String> {
 }
 
 /// Returns a free port that no other test gets while the server is down: one that the system does not choose itself.
-fn port_that_stays_free() -> u16 {
+pub(super) fn port_that_stays_free() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let count = NEXT.fetch_add(1, Ordering::Relaxed);

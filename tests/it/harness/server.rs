@@ -18,6 +18,7 @@ use rowlink::service::{ExportService, Policy, QuotaLimits};
 use rowlink::source::{SourceOptions, Sources, dialects};
 use rowlink::spool::Spool;
 use rowlink::store::Store;
+use rowlink::used_links::{RedisUrl, UsedLinks};
 use rowlink_link::Keyring;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -62,6 +63,7 @@ pub struct Deployment<'a> {
     pub spool: Option<Spool>,
     pub store: Option<Store>,
     pub document_stores: Vec<(&'a str, Store)>,
+    pub redis: Option<RedisUrl>,
     pub heartbeat_after: Option<Duration>,
     pub stall_max: Duration,
     pub estimate_max: Duration,
@@ -86,6 +88,7 @@ impl<'a> Deployment<'a> {
             spool: None,
             store: None,
             document_stores: Vec::new(),
+            redis: None,
             heartbeat_after: policy.heartbeat_after,
             stall_max: policy.stall_max,
             // Long enough for a busy machine.
@@ -143,6 +146,7 @@ impl<'a> Deployment<'a> {
         let document_stores = self.document_stores.into_iter();
         let document_stores = document_stores.map(|(name, store)| (name.into(), Arc::new(store)));
         let document_stores = document_stores.collect();
+        let redis = self.redis;
         let clock = Arc::new(AtomicU64::new(NOW));
         let time = clock.clone();
         let (ready, started) = mpsc::channel();
@@ -158,7 +162,7 @@ impl<'a> Deployment<'a> {
                     .map(|(name, text)| (name.as_str(), text.as_str()));
                 let catalog = Catalog::parse(files, &dialects(&sources));
                 let service = ExportService::new(sources, keyring, policy)
-                    .with_store(store)
+                    .with_store(store.clone())
                     .with_document_stores(document_stores);
                 let service = match service.start(&catalog).await {
                     Ok(service) => service,
@@ -167,6 +171,8 @@ impl<'a> Deployment<'a> {
                         return ready.send(Err(errors)).unwrap();
                     }
                 };
+                let used_links = UsedLinks::new(redis.as_ref(), store).unwrap();
+                let service = service.with_used_links(used_links);
                 let clock = Arc::new(move || time.load(Ordering::SeqCst));
                 let state = AppState::new(service, authenticator, clock, http_config);
                 let state = Arc::new(state.with_spool(spool));

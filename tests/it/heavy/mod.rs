@@ -10,6 +10,7 @@ mod engines;
 mod large_workbooks;
 mod libreoffice;
 mod retries;
+mod single_use;
 mod slow_readers;
 mod soak;
 mod spark;

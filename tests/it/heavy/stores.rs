@@ -2,6 +2,7 @@
 
 use crate::check_store::{STEPS, check};
 use crate::harness::object_store::ObjectStore;
+use crate::single_use::refused_by_a_store_that_overwrites;
 use crate::stored::{ALL, server};
 
 #[test]
@@ -21,4 +22,10 @@ fn the_check_of_a_store_warns_that_juicefs_overwrites() {
     assert_eq!(checked.steps("warning"), ["conditional create"]);
     assert!(checked.output.contains("ROWLINK_REDIS_URL"));
     assert_eq!(checked.steps("ok").len(), STEPS.len() - 1);
+}
+
+#[test]
+#[ignore = "needs JuiceFS: make test-engines"]
+fn a_store_that_overwrites_records_no_use_of_a_link() {
+    refused_by_a_store_that_overwrites(&ObjectStore::juicefs().bucket("uses"));
 }
