@@ -106,11 +106,15 @@ impl ExportService {
             storing,
             issued: link.issued,
             reuse_seconds: settings.reuse_seconds,
-            // A presigned URL works from any address.
-            redirects: settings.redirect && link.conditions.network.is_none(),
+            redirects: settings.redirect && may_redirect(link),
             presigned_for: self.download_max(prepared).min(PRESIGNED_MAX),
         })
     }
+}
+
+/// Tells whether the store may serve a link's file: a presigned URL works from any address and in any browser.
+fn may_redirect(link: &Link) -> bool {
+    link.conditions.network.is_none() && link.conditions.bind.is_none()
 }
 
 /// Returns the reuse window of a link and the one before, or only the link's id if files are not reused.
