@@ -57,6 +57,10 @@ export interface LinkRequest {
   max_bytes?: number;
   /** For how many seconds after its expiry a download that has begun may be continued. Needs `length: "exact"` or a server that keeps files. */
   resume_seconds?: number;
+  /** A browser that opens the link shows a page with a button first, so that mail scanners do not download the file. */
+  confirm?: boolean;
+  /** The link works only in the browser that requests it, which keeps a cookie. */
+  bind?: "cookie";
   /** Encrypts the contents of the link in its URL. */
   seal?: boolean;
 }
