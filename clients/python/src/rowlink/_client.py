@@ -94,6 +94,7 @@ class Rowlink:
         max_rows: int | None = None,
         max_bytes: int | None = None,
         resume_seconds: int | None = None,
+        confirm: bool | None = None,
         seal: bool | None = None,
     ) -> Link:
         """Issues a link. Raises `Problem` if the server refuses it, `Unreachable` if it does not answer.
@@ -103,7 +104,8 @@ class Rowlink:
         `end_line` appends an integrity line to CSV, TSV or NDJSON; `download` verifies and removes it.
         `length="exact"` adds the total size, for a progress in percent, and lets `download` continue after a broken
         connection; the query runs twice. `delivery` says whether the file is stored. `resume_seconds` allows that for so long after the expiry. `estimate` adds an estimate of the size. `ip` is the client address or network (CIDR) that may use
-        the link. A file that exceeds `max_rows` or `max_bytes` is refused or aborted. `seal` encrypts the contents of
+        the link. A file that exceeds `max_rows` or `max_bytes` is refused or aborted. `confirm` lets a
+        browser that opens the link show a page with a button first. `seal` encrypts the contents of
         the link in its URL. `not_before` needs a time zone.
         """
         body = {
@@ -131,6 +133,7 @@ class Rowlink:
             "max_rows": max_rows,
             "max_bytes": max_bytes,
             "resume_seconds": resume_seconds,
+            "confirm": confirm,
             "seal": seal,
         }
         # Omits unset fields, so that servers without the newest ones accept the request.
