@@ -149,6 +149,23 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_confirmation_leads_to_its_page_by_hand() {
+        let file = RequestedFile {
+            path: DownloadPath::new("orders", "csv").expect("a path"),
+            filters: Vec::new(),
+            is_signed: true,
+            has_plain_link: false,
+        };
+        let limited = too_many("user-limit", "a detail".into(), 7);
+        let offer = retry(&Method::POST, &limited, Some(&file), &HttpConfig::default());
+        let wait = Wait {
+            seconds: 7,
+            reloads: false,
+        };
+        assert_eq!(offer, Some(Retry::SameUrl(Some(wait))));
+    }
+
+    #[test]
     fn a_link_that_is_not_valid_yet_is_tried_again_by_hand() {
         let offer = offered(&problem("link-not-yet-valid"), true, false);
         assert_eq!(offer, Some(Retry::SameUrl(None)));

@@ -51,13 +51,15 @@ pub(super) async fn page(
     if !is_navigation(request) {
         return Err(confirmation_required());
     }
+    // Boxed, so that other downloads do not allocate its size.
+    let file = Box::pin(file_on_page(state, prepared)).await;
     let page = ConfirmPage {
         filename: &prepared.filename,
         file_type: prepared.format.definition().title,
         expires: link.expires,
         now: (state.clock)(),
         is_single_use: link.conditions.single_use,
-        file: file_on_page(state, prepared).await,
+        file,
     };
     let mut response = HttpResponse::Ok();
     for header in FIXED {
