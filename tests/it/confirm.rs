@@ -75,7 +75,7 @@ fn a_browser_gets_a_page_that_runs_no_query_and_its_button_downloads_the_file() 
             "<h1>Download this file?</h1>",
             "R&amp;D &#39;q1&#39;.csv</bdi></strong><br>CSV</p>",
             "<form method=\"post\">",
-            "for another 10 minutes: until <time datetime=\"2026-01-31T10:10:00Z\">",
+            "for another 10 minutes, until <time datetime=\"2026-01-31T10:10:00Z\">",
         ] {
             assert!(text.contains(expected), "no {expected} in {text}");
         }

@@ -101,10 +101,14 @@ impl ConfirmPage<'_> {
         let left = in_words(self.expires.saturating_sub(self.now));
         let instant = rfc3339(self.expires).unwrap_or_default();
         let minute = instant.get(..16).unwrap_or_default().replace('T', " ");
-        let once = if self.is_single_use { ", once" } else { "" };
+        let once = if self.is_single_use {
+            " It works once."
+        } else {
+            ""
+        };
         format!(
-            "<p class=\"small\">The link works for another {left}{once}: until \
-             <time datetime=\"{instant}\">{minute} UTC</time>.</p>\n"
+            "<p class=\"small\">The link works for another {left}, until \
+             <time datetime=\"{instant}\">{minute} UTC</time>.{once}</p>\n"
         )
     }
 }
@@ -189,7 +193,7 @@ mod tests {
             "<h1>Download this file?</h1>",
             "<bdi>orders.csv</bdi></strong><br>CSV</p>",
             "<form method=\"post\">",
-            "The link works for another 60 minutes: until <time datetime=\"2026-01-31T11:00:00Z\">2026-01-31 11:00 UTC</time>",
+            "The link works for another 60 minutes, until <time datetime=\"2026-01-31T11:00:00Z\">2026-01-31 11:00 UTC</time>",
         ] {
             assert!(html.contains(expected), "no {expected} in {html}");
         }
@@ -204,7 +208,8 @@ mod tests {
             is_single_use: true,
             ..ready
         };
-        assert!(once.render().contains("another 60 minutes, once: until"));
+        assert!(once.render().contains("UTC</time>. It works once.</p>"));
+        assert!(!html.contains("once"), "{html}");
     }
 
     #[test]
