@@ -25,6 +25,9 @@ const IDLE_MAX: Duration = Duration::from_secs(1200);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// From a plain link to a signed one, and from there to the store.
 const HOPS_MAX: u32 = 2;
+/// The code with which the server refuses a link whose download a person confirms. A `POST` confirms it: whoever runs this
+/// command wants the file.
+const CONFIRMATION_REQUIRED: &str = "confirmation-required";
 /// Bytes per read.
 const PIECE_BYTES: usize = 64 * 1024;
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
@@ -159,8 +162,9 @@ impl Tries {
         arrived: &Arrived,
         bar: &ProgressBar,
     ) -> Result<Response<Body>, FetchError> {
+        let mut is_confirmed = false;
         loop {
-            let mut response = match self.follow(arrived) {
+            let mut response = match self.follow(arrived, is_confirmed) {
                 Ok(response) => response,
                 // Their text may quote the URL, which holds the signature.
                 Err(ureq::Error::BadUri(_) | ureq::Error::Http(_)) => {
@@ -189,22 +193,36 @@ impl Tries {
                 status if status.is_server_error() => {
                     self.wait_after(problem(&mut response), None, bar)?;
                 }
+                StatusCode::FORBIDDEN if !is_confirmed => {
+                    let refusal = Refusal::read(&mut response);
+                    if refusal.code != CONFIRMATION_REQUIRED {
+                        return Err(FetchError::Refused(refusal.text));
+                    }
+                    is_confirmed = true;
+                }
                 _ => return Err(FetchError::Refused(problem(&mut response))),
             }
         }
     }
 
-    /// Sends a request, and follows the redirect to a stored file. It has no credentials that another server could get.
-    fn follow(&self, arrived: &Arrived) -> Result<Response<Body>, ureq::Error> {
+    /// Sends a request, which confirms the download if that is wanted, and follows the redirect to a stored file. It has no
+    /// credentials that another server could get.
+    fn follow(&self, arrived: &Arrived, is_confirmed: bool) -> Result<Response<Body>, ureq::Error> {
         let mut url = self.url.clone();
         let mut hops = 0;
         loop {
-            let mut request = self.agent.get(&url);
-            if let Some(entity_tag) = arrived.entity_tag.as_ref().filter(|_| arrived.bytes > 0) {
-                request = request.header(IF_RANGE, entity_tag);
-                request = request.header(RANGE, format!("bytes={}-", arrived.bytes));
-            }
-            let response = request.call()?;
+            let response = match is_confirmed && hops == 0 {
+                true => self.agent.post(&url).send_empty()?,
+                false => {
+                    let mut request = self.agent.get(&url);
+                    let entity_tag = arrived.entity_tag.as_ref();
+                    if let Some(entity_tag) = entity_tag.filter(|_| arrived.bytes > 0) {
+                        request = request.header(IF_RANGE, entity_tag);
+                        request = request.header(RANGE, format!("bytes={}-", arrived.bytes));
+                    }
+                    request.call()?
+                }
+            };
             let location = text(response.headers(), &LOCATION).map(str::to_owned);
             match location {
                 Some(location) if response.status() == StatusCode::SEE_OTHER && hops < HOPS_MAX => {
@@ -291,18 +309,34 @@ fn progress_bar(is_shown: bool) -> ProgressBar {
     ProgressBar::new(0).with_style(style.expect("the template has only known keys"))
 }
 
+/// A problem document.
+struct Refusal {
+    /// Empty if the response is no problem document.
+    code: String,
+    /// What it says, or the status.
+    text: String,
+}
+
+impl Refusal {
+    fn read(response: &mut Response<Body>) -> Refusal {
+        let status = response.status();
+        let body = response.body_mut().read_to_vec().unwrap_or_default();
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        let text = match (problem["title"].as_str(), problem["detail"].as_str()) {
+            // Escaped: control characters could change the terminal.
+            (Some(title), Some(detail)) => format!("{status}: {title}: {detail}")
+                .escape_debug()
+                .to_string(),
+            _ => format!("the server answered {status}"),
+        };
+        let code = problem["code"].as_str().unwrap_or_default().to_owned();
+        Refusal { code, text }
+    }
+}
+
 /// Returns what a problem document says, or the status.
 pub(super) fn problem(response: &mut Response<Body>) -> String {
-    let status = response.status();
-    let body = response.body_mut().read_to_vec().unwrap_or_default();
-    let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    match (problem["title"].as_str(), problem["detail"].as_str()) {
-        // Escaped: control characters could change the terminal.
-        (Some(title), Some(detail)) => format!("{status}: {title}: {detail}")
-            .escape_debug()
-            .to_string(),
-        _ => format!("the server answered {status}"),
-    }
+    Refusal::read(response).text
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {

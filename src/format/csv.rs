@@ -14,6 +14,7 @@ use crate::row::{Cell, Column, RowBatch, TimeZone, with_float_text};
 /// The registry entry.
 pub(super) const FORMAT: Definition = Definition {
     extension: "csv",
+    title: "CSV",
     is_default: true,
     is_text: true,
     is_json: false,

@@ -9,6 +9,7 @@ use crate::row::RowBatch;
 /// The registry entry.
 pub(super) const FORMAT: Definition = Definition {
     extension: "json",
+    title: "JSON",
     is_default: true,
     is_text: true,
     is_json: true,

@@ -14,6 +14,7 @@ use crate::row::{Cell, RowBatch, TimeZone};
 /// The registry entry.
 pub(super) const FORMAT: Definition = Definition {
     extension: "tsv",
+    title: "TSV",
     is_default: true,
     is_text: true,
     is_json: false,

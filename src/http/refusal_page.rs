@@ -58,17 +58,21 @@ fn retry(
         let file = file.filter(|file| file.has_plain_link && config.jwt_cookie.is_some())?;
         return Some(Retry::NewLink(file.plain_link()));
     }
-    // Another method would be repeated as a GET.
     let is_get = method == Method::GET;
-    let wait = problem.retry_after().filter(|_| is_get);
+    let is_signed = file.is_some_and(|file| file.is_signed);
+    // Another method would be repeated as a GET. For a signed link that leads to the page whose button was pressed.
+    let is_repeatable = is_get || is_signed;
+    let wait = problem.retry_after().filter(|_| is_repeatable);
     match wait {
         // A page cannot count its reloads, so only one whose URL expires reloads itself: that of a signed link. Then its
         // problem is another one. A plain link never expires, and an open tab would request it for ever.
         Some(seconds) => Some(Retry::SameUrl(Some(Wait {
             seconds: seconds.max(WAIT_SECONDS_MIN),
-            reloads: file.is_some_and(|file| file.is_signed),
+            reloads: is_get && is_signed,
         }))),
-        None if is_get && problem.code() == "link-not-yet-valid" => Some(Retry::SameUrl(None)),
+        None if is_repeatable && problem.code() == "link-not-yet-valid" => {
+            Some(Retry::SameUrl(None))
+        }
         None => None,
     }
 }
@@ -143,6 +147,23 @@ mod tests {
         let config = HttpConfig::default();
         assert_eq!(retry(&Method::POST, &limited, None, &config), None);
         assert!(retry(&Method::GET, &limited, None, &config).is_some());
+    }
+
+    #[test]
+    fn a_refused_confirmation_leads_to_its_page_by_hand() {
+        let file = RequestedFile {
+            path: DownloadPath::new("orders", "csv").expect("a path"),
+            filters: Vec::new(),
+            is_signed: true,
+            has_plain_link: false,
+        };
+        let limited = too_many("user-limit", "a detail".into(), 7);
+        let offer = retry(&Method::POST, &limited, Some(&file), &HttpConfig::default());
+        let wait = Wait {
+            seconds: 7,
+            reloads: false,
+        };
+        assert_eq!(offer, Some(Retry::SameUrl(Some(wait))));
     }
 
     #[test]

@@ -161,6 +161,10 @@ impl LinkContext<'_> {
         let user = user.ok_or_else(|| vec![FieldError::new("user", message)]);
         let user = collect(&mut errors, user);
         collect(&mut errors, self.check_resume_seconds(&request.conditions));
+        if request.binds_browser && request.conditions.bind.is_none() {
+            let message = "unsupported: no browser sends this request";
+            errors.push(FieldError::new("bind", message));
+        }
         let conditions = check_conditions(request.conditions, ttl_seconds, now);
         let conditions = collect(&mut errors, conditions);
         // A field without its type was skipped, so that it seems to be missing too.

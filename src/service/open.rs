@@ -52,7 +52,7 @@ pub struct PreparedDownload {
 
 /// Why a link sends only the file that its client has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum OnlyBegun {
+pub(super) enum OnlyBegun {
     /// It has expired.
     Expired { seconds: u64 },
     /// It works once, and that file was its use.

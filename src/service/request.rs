@@ -38,6 +38,8 @@ pub struct LinkRequest {
     pub claims: BTreeMap<String, String>,
     /// The conditions of the link.
     pub conditions: Conditions,
+    /// Whether the link works only in the browser that requests it. Whoever knows the browser sets the condition.
+    pub binds_browser: bool,
     /// Whether the link is sealed.
     pub seal: bool,
     /// Fields that do not have their type.
@@ -51,7 +53,7 @@ type Field = (
 );
 
 /// All fields but conditions and options of formats, which have tables of their own.
-const FIELDS: [Field; 15] = [
+const FIELDS: [Field; 16] = [
     ("export", |request, value| {
         request.export = expect_text(value)?;
         Ok(())
@@ -116,6 +118,13 @@ const FIELDS: [Field; 15] = [
     ("prepare", |request, value| {
         request.prepare = expect_bool(&value)?;
         Ok(())
+    }),
+    ("bind", |request, value| {
+        request.binds_browser = value == "cookie";
+        match request.binds_browser {
+            true => Ok(()),
+            false => Err("expected `cookie`".to_owned()),
+        }
     }),
     ("seal", |request, value| {
         request.seal = expect_bool(&value)?;
@@ -215,7 +224,7 @@ impl LinkRequest {
                 true => ConditionValue::Flag,
                 false => return Ok(()),
             },
-            // Only a field with another name sets it.
+            // It has a field of its own, with another type.
             ConditionType::Hash => return Err("unsupported".to_owned()),
         };
         (condition.set)(&mut self.conditions, value);
@@ -276,8 +285,12 @@ impl LinkRequest {
 fn field_names() -> Vec<&'static str> {
     let formats = Format::with_options();
     let fields = FIELDS.iter().map(|(name, _)| *name);
+    // A hash has a field of its own.
+    let conditions = CONDITIONS
+        .iter()
+        .filter(|condition| condition.value_type != ConditionType::Hash);
     fields
-        .chain(CONDITIONS.iter().map(|condition| condition.name))
+        .chain(conditions.map(|condition| condition.name))
         .chain(formats.map(Format::extension))
         .collect()
 }

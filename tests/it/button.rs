@@ -176,6 +176,7 @@ fn the_client_package_saves_complete_files_previews_rows_and_throws_typed_errors
     );
     assert_eq!(seen["broken"], json!(["IncompleteError", "incomplete", 0]));
     assert_eq!(seen["kept"], "what was there before");
+    assert_eq!(seen["confirmed"], 5);
     let listed = seen["exports"].as_array().unwrap();
     assert!(listed.contains(&json!("orders: 5")), "{listed:?}");
     assert_eq!(seen["suggested"], "picked.csv");
@@ -211,6 +212,16 @@ fn the_client_package_saves_complete_files_previews_rows_and_throws_typed_errors
     );
     assert_eq!(seen["renewed"], json!([200, true]));
     assert_eq!(seen["foreign"], json!(["GoneError", "link-expired", 410]));
+}
+
+#[test]
+#[ignore = "needs Chromium and Node packages: make test"]
+fn the_client_package_keeps_the_cookie_of_a_link_that_is_bound_to_the_browser() {
+    client_package();
+    let site = Site::start_with(&exports(), &[("ROWLINK_JWT_COOKIE", "session")]);
+    let seen = browse(&json!({"bound_in_page": site.task}));
+    let foreign = json!(["ForbiddenError", "wrong-browser", 403]);
+    assert_eq!(seen, json!({"rows": 5, "foreign": foreign}));
 }
 
 #[test]
@@ -384,11 +395,15 @@ fn axe_finds_no_serious_accessibility_violation() {
         .rowlink
         .link(json!({"export": "numbers", "format": "csv", "filters": {"n": 1}}));
     let refused = url.replace("rl_user=alice", "rl_user=bob");
+    let to_confirm = site
+        .rowlink
+        .link(json!({"export": "numbers", "format": "csv", "filters": {"n": 1}, "confirm": true}));
     let mut urls = Vec::new();
     for scheme in ["light", "dark"] {
         urls.push(json!({"url": demo.origin(), "colorScheme": scheme}));
         urls.push(json!({"url": demo.origin(), "colorScheme": scheme, "press": ["Export", "Tamper with it"]}));
         urls.push(json!({"url": refused, "colorScheme": scheme}));
+        urls.push(json!({"url": to_confirm, "colorScheme": scheme}));
         urls.push(json!({"example": true, "colorScheme": scheme}));
     }
     let seen = browse(&json!({"accessibility": {"urls": urls, "site": site.task}}));

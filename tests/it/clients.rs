@@ -89,6 +89,7 @@ fn python_saves_complete_files_and_removes_incomplete_ones() {
     );
     assert_eq!((&seen["rows"], &seen["table"]), (&json!(9), &json!(9)));
     assert_eq!(seen["proved"], "9,,row 9 of alice");
+    assert_eq!(seen["confirmed"], 10);
     assert_eq!(seen["lines"], json!([1, 2, 3, 4, 5, 6, 7, 8, 9]));
     assert_eq!(seen["exact"], json!([true, 5_000, "count"]));
     assert_eq!(seen["continued"], true);
@@ -98,6 +99,7 @@ fn python_saves_complete_files_and_removes_incomplete_ones() {
         seen["files"],
         json!([
             "book.xlsx",
+            "confirmed.csv",
             "continued.xlsx",
             "exact.csv",
             "kept.csv",

@@ -12,7 +12,7 @@ use rowlink::service::{ExportsToDescribe, QuotaLimits};
 use rowlink::spool::Spool;
 use rowlink::store::StoreUrl;
 use rowlink_link::{Keyring, Link, Seal, UserId, sign};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::conditions::link_outside_its_scope;
@@ -36,8 +36,16 @@ fn every_documented_status_and_code_occurs() {
     let token = token(server.now());
     let orders = json!({"export": "orders", "format": "csv", "filters": {"from": "2026-01-01"}});
     let good = server.link(orders.clone());
-    let failing = server
-        .link(json!({"export": "numbers", "format": "csv", "filters": {"n": 1, "fail_at": 1}}));
+    let failing = json!({"export": "numbers", "format": "csv", "filters": {"n": 1, "fail_at": 1}});
+    let to_confirm = |mut request: Value| {
+        request["confirm"] = json!(true);
+        request
+    };
+    let (good_to_confirm, failing_to_confirm) = (
+        server.link(to_confirm(orders.clone())),
+        server.link(to_confirm(failing.clone())),
+    );
+    let failing = server.link(failing);
     let no_scope = token_for(&json!({"sub": "alice", "exp": server.now() + 60}));
 
     let mut returned = BTreeSet::new();
@@ -232,6 +240,29 @@ fn every_documented_status_and_code_occurs() {
         file,
         Call::new("GET", good.clone()).header("range", "bytes=5-"),
     );
+    call("GET", file, Call::new("GET", good_to_confirm.clone()));
+    let post = |url: &str| Call::new("POST", url);
+    let elsewhere = |url: &str| url.replace(&server.origin, &changed.origin);
+    assert_eq!(call("POST", file, post(&good_to_confirm)), 200);
+    call("POST", file, post(&good));
+    let long = post(&good_to_confirm).body(vec![b' '; 70_000]);
+    call("POST", file, long);
+    let upgrade = post(&good_to_confirm).header("upgrade", "websocket");
+    call("POST", file, upgrade);
+    call(
+        "POST",
+        file,
+        post(&good_to_confirm.replace("rl_key=t1", "rl_key=t2")),
+    );
+    call("POST", file, post(&elsewhere(&good_to_confirm)));
+    call("POST", file, post(&elsewhere(&failing_to_confirm)));
+    call("POST", file, post(&failing_to_confirm));
+    server.set_clock(server.now() + 60);
+    call("POST", file, post(&good_to_confirm));
+    server.set_clock(server.now() - 60);
+    let mut bound = orders.clone();
+    bound["bind"] = json!("cookie");
+    call("GET", file, Call::new("GET", server.link(bound)));
     let measured = server.link(json!({
         "export": "orders", "format": "csv", "length": "exact", "filters": {"from": "2026-01-01"}
     }));
@@ -264,8 +295,9 @@ fn every_documented_status_and_code_occurs() {
     let mut slow = Deployment::over(sqlite_url(&database), vec![("slow.sql", endless)]);
     slow.download_max = Duration::from_secs(1);
     let slow = slow.start();
-    let link = slow.link(json!({"export": "slow", "format": "csv"}));
-    call("GET", file, Call::new("GET", link));
+    let request = json!({"export": "slow", "format": "csv"});
+    call("GET", file, Call::new("GET", slow.link(request.clone())));
+    call("POST", file, post(&slow.link(to_confirm(request))));
 
     let noise = "select hex(randomblob(abs(random()) % 30000)) as noise where :user = 'alice'";
     let nondeterministic = TestServer::over(&database, vec![("noise.sql", noise)]);
@@ -320,6 +352,8 @@ fn every_documented_status_and_code_occurs() {
             limited.state.service.downloads() == 1
         });
         call("GET", file, Call::new("GET", link));
+        let small = json!({"export": "numbers", "format": "csv", "filters": {"n": 3}});
+        call("POST", file, post(&limited.link(to_confirm(small))));
     }
 
     let sql = "/*---\n[limits]\nmax_downloads = 1\n---*/\nwith recursive n(i) as \
@@ -423,8 +457,14 @@ fn every_documented_status_and_code_occurs() {
     let request = server.call("GET", "/v1/exports/broken").bearer(&token);
     assert_eq!(call("GET", "/v1/exports/{export}", request), 503);
 
-    // Other tests cover these with a raw socket.
-    let elsewhere = [("GET", 505), ("HEAD", 505), ("POST", 408)];
+    // Other tests cover these: with a raw socket, and with an object store.
+    let elsewhere = [
+        ("GET", 505),
+        ("HEAD", 505),
+        ("POST", 505),
+        ("POST", 408),
+        ("POST", 303),
+    ];
     let mut missing: Vec<_> = Contract::shared()
         .documented()
         .difference(&returned)

@@ -7,6 +7,7 @@
 
 mod auth;
 mod bad_input;
+mod bind;
 mod browsers;
 mod button;
 mod catalog;
@@ -14,6 +15,7 @@ mod check_store;
 mod cli;
 mod clients;
 mod conditions;
+mod confirm;
 mod contract;
 mod days;
 mod deployment;

@@ -53,6 +53,8 @@ rows = rowlink.link("numbers", "json", filters={"n": 9}).download("rows.json")
 seen["rows"] = len(json.loads(rows.read_text()))
 table = rowlink.link("numbers", "tsv", filters={"n": 9}, end_line=True, tsv={"header": False})
 seen["table"] = len(table.download("table.tsv").read_text().splitlines())
+confirmed = rowlink.link("numbers", "csv", filters={"n": 9}, confirm=True)
+seen["confirmed"] = len(confirmed.download("confirmed.csv").read_text().splitlines())
 measured = []
 exact = rowlink.link("numbers", "csv", filters={"n": 5_000}, length="exact", estimate=True)
 path = exact.download("exact.csv", progress=measured.append)

@@ -29,13 +29,16 @@ export function createRowlink({ baseUrl = "", token }: Options = {}) {
     const bearer = typeof token === "function" ? await token() : token;
     if (bearer) headers.authorization = `Bearer ${bearer}`;
     const credentials = bearer ? "omit" : "include";
-    const response = await get(baseUrl.replace(/\/$/, "") + path, { ...init, headers, credentials, signal });
+    const response = await get(baseUrl.replace(/\/$/, "") + path, { credentials, ...init, headers, signal });
     return response.json();
   }
 
   async function create(request: LinkRequest, options: CallOptions = {}): Promise<Link> {
     const requestedAt = Date.now();
-    const link: Link = await call("/v1/links", { method: "POST", body: JSON.stringify(request) }, options);
+    const init: RequestInit = { method: "POST", body: JSON.stringify(request) };
+    // The browser keeps the cookie of the response only then.
+    if (request.bind) init.credentials = "include";
+    const link: Link = await call("/v1/links", init, options);
     // Reserves a tenth of the lifetime for the request to the server.
     issued.set(link, { request, validUntil: requestedAt + link.expires_in * 900 });
     return link;
@@ -71,11 +74,11 @@ export function createRowlink({ baseUrl = "", token }: Options = {}) {
 
   /** Fetches the file for use in the page. An expired link is issued again once. */
   async function open(linkOrRequest: Link | LinkRequest, options: CallOptions = {}): Promise<Opened> {
-    const fetchFile = async (link: Link): Promise<Opened> => ({
-      link,
-      request: issued.get(link)?.request,
-      answer: await get(link.url, { credentials: "omit", signal: options.signal }),
-    });
+    const fetchFile = async (link: Link): Promise<Opened> => {
+      const request = issued.get(link)?.request;
+      const credentials = request?.bind ? "include" : "omit";
+      return { link, request, answer: await get(link.url, { credentials, signal: options.signal }) };
+    };
     const link = await validLink(linkOrRequest, options);
     return fetchFile(link).catch(async (error) => {
       const request = issued.get(link)?.request;

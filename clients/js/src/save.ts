@@ -73,6 +73,7 @@ function initialProgress({ link, request, answer }: Opened): Progress {
 /** Writes the file, and continues after a broken connection if the server can tell whether the file is the same. */
 async function saveAll(opened: Opened, target: FileSystemWritableFileStream, options: SaveOptions): Promise<Progress> {
   const { link } = opened;
+  const credentials = opened.request?.bind ? "include" : "omit";
   const { signal, retries = 5 } = options;
   const header = link.content_type.includes("header=present") ? 1 : 0;
   let { answer } = opened;
@@ -124,7 +125,7 @@ async function saveAll(opened: Opened, target: FileSystemWritableFileStream, opt
       await pause(Math.min(retryAfter ?? 2 ** (failures - 1), 60), signal);
       const headers = { Range: `bytes=${progress.bytes}-`, "If-Range": entityTag };
       try {
-        const next = await get(link.url, { headers, credentials: "omit", signal });
+        const next = await get(link.url, { headers, credentials, signal });
         const start = next.headers.get("content-range")?.match(/^bytes (\d+)-/)?.[1];
         if (next.status === 206 && Number(start) !== progress.bytes) {
           throw new IncompleteError({ code: "incomplete", detail: "the server sent another part of the file" });

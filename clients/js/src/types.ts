@@ -60,9 +60,9 @@ export interface LinkRequest {
   resume_seconds?: number;
   /** Whether the link works only once. */
   single_use?: boolean;
-  /** Whether a browser shows a page with a button first. `saveAs` and `open` cannot download such a link. */
+  /** A browser that opens the link shows a page with a button first, so that mail scanners do not download the file. */
   confirm?: boolean;
-  /** Lets the link work only in the browser whose cookie the request has. */
+  /** The link works only in the browser that requests it, which keeps a cookie. */
   bind?: "cookie";
   /** Encrypts the contents of the link in its URL. */
   seal?: boolean;

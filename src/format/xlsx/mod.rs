@@ -30,6 +30,7 @@ use crate::row::RowBatch;
 /// cannot be opened, so a truncated file is detected.
 pub(super) const FORMAT: Definition = Definition {
     extension: "xlsx",
+    title: "Excel workbook",
     is_default: true,
     is_text: false,
     is_json: false,

@@ -2,7 +2,7 @@
 
 use crate::http::request::continuation::Continuation;
 use crate::http::state::AppState;
-use crate::service::{OpenError, PreparedDownload};
+use crate::service::{OpenError, PreparedDocuments, PreparedDownload};
 use crate::source::causes;
 use rowlink_link::VerifiedLink;
 
@@ -16,13 +16,38 @@ pub(in crate::http) async fn check_or_continue(
     prepared: &mut PreparedDownload,
     continuation: Option<&Continuation>,
 ) -> Result<(), OpenError> {
-    // Without a range it would be a second download.
-    let has_range = continuation.is_some_and(|it| it.part.is_some());
-    if prepared.link.link().conditions.single_use && prepared.begun.is_some() && has_range {
+    if continues_use(&prepared.link, prepared.begun, continuation) {
         prepared.continue_use();
         return Ok(());
     }
     check(state, &prepared.link).await
+}
+
+/// Does the same for stored documents.
+///
+/// # Errors
+/// Returns the [`OpenError`] of a link that was used, or of which that is not known.
+pub(in crate::http) async fn check_or_continue_documents(
+    state: &AppState,
+    prepared: &mut PreparedDocuments,
+    continuation: Option<&Continuation>,
+) -> Result<(), OpenError> {
+    if continues_use(&prepared.link, prepared.begun, continuation) {
+        prepared.continue_use();
+        return Ok(());
+    }
+    check(state, &prepared.link).await
+}
+
+/// Tells whether a client continues the file that was the use of a link.
+fn continues_use(
+    link: &VerifiedLink,
+    begun: Option<[u8; 32]>,
+    continuation: Option<&Continuation>,
+) -> bool {
+    // Without a range it would be a second download.
+    let has_range = continuation.is_some_and(|it| it.part.is_some());
+    link.link().conditions.single_use && begun.is_some() && has_range
 }
 
 /// Checks that a link was not used, if it works once.

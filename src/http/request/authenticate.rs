@@ -97,7 +97,7 @@ const COOKIES_MAX: usize = 4;
 
 /// Returns the values of the cookies of a name. RFC 6265, section 5.4: pairs separated by semicolons. Other cookies may
 /// hold any bytes: scripts can write them.
-fn cookie_values<'r>(request: &'r HttpRequest, name: &str) -> Vec<&'r str> {
+pub(super) fn cookie_values<'r>(request: &'r HttpRequest, name: &str) -> Vec<&'r str> {
     let headers = request.headers().get_all(header::COOKIE);
     let pairs = headers.flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
     let named = pairs.filter_map(|pair| {

@@ -1,6 +1,7 @@
-//! What a request says: credential, body, client address, path, query, file, the page it came from.
+//! What a request says: credential, browser, body, client address, path, query, file, the page it came from.
 
 pub(super) mod authenticate;
+pub(super) mod browser_cookie;
 pub(super) mod client_ip;
 pub(super) mod continuation;
 mod cross_site;

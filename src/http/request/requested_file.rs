@@ -25,7 +25,7 @@ pub(in crate::http) struct RequestedFile<'r> {
 const OPTIONS_OF_DELIVERY: [&str; 2] = ["delivery", "length"];
 
 impl<'r> RequestedFile<'r> {
-    /// Returns the file that a `GET` asks for.
+    /// Returns the file that a `GET` asks for, or the `POST` of a signed link.
     pub(in crate::http) fn of(
         request: &'r HttpRequest,
         state: &AppState,
@@ -33,10 +33,12 @@ impl<'r> RequestedFile<'r> {
         let path =
             DownloadPath::parse(request.uri().path()).filter(|path| is_format_known(*path))?;
         let query = request.uri().query().unwrap_or_default();
-        if request.method() != Method::GET || is_too_long(query) {
+        let is_get = request.method() == Method::GET;
+        if !(is_get || request.method() == Method::POST) || is_too_long(query) {
             return None;
         }
         match PlainQuery::parse(query, &state.config).ok()? {
+            Some(_) if !is_get => None,
             Some(plain) => Some(RequestedFile {
                 path,
                 filters: plain.filters,

@@ -26,6 +26,9 @@ pub(super) fn advice(code: &str) -> &'static str {
         "export-too-slow" => "Go back, choose fewer rows, and press Export again.",
         "cross-site" => "Open the application, and press Export there.",
         "wrong-address" => "Open the link from the network it was made for.",
+        "wrong-browser" => {
+            "Open the link in the browser in which you requested it, or request a new one in this browser."
+        }
         "file-too-large" => "Go back, choose fewer rows, and press Export again.",
         "row-too-large" => "Go back, leave out columns with long texts, and press Export again.",
         "range-not-supported" => {

@@ -1,26 +1,12 @@
-//! A problem as an HTML page for people in a browser: what happened, and what to do. No script, and no
-//! resource of another origin.
-
-use std::sync::LazyLock;
+//! A problem as an HTML page for people in a browser: what happened, and what to do.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{ACCEPT, Accept, Header as _, HeaderValue};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::advice::{WITH_NEW_LINK, WITHOUT_BUTTON, advice};
+use super::document::{self, Document, escape};
 use super::retry::{Retry, Wait};
-
-const STYLE: &str = include_str!("error_page.css");
-
-static STYLE_HASH: LazyLock<String> = LazyLock::new(|| style_hash(STYLE));
-
-/// Returns the source that allows one style sheet: CSP Level 3, section 6.7.3.3.
-fn style_hash(style: &str) -> String {
-    format!("'sha256-{}'", STANDARD.encode(Sha256::digest(style)))
-}
 
 /// Tells whether a request is a navigation: `text/html` has the highest preference.
 pub(in crate::http) fn is_navigation(request: &HttpRequest) -> bool {
@@ -56,43 +42,31 @@ pub(in crate::http) struct NextSteps {
 }
 
 impl Page<'_> {
-    /// Returns the policy that allows only the page's own styles.
+    /// Returns the policy. The page has no form.
     pub(in crate::http) fn content_security_policy(&self) -> String {
-        let hash = STYLE_HASH.as_str();
-        let wait = self.wait();
-        let hash_of_wait = wait.map(|wait| format!(" {}", style_hash(&wait.style())));
-        let hash_of_wait = hash_of_wait.unwrap_or_default();
-        format!(
-            "default-src 'none'; style-src {hash}{hash_of_wait}; base-uri 'none'; form-action 'none'; \
-             frame-ancestors 'none'"
-        )
+        let policy = document::content_security_policy(self.wait());
+        format!("{policy}; form-action 'none'")
     }
 
     pub(in crate::http) fn render(&self) -> String {
-        let heading = escape(self.heading);
         let (errors, advice, buttons) = (self.errors(), self.advice(), self.buttons());
-        let refresh = self.wait().map(Wait::refresh).unwrap_or_default();
-        let style = self
-            .wait()
-            .map(|wait| format!("<style>{}</style>\n", wait.style()));
-        let style = style.unwrap_or_default();
         let Page {
             status,
             code,
             request_id,
             ..
         } = self;
-        format!(
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n\
-             <meta name=\"robots\" content=\"noindex\">\n{refresh}\
-             <title>{heading}</title>\n<style>{STYLE}</style>\n{style}</head>\n<body>\n<main>\n\
-             <h1>{heading}</h1>\n{errors}{advice}{buttons}\
+        let content = format!(
+            "{errors}{advice}{buttons}\
              <p class=\"small\">If it happens again, tell the operator this: \
-             <code>{status} {code}</code>, request <code>{request_id}</code>.</p>\n\
-             </main>\n</body>\n</html>\n"
-        )
+             <code>{status} {code}</code>, request <code>{request_id}</code>.</p>\n"
+        );
+        let document = Document {
+            heading: self.heading,
+            wait: self.wait(),
+            content: &content,
+        };
+        document.render()
     }
 
     fn wait(&self) -> Option<Wait> {
@@ -159,22 +133,6 @@ pub(in crate::http) fn in_words(seconds: u64) -> String {
     };
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {unit}{plural}")
-}
-
-/// Escapes text for HTML, also inside a quoted attribute.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            character => escaped.push(character),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
@@ -291,7 +249,7 @@ mod tests {
             let (html, policy) = (page.render(), page.content_security_policy());
             let styles = html.split("<style>").skip(1);
             let styles = styles.filter_map(|rest| rest.split("</style>").next());
-            let hashes: Vec<String> = styles.map(style_hash).collect();
+            let hashes: Vec<String> = styles.map(document::style_hash).collect();
             let expected = format!("; style-src {};", hashes.join(" "));
             assert!(policy.contains(&expected), "{policy}: {expected}");
             assert!(!html.contains(" style="), "{html}");

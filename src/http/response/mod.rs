@@ -1,8 +1,10 @@
-//! Responses: problems and error pages, headers, CORS, content codings.
+//! Responses: problems, pages, headers, CORS, content codings.
 
 mod advice;
+pub(super) mod confirm_page;
 pub(super) mod content_encoding;
 pub(super) mod cors;
+mod document;
 pub(super) mod error_page;
 pub(super) mod headers;
 pub(super) mod problem;

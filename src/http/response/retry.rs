@@ -53,16 +53,21 @@ impl Wait {
         }
     }
 
-    /// Returns the paragraph with the countdown. Screen readers read it once: the role is announced only on request
-    /// (WAI-ARIA 1.2, `timer`), and the number that they find does not change.
+    /// Returns the countdown of a page that tries a refused request again.
     pub(super) fn countdown(self) -> String {
-        let number = format!("<span class=\"wait\"><span>{}</span></span>", self.seconds);
-        let text = match self.reloads {
-            true => format!(
-                "This page tries again in {number} seconds. You can close it when the download begins."
+        match self.reloads {
+            true => self.paragraph(
+                "This page tries again in",
+                "seconds. You can close it when the download begins.",
             ),
-            false => format!("Wait {number} seconds, then try again."),
-        };
-        format!("<p role=\"timer\">{text}</p>\n")
+            false => self.paragraph("Wait", "seconds, then try again."),
+        }
+    }
+
+    /// Returns the paragraph with the countdown between two texts. Screen readers read it once: the role is announced only
+    /// on request (WAI-ARIA 1.2, `timer`), and the number that they find does not change.
+    pub(super) fn paragraph(self, before: &str, after: &str) -> String {
+        let number = format!("<span class=\"wait\"><span>{}</span></span>", self.seconds);
+        format!("<p role=\"timer\">{before} {number} {after}</p>\n")
     }
 }

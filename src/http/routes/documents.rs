@@ -1,15 +1,16 @@
-//! `GET` and `HEAD /v1/files/{export}?…`: downloads the stored documents of a signed link: one file, or an archive.
+//! `GET`, `HEAD` and `POST /v1/files/{export}?…`: downloads the stored documents of a signed link: one file, or an archive.
 
 use std::sync::Arc;
 
 use actix_web::body::{BodyStream, SizedStream};
 use actix_web::http::Method;
 use actix_web::http::header::HeaderValue;
-use actix_web::web::{Bytes, Data};
+use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::stream;
 
 use super::answer::outcome_of;
+use super::confirmation;
 use super::download::{content_disposition, file_response, refuse_http_1_0, refuse_unwanted};
 use super::parts::{choose_part, insert_digest, insert_validators, late_range, set_part};
 use super::redirect;
@@ -20,9 +21,12 @@ use crate::http::download::audit_log::{DownloadLog, ServedBy};
 use crate::http::download::coded_file::CodedFile;
 use crate::http::download::object_reader::ObjectReader;
 use crate::http::download::outcome::Outcome;
+use crate::http::download::single_use;
 use crate::http::download::stream::{Aborted, ResponseStream};
+use crate::http::request::browser_cookie;
 use crate::http::request::client_ip::verified_address;
 use crate::http::request::continuation::Continuation;
+use crate::http::request::json_body::discard_body;
 use crate::http::request::plain_query::PlainQuery;
 use crate::http::response::problem::{self, Problem, unknown_path};
 use crate::http::state::AppState;
@@ -38,11 +42,13 @@ use rowlink_link::{ClientAddr, DownloadPath};
 pub async fn documents(
     request: HttpRequest,
     state: Data<AppState>,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     match *request.method() {
         Method::GET => get(request, state).await,
         Method::HEAD => head(request, state).await,
-        _ => Err(problem::method_not_allowed("GET, HEAD")),
+        Method::POST => post(request, state, payload).await,
+        _ => Err(method_not_allowed()),
     }
 }
 
@@ -50,11 +56,40 @@ async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse
     let continuation = Continuation::of(request.headers()).map_err(late_range)?;
     let entity_tags = continuation.as_ref().map(|it| it.entity_tags.as_str());
     match accept(&request, &state, entity_tags).await? {
-        Target::Documents(prepared) => {
+        Target::Documents(mut prepared) => {
+            let continuation = continuation.as_ref();
+            single_use::check_or_continue_documents(&state, &mut prepared, continuation).await?;
+            if let Some(page) = confirmation::page_of_documents(&request, &state, &prepared)? {
+                return Ok(page);
+            }
             Box::pin(send(request, state, *prepared, continuation)).await
         }
         Target::Redirect(response) => Ok(response),
     }
+}
+
+/// Sends the documents of a link that needs confirmation: this is it.
+async fn post(
+    request: HttpRequest,
+    state: Data<AppState>,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    refuse_http_1_0(request.version())?;
+    refuse_unwanted(request.headers())?;
+    let path = DownloadPath::parse(request.uri().path()).ok_or_else(method_not_allowed)?;
+    let query = request.uri().query().unwrap_or_default();
+    let prepared = verify(&request, &state, path, query, None);
+    let needs_confirmation = match &prepared {
+        Ok(prepared) => prepared.link.link().conditions.confirm,
+        Err(_) => confirmation::is_needed(&state, path, query),
+    };
+    if !needs_confirmation {
+        return Err(method_not_allowed());
+    }
+    let prepared = prepared?;
+    discard_body(payload).await?;
+    single_use::check(&state, &prepared.link).await?;
+    Box::pin(send(request, state, *prepared, None)).await
 }
 
 /// Returns the headers of the documents. Runs the query, which knows their names.
@@ -63,6 +98,7 @@ async fn head(request: HttpRequest, state: Data<AppState>) -> Result<HttpRespons
         Target::Documents(prepared) => prepared,
         Target::Redirect(response) => return Ok(response),
     };
+    single_use::check(&state, &prepared.link).await?;
     let service = &state.service;
     let _permit = service.acquire_for_documents(&prepared)?;
     let deadlines = service.deadlines_of_documents(&prepared);
@@ -82,6 +118,11 @@ async fn head(request: HttpRequest, state: Data<AppState>) -> Result<HttpRespons
     })
 }
 
+/// Not `POST`: only a link with a condition allows it.
+fn method_not_allowed() -> Problem {
+    problem::method_not_allowed("GET, HEAD")
+}
+
 /// Returns a response with the headers of a document.
 fn file_head(
     request: &HttpRequest,
@@ -94,7 +135,10 @@ fn file_head(
     let filename = prepared.file_name(&file.document);
     let mut response = file_response(&filename, content_type, prepared.link.link().id);
     let entity_tag = state.service.entity_tag(&prepared.link, file.id());
-    insert_validators(&mut response, &entity_tag);
+    // The tag of a link that works once proves that its download has begun.
+    if request.method() != Method::HEAD || !prepared.link.link().conditions.single_use {
+        insert_validators(&mut response, &entity_tag);
+    }
     if let Some(sha256) = file.document.sha256 {
         insert_digest(&mut response, sha256, request.headers());
     }
@@ -130,11 +174,24 @@ async fn accept(
         let response = redirect::to_link(request, state, path.export(), None, plain);
         return Ok(Target::Redirect(Box::pin(response).await?));
     }
+    let prepared = verify(request, state, path, query, entity_tags)?;
+    Ok(Target::Documents(prepared))
+}
+
+/// Verifies a link for the client, and the browser, that sends the request.
+fn verify(
+    request: &HttpRequest,
+    state: &AppState,
+    path: DownloadPath<'_>,
+    query: &str,
+    entity_tags: Option<&str>,
+) -> Result<Box<PreparedDocuments>, Problem> {
     let now = (state.clock)();
     let client = ClientAddr::At(verified_address(request, &state.config));
     let service = &state.service;
     let prepared = service.prepare_documents(path, query, now, client, entity_tags)?;
-    Ok(Target::Documents(Box::new(prepared)))
+    browser_cookie::check(request, state, &prepared.link)?;
+    Ok(Box::new(prepared))
 }
 
 /// Runs the query, and sends what it lists.
@@ -142,7 +199,7 @@ async fn send(
     request: HttpRequest,
     state: Data<AppState>,
     prepared: PreparedDocuments,
-    continuation: Option<Continuation>,
+    continuation: Option<&Continuation>,
 ) -> Result<HttpResponse, Problem> {
     let (link, time) = (prepared.link.link(), prepared.connection_time());
     let mut log = DownloadLog::start(&request, &state, link, time);
@@ -161,8 +218,8 @@ async fn send(
         permit,
     };
     match found {
-        Documents::File(file) => reply.send_file(*file, continuation.as_ref()).await,
-        Documents::Archive { documents, store } => reply.send_archive(documents, store),
+        Documents::File(file) => reply.send_file(*file, continuation).await,
+        Documents::Archive { documents, store } => reply.send_archive(documents, store).await,
     }
 }
 
@@ -208,6 +265,7 @@ impl Reply {
             self.report(error);
             self.log.set_outcome(Outcome::StoreFailed);
         })?;
+        self.take_use().await?;
         let sha256 = file.document.sha256.filter(|_| range.is_none());
         let length = bytes.end - bytes.start;
         let object = file.document.object;
@@ -239,12 +297,13 @@ impl Reply {
     }
 
     /// Sends the archive of all documents.
-    fn send_archive(
+    async fn send_archive(
         mut self,
         documents: Vec<Document>,
         store: Arc<Store>,
     ) -> Result<HttpResponse, Problem> {
         self.check_begun(false)?;
+        self.take_use().await?;
         let length = archive_length(&documents);
         let response = archive_head(&self.prepared);
         let bytes_max = self.prepared.bytes_max();
@@ -258,6 +317,15 @@ impl Reply {
     fn check_begun(&mut self, is_begun: bool) -> Result<(), Problem> {
         let checked = self.prepared.check_begun(is_begun);
         Ok(checked.inspect_err(|error| self.log.refuse(error))?)
+    }
+
+    /// Records the use of a link that works once.
+    async fn take_use(&mut self) -> Result<(), Problem> {
+        if !self.prepared.must_take_use() {
+            return Ok(());
+        }
+        let taken = single_use::take(&self.state, &self.prepared.link).await;
+        Ok(taken.inspect_err(|error| self.log.refuse(error))?)
     }
 
     /// Logs and counts that a store has failed.

@@ -1,15 +1,16 @@
-//! `GET` and `HEAD /v1/exports/{export}.{format}?…`: downloads the file of a signed link.
+//! `GET`, `HEAD` and `POST /v1/exports/{export}.{format}?…`: downloads the file of a signed link.
 
 use actix_web::body::{BodyStream, SizedStream};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode, Version};
-use actix_web::web::{Bytes, Data};
+use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::stream;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::answer::{Answer, Keeper, Sending};
+use super::confirmation;
 use super::parts::{ACCEPT_RANGES, file_changed, insert_validators, late_range};
 use super::redirect;
 use super::stored::{Known, StoredPart, stored_file};
@@ -17,8 +18,10 @@ use crate::http::download::audit_log::DownloadLog;
 use crate::http::download::coded_file::{CodedFile, HeartbeatPlan};
 use crate::http::download::single_use;
 use crate::http::download::stream::Aborted;
+use crate::http::request::browser_cookie;
 use crate::http::request::client_ip::verified_address;
 use crate::http::request::continuation::{Continuation, Otherwise};
+use crate::http::request::json_body::discard_body;
 use crate::http::request::path::parse_download;
 use crate::http::request::plain_query::PlainQuery;
 use crate::http::response::content_encoding::Coding;
@@ -26,18 +29,25 @@ use crate::http::response::headers::{fixed, id_value};
 use crate::http::response::problem::{self, Problem, unknown_format};
 use crate::http::state::AppState;
 use crate::service::PreparedDownload;
-use rowlink_link::{ClientAddr, percent_encode};
+use rowlink_link::{ClientAddr, DownloadPath, percent_encode};
 
 /// Returns the file, or only the head of its response.
 pub async fn download(
     request: HttpRequest,
     state: Data<AppState>,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     match *request.method() {
         Method::GET => get(request, state).await,
         Method::HEAD => head(request, state).await,
-        _ => Err(problem::method_not_allowed("GET, HEAD")),
+        Method::POST => post(request, state, payload).await,
+        _ => Err(method_not_allowed()),
     }
+}
+
+/// Not `POST`: only a link with a condition allows it.
+fn method_not_allowed() -> Problem {
+    problem::method_not_allowed("GET, HEAD")
 }
 
 /// Streams the file, or redirects an unsigned request to a link.
@@ -49,6 +59,9 @@ async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse
         Target::Redirect(response) => return Ok(response),
     };
     single_use::check_or_continue(&state, &mut prepared, continuation.as_ref()).await?;
+    if let Some(page) = confirmation::page(&request, &state, &prepared).await? {
+        return Ok(page);
+    }
     let otherwise = continuation.as_ref().map(|it| it.otherwise);
     let is_another = otherwise == Some(Otherwise::Error) && prepared.begun.is_none();
     if is_another && !state.service.may_be_stored(&prepared) {
@@ -56,6 +69,35 @@ async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse
     }
     // Boxed, so that the many refused requests do not allocate its size.
     Box::pin(stream_file(request, state, *prepared, continuation)).await
+}
+
+/// Streams the file of a link that needs confirmation: this is it. Ranges are defined only for `GET` (RFC 9110, section
+/// 14.2). Other links refuse the method as any other one.
+async fn post(
+    request: HttpRequest,
+    state: Data<AppState>,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let mut prepared = accept_post(&request, &state)?;
+    discard_body(payload).await?;
+    single_use::check_or_continue(&state, &mut prepared, None).await?;
+    Box::pin(stream_file(request, state, *prepared, None)).await
+}
+
+fn accept_post(request: &HttpRequest, state: &AppState) -> Result<Box<PreparedDownload>, Problem> {
+    refuse_http_1_0(request.version())?;
+    refuse_unwanted(request.headers())?;
+    let (path, _) = parse_download(request.uri().path()).ok_or_else(method_not_allowed)?;
+    let query = request.uri().query().unwrap_or_default();
+    let prepared = verify(request, state, path, query, None);
+    let needs_confirmation = match &prepared {
+        Ok(prepared) => prepared.link.link().conditions.confirm,
+        Err(_) => confirmation::is_needed(state, path, query),
+    };
+    match needs_confirmation {
+        true => prepared,
+        false => Err(method_not_allowed()),
+    }
 }
 
 async fn stream_file(
@@ -198,11 +240,24 @@ async fn accept(
         let response = Box::pin(response);
         return Ok(Target::Redirect(response.await?));
     }
+    let prepared = verify(request, state, path, query, entity_tags)?;
+    Ok(Target::File(prepared))
+}
+
+/// Verifies a link for the client, and the browser, that sends the request.
+fn verify(
+    request: &HttpRequest,
+    state: &AppState,
+    path: DownloadPath<'_>,
+    query: &str,
+    entity_tags: Option<&str>,
+) -> Result<Box<PreparedDownload>, Problem> {
     let now = (state.clock)();
     let client = ClientAddr::At(verified_address(request, &state.config));
     let service = &state.service;
     let prepared = service.prepare(path, query, now, client, entity_tags)?;
-    Ok(Target::File(Box::new(prepared)))
+    browser_cookie::check(request, state, &prepared.link)?;
+    Ok(Box::new(prepared))
 }
 
 /// The path names no export and known format. It is not quoted: one with an escaped `?` holds the link.

@@ -10,6 +10,7 @@ use super::preparation::Preparation;
 use crate::auth::Caller;
 use crate::http::download::audit_log;
 use crate::http::request::authenticate::authenticate;
+use crate::http::request::browser_cookie::BrowserCookie;
 use crate::http::request::json_body::read_json;
 use crate::http::response::problem::{Problem, internal};
 use crate::http::state::AppState;
@@ -23,7 +24,13 @@ pub async fn issue(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let caller = authenticate(&request, &state).await?;
-    let wanted = LinkRequest::from_json(read_json(payload).await?);
+    let mut wanted = LinkRequest::from_json(read_json(payload).await?);
+    let policy = state.service.policy();
+    let browser = match wanted.binds_browser {
+        true => Some(BrowserCookie::of(&request, policy)?),
+        false => None,
+    };
+    wanted.conditions.bind = browser.as_ref().map(BrowserCookie::hash);
     let (is_estimate_wanted, is_prepared) = (wanted.estimate, wanted.prepare);
     state.service.find_out_single_use(&wanted.conditions).await;
     let issued = issue_for(&request, &state, &caller, wanted)?;
@@ -38,10 +45,12 @@ pub async fn issue(
         let preparation = preparation.ok_or_else(|| internal("no store".to_owned()))?;
         description["file"] = preparation.begin().await?.describe();
     }
-    let response = HttpResponse::Ok()
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(description);
-    Ok(response)
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    if let Some(browser) = &browser {
+        response.insert_header(browser.header(policy));
+    }
+    Ok(response.json(description))
 }
 
 /// Issues and logs a link, for both routes that return one.
@@ -59,6 +68,10 @@ pub(super) fn issue_for(
 
 fn describe(issued: &IssuedLink) -> Value {
     let link = issued.link();
+    let methods: &[&str] = match link.conditions.confirm {
+        true => &["GET", "HEAD", "POST"],
+        false => &["GET", "HEAD"],
+    };
     json!({
         "url": issued.url,
         "link_id": link.id.to_string(),
@@ -66,7 +79,7 @@ fn describe(issued: &IssuedLink) -> Value {
         "expires_in": link.expires - link.issued,
         "filename": issued.filename,
         "content_type": issued.content_type,
-        "methods": ["GET", "HEAD"],
+        "methods": methods,
     })
 }
 

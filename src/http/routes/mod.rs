@@ -2,6 +2,7 @@
 
 mod answer;
 pub(super) mod catalog;
+mod confirmation;
 pub(super) mod documents;
 pub(super) mod download;
 pub(super) mod inspect;

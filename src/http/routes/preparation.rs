@@ -143,6 +143,17 @@ impl Preparation {
         }
     }
 
+    /// Returns the state of the file, and prepares nothing: a file whose server has stopped is absent.
+    ///
+    /// # Errors
+    /// Returns the problem of the store.
+    pub(super) async fn look_up_only(&self) -> Result<FileState, Problem> {
+        match self.peek().await? {
+            (_, IsStale(true)) => Ok(FileState::Absent),
+            (state, _) => Ok(state),
+        }
+    }
+
     /// Returns the state of the file, and whether its server has stopped.
     async fn peek(&self) -> Result<(FileState, IsStale), Problem> {
         if let Some(known) = self.known().await? {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rowlink_link::{ClientAddr, DownloadPath, LinkError, VerifiedLink};
+use rowlink_link::{ClientAddr, DownloadPath, VerifiedLink};
 use tokio::time::{Instant, timeout_at};
 
 use super::document::{DocumentColumns, make_names_unique};
@@ -12,7 +12,7 @@ use crate::catalog::{BoundQuery, DocumentSettings};
 use crate::service::errors::{OpenError, TooLarge};
 use crate::service::export_service::file_name;
 use crate::service::exports::ServedExport;
-use crate::service::open::{bind_documents, open_error};
+use crate::service::open::{OnlyBegun, bind_documents, open_error};
 use crate::service::stored::PRESIGNED_MAX;
 use crate::service::{Deadlines, ExportService, QuotaPermit};
 use crate::source::{ConnectionTime, Passes, SourceError};
@@ -27,8 +27,8 @@ pub struct PreparedDocuments {
     pub link: VerifiedLink,
     /// What identifies the document that the client has begun, if it proved that.
     pub begun: Option<[u8; 32]>,
-    /// For how many seconds the link has expired. Then only the document that was begun may be sent.
-    pub(in crate::service) expired_seconds: Option<u64>,
+    /// Why only the document that was begun may be sent; `None` if any may.
+    only_begun: Option<OnlyBegun>,
     query: BoundQuery,
     served: Arc<ServedExport>,
     store: Arc<Store>,
@@ -108,7 +108,9 @@ impl ExportService {
         let store = store.ok_or_else(|| OpenError::ExportUnavailable(path.export().to_owned()))?;
         Ok(PreparedDocuments {
             begun: resumption.file_id,
-            expired_seconds: resumption.expired_seconds,
+            only_begun: resumption
+                .expired_seconds
+                .map(|seconds| OnlyBegun::Expired { seconds }),
             query,
             served,
             store,
@@ -182,7 +184,7 @@ impl ExportService {
         let first = FoundDocument::find(prepared.store.clone(), first).await?;
         let sizes = documents.iter().map(|document| document.bytes);
         let known: u64 = sizes.flatten().fold(0, u64::saturating_add);
-        let is_archive = prepared.settings().is_archive;
+        let is_archive = prepared.is_archive();
         prepared.check_bytes(if is_archive { known } else { first.bytes() })?;
         if is_archive {
             make_names_unique(&mut documents);
@@ -214,7 +216,7 @@ impl PreparedDocuments {
                 let document = columns.parse(row, &prefix);
                 let number = documents.len() + 1;
                 self.check_count(number)?;
-                if number > 1 && !self.settings().is_archive {
+                if number > 1 && !self.is_archive() {
                     return Err(DocumentError::Several);
                 }
                 documents.push(document.map_err(|message| row_error(number, message))?);
@@ -255,14 +257,29 @@ impl PreparedDocuments {
         of_export.into_iter().chain(of_link).min()
     }
 
-    /// Checks that the link has not expired, unless the client continues this document.
+    /// Checks that the link has neither expired nor was used, unless the client continues this document.
     ///
     /// # Errors
     /// Returns the [`OpenError`] of a link that has.
     pub fn check_begun(&self, is_begun: bool) -> Result<(), OpenError> {
-        match self.expired_seconds.filter(|_| !is_begun) {
-            Some(seconds) => Err(LinkError::Expired { seconds }.into()),
-            None => Ok(()),
-        }
+        let refusal = self.only_begun.filter(|_| !is_begun);
+        refusal.map_or(Ok(()), |reason| Err(reason.into()))
+    }
+
+    /// Lets only the document that was begun be sent, as the continued use of a link that works once.
+    pub fn continue_use(&mut self) {
+        self.only_begun = Some(OnlyBegun::Used);
+    }
+
+    /// Tells whether the use of the link must be recorded before a document is sent.
+    #[must_use]
+    pub fn must_take_use(&self) -> bool {
+        self.only_begun != Some(OnlyBegun::Used)
+    }
+
+    /// Tells whether the file is an archive of all documents.
+    #[must_use]
+    pub fn is_archive(&self) -> bool {
+        self.settings().is_archive
     }
 }

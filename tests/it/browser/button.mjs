@@ -119,6 +119,7 @@ export async function client_package(browser, task) {
     globalThis.reportError = (error) => { seen.reported = error.message; };
     const throwing = { file: await handle("throwing"), onProgress: () => { throw new Error("an error of the page"); } };
     seen.throwing = (await save.saveAs(rowlink, numbers({ n: 5 }, { end_line: true }), throwing)).rows;
+    seen.confirmed = (await save.saveAs(rowlink, numbers({ n: 5 }, { confirm: true }), { file: await handle("confirmed") })).rows;
     seen.exports = (await rowlink.exports()).map(({ name, columns }) => `${name}: ${columns.length}`);
     seen.invalid = await failure(rowlink.links.create(numbers({})));
     seen.nowhere = await failure(client.createRowlink({ baseUrl: "http://127.0.0.1:9" }).links.create(numbers({ n: 1 })));
@@ -259,6 +260,20 @@ export async function prepared(browser, task) {
   const content = await readFile(await download.path());
   const ends = responses.filter(({ status, url }) => status === 200 && url.includes("rowlink-link="));
   return { ...seen, errors, name: download.suggestedFilename(), sha256: hash(content), bytes: content.length, ends };
+}
+
+// Saves a file whose link is bound to the browser, and opens a link that this client has not bound.
+export async function bound_in_page(browser, task) {
+  const { page } = await open(browser, task);
+  return withClient(page, task, async ({ save, rowlink, folder, failure }) => {
+    const request = { export: "numbers", format: "csv", filters: { n: 5 }, bind: "cookie" };
+    const file = await folder.getFileHandle("bound", { create: true });
+    const saved = await save.saveAs(rowlink, request, { file });
+    const link = await rowlink.links.create(request);
+    // Without the cookie.
+    const foreign = await failure(rowlink.open({ ...link }));
+    return { rows: saved.rows, foreign };
+  });
 }
 
 // Kills the server during a download.

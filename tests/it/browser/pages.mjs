@@ -39,6 +39,65 @@ export async function page(browser, { url, width, colorScheme, from }) {
   return { status: answer.status(), requests, console: messages, ...shown };
 }
 
+// Opens the page of a link that needs confirmation and presses its button; returns what the page shows, its console
+// messages and the saved file.
+export async function confirmed(browser, { url, width, colorScheme }) {
+  const context = await browser.newContext({ viewport: { width, height: 640 }, colorScheme, acceptDownloads: true });
+  const page = await context.newPage();
+  const messages = [];
+  page.on("console", (message) => messages.push(message.text()));
+  const answer = await page.goto(url);
+  const shown = await page.evaluate(() => ({
+    text: document.querySelector("main").innerText,
+    overflows: document.documentElement.scrollWidth > innerWidth,
+    scripts: document.scripts.length,
+  }));
+  const file = await pressed(page);
+  return { status: answer.status(), ...shown, console: messages, ...file };
+}
+
+// Presses the button of a page; returns the saved file.
+async function pressed(page) {
+  const button = page.getByRole("button", { name: "Download" });
+  const [download] = await Promise.all([page.waitForEvent("download"), button.click()]);
+  return saved(download);
+}
+
+// Requests links by a script of their origin, each of which is bound to the browser; opens them there and in another
+// browser. Those that need confirmation come last. Returns the saved files and the other browser's pages.
+export async function bound(browser, { origin, token, requests }) {
+  const context = await browser.newContext({ acceptDownloads: true });
+  const other = await browser.newContext();
+  const page = await context.newPage();
+  const files = [];
+  const refused = [];
+  for (const request of requests) {
+    await page.goto(`${origin}/healthz`);
+    const url = await page.evaluate(async ({ token, request }) => {
+      const headers = { authorization: `Bearer ${token}` };
+      const answer = await fetch("/v1/links", { method: "POST", headers, body: JSON.stringify(request) });
+      return (await answer.json()).url;
+    }, { token, request });
+    const elsewhere = await other.newPage();
+    const answer = await elsewhere.goto(url);
+    refused.push({ status: answer.status(), text: await elsewhere.locator("main").innerText() });
+    if (request.confirm) {
+      await page.goto(url);
+      files.push(await pressed(page));
+    } else {
+      // As a link in a mail, on a page of another site.
+      await page.goto("about:blank");
+      await page.setContent(`<a id="link">Export</a>`);
+      await page.evaluate((href) => { document.getElementById("link").href = href; }, url);
+      const [download] = await Promise.all([page.waitForEvent("download"), page.click("#link")]);
+      files.push(await saved(download));
+    }
+  }
+  const cookies = await context.cookies();
+  const scripts = await page.evaluate(() => document.cookie);
+  return { files, refused, cookies: cookies.map(({ name }) => name), scripts };
+}
+
 // Clicks a link on a page; returns the response.
 async function follow(page, from, url) {
   await page.goto(from);

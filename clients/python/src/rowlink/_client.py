@@ -106,8 +106,8 @@ class Rowlink:
         `length="exact"` adds the total size, for a progress in percent, and lets `download` continue after a broken
         connection; the query runs twice. `delivery` says whether the file is stored. `resume_seconds` allows that for so long after the expiry. `estimate` adds an estimate of the size. `ip` is the client address or network (CIDR) that may use
         the link. A file that exceeds `max_rows` or `max_bytes` is refused or aborted. `single_use` lets the link work
-        only once. `confirm` shows a browser a page with a button first; `download` cannot download such a link. `seal`
-        encrypts the contents of the link in its URL. `not_before` needs a time zone.
+        only once. `confirm` lets a browser that opens the link show a page with a button first. `seal` encrypts the
+        contents of the link in its URL. `not_before` needs a time zone.
         """
         body = {
             "export": export,

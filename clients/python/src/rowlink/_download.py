@@ -136,19 +136,23 @@ class _Download:
         if length:
             self._total = self._received + int(length)
 
-    def _request(self) -> HTTPResponse:
+    def _request(self, confirms: bool = False) -> HTTPResponse:
         # The response is written as received, so it must not be compressed.
         headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
         timeout = self._timeout
-        if self._entity_tag and self._received:
+        if self._entity_tag and self._received and not confirms:
             # The query may run again before the first byte.
             timeout = max(timeout, _QUERY_SECONDS)
             headers |= {"Range": f"bytes={self._received}-", "If-Range": self._entity_tag}
-        request = Request(self._url, headers=headers)
+        # A POST without a body.
+        request = Request(self._url, b"" if confirms else None, headers=headers)
         try:
             response: HTTPResponse = urlopen(request, timeout=timeout)
         except HTTPError as refused:
             problem = self._problem(request, refused)
+            if isinstance(problem, Problem) and problem.code == "confirmation-required" and not confirms:
+                # The caller wants the file: the page with the button is for browsers.
+                return self._request(confirms=True)
             raise problem from None
         except (OSError, HTTPException) as error:
             # Not the URL: anyone who has it can download the file.
