@@ -420,6 +420,7 @@ fn every_documented_status_and_code_occurs() {
     for path in ["/healthz", "/readyz", "/openapi.yaml", "/metrics"] {
         assert_eq!(call("GET", path, server.call("GET", path)), 200);
     }
+    documents(&mut call);
     fs::rename(&database, folder.path().join("away")).unwrap();
     call("GET", "/readyz", server.call("GET", "/readyz"));
     call("GET", file, Call::new("GET", good));
@@ -533,4 +534,126 @@ fn schemathesis_finds_no_violation() {
         .args(["--max-examples", "40", "--seed", "1", "--no-color"])
         .current_dir(tempfile::tempdir().unwrap().path()));
     println!("{}", String::from_utf8_lossy(&report.stdout));
+}
+
+/// Requests stored documents in every way that has a status of its own.
+fn documents(call: &mut impl FnMut(&'static str, &str, Call) -> u16) {
+    let route = "/v1/files/{export}";
+    let folder = tempfile::tempdir().unwrap();
+    let objects = tempfile::tempdir().unwrap();
+    fs::write(objects.path().join("a.txt"), "a document").unwrap();
+    let export =
+        |sql: &str| format!("/*---\nkind = 'file'\n[file]\nstore = 'documents'\n---*/\n{sql}");
+    let of = |key: &str| export(&format!("select '{key}' as object where :user <> ''"));
+    let (good, absent, invalid) = (of("a.txt"), of("b.txt"), of("../a.txt"));
+    let several = export("select 'a.txt' as object where :user <> '' union all select 'a.txt'");
+    let damaged = export("select 'a.txt' as object, 7 as size where :user <> ''");
+    let slow = export(
+        "with recursive m(i) as (select 1 union all select i + 1 from m) select i as object from m where i < 0 and :user <> ''",
+    );
+    let mut deployment = Deployment::over(
+        sqlite_url(&sample_database(folder.path())),
+        vec![
+            ("good.sql", &good),
+            ("absent.sql", &absent),
+            ("invalid.sql", &invalid),
+            ("several.sql", &several),
+            ("damaged.sql", &damaged),
+            ("slow.sql", &slow),
+        ],
+    );
+    let store_url = StoreUrl::parse(&format!("file://{}", objects.path().display())).unwrap();
+    deployment.document_stores = vec![("documents", store_url.connect([]).unwrap())];
+    deployment.query_max = Duration::from_millis(500);
+    let server = deployment.start();
+    let link = |export: &str| server.link(json!({"export": export}));
+    let url = link("good");
+    let get = |url: &str| Call::new("GET", url);
+    assert_eq!(call("GET", route, get(&url)), 200);
+    assert_eq!(call("HEAD", route, Call::new("HEAD", &url)), 200);
+    let tag = get(&url).send().header("etag").to_owned();
+    let part = |range: &str, condition| {
+        get(&url)
+            .header("range", range)
+            .header(condition, tag.clone())
+    };
+    assert_eq!(call("GET", route, part("bytes=2-", "if-range")), 206);
+    assert_eq!(call("GET", route, part("bytes=99-", "if-range")), 416);
+    assert_eq!(
+        call("GET", route, get(&url).header("range", "bytes=2-")),
+        400
+    );
+    let malformed = format!("{url}&rl_x=1");
+    let forged = url.replace("rl_user=alice", "rl_user=bob");
+    let confirmed = server.link(json!({"export": "good", "confirm": true}));
+    for method in ["GET", "HEAD"] {
+        let ask = |url: &str| Call::new(method, url);
+        let plain = |name: &str| server.call(method, &format!("/v1/files/{name}"));
+        assert_eq!(call(method, route, ask(&malformed)), 400);
+        assert_eq!(call(method, route, ask(&forged)), 403);
+        assert_eq!(call(method, route, plain("good")), 401);
+        let token = token(server.now());
+        assert_eq!(call(method, route, plain("good").bearer(&token)), 303);
+        for (export, status) in [
+            ("absent", 404),
+            ("several", 422),
+            ("invalid", 500),
+            ("damaged", 500),
+            ("slow", 504),
+        ] {
+            assert_eq!(
+                call(method, route, ask(&link(export))),
+                status,
+                "{method} {export}"
+            );
+        }
+    }
+    assert_eq!(call("POST", route, Call::new("POST", &confirmed)), 200);
+    for (url, status) in [
+        (confirmed.replace("rl_user=alice", "rl_user=bob"), 403),
+        (
+            server.link(json!({"export": "absent", "confirm": true})),
+            404,
+        ),
+        (
+            server.link(json!({"export": "several", "confirm": true})),
+            422,
+        ),
+        (
+            server.link(json!({"export": "invalid", "confirm": true})),
+            500,
+        ),
+        (server.link(json!({"export": "slow", "confirm": true})), 504),
+        (url.clone(), 405),
+        (format!("{confirmed}&rl_x=1"), 400),
+    ] {
+        assert_eq!(call("POST", route, Call::new("POST", url)), status);
+    }
+    let large = Call::new("POST", &confirmed).body(vec![b' '; 70_000]);
+    assert_eq!(call("POST", route, large), 413);
+    let mut full = Deployment::over(
+        sqlite_url(&sample_database(folder.path())),
+        vec![("good.sql", &good)],
+    );
+    full.document_stores = vec![("documents", store_url.connect([]).unwrap())];
+    full.limits = QuotaLimits {
+        downloads_per_user: 0,
+        ..UNLIMITED
+    };
+    let full = full.start();
+    for method in ["GET", "HEAD", "POST"] {
+        let link = full.link(json!({"export": "good", "confirm": method == "POST"}));
+        assert_eq!(call(method, route, Call::new(method, link)), 429);
+    }
+    fs::write(objects.path().join("a.txt"), "another document").unwrap();
+    assert_eq!(call("GET", route, part("bytes=2-", "if-match")), 412);
+    fs::remove_dir_all(objects.path()).unwrap();
+    fs::write(objects.path(), "a file in the place of the folder").unwrap();
+    for (method, url) in [("GET", &url), ("HEAD", &url), ("POST", &confirmed)] {
+        call(method, route, Call::new(method, url));
+    }
+    server.set_clock(server.now() + 3600);
+    for (method, url) in [("GET", &url), ("HEAD", &url), ("POST", &confirmed)] {
+        assert_eq!(call(method, route, Call::new(method, url)), 410);
+    }
 }

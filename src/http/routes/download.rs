@@ -41,7 +41,7 @@ pub async fn download(
         Method::GET => get(request, state).await,
         Method::HEAD => head(request, state).await,
         Method::POST => post(request, state, payload).await,
-        _ => Err(method_not_allowed()),
+        _ => Err(problem::method_not_allowed("GET, HEAD, POST")),
     }
 }
 
