@@ -551,8 +551,9 @@ fn documents(call: &mut impl FnMut(&'static str, &str, Call) -> u16) {
     let slow = export(
         "with recursive m(i) as (select 1 union all select i + 1 from m) select i as object from m where i < 0 and :user <> ''",
     );
+    let database = sample_database(folder.path());
     let mut deployment = Deployment::over(
-        sqlite_url(&sample_database(folder.path())),
+        sqlite_url(&database),
         vec![
             ("good.sql", &good),
             ("absent.sql", &absent),
@@ -625,16 +626,14 @@ fn documents(call: &mut impl FnMut(&'static str, &str, Call) -> u16) {
         ),
         (server.link(json!({"export": "slow", "confirm": true})), 504),
         (url.clone(), 405),
-        (format!("{confirmed}&rl_x=1"), 400),
     ] {
         assert_eq!(call("POST", route, Call::new("POST", url)), status);
     }
     let large = Call::new("POST", &confirmed).body(vec![b' '; 70_000]);
     assert_eq!(call("POST", route, large), 413);
-    let mut full = Deployment::over(
-        sqlite_url(&sample_database(folder.path())),
-        vec![("good.sql", &good)],
-    );
+    let upgrade = Call::new("POST", &confirmed).header("upgrade", "websocket");
+    assert_eq!(call("POST", route, upgrade), 400);
+    let mut full = Deployment::over(sqlite_url(&database), vec![("good.sql", &good)]);
     full.document_stores = vec![("documents", store_url.connect([]).unwrap())];
     full.limits = QuotaLimits {
         downloads_per_user: 0,
