@@ -25,8 +25,8 @@ const IDLE_MAX: Duration = Duration::from_secs(1200);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// From a plain link to a signed one, and from there to the store.
 const HOPS_MAX: u32 = 2;
-/// The code with which the server refuses a link whose download a person confirms. A `POST` confirms it: whoever runs this
-/// command wants the file.
+/// The code with which the server refuses a link whose download a person confirms. A `POST` confirms it: the user of
+/// this command wants the file.
 const CONFIRMATION_REQUIRED: &str = "confirmation-required";
 /// Bytes per read.
 const PIECE_BYTES: usize = 64 * 1024;

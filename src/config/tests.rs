@@ -245,7 +245,7 @@ fn an_unknown_name_is_refused_unless_another_program_sets_it() {
         ("REVOCATION_FILE", "; did you mean ROWLINK_REVOCATIONS_FILE"),
         ("MAX_TLL_SECONDS", "; did you mean ROWLINK_MAX_TTL_SECONDS"),
         ("BANANA", ""),
-        ("PORTS", ""),
+        ("PORTAL", ""),
     ] {
         let variable = format!("{PREFIX}{name}");
         let found = Config::from_env([(variable.clone().into(), "x".into())]).err();

@@ -38,7 +38,7 @@ pub struct LinkRequest {
     pub claims: BTreeMap<String, String>,
     /// The conditions of the link.
     pub conditions: Conditions,
-    /// Whether the link works only in the browser that requests it. Whoever knows the browser sets the condition.
+    /// Whether the link works only in the browser that requests it. The caller that knows the browser sets the condition.
     pub binds_browser: bool,
     /// Whether the link is sealed.
     pub seal: bool,

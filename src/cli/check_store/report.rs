@@ -44,7 +44,7 @@ impl Report {
                 ("failed", text)
             }
         };
-        // A store's text could change the terminal, or look like another line.
+        // A store's text could change the terminal, or forge another line.
         let text = text.replace(char::is_control, " ");
         println!("{outcome:<7} {step}: {text}");
     }

@@ -1,4 +1,4 @@
-//! An archive of stored documents, on its way to a client.
+//! An archive of stored documents, while it is sent to a client.
 
 use std::sync::Arc;
 

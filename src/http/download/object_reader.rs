@@ -1,4 +1,4 @@
-//! Bytes of an object in the store, on their way to a client.
+//! Bytes of an object in the store, while they are sent to a client.
 
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};

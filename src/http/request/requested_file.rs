@@ -54,7 +54,7 @@ impl<'r> RequestedFile<'r> {
         if !inspection.signature_valid {
             return None;
         }
-        // A sealed link hides its contents from whoever has it.
+        // A sealed link hides its contents also from its holder.
         let open = inspection.link.filter(|_| !inspection.is_sealed);
         let is_of_delivery = |name: &String| OPTIONS_OF_DELIVERY.contains(&name.as_str());
         let has_plain_link = open
