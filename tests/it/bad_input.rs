@@ -144,7 +144,7 @@ fn unknown_methods_and_paths_are_refused() {
     let server = TestServer::start();
     for (method, target, allow) in [
         ("GET", "/v1/links", "POST"),
-        ("DELETE", "/v1/exports/orders.csv", "GET, HEAD"),
+        ("DELETE", "/v1/exports/orders.csv", "GET, HEAD, POST"),
         ("POST", "/v1/exports/orders.csv?rl_user=1", "GET, HEAD"),
         ("PUT", "/v1/exports", "GET"),
         ("PATCH", "/v1/exports/orders", "GET"),
