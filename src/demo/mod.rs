@@ -1,6 +1,9 @@
 //! `rowlink demo`: a sample database, a key, tokens and a page, created at each start.
 
+use std::error::Error;
+use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +11,15 @@ use jsonwebtoken::{EncodingKey, Header, encode};
 use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
+use url::Url;
 
 use crate::auth::{Authenticator, JwtKey, JwtRules, JwtVerifier, NewApiKey};
 use crate::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::http::{AppState, Clock, HttpConfig, StaticFile};
 use crate::service::{ExportService, Policy};
 use crate::source::{SourceOptions, Sources, SqliteSource, dialects};
+use crate::spool::Spool;
+use crate::store::{Store, StoreUrl};
 use rowlink_link::Keyring;
 
 /// The number of orders in `orders.sql`.
@@ -27,6 +33,11 @@ const EXPORTS: [(&str, &str); 2] = [
     ("customers.sql", include_str!("../../exports/customers.sql")),
     ("orders.sql", include_str!("../../exports/orders.sql")),
 ];
+
+/// The settings of the demo's store, which the sample exports do not need elsewhere.
+const STORE: &str = "[store]\nmode = \"auto\"\n---*/";
+/// Space for the files that visitors of the page prepare, in bytes.
+const SPOOL_BYTES: u64 = 1 << 30;
 
 /// A demo, ready to serve.
 pub struct Demo {
@@ -50,7 +61,7 @@ impl Demo {
         origins: Vec<String>,
         clock: Clock,
     ) -> Result<Demo, Vec<String>> {
-        let demo_error = |error: &dyn std::error::Error| vec![format!("demo: {error}")];
+        let demo_error = |error: &dyn Error| vec![format!("demo: {error}")];
         let folder = tempfile::Builder::new()
             .prefix("rowlink-demo-")
             .tempdir()
@@ -70,8 +81,13 @@ impl Demo {
         };
         let source = Arc::new(SqliteSource::new(&path, SourceOptions::default()));
         let sources = Sources::from([(DEFAULT_DATABASE.to_owned(), source as _)]);
-        let catalog = Catalog::parse(EXPORTS, &dialects(&sources));
-        let service = ExportService::new(sources, keyring, policy).start(&catalog);
+        let exports = EXPORTS.map(|(name, text)| (name, text.replacen("---*/", STORE, 1)));
+        let exports = exports.iter().map(|(name, text)| (*name, text.as_str()));
+        let catalog = Catalog::parse(exports, &dialects(&sources));
+        let (spool, store) =
+            storage(folder.path()).map_err(|error| vec![format!("demo: {error}")])?;
+        let service = ExportService::new(sources, keyring, policy).with_store(Some(store));
+        let service = service.start(&catalog);
         let service = service
             .await
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
@@ -91,6 +107,7 @@ impl Demo {
         };
         Ok(Demo {
             state: AppState::new(service, authenticator, clock, http_config)
+                .with_spool(Some(spool))
                 .with_files(page_files(&tokens)),
             welcome: welcome_text(address, &tokens),
             folder,
@@ -98,7 +115,17 @@ impl Demo {
     }
 }
 
-fn create_database(path: &std::path::Path) -> Result<(), rusqlite::Error> {
+/// Creates a spool, and a directory as the store of prepared files.
+fn storage(folder: &Path) -> Result<(Spool, Arc<Store>), Box<dyn Error>> {
+    let (spool, files) = (folder.join("spool"), folder.join("files"));
+    fs::create_dir(&spool)?;
+    fs::create_dir(&files)?;
+    let url = Url::from_directory_path(&files).map_err(|()| "no absolute path")?;
+    let store = StoreUrl::parse(url.as_str())?.connect([])?;
+    Ok((Spool::new(spool, SPOOL_BYTES), Arc::new(store)))
+}
+
+fn create_database(path: &Path) -> Result<(), rusqlite::Error> {
     let connection = Connection::open(path)?;
     // Durability is not needed: each start creates the file again.
     connection.execute_batch("pragma journal_mode = off; pragma synchronous = off; begin;")?;

@@ -91,6 +91,27 @@ fn the_demo_page_exports_explains_the_link_and_names_a_missing_filter() {
 
 #[test]
 #[ignore = "needs Chromium and Node: make test"]
+fn the_demo_page_prepares_a_file_and_downloads_it_with_its_length() {
+    let demo = Demo::start();
+    let seen = browse(&json!({"demo_prepared": demo.origin()}));
+    assert_eq!(seen["errors"], json!([]));
+    assert_eq!(
+        (&seen["file"]["name"], &seen["file"]["failure"]),
+        (&json!("orders.csv"), &Value::Null)
+    );
+    assert!(seen["length"].as_str().is_some(), "{seen}");
+    let states = seen["states"].as_array().unwrap();
+    assert_eq!(states.last(), Some(&json!("ready")), "{seen}");
+    let said = seen["said"].as_str().unwrap();
+    assert!(
+        said.starts_with("Your browser downloads orders.csv"),
+        "{said}"
+    );
+    demo.stop();
+}
+
+#[test]
+#[ignore = "needs Chromium and Node: make test"]
 fn the_demo_page_keeps_its_place_and_its_form_and_shows_what_happened() {
     let demo = Demo::start();
     let seen = browse(&json!({"layout": demo.origin()}));

@@ -173,6 +173,7 @@ function linkRequest() {
     expires_in: Number(element("seconds").value),
     filename: element("filename").value || null,
     length: element("exact").checked ? "exact" : null,
+    prepare: element("prepared").checked || null,
     csv: format === "csv" && delimiter ? { delimiter } : null,
   };
 }
@@ -186,9 +187,27 @@ async function issue(event) {
     return showError(problem.body ?? NO_RESPONSE);
   }
   link.opened = performance.now();
-  download();
   showLink();
+  if (link.file && !(await isPrepared(link))) return;
+  download();
   showDownload();
+}
+
+/** Shows how many rows of the file are prepared; resolves to whether it is complete, and the link still the latest one. */
+async function isPrepared(issued) {
+  let { file } = issued;
+  while (file.state === "preparing" && issued === link) {
+    element("started").textContent = `Rowlink prepares ${issued.filename}: ${number.format(file.rows)} rows so far.`;
+    try {
+      file = await call("POST", "/v1/links/status", { url: issued.url, wait: 1 });
+    } catch (problem) {
+      showError(problem.body ?? NO_RESPONSE);
+      return false;
+    }
+  }
+  if (issued !== link) return false;
+  if (file.state !== "ready") showError({ detail: `The file is ${file.state}: ${file.code ?? "press Export again"}.` });
+  return file.state === "ready";
 }
 
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
@@ -200,7 +219,7 @@ async function showEstimate() {
   await new Promise((resolve) => setTimeout(resolve, 250));
   if (latest !== estimates) return;
   element("estimate").textContent = "Counting rows …";
-  const estimate = await call("POST", "/v1/links", { ...linkRequest(), estimate: true }).catch(() => null);
+  const estimate = await call("POST", "/v1/links", { ...linkRequest(), prepare: null, estimate: true }).catch(() => null);
   if (latest !== estimates) return;
   element("estimate").textContent = estimate?.estimated_rows == null ? "" : estimateText(estimate);
 }

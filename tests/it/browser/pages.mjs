@@ -154,6 +154,26 @@ async function saved(download) {
   return { name: download.suggestedFilename(), sha256, failure: await download.failure() };
 }
 
+// Exports a prepared file on the demo page; returns the file, its size on the page's link, and what the page says.
+export async function demo_prepared(browser, origin) {
+  const page = await (await browser.newContext({ acceptDownloads: true })).newPage();
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(error.message));
+  const states = [];
+  page.on("response", async (response) => {
+    if (response.url().endsWith("/v1/links/status")) states.push((await response.json()).state);
+  });
+  await page.goto(origin);
+  await counted(page);
+  await page.getByText("More options").click();
+  await page.getByLabel("Prepare the file").check();
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export" }).click()]);
+  const file = await saved(download);
+  const said = await page.locator("#started").innerText();
+  const head = await page.request.head(download.url());
+  return { file, said, errors, length: head.headers()["content-length"], states };
+}
+
 // Opens the demo page by the button of an error page; returns the state of its form, also after Reload.
 export async function prefilled(browser, url) {
   const page = await (await browser.newContext()).newPage();

@@ -14,4 +14,5 @@ mod single_use;
 mod slow_readers;
 mod soak;
 mod spark;
+mod stored_cuts;
 mod stores;
