@@ -100,8 +100,15 @@ impl KeyPrefix {
     /// Returns what was expected.
     fn parse(text: &str) -> Result<KeyPrefix, String> {
         // Otherwise `tenants/7` would include `tenants/70`.
-        if !text.ends_with('/') {
-            return Err("expected a `/` at its end".into());
+        let folders = text.strip_suffix('/').ok_or("expected a `/` at its end")?;
+        for folder in folders.split('/') {
+            if matches!(folder, "" | "." | "..") || folder.chars().any(char::is_control) {
+                return Err("expected folders, separated by one `/` each".into());
+            }
+            // Otherwise two pairs of values could give one name.
+            if folder.matches('{').count() > 1 {
+                return Err(format!("`{folder}`: expected at most one value per folder"));
+            }
         }
         let mut parts = Vec::new();
         let mut rest = text;
@@ -175,6 +182,13 @@ mod tests {
         }
         for bad in [
             "",
+            "/",
+            "/a/",
+            "a//",
+            "a/../",
+            "./",
+            "{user}{claim.a}/",
+            "{claim.a}-{user}/",
             "a",
             "{user}",
             "{user/",

@@ -19,10 +19,10 @@ use crate::format::Format;
 pub struct IssuedLink {
     /// The URL to open.
     pub url: String,
-    /// The file name that the browser suggests; `None` for one stored document, which has its own.
-    pub filename: Option<String>,
-    /// The file's media type; `None` for one stored document.
-    pub content_type: Option<&'static str>,
+    /// The file name that the browser suggests. One stored document may have another one of its own.
+    pub filename: String,
+    /// The file's media type. One stored document has its own.
+    pub content_type: &'static str,
     verified: VerifiedLink,
 }
 
@@ -41,8 +41,9 @@ impl IssuedLink {
 /// A signed link, and what is known of its file.
 struct Signed {
     signed: SignedLink,
+    /// `None` for one stored document.
     extension: Option<&'static str>,
-    content_type: Option<&'static str>,
+    content_type: &'static str,
 }
 
 impl ExportService {
@@ -67,7 +68,11 @@ impl ExportService {
         let link = signed.verified().link();
         Ok(IssuedLink {
             url: signed.url(&self.policy.public_url)?,
-            filename: extension.map(|extension| file_name(link, extension)),
+            filename: match (extension, &link.filename) {
+                (Some(extension), _) => file_name(link, extension),
+                (None, Some(name)) => name.to_string(),
+                (None, None) => link.export.clone(),
+            },
             content_type,
             verified: signed.into_verified(),
         })

@@ -12,7 +12,7 @@ use rowlink_link::{
 };
 use uuid::Uuid;
 
-use super::documents::ZIP_MEDIA_TYPE;
+use super::documents::{UNKNOWN_MEDIA_TYPE, ZIP_MEDIA_TYPE};
 use super::errors::IssueError;
 use super::options::{Output, unsupported_options};
 use super::policy::Policy;
@@ -129,8 +129,8 @@ pub(super) struct LinkContext<'a> {
 pub(super) struct UnsignedLink {
     pub(super) user: UserId,
     pub(super) seal: Seal,
-    /// The file's media type, if it is known.
-    pub(super) content_type: Option<&'static str>,
+    /// The file's media type.
+    pub(super) content_type: &'static str,
     ttl_seconds: u64,
     conditions: Conditions,
     filename: Option<FileName>,
@@ -201,17 +201,21 @@ impl LinkContext<'_> {
     fn content_type(
         &self,
         options: &BTreeMap<String, String>,
-    ) -> Result<Option<&'static str>, Vec<FieldError>> {
+    ) -> Result<&'static str, Vec<FieldError>> {
         let Some(export) = self.export else {
-            return Ok(None);
+            // Unused: without an export only a URL is made.
+            return Ok(UNKNOWN_MEDIA_TYPE);
         };
         let Some(format) = self.format else {
             let errors = unsupported_options(options);
-            let media_type = (export.kind() == ExportKind::Files).then_some(ZIP_MEDIA_TYPE);
+            let media_type = match export.kind() {
+                ExportKind::Files => ZIP_MEDIA_TYPE,
+                ExportKind::File | ExportKind::Rows => UNKNOWN_MEDIA_TYPE,
+            };
             return errors.is_empty().then_some(media_type).ok_or(errors);
         };
         let output = Output::parse(export, format, self.columns, options)?;
-        Ok(Some(output.media_type()))
+        Ok(output.media_type())
     }
 
     fn ttl_seconds(&self, requested: Option<u64>) -> Result<u64, Vec<FieldError>> {

@@ -1,5 +1,6 @@
 //! The two use cases: issue a link, and open a download. The time is an argument; no HTTP.
 
+mod begun;
 mod documents;
 mod download;
 mod encoder_thread;
@@ -19,6 +20,7 @@ mod request;
 mod single_use;
 mod stored;
 
+pub use begun::Begun;
 pub use documents::{
     Document, DocumentError, Documents, FoundDocument, PreparedDocuments, ZIP_MEDIA_TYPE,
 };

@@ -11,6 +11,7 @@ use rowlink_link::{
 };
 use tokio::time::{Instant, timeout_at};
 
+use super::begun::Begun;
 use super::download::{Download, DownloadLimits};
 use super::encoder_thread::Pauses;
 use super::encoding::{Encoding, Measure, SizeMax};
@@ -31,10 +32,8 @@ use crate::source::{ConnectionTime, Passes, RowStream, SourceError};
 pub struct PreparedDownload {
     /// The link.
     pub link: VerifiedLink,
-    /// What identifies the file that the client has begun, if it proved that: its hash, if its length is exact.
-    pub begun: Option<[u8; 32]>,
-    /// Why only the file that was begun may be sent; `None` if any file may.
-    only_begun: Option<OnlyBegun>,
+    /// The file that the client has begun.
+    pub begun: Begun,
     /// The file's format.
     pub format: Format,
     /// The file name that the browser suggests.
@@ -50,24 +49,6 @@ pub struct PreparedDownload {
     connection_time: ConnectionTime,
 }
 
-/// Why a link sends only the file that its client has begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OnlyBegun {
-    /// It has expired.
-    Expired { seconds: u64 },
-    /// It works once, and that file was its use.
-    Used,
-}
-
-impl From<OnlyBegun> for OpenError {
-    fn from(reason: OnlyBegun) -> OpenError {
-        match reason {
-            OnlyBegun::Expired { seconds } => OpenError::Link(LinkError::Expired { seconds }),
-            OnlyBegun::Used => OpenError::Used,
-        }
-    }
-}
-
 /// The time between two heartbeats; most proxies wait at least 30 seconds for the next byte.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 
@@ -79,30 +60,10 @@ impl PreparedDownload {
         self.heartbeat_after.filter(|_| !self.output.exact_length)
     }
 
-    /// Checks that another file may be sent than the one that was begun.
-    ///
-    /// # Errors
-    /// Returns the [`OpenError`] of a link that has expired or was used.
-    fn refuse_another(&self) -> Result<(), OpenError> {
-        self.only_begun.map_or(Ok(()), |reason| Err(reason.into()))
-    }
-
-    /// Tells whether only the file that was begun may be sent.
-    #[must_use]
-    pub fn sends_only_begun(&self) -> bool {
-        self.only_begun.is_some()
-    }
-
-    /// Lets only the file that was begun be sent, as the continued use of a link that works once.
-    pub fn continue_use(&mut self) {
-        self.only_begun = Some(OnlyBegun::Used);
-    }
-
     /// Returns the link, if its use must be recorded before a file is sent.
     #[must_use]
     pub fn link_to_take(&self) -> Option<VerifiedLink> {
-        let is_taken = self.only_begun == Some(OnlyBegun::Used);
-        let must_take = self.link.link().conditions.single_use && !is_taken;
+        let must_take = self.begun.must_take_use(self.link.link());
         must_take.then(|| self.link.clone())
     }
 
@@ -150,10 +111,9 @@ impl ExportService {
         entity_tag: Option<&str>,
     ) -> Result<PreparedDownload, OpenError> {
         let resumption = self.verify(path, raw_query, now, client, entity_tag)?;
+        let begun = Begun::of(&resumption);
         let mut prepared = self.prepare_verified(resumption.link, now)?;
-        prepared.begun = resumption.file_id;
-        let expired = resumption.expired_seconds;
-        prepared.only_begun = expired.map(|seconds| OnlyBegun::Expired { seconds });
+        prepared.begun = begun;
         Ok(prepared)
     }
 
@@ -210,8 +170,7 @@ impl ExportService {
             served,
             connection_time: ConnectionTime::default(),
             link: verified,
-            begun: None,
-            only_begun: None,
+            begun: Begun::default(),
         })
     }
 
@@ -301,8 +260,8 @@ impl ExportService {
         query_deadline: Instant,
     ) -> Result<OpenedDownload, OpenError> {
         if !prepared.is_measured() {
-            prepared.refuse_another()?;
-        } else if prepared.begun.is_some() {
+            prepared.begun.refuse_another()?;
+        } else if prepared.begun.file_id.is_some() {
             self.check_continuation(&prepared)?;
         }
         let permit = self.acquire(&prepared)?;
@@ -325,7 +284,7 @@ impl ExportService {
             size_max: SizeMax::of(&link.conditions, &export.limits),
             permit,
         };
-        let refusal = prepared.refuse_another();
+        let refusal = prepared.begun.refuse_another();
         let export = prepared.served.export.clone();
         let keyring = self.keyring.load_full();
         let opened = timeout_at(
@@ -407,7 +366,7 @@ impl OpenedDownload {
             file = Some(MeasuredFile {
                 measure,
                 entity_tag: link.entity_tag(keyring, measure.sha256),
-                is_begun: begun == Some(measure.sha256),
+                is_begun: begun.file_id == Some(measure.sha256),
             });
             rows = second_pass;
         }

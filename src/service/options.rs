@@ -194,6 +194,7 @@ fn choose_columns(columns: Option<&[Column]>, list: &str) -> Result<Vec<String>,
         Err(errors)
     }
 }
+
 /// Returns the errors of the options of a link to stored documents, which have none.
 pub(super) fn unsupported_options(options: &BTreeMap<String, String>) -> Vec<FieldError> {
     let message = "unsupported: stored documents are sent as they are";

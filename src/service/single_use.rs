@@ -57,13 +57,13 @@ impl ExportService {
         }
     }
 
-    /// Lets a store that was not asked yet tell whether it can record uses, before a link that works once is issued.
-    pub async fn find_out_single_use(&self, conditions: &Conditions) {
+    /// Probes whether the store can record uses, before a link that works once is issued.
+    pub async fn probe_single_use(&self, conditions: &Conditions) {
         if conditions.single_use
             && let Some(used_links) = &self.used_links
         {
             // A link is also issued while its use cannot be recorded.
-            used_links.find_out().await;
+            used_links.probe().await;
         }
     }
 

@@ -59,6 +59,15 @@ pub struct ObjectHead {
     pub e_tag: Option<String>,
 }
 
+impl ObjectHead {
+    /// Tells whether one of these entity tags, separated by commas, is that of the store.
+    #[must_use]
+    pub fn has_tag(&self, entity_tags: &str) -> bool {
+        let own = self.e_tag.as_deref();
+        entity_tags.split(',').any(|tag| Some(tag.trim()) == own)
+    }
+}
+
 /// How browsers treat an object.
 #[derive(Debug, Clone)]
 pub struct MediaHeaders {

@@ -75,8 +75,8 @@ impl UsedLinks {
         }
     }
 
-    /// Lets a store that has not told yet tell whether it overwrites. A store that does not answer is asked again.
-    pub async fn find_out(&self) {
+    /// Probes a store of which it is not known whether it overwrites. A store that does not answer is probed again later.
+    pub async fn probe(&self) {
         if let Backend::Store(store) = &self.0 {
             // The next request that needs it gets the error.
             let _ = store.check().await;

@@ -16,7 +16,7 @@ const PROBE_MAX: Duration = Duration::from_secs(5);
 
 pub(super) struct StoredNames {
     store: Arc<Store>,
-    /// Whether the store overwrites, as soon as a probe has seen that.
+    /// Whether the store overwrites; empty until a probe has succeeded.
     overwrites: OnceCell<bool>,
 }
 

@@ -31,7 +31,7 @@ struct File {
 }
 
 impl Archive {
-    /// Returns the length of an archive of files with these names and sizes, in bytes.
+    /// Returns the length of an archive of files with these names and sizes, in bytes; `u64::MAX` if it is larger.
     pub fn length<'n>(files: impl IntoIterator<Item = (&'n str, u64)>) -> u64 {
         let mut archive = Archive::default();
         for (name, size) in files {
@@ -66,7 +66,8 @@ impl Archive {
             put_u64(&mut out, 0);
             put_u64(&mut out, 0);
         }
-        self.offset += out.len() as u64 + size;
+        self.advance(size);
+        self.advance(out.len() as u64);
         self.files.push(file);
         out
     }
@@ -82,7 +83,7 @@ impl Archive {
             put(&mut out, file.size);
             put(&mut out, file.size);
         }
-        self.offset += out.len() as u64;
+        self.advance(out.len() as u64);
         out
     }
 
@@ -94,8 +95,13 @@ impl Archive {
         }
         let size = out.len() as u64;
         write_end(&mut out, self.files.len() as u64, self.offset, size);
-        self.offset += out.len() as u64;
+        self.advance(out.len() as u64);
         out
+    }
+
+    /// Sizes of files that do not exist yet may exceed all limits.
+    fn advance(&mut self, bytes: u64) {
+        self.offset = self.offset.saturating_add(bytes);
     }
 }
 

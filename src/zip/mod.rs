@@ -20,7 +20,7 @@ const COUNT_MAX: u64 = 0xfffe;
 /// Writes what follows the central directory, which begins at `start` and has `size` bytes: the ZIP64 records, if they are
 /// needed (4.3.14, 4.3.15), and the end record (4.3.16).
 pub fn write_end(out: &mut Vec<u8>, count: u64, start: u64, size: u64) {
-    let end = start + size;
+    let end = start.saturating_add(size);
     if end > ZIP32_MAX || count > COUNT_MAX {
         out.extend_from_slice(b"PK\x06\x06");
         put_u64(out, 44);

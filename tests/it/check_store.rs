@@ -113,7 +113,7 @@ fn printed_cors_rule(output: &str) -> String {
 #[ignore = "needs an object store: make test"]
 fn a_store_passes_every_step_once_the_printed_cors_rule_is_set() {
     let server = ObjectStore::seaweedfs();
-    let mut environment = server.bucket("checked");
+    let mut environment = server.bucket("check-store");
     environment.extend(variables(&[
         ("ROWLINK_PUBLIC_URL", "https://shop.example.com/data"),
         ("ROWLINK_CORS_ORIGINS", "https://app.example.com"),
@@ -130,7 +130,7 @@ fn a_store_passes_every_step_once_the_printed_cors_rule_is_set() {
     let unreadable = "may not read Content-Range, Content-Disposition, Accept-Ranges";
     assert_eq!(before.output.matches(unreadable).count(), 3);
 
-    configure(server, "checked?cors=", &printed_cors_rule(&before.output));
+    configure(server, "check-store?cors=", &printed_cors_rule(&before.output));
     let after = check(&environment);
     assert_eq!(after.code, Some(0));
     let (first, last) = STEPS.split_at(STEPS.len() - 2);
@@ -138,11 +138,11 @@ fn a_store_passes_every_step_once_the_printed_cors_rule_is_set() {
     assert_eq!(after.steps("ok"), expected, "{}", after.output);
     assert!(after.output.contains("{\"Prefix\": \"rowlink/\"}"));
 
-    let objects = server.objects("checked");
+    let objects = server.objects("check-store");
     let named = [before.output, after.output].concat();
     assert_eq!(objects.len(), 6, "{objects:?}");
     assert!(objects.iter().all(|name| named.contains(name)), "{named}");
-    assert_eq!(server.unfinished_uploads("checked"), [] as [String; 0]);
+    assert_eq!(server.unfinished_uploads("check-store"), [] as [String; 0]);
 }
 
 #[test]

@@ -587,6 +587,8 @@ fn documents(call: &mut impl FnMut(&'static str, &str, Call) -> u16) {
     let malformed = format!("{url}&rl_x=1");
     let forged = url.replace("rl_user=alice", "rl_user=bob");
     let confirmed = server.link(json!({"export": "good", "confirm": true}));
+    let page = get(&confirmed).header("accept", "text/html");
+    assert_eq!(call("GET", route, page), 200);
     for method in ["GET", "HEAD"] {
         let ask = |url: &str| Call::new(method, url);
         let plain = |name: &str| server.call(method, &format!("/v1/files/{name}"));

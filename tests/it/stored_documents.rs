@@ -49,6 +49,9 @@ document_tests! {
     a_wrong_object_is_never_sent_as_a_whole_file in "doc-wrong";
     an_archive_has_all_documents_with_different_names in "doc-zip";
     an_archive_without_an_object_ends_visibly in "doc-gone";
+    a_link_that_works_once_gives_one_document in "doc-once";
+    a_document_is_confirmed_and_bound_to_a_browser in "doc-bind";
+    a_document_without_bytes_is_complete_unless_its_hash_is_another_one in "doc-zero";
 }
 
 /// Serves exports over objects of the store.
@@ -62,6 +65,8 @@ fn serve(subject: &Subject, exports: &[(&str, &str)]) -> Site {
     let database = sqlite_url(&sample_database(folder.path()));
     let mut deployment = Deployment::over(database, exports.to_vec());
     deployment.document_stores = vec![("documents", subject.store())];
+    // It records the uses of links that work once.
+    deployment.store = Some(subject.store());
     Site {
         server: deployment.start(),
         _folder: folder,
@@ -348,6 +353,119 @@ fn an_archive_without_an_object_ends_visibly(subject: &Subject) {
     assert_eq!(metric(&site.server.origin, outcome), 1);
 }
 
+fn a_link_that_works_once_gives_one_document(subject: &Subject) {
+    put(subject, "a.bin", &content(5000));
+    let sql = "select 'a.bin' as object where :user <> ''";
+    // Other links lead to the store, if that can sign URLs.
+    let file = export("file", "proxy_up_to = '10B'", sql);
+    let files = export("files", "", sql);
+    let site = serve(subject, &[("it.sql", &file), ("files.sql", &files)]);
+    let once = json!({"single_use": true, "resume_seconds": 60});
+    let url = link(&site, once);
+    let head = Call::new("HEAD", &url).send();
+    assert_eq!((head.status, head.headers.get("etag")), (200, None));
+    let answers = std::thread::scope(|scope| {
+        let threads = [0; 8].map(|_| scope.spawn(|| get(&url)));
+        threads.map(|thread| thread.join().unwrap())
+    });
+    let whole: Vec<&Answer> = answers.iter().filter(|it| it.status == 200).collect();
+    assert_eq!((whole.len(), &whole[0].body), (1, &content(5000)));
+    let refused = answers.iter().filter(|it| it.status != 200);
+    for answer in refused {
+        assert_eq!(answer.problem(), (410, "link-used".into()));
+    }
+    let tag = whole[0].header("etag").to_owned();
+    let part = |range: &str| {
+        let call = Call::new("GET", &url).header("range", range);
+        call.header("if-range", tag.clone()).send()
+    };
+    let rest = part("bytes=4000-");
+    assert_eq!((rest.status, &rest.body[..]), (206, &content(5000)[4000..]));
+    assert_eq!(part("bytes=0-").problem(), (410, "link-used".into()));
+    put(subject, "a.bin", &content(6000));
+    assert_eq!(part("bytes=4000-").problem(), (410, "link-used".into()));
+
+    let archive = site
+        .server
+        .link(json!({"export": "files", "single_use": true}));
+    let other = Call::new("GET", &archive)
+        .header("if-match", "\"x\"")
+        .send();
+    assert_eq!(other.problem(), (412, "file-changed".into()));
+    assert_eq!(get(&archive).status, 200);
+    assert_eq!(get(&archive).problem(), (410, "link-used".into()));
+}
+
+fn a_document_is_confirmed_and_bound_to_a_browser(subject: &Subject) {
+    put(subject, "a.bin", &content(5000));
+    let sql = "select 'a.bin' as object where :user <> ''";
+    let file = export("file", "proxy_up_to = '10B'", sql);
+    let site = serve(subject, &[("it.sql", &file)]);
+    let url = link(&site, json!({"confirm": true, "filename": "Vertrag"}));
+    let required = (403, "confirmation-required".to_owned());
+    assert_eq!(get(&url).problem(), required);
+    assert_eq!(Call::new("HEAD", &url).send().status, 403);
+    let page = Call::new("GET", &url).header("accept", "text/html").send();
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("<bdi>Vertrag</bdi>") && page.text().contains("Document"));
+    let ended = "rowlink_downloads_total{export=\"it\",";
+    assert_eq!(metric(&site.server.origin, ended), 0, "a query ran");
+    let confirmed = Call::new("POST", &url).send();
+    let confirmed = match confirmed.status {
+        303 => Call::new("GET", confirmed.header("location")).send_elsewhere(),
+        _ => confirmed,
+    };
+    assert_eq!((confirmed.status, &confirmed.body), (200, &content(5000)));
+
+    let request = json!({"export": "it", "bind": "cookie"});
+    let answer = site.server.issue(request);
+    let cookie = answer
+        .header("set-cookie")
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
+    let url = answer.json()["url"].as_str().unwrap().to_owned();
+    assert_eq!(get(&url).problem(), (403, "wrong-browser".into()));
+    let own = Call::new("GET", &url).header("cookie", cookie).send();
+    assert_eq!((own.status, &own.body), (200, &content(5000)));
+}
+
+fn a_document_without_bytes_is_complete_unless_its_hash_is_another_one(subject: &Subject) {
+    put(subject, "empty", b"");
+    let hash = hex::encode(Sha256::digest(b""));
+    let rows =
+        |hash: &str| format!("select 'empty' as object, '{hash}' as sha256 where :user <> ''");
+    let (right, wrong) = (rows(&hash), rows(&"0".repeat(64)));
+    for kind in ["file", "files"] {
+        let (right, wrong) = (export(kind, "", &right), export(kind, "", &wrong));
+        let site = serve(subject, &[("right.sql", &right), ("wrong.sql", &wrong)]);
+        let answer = get(&site.server.link(json!({"export": "right"})));
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.body.is_empty(), kind == "file");
+        let complete =
+            "rowlink_downloads_total{export=\"right\",format=\"file\",outcome=\"complete\"}";
+        assert_eq!(metric(&site.server.origin, complete), 1, "{kind}");
+        let answer = get(&site.server.link(json!({"export": "wrong"})));
+        assert_eq!(answer.problem(), (500, "file-damaged".into()), "{kind}");
+    }
+}
+
+#[test]
+fn many_documents_with_one_long_name_are_one_archive() {
+    let subject = directory();
+    put(&subject, "x", b"x");
+    let name = format!("{}.pdf", "ü".repeat(146));
+    let sql = format!(
+        "with recursive d(i) as (select 0 union all select i + 1 from d where i < 50)
+         select 'x' as object, '{name}' as filename from d where :user <> ''"
+    );
+    let site = serve(&subject, &[("it.sql", &export("files", "", &sql))]);
+    let answer = get(&link(&site, json!({})));
+    let archive = zip::ZipArchive::new(std::io::Cursor::new(answer.body)).unwrap();
+    assert_eq!(archive.len(), 51);
+}
+
 #[test]
 fn ten_thousand_documents_are_one_archive() {
     let subject = directory();
@@ -387,7 +505,7 @@ fn a_request_for_documents_has_no_format_and_one_for_rows_has_one() {
     let issued = answer.json();
     assert_eq!(
         (&issued["filename"], &issued["content_type"]),
-        (&Value::Null, &Value::Null)
+        (&json!("it"), &json!("application/octet-stream"))
     );
     for (request, field) in [
         (json!({"export": "it", "format": "csv"}), "format"),

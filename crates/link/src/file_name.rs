@@ -58,9 +58,7 @@ impl FileName {
         let is_refused = |c: char| FileName::parse(format!("a{c}a")).is_err();
         let name = text.replace(is_refused, "_");
         let name = name.trim().trim_end_matches('.').trim_end();
-        let extension = name.rfind('.').filter(|dot| *dot > 0);
-        let extension = extension.filter(|dot| name.len() - dot <= EXTENSION_BYTES_MAX);
-        let (stem, extension) = name.split_at(extension.unwrap_or(name.len()));
+        let (stem, extension) = name.split_at(start_of_extension(name));
         let mut stem = match is_reserved_on_windows(name) {
             true => format!("_{stem}"),
             false => stem.to_owned(),
@@ -71,6 +69,22 @@ impl FileName {
                 return Some(name);
             }
             stem.pop()?;
+        }
+    }
+
+    /// Returns the name with ` (number)` before its extension. It is shortened to fit, so that different numbers give different
+    /// names.
+    #[must_use]
+    pub fn numbered(&self, number: usize) -> FileName {
+        let (stem, extension) = self.0.split_at(start_of_extension(&self.0));
+        let mut stem = stem.to_owned();
+        loop {
+            let name = format!("{} ({number}){extension}", stem.trim_end());
+            match FileName::parse(name.trim_start()) {
+                Ok(name) => return name,
+                Err(_) if stem.is_empty() => return FileName(format!("({number})")),
+                Err(_) => stem.pop(),
+            };
         }
     }
 
@@ -101,6 +115,13 @@ impl fmt::Display for FileName {
     }
 }
 
+/// Returns where the extension of a name begins, with its dot; its length if there is none.
+fn start_of_extension(name: &str) -> usize {
+    let dot = name.rfind('.').filter(|dot| *dot > 0);
+    let dot = dot.filter(|dot| name.len() - dot <= EXTENSION_BYTES_MAX);
+    dot.unwrap_or(name.len())
+}
+
 /// Tells whether a character is one of Unicode's `Bidi_Control`, which can display `gpj.exe` as `exe.jpg`
 /// (Unicode Technical Report 36, section 3.2).
 fn is_bidi_control(c: char) -> bool {
@@ -124,6 +145,27 @@ fn is_reserved_on_windows(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn different_numbers_give_different_names_of_any_length() {
+        let long = [
+            "x".repeat(150),
+            format!("{}.pdf", "x".repeat(146)),
+            format!("{}.pdf", "ü".repeat(113)),
+            "a.pdf".to_owned(),
+            ".htaccess".to_owned(),
+        ];
+        for name in long {
+            let name = FileName::parse(name).expect("a name");
+            let numbered = [2, 3, 10, 99_999].map(|number| name.numbered(number));
+            for (index, one) in numbered.iter().enumerate() {
+                assert!(FileName::parse(one.as_str()).is_ok());
+                assert!(!numbered[..index].contains(one) && *one != name, "{one}");
+            }
+        }
+        let name = FileName::parse("a b.pdf").expect("a name");
+        assert_eq!(name.numbered(2).as_str(), "a b (2).pdf");
+    }
 
     #[test]
     fn any_text_gives_the_closest_name() {

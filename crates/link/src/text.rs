@@ -84,6 +84,7 @@ pub fn is_option_name(name: &str) -> bool {
         Some((format, _)) => format != "claim" && is_format_name(format),
     }
 }
+
 /// Parses 64 lower-case hex digits, never fewer.
 pub(super) fn parse_hash(text: &str) -> Result<[u8; 32], &'static str> {
     let mut hash = [0; 32];

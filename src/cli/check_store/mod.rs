@@ -53,7 +53,8 @@ pub(super) async fn check_store() -> Result<ExitCode, ErrorLines> {
         println!("\n{rule}");
     }
     println!(
-        "Files must stay longer than any link to them works (ROWLINK_MAX_TTL_SECONDS), and longer than any `reuse_seconds`."
+        "Objects must stay at least as long as any link works (ROWLINK_MAX_TTL_SECONDS), or a single-use link works again, and as any \
+         `reuse_seconds`."
     );
     Ok(match report.failed() {
         0 => ExitCode::SUCCESS,

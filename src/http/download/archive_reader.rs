@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use tokio::spawn;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::object_reader::ObjectReader;
 use super::outcome::StreamError;
@@ -48,7 +49,7 @@ impl ArchiveReader {
     ) -> ArchiveReader {
         // A task reads on also while the client takes long for the document before.
         let find = move |document| {
-            let found = spawn(find(store.clone(), document));
+            let found = AbortOnDropHandle::new(spawn(find(store.clone(), document)));
             async move {
                 found
                     .await

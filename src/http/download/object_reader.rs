@@ -61,7 +61,7 @@ impl ObjectReader {
     /// Returns the next chunk, never empty, or `None` after the last.
     ///
     /// # Errors
-    /// Returns a [`StreamError`] if the store failed, or the object does not have the length that the store has told, or
+    /// Returns a [`StreamError`] if the store failed, or the object does not have the length that the store has reported, or
     /// another hash than is expected.
     pub(super) async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
         while let Some(chunk) = self.chunks.next().await {

@@ -1,8 +1,8 @@
 //! Links that work once: what is recorded about their use, and counted if that fails.
 
-use crate::http::request::continuation::Continuation;
+use crate::http::request::continuation::{Continuation, Part};
 use crate::http::state::AppState;
-use crate::service::{OpenError, PreparedDocuments, PreparedDownload};
+use crate::service::{Begun, OpenError};
 use crate::source::causes;
 use rowlink_link::VerifiedLink;
 
@@ -13,41 +13,18 @@ use rowlink_link::VerifiedLink;
 /// Returns the [`OpenError`] of a link that was used, or of which that is not known.
 pub(in crate::http) async fn check_or_continue(
     state: &AppState,
-    prepared: &mut PreparedDownload,
-    continuation: Option<&Continuation>,
-) -> Result<(), OpenError> {
-    if continues_use(&prepared.link, prepared.begun, continuation) {
-        prepared.continue_use();
-        return Ok(());
-    }
-    check(state, &prepared.link).await
-}
-
-/// Does the same for stored documents.
-///
-/// # Errors
-/// Returns the [`OpenError`] of a link that was used, or of which that is not known.
-pub(in crate::http) async fn check_or_continue_documents(
-    state: &AppState,
-    prepared: &mut PreparedDocuments,
-    continuation: Option<&Continuation>,
-) -> Result<(), OpenError> {
-    if continues_use(&prepared.link, prepared.begun, continuation) {
-        prepared.continue_use();
-        return Ok(());
-    }
-    check(state, &prepared.link).await
-}
-
-/// Tells whether a client continues the file that was the use of a link.
-fn continues_use(
     link: &VerifiedLink,
-    begun: Option<[u8; 32]>,
+    begun: &mut Begun,
     continuation: Option<&Continuation>,
-) -> bool {
-    // Without a range it would be a second download.
-    let has_range = continuation.is_some_and(|it| it.part.is_some());
-    link.link().conditions.single_use && begun.is_some() && has_range
+) -> Result<(), OpenError> {
+    // A range from the first byte would be a second download.
+    let part = continuation.and_then(|it| it.part);
+    let is_rest = matches!(part, Some(Part::From(first, _)) if first > 0);
+    if link.link().conditions.single_use && begun.file_id.is_some() && is_rest {
+        begun.continue_use();
+        return Ok(());
+    }
+    check(state, link).await
 }
 
 /// Checks that a link was not used, if it works once.

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::body::{BodyStream, SizedStream};
 use actix_web::web::{Bytes, Data};
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use futures_util::stream::{self, Stream};
 use tokio::time::{Instant, sleep_until};
 
@@ -85,7 +87,7 @@ impl ResponseStream {
 
     /// Returns the chunks as a stream for the response. An error resets the connection, so that no
     /// client accepts the truncated file as complete.
-    pub(in crate::http) fn into_stream(
+    fn into_stream(
         self,
         state: Data<AppState>,
         exchange: Rc<Exchange>,
@@ -121,6 +123,27 @@ impl ResponseStream {
                 }
             }
         })
+    }
+
+    /// Sends the file, of this length if it is known.
+    pub(in crate::http) fn respond(
+        mut self,
+        mut response: HttpResponseBuilder,
+        state: Data<AppState>,
+        exchange: Rc<Exchange>,
+        length: Option<u64>,
+    ) -> HttpResponse {
+        match length {
+            // The framework never polls such a body, so that the file would not seem to be sent.
+            Some(0) => {
+                self.log.set_outcome(Outcome::Complete);
+                response.body(())
+            }
+            Some(length) => {
+                response.body(SizedStream::new(length, self.into_stream(state, exchange)))
+            }
+            None => response.body(BodyStream::new(self.into_stream(state, exchange))),
+        }
     }
 
     /// Lets the query run at its own speed.

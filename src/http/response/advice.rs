@@ -49,4 +49,4 @@ pub(super) const WITH_NEW_LINK: &str =
 
 /// Where to go on if the way back is not known.
 pub(super) const WITHOUT_BUTTON: &str = "If there is no page to go back to, open the application where you found the link, or \
-     ask for a new link whoever sent it.";
+     ask its sender for a new link.";

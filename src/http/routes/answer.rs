@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::body::{BodyStream, SizedStream};
 use actix_web::http::{StatusCode, header};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
@@ -146,7 +145,7 @@ impl Answer {
         prepared: &PreparedDownload,
         continuation: Option<&Continuation>,
     ) -> Result<(), Problem> {
-        let may_be_begun = prepared.is_measured() && prepared.begun.is_some();
+        let may_be_begun = prepared.is_measured() && prepared.begun.file_id.is_some();
         match continuation.filter(|_| !may_be_begun) {
             Some(continuation) => self.unless_refused(refuse_another(continuation)),
             None => Ok(()),
@@ -234,17 +233,13 @@ impl Answer {
 
     /// Sends a file, of this length if it is known.
     pub(super) fn stream(
-        mut self,
+        self,
         request: &HttpRequest,
         file: CodedFile,
         length: Option<u64>,
     ) -> HttpResponse {
         let body = ResponseStream::new(file, self.deadlines, self.log);
-        let chunks = body.into_stream(self.state, Exchange::of(request));
-        match length {
-            Some(length) => self.response.body(SizedStream::new(length, chunks)),
-            None => self.response.body(BodyStream::new(chunks)),
-        }
+        body.respond(self.response, self.state, Exchange::of(request), length)
     }
 
     /// Sends a file whose rows are all in memory, and stores it if its keeper does. With its length, truncation is detected

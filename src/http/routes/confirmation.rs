@@ -42,7 +42,7 @@ pub(super) async fn page(
     prepared: &PreparedDownload,
 ) -> Result<Option<HttpResponse>, Problem> {
     let link = prepared.link.link();
-    if !needs_page(request, link, prepared.begun.is_some())? {
+    if !needs_page(request, link, prepared.begun.file_id.is_some())? {
         return Ok(None);
     }
     // Boxed, so that other downloads do not allocate its size.
@@ -61,7 +61,7 @@ pub(super) fn page_of_documents(
     prepared: &PreparedDocuments,
 ) -> Result<Option<HttpResponse>, Problem> {
     let link = prepared.link.link();
-    if !needs_page(request, link, prepared.begun.is_some())? {
+    if !needs_page(request, link, prepared.begun.file_id.is_some())? {
         return Ok(None);
     }
     let (filename, file_type) = match &link.filename {
@@ -71,6 +71,17 @@ pub(super) fn page_of_documents(
     };
     let file = FileOnPage::NotPrepared;
     Ok(Some(show(state, link, &filename, file_type, file)))
+}
+
+/// Refuses a link that needs confirmation.
+///
+/// # Errors
+/// Returns 403 `confirmation-required`.
+pub(super) fn refuse_unconfirmed(link: &Link) -> Result<(), Problem> {
+    match link.conditions.confirm {
+        true => Err(confirmation_required()),
+        false => Ok(()),
+    }
 }
 
 /// Tells whether a request gets the page.

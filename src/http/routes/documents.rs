@@ -1,7 +1,5 @@
 //! `GET`, `HEAD` and `POST /v1/files/{export}?…`: downloads the stored documents of a signed link: one file, or an archive.
 
-use std::sync::Arc;
-
 use actix_web::body::{BodyStream, SizedStream};
 use actix_web::http::Method;
 use actix_web::http::header::HeaderValue;
@@ -12,7 +10,10 @@ use futures_util::stream;
 use super::answer::outcome_of;
 use super::confirmation;
 use super::download::{content_disposition, file_response, refuse_http_1_0, refuse_unwanted};
-use super::parts::{choose_part, insert_digest, insert_validators, late_range, set_part};
+use super::parts::{
+    choose_part, insert_digest, insert_validators, late_range, may_tag_head, refuse_another,
+    set_part,
+};
 use super::redirect;
 use super::stored::redirect_to;
 use crate::http::connection::exchange::Exchange;
@@ -31,11 +32,10 @@ use crate::http::request::plain_query::PlainQuery;
 use crate::http::response::problem::{self, Problem, unknown_path};
 use crate::http::state::AppState;
 use crate::service::{
-    Deadlines, Document, Documents, FoundDocument, PreparedDocuments, QuotaPermit, ZIP_MEDIA_TYPE,
+    Deadlines, Documents, FoundDocument, PreparedDocuments, QuotaPermit, ZIP_MEDIA_TYPE,
 };
 use crate::source::causes;
-use crate::store::{MediaHeaders, Store, StoreError};
-use crate::zip::Archive;
+use crate::store::{MediaHeaders, StoreError};
 use rowlink_link::{ClientAddr, DownloadPath};
 
 /// Returns the documents, or only the head of their response.
@@ -58,7 +58,8 @@ async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse
     match accept(&request, &state, entity_tags).await? {
         Target::Documents(mut prepared) => {
             let continuation = continuation.as_ref();
-            single_use::check_or_continue_documents(&state, &mut prepared, continuation).await?;
+            let PreparedDocuments { link, begun, .. } = &mut *prepared;
+            single_use::check_or_continue(&state, link, begun, continuation).await?;
             if let Some(page) = confirmation::page_of_documents(&request, &state, &prepared)? {
                 return Ok(page);
             }
@@ -99,6 +100,8 @@ async fn head(request: HttpRequest, state: Data<AppState>) -> Result<HttpRespons
         Target::Redirect(response) => return Ok(response),
     };
     single_use::check(&state, &prepared.link).await?;
+    // A program that tries every link runs no query.
+    confirmation::refuse_unconfirmed(prepared.link.link())?;
     let service = &state.service;
     let _permit = service.acquire_for_documents(&prepared)?;
     let deadlines = service.deadlines_of_documents(&prepared);
@@ -107,9 +110,7 @@ async fn head(request: HttpRequest, state: Data<AppState>) -> Result<HttpRespons
             file_head(&request, &state, &prepared, &file),
             Some(file.bytes()),
         ),
-        Documents::Archive { documents, .. } => {
-            (archive_head(&prepared), archive_length(&documents))
-        }
+        Documents::Archive { length, .. } => (archive_head(&prepared), length),
     };
     let no_chunks = stream::empty::<Result<Bytes, Aborted>>();
     Ok(match length {
@@ -135,8 +136,7 @@ fn file_head(
     let filename = prepared.file_name(&file.document);
     let mut response = file_response(&filename, content_type, prepared.link.link().id);
     let entity_tag = state.service.entity_tag(&prepared.link, file.id());
-    // The tag of a link that works once proves that its download has begun.
-    if request.method() != Method::HEAD || !prepared.link.link().conditions.single_use {
+    if request.method() != Method::HEAD || may_tag_head(prepared.link.link()) {
         insert_validators(&mut response, &entity_tag);
     }
     if let Some(sha256) = file.document.sha256 {
@@ -219,7 +219,15 @@ async fn send(
     };
     match found {
         Documents::File(file) => reply.send_file(*file, continuation).await,
-        Documents::Archive { documents, store } => reply.send_archive(documents, store).await,
+        Documents::Archive {
+            documents,
+            store,
+            length,
+        } => {
+            let archive =
+                |permit, bytes_max| ArchiveReader::new(store, documents, bytes_max, permit);
+            reply.send_archive(archive, length, continuation).await
+        }
     }
 }
 
@@ -240,7 +248,7 @@ impl Reply {
         file: FoundDocument,
         continuation: Option<&Continuation>,
     ) -> Result<HttpResponse, Problem> {
-        let is_begun = self.prepared.begun == Some(file.id());
+        let is_begun = self.prepared.begun.file_id == Some(file.id());
         self.check_begun(is_begun)?;
         let filename = self.prepared.file_name(&file.document);
         let may_redirect = match continuation {
@@ -299,32 +307,36 @@ impl Reply {
     /// Sends the archive of all documents.
     async fn send_archive(
         mut self,
-        documents: Vec<Document>,
-        store: Arc<Store>,
+        archive: impl FnOnce(QuotaPermit, Option<u64>) -> ArchiveReader,
+        length: Option<u64>,
+        continuation: Option<&Continuation>,
     ) -> Result<HttpResponse, Problem> {
         self.check_begun(false)?;
+        // No archive is continued: none has an entity tag.
+        let accepted = continuation.map_or(Ok(()), refuse_another);
+        accepted.inspect_err(|problem| self.log.set_outcome(outcome_of(problem)))?;
         self.take_use().await?;
-        let length = archive_length(&documents);
         let response = archive_head(&self.prepared);
         let bytes_max = self.prepared.bytes_max();
-        let file = |permit| {
-            let reader = ArchiveReader::new(store, documents, bytes_max, permit);
-            CodedFile::of_archive(reader)
-        };
+        let file = |permit| CodedFile::of_archive(archive(permit, bytes_max));
         Ok(self.stream(response, file, length))
     }
 
     fn check_begun(&mut self, is_begun: bool) -> Result<(), Problem> {
-        let checked = self.prepared.check_begun(is_begun);
+        let checked = match is_begun {
+            true => Ok(()),
+            false => self.prepared.begun.refuse_another(),
+        };
         Ok(checked.inspect_err(|error| self.log.refuse(error))?)
     }
 
     /// Records the use of a link that works once.
     async fn take_use(&mut self) -> Result<(), Problem> {
-        if !self.prepared.must_take_use() {
+        let PreparedDocuments { link, begun, .. } = &self.prepared;
+        if !begun.must_take_use(link.link()) {
             return Ok(());
         }
-        let taken = single_use::take(&self.state, &self.prepared.link).await;
+        let taken = single_use::take(&self.state, link).await;
         Ok(taken.inspect_err(|error| self.log.refuse(error))?)
     }
 
@@ -338,27 +350,13 @@ impl Reply {
     /// Sends a file, of this length if it is known.
     fn stream(
         mut self,
-        mut response: HttpResponseBuilder,
+        response: HttpResponseBuilder,
         file: impl FnOnce(QuotaPermit) -> CodedFile,
         length: Option<u64>,
     ) -> HttpResponse {
         self.log.set_documents_served_by(ServedBy::Store);
         let file = file(self.permit);
         let body = ResponseStream::new(file, self.deadlines, self.log);
-        let chunks = body.into_stream(self.state, Exchange::of(&self.request));
-        match length {
-            Some(length) => response.body(SizedStream::new(length, chunks)),
-            None => response.body(BodyStream::new(chunks)),
-        }
+        body.respond(response, self.state, Exchange::of(&self.request), length)
     }
-}
-
-/// Returns the length of an archive in bytes, if that of each document is known.
-fn archive_length(documents: &[Document]) -> Option<u64> {
-    let sizes = documents.iter().map(|document| {
-        let bytes = document.bytes?;
-        Some((document.file_name.as_str(), bytes))
-    });
-    let sizes: Vec<(&str, u64)> = sizes.collect::<Option<_>>()?;
-    Some(Archive::length(sizes))
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::answer::{Answer, Keeper, Sending};
 use super::confirmation;
-use super::parts::{ACCEPT_RANGES, file_changed, insert_validators, late_range};
+use super::parts::{ACCEPT_RANGES, file_changed, insert_validators, late_range, may_tag_head};
 use super::redirect;
 use super::stored::{Known, StoredPart, stored_file};
 use crate::http::download::audit_log::DownloadLog;
@@ -58,12 +58,13 @@ async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse
         Target::File(prepared) => prepared,
         Target::Redirect(response) => return Ok(response),
     };
-    single_use::check_or_continue(&state, &mut prepared, continuation.as_ref()).await?;
+    let PreparedDownload { link, begun, .. } = &mut *prepared;
+    single_use::check_or_continue(&state, link, begun, continuation.as_ref()).await?;
     if let Some(page) = confirmation::page(&request, &state, &prepared).await? {
         return Ok(page);
     }
     let otherwise = continuation.as_ref().map(|it| it.otherwise);
-    let is_another = otherwise == Some(Otherwise::Error) && prepared.begun.is_none();
+    let is_another = otherwise == Some(Otherwise::Error) && prepared.begun.file_id.is_none();
     if is_another && !state.service.may_be_stored(&prepared) {
         return Err(file_changed());
     }
@@ -78,9 +79,9 @@ async fn post(
     state: Data<AppState>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let mut prepared = accept_post(&request, &state)?;
+    let prepared = accept_post(&request, &state)?;
     discard_body(payload).await?;
-    single_use::check_or_continue(&state, &mut prepared, None).await?;
+    single_use::check(&state, &prepared.link).await?;
     Box::pin(stream_file(request, state, *prepared, None)).await
 }
 
@@ -207,8 +208,7 @@ async fn head(request: HttpRequest, state: Data<AppState>) -> Result<HttpRespons
         && let Some(part) = StoredPart::find(&state, &request, &prepared, &stored).await
     {
         let (length, entity_tag) = part.validators(&state, &prepared);
-        // The tag of a link that works once proves that its download has begun.
-        if !prepared.link.link().conditions.single_use {
+        if may_tag_head(prepared.link.link()) {
             insert_validators(&mut response, &entity_tag);
         }
         return Ok(response.body(SizedStream::new(length, no_chunks)));

@@ -45,7 +45,7 @@ impl KeptPart {
         prepared: &PreparedDownload,
         continuation: &Continuation,
     ) -> Result<Option<KeptPart>, Problem> {
-        let Some(id) = prepared.begun else {
+        let Some(id) = prepared.begun.file_id else {
             return Ok(None);
         };
         let files = state.kept_files.as_ref();

@@ -32,7 +32,7 @@ pub async fn issue(
     };
     wanted.conditions.bind = browser.as_ref().map(BrowserCookie::hash);
     let (is_estimate_wanted, is_prepared) = (wanted.estimate, wanted.prepare);
-    state.service.find_out_single_use(&wanted.conditions).await;
+    state.service.probe_single_use(&wanted.conditions).await;
     let issued = issue_for(&request, &state, &caller, wanted)?;
     let mut description = describe(&issued);
     if is_estimate_wanted {

@@ -13,6 +13,7 @@ use crate::http::response::content_encoding::Coding;
 use crate::http::response::headers::fixed;
 use crate::http::response::problem::Problem;
 use crate::service::PreparedDownload;
+use rowlink_link::Link;
 
 /// The problem of a range after byte 0 without a condition: each download of a live export is a new file.
 pub(super) fn late_range(_: UnconditionalRange) -> Problem {
@@ -126,6 +127,13 @@ const DIGEST: HeaderName = HeaderName::from_static("digest");
 pub(super) fn insert_validators(response: &mut HttpResponseBuilder, entity_tag: &str) {
     response.insert_header(ACCEPT_RANGES);
     response.insert_header((header::ETAG, entity_tag));
+}
+
+/// Tells whether a response without the file may have its entity tag. The tag proves that a download has begun, which some links
+/// depend on.
+pub(super) fn may_tag_head(link: &Link) -> bool {
+    let conditions = &link.conditions;
+    !conditions.single_use && !conditions.confirm && conditions.resume_seconds.is_none()
 }
 
 /// Inserts the hash of the whole file: RFC 9530, section 3, and for older clients that ask for it RFC 3230.

@@ -60,7 +60,7 @@ impl StoredPart {
             report(state, prepared, &error);
             None
         })?;
-        let begun = match prepared.begun {
+        let begun = match prepared.begun.file_id {
             Some(id) if id == found.record.sha256 => Some(Begun::Stored),
             // A stream may have had a content coding.
             Some(id) if id == found.record.file_id && may_have_decoded(request, prepared) => {
@@ -68,7 +68,7 @@ impl StoredPart {
             }
             _ => None,
         };
-        (begun.is_some() || !prepared.sends_only_begun()).then(|| StoredPart {
+        (begun.is_some() || !prepared.begun.is_only()).then(|| StoredPart {
             stored: stored.clone(),
             found,
             begun,
@@ -232,7 +232,7 @@ impl Answer {
         let files = self.state.kept_files.as_ref();
         let running = files.and_then(|files| files.uploads.find(stored.name()));
         // With an exact length, it is measured first.
-        let running = running.filter(|_| !prepared.is_measured() && !prepared.sends_only_begun());
+        let running = running.filter(|_| !prepared.is_measured() && !prepared.begun.is_only());
         let Some(RunningUpload { id, file, .. }) = running else {
             return Ok(None);
         };

@@ -4,11 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use rowlink_link::FileName;
 
+use super::UNKNOWN_MEDIA_TYPE;
 use crate::catalog::DOCUMENT_COLUMNS;
 use crate::row::{Column, Row, TimeZone};
 use crate::store::check_key;
-
-const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// A document, whose object may not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,9 +18,9 @@ pub struct Document {
     pub file_name: FileName,
     /// Its media type.
     pub content_type: String,
-    /// Its length in bytes, if its row says it.
+    /// Its length in bytes, if its row has it.
     pub bytes: Option<u64>,
-    /// The hash of its content, if its row says it.
+    /// The hash of its content, if its row has it.
     pub sha256: Option<[u8; 32]>,
 }
 
@@ -76,7 +75,7 @@ impl DocumentColumns {
 /// Checks a media type: RFC 9110, section 8.3.1.
 fn parse_type(text: String) -> Result<String, String> {
     if text.is_empty() {
-        return Ok(UNKNOWN_TYPE.to_owned());
+        return Ok(UNKNOWN_MEDIA_TYPE.to_owned());
     }
     let is_visible = text.len() <= 255 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     match is_visible && text.contains('/') {
@@ -118,13 +117,9 @@ pub(super) fn make_names_unique(documents: &mut [Document]) {
             continue;
         }
         let number = next.entry(folded).or_insert(2);
-        let (stem, extension) = match name.rsplit_once('.') {
-            Some((stem, extension)) if !stem.is_empty() => (stem, format!(".{extension}")),
-            _ => (name, String::new()),
-        };
         let other = (*number..).find_map(|candidate| {
             *number = candidate + 1;
-            let name = FileName::from_lossy(&format!("{stem} ({candidate}){extension}"))?;
+            let name = document.file_name.numbered(candidate);
             taken.insert(name.as_str().to_lowercase()).then_some(name)
         });
         document.file_name = other.expect("there are more numbers than documents");
@@ -167,7 +162,7 @@ mod tests {
         assert_eq!(found.file_name.as_str(), "a.pdf");
         assert_eq!(
             (found.content_type.as_str(), found.bytes),
-            (UNKNOWN_TYPE, None)
+            (UNKNOWN_MEDIA_TYPE, None)
         );
         for (index, cell, column) in [
             (0, Cell::Null, "object"),
@@ -194,11 +189,23 @@ mod tests {
         let document = |name: &str| Document {
             object: "x".into(),
             file_name: FileName::parse(name).expect("a name"),
-            content_type: UNKNOWN_TYPE.into(),
+            content_type: UNKNOWN_MEDIA_TYPE.into(),
             bytes: None,
             sha256: None,
         };
-        let mut documents = ["a.pdf", "A.pdf", "a (2).pdf", "a.pdf", "b", "B"].map(document);
+        let long = format!("{}.pdf", "x".repeat(146));
+        let names = [
+            "a.pdf",
+            "A.pdf",
+            "a (2).pdf",
+            "a.pdf",
+            "b",
+            "B",
+            &long,
+            &long,
+            &long,
+        ];
+        let mut documents = names.map(document);
         make_names_unique(&mut documents);
         let names: Vec<&str> = documents.iter().map(|it| it.file_name.as_str()).collect();
         let expected = [
@@ -209,6 +216,7 @@ mod tests {
             "b",
             "B (2)",
         ];
-        assert_eq!(names, expected);
+        assert_eq!(names[..6], expected);
+        assert!(names[7].ends_with(" (2).pdf") && names[8].ends_with(" (3).pdf"));
     }
 }

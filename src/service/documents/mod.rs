@@ -18,6 +18,9 @@ pub use prepare::{Documents, PreparedDocuments};
 /// The media type of an archive.
 pub const ZIP_MEDIA_TYPE: &str = "application/zip";
 
+/// The media type of a document whose row has none.
+pub(super) const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
+
 /// Why documents were not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
@@ -91,6 +94,12 @@ impl FoundDocument {
             return Err(DocumentError::Missing { object });
         };
         let found = head.bytes;
+        // No chunk of it would ever be compared.
+        let is_of_nothing = |hash: &[u8; 32]| *hash == <[u8; 32]>::from(Sha256::digest(b""));
+        if found == 0 && !document.sha256.as_ref().is_none_or(is_of_nothing) {
+            let object = document.object;
+            return Err(DocumentError::WrongHash { object });
+        }
         match document.bytes.filter(|expected| *expected != found) {
             Some(expected) => Err(DocumentError::WrongSize {
                 object: document.object,
@@ -123,8 +132,7 @@ impl FoundDocument {
     /// Tells whether a client has begun this object at the store: its entity tags have the store's.
     #[must_use]
     pub fn has_store_tag(&self, entity_tags: &str) -> bool {
-        let e_tag = self.head.e_tag.as_deref();
-        e_tag.is_some_and(|e_tag| entity_tags.split(',').any(|tag| tag.trim() == e_tag))
+        self.head.has_tag(entity_tags)
     }
 
     /// Starts to read a part of it, unless the object has changed.
@@ -137,7 +145,7 @@ impl FoundDocument {
             .await
     }
 
-    /// Returns a URL by which anyone can read it for this long; `None` if the store signs none.
+    /// Returns a URL by which anyone can read it for this long; `None` if the store signs none with a type and a name.
     ///
     /// # Errors
     /// Returns [`StoreError`] if there are no credentials.
@@ -147,6 +155,10 @@ impl FoundDocument {
         lifetime: Duration,
         parameters: &[(&str, &str)],
     ) -> Result<Option<String>, StoreError> {
+        // Otherwise the object has the type and the name with which another program has uploaded it.
+        if !self.store.signs_overrides() {
+            return Ok(None);
+        }
         let object = &self.document.object;
         self.store
             .presigned_url(object, headers, lifetime, parameters)

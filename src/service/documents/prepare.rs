@@ -9,14 +9,16 @@ use tokio::time::{Instant, timeout_at};
 use super::document::{DocumentColumns, make_names_unique};
 use super::{Document, DocumentError, FoundDocument};
 use crate::catalog::{BoundQuery, DocumentSettings};
+use crate::service::begun::Begun;
 use crate::service::errors::{OpenError, TooLarge};
 use crate::service::export_service::file_name;
 use crate::service::exports::ServedExport;
-use crate::service::open::{OnlyBegun, bind_documents, open_error};
+use crate::service::open::{bind_documents, open_error};
 use crate::service::stored::PRESIGNED_MAX;
 use crate::service::{Deadlines, ExportService, QuotaPermit};
 use crate::source::{ConnectionTime, Passes, SourceError};
 use crate::store::Store;
+use crate::zip::Archive;
 
 /// The most documents of an archive. All of them are in memory, about 300 bytes each.
 const DOCUMENTS_MAX: usize = 100_000;
@@ -25,10 +27,8 @@ const DOCUMENTS_MAX: usize = 100_000;
 pub struct PreparedDocuments {
     /// The link.
     pub link: VerifiedLink,
-    /// What identifies the document that the client has begun, if it proved that.
-    pub begun: Option<[u8; 32]>,
-    /// Why only the document that was begun may be sent; `None` if any may.
-    only_begun: Option<OnlyBegun>,
+    /// The document that the client has begun.
+    pub begun: Begun,
     query: BoundQuery,
     served: Arc<ServedExport>,
     store: Arc<Store>,
@@ -47,6 +47,8 @@ pub enum Documents {
         documents: Vec<Document>,
         /// Where their objects are.
         store: Arc<Store>,
+        /// The length of the archive in bytes, if that of each document is known.
+        length: Option<u64>,
     },
 }
 
@@ -101,16 +103,14 @@ impl ExportService {
         entity_tag: Option<&str>,
     ) -> Result<PreparedDocuments, OpenError> {
         let resumption = self.verify(path, raw_query, now, client, entity_tag)?;
+        let begun = Begun::of(&resumption);
         let link = resumption.link;
         let served = self.export_of(link.link())?;
         let (query, settings) = bind_documents(&served.export, &link)?;
         let store = self.document_stores.get(&settings.store).cloned();
         let store = store.ok_or_else(|| OpenError::ExportUnavailable(path.export().to_owned()))?;
         Ok(PreparedDocuments {
-            begun: resumption.file_id,
-            only_begun: resumption
-                .expired_seconds
-                .map(|seconds| OnlyBegun::Expired { seconds }),
+            begun,
             query,
             served,
             store,
@@ -161,7 +161,7 @@ impl ExportService {
         prepared: &PreparedDocuments,
     ) -> Result<QuotaPermit, OpenError> {
         let (link, export) = (prepared.link.link(), prepared.query.export());
-        if prepared.begun.is_some() {
+        if prepared.begun.file_id.is_some() {
             self.quota.check_continuation(link, prepared.prepared_at)?;
         }
         Ok(self.quota.acquire(link, export.limits.max_downloads)?)
@@ -182,17 +182,29 @@ impl ExportService {
         let missing = DocumentError::Missing { object: None };
         let first = documents.first().cloned().ok_or(missing)?;
         let first = FoundDocument::find(prepared.store.clone(), first).await?;
-        let sizes = documents.iter().map(|document| document.bytes);
-        let known: u64 = sizes.flatten().fold(0, u64::saturating_add);
-        let is_archive = prepared.is_archive();
-        prepared.check_bytes(if is_archive { known } else { first.bytes() })?;
-        if is_archive {
+        if prepared.is_archive() {
             make_names_unique(&mut documents);
-            let store = prepared.store.clone();
-            return Ok(Documents::Archive { documents, store });
+            let length = archive_length(&documents);
+            prepared.check_bytes(length.unwrap_or(first.bytes()))?;
+            return Ok(Documents::Archive {
+                documents,
+                store: prepared.store.clone(),
+                length,
+            });
         }
+        prepared.check_bytes(first.bytes())?;
         Ok(Documents::File(Box::new(first)))
     }
+}
+
+/// Returns the length of an archive in bytes, if that of each document is known.
+fn archive_length(documents: &[Document]) -> Option<u64> {
+    let sizes = documents.iter().map(|document| {
+        let bytes = document.bytes?;
+        Some((document.file_name.as_str(), bytes))
+    });
+    let sizes: Vec<(&str, u64)> = sizes.collect::<Option<_>>()?;
+    Some(Archive::length(sizes))
 }
 
 impl PreparedDocuments {
@@ -255,26 +267,6 @@ impl PreparedDocuments {
             .map(|bytes| bytes.get());
         let of_link = self.link.link().conditions.bytes_max;
         of_export.into_iter().chain(of_link).min()
-    }
-
-    /// Checks that the link has neither expired nor was used, unless the client continues this document.
-    ///
-    /// # Errors
-    /// Returns the [`OpenError`] of a link that has.
-    pub fn check_begun(&self, is_begun: bool) -> Result<(), OpenError> {
-        let refusal = self.only_begun.filter(|_| !is_begun);
-        refusal.map_or(Ok(()), |reason| Err(reason.into()))
-    }
-
-    /// Lets only the document that was begun be sent, as the continued use of a link that works once.
-    pub fn continue_use(&mut self) {
-        self.only_begun = Some(OnlyBegun::Used);
-    }
-
-    /// Tells whether the use of the link must be recorded before a document is sent.
-    #[must_use]
-    pub fn must_take_use(&self) -> bool {
-        self.only_begun != Some(OnlyBegun::Used)
     }
 
     /// Tells whether the file is an archive of all documents.

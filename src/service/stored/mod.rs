@@ -60,8 +60,7 @@ impl FoundFile {
     /// Tells whether one of these entity tags, separated by commas, is that of the store.
     #[must_use]
     pub fn has_store_tag(&self, entity_tags: &str) -> bool {
-        let own = self.head.e_tag.as_deref();
-        entity_tags.split(',').any(|tag| Some(tag.trim()) == own)
+        self.head.has_tag(entity_tags)
     }
 }
 

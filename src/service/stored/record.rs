@@ -20,7 +20,9 @@ pub struct FileRecord {
 }
 
 impl FileRecord {
-    pub(super) fn parse(content: &[u8]) -> Option<FileRecord> {
+    /// Parses the content of a record; returns `None` if it is none.
+    #[must_use]
+    pub fn parse(content: &[u8]) -> Option<FileRecord> {
         serde_json::from_slice(content).ok()
     }
 

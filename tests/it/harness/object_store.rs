@@ -245,7 +245,7 @@ fn spawn(kind: Kind, folder: &Path, ports: &[u16], shared: &str) -> Child {
                 "-master.peers=none",
                 "-master.volumeSizeLimitMB=64",
             ]);
-            add(&["-volume.max=200", "-s3.port.iceberg=0", "-s3.port.lance=0"]);
+            add(&["-volume.max=2000", "-s3.port.iceberg=0", "-s3.port.lance=0"]);
             add(&["-s3.autoCreateBucket=false", &format!("-dir={data}")]);
             add(&[&format!("-s3.config={}", folder.join("s3.json").display())]);
             let flags = [

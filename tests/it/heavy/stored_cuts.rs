@@ -1,7 +1,7 @@
 //! Downloads and preparations of stored files that clients leave and whose replicas are killed: `make e2e`.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{Cursor, Read as _};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -147,7 +147,7 @@ fn kill_while_it_sends(replicas: &mut Replicas, index: usize, link: &str, tally:
     }
     match unchunked(&answer) {
         (content, true) => {
-            format::check(&content[..]).expect("a file that ended in good order is whole");
+            format::check(Cursor::new(content)).expect("a file that ended in good order is whole");
             tally.complete_before += 1;
         }
         (_, false) => tally.killed += 1,
@@ -187,7 +187,7 @@ fn check_objects(store: &Store, names: &[String]) -> usize {
         .filter(|name| name.ends_with(".csv") || name.ends_with(".ndjson"));
     for name in files.clone() {
         let content = read(name).expect("an object that was listed");
-        format::check(&content[..]).unwrap_or_else(|error| panic!("{name}: {error}"));
+        format::check(Cursor::new(content)).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     for name in names.iter().filter(|name| name.ends_with(".record")) {
         let record = FileRecord::parse(&read(name).expect("a record")).expect("a record");
