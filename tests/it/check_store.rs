@@ -130,7 +130,11 @@ fn a_store_passes_every_step_once_the_printed_cors_rule_is_set() {
     let unreadable = "may not read Content-Range, Content-Disposition, Accept-Ranges";
     assert_eq!(before.output.matches(unreadable).count(), 3);
 
-    configure(server, "check-store?cors=", &printed_cors_rule(&before.output));
+    configure(
+        server,
+        "check-store?cors=",
+        &printed_cors_rule(&before.output),
+    );
     let after = check(&environment);
     assert_eq!(after.code, Some(0));
     let (first, last) = STEPS.split_at(STEPS.len() - 2);

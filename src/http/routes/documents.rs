@@ -7,14 +7,14 @@ use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::stream;
 
+use super::accept::{Target, accept, accept_confirmed};
 use super::answer::outcome_of;
 use super::confirmation;
-use super::download::{content_disposition, file_response, refuse_http_1_0, refuse_unwanted};
+use super::download::{content_disposition, file_response};
 use super::parts::{
     choose_part, insert_digest, insert_validators, late_range, may_tag_head, refuse_another,
     set_part,
 };
-use super::redirect;
 use super::stored::redirect_to;
 use crate::http::connection::exchange::Exchange;
 use crate::http::download::archive_reader::ArchiveReader;
@@ -24,19 +24,15 @@ use crate::http::download::object_reader::ObjectReader;
 use crate::http::download::outcome::Outcome;
 use crate::http::download::single_use;
 use crate::http::download::stream::{Aborted, ResponseStream};
-use crate::http::request::browser_cookie;
-use crate::http::request::client_ip::verified_address;
 use crate::http::request::continuation::Continuation;
 use crate::http::request::json_body::discard_body;
-use crate::http::request::plain_query::PlainQuery;
-use crate::http::response::problem::{self, Problem, unknown_path};
+use crate::http::response::problem::{self, Problem};
 use crate::http::state::AppState;
 use crate::service::{
     Deadlines, Documents, FoundDocument, PreparedDocuments, QuotaPermit, ZIP_MEDIA_TYPE,
 };
 use crate::source::causes;
 use crate::store::{MediaHeaders, StoreError};
-use rowlink_link::{ClientAddr, DownloadPath};
 
 /// Returns the documents, or only the head of their response.
 pub async fn documents(
@@ -55,18 +51,17 @@ pub async fn documents(
 async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let continuation = Continuation::of(request.headers()).map_err(late_range)?;
     let entity_tags = continuation.as_ref().map(|it| it.entity_tags.as_str());
-    match accept(&request, &state, entity_tags).await? {
-        Target::Documents(mut prepared) => {
-            let continuation = continuation.as_ref();
-            let PreparedDocuments { link, begun, .. } = &mut *prepared;
-            single_use::check_or_continue(&state, link, begun, continuation).await?;
-            if let Some(page) = confirmation::page_of_documents(&request, &state, &prepared)? {
-                return Ok(page);
-            }
-            Box::pin(send(request, state, *prepared, continuation)).await
-        }
-        Target::Redirect(response) => Ok(response),
+    let mut prepared: Box<PreparedDocuments> = match accept(&request, &state, entity_tags).await? {
+        Target::File(prepared) => prepared,
+        Target::Redirect(response) => return Ok(response),
+    };
+    let continuation = continuation.as_ref();
+    let PreparedDocuments { link, begun, .. } = &mut *prepared;
+    single_use::check_or_continue(&state, link, begun, continuation).await?;
+    if let Some(page) = confirmation::page_of_documents(&request, &state, &prepared)? {
+        return Ok(page);
     }
+    Box::pin(send(request, state, *prepared, continuation)).await
 }
 
 /// Sends the documents of a link that needs confirmation: this is it.
@@ -75,19 +70,7 @@ async fn post(
     state: Data<AppState>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    refuse_http_1_0(request.version())?;
-    refuse_unwanted(request.headers())?;
-    let path = DownloadPath::parse(request.uri().path()).ok_or_else(method_not_allowed)?;
-    let query = request.uri().query().unwrap_or_default();
-    let prepared = verify(&request, &state, path, query, None);
-    let needs_confirmation = match &prepared {
-        Ok(prepared) => prepared.link.link().conditions.confirm,
-        Err(_) => confirmation::is_needed(&state, path, query),
-    };
-    if !needs_confirmation {
-        return Err(method_not_allowed());
-    }
-    let prepared = prepared?;
+    let prepared = accept_confirmed::<PreparedDocuments>(&request, &state)?;
     discard_body(payload).await?;
     single_use::check(&state, &prepared.link).await?;
     Box::pin(send(request, state, *prepared, None)).await
@@ -95,8 +78,8 @@ async fn post(
 
 /// Returns the headers of the documents. Runs the query, which knows their names.
 async fn head(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let prepared = match accept(&request, &state, None).await? {
-        Target::Documents(prepared) => prepared,
+    let prepared: Box<PreparedDocuments> = match accept(&request, &state, None).await? {
+        Target::File(prepared) => prepared,
         Target::Redirect(response) => return Ok(response),
     };
     single_use::check(&state, &prepared.link).await?;
@@ -117,11 +100,6 @@ async fn head(request: HttpRequest, state: Data<AppState>) -> Result<HttpRespons
         Some(length) => response.body(SizedStream::new(length, no_chunks)),
         None => response.body(BodyStream::new(no_chunks)),
     })
-}
-
-/// Not `POST`: only a link with a condition allows it.
-fn method_not_allowed() -> Problem {
-    problem::method_not_allowed("GET, HEAD")
 }
 
 /// Returns a response with the headers of a document.
@@ -150,48 +128,6 @@ fn archive_head(prepared: &PreparedDocuments) -> HttpResponseBuilder {
     let content_type = HeaderValue::from_static(ZIP_MEDIA_TYPE);
     let link_id = prepared.link.link().id;
     file_response(&prepared.archive_name(), content_type, link_id)
-}
-
-/// What a request asks for.
-enum Target {
-    /// The documents of a valid link.
-    Documents(Box<PreparedDocuments>),
-    /// Unsigned request: redirect to a new link.
-    Redirect(HttpResponse),
-}
-
-/// Verifies the link of a request, or issues one.
-async fn accept(
-    request: &HttpRequest,
-    state: &AppState,
-    entity_tags: Option<&str>,
-) -> Result<Target, Problem> {
-    refuse_http_1_0(request.version())?;
-    refuse_unwanted(request.headers())?;
-    let path = DownloadPath::parse(request.uri().path()).ok_or_else(unknown_path)?;
-    let query = request.uri().query().unwrap_or_default();
-    if let Some(plain) = PlainQuery::parse(query, &state.config)? {
-        let response = redirect::to_link(request, state, path.export(), None, plain);
-        return Ok(Target::Redirect(Box::pin(response).await?));
-    }
-    let prepared = verify(request, state, path, query, entity_tags)?;
-    Ok(Target::Documents(prepared))
-}
-
-/// Verifies a link for the client, and the browser, that sends the request.
-fn verify(
-    request: &HttpRequest,
-    state: &AppState,
-    path: DownloadPath<'_>,
-    query: &str,
-    entity_tags: Option<&str>,
-) -> Result<Box<PreparedDocuments>, Problem> {
-    let now = (state.clock)();
-    let client = ClientAddr::At(verified_address(request, &state.config));
-    let service = &state.service;
-    let prepared = service.prepare_documents(path, query, now, client, entity_tags)?;
-    browser_cookie::check(request, state, &prepared.link)?;
-    Ok(Box::new(prepared))
 }
 
 /// Runs the query, and sends what it lists.

@@ -1,35 +1,31 @@
 //! `GET`, `HEAD` and `POST /v1/exports/{export}.{format}?…`: downloads the file of a signed link.
 
 use actix_web::body::{BodyStream, SizedStream};
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode, Version};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::stream;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::accept::{Target, accept, accept_confirmed};
 use super::answer::{Answer, Keeper, Sending};
 use super::confirmation;
 use super::parts::{ACCEPT_RANGES, file_changed, insert_validators, late_range, may_tag_head};
-use super::redirect;
 use super::stored::{Known, StoredPart, stored_file};
 use crate::http::download::audit_log::DownloadLog;
 use crate::http::download::coded_file::{CodedFile, HeartbeatPlan};
 use crate::http::download::single_use;
 use crate::http::download::stream::Aborted;
-use crate::http::request::browser_cookie;
-use crate::http::request::client_ip::verified_address;
 use crate::http::request::continuation::{Continuation, Otherwise};
 use crate::http::request::json_body::discard_body;
-use crate::http::request::path::parse_download;
-use crate::http::request::plain_query::PlainQuery;
 use crate::http::response::content_encoding::Coding;
 use crate::http::response::headers::{fixed, id_value};
-use crate::http::response::problem::{self, Problem, unknown_format};
+use crate::http::response::problem::{self, Problem};
 use crate::http::state::AppState;
 use crate::service::PreparedDownload;
-use rowlink_link::{ClientAddr, DownloadPath, percent_encode};
+use rowlink_link::percent_encode;
 
 /// Returns the file, or only the head of its response.
 pub async fn download(
@@ -45,16 +41,11 @@ pub async fn download(
     }
 }
 
-/// Not `POST`: only a link with a condition allows it.
-fn method_not_allowed() -> Problem {
-    problem::method_not_allowed("GET, HEAD")
-}
-
 /// Streams the file, or redirects an unsigned request to a link.
 async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let continuation = Continuation::of(request.headers()).map_err(late_range)?;
     let entity_tags = continuation.as_ref().map(|it| it.entity_tags.as_str());
-    let mut prepared = match accept(&request, &state, entity_tags).await? {
+    let mut prepared: Box<PreparedDownload> = match accept(&request, &state, entity_tags).await? {
         Target::File(prepared) => prepared,
         Target::Redirect(response) => return Ok(response),
     };
@@ -79,26 +70,10 @@ async fn post(
     state: Data<AppState>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let prepared = accept_post(&request, &state)?;
+    let prepared = accept_confirmed::<PreparedDownload>(&request, &state)?;
     discard_body(payload).await?;
     single_use::check(&state, &prepared.link).await?;
     Box::pin(stream_file(request, state, *prepared, None)).await
-}
-
-fn accept_post(request: &HttpRequest, state: &AppState) -> Result<Box<PreparedDownload>, Problem> {
-    refuse_http_1_0(request.version())?;
-    refuse_unwanted(request.headers())?;
-    let (path, _) = parse_download(request.uri().path()).ok_or_else(method_not_allowed)?;
-    let query = request.uri().query().unwrap_or_default();
-    let prepared = verify(request, state, path, query, None);
-    let needs_confirmation = match &prepared {
-        Ok(prepared) => prepared.link.link().conditions.confirm,
-        Err(_) => confirmation::is_needed(state, path, query),
-    };
-    match needs_confirmation {
-        true => prepared,
-        false => Err(method_not_allowed()),
-    }
 }
 
 async fn stream_file(
@@ -197,7 +172,7 @@ async fn stream_file(
 
 /// Returns the same headers without running the query.
 async fn head(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let prepared = match accept(&request, &state, None).await? {
+    let prepared: Box<PreparedDownload> = match accept(&request, &state, None).await? {
         Target::File(prepared) => prepared,
         Target::Redirect(response) => return Ok(response),
     };
@@ -214,109 +189,6 @@ async fn head(request: HttpRequest, state: Data<AppState>) -> Result<HttpRespons
         return Ok(response.body(SizedStream::new(length, no_chunks)));
     }
     Ok(response.body(BodyStream::new(no_chunks)))
-}
-
-/// What a request asks for.
-enum Target {
-    /// The file of a valid link.
-    File(Box<PreparedDownload>),
-    /// Unsigned request: redirect to a new link.
-    Redirect(HttpResponse),
-}
-
-/// Verifies the link of a request, or issues one.
-async fn accept(
-    request: &HttpRequest,
-    state: &AppState,
-    entity_tags: Option<&str>,
-) -> Result<Target, Problem> {
-    refuse_http_1_0(request.version())?;
-    refuse_unwanted(request.headers())?;
-    let (path, format) = parse_download(request.uri().path()).ok_or_else(unknown_file)?;
-    let query = request.uri().query().unwrap_or_default();
-    if let Some(plain) = PlainQuery::parse(query, &state.config)? {
-        // Boxed, so that the more frequent signed requests do not allocate its size.
-        let response = redirect::to_link(request, state, path.export(), Some(format), plain);
-        let response = Box::pin(response);
-        return Ok(Target::Redirect(response.await?));
-    }
-    let prepared = verify(request, state, path, query, entity_tags)?;
-    Ok(Target::File(prepared))
-}
-
-/// Verifies a link for the client, and the browser, that sends the request.
-fn verify(
-    request: &HttpRequest,
-    state: &AppState,
-    path: DownloadPath<'_>,
-    query: &str,
-    entity_tags: Option<&str>,
-) -> Result<Box<PreparedDownload>, Problem> {
-    let now = (state.clock)();
-    let client = ClientAddr::At(verified_address(request, &state.config));
-    let service = &state.service;
-    let prepared = service.prepare(path, query, now, client, entity_tags)?;
-    browser_cookie::check(request, state, &prepared.link)?;
-    Ok(Box::new(prepared))
-}
-
-/// The path names no export and known format. It is not quoted: one with an escaped `?` holds the link.
-pub(super) fn unknown_file() -> Problem {
-    unknown_format("expected the name of an export, a dot and a format".to_owned())
-}
-
-/// Refuses HTTP/1.0, which has no chunks: a closed connection would look like the end of the file.
-pub(super) fn refuse_http_1_0(version: Version) -> Result<(), Problem> {
-    if version >= Version::HTTP_11 {
-        return Ok(());
-    }
-    let title = "HTTP/1.1 is required";
-    let detail = "expected HTTP/1.1; with HTTP/1.0 a truncated file would look complete";
-    let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
-    Err(Problem::new(
-        status,
-        "http-version-not-supported",
-        title,
-        detail,
-    ))
-}
-
-/// Headers by which browsers tell that no person has asked for the file yet: current ones, then older ones of Chromium,
-/// Firefox and Safari.
-const PREFETCH: [(HeaderName, &str); 4] = [
-    (HeaderName::from_static("sec-purpose"), "prefetch"),
-    (HeaderName::from_static("purpose"), "prefetch"),
-    (HeaderName::from_static("x-moz"), "prefetch"),
-    (HeaderName::from_static("x-purpose"), "preview"),
-];
-/// The destinations of a download: a navigation, also in a frame, and a script's `fetch` (Fetch Metadata, section 2.1).
-const DESTINATIONS: [&[u8]; 4] = [b"document", b"iframe", b"frame", b"empty"];
-
-/// Refuses what no person and no program has asked for, because it would run a query, or issue a link: a browser's
-/// guess, and a link in the place of an image, a script or a style.
-pub(super) fn refuse_unwanted(headers: &HeaderMap) -> Result<(), Problem> {
-    let is_prefetch = PREFETCH.iter().any(|(name, purpose)| {
-        let value = headers.get(name).map(HeaderValue::as_bytes);
-        value.is_some_and(|value| value.starts_with(purpose.as_bytes()))
-    });
-    if is_prefetch {
-        let title = "Exports cannot be prefetched";
-        let detail = "open the link to download the file";
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        return Err(Problem::new(status, "prefetch-refused", title, detail));
-    }
-    let destination = headers.get("sec-fetch-dest").map(HeaderValue::as_bytes);
-    if destination.is_some_and(|destination| !DESTINATIONS.contains(&destination)) {
-        let title = "Exports cannot be embedded";
-        let detail = "an export is no image, script, style or medium; link to it";
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "embedding-refused",
-            title,
-            detail,
-        ));
-    }
-    Ok(())
 }
 
 /// Headers of every download.

@@ -8,7 +8,7 @@ use rowlink_link::{
 };
 use serde_json::{Value, json};
 
-use super::download::unknown_file;
+use super::accept::unknown_file;
 use crate::auth::Caller;
 use crate::catalog::FieldError;
 use crate::http::request::authenticate::authenticate;

@@ -1,5 +1,6 @@
 //! One file per route.
 
+mod accept;
 mod answer;
 pub(super) mod catalog;
 mod confirmation;
