@@ -29,7 +29,8 @@ use crate::http::request::json_body::discard_body;
 use crate::http::response::problem::{self, Problem};
 use crate::http::state::AppState;
 use crate::service::{
-    Deadlines, Documents, FoundDocument, PreparedDocuments, QuotaPermit, ZIP_MEDIA_TYPE,
+    Deadlines, DocumentError, Documents, FoundDocument, PreparedDocuments, QuotaPermit,
+    ZIP_MEDIA_TYPE,
 };
 use crate::source::causes;
 use crate::store::{MediaHeaders, StoreError};
@@ -144,7 +145,12 @@ async fn send(
     let permit = permit.inspect_err(|error| log.refuse(error))?;
     let deadlines = service.deadlines_of_documents(&prepared);
     let found = service.find_documents(&prepared, deadlines.query).await;
-    let found = found.inspect_err(|error| log.refuse(error))?;
+    let found = found.inspect_err(|error| {
+        log.refuse(error);
+        if matches!(error, DocumentError::Store(_)) {
+            state.metrics.store_errors.inc();
+        }
+    })?;
     let reply = Reply {
         request,
         state,
