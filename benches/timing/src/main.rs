@@ -17,7 +17,7 @@ const RUNS: usize = 200_000;
 fn good_query(keyring: &Keyring) -> (String, usize) {
     let link = Link {
         export: "orders".into(),
-        format: "csv".into(),
+        format: Some("csv".into()),
         user: UserId::parse("42").expect("a user id"),
         id: uuid::Uuid::nil(),
         issued: NOW,

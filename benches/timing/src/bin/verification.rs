@@ -22,7 +22,7 @@ fn main() {
     };
     let link = Link {
         export: "orders".into(),
-        format: "csv".into(),
+        format: Some("csv".into()),
         user: UserId::parse("42").expect("a user id"),
         id: uuid::Uuid::nil(),
         issued: NOW,
