@@ -20,6 +20,7 @@ use crate::service::{ExportService, Policy};
 use crate::source::{SourceOptions, Sources, SqliteSource, dialects};
 use crate::spool::Spool;
 use crate::store::{Store, StoreUrl};
+use crate::used_links::UsedLinks;
 use rowlink_link::Keyring;
 
 /// The number of orders in `orders.sql`.
@@ -86,7 +87,11 @@ impl Demo {
         let catalog = Catalog::parse(exports, &dialects(&sources));
         let (spool, store) =
             storage(folder.path()).map_err(|error| vec![format!("demo: {error}")])?;
-        let service = ExportService::new(sources, keyring, policy).with_store(Some(store));
+        let used_links = UsedLinks::new(None, Some(store.clone()));
+        let used_links = used_links.map_err(|error| vec![format!("demo: {error}")])?;
+        let service = ExportService::new(sources, keyring, policy)
+            .with_store(Some(store))
+            .with_used_links(used_links);
         let service = service.start(&catalog);
         let service = service
             .await
