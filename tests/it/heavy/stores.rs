@@ -17,7 +17,7 @@ fn files_are_stored_in_juicefs() {
 #[test]
 #[ignore = "needs JuiceFS: make test-engines"]
 fn the_check_of_a_store_warns_that_juicefs_overwrites() {
-    let checked = check(&ObjectStore::juicefs().bucket("checked"));
+    let checked = check(&ObjectStore::juicefs().bucket("check-store"));
     assert_eq!(checked.code, Some(0), "{}", checked.output);
     assert_eq!(checked.steps("warning"), ["conditional create"]);
     assert!(checked.output.contains("ROWLINK_REDIS_URL"));
