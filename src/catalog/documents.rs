@@ -6,6 +6,8 @@ use bytesize::ByteSize;
 use rowlink_link::{UserId, is_claim_name};
 use serde::Deserialize;
 
+use super::template::Template;
+
 /// The columns of a statement that lists stored documents. Only the first is required.
 pub const DOCUMENT_COLUMNS: [&str; 5] = ["object", "filename", "content_type", "size", "sha256"];
 
@@ -111,18 +113,14 @@ impl KeyPrefix {
             }
         }
         let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once('{') {
-            let Some((name, after)) = after.split_once('}') else {
-                return Err("expected `}` after `{`".into());
-            };
+        let Template { names, rest } = Template::parse(text)?;
+        for (before, name) in names {
             parts.push(Part::Text(before.to_owned()));
             parts.push(match (name, name.strip_prefix("claim.")) {
                 ("user", _) => Part::User,
                 (_, Some(claim)) if is_claim_name(claim) => Part::Claim(claim.to_owned()),
                 _ => return Err(format!("`{{{name}}}`: expected {{user}} or {{claim.NAME}}")),
             });
-            rest = after;
         }
         parts.push(Part::Text(rest.to_owned()));
         Ok(KeyPrefix(parts))

@@ -2,6 +2,8 @@
 
 use rowlink_link::FileName;
 
+use super::template::Template;
+
 /// A template of a file name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileNameTemplate(Vec<Part>);
@@ -23,17 +25,13 @@ impl FileNameTemplate {
         is_filter: impl Fn(&str) -> bool,
     ) -> Result<FileNameTemplate, String> {
         let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once('{') {
-            let Some((name, after)) = after.split_once('}') else {
-                return Err("expected `}` after `{`".into());
-            };
+        let Template { names, rest } = Template::parse(text)?;
+        for (before, name) in names {
             if !is_filter(name) {
                 return Err(format!("`{{{name}}}`: no filter has this name"));
             }
             parts.push(Part::Text(before.to_owned()));
             parts.push(Part::Filter(name.to_owned()));
-            rest = after;
         }
         parts.push(Part::Text(rest.to_owned()));
         let template = FileNameTemplate(parts);

@@ -12,6 +12,7 @@ mod format_settings;
 mod settings_comment;
 mod statement;
 mod store_settings;
+mod template;
 mod value;
 
 use std::collections::BTreeMap;

@@ -5,6 +5,8 @@ use std::env;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
 use super::errors::{ErrorLines, error_line, error_lines};
 use super::export_files::ExportFiles;
 use super::reload::Reloader;
@@ -82,10 +84,11 @@ pub(super) async fn load(config: Config, on_error: OnError) -> Result<Loaded, Er
         warnings.extend(single_use_warning(used_links).await);
     }
     warnings.extend(of_store);
-    for (name, store) in &document_stores {
-        let variable = format!("ROWLINK_STORES: {name}");
-        warnings.extend(store_warning(&variable, store).await);
-    }
+    // Together, because a store that is down takes seconds to fail.
+    let of_documents = document_stores.iter().map(|(name, store)| async move {
+        store_warning(&format!("ROWLINK_STORES: {name}"), store).await
+    });
+    warnings.extend(join_all(of_documents).await.into_iter().flatten());
     let state = AppState::new(
         service.with_used_links(used_links),
         config.authenticator,

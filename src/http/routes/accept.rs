@@ -37,6 +37,7 @@ pub(super) trait Prepared: Sized {
     /// Returns the [`OpenError`] that refuses the link.
     fn prepare(service: &ExportService, visit: Visit<'_>) -> Result<Self, OpenError>;
 
+    /// Returns the link.
     fn link(&self) -> &VerifiedLink;
 }
 
@@ -167,7 +168,7 @@ pub(super) fn unknown_file() -> Problem {
     unknown_format("expected the name of an export, a dot and a format".to_owned())
 }
 
-/// Refuses HTTP/1.0, which has no chunks: a closed connection would look like the end of the file.
+/// Refuses HTTP/1.0, which has no chunks: a closed connection could be the end of the file.
 fn refuse_http_1_0(version: Version) -> Result<(), Problem> {
     if version >= Version::HTTP_11 {
         return Ok(());
