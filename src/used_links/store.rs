@@ -51,11 +51,16 @@ impl StoredNames {
     pub(super) async fn take(&self, name: &str, taker: &str) -> Result<bool, UseError> {
         self.check().await?;
         let object = object(name);
-        if self.store.create_small(&object, taker.into()).await? {
+        let created = self.store.create_small(&object, taker.into()).await;
+        if let Ok(true) = created {
             return Ok(true);
         }
-        let first = self.store.read_small(&object).await?;
-        Ok(first.is_some_and(|first| first == taker.as_bytes()))
+        // Without an answer the object tells who was first: some stores let racing requests wait for a lock for seconds.
+        match (self.store.read_small(&object).await?, created) {
+            (Some(first), _) => Ok(first == taker.as_bytes()),
+            (None, Ok(_)) => Err(StoreError::Changed.into()),
+            (None, Err(error)) => Err(error.into()),
+        }
     }
 }
 
