@@ -13,8 +13,8 @@ use super::format_settings::{parse_formats, take_options};
 use super::settings_comment::split_settings;
 use super::{
     DEFAULT_DATABASE, Dialects, DocumentSettings, Export, ExportKind, ExportLimits,
-    FileNameTemplate, Filter, KeyPrefix, SESSION_CLAIMS, SqlDialect, Statement, StoreSettings,
-    Variable,
+    FileNameTemplate, Filter, KeyPrefix, SESSION_CLAIMS, Sheet, SqlDialect, Statement,
+    StoreSettings, Variable,
 };
 use crate::format::{Format, FormatOptions, is_number_format};
 use crate::row::{TimeZone, UnknownTimeZone};
@@ -111,18 +111,16 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
     if !reader.errors.is_empty() {
         return Err(reader.errors);
     }
+    let title = settings.title.unwrap_or_else(|| default_title(name));
     Ok(Export {
         name: name.to_owned(),
-        title: settings.title.unwrap_or_else(|| default_title(name)),
+        title: title.clone(),
         description: settings.description,
         scope: settings.scope,
         filters,
         formats,
         claims: required_claims(&statement, settings.claims, documents.as_ref()),
         documents,
-        labels: columns.labels,
-        number_formats: columns.number_formats,
-        column_lines: columns.lines,
         time_zone,
         format_options,
         database,
@@ -134,7 +132,15 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
         heartbeat_seconds: settings.heartbeat_seconds.map(Spanned::into_inner),
         limits: settings.limits,
         store: settings.store.map(Spanned::into_inner).unwrap_or_default(),
-        statement,
+        sheets: vec![Sheet {
+            file: format!("{name}.sql"),
+            name: name.to_owned(),
+            title,
+            labels: columns.labels,
+            number_formats: columns.number_formats,
+            column_lines: columns.lines,
+            statement,
+        }],
         text: file.to_owned(),
     })
 }

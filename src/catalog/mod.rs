@@ -68,12 +68,6 @@ pub struct Export {
     pub documents: Option<DocumentSettings>,
     /// The formats it offers; none for stored documents.
     pub formats: Vec<Format>,
-    /// Header labels by column name; other columns keep their name.
-    pub labels: IndexMap<String, String>,
-    /// XLSX number formats by column name.
-    pub number_formats: IndexMap<String, String>,
-    /// The line of each table `[columns.NAME]`, by column name.
-    pub column_lines: BTreeMap<String, usize>,
     /// The default time zone of timestamps; a link can override it.
     pub time_zone: TimeZone,
     /// The options of formats, by extension; a link can override them.
@@ -99,10 +93,29 @@ pub struct Export {
     pub store: StoreSettings,
     /// The claims that a link must pin.
     pub claims: Vec<String>,
+    /// Its statements, at least one, in the order of the file that a client gets.
+    pub sheets: Vec<Sheet>,
+    /// The text of its files, which tells whether one has changed.
+    pub text: String,
+}
+
+/// A statement of an export, and how its rows are shown.
+#[derive(Debug)]
+pub struct Sheet {
+    /// The file with the statement: `orders.sql`.
+    pub file: String,
+    /// The name, unique in the export, without case.
+    pub name: String,
+    /// The title for users.
+    pub title: String,
+    /// Header labels by column name; other columns keep their name.
+    pub labels: IndexMap<String, String>,
+    /// XLSX number formats by column name.
+    pub number_formats: IndexMap<String, String>,
+    /// The line of each table `[columns.NAME]`, by column name.
+    pub column_lines: BTreeMap<String, usize>,
     /// The statement with its parameters.
     pub statement: Statement,
-    /// The text of the file, which tells whether it has changed.
-    pub text: String,
 }
 
 /// What the operator allows for one export, in addition to the limits of the deployment. An export's file sets it under
@@ -228,11 +241,12 @@ fn check_name(name: &str) -> Result<(), Vec<LineError>> {
     }
 }
 
-/// An export's query with the values of a link. Only [`Export::bind`] creates one.
+/// An export's statements with the values of a link. Only [`Export::bind`] creates one.
 #[derive(Debug, Clone)]
 pub struct BoundQuery {
     export: Arc<Export>,
-    parameters: Vec<Parameter>,
+    /// Those of each sheet.
+    parameters: Vec<Vec<Parameter>>,
     columns: Option<Vec<String>>,
     user: String,
     claims: BTreeMap<String, String>,
@@ -268,12 +282,17 @@ impl BoundQuery {
         &self.export
     }
 
-    /// Returns the values of the statement's variables, in their order.
-    pub fn parameters(&self) -> &[Parameter] {
-        &self.parameters
+    /// Returns the statement of a sheet, by the sheet's index.
+    pub fn statement(&self, sheet: usize) -> &Statement {
+        &self.export.sheets[sheet].statement
     }
 
-    /// Returns the columns to read, in this order; `None` reads all.
+    /// Returns the values of the variables of a sheet's statement, in their order.
+    pub fn parameters(&self, sheet: usize) -> &[Parameter] {
+        &self.parameters[sheet]
+    }
+
+    /// Returns the columns to read, in this order; `None` reads all. Only an export of one sheet has some.
     pub fn columns(&self) -> Option<&[String]> {
         self.columns.as_deref()
     }
@@ -309,6 +328,11 @@ impl Export {
         }
     }
 
+    /// Returns the sheet whose statement is in a file.
+    pub fn sheet_of(&self, file: &str) -> Option<&Sheet> {
+        self.sheets.iter().find(|sheet| sheet.file == file)
+    }
+
     /// Returns the options of a format that a link does not override.
     pub fn options_of(&self, format: Format) -> FormatOptions {
         let options = self.format_options.get(format.extension());
@@ -341,7 +365,7 @@ impl Export {
         Ok(pairs.collect())
     }
 
-    /// Binds the values of a verified link to the statement's parameters.
+    /// Binds the values of a verified link to the parameters of the statements.
     ///
     /// # Errors
     /// Returns every filter or claim of the link that this catalog does not accept. It may differ from
@@ -371,9 +395,10 @@ impl Export {
                 })
             }
         };
+        let bind_sheet = |sheet: &Sheet| sheet.statement.variables.iter().map(bind).collect();
         Ok(BoundQuery {
             export: self.clone(),
-            parameters: self.statement.variables.iter().map(bind).collect(),
+            parameters: self.sheets.iter().map(bind_sheet).collect(),
             columns: options.columns,
             user: link.user.as_str().to_owned(),
             claims: link.claims.clone(),

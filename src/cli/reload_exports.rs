@@ -151,8 +151,11 @@ fn check_successor(
     let (Some(served), Some(next)) = (state.service.served(name), catalog.get(name)) else {
         return Ok(());
     };
+    let (Some(before), Some(next)) = (served.export().sheet_of(file), next.sheet_of(file)) else {
+        return Ok(());
+    };
     let kept = &next.statement.variables;
-    let mut before = served.export().statement.variables.iter();
+    let mut before = before.statement.variables.iter();
     match before.find(|variable| !kept.contains(variable)) {
         Some(lost) => Err(format!("`{lost}`")),
         None => Ok(()),

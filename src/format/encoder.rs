@@ -16,6 +16,17 @@ pub trait Encoder: Send {
     /// Returns the [`EncodeError`] if that fails.
     fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError>;
 
+    /// Starts the rows of the next statement, after those of the one before. Only formats that hold several statements
+    /// get this call.
+    ///
+    /// # Errors
+    /// Returns the [`EncodeError`] if the format cannot hold the columns.
+    fn next_statement(&mut self, columns: &[Column], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let _ = (columns, out);
+        let message = "this format holds the rows of one statement";
+        Err(EncodeError::Failed(message.to_owned()))
+    }
+
     /// Encodes rows. An encoder may hold back bytes, for example to compress them.
     ///
     /// # Errors
@@ -60,10 +71,8 @@ pub struct EncoderSettings {
     pub options: FormatOptions,
     /// The time zone in which instants are shown.
     pub time_zone: TimeZone,
-    /// The labels of columns, by column name; other columns keep their name.
-    pub labels: IndexMap<String, String>,
-    /// The number formats of columns, by column name.
-    pub number_formats: IndexMap<String, String>,
+    /// What is known of the rows of each statement, in their order. Without any, columns have only their names.
+    pub sheets: Vec<SheetSettings>,
     /// What the file says about itself.
     pub properties: Properties,
     /// The heartbeats of the format that were sent, after their [start](super::Heartbeats::start), before the first row;
@@ -72,12 +81,30 @@ pub struct EncoderSettings {
 }
 
 impl EncoderSettings {
-    /// Returns the label of each column.
+    /// Returns the label of each column, for a format with the rows of one statement.
     #[must_use]
     pub fn labels_of(&self, columns: &[Column]) -> Vec<String> {
-        let label = |column: &Column| column.label(&self.labels).to_owned();
+        let no_labels = IndexMap::new();
+        let labels = self
+            .sheets
+            .first()
+            .map_or(&no_labels, |sheet| &sheet.labels);
+        let label = |column: &Column| column.label(labels).to_owned();
         columns.iter().map(label).collect()
     }
+}
+
+/// What an encoder knows of the rows of one statement.
+#[derive(Debug, Clone, Default)]
+pub struct SheetSettings {
+    /// The name, unique in the file, without case.
+    pub name: String,
+    /// The title for people.
+    pub title: String,
+    /// The labels of columns, by column name; other columns keep their name.
+    pub labels: IndexMap<String, String>,
+    /// The number formats of columns, by column name.
+    pub number_formats: IndexMap<String, String>,
 }
 
 /// What a file says about itself.
@@ -147,7 +174,10 @@ pub(super) mod tests {
     ) -> String {
         let columns: Vec<Column> = columns.iter().map(|name| Column::text(*name)).collect();
         let mut settings = EncoderSettings {
-            labels: IndexMap::from([("total".into(), "Total, €".into())]),
+            sheets: vec![SheetSettings {
+                labels: IndexMap::from([("total".into(), "Total, €".into())]),
+                ..SheetSettings::default()
+            }],
             ..EncoderSettings::default()
         };
         for (name, value) in options {

@@ -17,7 +17,7 @@ mod xlsx;
 use std::fmt;
 use std::str::FromStr;
 
-pub use encoder::{EncodeError, Encoder, EncoderSettings, Properties};
+pub use encoder::{EncodeError, Encoder, EncoderSettings, Properties, SheetSettings};
 pub use heartbeat::{EMPTY_DEFLATE_BLOCK, Heartbeats};
 pub use integrity_line::{IntegrityError, IntegrityLine, check};
 pub use options::{FormatOptions, OptionDefinition, OptionError, parse_bool};

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use super::errors::DownloadError;
 use crate::format::{EncodeError, Encoder};
-use crate::row::RowBatch;
-use crate::source::{BatchRecycler, RowStream, SourceError};
+use crate::row::{Column, RowBatch};
+use crate::source::{BatchRecycler, RowStream, Rows, SourceError};
 
 /// Batches, and chunks, that may wait.
 const IN_FLIGHT: usize = 2;
@@ -32,6 +32,7 @@ pub(super) enum Pauses {
 /// Input of the thread.
 enum Work {
     Rows(RowBatch),
+    NextStatement(Vec<Column>),
     Flush,
     Heartbeat,
     /// The end is an explicit event: a task that panics closes the channel too.
@@ -153,7 +154,8 @@ async fn feed(
             }
         };
         let (item, is_last) = match next? {
-            Some(batch) => (Work::Rows(batch), false),
+            Some(Rows::Batch(batch)) => (Work::Rows(batch), false),
+            Some(Rows::NextStatement(columns)) => (Work::NextStatement(columns), false),
             None => (Work::Finish, true),
         };
         // A thread that has failed accepts no more; the reader of its chunks gets the error.
@@ -168,7 +170,7 @@ async fn next_or_flush(
     rows: &mut RowStream,
     work: &mpsc::Sender<Work>,
     heartbeat_every: Option<Duration>,
-) -> Result<Option<RowBatch>, SourceError> {
+) -> Result<Option<Rows>, SourceError> {
     match timeout(FLUSH_INTERVAL, rows.next()).await {
         Ok(next) => next,
         Err(_) => {
@@ -183,7 +185,7 @@ async fn next_with_heartbeats(
     rows: &mut RowStream,
     work: &mpsc::Sender<Work>,
     heartbeat_every: Option<Duration>,
-) -> Result<Option<RowBatch>, SourceError> {
+) -> Result<Option<Rows>, SourceError> {
     let Some(every) = heartbeat_every else {
         return rows.next().await;
     };
@@ -225,6 +227,7 @@ fn encode_all(
                 rows += batch.rows() as u64;
                 recycler.recycle(batch);
             }
+            Work::NextStatement(columns) => encoder.next_statement(&columns, &mut bytes)?,
             Work::Flush => encoder.flush(&mut bytes)?,
             Work::Heartbeat => {
                 let before = bytes.len();

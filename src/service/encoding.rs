@@ -10,7 +10,7 @@ use super::encoder_thread::{EncoderThread, Pauses};
 use super::errors::{DownloadError, TooLarge};
 use crate::catalog::ExportLimits;
 use crate::format::{Encoder, IntegrityLine};
-use crate::source::{RowStream, SourceError};
+use crate::source::{RowStream, Rows, SourceError};
 
 /// The capacity kept for the next chunk: one huge cell must not keep its memory for the whole download.
 const CHUNK_BYTES_KEPT: usize = 256 * 1024;
@@ -184,10 +184,13 @@ impl InlineEncoding {
         loop {
             self.chunk.reserve(self.chunk_bytes);
             match self.rows.next().await? {
-                Some(batch) => {
+                Some(Rows::Batch(batch)) => {
                     self.encoder.rows(&batch, &mut self.chunk)?;
                     self.rows_written += batch.rows() as u64;
                     self.rows.recycle(batch);
+                }
+                Some(Rows::NextStatement(columns)) => {
+                    self.encoder.next_statement(&columns, &mut self.chunk)?;
                 }
                 None if self.is_finished => return Ok(None),
                 None => {

@@ -10,7 +10,7 @@ use super::export_service::ExportService;
 use super::issue::IssuedLink;
 use super::open::PreparedDownload;
 use crate::format::{Format, IntegrityLine, Properties};
-use crate::source::{ConnectionTime, Passes, RowEstimate, RowStream, SourceError, causes};
+use crate::source::{ConnectionTime, Passes, RowEstimate, RowStream, Rows, SourceError, causes};
 
 /// The approximate size of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +125,7 @@ fn name_bytes(prepared: &PreparedDownload) -> u64 {
     match &prepared.output.columns {
         Some(names) => names.iter().map(bytes_of).sum(),
         None => {
-            let columns = prepared.served.columns().iter();
+            let columns = prepared.served.columns().unwrap_or_default().iter();
             columns.map(|column| bytes_of(&column.name)).sum()
         }
     }
@@ -166,10 +166,11 @@ async fn count_rows(mut stream: RowStream, until: Instant) -> Result<Estimate, S
     let kind = loop {
         match timeout_at(until, stream.next()).await {
             Ok(Ok(None)) => break EstimateKind::Counted,
-            Ok(Ok(Some(batch))) => {
+            Ok(Ok(Some(Rows::Batch(batch)))) => {
                 rows += batch.rows() as u64;
                 stream.recycle(batch);
             }
+            Ok(Ok(Some(Rows::NextStatement(_)))) => {}
             Ok(Err(error)) => return Err(error),
             Err(_) => break EstimateKind::AtLeast,
         }

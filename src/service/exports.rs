@@ -11,10 +11,11 @@ use tokio::time::timeout;
 
 use super::export_service::ExportService;
 use crate::catalog::{
-    Catalog, DOCUMENT_COLUMNS, Export, FileError, FilterType, SqlDialect, StoreMode, export_name,
+    Catalog, DOCUMENT_COLUMNS, Export, FileError, FilterType, Sheet, SqlDialect, StoreMode,
+    export_name,
 };
 use crate::row::{Column, Kind, TimeZone};
-use crate::source::{DESCRIBE_TIMEOUT, DescribedExport, SourceError, causes};
+use crate::source::{DESCRIBE_TIMEOUT, DescribeError, DescribedExport, SourceError, causes};
 use crate::toml_errors::LineError;
 
 /// How many exports are described at the same time, each on a connection of its own.
@@ -62,8 +63,8 @@ pub struct ServedExport {
 
 impl ServedExport {
     fn new(export: Arc<Export>, described: Arc<dyn DescribedExport>) -> ServedExport {
-        let columns = described.columns().iter().map(|column| &column.name);
-        let columns: Vec<&String> = columns.collect();
+        let columns = described.columns().iter().flatten();
+        let columns: Vec<&String> = columns.map(|column| &column.name).collect();
         let definition = format!(
             "{}\n{columns:?}\n{}",
             env!("CARGO_PKG_VERSION"),
@@ -82,10 +83,19 @@ impl ServedExport {
         &self.export
     }
 
-    /// Returns the columns of its statement.
+    /// Returns the columns of its statement; `None` if it has several.
     #[must_use]
-    pub fn columns(&self) -> &[Column] {
-        self.described.columns()
+    pub fn columns(&self) -> Option<&[Column]> {
+        match self.described.columns() {
+            [columns] => Some(columns),
+            _ => None,
+        }
+    }
+
+    /// Returns its sheets with their columns.
+    pub fn sheets(&self) -> impl Iterator<Item = (&Sheet, &[Column])> {
+        let columns = self.described.columns().iter().map(Vec::as_slice);
+        self.export.sheets.iter().zip(columns)
     }
 
     /// Returns what its author should change.
@@ -102,7 +112,8 @@ impl ServedExport {
     /// Returns a warning of dates that are days of UTC in a file with another time zone.
     fn warning_of_days(&self, dialect: SqlDialect) -> Option<String> {
         let export = self.export();
-        let mut kinds = self.columns().iter().map(|column| column.kind);
+        let columns = self.described.columns().iter().flatten();
+        let mut kinds = columns.map(|column| column.kind);
         let shows_instants = kinds.any(|kind| kind == Kind::Timestamp { utc: true });
         let is_utc = export.time_zone == TimeZone::default();
         if dialect != SqlDialect::Mysql || !shows_instants || is_utc {
@@ -268,44 +279,64 @@ impl ExportService {
 
     async fn describe(&self, export: &Export) -> Described {
         let source = &self.sources[&export.database];
-        let statement = &export.statement;
         let described = timeout(DESCRIBE_TIMEOUT, source.describe(export)).await;
-        let described = described.unwrap_or(Err(SourceError::TooSlow));
-        let (offset, message) = match described {
+        let described = described.unwrap_or(Err(SourceError::TooSlow.into()));
+        let DescribeError { sheet, error } = match described {
             Ok(described) => {
-                let columns = described.columns();
-                let errors =
-                    check_columns(export, columns).chain(self.check_documents(export, columns));
-                let errors: Vec<_> = errors.map(|error| file_error(export, error)).collect();
+                let errors: Vec<_> = self.check_described(export, &*described).collect();
                 return match errors.is_empty() {
                     true => Ok(described),
                     false => Err(errors),
                 };
             }
-            Err(error @ SourceError::Unavailable(_)) => {
+            Err(error) => error,
+        };
+        let sheet = &export.sheets[sheet];
+        let statement = &sheet.statement;
+        let (offset, message) = match error {
+            error @ SourceError::Unavailable(_) => {
                 return Err(vec![ExportError::Database {
                     name: export.database.clone(),
                     error: Arc::new(error),
                 }]);
             }
-            Err(SourceError::Query { offset, cause }) => (offset, cause.to_string()),
-            Err(SourceError::TooSlow) => {
+            SourceError::Query { offset, cause } => (offset, cause.to_string()),
+            SourceError::TooSlow => {
                 let seconds = DESCRIBE_TIMEOUT.as_secs();
                 (
                     None,
                     format!("the database did not describe it within {seconds} s"),
                 )
             }
-            Err(other) => (None, causes(&other)),
+            other => (None, causes(&other)),
         };
         let line = statement.line_at(offset.unwrap_or(0));
         let message = message.replace(&statement.sql, "the SQL");
         let message = statement.name_parameters(&message);
-        Err(vec![file_error(export, LineError::new(line, message))])
+        Err(vec![file_error(sheet, LineError::new(line, message))])
+    }
+
+    /// Checks the columns of an export's statements.
+    fn check_described<'a>(
+        &'a self,
+        export: &'a Export,
+        described: &'a dyn DescribedExport,
+    ) -> impl Iterator<Item = ExportError> + 'a {
+        let sheets = export.sheets.iter().zip(described.columns());
+        sheets.flat_map(move |(sheet, columns)| {
+            let of_documents = self.check_documents(export, sheet, columns);
+            let errors = check_columns(sheet, columns).chain(of_documents);
+            errors.map(|error| file_error(sheet, error))
+        })
     }
 
     /// Checks that the store of an export's documents exists, and that its columns describe documents.
-    fn check_documents(&self, export: &Export, columns: &[Column]) -> Vec<LineError> {
+    fn check_documents(
+        &self,
+        export: &Export,
+        sheet: &Sheet,
+        columns: &[Column],
+    ) -> Vec<LineError> {
         let Some(documents) = &export.documents else {
             return Vec::new();
         };
@@ -316,7 +347,7 @@ impl ExportService {
                 format!("`store` in [file]: unknown store `{name}`; add it to ROWLINK_STORES");
             errors.push(LineError::new(documents.line, message));
         }
-        let line = export.statement.line;
+        let line = sheet.statement.line;
         let expected = DOCUMENT_COLUMNS.join(", ");
         let is_unknown = |column: &&Column| !DOCUMENT_COLUMNS.contains(&column.name.as_str());
         for column in columns.iter().filter(is_unknown) {
@@ -377,10 +408,10 @@ impl Exports {
 }
 
 fn check_columns<'a>(
-    export: &'a Export,
+    sheet: &'a Sheet,
     columns: &'a [Column],
 ) -> impl Iterator<Item = LineError> + 'a {
-    let line = export.statement.line;
+    let line = sheet.statement.line;
     let duplicates = columns
         .iter()
         .enumerate()
@@ -392,7 +423,7 @@ fn check_columns<'a>(
             );
             (first != Some(index)).then(|| LineError::new(line, message))
         });
-    let unknown = export.column_lines.iter().filter_map(move |(name, line)| {
+    let unknown = sheet.column_lines.iter().filter_map(move |(name, line)| {
         let known = columns.iter().any(|column| column.name == *name);
         let message = format!("[columns.{name}], but the query has no such column");
         (!known).then(|| LineError::new(*line, message))
@@ -405,7 +436,7 @@ fn check_columns<'a>(
     duplicates.chain(unknown).chain(commas)
 }
 
-fn file_error(export: &Export, error: LineError) -> ExportError {
-    let file = format!("{}.sql", export.name);
+fn file_error(sheet: &Sheet, error: LineError) -> ExportError {
+    let file = sheet.file.clone();
     ExportError::File(FileError { file, error })
 }

@@ -115,7 +115,7 @@ impl ExportService {
 
         let context = LinkContext {
             export: Some(export),
-            columns: Some(served.columns()),
+            columns: served.columns(),
             format,
             policy: &self.policy,
         };

@@ -155,7 +155,7 @@ impl ExportService {
     ) -> Result<PreparedDownload, OpenError> {
         let link = verified.link();
         let served = self.export_of(link)?;
-        let (format, output, query) = bind(&served.export, Some(served.columns()), &verified)?;
+        let (format, output, query) = bind(&served.export, served.columns(), &verified)?;
         Ok(PreparedDownload {
             filename: file_name(link, format.extension()),
             format,
@@ -501,21 +501,19 @@ fn check_lifetime(export: &Export, link: &Link) -> Result<(), OpenError> {
 pub(super) fn open_error(export: &Export, error: DownloadError) -> OpenError {
     match error {
         DownloadError::Source(SourceError::BadValue { variable, .. }) => {
-            let variables = &export.statement.variables;
-            OpenError::Invalid(vec![rejected_value(variables, variable)])
+            OpenError::Invalid(vec![rejected_value(export, variable.as_ref())])
         }
         error => OpenError::Download(error),
     }
 }
 
 /// Returns the error of a value that fits its filter, but not the database.
-fn rejected_value(variables: &[Variable], index: Option<usize>) -> FieldError {
-    let has_filters = variables.iter().any(|it| matches!(it, Variable::Filter(_)));
-    let field = match index.and_then(|index| variables.get(index)) {
+fn rejected_value(export: &Export, variable: Option<&Variable>) -> FieldError {
+    let field = match variable {
         Some(Variable::User) => "user".to_owned(),
         Some(Variable::Claim(name)) => format!("claims.{name}"),
         Some(Variable::Filter(name)) => format!("filters.{name}"),
-        None if has_filters => "filters".to_owned(),
+        None if !export.filters.is_empty() => "filters".to_owned(),
         // Only the user id, and claims for policies, are left.
         None => "user".to_owned(),
     };

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::catalog::{Export, FieldError, StoreMode};
+use crate::catalog::{Export, FieldError, Sheet, StoreMode};
 use crate::format::{
     self, EncoderSettings, Format, FormatOptions, IntegrityLine, OptionError, Properties,
-    parse_bool,
+    SheetSettings, parse_bool,
 };
 use crate::row::{Column, TimeZone, UnknownTimeZone};
 
@@ -115,8 +115,7 @@ impl Output {
         EncoderSettings {
             options: self.format_options.clone(),
             time_zone: self.time_zone,
-            labels: self.export.labels.clone(),
-            number_formats: self.export.number_formats.clone(),
+            sheets: self.export.sheets.iter().map(sheet_settings).collect(),
             properties,
             heartbeats: None,
         }
@@ -161,6 +160,15 @@ impl Output {
             false => &mut others,
         };
         options.set(format.definition().options, name, value)
+    }
+}
+
+fn sheet_settings(sheet: &Sheet) -> SheetSettings {
+    SheetSettings {
+        name: sheet.name.clone(),
+        title: sheet.title.clone(),
+        labels: sheet.labels.clone(),
+        number_formats: sheet.number_formats.clone(),
     }
 }
 

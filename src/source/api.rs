@@ -75,8 +75,18 @@ pub struct PoolStatus {
 pub enum Passes {
     /// Once.
     One,
-    /// Twice from one snapshot: see [`RowStream::again`].
+    /// Twice from one snapshot, all statements before the first one again: see [`RowStream::again`].
     Two,
+}
+
+impl Passes {
+    /// Returns the number.
+    pub(super) fn count(self) -> usize {
+        match self {
+            Passes::One => 1,
+            Passes::Two => 2,
+        }
+    }
 }
 
 /// The query planner's estimate of a result's size.
@@ -96,15 +106,15 @@ pub trait Source: Send + Sync {
     /// Returns the SQL dialect of the database.
     fn dialect(&self) -> SqlDialect;
 
-    /// Prepares an export's statement without running it.
+    /// Prepares an export's statements without running them.
     ///
     /// # Errors
-    /// Returns [`SourceError::Query`] if the statement cannot be exported, with its offset in the SQL if known, and
+    /// Returns [`SourceError::Query`] if a statement cannot be exported, with its offset in the SQL if known, and
     /// [`SourceError::Unavailable`] if the database is unreachable.
     fn describe<'a>(
         &'a self,
         export: &'a Export,
-    ) -> BoxFuture<'a, Result<Arc<dyn DescribedExport>, SourceError>>;
+    ) -> BoxFuture<'a, Result<Arc<dyn DescribedExport>, DescribeError>>;
 
     /// Returns what the operator should change about the database or its environment. Called at start-up, after
     /// [`describe`](Source::describe).
@@ -125,12 +135,29 @@ pub trait Source: Send + Sync {
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 
-/// An export whose statement the database has prepared. It runs the queries of that version of the export only.
-pub trait DescribedExport: Send + Sync {
-    /// Returns the columns of the statement.
-    fn columns(&self) -> &[Column];
+/// Why an export cannot be described.
+#[derive(Debug)]
+pub struct DescribeError {
+    /// The index of the sheet with the first statement that cannot be.
+    pub sheet: usize,
+    /// The reason.
+    pub error: SourceError,
+}
 
-    /// Runs a query; returns its stream once the first batch has arrived. `time` measures how long it holds a connection.
+impl From<SourceError> for DescribeError {
+    /// Returns an error that is the same for each statement.
+    fn from(error: SourceError) -> DescribeError {
+        DescribeError { sheet: 0, error }
+    }
+}
+
+/// An export whose statements the database has prepared. It runs the queries of that version of the export only.
+pub trait DescribedExport: Send + Sync {
+    /// Returns the columns of each sheet's statement.
+    fn columns(&self) -> &[Vec<Column>];
+
+    /// Runs the statements of a query one after the other, all in one snapshot; returns their stream once the first batch
+    /// has arrived. `time` measures how long it holds a connection.
     ///
     /// Dropping the future or the stream cancels the query in the database.
     ///
@@ -143,7 +170,7 @@ pub trait DescribedExport: Send + Sync {
         time: ConnectionTime,
     ) -> BoxFuture<'_, Result<RowStream, SourceError>>;
 
-    /// Returns the planner's estimate for a query without running it; `None` if the planner does not estimate results.
+    /// Returns the planner's estimate for all rows of a query without running it; `None` if the planner does not estimate results.
     /// The database stops planning after `time_limit`.
     ///
     /// # Errors

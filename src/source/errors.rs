@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use crate::catalog::Variable;
+
 /// Why rows are missing, grouped by what an operator can do. For logs only: a cause may quote SQL.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -26,8 +28,8 @@ pub enum SourceError {
     /// The database rejected a value of the link before it ran the query.
     #[error("the database rejected a value")]
     BadValue {
-        /// The index of the variable in the statement, if the database reports it.
-        variable: Option<usize>,
+        /// The variable, if the database reports it.
+        variable: Option<Variable>,
         /// The database's error.
         #[source]
         cause: Box<dyn Error + Send + Sync>,

@@ -15,12 +15,12 @@ mod sqlite;
 mod stream;
 
 pub use api::{
-    DESCRIBE_TIMEOUT, DescribedExport, Passes, PoolStatus, RowEstimate, Source, SourceOptions,
-    Sources, SqliteSorts, dialects,
+    DESCRIBE_TIMEOUT, DescribeError, DescribedExport, Passes, PoolStatus, RowEstimate, Source,
+    SourceOptions, Sources, SqliteSorts, dialects,
 };
 pub use connection_time::ConnectionTime;
 pub use errors::{SourceError, causes};
 pub use mysql::{MysqlSource, MysqlUrl};
 pub use postgres::{PostgresSource, PostgresUrl};
 pub use sqlite::SqliteSource;
-pub use stream::{BatchRecycler, RowStream};
+pub use stream::{BatchRecycler, RowStream, Rows};

@@ -149,10 +149,10 @@ impl RowSink {
         }
     }
 
-    /// Sends the columns. Must be called first.
-    pub(super) fn start(&self, columns: Vec<Column>) -> Result<(), Stop> {
+    /// Sends the columns of a statement, which `statements_after` others follow in this pass. Must be called first.
+    pub(super) fn start(&self, columns: Vec<Column>, statements_after: usize) -> Result<(), Stop> {
         let mut builder = lock(&self.builder);
-        let event = builder.start(columns);
+        let event = builder.start(columns, statements_after);
         builder.send(event)
     }
 
@@ -161,7 +161,7 @@ impl RowSink {
         lock(&self.builder)
     }
 
-    /// Sends the last batch and marks the end.
+    /// Sends the last batch of a statement and marks the end.
     pub(super) fn finish(&self) -> Result<(), Stop> {
         let mut builder = lock(&self.builder);
         let batch = builder.take_batch()?;
@@ -195,14 +195,17 @@ impl BatchBuilder {
         if self.is_full() { self.flush() } else { Ok(()) }
     }
 
-    fn start(&mut self, columns: Vec<Column>) -> Event {
+    fn start(&mut self, columns: Vec<Column>, statements_after: usize) -> Event {
         self.buffer.reset(columns.len());
         self.columns.clone_from(&columns);
         self.rows_before = 0;
-        Event::Columns(columns)
+        Event::Columns {
+            columns,
+            statements_after,
+        }
     }
 
-    /// Returns the number of complete rows of this pass.
+    /// Returns the number of complete rows of this statement and pass.
     pub(super) fn rows(&self) -> u64 {
         self.rows_before + self.buffer.rows() as u64
     }
@@ -270,9 +273,13 @@ impl TaskRowSink {
         async move { events.closed().await }
     }
 
-    /// Sends the columns. Must be called first.
-    pub(super) async fn start(&mut self, columns: Vec<Column>) -> Result<(), ReaderDropped> {
-        let event = self.builder.start(columns);
+    /// Sends the columns of a statement, which `statements_after` others follow in this pass. Must be called first.
+    pub(super) async fn start(
+        &mut self,
+        columns: Vec<Column>,
+        statements_after: usize,
+    ) -> Result<(), ReaderDropped> {
+        let event = self.builder.start(columns, statements_after);
         self.send(event).await
     }
 
@@ -281,7 +288,7 @@ impl TaskRowSink {
         &mut self.builder.buffer
     }
 
-    /// Returns the number of complete rows of this pass.
+    /// Returns the number of complete rows of this statement and pass.
     pub(super) fn rows(&self) -> u64 {
         self.builder.rows()
     }
@@ -302,7 +309,7 @@ impl TaskRowSink {
         Ok(self.send(Event::Rows(batch)).await?)
     }
 
-    /// Sends the last batch and marks the end.
+    /// Sends the last batch of a statement and marks the end.
     pub(super) async fn finish(&mut self) -> Result<(), Stop> {
         let batch = self.builder.take_batch()?;
         Ok(self.send(Event::LastRows(batch)).await?)
@@ -349,26 +356,30 @@ mod tests {
     #[tokio::test]
     async fn a_small_result_is_complete_with_its_first_batch() {
         let opened = stream_from(|sink| {
-            sink.start(column()).expect("a reader");
+            sink.start(column(), 0).expect("a reader");
             push_row(&sink, 1).expect("a reader");
             sink.finish().expect("a reader");
         });
         let mut stream = opened.await.expect("a stream");
         assert!(stream.is_complete());
-        let rows = stream.next().await.expect("rows").map(|batch| batch.rows());
+        let rows = stream
+            .next_batch()
+            .await
+            .expect("rows")
+            .map(|batch| batch.rows());
         assert_eq!(rows, Some(1));
-        assert!(stream.next().await.expect("the end").is_none());
+        assert!(stream.next_batch().await.expect("the end").is_none());
     }
 
     #[tokio::test]
     async fn a_writer_that_stops_without_finish_is_an_error_and_not_an_end() {
         let opened = stream_from(|sink| {
-            sink.start(column()).expect("a reader");
+            sink.start(column(), 0).expect("a reader");
             (0..50_000).for_each(|n| push_row(&sink, n).expect("a reader"));
         });
         let mut stream = opened.await.expect("a stream");
         let outcome = loop {
-            match stream.next().await {
+            match stream.next_batch().await {
                 Ok(Some(_)) => {}
                 other => break other,
             }
@@ -381,7 +392,7 @@ mod tests {
         let (allow_finish, finish_allowed) = std_mpsc::channel::<()>();
         let opened = stream_from(move |sink| {
             let is_cancelled = sink.progress_hook();
-            sink.start(column()).expect("a reader");
+            sink.start(column(), 0).expect("a reader");
             // The reader requests a flush before there is a row, and gets the first row.
             while !sink.flow.flush_requested.load(Ordering::Relaxed) {
                 assert!(!is_cancelled());
@@ -396,7 +407,11 @@ mod tests {
         });
         let mut stream = opened.await.expect("a stream before the query has ended");
         assert!(!stream.is_complete());
-        let rows = stream.next().await.expect("rows").map(|batch| batch.rows());
+        let rows = stream
+            .next_batch()
+            .await
+            .expect("rows")
+            .map(|batch| batch.rows());
         assert_eq!(rows, Some(1));
         allow_finish.send(()).expect("a writer");
     }
@@ -418,7 +433,7 @@ mod tests {
         let written = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let count = written.clone();
         let writer = std::thread::spawn(move || {
-            sink.start(column()).expect("a reader");
+            sink.start(column(), 0).expect("a reader");
             while push_row(&sink, 1).is_ok() {
                 count.fetch_add(1, Ordering::Relaxed);
             }

@@ -40,16 +40,17 @@ pub(super) fn is_identity(variable: &Variable) -> bool {
     matches!(variable, Variable::User | Variable::Claim(_))
 }
 
-/// Checks the text of each variable that is compared in some way.
+/// Checks the text of each variable that a sheet's statement compares in some way.
 ///
 /// # Errors
 /// Returns [`SourceError::BadValue`] for a text that the database could read as another one.
 pub(super) fn check_spellings(
     query: &BoundQuery,
+    sheet: usize,
     uses: impl IntoIterator<Item = (usize, Comparison)>,
 ) -> Result<(), SourceError> {
     for (variable, comparison) in uses {
-        let values = match &query.parameters()[variable] {
+        let values = match &query.parameters(sheet)[variable] {
             Parameter::Null => &[],
             Parameter::One(value) => std::slice::from_ref(value),
             Parameter::List(values) => values.as_slice(),
@@ -60,7 +61,7 @@ pub(super) fn check_spellings(
         };
         if values.iter().any(is_ambiguous) {
             return Err(SourceError::BadValue {
-                variable: Some(variable),
+                variable: Some(query.statement(sheet).variables[variable].clone()),
                 cause: "the database could read it as another value".into(),
             });
         }

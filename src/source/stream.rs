@@ -17,9 +17,14 @@ pub(super) const BATCHES_IN_FLIGHT: usize = 2;
 pub(super) const FLUSH_INTERVAL: Duration = Duration::from_millis(20);
 
 pub(super) enum Event {
-    Columns(Vec<Column>),
+    /// The start of a statement's rows.
+    Columns {
+        columns: Vec<Column>,
+        /// How many statements follow this one in the same pass.
+        statements_after: usize,
+    },
     Rows(RowBatch),
-    /// Marks the end explicitly: a writer that panics also closes the channel.
+    /// Marks the end of a statement explicitly: a writer that panics also closes the channel.
     LastRows(RowBatch),
     Failed(SourceError),
 }
@@ -85,51 +90,79 @@ impl PendingStream {
     /// # Errors
     /// Returns the writer's error, or [`SourceError::Truncated`] if the channel closes first.
     pub(super) async fn open(self) -> Result<RowStream, SourceError> {
-        let mut reader = self.0;
-        let Event::Columns(columns) = reader.next().await? else {
-            return Err(SourceError::Truncated);
-        };
-        let first = reader.next().await?;
         let mut stream = RowStream {
-            columns,
+            columns: Vec::new(),
+            statements_after: 0,
             ready: None,
-            complete: false,
-            reader,
+            has_last: false,
+            reader: self.0,
         };
+        stream.start_statement().await?;
+        let first = stream.reader.next().await?;
         stream.accept(first)?;
         Ok(stream)
     }
 }
 
-/// The rows of a query, in order. Dropping it cancels the query.
+/// Rows of a statement, or the start of the next one.
+pub enum Rows {
+    /// Some rows.
+    Batch(RowBatch),
+    /// The rows of a statement have ended. The next one has these columns.
+    NextStatement(Vec<Column>),
+}
+
+/// The rows of a query, in order, one statement after the other. Dropping it cancels the query.
 pub struct RowStream {
     columns: Vec<Column>,
+    /// How many statements follow this one in the same pass.
+    statements_after: usize,
     ready: Option<RowBatch>,
-    complete: bool,
+    /// Whether the last batch of this statement has arrived.
+    has_last: bool,
     pub(super) reader: Reader,
 }
 
 impl RowStream {
-    /// Returns the columns.
+    /// Returns the columns of the statement whose rows are read now.
     pub fn columns(&self) -> &[Column] {
         &self.columns
     }
 
     /// Returns whether the last batch has arrived. If so, the whole file can be encoded before it is sent.
     pub fn is_complete(&self) -> bool {
-        self.complete
+        self.has_last && self.statements_after == 0
     }
 
-    /// Returns the next batch, or `None` after the last.
+    /// Returns the next rows, or `None` after those of the last statement. Dropping the future loses nothing.
     ///
     /// # Errors
     /// Returns the [`SourceError`] of a failed query, or [`SourceError::Truncated`] if the rows end without a last batch.
-    pub async fn next(&mut self) -> Result<Option<RowBatch>, SourceError> {
-        if self.ready.is_none() && !self.complete {
+    pub async fn next(&mut self) -> Result<Option<Rows>, SourceError> {
+        if self.ready.is_none() && !self.has_last {
             let event = self.reader.next().await?;
             self.accept(event)?;
         }
-        Ok(self.ready.take())
+        match self.ready.take() {
+            Some(batch) => Ok(Some(Rows::Batch(batch))),
+            None if self.statements_after == 0 => Ok(None),
+            None => {
+                self.start_statement().await?;
+                Ok(Some(Rows::NextStatement(self.columns.clone())))
+            }
+        }
+    }
+
+    /// Returns the next batch of an export with one statement, or `None` after the last.
+    ///
+    /// # Errors
+    /// Returns the error of [`next`](RowStream::next), or [`SourceError::Truncated`] if another statement follows.
+    pub async fn next_batch(&mut self) -> Result<Option<RowBatch>, SourceError> {
+        match self.next().await? {
+            Some(Rows::Batch(batch)) => Ok(Some(batch)),
+            Some(Rows::NextStatement(_)) => Err(SourceError::Truncated),
+            None => Ok(None),
+        }
     }
 
     /// Restarts from the first row: the second of [`Passes::Two`](super::Passes::Two). Call it after the last row.
@@ -150,15 +183,30 @@ impl RowStream {
         BatchRecycler(self.reader.spares.clone())
     }
 
+    async fn start_statement(&mut self) -> Result<(), SourceError> {
+        match self.reader.next().await? {
+            Event::Columns {
+                columns,
+                statements_after,
+            } => {
+                self.columns = columns;
+                self.statements_after = statements_after;
+                self.has_last = false;
+                Ok(())
+            }
+            _ => Err(SourceError::Truncated),
+        }
+    }
+
     fn accept(&mut self, event: Event) -> Result<(), SourceError> {
         match event {
             Event::Rows(batch) => self.ready = Some(batch),
             Event::LastRows(batch) => {
                 self.ready = Some(batch);
-                self.complete = true;
+                self.has_last = true;
             }
             Event::Failed(error) => return Err(error),
-            Event::Columns(_) => return Err(SourceError::Truncated),
+            Event::Columns { .. } => return Err(SourceError::Truncated),
         }
         Ok(())
     }

@@ -146,8 +146,14 @@ fn a_file_with_bom_and_crlf_is_parsed_like_any_other() {
     let catalog = Catalog::parse([("x.sql", text)], &sqlite());
     assert_eq!(catalog.errors(), []);
     let export = catalog.get("x").unwrap();
-    assert_eq!(export.statement.sql, "select 'é' as a,\r\n  ?1 as b");
-    assert_eq!((export.title.as_str(), export.statement.line), ("T", 4));
+    assert_eq!(
+        export.sheets[0].statement.sql,
+        "select 'é' as a,\r\n  ?1 as b"
+    );
+    assert_eq!(
+        (export.title.as_str(), export.sheets[0].statement.line),
+        ("T", 4)
+    );
 }
 
 #[test]

@@ -47,8 +47,8 @@ proptest! {
         let catalog = Catalog::parse([("x.sql", text.as_str())], &sqlite());
         if let Some(export) = catalog.get("x") {
             // Everything but placeholders is unchanged.
-            let mut back = export.statement.sql.clone();
-            for (index, variable) in export.statement.variables.iter().enumerate().rev() {
+            let mut back = export.sheets[0].statement.sql.clone();
+            for (index, variable) in export.sheets[0].statement.variables.iter().enumerate().rev() {
                 back = back.replace(&format!("?{}", index + 1), &variable.to_string());
             }
             prop_assert!(text.starts_with(&back) || text.contains('?'), "{back}");

@@ -9,6 +9,7 @@ mod deflater;
 mod number_format;
 mod serial;
 mod sheet;
+mod sheet_names;
 mod styles;
 mod text;
 mod workbook;
@@ -24,7 +25,7 @@ use super::Definition;
 use super::encoder::{EncodeError, Encoder};
 use super::heartbeat::{EMPTY_DEFLATE_BLOCK, Heartbeats};
 use super::options::OptionDefinition;
-use crate::row::RowBatch;
+use crate::row::{Column, RowBatch};
 
 /// The registry entry: ECMA-376 part 1, 12.3.23, as registered with IANA. A ZIP archive without its end
 /// cannot be opened, so a truncated file is detected.
@@ -63,6 +64,11 @@ struct XlsxEncoder {
 
 impl Encoder for XlsxEncoder {
     fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.deflater.push(self.writer.take_pieces(), out)
+    }
+
+    fn next_statement(&mut self, columns: &[Column], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.writer.next_statement(columns)?;
         self.deflater.push(self.writer.take_pieces(), out)
     }
 

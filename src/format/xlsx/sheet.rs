@@ -1,10 +1,11 @@
 //! One worksheet: ECMA-376 part 1, 18.3.
 
 use super::cell::{CellWriter, RowNumber};
+use super::styles::FIRST_CUSTOM;
 use super::text::TooLong;
-use super::{styles, xml};
+use super::xml;
 use crate::format::encoder::EncoderSettings;
-use crate::row::{Cell, Column};
+use crate::row::Cell;
 
 /// Columns A to XFD.
 pub const COLUMNS_MAX: usize = 16_384;
@@ -33,6 +34,16 @@ pub(super) const SHEET_LIMITS: SheetLimits = SheetLimits {
     bytes_max: (4 << 30) - (64 << 10),
 };
 
+/// A column of a sheet.
+pub(super) struct SheetColumn {
+    /// Its name in the query.
+    pub(super) name: String,
+    /// The text of its header.
+    pub(super) label: String,
+    /// The index of its number format among those of the workbook.
+    pub(super) number_format: Option<u32>,
+}
+
 /// Writes one sheet.
 pub struct SheetWriter {
     cells: Vec<CellWriter>,
@@ -49,24 +60,17 @@ pub struct SheetWriter {
 
 impl SheetWriter {
     /// Opens a sheet and writes its header. Column widths fit the rows of the first block.
-    pub fn begin(columns: &[Column], settings: &EncoderSettings, is_first: bool) -> SheetWriter {
-        let mut next_style = styles::FIRST_CUSTOM;
-        let mut cells = Vec::new();
-        for (index, column) in columns.iter().enumerate() {
-            let style = settings.number_formats.get(&column.name).map(|_| {
-                next_style += 1;
-                next_style - 1
-            });
-            cells.push(CellWriter::new(
-                &column_letters(index),
-                style,
-                settings.time_zone,
-            ));
-        }
-        let labels: Vec<&str> = columns
-            .iter()
-            .map(|it| it.label(&settings.labels))
-            .collect();
+    pub(super) fn begin(
+        columns: &[SheetColumn],
+        settings: &EncoderSettings,
+        is_first: bool,
+    ) -> SheetWriter {
+        let cell = |(index, column): (usize, &SheetColumn)| {
+            let style = column.number_format.map(|index| FIRST_CUSTOM + index);
+            CellWriter::new(&column_letters(index), style, settings.time_zone)
+        };
+        let cells = columns.iter().enumerate().map(cell).collect();
+        let labels: Vec<&str> = columns.iter().map(|column| column.label.as_str()).collect();
         let mut sheet = SheetWriter {
             cells,
             compact: settings.options.get_bool("compact", false),

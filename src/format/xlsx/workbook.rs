@@ -7,9 +7,6 @@ use chrono::{DateTime, SecondsFormat};
 use super::xml::{self, HEAD, MAIN, RELATIONSHIPS};
 use crate::format::encoder::Properties;
 
-/// Longest sheet name in UTF-16 code units: ECMA-376 part 1, 18.2.19, and Excel's "Rename a worksheet".
-const NAME_UNITS_MAX: usize = 31;
-
 /// A finished sheet.
 pub struct Sheet {
     /// Name on the tab.
@@ -114,103 +111,4 @@ pub fn content_types(sheets: usize) -> String {
          <Override PartName=\"/docProps/core.xml\" ContentType=\"application/vnd.openxmlformats-package.core-properties+xml\"/>\
          </Types>"
     )
-}
-
-/// Returns the name of a sheet, numbered from 1: `Orders`, `Orders (2)`, …. Two sheets never have one name, which Excel
-/// compares without case.
-pub fn sheet_name(title: &str, number: usize) -> String {
-    let first = name_with(title, "");
-    if number == 1 {
-        return first;
-    }
-    // A long title with such an end of its own could be the same once it is truncated.
-    let name = name_with(title, &format!(" ({number})"));
-    match name.to_lowercase() == first.to_lowercase() {
-        false => name,
-        true => name_with(title, &format!(" (sheet {number})")),
-    }
-}
-
-fn name_with(title: &str, suffix: &str) -> String {
-    let replace_forbidden = |c: char| {
-        if "[]:*?/\\".contains(c) || c.is_control() {
-            '_'
-        } else {
-            c
-        }
-    };
-    let mut units_left = NAME_UNITS_MAX - suffix.len();
-    let mut name = String::new();
-    for c in title.chars().map(replace_forbidden) {
-        if c.len_utf16() > units_left {
-            break;
-        }
-        units_left -= c.len_utf16();
-        name.push(c);
-    }
-    // Excel rejects an apostrophe at either end. A name of only spaces would be invisible.
-    let name = name.trim_matches(|c: char| c == '\'' || c.is_whitespace());
-    // Excel reserves the name "History".
-    let name = if name.is_empty() || name.eq_ignore_ascii_case("history") {
-        "Export"
-    } else {
-        name
-    };
-    format!("{name}{suffix}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn sheet_names_follow_the_rules_of_excel() {
-        for (title, number, expected) in [
-            ("Orders", 1, "Orders"),
-            ("Orders", 2, "Orders (2)"),
-            ("'a/b [c]: d?*\\'", 1, "a_b _c__ d___"),
-            ("  ", 3, "Export (3)"),
-            ("History", 1, "Export"),
-            (
-                "A very long title of an export, longer than tabs",
-                1,
-                "A very long title of an export,",
-            ),
-            (
-                "A very long title of an export, longer than tabs",
-                12,
-                "A very long title of an ex (12)",
-            ),
-            (
-                "Orders of the last quarter (2)!",
-                1,
-                "Orders of the last quarter (2)!",
-            ),
-            (
-                "Orders of the last quarters (2)",
-                2,
-                "Orders of the last qu (sheet 2)",
-            ),
-        ] {
-            assert_eq!(sheet_name(title, number), expected);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn every_title_gives_a_name_that_excel_accepts(title in "\\PC*", number in 1..5000_usize) {
-            let name = sheet_name(&title, number);
-            prop_assert!(!name.is_empty() && name.encode_utf16().count() <= 31);
-            prop_assert!(!name.contains(['[', ']', ':', '*', '?', '/', '\\']));
-            prop_assert!(!name.starts_with('\'') && !name.ends_with('\''));
-        }
-
-        #[test]
-        fn two_sheets_never_have_one_name(title in "[aA (]{20,40}( \\([0-9]{1,3}\\))?", other in 2..999_usize) {
-            let numbers: std::collections::BTreeSet<String> =
-                [1, 2, 3, other + 2].map(|number| sheet_name(&title, number).to_lowercase()).into();
-            prop_assert_eq!(numbers.len(), 4);
-        }
-    }
 }

@@ -1,11 +1,14 @@
 //! The first stage: rows become the pieces of a workbook.
 
+use indexmap::IndexSet;
+
 use super::container::Piece;
-use super::sheet::{self, SHEET_LIMITS, SheetLimits, SheetWriter};
+use super::sheet::{self, SHEET_LIMITS, SheetColumn, SheetLimits, SheetWriter};
+use super::sheet_names::SheetNames;
 use super::styles;
 use super::text::check_length;
 use super::workbook::{self, Sheet};
-use crate::format::encoder::{EncodeError, EncoderSettings};
+use crate::format::encoder::{EncodeError, EncoderSettings, SheetSettings};
 use crate::row::{Column, RowBatch};
 
 /// XML bytes per content piece.
@@ -18,16 +21,24 @@ pub(super) const FIRST_PART: &str = "_rels/.rels";
 pub(super) struct WorkbookWriter {
     settings: EncoderSettings,
     limits: SheetLimits,
-    columns: Vec<Column>,
+    /// The number formats of all statements, each once.
+    number_formats: IndexSet<String>,
+    names: SheetNames,
+    /// The index of the statement whose rows are written.
+    statement: usize,
+    columns: Vec<SheetColumn>,
     /// The open sheet, if any.
     sheet: Option<SheetWriter>,
     sheets: Vec<Sheet>,
+    /// The sheets of this statement that were opened.
+    sheets_of_statement: usize,
+    /// The rows of this statement.
     rows: u64,
     pieces: Vec<Piece>,
 }
 
 impl WorkbookWriter {
-    /// Starts a workbook with these columns.
+    /// Starts a workbook, whose first statement has these columns.
     ///
     /// # Errors
     /// Returns [`EncodeError::Columns`] if a sheet cannot hold the columns, or [`EncodeError::Label`] if a
@@ -36,25 +47,12 @@ impl WorkbookWriter {
         columns: &[Column],
         settings: EncoderSettings,
     ) -> Result<WorkbookWriter, EncodeError> {
-        if columns.len() > sheet::COLUMNS_MAX {
-            let count = columns.len();
-            let message = format!(
-                "{count} columns: a sheet holds at most {}",
-                sheet::COLUMNS_MAX
-            );
-            return Err(EncodeError::Columns(message));
-        }
-        for column in columns {
-            let label = column.label(&settings.labels);
-            check_length(label).map_err(|error| EncodeError::Label {
-                column: column.name.clone(),
-                reason: error.to_string(),
-            })?;
-        }
-        let custom_formats = columns
-            .iter()
-            .filter_map(|it| settings.number_formats.get(&it.name));
-        let custom_formats: Vec<&str> = custom_formats.map(String::as_str).collect();
+        let sheets = settings.sheets.iter();
+        let number_formats: IndexSet<String> = sheets
+            .flat_map(|sheet| sheet.number_formats.values().cloned())
+            .collect();
+        let columns = sheet_columns(columns, settings.sheets.first(), &number_formats)?;
+        let custom_formats: Vec<&str> = number_formats.iter().map(String::as_str).collect();
         let core = workbook::core_properties(&settings.properties, settings.time_zone.name());
         let relationships = workbook::root_relationships();
         let mut pieces = match settings.heartbeats {
@@ -73,15 +71,36 @@ impl WorkbookWriter {
             Piece::Part("xl/styles.xml", styles::styles(&custom_formats)),
             Piece::Part("xl/theme/theme1.xml", styles::THEME.to_owned()),
         ]);
+        let titles = settings.sheets.iter().map(|sheet| sheet.title.as_str());
+        let title = settings.sheets.is_empty();
+        let title = title.then_some(settings.properties.title.as_str());
         Ok(WorkbookWriter {
+            names: SheetNames::of(titles.chain(title)),
             settings,
             limits: SHEET_LIMITS,
-            columns: columns.to_vec(),
+            number_formats,
+            statement: 0,
+            columns,
             sheet: None,
             sheets: Vec::new(),
+            sheets_of_statement: 0,
             rows: 0,
             pieces,
         })
+    }
+
+    /// Starts the sheets of the next statement, which has these columns.
+    ///
+    /// # Errors
+    /// Returns the errors of [`new`](WorkbookWriter::new).
+    pub(super) fn next_statement(&mut self, columns: &[Column]) -> Result<(), EncodeError> {
+        self.end_statement();
+        self.statement += 1;
+        let sheet = self.settings.sheets.get(self.statement);
+        self.columns = sheet_columns(columns, sheet, &self.number_formats)?;
+        self.sheets_of_statement = 0;
+        self.rows = 0;
+        Ok(())
     }
 
     /// Writes rows.
@@ -98,14 +117,11 @@ impl WorkbookWriter {
             if full {
                 self.end_sheet();
             }
-            let sheet = match &mut self.sheet {
-                Some(sheet) => sheet,
-                none => none.insert(open_sheet(
-                    &self.columns,
-                    &self.settings,
-                    self.sheets.len(),
-                    &mut self.pieces,
-                )),
+            if self.sheet.is_none() {
+                self.open_sheet();
+            }
+            let Some(sheet) = &mut self.sheet else {
+                continue;
             };
             let number = self.rows + 1;
             sheet
@@ -139,8 +155,11 @@ impl WorkbookWriter {
         self.pieces.extend(block.into_iter().chain([Piece::Flush]));
     }
 
-    /// Appends a heartbeat, if a sheet is open.
+    /// Appends a heartbeat, if a sheet is open or was before.
     pub(super) fn heartbeat(&mut self) {
+        if self.sheet.is_none() && !self.sheets.is_empty() {
+            self.open_sheet();
+        }
         if self.sheet.is_some() {
             self.pieces.push(Piece::Heartbeat);
         }
@@ -148,11 +167,7 @@ impl WorkbookWriter {
 
     /// Writes the rest of the file after the last row.
     pub(super) fn end(&mut self) {
-        if self.sheet.is_none() && self.sheets.is_empty() {
-            let (columns, settings) = (&self.columns, &self.settings);
-            self.sheet = Some(open_sheet(columns, settings, 0, &mut self.pieces));
-        }
-        self.end_sheet();
+        self.end_statement();
         let count = self.sheets.len();
         self.pieces.extend([
             Piece::Part("xl/workbook.xml", workbook::workbook(&self.sheets)),
@@ -170,27 +185,70 @@ impl WorkbookWriter {
         std::mem::take(&mut self.pieces)
     }
 
+    fn open_sheet(&mut self) {
+        let number = self.sheets.len() + 1;
+        let part = format!("xl/worksheets/sheet{number}.xml");
+        self.pieces.push(Piece::Begin(part));
+        self.sheets_of_statement += 1;
+        self.sheet = Some(SheetWriter::begin(
+            &self.columns,
+            &self.settings,
+            number == 1,
+        ));
+    }
+
     fn end_sheet(&mut self) {
         let Some(sheet) = self.sheet.take() else {
             return;
         };
-        let number = self.sheets.len() + 1;
         let (last, range) = sheet.end();
         self.pieces.extend([Piece::Content(last), Piece::End]);
-        let name = workbook::sheet_name(&self.settings.properties.title, number);
+        let number = self.sheets_of_statement;
+        let name = self.names.take(self.statement, number);
         self.sheets.push(Sheet { name, range });
+    }
+
+    /// Ends the last sheet of a statement, which has one even without rows.
+    fn end_statement(&mut self) {
+        if self.sheets_of_statement == 0 {
+            self.open_sheet();
+        }
+        self.end_sheet();
     }
 }
 
-fn open_sheet(
+/// Returns the columns of a statement's sheets.
+///
+/// # Errors
+/// Returns [`EncodeError::Columns`] or [`EncodeError::Label`] if a sheet cannot hold them.
+fn sheet_columns(
     columns: &[Column],
-    settings: &EncoderSettings,
-    sheets_before: usize,
-    pieces: &mut Vec<Piece>,
-) -> SheetWriter {
-    let number = sheets_before + 1;
-    pieces.push(Piece::Begin(format!("xl/worksheets/sheet{number}.xml")));
-    SheetWriter::begin(columns, settings, number == 1)
+    settings: Option<&SheetSettings>,
+    number_formats: &IndexSet<String>,
+) -> Result<Vec<SheetColumn>, EncodeError> {
+    if columns.len() > sheet::COLUMNS_MAX {
+        let count = columns.len();
+        let message = format!(
+            "{count} columns: a sheet holds at most {}",
+            sheet::COLUMNS_MAX
+        );
+        return Err(EncodeError::Columns(message));
+    }
+    let sheet_column = |column: &Column| {
+        let label = settings.map_or(column.name.as_str(), |it| column.label(&it.labels));
+        check_length(label).map_err(|error| EncodeError::Label {
+            column: column.name.clone(),
+            reason: error.to_string(),
+        })?;
+        let format = settings.and_then(|it| it.number_formats.get(&column.name));
+        let number_format = format.and_then(|format| number_formats.get_index_of(format));
+        Ok(SheetColumn {
+            name: column.name.clone(),
+            label: label.to_owned(),
+            number_format: number_format.and_then(|index| u32::try_from(index).ok()),
+        })
+    };
+    columns.iter().map(sheet_column).collect()
 }
 
 #[cfg(test)]
@@ -210,8 +268,12 @@ mod tests {
     fn encoder(names: &[&str], limits: SheetLimits, compact: bool) -> WorkbookWriter {
         let columns: Vec<Column> = names.iter().map(|name| Column::text(*name)).collect();
         let mut settings = EncoderSettings {
-            labels: IndexMap::from([("total".into(), "Total, €".into())]),
-            number_formats: IndexMap::from([("total".into(), "#,##0.00 \"€\"".into())]),
+            sheets: vec![SheetSettings {
+                title: "Orders <&>".into(),
+                labels: IndexMap::from([("total".into(), "Total, €".into())]),
+                number_formats: IndexMap::from([("total".into(), "#,##0.00 \"€\"".into())]),
+                ..SheetSettings::default()
+            }],
             properties: Properties {
                 title: "Orders <&>".into(),
                 identifier: "an id".into(),
@@ -311,6 +373,7 @@ mod tests {
             let mut encoder = encoder(&["n"], limits, true);
             encoder.rows(&batch(1, &rows)).expect("they fit");
             let found = sheets(archive(encoder));
+            let mut names = SheetNames::of(["Orders <&>"].into_iter());
             let expected: Vec<(String, Vec<Vec<Data>>)> = rows
                 .chunks(rows_each)
                 .enumerate()
@@ -318,11 +381,61 @@ mod tests {
                     let first = index * rows_each;
                     let numbers = (first..first + rows.len()).map(|n| vec![Data::Float(n as f64)]);
                     let cells = [vec![text("n")]].into_iter().chain(numbers).collect();
-                    (workbook::sheet_name("Orders <&>", index + 1), cells)
+                    (names.take(0, index + 1), cells)
                 })
                 .collect();
             assert_eq!(found, expected, "{limits:?}");
         }
+    }
+
+    #[test]
+    fn each_statement_has_sheets_of_its_own() {
+        let mut encoder = encoder(
+            &["total"],
+            SheetLimits {
+                rows: 3,
+                ..SHEET_LIMITS
+            },
+            false,
+        );
+        let returns = SheetSettings {
+            title: "ORDERS <&>".into(),
+            labels: IndexMap::from([("id".into(), "Return".into())]),
+            ..SheetSettings::default()
+        };
+        let titles = ["Orders <&>", "ORDERS <&>", "Orders <&> (2)"];
+        encoder.names = SheetNames::of(titles.into_iter());
+        encoder.settings.sheets.push(returns);
+        let rows: Vec<Vec<Cell>> = (0..3).map(|n| vec![Cell::Integer(n)]).collect();
+        encoder.rows(&batch(1, &rows)).expect("they fit");
+        let columns = ["id", "note"].map(Column::text);
+        encoder.next_statement(&columns).expect("columns that fit");
+        encoder.heartbeat();
+        let row = vec![Cell::Integer(7), Cell::Text("seven")];
+        encoder.rows(&batch(2, &[row])).expect("it fits");
+        encoder.next_statement(&columns).expect("columns that fit");
+        let number = |n: f64| vec![Data::Float(n)];
+        let found = sheets(archive(encoder));
+        let expected = [
+            (
+                "Orders <&>",
+                vec![vec![text("Total, €")], number(0.0), number(1.0)],
+            ),
+            (
+                "Orders <&> (2, 2)",
+                vec![vec![text("Total, €")], number(2.0)],
+            ),
+            (
+                "ORDERS <&> (sheet 2)",
+                vec![
+                    vec![text("Return"), text("note")],
+                    vec![Data::Float(7.0), text("seven")],
+                ],
+            ),
+            ("Orders <&> (2)", vec![vec![text("id"), text("note")]]),
+        ];
+        let expected = expected.map(|(name, rows)| (name.to_owned(), rows));
+        assert_eq!(found, expected);
     }
 
     #[test]

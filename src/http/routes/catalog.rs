@@ -5,10 +5,11 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 
-use crate::catalog::{self, ExportKind, Filter};
+use crate::catalog::{self, ExportKind, Filter, Sheet};
 use crate::http::request::authenticate::authenticate;
 use crate::http::response::problem::{Problem, unknown_export};
 use crate::http::state::AppState;
+use crate::row::Column;
 use crate::service::{IssueError, ServedExport};
 
 /// Lists the exports.
@@ -42,13 +43,17 @@ fn respond(body: &Value) -> HttpResponse {
 
 fn describe(served: &ServedExport) -> Value {
     let export = served.export();
+    let sheets: Vec<Value> = served
+        .sheets()
+        .map(|(sheet, columns)| describe_sheet(sheet, columns))
+        .collect();
     // The columns of stored documents are the server's.
     let has_columns = export.kind() == ExportKind::Rows;
-    let columns = served.columns().iter().filter(|_| has_columns);
-    let columns: Vec<Value> = columns
-        .map(|column| json!({"name": column.name, "label": column.label(&export.labels)}))
-        .collect();
-    json!({
+    let columns = match sheets.as_slice() {
+        [sheet] if has_columns => sheet["columns"].clone(),
+        _ => json!([]),
+    };
+    let mut described = json!({
         "name": export.name,
         "title": export.title,
         "description": export.description,
@@ -56,6 +61,21 @@ fn describe(served: &ServedExport) -> Value {
         "formats": export.formats.iter().map(|format| format.extension()).collect::<Vec<_>>(),
         "filters": export.filters.iter().map(describe_filter).collect::<Vec<_>>(),
         "columns": columns,
+    });
+    if sheets.len() > 1 {
+        described["sheets"] = json!(sheets);
+    }
+    described
+}
+
+fn describe_sheet(sheet: &Sheet, columns: &[Column]) -> Value {
+    let label = |column: &'_ Column| column.label(&sheet.labels).to_owned();
+    let columns = columns.iter();
+    let columns = columns.map(|column| json!({"name": column.name, "label": label(column)}));
+    json!({
+        "name": sheet.name,
+        "title": sheet.title,
+        "columns": columns.collect::<Vec<_>>(),
     })
 }
 

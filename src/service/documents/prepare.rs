@@ -223,7 +223,7 @@ impl PreparedDocuments {
         let mut rows = opened.map_err(query_error)?;
         let columns = DocumentColumns::of(rows.columns());
         let mut documents = Vec::new();
-        while let Some(batch) = rows.next().await.map_err(query_error)? {
+        while let Some(batch) = rows.next_batch().await.map_err(query_error)? {
             for row in batch.iter() {
                 let document = columns.parse(row, &prefix);
                 let number = documents.len() + 1;

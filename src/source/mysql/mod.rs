@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use self::connect::Connector;
 use self::stream::Description;
-use super::api::{DescribedExport, Passes, PoolStatus, Source, SourceOptions};
+use super::api::{DescribeError, DescribedExport, Passes, PoolStatus, Source, SourceOptions};
 use super::connection_time::ConnectionTime;
 use super::errors::SourceError;
 use super::pool::{
@@ -66,13 +66,16 @@ impl Source for MysqlSource {
     fn describe<'a>(
         &'a self,
         export: &'a Export,
-    ) -> BoxFuture<'a, Result<Arc<dyn DescribedExport>, SourceError>> {
+    ) -> BoxFuture<'a, Result<Arc<dyn DescribedExport>, DescribeError>> {
         Box::pin(async move {
             let mut connection = self.connector.connect().await?;
-            let description = stream::describe(&mut connection, export).await;
+            let descriptions = stream::describe(&mut connection, export).await;
             connection.close().await;
+            let descriptions = descriptions?;
+            let columns = descriptions.iter().map(|it| it.columns.clone());
             let described: Arc<dyn DescribedExport> = Arc::new(MysqlExport {
-                description: Arc::new(description?),
+                columns: columns.collect(),
+                descriptions: descriptions.into(),
                 downloads: self.downloads.clone(),
                 row_bytes_max: self.row_bytes_max,
                 runtime: self.runtime.clone(),
@@ -102,10 +105,11 @@ impl Source for MysqlSource {
     }
 }
 
-/// An export and its description. It has no estimate: the planner estimates the rows read per table, not the rows of the
+/// An export and the descriptions of its statements. It has no estimate: the planner estimates the rows read per table, not the rows of the
 /// result.
 struct MysqlExport {
-    description: Arc<Description>,
+    columns: Vec<Vec<Column>>,
+    descriptions: Arc<[Description]>,
     downloads: Arc<Connections<Connector>>,
     row_bytes_max: usize,
     runtime: Handle,
@@ -113,8 +117,8 @@ struct MysqlExport {
 }
 
 impl DescribedExport for MysqlExport {
-    fn columns(&self) -> &[Column] {
-        &self.description.columns
+    fn columns(&self) -> &[Vec<Column>] {
+        &self.columns
     }
 
     fn open(
@@ -128,7 +132,7 @@ impl DescribedExport for MysqlExport {
             let query = stream::RowQuery {
                 query,
                 passes,
-                description: self.description.clone(),
+                descriptions: self.descriptions.clone(),
                 row_bytes_max: self.row_bytes_max,
             };
             let downloads = self.downloads.clone();

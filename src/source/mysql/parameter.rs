@@ -3,7 +3,9 @@
 use chrono::{Datelike as _, NaiveDate, NaiveDateTime, Timelike as _};
 use mysql_async::Value as MysqlValue;
 
-use crate::catalog::{Argument, BoundQuery, Export, FilterType, Parameter, Value, Variable};
+use crate::catalog::{
+    Argument, BoundQuery, Export, FilterType, Parameter, Statement, Value, Variable,
+};
 
 /// Compares byte by byte, also the spaces at the end, whatever the collation of the column: two users never get the
 /// same rows. Only MariaDB reads the first comment, and only MySQL the second.
@@ -11,12 +13,13 @@ const EXACT: &str = "(? collate /*M!100202 utf8mb4_nopad_bin */ /*!50720 utf8mb4
 
 /// Returns the statement to send, with a `?` per use of a variable or element of a list, and the argument of each `?`.
 /// `parameters` are the values, if they are known.
-pub(super) fn statement(
+pub(super) fn expand(
     export: &Export,
+    statement: &Statement,
     parameters: Option<&[Parameter]>,
 ) -> (String, Vec<Argument>) {
     let write = |_, variable: &Variable, is_element| written(export, variable, is_element);
-    export.statement.expand_parameters(parameters, write)
+    statement.expand_parameters(parameters, write)
 }
 
 /// A parameter without a collation, for which MySQL reports the type that it is compared with.
@@ -25,12 +28,17 @@ pub(super) const PLAIN: &str = "?";
 pub(super) const POINT: &str = "point(0, 0)";
 
 /// Returns the statement with a probe in the place of its `number`th parameter.
-pub(super) fn statement_with(probe: &str, export: &Export, number: usize) -> String {
+pub(super) fn expand_with(
+    probe: &str,
+    export: &Export,
+    statement: &Statement,
+    number: usize,
+) -> String {
     let write = |other, variable: &Variable, is_element| match other == number {
         true => probe.to_owned(),
         false => written(export, variable, is_element),
     };
-    export.statement.expand_parameters(None, write).0
+    statement.expand_parameters(None, write).0
 }
 
 fn written(export: &Export, variable: &Variable, is_element: bool) -> String {
@@ -48,9 +56,9 @@ fn written(export: &Export, variable: &Variable, is_element: bool) -> String {
     }
 }
 
-/// Returns the parameters of a query, in statement order.
-pub(super) fn values(query: &BoundQuery, arguments: &[Argument]) -> Vec<MysqlValue> {
-    let parameters = query.parameters();
+/// Returns the values of a sheet's statement, in its order.
+pub(super) fn values(query: &BoundQuery, sheet: usize, arguments: &[Argument]) -> Vec<MysqlValue> {
+    let parameters = query.parameters(sheet);
     let bound = arguments
         .iter()
         .map(|argument| bind(&argument.value(parameters)));

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use mysql_async::consts::ColumnType;
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Column as ColumnDefinition, Row, Statement, Value};
+use mysql_async::{Column as ColumnDefinition, Row, Statement};
 use tokio::time::timeout;
 
 use super::connect::Connection;
 use super::decode::Decoder;
 use super::errors::{bind_error, execute_error, is_too_large, prepare_error};
-use super::parameter::{PLAIN, POINT, statement, statement_with, values};
-use crate::catalog::{Argument, BoundQuery, Export, FilterType, Variable};
+use super::parameter::{PLAIN, POINT, expand, expand_with, values};
+use crate::catalog::{
+    Argument, BoundQuery, Export, FilterType, Sheet, Statement as ExportStatement, Variable,
+};
 use crate::row::{Column, RowBuffer};
-use crate::source::api::Passes;
+use crate::source::api::{DescribeError, Passes};
 use crate::source::errors::{SourceError, query_error, unknown_column_error};
 use crate::source::pool::Query;
 use crate::source::sink::{Stop, TaskRowSink};
@@ -40,22 +42,35 @@ pub(super) struct Description {
     uses: Vec<(usize, Comparison)>,
 }
 
-/// Prepares an export's statement without running it.
+/// Prepares an export's statements without running them.
 ///
 /// # Errors
-/// Returns [`SourceError::Query`] if the statement cannot be exported, and [`SourceError::Unavailable`] if the
+/// Returns [`SourceError::Query`] if a statement cannot be exported, and [`SourceError::Unavailable`] if the
 /// connection fails.
 pub(super) async fn describe(
     connection: &mut Connection,
     export: &Export,
+) -> Result<Vec<Description>, DescribeError> {
+    let mut descriptions = Vec::new();
+    for (sheet, Sheet { statement, .. }) in export.sheets.iter().enumerate() {
+        let description = describe_statement(connection, export, statement).await;
+        descriptions.push(description.map_err(|error| DescribeError { sheet, error })?);
+    }
+    Ok(descriptions)
+}
+
+async fn describe_statement(
+    connection: &mut Connection,
+    export: &Export,
+    statement: &ExportStatement,
 ) -> Result<Description, SourceError> {
-    let (sql, arguments) = statement(export, None);
+    let (sql, arguments) = expand(export, statement, None);
     if !only_reads(&sql) {
         return Err(query_error("expected a read-only query"));
     }
     let prepared = connection.prep(sql.as_str()).await;
     // The expanded SQL has the same lines, so the error's line is valid for the export's SQL.
-    let prepared = prepared.map_err(|error| prepare_error(&error, &export.statement.sql))?;
+    let prepared = prepared.map_err(|error| prepare_error(&error, &statement.sql))?;
     if prepared.columns().is_empty() {
         return Err(query_error("expected a query that returns columns"));
     }
@@ -76,7 +91,7 @@ pub(super) async fn describe(
     let columns = columns.collect();
     let mut uses = Vec::new();
     for (index, argument) in arguments.into_iter().enumerate() {
-        let comparison = comparison(connection, export, index + 1, argument);
+        let comparison = comparison(connection, export, statement, index + 1, argument);
         uses.push((argument.variable, comparison.await?));
     }
     Ok(Description {
@@ -87,13 +102,13 @@ pub(super) async fn describe(
 }
 
 /// Whether the value of an argument is a text.
-fn is_text(export: &Export, argument: Argument) -> bool {
+fn is_text(export: &Export, statement: &ExportStatement, argument: Argument) -> bool {
     let is_text_filter = |name: &String| {
         let mut filters = export.filters.iter();
         let is_element = argument.element.is_some();
         filters.any(|it| it.name == *name && it.kind == FilterType::Text && it.list == is_element)
     };
-    match &export.statement.variables[argument.variable] {
+    match &statement.variables[argument.variable] {
         Variable::User | Variable::Claim(_) => true,
         Variable::Filter(name) => is_text_filter(name),
     }
@@ -103,11 +118,12 @@ fn is_text(export: &Export, argument: Argument) -> bool {
 async fn comparison(
     connection: &mut Connection,
     export: &Export,
+    statement: &ExportStatement,
     number: usize,
     argument: Argument,
 ) -> Result<Comparison, SourceError> {
-    let variable = &export.statement.variables[argument.variable];
-    if !is_text(export, argument) {
+    let variable = &statement.variables[argument.variable];
+    if !is_text(export, statement, argument) {
         return Ok(Comparison::Text);
     }
     let as_number = |is_time: bool| match is_time {
@@ -116,14 +132,16 @@ async fn comparison(
         _ => Comparison::Number,
     };
     // MySQL 8.0.22 derives the type of a parameter from what it is compared with.
-    let plain = connection.prep(statement_with(PLAIN, export, number)).await;
-    match plain.map(|statement| derived_type(&statement, number)) {
+    let plain = expand_with(PLAIN, export, statement, number);
+    let plain = connection.prep(plain).await;
+    match plain.map(|prepared| derived_type(&prepared, number)) {
         Ok(DerivedType::Text) | Err(mysql_async::Error::Server(_)) => {}
         Ok(DerivedType::Number) => return Ok(as_number(false)),
         Ok(DerivedType::Time) => return Ok(as_number(true)),
         Err(error) => return Err(prepare_error(&error, "")),
     }
-    match connection.prep(statement_with(POINT, export, number)).await {
+    let point = expand_with(POINT, export, statement, number);
+    match connection.prep(point).await {
         Err(mysql_async::Error::Server(error)) if ILLEGAL_TYPES.contains(&error.code) => {
             let is_time = |word| ["date", "time", "datetime", "timestamp"].contains(&word);
             Ok(as_number(error.message.split_whitespace().any(is_time)))
@@ -143,8 +161,8 @@ enum DerivedType {
 }
 
 /// Returns the type that the server reports for the `number`th parameter. MariaDB reports texts for all.
-fn derived_type(statement: &Statement, number: usize) -> DerivedType {
-    match statement
+fn derived_type(prepared: &Statement, number: usize) -> DerivedType {
+    match prepared
         .params()
         .get(number - 1)
         .map(ColumnDefinition::column_type)
@@ -220,47 +238,57 @@ fn column(definition: &ColumnDefinition, json: &BTreeSet<String>) -> (Column, De
     (Column { name, kind }, decoder)
 }
 
-/// A query with its description and the number of passes.
+/// A query with the description of each statement, and the number of passes.
 pub(super) struct RowQuery {
     pub(super) query: BoundQuery,
     pub(super) passes: Passes,
-    pub(super) description: Arc<Description>,
+    pub(super) descriptions: Arc<[Description]>,
     pub(super) row_bytes_max: usize,
 }
 
 impl Query<Connection> for RowQuery {
     async fn run(self, connection: &mut Connection, sink: &mut TaskRowSink) -> Result<(), Stop> {
-        check_spellings(&self.query, self.description.uses.iter().copied())?;
+        for (sheet, description) in self.descriptions.iter().enumerate() {
+            check_spellings(&self.query, sheet, description.uses.iter().copied())?;
+        }
         connection.is_busy = true;
         let begun = connection.query_drop(BEGIN).await;
         begun.map_err(|error| execute_error(&error))?;
-        let parameters = Some(self.query.parameters());
-        let (sql, arguments) = statement(self.query.export(), parameters);
-        let prepared = connection.prep(sql).await;
-        let prepared = prepared.map_err(|error| execute_error(&error))?;
-        let values = values(&self.query, &arguments);
-        self.stream(connection, &prepared, values.clone(), sink)
-            .await?;
-        if self.passes == Passes::Two {
-            sink.finish().await?;
-            self.stream(connection, &prepared, values, sink).await?;
+        let mut is_first = true;
+        for _ in 0..self.passes.count() {
+            for sheet in 0..self.descriptions.len() {
+                if !is_first {
+                    sink.finish().await?;
+                }
+                is_first = false;
+                self.stream(connection, sheet, sink).await?;
+            }
         }
         Ok(())
     }
 }
 
 impl RowQuery {
+    /// Runs a sheet's statement.
     async fn stream(
         &self,
         connection: &mut Connection,
-        prepared: &Statement,
-        values: Vec<Value>,
+        sheet: usize,
         sink: &mut TaskRowSink,
     ) -> Result<(), Stop> {
-        let result = connection.exec_iter(prepared, values).await;
+        let query = &self.query;
+        let parameters = Some(query.parameters(sheet));
+        let (sql, arguments) = expand(query.export(), query.statement(sheet), parameters);
+        let prepared = connection.prep(sql).await;
+        let prepared = prepared.map_err(|error| execute_error(&error))?;
+        let values = values(query, sheet, &arguments);
+        let result = connection.exec_iter(&prepared, values).await;
         let mut result = result.map_err(|error| bind_error(&error))?;
-        let decoder = RowDecoder::new(result.columns_ref(), &self.query, &self.description)?;
-        sink.start(decoder.columns.clone()).await?;
+        let description = &self.descriptions[sheet];
+        let decoder = RowDecoder::new(result.columns_ref(), query, description)?;
+        let statements_after = self.descriptions.len() - sheet - 1;
+        sink.start(decoder.columns.clone(), statements_after)
+            .await?;
         loop {
             let next = result.next();
             tokio::pin!(next);

@@ -68,7 +68,7 @@ pub(super) fn bind_error(
         return execute_error(error);
     }
     SourceError::BadValue {
-        variable: parameter.map(|(_, variable)| *variable),
+        variable: parameter.map(|(_, variable)| variables[*variable].clone()),
         cause: execute_error(error).into(),
     }
 }
@@ -79,7 +79,9 @@ pub(super) fn settings_error(error: &Error, variables: &[Variable]) -> SourceErr
         return execute_error(error);
     }
     SourceError::BadValue {
-        variable: variables.iter().position(|it| *it == Variable::User),
+        variable: variables
+            .contains(&Variable::User)
+            .then_some(Variable::User),
         cause: execute_error(error).into(),
     }
 }

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::errors::execute_error;
-use super::parameter::bind_parameters;
+use super::parameter::{AsText, bind_parameters};
 use super::plan::Plan;
 use super::pools::Pools;
 use super::session::Settings;
@@ -24,10 +24,9 @@ use crate::source::errors::{SourceError, query_error};
 pub(super) async fn estimate(
     pools: Arc<Pools>,
     query: BoundQuery,
-    plan: Arc<Plan>,
+    plans: Arc<[Plan]>,
     time_limit: Duration,
 ) -> Result<RowEstimate, SourceError> {
-    let columns = plan.choose(query.columns(), query.arrays_as_json())?;
     let guard = pools.estimates.acquire().await?;
     let options = SourceOptions {
         statement_timeout: time_limit,
@@ -36,9 +35,25 @@ pub(super) async fn estimate(
     let settings = Settings::for_query(&query, guard.version, &options);
     let begun = settings.begin(&guard.client).await;
     begun.map_err(|error| execute_error(&error))?;
-    let top = explain(&guard.client, &plan.select(&columns), &plan, &query).await?;
+    let mut total = RowEstimate { rows: 0, bytes: 0 };
+    for (sheet, plan) in plans.iter().enumerate() {
+        let estimate = estimate_statement(&guard.client, &query, sheet, plan).await?;
+        total.rows = total.rows.saturating_add(estimate.rows);
+        total.bytes = total.bytes.saturating_add(estimate.bytes);
+    }
     pools.estimates.release(guard).await;
+    Ok(total)
+}
 
+async fn estimate_statement(
+    client: &Client,
+    query: &BoundQuery,
+    sheet: usize,
+    plan: &Plan,
+) -> Result<RowEstimate, SourceError> {
+    let columns = plan.choose(query.columns(), query.arrays_as_json())?;
+    let values: Vec<_> = bind_parameters(&plan.parameters, query, sheet).collect();
+    let top = explain(client, &plan.select(&columns), &values).await?;
     // The planner's width is the storage size of a row, without separators.
     let number = |name: &str| {
         let found = number_after(&top, name);
@@ -60,10 +75,8 @@ pub(super) async fn estimate(
 async fn explain(
     client: &Client,
     sql: &str,
-    plan: &Plan,
-    query: &BoundQuery,
+    values: &[(AsText<'_>, Type)],
 ) -> Result<String, SourceError> {
-    let values: Vec<_> = bind_parameters(&plan.parameters, query).collect();
     let values: Vec<(&(dyn ToSql + Sync), Type)> = values
         .iter()
         .map(|(value, kind)| (value as &(dyn ToSql + Sync), kind.clone()))

@@ -35,7 +35,8 @@ use self::errors::execute_error;
 use self::plan::Plan;
 use self::pools::Pools;
 use super::api::{
-    DESCRIBE_TIMEOUT, DescribedExport, Passes, PoolStatus, RowEstimate, Source, SourceOptions,
+    DESCRIBE_TIMEOUT, DescribeError, DescribedExport, Passes, PoolStatus, RowEstimate, Source,
+    SourceOptions,
 };
 use super::connection_time::ConnectionTime;
 use super::errors::SourceError;
@@ -78,7 +79,7 @@ impl Source for PostgresSource {
     fn describe<'a>(
         &'a self,
         export: &'a Export,
-    ) -> BoxFuture<'a, Result<Arc<dyn DescribedExport>, SourceError>> {
+    ) -> BoxFuture<'a, Result<Arc<dyn DescribedExport>, DescribeError>> {
         Box::pin(async move {
             // The connection is closed without ending the transaction: a pooler would otherwise pass its prepared
             // statements on to another client.
@@ -87,11 +88,11 @@ impl Source for PostgresSource {
                 statement_timeout: DESCRIBE_TIMEOUT,
                 ..self.pools.options
             };
-            let plan = session::describe(&connection, export, &options).await?;
-            let columns = plan.columns.iter().map(|(column, _)| column.clone());
+            let plans = session::describe(&connection, export, &options).await?;
+            let columns = plans.iter().map(Plan::all_columns);
             let described: Arc<dyn DescribedExport> = Arc::new(PostgresExport {
                 columns: columns.collect(),
-                plan: Arc::new(plan),
+                plans: plans.into(),
                 pools: self.pools.clone(),
                 runtime: self.runtime.clone(),
                 queries: self.queries.clone(),
@@ -121,17 +122,17 @@ impl Source for PostgresSource {
     }
 }
 
-/// An export and its plan.
+/// An export and the plans of its statements.
 struct PostgresExport {
-    columns: Vec<Column>,
-    plan: Arc<Plan>,
+    columns: Vec<Vec<Column>>,
+    plans: Arc<[Plan]>,
     pools: Arc<Pools>,
     runtime: Handle,
     queries: TaskTracker,
 }
 
 impl DescribedExport for PostgresExport {
-    fn columns(&self) -> &[Column] {
+    fn columns(&self) -> &[Vec<Column>] {
         &self.columns
     }
 
@@ -142,13 +143,13 @@ impl DescribedExport for PostgresExport {
         time: ConnectionTime,
     ) -> BoxFuture<'_, Result<RowStream, SourceError>> {
         Box::pin(async move {
-            let plan = self.plan.clone();
+            let plans = self.plans.clone();
             let (sink, pending) = task_row_channel();
             let pools = self.pools.clone();
             let query = stream::RowQuery {
                 query,
                 passes,
-                plan,
+                plans,
                 options: pools.options,
             };
             let run = async move { pools.downloads.run(query, sink, time).await };
@@ -163,8 +164,8 @@ impl DescribedExport for PostgresExport {
         time_limit: Duration,
     ) -> BoxFuture<'a, Result<Option<RowEstimate>, SourceError>> {
         Box::pin(async move {
-            let (pools, plan) = (self.pools.clone(), self.plan.clone());
-            let estimate = estimate::estimate(pools, query.clone(), plan, time_limit);
+            let (pools, plans) = (self.pools.clone(), self.plans.clone());
+            let estimate = estimate::estimate(pools, query.clone(), plans, time_limit);
             let estimate = self.queries.track_future(timeout(time_limit, estimate));
             match self.runtime.spawn(estimate).await {
                 Ok(Ok(estimate)) => estimate.map(Some),

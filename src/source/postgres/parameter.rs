@@ -8,13 +8,14 @@ use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
 use crate::catalog::{BoundQuery, Parameter};
 
-/// Returns the parameters of a query, each with its type. `parameters` holds a type and the index of a variable each.
+/// Returns the parameters of a sheet's statement, each with its type. `parameters` holds a type and the index of a variable each.
 pub(super) fn bind_parameters<'q>(
     parameters: &'q [(Type, usize)],
     query: &'q BoundQuery,
+    sheet: usize,
 ) -> impl ExactSizeIterator<Item = (AsText<'q>, Type)> {
-    parameters.iter().map(|(kind, variable)| {
-        let parameter = &query.parameters()[*variable];
+    parameters.iter().map(move |(kind, variable)| {
+        let parameter = &query.parameters(sheet)[*variable];
         (AsText(parameter), kind.clone())
     })
 }

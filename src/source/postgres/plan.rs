@@ -22,7 +22,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Finds the types of an export's parameters and columns. The connection must be in a transaction.
+    /// Finds the types of the parameters and columns of one of an export's statements. The connection must be in a transaction.
     ///
     /// 1. The server infers the types from what each parameter is compared with: an enum, a `uuid`, an `integer`. It
     ///    infers one type per parameter, at its first use, so `:x is null or column = :x` fails.
@@ -32,8 +32,11 @@ impl Plan {
     ///
     /// # Errors
     /// Returns the server's error for step 1.
-    pub(super) async fn find(client: &Client, export: &Export) -> Result<Plan, Error> {
-        let statement = &export.statement;
+    pub(super) async fn find(
+        client: &Client,
+        export: &Export,
+        statement: &Statement,
+    ) -> Result<Plan, Error> {
         let declared: Vec<Type> = statement
             .variables
             .iter()
@@ -96,6 +99,12 @@ impl Plan {
             parameters: types.zip(variables.iter().copied()).collect(),
             columns: columns.collect(),
         }
+    }
+
+    /// Returns the columns of the statement.
+    pub(super) fn all_columns(&self) -> Vec<Column> {
+        let columns = self.columns.iter();
+        columns.map(|(column, _)| column.clone()).collect()
     }
 
     /// Returns how the server compares each user id and claim, with the index of its variable.

@@ -11,14 +11,14 @@ use super::connect::Connection;
 use super::errors::prepare_error;
 use super::parameter::AsText;
 use super::plan::Plan;
-use crate::catalog::{BoundQuery, Export, Parameter, SESSION_CLAIMS, Variable};
+use crate::catalog::{BoundQuery, Export, Parameter, SESSION_CLAIMS, Sheet, Statement, Variable};
 use crate::row::TimeZone;
-use crate::source::api::SourceOptions;
+use crate::source::api::{DescribeError, SourceOptions};
 use crate::source::errors::{SourceError, query_error};
 
 /// One snapshot for the whole file; no writes.
 const BEGIN: &str = "begin isolation level repeatable read read only";
-/// Statements of a transaction follow each other without a pause, so an idle transaction is an error.
+/// The only statement of a transaction follows without a pause, so an idle transaction is an error.
 const IDLE_TIMEOUT_MILLISECONDS: &str = "30000";
 /// The interval at which the server checks its client connection, so the query of a killed replica ends.
 const CLIENT_CHECK_MILLISECONDS: &str = "2000";
@@ -67,7 +67,11 @@ impl Settings {
         options: &SourceOptions,
     ) -> Settings {
         let timeout = options.statement_timeout.as_millis().to_string();
-        let idle = IDLE_TIMEOUT_MILLISECONDS.to_owned();
+        let idle = match export.sheets.len() {
+            1 => IDLE_TIMEOUT_MILLISECONDS.to_owned(),
+            // Between two statements the transaction waits for the reader of the file, as a statement would.
+            _ => timeout.clone(),
+        };
         let mut settings = vec![
             ("application_name", format!("rowlink/{}", export.name)),
             ("statement_timeout", timeout),
@@ -108,16 +112,16 @@ impl Settings {
     }
 }
 
-/// Finds the plan of an export, and checks its settings.
+/// Finds the plan of each of an export's statements, and checks its settings.
 ///
 /// # Errors
-/// Returns [`SourceError::Query`] if the statement cannot be exported, a setting is invalid, or `row_security` is set
+/// Returns [`SourceError::Query`] if a statement cannot be exported, a setting is invalid, or `row_security` is set
 /// and no policy applies. Returns [`SourceError::Unavailable`] if the connection fails.
 pub(super) async fn describe(
     connection: &Connection,
     export: &Export,
     options: &SourceOptions,
-) -> Result<Plan, SourceError> {
+) -> Result<Vec<Plan>, DescribeError> {
     let client = &connection.client;
     let settings = Settings::for_export(export, export.time_zone, connection.version, options);
     let begun = settings.begin(client).await;
@@ -127,8 +131,25 @@ pub(super) async fn describe(
         }
         _ => prepare_error(&error, ""),
     })?;
-    let sql = &export.statement.sql;
-    let plan = Plan::find(client, export).await;
+    let mut plans = Vec::new();
+    for (sheet, Sheet { statement, .. }) in export.sheets.iter().enumerate() {
+        // Describing a statement may abort the transaction.
+        let begin = ["savepoint sheet", "rollback to sheet"][sheet.min(1)];
+        let begun = client.batch_execute(begin).await;
+        begun.map_err(|error| prepare_error(&error, ""))?;
+        let plan = describe_statement(client, export, statement).await;
+        plans.push(plan.map_err(|error| DescribeError { sheet, error })?);
+    }
+    Ok(plans)
+}
+
+async fn describe_statement(
+    client: &Client,
+    export: &Export,
+    statement: &Statement,
+) -> Result<Plan, SourceError> {
+    let sql = &statement.sql;
+    let plan = Plan::find(client, export, statement).await;
     let plan = plan.map_err(|error| prepare_error(&error, sql))?;
     if plan.columns.is_empty() {
         return Err(query_error("expected a query that returns columns"));
@@ -138,8 +159,8 @@ pub(super) async fn describe(
         .iter()
         .map(|(kind, _)| kind.clone())
         .collect();
-    plan.comparisons(&export.statement)?;
-    check_lists(export, &plan)?;
+    plan.comparisons(statement)?;
+    check_lists(export, statement, &plan)?;
     if has_duplicate_names(&plan) {
         // Reported by their names. As a subquery the server only says that one of them is ambiguous.
         return Ok(plan);
@@ -199,23 +220,24 @@ fn without_offset(error: SourceError) -> SourceError {
 }
 
 /// Checks that every list is an array to the server, or JSON.
-fn check_lists(export: &Export, plan: &Plan) -> Result<(), SourceError> {
+fn check_lists(export: &Export, statement: &Statement, plan: &Plan) -> Result<(), SourceError> {
     let is_list = |variable: &Variable| match variable {
         Variable::Filter(name) => export.filters.iter().any(|it| it.name == *name && it.list),
         Variable::User | Variable::Claim(_) => false,
     };
-    let wrong = plan.parameters.iter().find(|(kind, variable)| {
-        is_list(&export.statement.variables[*variable]) && !takes_list(kind)
-    });
+    let wrong = plan
+        .parameters
+        .iter()
+        .find(|(kind, variable)| is_list(&statement.variables[*variable]) && !takes_list(kind));
     let Some((kind, index)) = wrong else {
         return Ok(());
     };
-    let variable = &export.statement.variables[*index];
+    let variable = &statement.variables[*index];
     let message = format!(
         "`{variable}` is a list, but is used as one value of type {kind}; write `in ({variable})`"
     );
     Err(SourceError::Query {
-        offset: export.statement.offset_of(*index),
+        offset: statement.offset_of(*index),
         cause: message.into(),
     })
 }

@@ -21,37 +21,45 @@ use crate::source::sink::{Stop, TaskRowSink};
 use crate::source::spelling::check_spellings;
 use crate::source::stream::FLUSH_INTERVAL;
 
-/// A query with its plan and the number of passes.
+/// A query with the plan of each statement, and the number of passes.
 pub(super) struct RowQuery {
     pub(super) query: BoundQuery,
     pub(super) passes: Passes,
-    pub(super) plan: Arc<Plan>,
+    pub(super) plans: Arc<[Plan]>,
     pub(super) options: SourceOptions,
 }
 
 impl Query<Connection> for RowQuery {
     async fn run(self, connection: &mut Connection, sink: &mut TaskRowSink) -> Result<(), Stop> {
-        let RowQuery { query, plan, .. } = &self;
-        check_spellings(query, plan.comparisons(&query.export().statement)?)?;
+        let RowQuery { query, plans, .. } = &self;
+        for (sheet, plan) in plans.iter().enumerate() {
+            check_spellings(query, sheet, plan.comparisons(query.statement(sheet))?)?;
+        }
         let settings = Settings::for_query(query, connection.version, &self.options);
-        self.stream(connection, Some(&settings), sink).await?;
-        if self.passes == Passes::Two {
-            sink.finish().await?;
-            self.stream(connection, None, sink).await?;
+        let mut settings = Some(&settings);
+        for _ in 0..self.passes.count() {
+            for sheet in 0..plans.len() {
+                let begins = settings.take();
+                if begins.is_none() {
+                    sink.finish().await?;
+                }
+                self.stream(connection, sheet, begins, sink).await?;
+            }
         }
         Ok(())
     }
 }
 
 impl RowQuery {
-    /// Runs one pass. The first one has `settings` and begins the transaction with them.
+    /// Runs a sheet's statement. The first one has `settings` and begins the transaction with them.
     async fn stream(
         &self,
         connection: &Connection,
+        sheet: usize,
         settings: Option<&Settings>,
         sink: &mut TaskRowSink,
     ) -> Result<(), Stop> {
-        let RowQuery { query, plan, .. } = self;
+        let (query, plan) = (&self.query, &self.plans[sheet]);
         let chosen = plan.choose(query.columns(), query.arrays_as_json())?;
         let sql = plan.select(&chosen);
         // All requests are pipelined: one round trip until the first row. `begin` and the settings have one response each
@@ -71,9 +79,9 @@ impl RowQuery {
             begin,
             connection
                 .client
-                .query_typed_raw(&sql, bind_parameters(&plan.parameters, query))
+                .query_typed_raw(&sql, bind_parameters(&plan.parameters, query, sheet))
         );
-        let variables = &query.export().statement.variables;
+        let variables = &query.statement(sheet).variables;
         begun.map_err(|error| settings_error(&error, variables))?;
         // The response without its rows.
         let response = response.map_err(|error| bind_error(&error, &plan.parameters, variables))?;
@@ -88,7 +96,8 @@ impl RowQuery {
             columns: columns.clone(),
             rows: 0,
         };
-        sink.start(columns).await?;
+        let statements_after = self.plans.len() - sheet - 1;
+        sink.start(columns, statements_after).await?;
         loop {
             // A partial batch is flushed after a while, so a slow query shows progress.
             let chunk = match timeout(FLUSH_INTERVAL, chunks.recv()).await {

@@ -19,13 +19,13 @@ use tokio::sync::Semaphore;
 use self::connect::has_wal;
 use self::describe::describe;
 use self::errors::sqlite_error;
-use super::api::{DescribedExport, Passes, PoolStatus, Source, SourceOptions};
+use super::api::{DescribeError, DescribedExport, Passes, PoolStatus, Source, SourceOptions};
 use super::connection_time::ConnectionTime;
 use super::errors::SourceError;
 use super::pool::ping_with_timeout;
 use super::sink::row_channel;
 use super::stream::RowStream;
-use crate::catalog::{BoundQuery, Export, SqlDialect};
+use crate::catalog::{BoundQuery, Export, SqlDialect, Statement};
 use crate::row::Column;
 
 /// How many exports are described at the same time.
@@ -52,14 +52,14 @@ impl SqliteSource {
         }
     }
 
-    async fn on_thread<T: Send + 'static>(
+    async fn on_thread<T: Send + 'static, E: From<SourceError> + Send + 'static>(
         &self,
-        work: impl FnOnce(Connection) -> Result<T, SourceError> + Send + 'static,
-    ) -> Result<T, SourceError> {
+        work: impl FnOnce(Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
         let source = self.clone();
         tokio::task::spawn_blocking(move || work(source.connect()?))
             .await
-            .unwrap_or(Err(SourceError::Truncated))
+            .unwrap_or_else(|_| Err(SourceError::Truncated.into()))
     }
 }
 
@@ -71,8 +71,9 @@ impl Source for SqliteSource {
     fn describe<'a>(
         &'a self,
         export: &'a Export,
-    ) -> BoxFuture<'a, Result<Arc<dyn DescribedExport>, SourceError>> {
-        let statement = export.statement.clone();
+    ) -> BoxFuture<'a, Result<Arc<dyn DescribedExport>, DescribeError>> {
+        let sheets = export.sheets.iter();
+        let statements: Vec<Statement> = sheets.map(|sheet| sheet.statement.clone()).collect();
         Box::pin(async move {
             // A file on a file system that hangs would block more threads at each attempt.
             let permit = self.descriptions.clone().try_acquire_owned();
@@ -80,9 +81,16 @@ impl Source for SqliteSource {
                 .map_err(|_| SourceError::Unavailable("earlier descriptions still wait".into()))?;
             let described = self.on_thread(move |connection| {
                 let _permit = permit;
-                describe(&connection, &statement)
+                let described = statements.iter().enumerate().map(|(sheet, statement)| {
+                    let described = describe(&connection, statement);
+                    described.map_err(|error| DescribeError { sheet, error })
+                });
+                described.collect::<Result<Vec<_>, _>>()
             });
-            let columns = described.await.map_err(|error| self.explain(error))?;
+            let columns = described.await.map_err(|error| DescribeError {
+                sheet: error.sheet,
+                error: self.explain(error.error),
+            })?;
             let source = self.clone();
             Ok(Arc::new(SqliteExport { columns, source }) as _)
         })
@@ -134,14 +142,14 @@ impl Source for SqliteSource {
     }
 }
 
-/// An export and its columns. It has no estimate: the planner does not estimate row counts.
+/// An export and the columns of its statements. It has no estimate: the planner does not estimate row counts.
 struct SqliteExport {
-    columns: Vec<Column>,
+    columns: Vec<Vec<Column>>,
     source: SqliteSource,
 }
 
 impl DescribedExport for SqliteExport {
-    fn columns(&self) -> &[Column] {
+    fn columns(&self) -> &[Vec<Column>] {
         &self.columns
     }
 

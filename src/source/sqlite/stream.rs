@@ -1,7 +1,7 @@
 //! Runs a query and streams its rows until the last row or an error.
 
-use rusqlite::ErrorCode;
 use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ErrorCode};
 use tokio::runtime::Handle;
 
 use super::SqliteSource;
@@ -56,38 +56,86 @@ fn stream(
     let interrupt = connection.get_interrupt_handle();
     sink.on_cancel(move || interrupt.interrupt());
     connection.progress_handler(PROGRESS_INSTRUCTIONS, Some(sink.progress_hook()))?;
-    let parameters = query.parameters();
-    let (sql, arguments) = exact(&query.export().statement, Some(parameters));
-    let all = query.export().statement.variables.iter().enumerate();
+    let sheets = 0..query.export().sheets.len();
+    sheets
+        .clone()
+        .try_for_each(|sheet| check_identities(query, sheet))?;
+    let mut statements = Vec::new();
+    for sheet in sheets {
+        statements.push(RowStatement::prepare(&connection, query, sheet)?);
+    }
+    if passes == Passes::Two || statements.len() > 1 {
+        // The first read begins the snapshot that all others use.
+        connection.execute_batch("begin")?;
+    }
+    for _ in 0..passes.count() {
+        let count = statements.len();
+        for (sheet, statement) in statements.iter_mut().enumerate() {
+            let statements_after = count - sheet - 1;
+            statement.send_rows(statements_after, source.options.row_bytes_max, sink)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks the user id and the claims in a sheet's statement.
+fn check_identities(query: &BoundQuery, sheet: usize) -> Result<(), SourceError> {
+    let all = query.statement(sheet).variables.iter().enumerate();
     let identities = all.filter(|(_, variable)| is_identity(variable));
     let uses = identities.map(|(index, _)| (index, Comparison::TextOrNumber));
-    check_spellings(query, uses)?;
-    let mut prepared = connection.prepare(&sql)?;
-    for (index, argument) in arguments.iter().enumerate() {
-        prepared.raw_bind_parameter(index + 1, bind(&argument.value(parameters)))?;
-    }
-    let (columns, indices) = project(columns(&prepared), query.columns())?;
-    let row_bytes_max = source.options.row_bytes_max;
-    match passes {
-        Passes::One => send_rows(&mut prepared, columns, &indices, row_bytes_max, sink),
-        Passes::Two => {
-            // The first read begins the snapshot that both passes use.
-            connection.execute_batch("begin")?;
-            send_rows(
-                &mut prepared,
-                columns.clone(),
-                &indices,
-                row_bytes_max,
-                sink,
-            )?;
-            send_rows(&mut prepared, columns, &indices, row_bytes_max, sink)
+    check_spellings(query, sheet, uses)
+}
+
+/// A statement with its values.
+struct RowStatement<'c> {
+    prepared: rusqlite::Statement<'c>,
+    /// The columns to read, and the index of each in a row.
+    columns: Vec<Column>,
+    indices: Vec<usize>,
+}
+
+impl<'c> RowStatement<'c> {
+    fn prepare(
+        connection: &'c Connection,
+        query: &BoundQuery,
+        sheet: usize,
+    ) -> Result<RowStatement<'c>, SourceError> {
+        let parameters = query.parameters(sheet);
+        let (sql, arguments) = exact(query.statement(sheet), Some(parameters));
+        let mut prepared = connection.prepare(&sql).map_err(sqlite_error)?;
+        for (index, argument) in arguments.iter().enumerate() {
+            let value = bind(&argument.value(parameters));
+            let bound = prepared.raw_bind_parameter(index + 1, value);
+            bound.map_err(sqlite_error)?;
         }
+        let (columns, indices) = project(columns(&prepared), query.columns())?;
+        Ok(RowStatement {
+            prepared,
+            columns,
+            indices,
+        })
+    }
+
+    fn send_rows(
+        &mut self,
+        statements_after: usize,
+        row_bytes_max: usize,
+        sink: &RowSink,
+    ) -> Result<(), Stop> {
+        sink.start(self.columns.clone(), statements_after)?;
+        send_rows(
+            &mut self.prepared,
+            &self.columns,
+            &self.indices,
+            row_bytes_max,
+            sink,
+        )
     }
 }
 
 fn send_rows(
     prepared: &mut rusqlite::Statement<'_>,
-    columns: Vec<Column>,
+    columns: &[Column],
     indices: &[usize],
     row_bytes_max: usize,
     sink: &RowSink,
@@ -95,7 +143,6 @@ fn send_rows(
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
     let large = columns.iter().filter(|column| !is_number(column.kind));
     let large: Vec<String> = large.map(|column| column.name.clone()).collect();
-    sink.start(columns)?;
     let too_large = |columns: &[String]| SourceError::RowTooLarge {
         row: sink.row().rows() + 1,
         columns: columns.to_vec(),
