@@ -12,7 +12,7 @@ fuzz_target!(|sql: &str| {
     let text = format!("{HEAD}{sql}");
     let catalog = Catalog::parse([("orders.sql", text.as_str())], &dialects);
     for export in catalog.iter() {
-        let statement = &export.statement;
+        let statement = &export.sheets[0].statement;
         for number in 1..=statement.variables.len() {
             assert!(statement.sql.contains(&format!("${number}")), "{statement:?}");
         }
