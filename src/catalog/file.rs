@@ -1,6 +1,7 @@
 //! Parses an export's `.sql` file: TOML settings in the leading comment, then one statement.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use indexmap::{IndexMap, IndexSet};
 use serde::Deserialize;
@@ -23,25 +24,25 @@ use rowlink_link::is_claim_name;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
-    title: Option<String>,
+pub(super) struct Settings {
+    pub(super) title: Option<String>,
     description: Option<String>,
     scope: Option<String>,
     #[serde(default)]
-    unscoped: bool,
-    database: Option<Spanned<String>>,
+    pub(super) unscoped: bool,
+    pub(super) database: Option<Spanned<String>>,
     role: Option<String>,
     #[serde(default)]
-    row_security: bool,
+    pub(super) row_security: bool,
     #[serde(default)]
-    claims: Vec<Spanned<String>>,
+    pub(super) claims: Vec<Spanned<String>>,
     #[serde(default)]
-    filters: IndexMap<Spanned<String>, FilterSettings>,
+    pub(super) filters: IndexMap<Spanned<String>, FilterSettings>,
     #[serde(default)]
-    columns: IndexMap<Spanned<String>, ColumnSettings>,
-    formats: Option<Spanned<Vec<Spanned<String>>>>,
-    timezone: Option<Spanned<String>>,
-    filename: Option<Spanned<String>>,
+    pub(super) columns: IndexMap<Spanned<String>, ColumnSettings>,
+    pub(super) formats: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) timezone: Option<Spanned<String>>,
+    pub(super) filename: Option<Spanned<String>>,
     estimate: Option<Spanned<bool>>,
     #[serde(default)]
     seal: bool,
@@ -49,13 +50,13 @@ struct Settings {
     #[serde(default)]
     limits: ExportLimits,
     store: Option<Spanned<StoreSettings>>,
-    kind: Option<Spanned<ExportKind>>,
-    file: Option<Spanned<FileTable>>,
+    pub(super) kind: Option<Spanned<ExportKind>>,
+    pub(super) file: Option<Spanned<FileTable>>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ColumnSettings {
+pub(super) struct ColumnSettings {
     label: Option<String>,
     number_format: Option<Spanned<String>>,
 }
@@ -68,32 +69,22 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
     // Windows editors add a byte order mark, which databases reject.
     let text = file.trim_start_matches('\u{feff}');
     let (settings_text, first_line) = split_settings(text).map_err(|error| vec![error])?;
-    let mut reader = Reader {
-        settings_text,
-        first_line,
-        errors: Vec::new(),
-    };
-    let mut table = DeTable::parse(settings_text).map_err(|error| reader.toml_error(&error))?;
-    let format_options = reader.format_options(table.get_mut());
-    let settings = Settings::deserialize(Deserializer::from(table));
-    let mut settings = settings.map_err(|error| reader.toml_error(&error))?;
+    let mut reader = Reader::new(settings_text, first_line);
+    let (mut settings, format_options) = reader.settings()?;
     let documents = reader.documents(&mut settings, &format_options);
-    let (filters, declared) = reader.filters(settings.filters);
+    let (filters, declared) = reader.filters(mem::take(&mut settings.filters));
     let formats = match &documents {
-        None => reader.formats(settings.formats.as_ref()),
+        None => reader.formats(settings.formats.as_ref(), false),
         Some(_) => Vec::new(),
     };
     let time_zone = reader.time_zone(settings.timezone.as_ref());
     let file_name = reader.file_name(settings.filename.as_ref(), &declared);
-    let columns = reader.columns(settings.columns);
+    let columns = reader.columns(mem::take(&mut settings.columns));
     reader.check_claim_names(&settings.claims);
-    let Some((database, dialect)) = reader.database(settings.database, dialects) else {
+    let Some((database, dialect)) = reader.database(settings.database.take(), dialects) else {
         return Err(reader.errors);
     };
-    if dialect != SqlDialect::Postgres && (settings.role.is_some() || settings.row_security) {
-        let message = "`role` and `row_security`: supported only by PostgreSQL";
-        reader.errors.push(LineError::new(first_line, message));
-    }
+    reader.check_dialect(&settings, dialect);
     let is_list = |name: &str| filters.iter().any(|it| it.list && it.name == name);
     let statement = match Statement::parse(text, dialect, is_list) {
         Ok(statement) => statement,
@@ -102,76 +93,137 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
             return Err(reader.errors);
         }
     };
-    reader.check_claim_uses(&settings.claims, &statement, dialect);
+    let statements = [&statement];
+    reader.check_claim_uses(&settings.claims, &statements, dialect);
+    let claims = required_claims(&statements, &settings.claims, documents.as_ref());
     let row_access = RowAccess {
         unscoped: settings.unscoped,
         row_security: settings.row_security,
     };
-    check_variables(&statement, &declared, row_access, &mut reader.errors);
+    check_variables(&statement, &declared, &[], row_access, &mut reader.errors);
     if !reader.errors.is_empty() {
         return Err(reader.errors);
     }
-    let title = settings.title.unwrap_or_else(|| default_title(name));
-    Ok(Export {
+    let sheet = Sheet {
+        file: format!("{name}.sql"),
         name: name.to_owned(),
-        title: title.clone(),
-        description: settings.description,
-        scope: settings.scope,
+        title: settings
+            .title
+            .clone()
+            .unwrap_or_else(|| default_title(name)),
+        labels: columns.labels,
+        number_formats: columns.number_formats,
+        column_lines: columns.lines,
+        statement,
+    };
+    let checked = CheckedSettings {
         filters,
-        formats,
-        claims: required_claims(&statement, settings.claims, documents.as_ref()),
         documents,
+        formats,
         time_zone,
         format_options,
         database,
-        role: settings.role,
-        row_security: settings.row_security,
-        is_estimated: settings.estimate.is_none_or(Spanned::into_inner),
-        seal: settings.seal,
         file_name,
-        heartbeat_seconds: settings.heartbeat_seconds.map(Spanned::into_inner),
-        limits: settings.limits,
-        store: settings.store.map(Spanned::into_inner).unwrap_or_default(),
-        sheets: vec![Sheet {
-            file: format!("{name}.sql"),
-            name: name.to_owned(),
-            title,
-            labels: columns.labels,
-            number_formats: columns.number_formats,
-            column_lines: columns.lines,
-            statement,
-        }],
+        claims,
+        sheets: vec![sheet],
         text: file.to_owned(),
-    })
+    };
+    Ok(checked.into_export(name, settings))
+}
+
+/// What was checked of an export, and what was found in its statements.
+pub(super) struct CheckedSettings {
+    pub(super) filters: Vec<Filter>,
+    pub(super) documents: Option<DocumentSettings>,
+    pub(super) formats: Vec<Format>,
+    pub(super) time_zone: TimeZone,
+    pub(super) format_options: BTreeMap<&'static str, FormatOptions>,
+    pub(super) database: String,
+    pub(super) file_name: Option<FileNameTemplate>,
+    pub(super) claims: Vec<String>,
+    pub(super) sheets: Vec<Sheet>,
+    pub(super) text: String,
+}
+
+impl CheckedSettings {
+    /// Adds the settings that need no check.
+    pub(super) fn into_export(self, name: &str, settings: Settings) -> Export {
+        Export {
+            name: name.to_owned(),
+            title: settings.title.unwrap_or_else(|| default_title(name)),
+            description: settings.description,
+            scope: settings.scope,
+            filters: self.filters,
+            documents: self.documents,
+            formats: self.formats,
+            time_zone: self.time_zone,
+            format_options: self.format_options,
+            database: self.database,
+            role: settings.role,
+            row_security: settings.row_security,
+            is_estimated: settings.estimate.is_none_or(Spanned::into_inner),
+            seal: settings.seal,
+            file_name: self.file_name,
+            heartbeat_seconds: settings.heartbeat_seconds.map(Spanned::into_inner),
+            limits: settings.limits,
+            store: settings.store.map(Spanned::into_inner).unwrap_or_default(),
+            claims: self.claims,
+            sheets: self.sheets,
+            text: self.text,
+        }
+    }
 }
 
 /// Reads the settings, and collects their errors.
-struct Reader<'t> {
+pub(super) struct Reader<'t> {
     settings_text: &'t str,
     /// The line of the file on which the settings start.
     first_line: usize,
-    errors: Vec<LineError>,
+    pub(super) errors: Vec<LineError>,
 }
 
 /// What `[columns.NAME]` says, by column name.
 #[derive(Default)]
-struct Columns {
-    labels: IndexMap<String, String>,
-    number_formats: IndexMap<String, String>,
-    lines: BTreeMap<String, usize>,
+pub(super) struct Columns {
+    pub(super) labels: IndexMap<String, String>,
+    pub(super) number_formats: IndexMap<String, String>,
+    pub(super) lines: BTreeMap<String, usize>,
 }
 
-impl Reader<'_> {
-    fn line_at(&self, offset: usize) -> usize {
+impl<'t> Reader<'t> {
+    pub(super) fn new(settings_text: &'t str, first_line: usize) -> Reader<'t> {
+        Reader {
+            settings_text,
+            first_line,
+            errors: Vec::new(),
+        }
+    }
+
+    /// Parses the settings of an export, and the options of formats among them.
+    ///
+    /// # Errors
+    /// Returns the first syntax or type error.
+    pub(super) fn settings(
+        &mut self,
+    ) -> Result<(Settings, BTreeMap<&'static str, FormatOptions>), Vec<LineError>> {
+        let table = DeTable::parse(self.settings_text);
+        let mut table = table.map_err(|error| self.toml_error(&error))?;
+        let format_options = self.format_options(table.get_mut());
+        let settings = Settings::deserialize(Deserializer::from(table));
+        let settings = settings.map_err(|error| self.toml_error(&error))?;
+        Ok((settings, format_options))
+    }
+
+    pub(super) fn line_at(&self, offset: usize) -> usize {
         self.first_line + self.settings_text[..offset].matches('\n').count()
     }
 
-    fn add_error<T>(&mut self, setting: &Spanned<T>, message: String) {
+    pub(super) fn add_error<T>(&mut self, setting: &Spanned<T>, message: String) {
         let line = self.line_at(setting.span().start);
         self.errors.push(LineError::new(line, message));
     }
 
-    fn toml_error(&self, error: &toml::de::Error) -> Vec<LineError> {
+    pub(super) fn toml_error(&self, error: &toml::de::Error) -> Vec<LineError> {
         let line = error.span().map(|span| self.line_at(span.start));
         let line = line.unwrap_or(self.first_line);
         vec![LineError::new(line, error.message())]
@@ -248,7 +300,7 @@ impl Reader<'_> {
     }
 
     /// Returns the valid filters, and the lines and names of all.
-    fn filters(
+    pub(super) fn filters(
         &mut self,
         settings: IndexMap<Spanned<String>, FilterSettings>,
     ) -> (Vec<Filter>, Vec<(usize, String)>) {
@@ -269,18 +321,22 @@ impl Reader<'_> {
         (filters, declared)
     }
 
-    fn formats(&mut self, listed: Option<&Spanned<Vec<Spanned<String>>>>) -> Vec<Format> {
+    pub(super) fn formats(
+        &mut self,
+        listed: Option<&Spanned<Vec<Spanned<String>>>>,
+        is_book: bool,
+    ) -> Vec<Format> {
         let Some(listed) = listed else {
-            return Format::defaults();
+            return Format::defaults(is_book);
         };
-        parse_formats(listed).unwrap_or_else(|(offset, message)| {
+        parse_formats(listed, is_book).unwrap_or_else(|(offset, message)| {
             let line = self.line_at(offset);
             self.errors.push(LineError::new(line, message));
             Vec::new()
         })
     }
 
-    fn time_zone(&mut self, name: Option<&Spanned<String>>) -> TimeZone {
+    pub(super) fn time_zone(&mut self, name: Option<&Spanned<String>>) -> TimeZone {
         let Some(name) = name else {
             return TimeZone::default();
         };
@@ -292,7 +348,7 @@ impl Reader<'_> {
             })
     }
 
-    fn file_name(
+    pub(super) fn file_name(
         &mut self,
         template: Option<&Spanned<String>>,
         declared: &[(usize, String)],
@@ -305,7 +361,10 @@ impl Reader<'_> {
             .ok()
     }
 
-    fn columns(&mut self, settings: IndexMap<Spanned<String>, ColumnSettings>) -> Columns {
+    pub(super) fn columns(
+        &mut self,
+        settings: IndexMap<Spanned<String>, ColumnSettings>,
+    ) -> Columns {
         let mut columns = Columns::default();
         for (spanned, column) in settings {
             let line = self.line_at(spanned.span().start);
@@ -326,7 +385,7 @@ impl Reader<'_> {
         columns
     }
 
-    fn check_claim_names(&mut self, claims: &[Spanned<String>]) {
+    pub(super) fn check_claim_names(&mut self, claims: &[Spanned<String>]) {
         for claim in claims {
             let name = claim.get_ref();
             if !is_claim_name(name) {
@@ -336,16 +395,18 @@ impl Reader<'_> {
     }
 
     /// Checks the claims that are listed: policies of PostgreSQL read them, other databases need them in the SQL.
-    fn check_claim_uses(
+    pub(super) fn check_claim_uses(
         &mut self,
         claims: &[Spanned<String>],
-        statement: &Statement,
+        statements: &[&Statement],
         dialect: SqlDialect,
     ) {
         let has_policies = dialect == SqlDialect::Postgres;
         for claim in claims {
             let name = claim.get_ref();
-            let is_used = statement.variables.contains(&Variable::Claim(name.clone()));
+            let variable = Variable::Claim(name.clone());
+            let mut statements = statements.iter();
+            let is_used = statements.any(|statement| statement.variables.contains(&variable));
             if has_policies && SESSION_CLAIMS.contains(&name.as_str()) {
                 let message = format!(
                     "`{name}` in `claims`: in `request.jwt.claims` it is set by Rowlink; use `:claim.{name}` in the SQL"
@@ -360,7 +421,15 @@ impl Reader<'_> {
         }
     }
 
-    fn database(
+    /// Refuses settings that only PostgreSQL has.
+    pub(super) fn check_dialect(&mut self, settings: &Settings, dialect: SqlDialect) {
+        if dialect != SqlDialect::Postgres && (settings.role.is_some() || settings.row_security) {
+            let message = "`role` and `row_security`: supported only by PostgreSQL";
+            self.errors.push(LineError::new(self.first_line, message));
+        }
+    }
+
+    pub(super) fn database(
         &mut self,
         setting: Option<Spanned<String>>,
         dialects: &Dialects,
@@ -385,18 +454,19 @@ const NUMBER_FORMAT: &str =
 
 /// Returns the claims that a link must pin: those used in the SQL, those listed in the settings, then those in the keys of
 /// documents.
-fn required_claims(
-    statement: &Statement,
-    listed: Vec<Spanned<String>>,
+pub(super) fn required_claims(
+    statements: &[&Statement],
+    listed: &[Spanned<String>],
     documents: Option<&DocumentSettings>,
 ) -> Vec<String> {
     let prefix = documents.and_then(|documents| documents.prefix.as_ref());
     let in_keys = prefix.into_iter().flat_map(KeyPrefix::claims);
-    let used = statement.variables.iter().filter_map(|it| match it {
+    let variables = statements.iter().flat_map(|it| &it.variables);
+    let used = variables.filter_map(|it| match it {
         Variable::Claim(name) => Some(name.clone()),
         _ => None,
     });
-    let listed = listed.into_iter().map(Spanned::into_inner);
+    let listed = listed.iter().map(|claim| claim.get_ref().clone());
     used.chain(listed)
         .chain(in_keys.map(str::to_owned))
         .collect::<IndexSet<String>>()
@@ -405,18 +475,19 @@ fn required_claims(
 }
 
 /// The settings that control which rows a caller gets, together with the SQL's variables.
-struct RowAccess {
-    unscoped: bool,
-    row_security: bool,
+pub(super) struct RowAccess {
+    pub(super) unscoped: bool,
+    pub(super) row_security: bool,
 }
 
 const CLAIM_NAME: &str = "expected a claim name of 1 to 64 of A-Z a-z 0-9 _";
 
-/// Checks that placeholders and declared filters match, and that the export either restricts rows per
-/// caller or is `unscoped`.
-fn check_variables(
+/// Checks that placeholders and declared filters match, and that the statement either restricts rows per
+/// caller or is `unscoped`. The filters of a book in `shared` need not be used.
+pub(super) fn check_variables(
     statement: &Statement,
     declared: &[(usize, String)],
+    shared: &[(usize, String)],
     row_access: RowAccess,
     errors: &mut Vec<LineError>,
 ) {
@@ -430,7 +501,11 @@ fn check_variables(
                 is_pinned = true;
             }
             Variable::User | Variable::Claim(_) => is_pinned = true,
-            Variable::Filter(name) if declared.iter().any(|(_, other)| other == name) => {}
+            Variable::Filter(name)
+                if declared
+                    .iter()
+                    .chain(shared)
+                    .any(|(_, other)| other == name) => {}
             Variable::Filter(name) => {
                 let line = statement.line_of(variable);
                 let message = format!("`:{name}` is not declared; add [filters.{name}]");
@@ -464,7 +539,7 @@ fn check_variables(
 }
 
 /// Derives a title from an export's name: `daily_orders` → `Daily orders`.
-fn default_title(name: &str) -> String {
+pub(super) fn default_title(name: &str) -> String {
     let words = name.replace(['_', '-'], " ");
     let mut letters = words.chars();
     let first = letters.next().map(char::to_uppercase);

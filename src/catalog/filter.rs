@@ -80,6 +80,12 @@ pub(super) struct FilterError {
 }
 
 impl Filter {
+    /// Tells whether another filter has the same declaration.
+    pub(super) fn is_same(&self, other: &Filter) -> bool {
+        // A pattern has no equality, but shows its text.
+        format!("{self:?}") == format!("{other:?}")
+    }
+
     /// Validates a declaration.
     ///
     /// # Errors

@@ -13,16 +13,25 @@ pub(super) type OffsetError = (usize, String);
 /// Parses the list of offered formats.
 ///
 /// # Errors
-/// Returns the first format that is unknown or a duplicate, or that the list is empty.
+/// Returns the first format that is unknown, cannot hold the rows, or is a duplicate, or that the list is empty.
 pub(super) fn parse_formats(
     listed: &Spanned<Vec<Spanned<String>>>,
+    is_book: bool,
 ) -> Result<Vec<Format>, OffsetError> {
     let mut formats = Vec::new();
     for name in listed.get_ref() {
         let error = |what: String| (name.span().start, format!("`formats`: {what}"));
         let format = name.get_ref().parse();
         let unknown = |_| error(format!("expected some of {}", format::names(&Format::ALL)));
-        let format = format.map_err(unknown)?;
+        let format: Format = format.map_err(unknown)?;
+        if !format.definition().capacity.fits(is_book) {
+            let formats: Vec<Format> = Format::all_for(is_book).collect();
+            let expected = format::names(&formats);
+            return Err(error(match is_book {
+                true => format!("`{format}` holds one sheet only; expected some of {expected}"),
+                false => format!("`{format}` is only for books; expected some of {expected}"),
+            }));
+        }
         if formats.contains(&format) {
             return Err(error(format!("duplicate `{format}`")));
         }

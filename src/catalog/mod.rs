@@ -1,9 +1,10 @@
-//! The exports, one per `.sql` file. Pure: no I/O, no clock, no driver.
+//! The exports, one per `.sql` file or book, a folder of such files. Pure: no I/O, no clock, no driver.
 //!
 //! A [`Catalog`] is parsed from the texts of its files and keeps their errors. [`Export::resolve`]
 //! checks a request's filters when a link is issued. [`Export::bind`] checks those of a verified link
 //! again and returns a [`BoundQuery`], the only thing a source runs.
 
+mod book;
 mod documents;
 mod file;
 mod file_name;
@@ -28,6 +29,7 @@ use crate::row::TimeZone;
 use crate::toml_errors::LineError;
 use rowlink_link::{VerifiedLink, is_export_name};
 
+pub use book::BOOK_FILE;
 pub use documents::{DOCUMENT_COLUMNS, DocumentSettings, ExportKind, KeyPrefix};
 pub use file_name::FileNameTemplate;
 pub use filter::{DayInstant, Filter, LIST_VALUES_MAX};
@@ -54,7 +56,7 @@ pub struct Catalog {
 /// One export.
 #[derive(Debug)]
 pub struct Export {
-    /// The name: the file name without `.sql`.
+    /// The name: that of its folder, or its file name without `.sql`.
     pub name: String,
     /// The title for users.
     pub title: String,
@@ -102,7 +104,7 @@ pub struct Export {
 /// A statement of an export, and how its rows are shown.
 #[derive(Debug)]
 pub struct Sheet {
-    /// The file with the statement: `orders.sql`.
+    /// The file with the statement: `orders.sql`, or `year_report/01_orders.sql`.
     pub file: String,
     /// The name, unique in the export, without case.
     pub name: String,
@@ -135,7 +137,7 @@ pub struct ExportLimits {
     pub max_downloads: Option<NonZeroUsize>,
 }
 
-/// An error in a file, displayed as `orders.sql:12: …`.
+/// An error in a file, displayed as `orders.sql:12: …` or `year_report/01_orders.sql:12: …`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct FileError {
     /// The file name.
@@ -173,15 +175,29 @@ impl FieldError {
 }
 
 impl Catalog {
-    /// Parses the exports from `(file name, text)` pairs. Keeps all errors, so that they can be
+    /// Parses the exports from `(file name, text)` pairs; those of a book have its folder in their names. Keeps all errors, so that they can be
     /// reported together with those the database returns.
     pub fn parse<'f>(
         files: impl IntoIterator<Item = (&'f str, &'f str)>,
         dialects: &Dialects,
     ) -> Catalog {
         let mut catalog = Catalog::default();
+        let (of_books, files): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|(file, _)| file.contains('/'));
+        let mut books: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
+        for (file, text) in of_books {
+            books
+                .entry(export_name(file))
+                .or_default()
+                .push((file, text));
+        }
         for (file, text) in files {
             let name = export_name(file);
+            if books.remove(name).is_some() {
+                let message = format!("the folder `{name}` is a book with this name; rename one");
+                catalog.add_error(file, LineError::new(1, message));
+                continue;
+            }
             let parsed = check_name(name).and_then(|()| file::parse(name, text, dialects));
             match parsed {
                 Ok(export) => {
@@ -190,6 +206,14 @@ impl Catalog {
                 Err(errors) => errors
                     .into_iter()
                     .for_each(|error| catalog.add_error(file, error)),
+            }
+        }
+        for (name, files) in books {
+            match book::parse(name, files, dialects) {
+                Ok(export) => {
+                    catalog.exports.insert(name.to_owned(), Arc::new(export));
+                }
+                Err(errors) => catalog.errors.extend(errors),
             }
         }
         catalog
@@ -203,7 +227,12 @@ impl Catalog {
         });
     }
 
-    /// Replaces the export of a file by an error.
+    /// Removes an export.
+    pub fn remove(&mut self, name: &str) {
+        self.exports.remove(name);
+    }
+
+    /// Replaces the export that a file belongs to by an error.
     pub fn refuse(&mut self, file: &str, error: LineError) {
         if self.exports.remove(export_name(file)).is_some() {
             self.add_error(file, error);
@@ -226,10 +255,13 @@ impl Catalog {
     }
 }
 
-/// Returns the name of the export in a file: the file name without `.sql`.
+/// Returns the name of the export in a file: the folder of a book, or the file name without `.sql`.
 #[must_use]
 pub fn export_name(file: &str) -> &str {
-    file.strip_suffix(".sql").unwrap_or(file)
+    match file.split_once('/') {
+        Some((folder, _)) => folder,
+        None => file.strip_suffix(".sql").unwrap_or(file),
+    }
 }
 
 fn check_name(name: &str) -> Result<(), Vec<LineError>> {
@@ -325,6 +357,15 @@ impl Export {
             None => ExportKind::Rows,
             Some(documents) if documents.is_archive => ExportKind::Files,
             Some(_) => ExportKind::File,
+        }
+    }
+
+    /// Returns the file with its settings.
+    pub fn settings_file(&self) -> String {
+        let file = &self.sheets[0].file;
+        match file.split_once('/') {
+            Some((folder, _)) => format!("{folder}/{BOOK_FILE}"),
+            None => file.clone(),
         }
     }
 

@@ -1,16 +1,16 @@
-//! The `.sql` files of a folder.
+//! The `.sql` files of a folder, and those of its books.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::inode::{Inode, inode};
-use crate::catalog::{Catalog, Dialects};
+use crate::catalog::{BOOK_FILE, Catalog, Dialects, export_name};
 use crate::toml_errors::LineError;
 use rowlink_link::is_export_name;
 
-/// The `.sql` files of a folder at one moment, by name.
+/// The files of exports at one moment, by name; those of a book have its folder in their names.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct ExportFiles(BTreeMap<String, ExportFile>);
 
@@ -27,18 +27,11 @@ impl ExportFiles {
     /// # Errors
     /// Returns an error if the folder cannot be read, or has no file.
     pub(super) fn read(folder: &Path) -> Result<ExportFiles, String> {
-        let unreadable = |error: io::Error| format!("cannot read {}: {error}", folder.display());
         let mut files = BTreeMap::new();
-        for entry in fs::read_dir(folder).map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            let path = entry.path();
-            let name = entry.file_name();
-            // Hidden: editors and `rsync` keep copies so.
-            let is_hidden = name.as_encoded_bytes().starts_with(b".");
-            let is_sql = path.extension().is_some_and(|extension| extension == "sql");
-            // Reading a pipe would wait for its writer.
-            if !is_hidden && is_sql && !is_special(&path) {
-                let name = name.to_string_lossy().into_owned();
+        for (name, path) in visible_entries(folder)? {
+            if is_book(&path) {
+                files.extend(read_book(&name, &path)?);
+            } else if is_sql(&path) {
                 files.insert(name, ExportFile::read(&path));
             }
         }
@@ -51,12 +44,16 @@ impl ExportFiles {
         Ok(ExportFiles(files))
     }
 
-    /// Reads the file of one export, so that errors of others do not matter.
+    /// Reads the files of one export, so that errors of others do not matter.
     ///
     /// # Errors
     /// Returns an error if there is no such file.
     pub(super) fn read_one(folder: &Path, name: &str) -> Result<ExportFiles, String> {
         let path = folder.join(format!("{name}.sql"));
+        let book = folder.join(name);
+        if is_export_name(name) && is_book(&book) && !path.is_file() {
+            return Ok(ExportFiles(read_book(name, &book)?));
+        }
         if !is_export_name(name) || !path.is_file() {
             return Err(format!("unknown export `{name}` in {}", folder.display()));
         }
@@ -73,18 +70,23 @@ impl ExportFiles {
         let mut catalog = Catalog::parse(texts, dialects);
         for (name, file) in &self.0 {
             if let Err(error) = &file.text {
+                // Without one of its files a book would lack a sheet.
+                catalog.remove(export_name(name));
                 catalog.add_error(name, LineError::new(1, error.clone()));
             }
         }
         catalog
     }
 
-    /// Returns the files that are the same as in an earlier read, and for the others those in use: a file that has just
-    /// changed may still be being written.
+    /// Returns the files of exports that are the same as in an earlier read, and for the others those in use: a file that has
+    /// just changed may still be being written, and the files of a book belong together.
     pub(super) fn settled(&self, earlier: &ExportFiles, in_use: &ExportFiles) -> ExportFiles {
         let names: BTreeSet<&String> = self.0.keys().chain(in_use.0.keys()).collect();
+        let all_names = self.0.keys().chain(earlier.0.keys());
+        let changed = all_names.filter(|name| self.0.get(*name) != earlier.0.get(*name));
+        let changed: BTreeSet<&str> = changed.map(|name| export_name(name)).collect();
         let settled = names.into_iter().filter_map(|name| {
-            let is_settled = self.0.get(name) == earlier.0.get(name);
+            let is_settled = !changed.contains(export_name(name));
             let files = if is_settled { self } else { in_use };
             Some((name.clone(), files.0.get(name)?.clone()))
         });
@@ -123,6 +125,41 @@ impl ExportFile {
         let text = fs::read_to_string(path).map_err(|error| error.to_string());
         ExportFile { inode, text }
     }
+}
+
+/// Returns the names and paths in a folder. Hidden ones are left out: editors and `rsync` keep copies so.
+///
+/// # Errors
+/// Returns an error if the folder cannot be read.
+fn visible_entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, String> {
+    let unreadable = |error: io::Error| format!("cannot read {}: {error}", folder.display());
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let name = entry.file_name();
+        if !name.as_encoded_bytes().starts_with(b".") {
+            entries.push((name.to_string_lossy().into_owned(), entry.path()));
+        }
+    }
+    Ok(entries)
+}
+
+/// Tells whether a folder is a book.
+fn is_book(path: &Path) -> bool {
+    path.join(BOOK_FILE).is_file()
+}
+
+fn is_sql(path: &Path) -> bool {
+    // Reading a pipe would wait for its writer.
+    path.extension().is_some_and(|extension| extension == "sql") && !is_special(path)
+}
+
+/// Reads the files of a book.
+fn read_book(name: &str, folder: &Path) -> Result<BTreeMap<String, ExportFile>, String> {
+    let entries = visible_entries(folder)?.into_iter();
+    let files = entries.filter(|(name, path)| name == BOOK_FILE || is_sql(path));
+    let files = files.map(|(file, path)| (format!("{name}/{file}"), ExportFile::read(&path)));
+    Ok(files.collect())
 }
 
 /// Tells whether the path leads to something that is neither a file nor missing.

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use memchr::memchr_iter;
 
-use super::Definition;
 use super::encoder::{EncodeError, Encoder, EncoderSettings};
 use super::formula::FormulaGuard;
 use super::integrity_line::LineSyntax;
 use super::options::{FormatOptions, OptionDefinition};
+use super::{Capacity, Definition};
 use crate::row::{Cell, Column, RowBatch, TimeZone, with_float_text};
 
 /// The registry entry.
@@ -16,6 +16,7 @@ pub(super) const FORMAT: Definition = Definition {
     extension: "csv",
     title: "CSV",
     is_default: true,
+    capacity: Capacity::One,
     is_text: true,
     is_json: false,
     integrity_line: Some(&INTEGRITY_LINE),

@@ -1,9 +1,9 @@
 //! JSON (RFC 8259): one array with an object per row. Readers refuse an array without its end, so that
 //! a truncated file is detected.
 
-use super::Definition;
 use super::encoder::{EncodeError, Encoder};
 use super::json_object::{OPTIONS, ObjectWriter};
+use super::{Capacity, Definition};
 use crate::row::RowBatch;
 
 /// The registry entry.
@@ -11,6 +11,7 @@ pub(super) const FORMAT: Definition = Definition {
     extension: "json",
     title: "JSON",
     is_default: true,
+    capacity: Capacity::One,
     is_text: true,
     is_json: true,
     integrity_line: None,

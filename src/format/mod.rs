@@ -36,6 +36,8 @@ pub struct Definition {
     pub title: &'static str,
     /// Whether exports that list no formats offer it. Only formats that can hold any query are.
     pub is_default: bool,
+    /// The rows of how many statements a file holds.
+    pub capacity: Capacity,
     /// Whether its files are text. Text is compressed while it is sent, and its length can be measured
     /// or estimated beforehand.
     pub is_text: bool,
@@ -51,6 +53,29 @@ pub struct Definition {
     pub media_type: fn(&FormatOptions) -> &'static str,
     /// Creates the encoder of a file with these columns.
     pub encoder: NewEncoder,
+}
+
+/// The rows of how many statements a file of a format holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capacity {
+    /// Of one.
+    One,
+    /// Of one or more.
+    Any,
+    /// Of those of a book, each as a file of its own.
+    Book,
+}
+
+impl Capacity {
+    /// Tells whether a file holds the rows of a book, or of an export that is none.
+    #[must_use]
+    pub fn fits(self, is_book: bool) -> bool {
+        match self {
+            Capacity::One => !is_book,
+            Capacity::Any => true,
+            Capacity::Book => is_book,
+        }
+    }
 }
 
 /// Creates an encoder, or returns the error if the format cannot hold the columns.
@@ -71,11 +96,16 @@ impl Format {
         Format(&parquet::FORMAT),
     ];
 
-    /// Returns the formats of an export that lists none.
-    pub fn defaults() -> Vec<Format> {
-        let mut formats = Format::ALL.to_vec();
-        formats.retain(|format| format.0.is_default);
-        formats
+    /// Returns the formats that hold the rows of a book, or of an export that is none.
+    pub fn all_for(is_book: bool) -> impl Iterator<Item = Format> {
+        let formats = Format::ALL.into_iter();
+        formats.filter(move |format| format.0.capacity.fits(is_book))
+    }
+
+    /// Returns the formats of a book that lists none, or of an export that is none.
+    pub fn defaults(is_book: bool) -> Vec<Format> {
+        let formats = Format::all_for(is_book);
+        formats.filter(|format| format.0.is_default).collect()
     }
 
     /// Returns the formats that have options, whose names are those of tables and fields.

@@ -1,9 +1,9 @@
 //! NDJSON: one JSON object per line.
 
-use super::Definition;
 use super::encoder::{EncodeError, Encoder};
 use super::integrity_line::LineSyntax;
 use super::json_object::{OPTIONS, ObjectWriter};
+use super::{Capacity, Definition};
 use crate::row::RowBatch;
 
 /// The registry entry. The media type is not registered, but it is what other software sends. JSON is
@@ -12,6 +12,7 @@ pub(super) const FORMAT: Definition = Definition {
     extension: "ndjson",
     title: "NDJSON",
     is_default: true,
+    capacity: Capacity::One,
     is_text: true,
     is_json: true,
     integrity_line: Some(&INTEGRITY_LINE),

@@ -4,11 +4,11 @@
 //! therefore escapes them with a backslash, and NULL is `\N`: the default text format of PostgreSQL's
 //! `COPY` and of MySQL's `LOAD DATA`, which both read the file back exactly.
 
-use super::Definition;
 use super::encoder::{EncodeError, Encoder};
 use super::formula::FormulaGuard;
 use super::integrity_line::LineSyntax;
 use super::options::OptionDefinition;
+use super::{Capacity, Definition};
 use crate::row::{Cell, RowBatch, TimeZone};
 
 /// The registry entry.
@@ -16,6 +16,7 @@ pub(super) const FORMAT: Definition = Definition {
     extension: "tsv",
     title: "TSV",
     is_default: true,
+    capacity: Capacity::One,
     is_text: true,
     is_json: false,
     integrity_line: Some(&INTEGRITY_LINE),

@@ -103,8 +103,8 @@ impl ServedExport {
         let days = self.warning_of_days(dialect);
         let is_stored = self.export.store.mode != StoreMode::Never;
         let no_store = (is_stored && !has_store).then(|| {
-            let name = &self.export.name;
-            format!("{name}.sql: `[store]` has no effect without ROWLINK_STORE_URL")
+            let file = self.export.settings_file();
+            format!("{file}: `[store]` has no effect without ROWLINK_STORE_URL")
         });
         days.into_iter().chain(no_store).collect()
     }
@@ -122,9 +122,9 @@ impl ServedExport {
         let mut filters = export.filters.iter();
         let filter = filters.find(|filter| filter.bound_type() == FilterType::Date)?;
         Some(format!(
-            "{}.sql: filter `{}` is a day of UTC, but the file shows {}; add `instant = \"start\"` or \"end\" if it \
+            "{}: filter `{}` is a day of UTC, but the file shows {}; add `instant = \"start\"` or \"end\" if it \
              is compared with a timestamp",
-            export.name,
+            export.settings_file(),
             filter.name,
             export.time_zone.name()
         ))
@@ -279,7 +279,8 @@ impl ExportService {
 
     async fn describe(&self, export: &Export) -> Described {
         let source = &self.sources[&export.database];
-        let described = timeout(DESCRIBE_TIMEOUT, source.describe(export)).await;
+        let time_limit = DESCRIBE_TIMEOUT * export.sheets.len() as u32;
+        let described = timeout(time_limit, source.describe(export)).await;
         let described = described.unwrap_or(Err(SourceError::TooSlow.into()));
         let DescribeError { sheet, error } = match described {
             Ok(described) => {

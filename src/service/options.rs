@@ -139,6 +139,10 @@ impl Output {
             "length" if value == "exact" => self.exact_length = true,
             "length" => return Err(field_error("expected `exact`, or nothing".to_owned())),
             "delivery" => self.storing = self.storing.with_delivery(value).map_err(field_error)?,
+            "columns" if self.export.sheets.len() > 1 => {
+                let message = "unsupported: this export has several sheets; leave it out";
+                return Err(field_error(message.to_owned()));
+            }
             "columns" => self.columns = Some(choose_columns(columns, value)?),
             other => self.set_format_option(other, value).map_err(option_error)?,
         }

@@ -11,9 +11,9 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
 use self::column::{ColumnBuffer, FIXED_BYTES, shares_buffer};
-use super::Definition;
 use super::encoder::{EncodeError, Encoder};
 use super::options::OptionDefinition;
+use super::{Capacity, Definition};
 use crate::row::{Column, Kind, RowBatch, TimeZone};
 
 /// Memory at which a row group is written: large enough for readers, small enough for many concurrent
@@ -28,6 +28,7 @@ pub(super) const FORMAT: Definition = Definition {
     extension: "parquet",
     title: "Parquet",
     is_default: false,
+    capacity: Capacity::One,
     is_text: false,
     is_json: false,
     integrity_line: None,

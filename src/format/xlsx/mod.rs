@@ -21,10 +21,10 @@ pub use self::number_format::is_number_format;
 use self::container::Container;
 use self::deflater::Deflater;
 use self::workbook_writer::{FIRST_PART, WorkbookWriter};
-use super::Definition;
 use super::encoder::{EncodeError, Encoder};
 use super::heartbeat::{EMPTY_DEFLATE_BLOCK, Heartbeats};
 use super::options::OptionDefinition;
+use super::{Capacity, Definition};
 use crate::row::{Column, RowBatch};
 
 /// The registry entry: ECMA-376 part 1, 12.3.23, as registered with IANA. A ZIP archive without its end
@@ -33,6 +33,7 @@ pub(super) const FORMAT: Definition = Definition {
     extension: "xlsx",
     title: "Excel workbook",
     is_default: true,
+    capacity: Capacity::Any,
     is_text: false,
     is_json: false,
     integrity_line: None,
