@@ -69,6 +69,8 @@ pub trait Encoder: Send {
 pub struct EncoderSettings {
     /// The options of the format.
     pub options: FormatOptions,
+    /// The options of the format of the files in an archive.
+    pub entry_options: FormatOptions,
     /// The time zone in which instants are shown.
     pub time_zone: TimeZone,
     /// What is known of the rows of each statement, in their order. Without any, columns have only their names.

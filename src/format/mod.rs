@@ -1,6 +1,8 @@
 //! File formats. Each is a file or folder here and one line of [`Format::ALL`]; no other code names
 //! one. Formats know neither SQL nor HTTP.
 
+mod archive;
+mod container;
 mod csv;
 mod encoder;
 mod formula;
@@ -56,14 +58,14 @@ pub struct Definition {
 }
 
 /// The rows of how many statements a file of a format holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Capacity {
     /// Of one.
     One,
     /// Of one or more.
     Any,
-    /// Of those of a book, each as a file of its own.
-    Book,
+    /// Of those of a book, each as a file of its own, whose format depends on the options.
+    Book(fn(&FormatOptions) -> Format),
 }
 
 impl Capacity {
@@ -73,7 +75,7 @@ impl Capacity {
         match self {
             Capacity::One => !is_book,
             Capacity::Any => true,
-            Capacity::Book => is_book,
+            Capacity::Book(_) => is_book,
         }
     }
 }
@@ -87,13 +89,14 @@ pub struct Format(&'static Definition);
 
 impl Format {
     /// Every format, in the order in which they are listed to callers.
-    pub const ALL: [Format; 6] = [
+    pub const ALL: [Format; 7] = [
         Format(&csv::FORMAT),
         Format(&xlsx::FORMAT),
         Format(&ndjson::FORMAT),
         Format(&json::FORMAT),
         Format(&tsv::FORMAT),
         Format(&parquet::FORMAT),
+        Format(&archive::FORMAT),
     ];
 
     /// Returns the formats that hold the rows of a book, or of an export that is none.
@@ -124,6 +127,21 @@ impl Format {
     #[must_use]
     pub fn extension(self) -> &'static str {
         self.0.extension
+    }
+
+    /// Returns the format in which rows are written with these options: another one for the files in an archive.
+    #[must_use]
+    pub fn row_format(self, options: &FormatOptions) -> Format {
+        match self.0.capacity {
+            Capacity::Book(entry_format) => entry_format(options),
+            Capacity::One | Capacity::Any => self,
+        }
+    }
+
+    /// Tells whether rows may be JSON objects.
+    #[must_use]
+    pub fn may_be_json(self) -> bool {
+        self.0.is_json || matches!(self.0.capacity, Capacity::Book(_))
     }
 
     /// Tells whether its files are text.

@@ -455,7 +455,7 @@ fn bind(
     let options = RowOptions {
         columns: output.columns.clone(),
         time_zone: output.time_zone,
-        arrays_as_json: format.definition().is_json,
+        arrays_as_json: output.row_format().definition().is_json,
     };
     let query = export.bind(verified, options).map_err(OpenError::Invalid)?;
     Ok((format, output, query))

@@ -55,8 +55,8 @@ pub(super) struct Output {
     pub exact_length: bool,
     /// Whether the file is stored.
     pub storing: Storing,
-    /// The options of the format.
-    pub format_options: FormatOptions,
+    /// The options of formats, by extension.
+    format_options: BTreeMap<&'static str, FormatOptions>,
     format: Format,
     export: Arc<Export>,
 }
@@ -79,7 +79,7 @@ impl Output {
             end_line: false,
             exact_length: false,
             storing: Storing::by_export(export),
-            format_options: export.options_of(format),
+            format_options: export.format_options.clone(),
             format,
             export: export.clone(),
         };
@@ -102,7 +102,17 @@ impl Output {
 
     /// Returns the media type of the file.
     pub fn media_type(&self) -> &'static str {
-        (self.format.definition().media_type)(&self.format_options)
+        (self.format.definition().media_type)(&self.options_of(self.format))
+    }
+
+    /// Returns the format in which the rows are written.
+    pub fn row_format(&self) -> Format {
+        self.format.row_format(&self.options_of(self.format))
+    }
+
+    fn options_of(&self, format: Format) -> FormatOptions {
+        let options = self.format_options.get(format.extension());
+        options.cloned().unwrap_or_default()
     }
 
     /// Returns the integrity line with which the file ends, if it was requested.
@@ -113,7 +123,8 @@ impl Output {
     /// Returns the settings of the file's encoder.
     pub fn settings(&self, properties: Properties) -> EncoderSettings {
         EncoderSettings {
-            options: self.format_options.clone(),
+            options: self.options_of(self.format),
+            entry_options: self.options_of(self.row_format()),
             time_zone: self.time_zone,
             sheets: self.export.sheets.iter().map(sheet_settings).collect(),
             properties,
@@ -149,7 +160,7 @@ impl Output {
         Ok(())
     }
 
-    /// Sets `{format}.{name}`. Options of other formats are checked, but have no effect.
+    /// Sets `{format}.{name}`. Options of other formats are checked, but have an effect only on the files in an archive.
     fn set_format_option(&mut self, option: &str, value: &str) -> Result<(), OptionError> {
         let (prefix, name) = option.split_once('.').unwrap_or((option, ""));
         let unknown = |_| {
@@ -158,11 +169,8 @@ impl Output {
             OptionError::Unknown(format!("the formats with options are {names}"))
         };
         let format: Format = prefix.parse().map_err(unknown)?;
-        let mut others = FormatOptions::default();
-        let options = match format == self.format {
-            true => &mut self.format_options,
-            false => &mut others,
-        };
+        let options = self.format_options.entry(format.extension());
+        let options = options.or_default();
         options.set(format.definition().options, name, value)
     }
 }

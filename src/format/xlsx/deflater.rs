@@ -4,7 +4,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 
-use super::container::{Container, Piece};
+use crate::format::container::{Container, Piece};
 use crate::format::encoder::EncodeError;
 
 /// Lists of pieces that may wait to be compressed.

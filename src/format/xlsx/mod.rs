@@ -4,7 +4,6 @@
 //! each archive part. [`Deflater`] compresses the pieces and writes the ZIP archive.
 
 mod cell;
-mod container;
 mod deflater;
 mod number_format;
 mod serial;
@@ -18,9 +17,9 @@ mod xml;
 
 pub use self::number_format::is_number_format;
 
-use self::container::Container;
 use self::deflater::Deflater;
 use self::workbook_writer::{FIRST_PART, WorkbookWriter};
+use super::container::Container;
 use super::encoder::{EncodeError, Encoder};
 use super::heartbeat::{EMPTY_DEFLATE_BLOCK, Heartbeats};
 use super::options::OptionDefinition;

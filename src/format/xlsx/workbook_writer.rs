@@ -2,12 +2,12 @@
 
 use indexmap::IndexSet;
 
-use super::container::Piece;
 use super::sheet::{self, SHEET_LIMITS, SheetColumn, SheetLimits, SheetWriter};
 use super::sheet_names::SheetNames;
 use super::styles;
 use super::text::check_length;
 use super::workbook::{self, Sheet};
+use crate::format::container::Piece;
 use crate::format::encoder::{EncodeError, EncoderSettings, SheetSettings};
 use crate::row::{Column, RowBatch};
 
@@ -258,8 +258,8 @@ mod tests {
     use calamine::{Data, Reader as _, Xlsx};
     use proptest::prelude::*;
 
-    use super::super::container::Container;
     use super::*;
+    use crate::format::container::Container;
     use crate::format::encoder::Properties;
     use crate::format::xlsx::OPTIONS;
     use crate::row::{Cell, RowBuffer};

@@ -165,7 +165,7 @@ async fn describe_statement(
         // Reported by their names. As a subquery the server only says that one of them is ambiguous.
         return Ok(plan);
     }
-    let arrays_as_json = export.formats.iter().any(|it| it.definition().is_json);
+    let arrays_as_json = export.formats.iter().any(|it| it.may_be_json());
     let select = plan.select(&plan.choose(None, arrays_as_json)?);
     if export.row_security {
         check_policies(client, &select, &types).await?;

@@ -1,8 +1,8 @@
 //! ZIP archives for output that cannot seek.
 //!
 //! Section numbers refer to PKWARE, "APPNOTE.TXT", 6.3.10. ECMA-376 part 2 ("Open Packaging
-//! Conventions") and Excel restrict it further: version 20, deflate, no ZIP64 sizes. A part therefore
-//! ends before 4 GiB; the archive may be larger.
+//! Conventions") and Excel restrict a workbook further: version 20, deflate, no ZIP64 sizes. Its parts therefore
+//! end before 4 GiB; the archive may be larger.
 
 use flate2::{Compress, Compression, FlushCompress};
 
@@ -14,6 +14,7 @@ use crate::zip::{
 /// Fastest deflate level. Level 2 takes 50 % longer for 29 % fewer bytes.
 const LEVEL: u32 = 1;
 const VERSION: u16 = 20;
+const METHOD_STORED: u16 = 0;
 const METHOD_DEFLATE: u16 = 8;
 /// Free output space per call of deflate, in bytes.
 const OUTPUT_BYTES_MIN: usize = 32 * 1024;
@@ -27,12 +28,15 @@ pub struct Container {
     /// Compressor and checksum of the open part.
     deflate: Compress,
     checksum: crc32fast::Hasher,
+    /// The bytes of the open part, if it is stored.
+    stored_bytes: u64,
 }
 
 /// A part's entry in the central directory.
 struct Part {
     name: String,
     flags: u16,
+    method: u16,
     offset: u64,
     checksum: u32,
     compressed_size: u64,
@@ -86,6 +90,7 @@ impl Default for Container {
             parts: Vec::new(),
             deflate: Compress::new(Compression::new(LEVEL), false),
             checksum: crc32fast::Hasher::new(),
+            stored_bytes: 0,
         }
     }
 }
@@ -110,6 +115,7 @@ impl Container {
         let part = Part {
             name: name.to_owned(),
             flags: 0,
+            method: METHOD_DEFLATE,
             offset: self.offset(),
             checksum: crc32fast::hash(content),
             compressed_size: deflated.len() as u64,
@@ -137,16 +143,38 @@ impl Container {
 
     /// Opens a part of unknown size.
     pub fn begin(&mut self, name: &str) {
-        let part = Part::of_unknown_size(name, self.offset());
+        self.begin_part(Part::of_unknown_size(name, self.offset()));
+    }
+
+    /// Opens a part of unknown size that is not compressed. It has neither flushes nor heartbeats.
+    pub fn begin_stored(&mut self, name: &str) {
+        self.begin_part(Part {
+            method: METHOD_STORED,
+            ..Part::of_unknown_size(name, self.offset())
+        });
+    }
+
+    fn begin_part(&mut self, part: Part) {
         part.write_local_header(&mut self.out);
         self.parts.push(part);
         self.deflate.reset();
         self.checksum = crc32fast::Hasher::new();
+        self.stored_bytes = 0;
+    }
+
+    fn is_stored(&self) -> bool {
+        let part = self.parts.last();
+        part.is_some_and(|part| part.method == METHOD_STORED)
     }
 
     /// Appends to the open part.
     pub fn write(&mut self, content: &[u8]) {
         self.checksum.update(content);
+        if self.is_stored() {
+            self.stored_bytes += content.len() as u64;
+            self.out.extend_from_slice(content);
+            return;
+        }
         deflate(
             &mut self.deflate,
             content,
@@ -157,11 +185,17 @@ impl Container {
 
     /// Makes everything written so far readable, at the cost of a few bytes.
     pub fn flush(&mut self) {
+        if self.is_stored() {
+            return;
+        }
         deflate(&mut self.deflate, &[], FlushCompress::Sync, &mut self.out);
     }
 
     /// Appends a heartbeat to the open part.
     pub fn heartbeat(&mut self) {
+        if self.is_stored() {
+            return;
+        }
         // Ends on a byte boundary.
         self.flush();
         self.add_heartbeat();
@@ -175,13 +209,19 @@ impl Container {
 
     /// Closes the open part with a data descriptor (4.3.9).
     pub fn end(&mut self) {
-        deflate(&mut self.deflate, &[], FlushCompress::Finish, &mut self.out);
+        if !self.is_stored() {
+            deflate(&mut self.deflate, &[], FlushCompress::Finish, &mut self.out);
+        }
         let part = self.parts.last_mut().expect("a part was begun");
         part.checksum = self.checksum.clone().finalize();
-        part.compressed_size = self.deflate.total_out() + part.heartbeat_bytes;
-        part.uncompressed_size = self.deflate.total_in();
-        self.out.extend_from_slice(b"PK\x07\x08");
-        part.write_sizes(&mut self.out);
+        (part.compressed_size, part.uncompressed_size) = match part.method {
+            METHOD_STORED => (self.stored_bytes, self.stored_bytes),
+            _ => {
+                let compressed_size = self.deflate.total_out() + part.heartbeat_bytes;
+                (compressed_size, self.deflate.total_in())
+            }
+        };
+        part.write_descriptor(&mut self.out);
     }
 
     /// Completes the archive with the central directory (4.3.12, 4.3.16).
@@ -205,6 +245,7 @@ impl Part {
         Part {
             name: name.to_owned(),
             flags: HAS_DATA_DESCRIPTOR,
+            method: METHOD_DEFLATE,
             offset,
             checksum: 0,
             compressed_size: 0,
@@ -216,26 +257,49 @@ impl Part {
     /// Writes the local header (4.3.7).
     fn write_local_header(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"PK\x03\x04");
-        put_u16s(out, [VERSION, self.flags, METHOD_DEFLATE, 0, DATE]);
+        put_u16s(out, [VERSION, self.flags, self.method, 0, DATE]);
         self.write_sizes(out);
         put_u16s(out, [self.name.len() as u16, 0]);
         out.extend_from_slice(self.name.as_bytes());
     }
 
-    /// Writes the central directory header (4.3.12). Only the offset can exceed 32 bits.
+    /// Writes the data descriptor (4.3.9). Its sizes have 64 bits only if one needs them, and the local header has no ZIP64
+    /// field, because readers of streams, such as that of Java, expect 32 bits for small parts whatever the header says.
+    fn write_descriptor(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"PK\x07\x08");
+        if self.is_large() {
+            out.extend_from_slice(&self.checksum.to_le_bytes());
+            put_u64(out, self.compressed_size);
+            put_u64(out, self.uncompressed_size);
+        } else {
+            self.write_sizes(out);
+        }
+    }
+
+    fn is_large(&self) -> bool {
+        self.compressed_size.max(self.uncompressed_size) > ZIP32_MAX
+    }
+
+    /// Writes the central directory header (4.3.12).
     fn write_central_header(&self, out: &mut Vec<u8>) {
-        let needs_zip64 = self.offset > ZIP32_MAX;
-        let version = if needs_zip64 { VERSION_ZIP64 } else { VERSION };
-        let extra = if needs_zip64 { 12 } else { 0 };
+        let large = [self.uncompressed_size, self.compressed_size, self.offset];
+        let large: Vec<u64> = large.into_iter().filter(|it| *it > ZIP32_MAX).collect();
+        let version = match large.is_empty() {
+            true => VERSION,
+            false => VERSION_ZIP64,
+        };
+        let bytes = 8 * large.len() as u16;
+        let extra = if large.is_empty() { 0 } else { 4 + bytes };
         out.extend_from_slice(b"PK\x01\x02");
-        put_u16s(out, [version, version, self.flags, METHOD_DEFLATE, 0, DATE]);
+        put_u16s(out, [version, version, self.flags, self.method, 0, DATE]);
         self.write_sizes(out);
         put_u16s(out, [self.name.len() as u16, extra, 0, 0, 0, 0, 0]);
         put_u32(out, self.offset);
         out.extend_from_slice(self.name.as_bytes());
-        if needs_zip64 {
-            put_u16s(out, [1, 8]);
-            put_u64(out, self.offset);
+        if !large.is_empty() {
+            // The ZIP64 field (4.5.3) has only the numbers that the header refers to it for, in this order.
+            put_u16s(out, [1, bytes]);
+            large.into_iter().for_each(|number| put_u64(out, number));
         }
     }
 
@@ -307,6 +371,61 @@ mod tests {
             ("third.xml".to_owned(), b"<third/>".to_vec()),
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn stored_parts_are_read_back_between_compressed_ones() {
+        let mut container = Container::default();
+        container.begin("a.csv");
+        container.write(b"a");
+        container.end();
+        container.begin_stored("b.parquet");
+        for part in [&b"PAR1"[..], b"", b"PAR1"] {
+            container.write(part);
+            container.flush();
+            container.heartbeat();
+        }
+        container.end();
+        container.begin_stored("c.parquet");
+        container.end();
+        container.begin("d.csv");
+        container.heartbeat();
+        container.end();
+        container.finish();
+        let expected = [
+            ("a.csv".to_owned(), b"a".to_vec()),
+            ("b.parquet".to_owned(), b"PAR1PAR1".to_vec()),
+            ("c.parquet".to_owned(), Vec::new()),
+            ("d.csv".to_owned(), Vec::new()),
+        ];
+        assert_eq!(read(container.take()), expected);
+    }
+
+    #[test]
+    fn sizes_beyond_4_gib_have_64_bits() {
+        let part = |uncompressed_size, offset| Part {
+            compressed_size: 1,
+            uncompressed_size,
+            ..Part::of_unknown_size("a.csv", offset)
+        };
+        let small = part(ZIP32_MAX, 0);
+        let large = part(ZIP32_MAX + 1, 1 << 33);
+        let descriptor = |part: &Part| {
+            let mut out = Vec::new();
+            part.write_descriptor(&mut out);
+            out
+        };
+        assert_eq!(descriptor(&small).len(), 16);
+        assert_eq!(descriptor(&large).len(), 24);
+        assert_eq!(descriptor(&large)[8..16], 1_u64.to_le_bytes());
+        let mut central = Vec::new();
+        large.write_central_header(&mut central);
+        let mut field = vec![1, 0, 16, 0];
+        field.extend((ZIP32_MAX + 1).to_le_bytes());
+        field.extend((1_u64 << 33).to_le_bytes());
+        assert!(central.ends_with(&field));
+        assert_eq!(central[20..24], 1_u32.to_le_bytes());
+        assert_eq!(central[24..28], [0xff; 4]);
     }
 
     #[test]

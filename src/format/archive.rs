@@ -1,0 +1,254 @@
+//! A ZIP archive with a file per statement of a book. An archive without its end cannot be opened, so a truncated file is
+//! detected.
+
+use super::container::Container;
+use super::encoder::{EncodeError, Encoder, EncoderSettings, SheetSettings};
+use super::options::OptionDefinition;
+use super::{Capacity, Definition, Format, FormatOptions, csv, json, ndjson, parquet, tsv};
+use crate::row::{Column, RowBatch};
+
+/// The registry entry. IANA registered the media type.
+pub(super) const FORMAT: Definition = Definition {
+    extension: "zip",
+    title: "ZIP archive",
+    is_default: true,
+    capacity: Capacity::Book(entry_format),
+    is_text: false,
+    is_json: false,
+    integrity_line: None,
+    heartbeats: None,
+    options: &OPTIONS,
+    media_type: |_| "application/zip",
+    encoder: |columns, settings| Ok(Box::new(ArchiveEncoder::new(columns, settings)?)),
+};
+
+/// A book sets them under `[zip]`; a link overrides them by `rl_zip.*`.
+const OPTIONS: [OptionDefinition; 1] = [OptionDefinition {
+    name: "entries",
+    expected: "csv, tsv, ndjson, json or parquet",
+    accepts: |text| ENTRY_FORMATS.iter().any(|it| it.extension() == text),
+}];
+
+/// The formats of the files in an archive.
+const ENTRY_FORMATS: [Format; 5] = [
+    Format(&csv::FORMAT),
+    Format(&tsv::FORMAT),
+    Format(&ndjson::FORMAT),
+    Format(&json::FORMAT),
+    Format(&parquet::FORMAT),
+];
+
+/// Returns the format of the files in an archive with these options.
+fn entry_format(options: &FormatOptions) -> Format {
+    let chosen = options.get("entries");
+    let mut formats = ENTRY_FORMATS.into_iter();
+    let found = formats.find(|format| Some(format.extension()) == chosen);
+    found.unwrap_or(ENTRY_FORMATS[0])
+}
+
+/// Encodes an archive.
+struct ArchiveEncoder {
+    settings: EncoderSettings,
+    format: Format,
+    container: Container,
+    /// The index of the statement whose file is written.
+    statement: usize,
+    /// Encodes that file.
+    entry: Box<dyn Encoder>,
+    /// What it has written since the last call.
+    content: Vec<u8>,
+}
+
+impl ArchiveEncoder {
+    fn new(columns: &[Column], settings: EncoderSettings) -> Result<ArchiveEncoder, EncodeError> {
+        let format = entry_format(&settings.options);
+        let entry = entry_encoder(format, columns, &settings, 0)?;
+        Ok(ArchiveEncoder {
+            settings,
+            format,
+            container: Container::default(),
+            statement: 0,
+            entry,
+            content: Vec::new(),
+        })
+    }
+
+    fn begin_entry(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let sheet = self.settings.sheets.get(self.statement);
+        let name = sheet.map_or("export", |sheet| &sheet.name);
+        let name = format!("{name}.{}", self.format);
+        // Text becomes much smaller; other formats are compressed already.
+        match self.format.is_text() {
+            true => self.container.begin(&name),
+            false => self.container.begin_stored(&name),
+        }
+        self.entry.begin(&mut self.content)?;
+        self.write(out);
+        Ok(())
+    }
+
+    fn end_entry(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.entry.finish(&mut self.content)?;
+        self.write(out);
+        self.container.end();
+        Ok(())
+    }
+
+    /// Moves the content to the archive, and the bytes of the archive to `out`.
+    fn write(&mut self, out: &mut Vec<u8>) {
+        self.container.write(&self.content);
+        self.content.clear();
+        out.append(&mut self.container.take());
+    }
+}
+
+impl Encoder for ArchiveEncoder {
+    fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.begin_entry(out)
+    }
+
+    fn next_statement(&mut self, columns: &[Column], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.end_entry(out)?;
+        self.statement += 1;
+        self.entry = entry_encoder(self.format, columns, &self.settings, self.statement)?;
+        self.begin_entry(out)
+    }
+
+    fn rows(&mut self, batch: &RowBatch, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.entry.rows(batch, &mut self.content)?;
+        self.write(out);
+        Ok(())
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.entry.flush(&mut self.content)?;
+        self.container.write(&self.content);
+        self.content.clear();
+        self.container.flush();
+        out.append(&mut self.container.take());
+        Ok(())
+    }
+
+    fn heartbeat(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.container.heartbeat();
+        out.append(&mut self.container.take());
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.end_entry(out)?;
+        self.container.finish();
+        out.append(&mut self.container.take());
+        Ok(())
+    }
+
+    fn wants_thread(&self) -> bool {
+        true
+    }
+}
+
+/// Creates the encoder of a statement's file.
+fn entry_encoder(
+    format: Format,
+    columns: &[Column],
+    settings: &EncoderSettings,
+    statement: usize,
+) -> Result<Box<dyn Encoder>, EncodeError> {
+    let sheet: Option<SheetSettings> = settings.sheets.get(statement).cloned();
+    let settings = EncoderSettings {
+        options: settings.entry_options.clone(),
+        entry_options: FormatOptions::default(),
+        sheets: sheet.into_iter().collect(),
+        heartbeats: None,
+        ..settings.clone()
+    };
+    format.encoder(columns, settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Read as _};
+
+    use indexmap::IndexMap;
+
+    use super::*;
+    use crate::row::{Cell, RowBuffer};
+
+    fn batch(numbers: &[i64]) -> RowBatch {
+        let mut buffer = RowBuffer::default();
+        buffer.reset(1);
+        numbers.iter().for_each(|n| buffer.push(Cell::Integer(*n)));
+        buffer.finish().expect("UTF-8")
+    }
+
+    fn sheet(name: &str) -> SheetSettings {
+        SheetSettings {
+            name: name.to_owned(),
+            labels: IndexMap::from([("n".into(), format!("{name}, number"))]),
+            ..SheetSettings::default()
+        }
+    }
+
+    /// Returns the files of an archive with the rows of two statements.
+    fn archive(entries: &str) -> Vec<(String, Vec<u8>)> {
+        let mut settings = EncoderSettings {
+            sheets: vec![sheet("orders"), sheet("returns")],
+            ..EncoderSettings::default()
+        };
+        let set = settings.options.set(&OPTIONS, "entries", entries);
+        set.expect("an option");
+        let columns = [Column::text("n")];
+        let encoder = (FORMAT.encoder)(&columns, settings);
+        let mut encoder = encoder.expect("columns that fit");
+        let mut out = Vec::new();
+        encoder.begin(&mut out).expect("a start");
+        encoder.rows(&batch(&[1, 2]), &mut out).expect("rows");
+        encoder.flush(&mut out).expect("a flush");
+        encoder.heartbeat(&mut out).expect("a heartbeat");
+        encoder.rows(&batch(&[3]), &mut out).expect("rows");
+        let next = encoder.next_statement(&columns, &mut out);
+        next.expect("columns that fit");
+        encoder.heartbeat(&mut out).expect("a heartbeat");
+        encoder.rows(&batch(&[4]), &mut out).expect("rows");
+        encoder.finish(&mut out).expect("an end");
+        let mut archive = zip::ZipArchive::new(Cursor::new(out)).expect("an archive");
+        let files = (0..archive.len()).map(|index| {
+            let mut file = archive.by_index(index).expect("a file");
+            let mut content = Vec::new();
+            file.read_to_end(&mut content).expect("its content");
+            (file.name().expect("UTF-8").into_owned(), content)
+        });
+        files.collect()
+    }
+
+    #[test]
+    fn each_statement_is_a_file_of_the_chosen_format() {
+        for (entries, first, second) in [
+            (
+                "csv",
+                "\"orders, number\"\r\n1\r\n2\r\n3\r\n",
+                "\"returns, number\"\r\n4\r\n",
+            ),
+            ("ndjson", "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n", "{\"n\":4}\n"),
+            (
+                "json",
+                "[\n{\"n\":1},\n{\"n\":2},\n{\"n\":3}\n]\n",
+                "[\n{\"n\":4}\n]\n",
+            ),
+        ] {
+            let expected = [
+                (format!("orders.{entries}"), first.as_bytes().to_vec()),
+                (format!("returns.{entries}"), second.as_bytes().to_vec()),
+            ];
+            assert_eq!(archive(entries), expected);
+        }
+    }
+
+    #[test]
+    fn parquet_files_are_complete() {
+        for (name, content) in archive("parquet") {
+            assert!(name.ends_with(".parquet"));
+            assert!(content.starts_with(b"PAR1") && content.ends_with(b"PAR1"));
+        }
+    }
+}
