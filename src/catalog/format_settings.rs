@@ -18,19 +18,21 @@ pub(super) fn parse_formats(
     listed: &Spanned<Vec<Spanned<String>>>,
     is_book: bool,
 ) -> Result<Vec<Format>, OffsetError> {
+    let expected: Vec<Format> = Format::all_for(is_book).collect();
+    let expected = format::names(&expected);
     let mut formats = Vec::new();
     for name in listed.get_ref() {
         let error = |what: String| (name.span().start, format!("`formats`: {what}"));
         let format = name.get_ref().parse();
-        let unknown = |_| error(format!("expected some of {}", format::names(&Format::ALL)));
+        let unknown = |_| error(format!("expected some of {expected}"));
         let format: Format = format.map_err(unknown)?;
         if !format.definition().capacity.fits(is_book) {
-            let formats: Vec<Format> = Format::all_for(is_book).collect();
-            let expected = format::names(&formats);
-            return Err(error(match is_book {
-                true => format!("`{format}` holds one sheet only; expected some of {expected}"),
-                false => format!("`{format}` is only for books; expected some of {expected}"),
-            }));
+            let reason = match is_book {
+                true => "holds one sheet only",
+                false => "is only for books",
+            };
+            let message = format!("`{format}` {reason}; expected some of {expected}");
+            return Err(error(message));
         }
         if formats.contains(&format) {
             return Err(error(format!("duplicate `{format}`")));

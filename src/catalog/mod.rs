@@ -374,12 +374,6 @@ impl Export {
         self.sheets.iter().find(|sheet| sheet.file == file)
     }
 
-    /// Returns the options of a format that a link does not override.
-    pub fn options_of(&self, format: Format) -> FormatOptions {
-        let options = self.format_options.get(format.extension());
-        options.cloned().unwrap_or_default()
-    }
-
     /// Checks a request's filters and returns them as `(name, value)` pairs of the link. Includes the
     /// defaults of omitted filters: a default that changes later must not change issued links. A filter with only
     /// empty values is omitted, unless it accepts an empty text.

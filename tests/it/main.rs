@@ -8,6 +8,7 @@
 mod auth;
 mod bad_input;
 mod bind;
+mod books;
 mod browsers;
 mod button;
 mod catalog;

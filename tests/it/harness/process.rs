@@ -246,7 +246,9 @@ pub fn configured_folder(exports: &[(&str, &str)]) -> TempDir {
     let exports_dir = folder.path().join("exports");
     std::fs::create_dir(&exports_dir).unwrap();
     for (name, text) in exports {
-        std::fs::write(exports_dir.join(name), text).unwrap();
+        let file = exports_dir.join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
     }
     folder
 }
