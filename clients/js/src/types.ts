@@ -3,8 +3,8 @@ export type Scalar = string | number | boolean;
 /** A filter. `null` means the filter is not set. */
 export type Filter = Scalar | readonly Scalar[] | null;
 
-/** File formats. `parquet` only if the export offers it. */
-export type Format = "csv" | "tsv" | "xlsx" | "ndjson" | "json" | "parquet";
+/** File formats. `parquet` only if the export offers it, `zip` only for exports of several sheets. */
+export type Format = "csv" | "tsv" | "xlsx" | "ndjson" | "json" | "parquet" | "zip";
 
 /** The body of `POST /v1/links`. */
 export interface LinkRequest {
@@ -42,6 +42,7 @@ export interface LinkRequest {
   };
   xlsx?: { compact?: boolean };
   parquet?: { compat?: "spark" };
+  zip?: { entries?: "csv" | "tsv" | "ndjson" | "json" | "parquet" };
   tsv?: { header?: boolean; formula_guard?: boolean };
   ndjson?: { large_numbers?: "number" | "string" };
   json?: { large_numbers?: "number" | "string" };
@@ -76,6 +77,12 @@ export interface Export {
   readonly formats: readonly string[];
   readonly filters: readonly ExportFilter[];
   readonly columns: readonly { readonly name: string; readonly label: string }[];
+  /** The queries of an export that has several. */
+  readonly sheets?: readonly {
+    readonly name: string;
+    readonly title: string;
+    readonly columns: readonly { readonly name: string; readonly label: string }[];
+  }[];
 }
 
 /** A value that a request may give. Bounds and defaults are texts, as in a link. */

@@ -20,8 +20,8 @@ from ._problem import Problem, Unreachable
 
 Scalar = Union[str, int, float, bool, Decimal, date, datetime, UUID]
 Filter = Union[Scalar, Sequence[Scalar], None]
-#: File formats. `parquet` only if the export offers it.
-Format = Literal["csv", "tsv", "xlsx", "ndjson", "json", "parquet"]
+#: File formats. `parquet` only if the export offers it, `zip` only for exports of several sheets.
+Format = Literal["csv", "tsv", "xlsx", "ndjson", "json", "parquet", "zip"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ class Rowlink:
         tsv: Mapping[str, Any] | None = None,
         xlsx: Mapping[str, Any] | None = None,
         parquet: Mapping[str, Any] | None = None,
+        zip: Mapping[str, Any] | None = None,
         ndjson: Mapping[str, Any] | None = None,
         json: Mapping[str, Any] | None = None,
         user: str | None = None,
@@ -125,6 +126,7 @@ class Rowlink:
             "tsv": tsv,
             "xlsx": xlsx,
             "parquet": parquet,
+            "zip": zip,
             "ndjson": ndjson,
             "json": json,
             "user": user,

@@ -64,7 +64,7 @@ def download(
     try:
         with os.fdopen(descriptor, "wb") as file:
             _Download(url, timeout, retries, file, progress).run()
-        if ".xlsx?" in url:
+        if ".xlsx?" in url or ".zip?" in url:
             _check_archive(name)
         if ".parquet?" in url:
             _check_parquet(name)
@@ -215,7 +215,7 @@ class _Download:
 
 def _check_archive(name: str) -> None:
     if not zipfile.is_zipfile(name):
-        raise IncompleteDownload("the workbook has no central directory")
+        raise IncompleteDownload("the archive has no central directory")
 
 
 def _check_parquet(name: str) -> None:
