@@ -3,6 +3,7 @@
 
 use super::container::Container;
 use super::encoder::{EncodeError, Encoder, EncoderSettings, SheetSettings};
+use super::heartbeat::{EMPTY_DEFLATE_BLOCK, Heartbeats};
 use super::options::OptionDefinition;
 use super::{Capacity, Definition, Format, FormatOptions, csv, json, ndjson, parquet, tsv};
 use crate::row::{Column, RowBatch};
@@ -16,7 +17,7 @@ pub(super) const FORMAT: Definition = Definition {
     is_text: false,
     is_json: false,
     integrity_line: None,
-    heartbeats: None,
+    heartbeats,
     options: &OPTIONS,
     media_type: |_| "application/zip",
     encoder: |columns, settings| Ok(Box::new(ArchiveEncoder::new(columns, settings)?)),
@@ -44,6 +45,22 @@ fn entry_format(options: &FormatOptions) -> Format {
     let mut formats = ENTRY_FORMATS.into_iter();
     let found = formats.find(|format| Some(format.extension()) == chosen);
     found.unwrap_or(ENTRY_FORMATS[0])
+}
+
+/// Returns the start of the first file, if it is compressed.
+fn heartbeats(settings: &EncoderSettings) -> Option<Heartbeats> {
+    let format = entry_format(&settings.options);
+    format.is_text().then(|| Heartbeats {
+        start: Container::start_of(&entry_name(format, settings, 0)),
+        beat: EMPTY_DEFLATE_BLOCK,
+    })
+}
+
+/// Returns the name of a statement's file.
+fn entry_name(format: Format, settings: &EncoderSettings, statement: usize) -> String {
+    let sheet = settings.sheets.get(statement);
+    let name = sheet.map_or("export", |sheet| &sheet.name);
+    format!("{name}.{format}")
 }
 
 /// Encodes an archive.
@@ -74,13 +91,12 @@ impl ArchiveEncoder {
     }
 
     fn begin_entry(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let sheet = self.settings.sheets.get(self.statement);
-        let name = sheet.map_or("export", |sheet| &sheet.name);
-        let name = format!("{name}.{}", self.format);
+        let name = entry_name(self.format, &self.settings, self.statement);
         // Text becomes much smaller; other formats are compressed already.
-        match self.format.is_text() {
-            true => self.container.begin(&name),
-            false => self.container.begin_stored(&name),
+        match (self.format.is_text(), self.settings.heartbeats.take()) {
+            (true, Some(heartbeats)) => self.container.resume(&name, heartbeats),
+            (true, None) => self.container.begin(&name),
+            (false, _) => self.container.begin_stored(&name),
         }
         self.entry.begin(&mut self.content)?;
         self.write(out);
@@ -189,18 +205,23 @@ mod tests {
         }
     }
 
-    /// Returns the files of an archive with the rows of two statements.
-    fn archive(entries: &str) -> Vec<(String, Vec<u8>)> {
+    /// Returns the files of an archive with the rows of two statements, after some heartbeats.
+    fn archive(entries: &str, heartbeats: Option<u64>) -> Vec<(String, Vec<u8>)> {
         let mut settings = EncoderSettings {
             sheets: vec![sheet("orders"), sheet("returns")],
+            heartbeats,
             ..EncoderSettings::default()
         };
         let set = settings.options.set(&OPTIONS, "entries", entries);
         set.expect("an option");
+        let mut out = Vec::new();
+        if let (Some(count), Some(of_file)) = (heartbeats, (FORMAT.heartbeats)(&settings)) {
+            out.extend(of_file.start);
+            (0..count).for_each(|_| out.extend(of_file.beat));
+        }
         let columns = [Column::text("n")];
         let encoder = (FORMAT.encoder)(&columns, settings);
         let mut encoder = encoder.expect("columns that fit");
-        let mut out = Vec::new();
         encoder.begin(&mut out).expect("a start");
         encoder.rows(&batch(&[1, 2]), &mut out).expect("rows");
         encoder.flush(&mut out).expect("a flush");
@@ -240,13 +261,14 @@ mod tests {
                 (format!("orders.{entries}"), first.as_bytes().to_vec()),
                 (format!("returns.{entries}"), second.as_bytes().to_vec()),
             ];
-            assert_eq!(archive(entries), expected);
+            assert_eq!(archive(entries, None), expected);
+            assert_eq!(archive(entries, Some(3)), expected);
         }
     }
 
     #[test]
     fn parquet_files_are_complete() {
-        for (name, content) in archive("parquet") {
+        for (name, content) in archive("parquet", None) {
             assert!(name.ends_with(".parquet"));
             assert!(content.starts_with(b"PAR1") && content.ends_with(b"PAR1"));
         }

@@ -15,7 +15,7 @@ pub(super) const FORMAT: Definition = Definition {
     is_text: true,
     is_json: true,
     integrity_line: None,
-    heartbeats: None,
+    heartbeats: |_| None,
     options: &OPTIONS,
     media_type: |_| "application/json",
     encoder: |columns, settings| {

@@ -47,8 +47,8 @@ pub struct Definition {
     pub is_json: bool,
     /// The syntax of its last line with `end_line`; `None` if readers detect a truncated file anyway.
     pub integrity_line: Option<&'static LineSyntax>,
-    /// How its files begin before the first row is known; `None` if they cannot.
-    pub heartbeats: Option<fn() -> Heartbeats>,
+    /// Returns how a file with these settings begins before the first row is known; `None` if it cannot.
+    pub heartbeats: fn(&EncoderSettings) -> Option<Heartbeats>,
     /// Its options.
     pub options: &'static [OptionDefinition],
     /// Returns the media type of a file with these options.

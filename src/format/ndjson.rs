@@ -16,7 +16,7 @@ pub(super) const FORMAT: Definition = Definition {
     is_text: true,
     is_json: true,
     integrity_line: Some(&INTEGRITY_LINE),
-    heartbeats: None,
+    heartbeats: |_| None,
     options: &OPTIONS,
     media_type: |_| "application/x-ndjson",
     encoder: |columns, settings| {

@@ -20,7 +20,7 @@ pub(super) const FORMAT: Definition = Definition {
     is_text: true,
     is_json: false,
     integrity_line: Some(&INTEGRITY_LINE),
-    heartbeats: None,
+    heartbeats: |_| None,
     options: &OPTIONS,
     media_type: |_| "text/tab-separated-values; charset=utf-8",
     encoder: |columns, settings| {

@@ -23,7 +23,7 @@ use super::quota::QuotaPermit;
 use crate::catalog::{
     BoundQuery, Catalog, DocumentSettings, Export, FieldError, RowOptions, Variable,
 };
-use crate::format::{EncoderSettings, Format, IntegrityLine, Properties};
+use crate::format::{EncoderSettings, Format, Heartbeats, IntegrityLine, Properties};
 use crate::row::Column;
 use crate::source::{ConnectionTime, Passes, RowStream, SourceError};
 
@@ -58,6 +58,12 @@ impl PreparedDownload {
     #[must_use]
     pub fn heartbeat_after(&self) -> Option<Duration> {
         self.heartbeat_after.filter(|_| !self.output.exact_length)
+    }
+
+    /// Returns how the file begins before the first row is known; `None` if its format cannot.
+    #[must_use]
+    pub fn format_heartbeats(&self) -> Option<Heartbeats> {
+        self.output.heartbeats()
     }
 
     /// Returns the link, if its use must be recorded before a file is sent.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::catalog::{Export, FieldError, Sheet, StoreMode};
 use crate::format::{
-    self, EncoderSettings, Format, FormatOptions, IntegrityLine, OptionError, Properties,
-    SheetSettings, parse_bool,
+    self, EncoderSettings, Format, FormatOptions, Heartbeats, IntegrityLine, OptionError,
+    Properties, SheetSettings, parse_bool,
 };
 use crate::row::{Column, TimeZone, UnknownTimeZone};
 
@@ -108,6 +108,11 @@ impl Output {
     /// Returns the format in which the rows are written.
     pub fn row_format(&self) -> Format {
         self.format.row_format(&self.options_of(self.format))
+    }
+
+    /// Returns the heartbeats of the format.
+    pub fn heartbeats(&self) -> Option<Heartbeats> {
+        (self.format.definition().heartbeats)(&self.settings(Properties::default()))
     }
 
     fn options_of(&self, format: Format) -> FormatOptions {

@@ -14,8 +14,8 @@ use crate::harness::mariadb::MariaDb;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
 use crate::harness::{
-    Call, Deployment, TestServer, begin_with, is_whole, read_aborted, sqlite_url, token, unchunked,
-    wait_for,
+    Call, Deployment, TestServer, begin_with, is_whole, metric, read_aborted, sqlite_url, token,
+    unchunked, wait_for,
 };
 
 /// A database with a table `ledger` of one row, and SQL in its dialect.
@@ -308,6 +308,62 @@ fn the_largest_number_of_rows_is_that_of_all_sheets() {
         server.link(json!({"export": "year", "format": "zip", "length": "exact"})),
     );
     assert_ne!(answer.send().status, 200);
+}
+
+#[test]
+fn a_slow_first_statement_begins_an_archive_by_heartbeats() {
+    let subject = sqlite();
+    // Takes longer than the time to the first heartbeat.
+    let slow = "with recursive m(i) as (select 1 union all select i + 1 from m where i < 5000000) \
+                select count(*) as n from m where :user = 'alice'";
+    let files = vec![
+        ("year/book.toml", "title = 'Year'"),
+        ("year/01_slow.sql", slow),
+        ("year/02_fast.sql", "select 1 as n where :user = 'alice'"),
+    ];
+    let mut deployment = Deployment::over(subject.url.clone(), files);
+    deployment.heartbeat_after = Some(Duration::from_millis(50));
+    let server = deployment.start();
+    let name = "rowlink_downloads_begun_by_heartbeat_total";
+    let begun = || metric(&server.origin, name);
+    assert_eq!(begun(), 0);
+    let files = entries(server.download(request("zip")).body);
+    let expected = [("slow.csv", "n\r\n5000000\r\n"), ("fast.csv", "n\r\n1\r\n")];
+    let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    assert_eq!(files, expected);
+    assert_eq!(begun(), 1);
+}
+
+#[test]
+fn memory_is_flat_for_a_million_rows_in_five_sheets() {
+    let book = "title = 'Year'\n[filters.rows]\ntype = 'integer'\nrequired = true\n";
+    let sheet = "with recursive m(i) as (select 1 union all select i + 1 from m where i < :rows) \
+                 select i as n, printf('%060d', i * 7919) as word from m where :user = 'alice'";
+    let rowlink = Rowlink::serve(&[
+        ("year/book.toml", book),
+        ("year/1_a.sql", sheet),
+        ("year/2_b.sql", sheet),
+        ("year/3_c.sql", sheet),
+        ("year/4_d.sql", sheet),
+        ("year/5_e.sql", sheet),
+    ]);
+    let download = |format: &str, rows: u32| {
+        let mut request = request(format);
+        request["filters"] = json!({"rows": rows});
+        let answer = Call::new("GET", rowlink.link(request)).send();
+        assert_eq!(answer.status, 200);
+        answer.body
+    };
+    for format in ["xlsx", "zip"] {
+        download(format, 1000);
+    }
+    for format in ["xlsx", "zip"] {
+        let before = rowlink.peak_kib();
+        let file = download(format, 200_000);
+        let growth = rowlink.peak_kib() - before;
+        assert!(growth < 16 << 10, "{format}: {growth} KiB");
+        assert!(zip::ZipArchive::new(Cursor::new(file)).is_ok());
+    }
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(super) const FORMAT: Definition = Definition {
     is_text: false,
     is_json: false,
     integrity_line: None,
-    heartbeats: None,
+    heartbeats: |_| None,
     options: &OPTIONS,
     media_type: |_| "application/vnd.apache.parquet",
     encoder: |columns, settings| {

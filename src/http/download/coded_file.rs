@@ -20,7 +20,7 @@ pub(in crate::http) struct HeartbeatPlan {
     /// The time between two heartbeats.
     pub(in crate::http) every: Duration,
     /// Those of the format, if no content coding has them.
-    of_format: Option<fn() -> Heartbeats>,
+    of_format: Option<Heartbeats>,
 }
 
 impl HeartbeatPlan {
@@ -29,7 +29,7 @@ impl HeartbeatPlan {
         prepared: &PreparedDownload,
         coding: Option<Coding>,
     ) -> Option<HeartbeatPlan> {
-        let of_format = prepared.format.definition().heartbeats;
+        let of_format = prepared.format_heartbeats();
         let has_heartbeats = coding.is_some() || of_format.is_some();
         Some(HeartbeatPlan {
             after: prepared.heartbeat_after().filter(|_| has_heartbeats)?,
@@ -103,7 +103,7 @@ impl CodedFile {
     ) -> Result<CodedFile, StreamError> {
         let source = Source::Opening {
             opening,
-            of_format: plan.of_format.map(|heartbeats| heartbeats()),
+            of_format: plan.of_format.clone(),
         };
         CodedFile::create(source, coding, Some(plan.every))
     }
