@@ -324,7 +324,7 @@ fn a_slow_first_statement_begins_an_archive_by_heartbeats() {
     let mut deployment = Deployment::over(subject.url.clone(), files);
     deployment.heartbeat_after = Some(Duration::from_millis(50));
     let server = deployment.start();
-    let name = "rowlink_downloads_begun_by_heartbeat_total";
+    let name = "rowlink_downloads_begun_by_heartbeat_total{export=\"year\",format=\"zip\"} ";
     let begun = || metric(&server.origin, name);
     assert_eq!(begun(), 0);
     let files = entries(server.download(request("zip")).body);
