@@ -1,5 +1,6 @@
 //! The commands.
 
+mod check_file;
 mod check_store;
 mod errors;
 mod export;
@@ -16,6 +17,7 @@ mod open_files;
 mod output;
 mod prepare_file;
 mod ready;
+mod receipt;
 mod reload;
 mod reload_exports;
 mod replace;
@@ -26,10 +28,7 @@ mod signals;
 mod telemetry;
 mod verify;
 
-use std::fmt::Display;
-use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -38,10 +37,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Log, cors_origin};
 use crate::demo::{self, Demo};
-use crate::format;
 use crate::http::{Clock, DrainTimes, Tls};
 use crate::unix_time;
 
+use check_file::{CheckFileArgs, check_file};
 use check_store::check_store;
 use errors::{ErrorLines, Failure, error_line, error_lines};
 use export::{ExportArgs, export};
@@ -77,7 +76,7 @@ enum Command {
     Export(ExportArgs),
     /// Download a file with a signed link: continues a broken download, and checks that the file is complete
     Get(GetArgs),
-    /// Check by its integrity line that a downloaded file is complete
+    /// Check by its integrity line or its receipt that a downloaded file is complete
     CheckFile(CheckFileArgs),
     /// Sign a link with a signing key, without a server
     Sign(SignArgs),
@@ -119,12 +118,6 @@ struct DemoArgs {
     origins: Vec<String>,
 }
 
-#[derive(Args)]
-struct CheckFileArgs {
-    /// File that was exported with `"end_line": true`
-    file: PathBuf,
-}
-
 impl Cli {
     /// Runs the command; returns the exit code of the process.
     pub async fn run(self) -> ExitCode {
@@ -145,7 +138,7 @@ impl Cli {
                 Ok(()) => Ok(()),
                 Err(failure) => return failure.report(),
             },
-            Command::CheckFile(args) => check_file(&args.file),
+            Command::CheckFile(args) => check_file(&args),
             Command::Sign(args) => sign(args),
             Command::Verify(args) => match verify(args) {
                 Ok(verdict) => return verdict,
@@ -264,14 +257,6 @@ fn listen(bind: SocketAddr) -> Result<TcpListener, ErrorLines> {
 
 fn read_config() -> Result<Config, ErrorLines> {
     Config::from_env(std::env::vars_os()).map_err(error_lines)
-}
-
-fn check_file(path: &Path) -> Result<(), ErrorLines> {
-    let named = |error: &dyn Display| error_line(format!("{}: {error}", path.display()));
-    let file = fs::File::open(path).map_err(|error| named(&error))?;
-    let rows = format::check(file).map_err(|error| named(&error))?;
-    println!("{}: complete, {rows} rows", path.display());
-    Ok(())
 }
 
 /// Parses a time argument; returns Unix seconds.

@@ -319,6 +319,8 @@ pub struct OpenedDownload {
 pub struct MeasuredFile {
     /// Its length and hash.
     pub measure: Measure,
+    /// The number of its rows.
+    pub rows: u64,
     /// Its entity tag, with quotes.
     pub entity_tag: String,
     /// Whether it is the file that the client has begun.
@@ -362,9 +364,11 @@ impl OpenedDownload {
             let encoder = format.encoder(rows.columns(), settings.clone())?;
             let first_pass = Encoding::start(rows, encoder, Pauses::Silent)?;
             let line = output.integrity_line();
-            let (measure, second_pass) = first_pass.measure(line, limits.size_max).await?;
+            let first_pass = first_pass.measure(line, limits.size_max).await?;
+            let (measure, row_count, second_pass) = first_pass;
             file = Some(MeasuredFile {
                 measure,
+                rows: row_count,
                 entity_tag: link.entity_tag(keyring, measure.sha256),
                 is_begun: begun.file_id == Some(measure.sha256),
             });

@@ -47,6 +47,7 @@ mod plain_links;
 mod postgres;
 mod postgres_server;
 mod real_data;
+mod receipts;
 mod replicas;
 mod resume;
 mod retry_pages;
