@@ -170,6 +170,10 @@ fn link_target(
     now: u64,
 ) -> Result<Target, String> {
     if let Ok(id) = Uuid::try_parse(text) {
+        // A past time is a mistake, or the link needs no entry. Success would hide the former.
+        if expires.is_some_and(|expires| expires <= now) {
+            return Err("--expires: expected a time in the future".to_owned());
+        }
         let until = expires.unwrap_or(now.saturating_add(EXPIRED_AFTER));
         return Ok(Target::Link { id, until });
     }
@@ -254,6 +258,7 @@ mod tests {
         assert_eq!(link_entry(id, Some(NOW + 5)), Ok((expected, NOW + 5)));
         let until = NOW + 374 * 86_400;
         assert_eq!(link_entry(id, None), Ok((expected, until)));
+        assert!(link_entry(id, Some(NOW)).is_err());
         for bad in ["", "42", "https://shop.example.com/", &id[1..]] {
             assert!(link_entry(bad, None).is_err(), "{bad}");
         }
