@@ -8,13 +8,14 @@ use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 
 use super::documents::FileTable;
+use super::feed::FeedSettings;
 use super::filter::FilterSettings;
 use super::format_settings::{parse_formats, take_options};
 use super::settings_comment::split_settings;
 use super::{
     DEFAULT_DATABASE, Dialects, DocumentSettings, Export, ExportKind, ExportLimits,
-    FileNameTemplate, Filter, KeyPrefix, SESSION_CLAIMS, SqlDialect, Statement, StoreSettings,
-    Variable,
+    FileNameTemplate, Filter, KeyPrefix, SESSION_CLAIMS, SqlDialect, Statement, StoreMode,
+    StoreSettings, Variable,
 };
 use crate::format::{Format, FormatOptions, is_number_format};
 use crate::row::{TimeZone, UnknownTimeZone};
@@ -48,6 +49,7 @@ struct Settings {
     heartbeat_seconds: Option<Spanned<u64>>,
     #[serde(default)]
     limits: ExportLimits,
+    feed: Option<Spanned<FeedSettings>>,
     store: Option<Spanned<StoreSettings>>,
     kind: Option<Spanned<ExportKind>>,
     file: Option<Spanned<FileTable>>,
@@ -86,6 +88,7 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
     let time_zone = reader.time_zone(settings.timezone.as_ref());
     let file_name = reader.file_name(settings.filename.as_ref(), &declared);
     let columns = reader.columns(settings.columns);
+    reader.check_feed(settings.feed.as_ref(), settings.store.as_ref());
     reader.check_claim_names(&settings.claims);
     let Some((database, dialect)) = reader.database(settings.database, dialects) else {
         return Err(reader.errors);
@@ -133,6 +136,7 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
         file_name,
         heartbeat_seconds: settings.heartbeat_seconds.map(Spanned::into_inner),
         limits: settings.limits,
+        feed: settings.feed.map(Spanned::into_inner),
         store: settings.store.map(Spanned::into_inner).unwrap_or_default(),
         statement,
         text: file.to_owned(),
@@ -318,6 +322,19 @@ impl Reader<'_> {
             columns.lines.insert(name, line);
         }
         columns
+    }
+
+    /// Refuses a feed whose files are stored: a stored file belongs to its link, so every fetch would return the first one.
+    fn check_feed(
+        &mut self,
+        feed: Option<&Spanned<FeedSettings>>,
+        store: Option<&Spanned<StoreSettings>>,
+    ) {
+        let is_stored = store.is_some_and(|store| store.get_ref().mode != StoreMode::Never);
+        if let Some(feed) = feed.filter(|_| is_stored) {
+            let message = "[feed]: unsupported with [store], which would return the same file again; remove one";
+            self.add_error(feed, message.to_owned());
+        }
     }
 
     fn check_claim_names(&mut self, claims: &[Spanned<String>]) {

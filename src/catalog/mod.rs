@@ -5,6 +5,7 @@
 //! again and returns a [`BoundQuery`], the only thing a source runs.
 
 mod documents;
+mod feed;
 mod file;
 mod file_name;
 mod filter;
@@ -29,6 +30,7 @@ use crate::toml_errors::LineError;
 use rowlink_link::{VerifiedLink, is_export_name};
 
 pub use documents::{DOCUMENT_COLUMNS, DocumentSettings, ExportKind, KeyPrefix};
+pub use feed::{FEED_DAYS_MAX, FeedCondition, FeedError, FeedSettings};
 pub use file_name::FileNameTemplate;
 pub use filter::{DayInstant, Filter, LIST_VALUES_MAX};
 pub use statement::{Argument, SqlDialect, Statement, Variable};
@@ -95,6 +97,8 @@ pub struct Export {
     pub heartbeat_seconds: Option<u64>,
     /// The limits of its links and downloads.
     pub limits: ExportLimits,
+    /// Which of its links may live longer than others.
+    pub feed: Option<FeedSettings>,
     /// Which of its files are stored.
     pub store: StoreSettings,
     /// The claims that a link must pin.

@@ -76,7 +76,7 @@ fn child_key(args: &KeygenArgs) -> Result<Zeroizing<String>, ErrorLines> {
     generate_child(&keyring, args.id.as_deref().unwrap_or(first), &scope).map_err(error_line)
 }
 
-fn key_id(text: &str) -> Result<String, &'static str> {
+pub(super) fn key_id(text: &str) -> Result<String, &'static str> {
     is_key_id(text)
         .then(|| text.to_owned())
         .ok_or("expected 1 to 16 of A-Z a-z 0-9 _ -")

@@ -11,6 +11,7 @@ mod inode;
 mod key_file;
 mod keygen;
 mod load;
+mod locked_file;
 mod log_writer;
 mod manual;
 mod open_files;
@@ -22,6 +23,7 @@ mod reload;
 mod reload_exports;
 mod replace;
 mod request;
+mod revoke;
 mod serve;
 mod sign;
 mod signals;
@@ -50,6 +52,7 @@ use load::{Loaded, OnError, load};
 use manual::{CompletionsArgs, ManArgs, completions, man};
 use reload::Reloader;
 use replace::{ReplaceArgs, replace};
+use revoke::{RevokeArgs, revoke};
 use serve::Sockets;
 use sign::{SignArgs, sign};
 use verify::{VerifyArgs, verify};
@@ -86,6 +89,8 @@ enum Command {
     Keygen(KeygenArgs),
     /// Replace a file of keys or revocations by standard input, after checking it
     Replace(ReplaceArgs),
+    /// Revoke one link, or the links of a user or a key, in the file of revocations
+    Revoke(RevokeArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
     /// Write the manual pages
@@ -146,6 +151,7 @@ impl Cli {
             },
             Command::Keygen(args) => keygen(args),
             Command::Replace(args) => replace(&args),
+            Command::Revoke(args) => revoke(args),
             Command::Completions(args) => completions(&args),
             Command::Man(args) => man(&args),
         };

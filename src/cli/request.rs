@@ -20,7 +20,7 @@ pub(super) struct RequestArgs {
     #[arg(long, conflicts_with = "format")]
     documents: bool,
     /// User whose rows are exported: the value of `:user`
-    #[arg(long, value_parser = user)]
+    #[arg(long, value_parser = user_id)]
     user: UserId,
     /// Value of a filter; repeat it for a list
     #[arg(long = "filter", value_name = "NAME=VALUE", value_parser = pair)]
@@ -65,7 +65,7 @@ pub(super) fn claim(text: &str) -> Result<(String, String), &'static str> {
     }
 }
 
-fn user(text: &str) -> Result<UserId, String> {
+pub(super) fn user_id(text: &str) -> Result<UserId, String> {
     UserId::parse(text).map_err(|error| error.to_string())
 }
 

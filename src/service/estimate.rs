@@ -43,7 +43,7 @@ impl ExportService {
         let keyring = self.keyring.load();
         let key_id = keyring.key_ids().next().unwrap_or_default();
         let revocations = self.revocations.load();
-        if revocations.is_revoked(link.user.as_str(), key_id, link.issued) {
+        if revocations.is_revoked(link, key_id) {
             return None;
         }
         let prepared = self.prepare_verified(issued.verified().clone(), now).ok()?;

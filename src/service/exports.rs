@@ -362,6 +362,13 @@ impl Exports {
         self.served.keys().filter(is_missing).cloned().collect()
     }
 
+    /// Returns the export with this name, also if it cannot be served now.
+    pub(super) fn known(&self, name: &str) -> Option<&Export> {
+        let served = self.served.get(name).map(|served| &served.export);
+        let failed = || self.failed.get(name)?.export.as_ref();
+        served.or_else(failed).map(Arc::as_ref)
+    }
+
     /// Returns the errors, each once, that another version does not have.
     fn errors_missing_in(&self, other: &Exports) -> Vec<ExportError> {
         let mut known: BTreeSet<String> = other.errors().map(ToString::to_string).collect();

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::mem;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -14,6 +13,7 @@ use uuid::Uuid;
 
 use super::documents::{UNKNOWN_MEDIA_TYPE, ZIP_MEDIA_TYPE};
 use super::errors::IssueError;
+use super::lifetime::Lifetimes;
 use super::options::{Output, unsupported_options};
 use super::policy::Policy;
 use super::request::LinkRequest;
@@ -156,7 +156,13 @@ impl LinkContext<'_> {
             None => Some(flatten(filters)),
         };
         let content_type = collect(&mut errors, self.content_type(&request.options));
-        let ttl_seconds = collect(&mut errors, self.ttl_seconds(request.ttl_seconds));
+        let seals = self.policy.seals_always || self.export.is_some_and(|export| export.seal);
+        let seal = match seals || request.seal {
+            true => Seal::Sealed,
+            false => Seal::Open,
+        };
+        let ttl_seconds = self.ttl_seconds(request.ttl_seconds, &request.conditions, seal);
+        let ttl_seconds = collect(&mut errors, ttl_seconds);
         let message = "is required: this credential has no user of its own";
         let user = user.ok_or_else(|| vec![FieldError::new("user", message)]);
         let user = collect(&mut errors, user);
@@ -182,13 +188,9 @@ impl LinkContext<'_> {
         let template = self.export.and_then(|export| export.file_name.as_ref());
         let by_template = || template.and_then(|template| template.render(&filters));
         let filename = request.filename.or_else(by_template);
-        let seals = self.policy.seals_always || self.export.is_some_and(|export| export.seal);
         Ok(UnsignedLink {
             user,
-            seal: match seals || request.seal {
-                true => Seal::Sealed,
-                false => Seal::Open,
-            },
+            seal,
             content_type,
             ttl_seconds,
             conditions,
@@ -218,25 +220,27 @@ impl LinkContext<'_> {
         Ok(output.media_type())
     }
 
-    fn ttl_seconds(&self, requested: Option<u64>) -> Result<u64, Vec<FieldError>> {
-        let max = self.ttl_seconds_max();
-        let seconds = requested.unwrap_or(self.policy.ttl_seconds_default.min(max));
-        if (1..=max).contains(&seconds) {
-            return Ok(seconds);
-        }
-        let message = format!("expected 1 to {max} seconds");
-        Err(vec![FieldError::new("expires_in", message)])
+    fn ttl_seconds(
+        &self,
+        requested: Option<u64>,
+        conditions: &Conditions,
+        seal: Seal,
+    ) -> Result<u64, Vec<FieldError>> {
+        let lifetimes = self.lifetimes();
+        let default = self.policy.ttl_seconds_default.min(lifetimes.normal_max);
+        let seconds = requested.unwrap_or(default);
+        lifetimes.check_request(seconds, conditions, seal)?;
+        Ok(seconds)
     }
 
-    fn ttl_seconds_max(&self) -> u64 {
-        let of_export = self.export.and_then(|export| export.limits.max_ttl_seconds);
-        let max = of_export.map_or(u64::MAX, NonZeroU64::get);
-        max.min(self.policy.ttl_seconds_max)
+    fn lifetimes(&self) -> Lifetimes<'_> {
+        let export = self.export.map(Arc::as_ref);
+        Lifetimes::of(export, self.policy.ttl_seconds_max)
     }
 
     /// Checks how long a download may be continued after the expiry.
     fn check_resume_seconds(&self, conditions: &Conditions) -> Result<(), Vec<FieldError>> {
-        let max = self.ttl_seconds_max();
+        let max = self.lifetimes().normal_max;
         match conditions.resume_seconds {
             Some(seconds) if seconds > max => {
                 let message = format!("expected 1 to {max} seconds");

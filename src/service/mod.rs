@@ -10,6 +10,7 @@ mod estimate;
 mod export_service;
 mod exports;
 mod issue;
+mod lifetime;
 mod mint;
 mod open;
 mod options;
@@ -32,7 +33,9 @@ pub use export_service::{DocumentStores, ExportService};
 pub use exports::{ExportError, ExportsToDescribe, ExportsUpdate, FailedExport, ServedExport};
 pub use issue::IssuedLink;
 pub use mint::mint;
-pub use open::{Deadlines, MeasuredFile, OpenedDownload, PreparedDownload, check_link};
+pub use open::{
+    Deadlines, MeasuredFile, OpenedDownload, PreparedDownload, check_link, longest_ttl_seconds,
+};
 pub use policy::Policy;
 pub use quota::{QuotaError, QuotaLimits, QuotaPermit};
 pub use readiness::SilentDatabases;
