@@ -17,6 +17,7 @@
 //! `zip` ← [`format`](mod@format) ← [`catalog`] ← [`source`], [`auth`] ← [`service`] ← [`http`] ← [`config`], [`demo`] ←
 //! [`cli`]. The time is an argument; only `http` and `cli` read the clock.
 
+pub mod audit_values;
 pub mod auth;
 pub mod catalog;
 pub mod cli;
