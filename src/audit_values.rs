@@ -120,7 +120,7 @@ impl AuditIdentities {
     }
 }
 
-/// Escapes the control characters that JSON allows in its strings: terminals obey them.
+/// Escapes the control characters that JSON allows in its strings: a terminal would execute them.
 fn escape_controls(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for character in json.chars() {

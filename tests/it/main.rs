@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod audit_values;
 mod auth;
 mod bad_input;
 mod bind;
@@ -47,6 +48,7 @@ mod plain_links;
 mod postgres;
 mod postgres_server;
 mod real_data;
+mod reason;
 mod replicas;
 mod resume;
 mod retry_pages;
