@@ -50,6 +50,8 @@ type Link struct {
 	Confirm bool
 	// Bind is the SHA-256 of a cookie's value in hex. The link works only in the browser that has this cookie.
 	Bind string
+	// Reason says why the user wants the file, in at most 200 characters.
+	Reason string
 	// Issued is the time of issue. Default: now.
 	Issued time.Time
 	// ID is a UUID. Default: a new UUIDv7.
@@ -87,6 +89,7 @@ func Mint(publicURL, key string, link Link) (string, error) {
 		{"max bytes", link.MaxBytes >= 0},
 		{"resume seconds", link.ResumeSeconds >= 0},
 		{"bind", link.Bind == "" || hash.MatchString(link.Bind)},
+		{"reason", link.Reason == "" || isReason(link.Reason)},
 	}
 	for _, check := range checks {
 		if !check.valid {
@@ -129,6 +132,9 @@ func Mint(publicURL, key string, link Link) (string, error) {
 	}
 	if link.Bind != "" {
 		addReserved("bind", link.Bind)
+	}
+	if link.Reason != "" {
+		addReserved("reason", link.Reason)
 	}
 	if link.Filename != "" {
 		addReserved("filename", link.Filename)
@@ -185,6 +191,10 @@ func invalid(field string) error {
 
 func isText(text string) bool {
 	return len(text) >= 1 && len(text) <= 256 && utf8.ValidString(text) && strings.IndexFunc(text, unicode.IsControl) < 0
+}
+
+func isReason(text string) bool {
+	return utf8.RuneCountInString(text) <= 200 && utf8.ValidString(text) && strings.IndexFunc(text, unicode.IsControl) < 0
 }
 
 type pair struct{ name, value string }

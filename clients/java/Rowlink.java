@@ -54,6 +54,7 @@ public final class Rowlink {
      * @param singleUse whether the link works only once
      * @param confirm whether a browser shows a page with a button first
      * @param bind SHA-256 of a cookie's value in hex: the link works only in the browser that has this cookie
+     * @param reason why the user wants the file, in at most 200 characters
      * @param issued time of issue; now if null
      * @param id a new UUIDv7 if null
      */
@@ -74,13 +75,14 @@ public final class Rowlink {
             boolean singleUse,
             boolean confirm,
             String bind,
+            String reason,
             Instant issued,
             UUID id) {
         /** Creates a link without conditions, valid for one minute. */
         public Link(String export, String format, String user, Map<String, List<String>> filters) {
             this(
                     export, format, user, null, filters, null, null, null, null, null, null, null, null, false, false,
-                    null, null, null);
+                    null, null, null, null);
         }
 
         /** Creates a link to a stored document without conditions, valid for one minute. */
@@ -104,6 +106,7 @@ public final class Rowlink {
         check("maxBytes", link.maxBytes == null || link.maxBytes >= 1);
         check("resumeSeconds", link.resumeSeconds == null || link.resumeSeconds >= 1);
         check("bind", link.bind == null || HASH.matcher(link.bind).matches());
+        check("reason", link.reason == null || REASON.matcher(link.reason).matches());
         long issued = (link.issued == null ? Instant.now() : link.issued).getEpochSecond();
         List<Pair> pairs = new ArrayList<>();
         addReserved(pairs, "user", link.user);
@@ -120,6 +123,7 @@ public final class Rowlink {
         addReserved(pairs, "single_use", link.singleUse ? "true" : null);
         addReserved(pairs, "confirm", link.confirm ? "true" : null);
         addReserved(pairs, "bind", link.bind);
+        addReserved(pairs, "reason", link.reason);
         addReserved(pairs, "filename", link.filename);
         orEmpty(link.claims).forEach((name, value) -> {
             check("claims." + name, CLAIM_NAME.matcher(name).matches() && isText(value));
@@ -149,6 +153,7 @@ public final class Rowlink {
     private static final Pattern EXPORT_NAME = Pattern.compile("[A-Za-z0-9_-]{1,64}");
     private static final Pattern FORMAT_NAME = Pattern.compile("[a-z0-9]+");
     private static final Pattern HASH = Pattern.compile("[0-9a-f]{64}");
+    private static final Pattern REASON = Pattern.compile("[^\\x00-\\x1f\\x7f-\\x9f]{1,200}");
     private static final Pattern CLAIM_NAME = Pattern.compile("[A-Za-z0-9_]{1,64}");
     private static final Pattern OPTION_NAME =
             Pattern.compile("columns|timezone|end_line|length|delivery|(csv|tsv|xlsx|ndjson|json)\\.[a-z_]+");

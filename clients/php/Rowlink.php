@@ -6,6 +6,7 @@ declare(strict_types=1);
 final class Rowlink
 {
     private const KEY_BYTES_MIN = 32;
+    private const REASON = '~\A[^\x00-\x1F\x7F\x{80}-\x{9F}]{1,200}\z~u';
     private const URL_BYTES_MAX = 4096;
 
     private string $publicUrl;
@@ -45,6 +46,7 @@ final class Rowlink
      * @param bool $singleUse whether the link works only once
      * @param bool $confirm whether a browser shows a page with a button first
      * @param string|null $bind SHA-256 of a cookie's value in hex: the link works only in the browser that has this cookie
+     * @param string|null $reason why the user wants the file, in at most 200 characters
      * @throws InvalidArgumentException naming the field if a value is invalid
      */
     public function mint(
@@ -64,6 +66,7 @@ final class Rowlink
         bool $singleUse = false,
         bool $confirm = false,
         ?string $bind = null,
+        ?string $reason = null,
         ?int $issued = null,
         ?string $linkId = null,
     ): string {
@@ -77,6 +80,7 @@ final class Rowlink
         self::check('maxBytes', ($maxBytes ?? 1) >= 1);
         self::check('resumeSeconds', ($resumeSeconds ?? 1) >= 1);
         self::check('bind', $bind === null || preg_match('~^[0-9a-f]{64}$~D', $bind) === 1);
+        self::check('reason', $reason === null || preg_match(self::REASON, $reason) === 1);
         $reserved = [
             'user' => $user,
             'link' => $linkId ?? self::uuid7(),
@@ -92,6 +96,7 @@ final class Rowlink
             'single_use' => $singleUse ? 'true' : null,
             'confirm' => $confirm ? 'true' : null,
             'bind' => $bind,
+            'reason' => $reason,
             'filename' => $filename,
         ];
         $pairs = [];

@@ -14,8 +14,8 @@ use super::format_settings::{parse_formats, take_options};
 use super::settings_comment::split_settings;
 use super::{
     DEFAULT_DATABASE, Dialects, DocumentSettings, Export, ExportKind, ExportLimits,
-    FileNameTemplate, Filter, KeyPrefix, SESSION_CLAIMS, SqlDialect, Statement, StoreMode,
-    StoreSettings, Variable,
+    FileNameTemplate, Filter, KeyPrefix, ReasonSetting, SESSION_CLAIMS, SqlDialect, Statement,
+    StoreMode, StoreSettings, Variable,
 };
 use crate::format::{Format, FormatOptions, is_number_format};
 use crate::row::{TimeZone, UnknownTimeZone};
@@ -46,6 +46,8 @@ struct Settings {
     estimate: Option<Spanned<bool>>,
     #[serde(default)]
     seal: bool,
+    #[serde(default)]
+    reason: ReasonSetting,
     heartbeat_seconds: Option<Spanned<u64>>,
     #[serde(default)]
     limits: ExportLimits,
@@ -133,6 +135,7 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
         row_security: settings.row_security,
         is_estimated: settings.estimate.is_none_or(Spanned::into_inner),
         seal: settings.seal,
+        reason: settings.reason,
         file_name,
         heartbeat_seconds: settings.heartbeat_seconds.map(Spanned::into_inner),
         limits: settings.limits,

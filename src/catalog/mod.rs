@@ -10,6 +10,7 @@ mod file;
 mod file_name;
 mod filter;
 mod format_settings;
+mod reason;
 mod settings_comment;
 mod statement;
 mod store_settings;
@@ -33,6 +34,7 @@ pub use documents::{DOCUMENT_COLUMNS, DocumentSettings, ExportKind, KeyPrefix};
 pub use feed::{FEED_DAYS_MAX, FeedCondition, FeedError, FeedSettings};
 pub use file_name::FileNameTemplate;
 pub use filter::{DayInstant, Filter, LIST_VALUES_MAX};
+pub use reason::ReasonSetting;
 pub use statement::{Argument, SqlDialect, Statement, Variable};
 pub use store_settings::{StoreMode, StoreSettings};
 pub use value::{FilterType, Value};
@@ -90,6 +92,8 @@ pub struct Export {
     pub is_estimated: bool,
     /// Whether links are always sealed, even if the request does not ask for it.
     pub seal: bool,
+    /// Whether links need a reason.
+    pub reason: ReasonSetting,
     /// The file name of links whose request names none.
     pub file_name: Option<FileNameTemplate>,
     /// The seconds without a row after which heartbeats keep the connection alive, instead of those of the deployment; 0
@@ -348,8 +352,8 @@ impl Export {
     /// Binds the values of a verified link to the statement's parameters.
     ///
     /// # Errors
-    /// Returns every filter or claim of the link that this catalog does not accept. It may differ from
-    /// the catalog that issued the link.
+    /// Returns every filter or claim of the link that this catalog does not accept, or that its reason is missing. It may
+    /// differ from the catalog that issued the link.
     pub fn bind(
         self: &Arc<Self>,
         verified: &VerifiedLink,
@@ -362,6 +366,7 @@ impl Export {
         }
         let checked = self.check(&filters)?;
         self.check_claims(&link.claims)?;
+        self.reason.check(&link.conditions)?;
         let text = |text: &str| Parameter::One(Value::Text(text.to_owned()));
         let bind = |variable: &Variable| match variable {
             Variable::User => text(link.user.as_str()),

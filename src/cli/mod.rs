@@ -1,5 +1,6 @@
 //! The commands.
 
+mod audit;
 mod check_file;
 mod check_store;
 mod errors;
@@ -42,6 +43,7 @@ use crate::demo::{self, Demo};
 use crate::http::{Clock, DrainTimes, Tls};
 use crate::unix_time;
 
+use audit::{AuditArgs, audit};
 use check_file::{CheckFileArgs, check_file};
 use check_store::check_store;
 use errors::{ErrorLines, Failure, error_line, error_lines};
@@ -87,6 +89,8 @@ enum Command {
     Verify(VerifyArgs),
     /// Generate a signing key, a child key or an API key
     Keygen(KeygenArgs),
+    /// Read the values of filters in audit lines
+    Audit(AuditArgs),
     /// Replace a file of keys or revocations by standard input, after checking it
     Replace(ReplaceArgs),
     /// Revoke one link, or the links of a user or a key, in the file of revocations
@@ -150,6 +154,10 @@ impl Cli {
                 Err(errors) => Err(errors),
             },
             Command::Keygen(args) => keygen(args),
+            Command::Audit(args) => match audit(&args) {
+                Ok(exit_code) => return exit_code,
+                Err(errors) => Err(errors),
+            },
             Command::Replace(args) => replace(&args),
             Command::Revoke(args) => revoke(args),
             Command::Completions(args) => completions(&args),

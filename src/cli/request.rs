@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use crate::format::{self, Format};
 use crate::service::LinkRequest;
-use rowlink_link::{FileName, UserId, is_claim_name};
+use rowlink_link::{ConditionType, FileName, UserId, is_claim_name};
 
 /// The requested file.
 #[derive(Args)]
@@ -34,6 +34,9 @@ pub(super) struct RequestArgs {
     /// Output option of a link, for example csv.delimiter=; or timezone=Europe/Berlin; repeatable
     #[arg(long = "option", value_name = "NAME=VALUE", value_parser = option)]
     options: Vec<(String, String)>,
+    /// Why the user wants the file: at most 200 characters
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    reason: Option<String>,
 }
 
 impl RequestArgs {
@@ -46,6 +49,7 @@ impl RequestArgs {
         let format = (!self.documents).then_some(self.format);
         let mut request = LinkRequest::for_file(&self.export, format, filters);
         request.user = Some(self.user);
+        request.conditions.reason = self.reason;
         request.options.extend(self.options);
         let columns = self.columns.map(|names| ("columns".to_owned(), names));
         request.options.extend(columns);
@@ -63,6 +67,11 @@ pub(super) fn claim(text: &str) -> Result<(String, String), &'static str> {
         true => Ok((name, value)),
         false => Err("expected a name of 1 to 64 of A-Z a-z 0-9 _"),
     }
+}
+
+fn reason(text: &str) -> Result<String, &'static str> {
+    ConditionType::Text.parse(text)?;
+    Ok(text.to_owned())
 }
 
 pub(super) fn user_id(text: &str) -> Result<UserId, String> {

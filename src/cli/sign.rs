@@ -75,6 +75,7 @@ pub(super) fn sign(args: SignArgs) -> Result<(), ErrorLines> {
         single_use: args.single_use,
         confirm: args.confirm,
         bind: None,
+        reason: request.conditions.reason.take(),
     };
     let (keyring, now) = (&config.keyring, system_clock()());
     let url = mint(

@@ -197,6 +197,7 @@ variables! {
     log_format: String,
     log_full: String,
     audit_log: String,
+    audit_recipient: String,
     otlp_endpoint: String,
 }
 

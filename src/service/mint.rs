@@ -167,6 +167,9 @@ impl LinkContext<'_> {
         let user = user.ok_or_else(|| vec![FieldError::new("user", message)]);
         let user = collect(&mut errors, user);
         collect(&mut errors, self.check_resume_seconds(&request.conditions));
+        if let Some(export) = self.export {
+            collect(&mut errors, export.reason.check(&request.conditions));
+        }
         if request.binds_browser && request.conditions.bind.is_none() {
             let message = "unsupported: no browser sends this request";
             errors.push(FieldError::new("bind", message));

@@ -226,6 +226,7 @@ impl LinkRequest {
             },
             // It has a field of its own, with another type.
             ConditionType::Hash => return Err("unsupported".to_owned()),
+            ConditionType::Text => ConditionType::Text.parse(&expect_text(value)?)?,
         };
         (condition.set)(&mut self.conditions, value);
         Ok(())

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod audit_values;
 mod auth;
 mod bad_input;
 mod bind;
@@ -48,6 +49,7 @@ mod plain_links;
 mod postgres;
 mod postgres_server;
 mod real_data;
+mod reason;
 mod receipts;
 mod replicas;
 mod resume;

@@ -93,6 +93,7 @@ fn input(link: &Link, key: &str) -> String {
         ),
         ("confirm", conditions.confirm.then(|| "true".to_owned())),
         ("bind", conditions.bind.map(hex::encode)),
+        ("reason", conditions.reason.clone()),
         ("format", link.format.clone()),
     ];
     let optional = optional
@@ -155,7 +156,11 @@ fn with(name: &str, value: &str) -> String {
 
 /// Returns refusals of the signers that tell an empty text from an absent one.
 fn refusals_of_empty_texts() -> Vec<Refusal> {
-    vec![(with("format", ""), "format"), (with("bind", ""), "bind")]
+    vec![
+        (with("format", ""), "format"),
+        (with("bind", ""), "bind"),
+        (with("reason", ""), "reason"),
+    ]
 }
 
 /// Returns refusals of every signer.
@@ -180,6 +185,9 @@ fn refusals() -> Vec<Refusal> {
         (with("format", "csv?x=1"), "format"),
         (with("bind", "session"), "bind"),
         (with("bind", &"A".repeat(64)), "bind"),
+        (with("reason", "a\nb"), "reason"),
+        (with("reason", "a\u{85}"), "reason"),
+        (with("reason", &"ü".repeat(201)), "reason"),
         (with("expires_in", "-5"), "expires"),
         (with("max_rows", "-1"), "max"),
         (with("key", "k1:c2hvcnQ="), "key"),

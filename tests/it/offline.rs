@@ -779,6 +779,7 @@ fn completions_and_manual_pages_cover_every_command() {
         "sign",
         "verify",
         "keygen",
+        "audit",
         "replace",
         "revoke",
     ];

@@ -564,7 +564,10 @@ fn only_the_same_user_and_request_get_a_stored_file_and_not_for_longer_than_allo
     }
     // In the next window.
     replica.server.set_clock(start + 100);
-    assert!(fetch(&replica.link(json!({"delivery": "auto"}))).body == first.body);
+    assert!(
+        fetch(&replica.link(json!({"delivery": "auto", "reason": "ticket 4711"}))).body
+            == first.body
+    );
     replica.server.set_clock(start + 101);
     assert!(fetch(&replica.link(json!({}))).body != first.body);
     replica.wait_for_uploads("complete", 7);

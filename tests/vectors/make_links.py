@@ -93,6 +93,11 @@ def is_text(value):
     return 1 <= len(value.encode()) <= 256 and not controls
 
 
+def is_reason(text):
+    controls = any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text)
+    return 1 <= len(text) <= 200 and not controls
+
+
 def is_file_name(name):
     bidi = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
     stem = name.split(".")[0].rstrip().upper()
@@ -150,6 +155,7 @@ OPTIONAL_CONTENTS = {
     "rl_single_use": lambda v: v == "true",
     "rl_confirm": lambda v: v == "true",
     "rl_bind": lambda v: re.fullmatch("[0-9a-f]{64}", v),
+    "rl_reason": is_reason,
     "rl_filename": is_file_name,
 }
 OPTIONS = ("rl_columns", "rl_timezone", "rl_end_line", "rl_length", "rl_delivery")
@@ -456,8 +462,17 @@ def condition_cases():
     ]:
         add(f"rl_bind {name}", "malformed-link", signed(base(rl_bind=bad)))
         add(f"rl_bind {name}, sealed", "malformed-link", sealed(base(rl_bind=bad)))
+    for reason in ["ticket 4711", " ", "&=%+#'\"", "Größe: 5 µm", "🎁" * 20, "r" * 200, "ü" * 200]:
+        add(f"reason {reason[:20]!r}", "valid", signed(base(rl_reason=reason)))
+        add(f"reason {reason[:20]!r}, sealed", "valid", sealed(base(rl_reason=reason)))
+    add("reason removed", "bad-signature", signed(base(rl_reason="x")).replace("rl_reason=x&", ""))
+    add("reason changed", "bad-signature", signed(base(rl_reason="x")).replace("rl_reason=x", "rl_reason=y"))
+    add("reason twice", "malformed-link", signed(base() + [("rl_reason", "x")] * 2))
+    for bad in ["", "a\nb", "\t", "\x7f", "\u0085", "r" * 201, "ü" * 201]:
+        add(f"reason {bad[:10]!r} of {len(bad)}", "malformed-link", signed(base(rl_reason=bad)))
+        add(f"reason {bad[:10]!r} of {len(bad)}, sealed", "malformed-link", sealed(base(rl_reason=bad)))
     add("all conditions", "valid",
-        signed(base(rl_ip="192.0.2.0/24", rl_max_rows="10", rl_max_bytes="1000", rl_resume="600", rl_not_before=str(NOW),
+        signed(base(rl_reason="ticket 4711", rl_ip="192.0.2.0/24", rl_max_rows="10", rl_max_bytes="1000", rl_resume="600", rl_not_before=str(NOW),
                     rl_single_use="true", rl_confirm="true", rl_bind=cookie)))
 
 
@@ -573,7 +588,7 @@ def sealed_cases():
         add(f"box {name}", "malformed-link", other(text))
     for name, value in [("rl_user", "42"), ("rl_filename", "x"), ("rl_ip", "192.0.2.7"), ("rl_max_rows", "1"),
                         ("rl_not_before", "0"), ("rl_single_use", "true"), ("rl_confirm", "true"), ("rl_bind", "0" * 64),
-                        ("rl_claim.a", "1"), ("rl_columns", "id"), ("from", "x")]:
+                        ("rl_reason", "x"), ("rl_claim.a", "1"), ("rl_columns", "id"), ("from", "x")]:
         add(f"{name} beside a box", "malformed-link", signed([*pairs, (name, value)]))
     for name, contents in [
         ("nothing", ""), ("no user", "from=x"), ("a bad user", "rl_user=%0A"), ("rl_user twice", "rl_user=1&rl_user=1"),

@@ -29,6 +29,8 @@ export interface UnsignedLink {
   confirm?: boolean;
   /** SHA-256 of a cookie's value in hex. The link works only in the browser that has this cookie. */
   bind?: string;
+  /** Why the user wants the file: at most 200 characters. */
+  reason?: string;
   /** Time of issue. Default: now. */
   issued?: number;
   link_id?: string;
@@ -56,6 +58,7 @@ export async function mint(publicUrl: string, key: string, link: UnsignedLink): 
   check("single_use", isAbsent(link.single_use) || typeof link.single_use === "boolean");
   check("confirm", isAbsent(link.confirm) || typeof link.confirm === "boolean");
   check("bind", isAbsent(link.bind) || /^[0-9a-f]{64}$/.test(link.bind));
+  check("reason", isAbsent(link.reason) || isReason(link.reason));
   const reserved = {
     user,
     link: link.link_id ?? uuid7(),
@@ -71,6 +74,7 @@ export async function mint(publicUrl: string, key: string, link: UnsignedLink): 
     single_use: link.single_use || null,
     confirm: link.confirm || null,
     bind: link.bind,
+    reason: link.reason,
     filename: link.filename,
   };
   const pairs = Object.entries(reserved).flatMap(([name, value]) =>
@@ -113,6 +117,10 @@ function isText(text: unknown): boolean {
   if (typeof text !== "string" || /[\u0000-\u001f\u007f-\u009f]/.test(text)) return false;
   const { length } = new TextEncoder().encode(text);
   return length >= 1 && length <= 256;
+}
+
+function isReason(text: unknown): boolean {
+  return typeof text === "string" && /^[^\u0000-\u001f\u007f-\u009f]{1,200}$/u.test(text);
 }
 
 function isInteger(number: unknown, min: number): boolean {

@@ -56,6 +56,7 @@ fn describe(served: &ServedExport) -> Value {
         "formats": export.formats.iter().map(|format| format.extension()).collect::<Vec<_>>(),
         "filters": export.filters.iter().map(describe_filter).collect::<Vec<_>>(),
         "columns": columns,
+        "reason": export.reason.name(),
     })
 }
 

@@ -120,6 +120,7 @@ fn describe_contents(explanation: &mut Value, link: Option<&Link>) {
             Some(ConditionValue::Count(count)) => count.into(),
             Some(ConditionValue::Flag) => true.into(),
             Some(ConditionValue::Hash(hash)) => hex::encode(hash).into(),
+            Some(ConditionValue::Text(text)) => text.into(),
         };
     }
 }

@@ -50,6 +50,7 @@ public final class Mint {
                     "true".equals(fields.get("single_use")),
                     "true".equals(fields.get("confirm")),
                     fields.get("bind"),
+                    fields.get("reason"),
                     Instant.ofEpochSecond(Long.parseLong(fields.get("issued"))),
                     UUID.fromString(fields.get("link_id")));
             try {

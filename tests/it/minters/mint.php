@@ -38,6 +38,7 @@ while (($line = fgets(STDIN)) !== false) {
             singleUse: ($fields['single_use'] ?? '') === 'true',
             confirm: ($fields['confirm'] ?? '') === 'true',
             bind: $fields['bind'] ?? null,
+            reason: $fields['reason'] ?? null,
             issued: $number('issued'),
             linkId: $fields['link_id'] ?? null,
         ), "\n";

@@ -24,7 +24,7 @@ for line in sys.stdin:
             filename=fields.get("filename"), not_before=number("not_before"), ip=fields.get("ip"),
             max_rows=number("max_rows"), max_bytes=number("max_bytes"),
             resume_seconds=number("resume_seconds"), single_use=flag("single_use"), confirm=flag("confirm"),
-            bind=fields.get("bind"), issued=number("issued"), link_id=fields.get("link_id"),
+            bind=fields.get("bind"), reason=fields.get("reason"), issued=number("issued"), link_id=fields.get("link_id"),
         ))
     except ValueError as refusal:
         print("refused", refusal)

@@ -38,6 +38,7 @@ def mint(
     single_use: bool | None = None,
     confirm: bool | None = None,
     bind: str | None = None,
+    reason: str | None = None,
     issued: int | None = None,
     link_id: str | None = None,
 ) -> str:
@@ -47,7 +48,7 @@ def mint(
     prints. `format` is `None` for a stored document. `options` are named as in the link, without `rl_`:
     `{"columns": "id,amount", "csv.delimiter": ";"}`. `single_use` lets the link work only once. `confirm` shows a
     browser a page with a button first. `bind` is the SHA-256 of a cookie's value in hex: the link then works only in
-    the browser that has this cookie.
+    the browser that has this cookie. `reason` says why the user wants the file, in at most 200 characters.
     Raises a `ValueError` that names the field if a value is invalid.
     """
     key_id, secret, scope = _parse_key(key)
@@ -64,6 +65,7 @@ def mint(
     _check("single_use", single_use is None or isinstance(single_use, bool))
     _check("confirm", confirm is None or isinstance(confirm, bool))
     _check("bind", bind is None or re.fullmatch(r"[0-9a-f]{64}", bind))
+    _check("reason", reason is None or re.fullmatch(r"[^\x00-\x1f\x7f-\x9f]{1,200}", reason))
     reserved = {
         "user": user,
         "link": link_id or str(_uuid7()),
@@ -79,6 +81,7 @@ def mint(
         "single_use": "true" if single_use else None,
         "confirm": "true" if confirm else None,
         "bind": bind,
+        "reason": reason,
         "filename": filename,
     }
     pairs = [(f"rl_{name}", str(value)) for name, value in reserved.items() if value is not None]
