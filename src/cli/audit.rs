@@ -119,7 +119,7 @@ fn copy_lines(
 fn field() -> Regex {
     let colours = r"(?:\x1b\[[0-9;]*m)*";
     let pattern = format!(
-        r#"(?-u)(?P<before>\b{FIELD}(?:{colours}={colours}|"\s*:\s*))"(?P<values>[A-Za-z0-9+/]+=*)""#
+        r#"(?-u)(?P<before>(?:\b|\x1b\[[0-9;]*m){FIELD}(?:{colours}={colours}|"\s*:\s*))"(?P<values>[A-Za-z0-9+/]+=*)""#
     );
     Regex::new(&pattern).expect("a valid pattern")
 }

@@ -129,12 +129,25 @@ impl RevocationsEdit {
         }
     }
 
+    /// Returns an empty table to be added. A text of comments only begins with them.
+    fn added_table(&mut self) -> Item {
+        let mut table = Table::new();
+        if self.document.is_empty() {
+            let comments = self.document.trailing().as_str().unwrap_or_default();
+            table.decor_mut().set_prefix(comments);
+            self.document.set_trailing("");
+        }
+        Item::Table(table)
+    }
+
     /// Sets the time of an entry.
     fn set(&mut self, table: &'static str, name: &str, seconds: u64) -> Result<(), EditError> {
         let time = datetime(seconds).ok_or(EditError::TooLate)?;
-        let entries = self.document.entry(table);
-        let entries = entries.or_insert_with(|| Item::Table(Table::new()));
-        let entries = entries.as_table_like_mut();
+        if !self.document.contains_key(table) {
+            let empty = self.added_table();
+            self.document.insert(table, empty);
+        }
+        let entries = self.document[table].as_table_like_mut();
         let entries = entries.ok_or(EditError::Unsupported(table))?;
         let spelling = spelling(entries, table, name);
         match entries.get_mut(&spelling).and_then(Item::as_value_mut) {
@@ -189,6 +202,15 @@ mod tests {
 
     fn edit(text: &str) -> RevocationsEdit {
         RevocationsEdit::new(text).expect("a valid file")
+    }
+
+    #[test]
+    fn comments_alone_stay_above_the_first_entry() {
+        let mut edited = edit("# Ask Ann first.\n\n");
+        assert_eq!(edited.revoke_link(LINK, NOW), Ok(NOW));
+        let text = edited.finish().expect("a valid text");
+        let expected = format!("# Ask Ann first.\n\n[links]\n{LINK} = 2026-01-31T10:00:00Z\n");
+        assert_eq!(text, expected);
     }
 
     #[test]
