@@ -134,7 +134,12 @@ impl RevocationsEdit {
         let mut table = Table::new();
         if self.document.is_empty() {
             let comments = self.document.trailing().as_str().unwrap_or_default();
-            table.decor_mut().set_prefix(comments);
+            // The line end after the last comment is no part of it.
+            let line_end = match comments.is_empty() || comments.ends_with('\n') {
+                true => "",
+                false => "\n",
+            };
+            table.decor_mut().set_prefix([comments, line_end].concat());
             self.document.set_trailing("");
         }
         Item::Table(table)
@@ -206,11 +211,18 @@ mod tests {
 
     #[test]
     fn comments_alone_stay_above_the_first_entry() {
-        let mut edited = edit("# Ask Ann first.\n\n");
-        assert_eq!(edited.revoke_link(LINK, NOW), Ok(NOW));
-        let text = edited.finish().expect("a valid text");
-        let expected = format!("# Ask Ann first.\n\n[links]\n{LINK} = 2026-01-31T10:00:00Z\n");
-        assert_eq!(text, expected);
+        for comments in [
+            "",
+            "# Ask Ann first.\n",
+            "# Ask Ann first.\n\n",
+            "# Ann\n# Bob\n",
+        ] {
+            let mut edited = edit(comments);
+            assert_eq!(edited.revoke_link(LINK, NOW), Ok(NOW));
+            let text = edited.finish().expect("a valid text");
+            let expected = format!("{comments}[links]\n{LINK} = 2026-01-31T10:00:00Z\n");
+            assert_eq!(text, expected);
+        }
     }
 
     #[test]
