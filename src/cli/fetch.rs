@@ -163,13 +163,9 @@ impl Fetch {
         }
         let sha256 = arrived.hash.finalize();
         let is_checked = arrived.sha256.is_some() || arrived.receipt.is_some();
-        if arrived
-            .receipt
-            .is_some_and(|receipt| receipt.sha256 != sha256.as_slice())
-        {
-            return Err(FetchError::Changed);
-        }
-        if arrived.sha256.is_some_and(|sent| sent != sha256.as_slice()) {
+        let of_receipt = arrived.receipt.map(|receipt| receipt.sha256.to_vec());
+        let mut sent = arrived.sha256.into_iter().chain(of_receipt);
+        if sent.any(|sent| sent != sha256.as_slice()) {
             return Err(FetchError::Changed);
         }
         Ok(Complete {

@@ -59,10 +59,7 @@ impl RevocationsEdit {
     /// Returns the [`EditError`] if the entry cannot be written.
     pub fn revoke_link(&mut self, id: Uuid, until: u64) -> Result<u64, EditError> {
         let known = self.revocations.links.get(&id).copied();
-        if let Some(known) = known.filter(|known| *known >= until) {
-            return Ok(known);
-        }
-        self.set("links", &id.to_string(), until)?;
+        let until = self.raise("links", &id.to_string(), known, until)?;
         self.revocations.links.insert(id, until);
         Ok(until)
     }
@@ -74,10 +71,7 @@ impl RevocationsEdit {
     /// Returns the [`EditError`] if the entry cannot be written.
     pub fn revoke_user(&mut self, user: &str, before: u64) -> Result<u64, EditError> {
         let known = self.revocations.users.get(user).copied();
-        if let Some(known) = known.filter(|known| *known >= before) {
-            return Ok(known);
-        }
-        self.set("users", user, before)?;
+        let before = self.raise("users", user, known, before)?;
         self.revocations.users.insert(user.to_owned(), before);
         Ok(before)
     }
@@ -89,10 +83,7 @@ impl RevocationsEdit {
     /// Returns the [`EditError`] if the entry cannot be written.
     pub fn revoke_key(&mut self, key_id: &str, before: u64) -> Result<u64, EditError> {
         let known = self.revocations.keys.get(key_id).copied();
-        if let Some(known) = known.filter(|known| *known >= before) {
-            return Ok(known);
-        }
-        self.set("keys", key_id, before)?;
+        let before = self.raise("keys", key_id, known, before)?;
         self.revocations.keys.insert(key_id.to_owned(), before);
         Ok(before)
     }
@@ -143,6 +134,21 @@ impl RevocationsEdit {
             self.document.set_trailing("");
         }
         Item::Table(table)
+    }
+
+    /// Sets the time of an entry, unless the known one is later; returns that of the entry.
+    fn raise(
+        &mut self,
+        table: &'static str,
+        name: &str,
+        known: Option<u64>,
+        time: u64,
+    ) -> Result<u64, EditError> {
+        if let Some(known) = known.filter(|known| *known >= time) {
+            return Ok(known);
+        }
+        self.set(table, name, time)?;
+        Ok(time)
     }
 
     /// Sets the time of an entry.
