@@ -15,6 +15,10 @@ export interface UnsignedLink {
   claims?: Record<string, string>;
   /** Output options, named as in the link without `rl_`: `{ columns: "id,amount", "csv.delimiter": ";" }`. */
   options?: Record<string, string>;
+  /**
+   * The columns with a scope that the user may see; all others with a scope are withheld. Never take it from a request.
+   */
+  reveal?: string[];
   filename?: string;
   not_before?: number;
   /** Client address or network (CIDR) that may use the link. */
@@ -56,6 +60,7 @@ export async function mint(publicUrl: string, key: string, link: UnsignedLink): 
   check("single_use", isAbsent(link.single_use) || typeof link.single_use === "boolean");
   check("confirm", isAbsent(link.confirm) || typeof link.confirm === "boolean");
   check("bind", isAbsent(link.bind) || /^[0-9a-f]{64}$/.test(link.bind));
+  check("reveal", isAbsent(link.reveal) || isReveal(link.reveal));
   const reserved = {
     user,
     link: link.link_id ?? uuid7(),
@@ -72,6 +77,7 @@ export async function mint(publicUrl: string, key: string, link: UnsignedLink): 
     confirm: link.confirm || null,
     bind: link.bind,
     filename: link.filename,
+    reveal: link.reveal?.length ? link.reveal.join(",") : null,
   };
   const pairs = Object.entries(reserved).flatMap(([name, value]) =>
     isAbsent(value) ? [] : [[`rl_${name}`, String(value)]],
@@ -113,6 +119,11 @@ function isText(text: unknown): boolean {
   if (typeof text !== "string" || /[\u0000-\u001f\u007f-\u009f]/.test(text)) return false;
   const { length } = new TextEncoder().encode(text);
   return length >= 1 && length <= 256;
+}
+
+function isReveal(names: unknown): boolean {
+  if (!Array.isArray(names)) return false;
+  return names.every((name) => isText(name) && !name.includes(",")) && new Set(names).size === names.length;
 }
 
 function isInteger(number: unknown, min: number): boolean {

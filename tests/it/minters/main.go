@@ -33,6 +33,9 @@ func main() {
 			SingleUse: fields.Get("single_use") == "true", Confirm: fields.Get("confirm") == "true", Bind: fields.Get("bind"),
 			Issued: time.Unix(number("issued"), 0), ID: fields.Get("link_id"),
 		}
+		if fields.Has("reveal") {
+			link.Reveal = strings.Split(fields.Get("reveal"), ",")
+		}
 		if fields.Has("not_before") {
 			link.NotBefore = time.Unix(number("not_before"), 0)
 		}

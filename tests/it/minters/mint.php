@@ -40,6 +40,7 @@ while (($line = fgets(STDIN)) !== false) {
             bind: $fields['bind'] ?? null,
             issued: $number('issued'),
             linkId: $fields['link_id'] ?? null,
+            reveal: isset($fields['reveal']) ? explode(',', $fields['reveal']) : [],
         ), "\n";
     } catch (InvalidArgumentException $refusal) {
         echo 'refused ', $refusal->getMessage(), "\n";
