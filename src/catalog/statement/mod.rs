@@ -3,6 +3,8 @@
 mod list_use;
 mod parser;
 mod select_list;
+#[cfg(test)]
+mod select_list_tests;
 mod sort_key;
 #[cfg(test)]
 mod tests;

@@ -159,13 +159,13 @@ fn find_list(code: &[&TokenWithSpan], dialect: SqlDialect) -> Result<Range<usize
             continue;
         }
         let is = |word: &&str| is_word(Some(&token.token), word);
-        if SET_OPERATORS.iter().any(|it| is(it)) || (start.is_some() && is(&"select")) {
+        if SET_OPERATORS.iter().any(is) || (start.is_some() && is(&"select")) {
             let message = "expected one `select`, without union, intersect or except";
             return Err(message.to_owned());
         }
         if is(&"select") {
             start = Some(index + 1);
-        } else if start.is_some() && end.is_none() && AFTER_LIST.iter().any(|it| is(it)) {
+        } else if start.is_some() && end.is_none() && AFTER_LIST.iter().any(is) {
             end = Some(index);
         }
     }
