@@ -35,7 +35,10 @@ type Link struct {
 	Filters map[string][]string
 	Claims  map[string]string
 	// Options are named as in the link without rl_: "columns", "csv.delimiter".
-	Options   map[string]string
+	Options map[string]string
+	// Reveal names the columns with a scope that the user may see; all others with a scope are withheld. Never take it
+	// from a request.
+	Reveal    []string
 	Filename  string
 	NotBefore time.Time
 	// IP is the client address or network (CIDR) that may use the link.
@@ -88,6 +91,7 @@ func Mint(publicURL, key string, link Link) (string, error) {
 		{"max rows", link.MaxRows >= 0},
 		{"max bytes", link.MaxBytes >= 0},
 		{"resume seconds", link.ResumeSeconds >= 0},
+		{"reveal", isReveal(link.Reveal)},
 		{"bind", link.Bind == "" || hash.MatchString(link.Bind)},
 		{"reason", link.Reason == "" || isReason(link.Reason)},
 	}
@@ -138,6 +142,9 @@ func Mint(publicURL, key string, link Link) (string, error) {
 	}
 	if link.Filename != "" {
 		addReserved("filename", link.Filename)
+	}
+	if len(link.Reveal) != 0 {
+		addReserved("reveal", strings.Join(link.Reveal, ","))
 	}
 	for name, value := range link.Claims {
 		if !claimName.MatchString(name) || !isText(value) {
@@ -195,6 +202,17 @@ func isText(text string) bool {
 
 func isReason(text string) bool {
 	return utf8.RuneCountInString(text) <= 200 && utf8.ValidString(text) && strings.IndexFunc(text, unicode.IsControl) < 0
+}
+
+func isReveal(names []string) bool {
+	known := map[string]bool{}
+	for _, name := range names {
+		if known[name] || !isText(name) || strings.Contains(name, ",") {
+			return false
+		}
+		known[name] = true
+	}
+	return true
 }
 
 type pair struct{ name, value string }

@@ -49,6 +49,8 @@ public final class Rowlink {
      * @param expiresIn lifetime from {@code issued}, in whole seconds; one minute if null
      * @param filters values by name; a list filter may have several values
      * @param options named as in the link, without {@code rl_}: {@code columns}, {@code csv.delimiter}
+     * @param reveal columns with a scope that the user may see; all others with a scope are withheld. Never take it from a
+     *     request
      * @param ip client address or network (CIDR) that may use the link
      * @param resumeSeconds for how many seconds after its expiry a download that has begun may be continued
      * @param singleUse whether the link works only once
@@ -66,6 +68,7 @@ public final class Rowlink {
             Map<String, List<String>> filters,
             Map<String, String> claims,
             Map<String, String> options,
+            List<String> reveal,
             String filename,
             Instant notBefore,
             String ip,
@@ -81,8 +84,8 @@ public final class Rowlink {
         /** Creates a link without conditions, valid for one minute. */
         public Link(String export, String format, String user, Map<String, List<String>> filters) {
             this(
-                    export, format, user, null, filters, null, null, null, null, null, null, null, null, false, false,
-                    null, null, null, null);
+                    export, format, user, null, filters, null, null, null, null, null, null, null, null, null, false,
+                    false, null, null, null, null);
         }
 
         /** Creates a link to a stored document without conditions, valid for one minute. */
@@ -107,6 +110,8 @@ public final class Rowlink {
         check("resumeSeconds", link.resumeSeconds == null || link.resumeSeconds >= 1);
         check("bind", link.bind == null || HASH.matcher(link.bind).matches());
         check("reason", link.reason == null || REASON.matcher(link.reason).matches());
+        List<String> reveal = link.reveal == null ? List.of() : link.reveal;
+        check("reveal", isReveal(reveal));
         long issued = (link.issued == null ? Instant.now() : link.issued).getEpochSecond();
         List<Pair> pairs = new ArrayList<>();
         addReserved(pairs, "user", link.user);
@@ -125,6 +130,7 @@ public final class Rowlink {
         addReserved(pairs, "bind", link.bind);
         addReserved(pairs, "reason", link.reason);
         addReserved(pairs, "filename", link.filename);
+        addReserved(pairs, "reveal", reveal.isEmpty() ? null : String.join(",", reveal));
         orEmpty(link.claims).forEach((name, value) -> {
             check("claims." + name, CLAIM_NAME.matcher(name).matches() && isText(value));
             addReserved(pairs, "claim." + name, value);
@@ -168,6 +174,11 @@ public final class Rowlink {
     private static boolean isText(String text) {
         int bytes = text.getBytes(StandardCharsets.UTF_8).length;
         return bytes >= 1 && bytes <= 256 && text.codePoints().noneMatch(Character::isISOControl);
+    }
+
+    private static boolean isReveal(List<String> names) {
+        return names.stream().allMatch(name -> isText(name) && !name.contains(","))
+                && names.stream().distinct().count() == names.size();
     }
 
     /** An encoded parameter, ordered by name, then by value. Encoded text is ASCII, so the order is bytewise. */

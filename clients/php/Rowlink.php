@@ -42,6 +42,8 @@ final class Rowlink
      * @param array<string, scalar|list<scalar>> $filters
      * @param array<string, string> $claims
      * @param array<string, string> $options named as in the link, without `rl_`: `['csv.delimiter' => ';']`
+     * @param list<string> $reveal columns with a scope that the user may see; all others with a scope are withheld. Never
+     *     take it from a request
      * @param string|null $ip client address or network (CIDR) that may use the link
      * @param bool $singleUse whether the link works only once
      * @param bool $confirm whether a browser shows a page with a button first
@@ -69,6 +71,7 @@ final class Rowlink
         ?string $reason = null,
         ?int $issued = null,
         ?string $linkId = null,
+        array $reveal = [],
     ): string {
         $issued ??= time();
         self::check('export', preg_match('~^[A-Za-z0-9_-]{1,64}$~D', $export) === 1);
@@ -81,6 +84,9 @@ final class Rowlink
         self::check('resumeSeconds', ($resumeSeconds ?? 1) >= 1);
         self::check('bind', $bind === null || preg_match('~^[0-9a-f]{64}$~D', $bind) === 1);
         self::check('reason', $reason === null || preg_match(self::REASON, $reason) === 1);
+        $isName = fn (string $name) => self::isText($name) && !str_contains($name, ',');
+        $isReveal = array_filter($reveal, $isName) === $reveal && array_unique($reveal) === $reveal;
+        self::check('reveal', $isReveal);
         $reserved = [
             'user' => $user,
             'link' => $linkId ?? self::uuid7(),
@@ -98,6 +104,7 @@ final class Rowlink
             'bind' => $bind,
             'reason' => $reason,
             'filename' => $filename,
+            'reveal' => $reveal === [] ? null : implode(',', $reveal),
         ];
         $pairs = [];
         foreach (array_filter($reserved, fn ($value) => $value !== null) as $name => $value) {

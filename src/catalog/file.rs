@@ -11,11 +11,12 @@ use super::documents::FileTable;
 use super::feed::FeedSettings;
 use super::filter::FilterSettings;
 use super::format_settings::{parse_formats, take_options};
+use super::restricted::{masked_statements, variables_of_masks};
 use super::settings_comment::split_settings;
 use super::{
     DEFAULT_DATABASE, Dialects, DocumentSettings, Export, ExportKind, ExportLimits,
-    FileNameTemplate, Filter, KeyPrefix, ReasonSetting, SESSION_CLAIMS, SqlDialect, Statement,
-    StoreMode, StoreSettings, Variable,
+    FileNameTemplate, Filter, KeyPrefix, Mask, ReasonSetting, RestrictedColumn, SESSION_CLAIMS,
+    SqlDialect, Statement, StoreMode, StoreSettings, Variable,
 };
 use crate::format::{Format, FormatOptions, is_number_format};
 use crate::row::{TimeZone, UnknownTimeZone};
@@ -61,6 +62,8 @@ struct Settings {
 #[serde(deny_unknown_fields)]
 struct ColumnSettings {
     label: Option<String>,
+    scope: Option<Spanned<String>>,
+    mask: Option<Spanned<String>>,
     number_format: Option<Spanned<String>>,
 }
 
@@ -107,12 +110,26 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
             return Err(reader.errors);
         }
     };
-    reader.check_claim_uses(&settings.claims, &statement, dialect);
+    let masked = masked_statements(text, dialect, is_list, &columns.restricted);
+    let masked = masked.unwrap_or_else(|errors| {
+        reader.errors.extend(errors);
+        Vec::new()
+    });
+    let in_masks = variables_of_masks(&statement, &masked);
+    let used = statement.variables.iter();
+    let used: Vec<&Variable> = used.chain(in_masks.iter().map(|(_, it)| *it)).collect();
+    reader.check_claim_uses(&settings.claims, &used, dialect);
     let row_access = RowAccess {
         unscoped: settings.unscoped,
         row_security: settings.row_security,
     };
-    check_variables(&statement, &declared, row_access, &mut reader.errors);
+    check_variables(
+        &statement,
+        &in_masks,
+        &declared,
+        row_access,
+        &mut reader.errors,
+    );
     if !reader.errors.is_empty() {
         return Err(reader.errors);
     }
@@ -123,11 +140,13 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
         scope: settings.scope,
         filters,
         formats,
-        claims: required_claims(&statement, settings.claims, documents.as_ref()),
+        claims: required_claims(&used, settings.claims, documents.as_ref()),
         documents,
         labels: columns.labels,
         number_formats: columns.number_formats,
         column_lines: columns.lines,
+        restricted: columns.restricted,
+        masked_statements: masked,
         time_zone,
         format_options,
         database,
@@ -160,6 +179,7 @@ struct Columns {
     labels: IndexMap<String, String>,
     number_formats: IndexMap<String, String>,
     lines: BTreeMap<String, usize>,
+    restricted: BTreeMap<String, RestrictedColumn>,
 }
 
 impl Reader<'_> {
@@ -322,6 +342,9 @@ impl Reader<'_> {
             if let Some(label) = column.label {
                 columns.labels.insert(name.clone(), label);
             }
+            if let Some(restricted) = self.restricted(&name, line, column.scope, column.mask) {
+                columns.restricted.insert(name.clone(), restricted);
+            }
             columns.lines.insert(name, line);
         }
         columns
@@ -340,6 +363,36 @@ impl Reader<'_> {
         }
     }
 
+    /// Returns the scope and the mask of a column, if it has a scope.
+    fn restricted(
+        &mut self,
+        name: &str,
+        line: usize,
+        scope: Option<Spanned<String>>,
+        mask: Option<Spanned<String>>,
+    ) -> Option<RestrictedColumn> {
+        let mask = mask.map(|mask| Mask {
+            line: self.line_at(mask.span().start),
+            expression: mask.into_inner(),
+        });
+        match scope {
+            Some(scope) if scope.get_ref().is_empty() => {
+                self.add_error(&scope, format!("`scope` of `{name}`: expected a scope"));
+                None
+            }
+            Some(scope) => Some(RestrictedColumn {
+                scope: scope.into_inner(),
+                mask,
+            }),
+            None => {
+                let message =
+                    format!("`mask` of `{name}`: has no effect without `scope`; add the scope");
+                mask.inspect(|_| self.errors.push(LineError::new(line, message)));
+                None
+            }
+        }
+    }
+
     fn check_claim_names(&mut self, claims: &[Spanned<String>]) {
         for claim in claims {
             let name = claim.get_ref();
@@ -353,13 +406,13 @@ impl Reader<'_> {
     fn check_claim_uses(
         &mut self,
         claims: &[Spanned<String>],
-        statement: &Statement,
+        used: &[&Variable],
         dialect: SqlDialect,
     ) {
         let has_policies = dialect == SqlDialect::Postgres;
         for claim in claims {
             let name = claim.get_ref();
-            let is_used = statement.variables.contains(&Variable::Claim(name.clone()));
+            let is_used = used.contains(&&Variable::Claim(name.clone()));
             if has_policies && SESSION_CLAIMS.contains(&name.as_str()) {
                 let message = format!(
                     "`{name}` in `claims`: in `request.jwt.claims` it is set by Rowlink; use `:claim.{name}` in the SQL"
@@ -397,16 +450,16 @@ impl Reader<'_> {
 const NUMBER_FORMAT: &str =
     "expected one that Excel knows, such as #,##0.00, with texts in quotes: 0.0 \"kg\"";
 
-/// Returns the claims that a link must pin: those used in the SQL, those listed in the settings, then those in the keys of
+/// Returns the claims that a link must pin: those used in the SQL and in masks, those listed in the settings, then those in the keys of
 /// documents.
 fn required_claims(
-    statement: &Statement,
+    used: &[&Variable],
     listed: Vec<Spanned<String>>,
     documents: Option<&DocumentSettings>,
 ) -> Vec<String> {
     let prefix = documents.and_then(|documents| documents.prefix.as_ref());
     let in_keys = prefix.into_iter().flat_map(KeyPrefix::claims);
-    let used = statement.variables.iter().filter_map(|it| match it {
+    let used = used.iter().filter_map(|it| match it {
         Variable::Claim(name) => Some(name.clone()),
         _ => None,
     });
@@ -426,35 +479,37 @@ struct RowAccess {
 
 const CLAIM_NAME: &str = "expected a claim name of 1 to 64 of A-Z a-z 0-9 _";
 
-/// Checks that placeholders and declared filters match, and that the export either restricts rows per
+/// Checks that placeholders, also `in_masks`, and declared filters match, and that the export either restricts rows per
 /// caller or is `unscoped`.
 fn check_variables(
     statement: &Statement,
+    in_masks: &[(usize, &Variable)],
     declared: &[(usize, String)],
     row_access: RowAccess,
     errors: &mut Vec<LineError>,
 ) {
     let mut is_pinned = row_access.row_security;
-    for variable in &statement.variables {
-        match variable {
-            Variable::Claim(name) if !is_claim_name(name) => {
-                let line = statement.line_of(variable);
-                let message = format!("`{variable}`: {CLAIM_NAME}");
-                errors.push(LineError::new(line, message));
-                is_pinned = true;
+    let in_statement = statement.variables.iter();
+    let in_statement = in_statement.map(|variable| (statement.line_of(variable), variable));
+    let in_masks = in_masks.iter().copied();
+    for (line, variable) in in_statement.chain(in_masks.clone()) {
+        let message = match variable {
+            Variable::Claim(name) if !is_claim_name(name) => format!("`{variable}`: {CLAIM_NAME}"),
+            Variable::Filter(name) if !declared.iter().any(|(_, other)| other == name) => {
+                format!("`:{name}` is not declared; add [filters.{name}]")
             }
-            Variable::User | Variable::Claim(_) => is_pinned = true,
-            Variable::Filter(name) if declared.iter().any(|(_, other)| other == name) => {}
-            Variable::Filter(name) => {
-                let line = statement.line_of(variable);
-                let message = format!("`:{name}` is not declared; add [filters.{name}]");
-                errors.push(LineError::new(line, message));
-            }
-        }
+            Variable::User | Variable::Claim(_) | Variable::Filter(_) => continue,
+        };
+        errors.push(LineError::new(line, message));
     }
+    // A mask restricts no rows.
+    is_pinned |= statement
+        .variables
+        .iter()
+        .any(|it| matches!(it, Variable::User | Variable::Claim(_)));
     for (line, name) in declared {
         let used = |variable: &Variable| matches!(variable, Variable::Filter(it) if it == name);
-        if !statement.variables.iter().any(used) {
+        if !statement.variables.iter().any(used) && !in_masks.clone().any(|(_, it)| used(it)) {
             let message = format!(
                 "filter `{name}`: the SQL has no `:{name}`; use it or remove [filters.{name}]"
             );

@@ -11,6 +11,7 @@ mod file_name;
 mod filter;
 mod format_settings;
 mod reason;
+mod restricted;
 mod settings_comment;
 mod statement;
 mod store_settings;
@@ -35,6 +36,7 @@ pub use feed::{FEED_DAYS_MAX, FeedCondition, FeedError, FeedSettings};
 pub use file_name::FileNameTemplate;
 pub use filter::{DayInstant, Filter, LIST_VALUES_MAX};
 pub use reason::ReasonSetting;
+pub use restricted::{Mask, MaskedStatement, RestrictedColumn};
 pub use statement::{Argument, SqlDialect, Statement, Variable};
 pub use store_settings::{StoreMode, StoreSettings};
 pub use value::{FilterType, Value};
@@ -56,7 +58,7 @@ pub struct Catalog {
 }
 
 /// One export.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Export {
     /// The name: the file name without `.sql`.
     pub name: String,
@@ -78,6 +80,10 @@ pub struct Export {
     pub number_formats: IndexMap<String, String>,
     /// The line of each table `[columns.NAME]`, by column name.
     pub column_lines: BTreeMap<String, usize>,
+    /// The columns that need a scope, by name.
+    pub restricted: BTreeMap<String, RestrictedColumn>,
+    /// A statement for each set of columns with a mask.
+    pub masked_statements: Vec<MaskedStatement>,
     /// The default time zone of timestamps; a link can override it.
     pub time_zone: TimeZone,
     /// The options of formats, by extension; a link can override them.

@@ -34,6 +34,9 @@ pub(super) struct KeygenArgs {
     /// Only links with this claim, and no other claims; repeatable
     #[arg(long = "claim", value_name = "NAME=VALUE", requires = "child", value_parser = claim)]
     claims: Vec<(String, String)>,
+    /// Column with a scope that the links may show; repeatable. Without it they show none
+    #[arg(long = "reveal", value_name = "COLUMN", requires = "child")]
+    reveal: Vec<String>,
 }
 
 /// Prints the key.
@@ -70,7 +73,7 @@ fn child_key(args: &KeygenArgs) -> Result<Zeroizing<String>, ErrorLines> {
     let keyring = KeysConfig::from_env(std::env::vars_os());
     let keyring = keyring.map_err(error_lines)?.keyring;
     let (user, prefix) = (args.user.as_deref(), args.user_prefix.as_deref());
-    let scope = Scope::new(&args.exports, user, prefix, &args.claims);
+    let scope = Scope::new(&args.exports, user, prefix, &args.claims, &args.reveal);
     let scope = scope.map_err(error_line)?;
     let first = keyring.key_ids().next().unwrap_or_default();
     generate_child(&keyring, args.id.as_deref().unwrap_or(first), &scope).map_err(error_line)

@@ -219,6 +219,9 @@ impl Report {
         for (name, value) in &link.claims {
             self.line("claim", format!("{name}={value}"));
         }
+        for name in &link.reveal {
+            self.line("reveal", name);
+        }
         for (name, value) in &link.options {
             self.line("option", format!("{name}={value}"));
         }

@@ -11,7 +11,8 @@ use tokio::time::timeout;
 
 use super::export_service::ExportService;
 use crate::catalog::{
-    Catalog, DOCUMENT_COLUMNS, Export, FileError, FilterType, SqlDialect, StoreMode, export_name,
+    Catalog, DOCUMENT_COLUMNS, Export, FileError, FilterType, MaskedStatement, SqlDialect,
+    StoreMode, export_name,
 };
 use crate::row::{Column, Kind, TimeZone};
 use crate::source::{DESCRIBE_TIMEOUT, DescribedExport, SourceError, causes};
@@ -20,8 +21,8 @@ use crate::toml_errors::LineError;
 /// How many exports are described at the same time, each on a connection of its own.
 const CONCURRENCY: usize = 4;
 
-/// An export as its database knows it, or its errors.
-type Described = Result<Arc<dyn DescribedExport>, Vec<ExportError>>;
+/// An export that its database has described, or its errors.
+type Described = Result<ServedExport, Vec<ExportError>>;
 
 /// Why an export is not served, or only in its previous version.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -58,14 +59,20 @@ pub struct ServedExport {
     pub(super) described: Arc<dyn DescribedExport>,
     /// Differs if the file or its columns do, or the version of the server.
     pub(super) definition: String,
+    /// The export with columns masked, by their names.
+    variants: BTreeMap<BTreeSet<String>, Arc<ServedExport>>,
 }
 
 impl ServedExport {
-    fn new(export: Arc<Export>, described: Arc<dyn DescribedExport>) -> ServedExport {
+    fn new(
+        export: Arc<Export>,
+        described: Arc<dyn DescribedExport>,
+        masked: &BTreeSet<String>,
+    ) -> ServedExport {
         let columns = described.columns().iter().map(|column| &column.name);
         let columns: Vec<&String> = columns.collect();
         let definition = format!(
-            "{}\n{columns:?}\n{}",
+            "{}\n{columns:?}\n{masked:?}\n{}",
             env!("CARGO_PKG_VERSION"),
             export.text
         );
@@ -73,7 +80,28 @@ impl ServedExport {
             definition: hex::encode(Sha256::digest(definition)),
             export,
             described,
+            variants: BTreeMap::new(),
         }
+    }
+
+    /// Returns the export as it is for a link that reveals these columns.
+    pub(super) fn for_reveal(self: &Arc<Self>, reveal: &[String]) -> Option<Arc<ServedExport>> {
+        let masked = self.export.masked(reveal);
+        match masked.is_empty() {
+            true => Some(self.clone()),
+            false => self.variants.get(&masked).cloned(),
+        }
+    }
+
+    /// Returns the columns that a holder of these scopes may see, also if they are masked.
+    pub fn columns_for<'s>(
+        &'s self,
+        scopes: &BTreeSet<String>,
+    ) -> impl Iterator<Item = &'s Column> {
+        let reveal = self.export.revealed_to(scopes, None);
+        let withheld = self.export.withheld(&reveal);
+        let columns = self.columns().iter();
+        columns.filter(move |column| !withheld.contains_key(column.name.as_str()))
     }
 
     /// Returns the export.
@@ -225,9 +253,9 @@ impl ExportService {
         while let Some((export, described)) = described.next().await {
             let name = export.name.clone();
             match described {
-                Ok(described) => {
+                Ok(served) => {
                     let dialect = self.sources[&export.database].dialect();
-                    let served = Arc::new(ServedExport::new(export, described));
+                    let served = Arc::new(served);
                     update
                         .warnings
                         .extend(served.warnings(dialect, self.has_store()));
@@ -266,27 +294,69 @@ impl ExportService {
         (export, described)
     }
 
-    async fn describe(&self, export: &Export) -> Described {
+    async fn describe(&self, export: &Arc<Export>) -> Described {
+        let described = self.describe_statement(export).await;
+        let described = described.map_err(|error| vec![error])?;
+        let columns = described.columns();
+        let errors = check_columns(export, columns).chain(self.check_documents(export, columns));
+        let errors: Vec<_> = errors.map(|error| file_error(export, error)).collect();
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let mut served = ServedExport::new(export.clone(), described, &BTreeSet::new());
+        for masked in &export.masked_statements {
+            let variant = self.describe_variant(&served, masked).await;
+            let variant = variant.map_err(|error| vec![error])?;
+            let masked = masked.masked.clone();
+            served.variants.insert(masked, Arc::new(variant));
+        }
+        Ok(served)
+    }
+
+    /// Describes an export with some columns masked.
+    async fn describe_variant(
+        &self,
+        served: &ServedExport,
+        masked: &MaskedStatement,
+    ) -> Result<ServedExport, ExportError> {
+        let export = Arc::new(served.export.with_masks(masked));
+        let names: Vec<String> = masked.masked.iter().map(|it| format!("`{it}`")).collect();
+        let error = |message: &str| {
+            let message = format!("`mask` of {}: {message}", names.join(", "));
+            file_error(&export, LineError::new(masked.line, message))
+        };
+        let described = self.describe_statement(&export).await;
+        let described = described.map_err(|found| match found {
+            ExportError::File(found) => error(&found.error.message),
+            unavailable @ ExportError::Database { .. } => unavailable,
+        })?;
+        // The item that was replaced was the column, and nothing else.
+        let names = |columns: &[Column]| -> Vec<String> {
+            columns.iter().map(|column| column.name.clone()).collect()
+        };
+        if names(described.columns()) != names(served.columns()) {
+            return Err(error(
+                "its column has another name in the select list; add `as` and the name",
+            ));
+        }
+        Ok(ServedExport::new(export, described, &masked.masked))
+    }
+
+    async fn describe_statement(
+        &self,
+        export: &Export,
+    ) -> Result<Arc<dyn DescribedExport>, ExportError> {
         let source = &self.sources[&export.database];
         let statement = &export.statement;
         let described = timeout(DESCRIBE_TIMEOUT, source.describe(export)).await;
         let described = described.unwrap_or(Err(SourceError::TooSlow));
         let (offset, message) = match described {
-            Ok(described) => {
-                let columns = described.columns();
-                let errors =
-                    check_columns(export, columns).chain(self.check_documents(export, columns));
-                let errors: Vec<_> = errors.map(|error| file_error(export, error)).collect();
-                return match errors.is_empty() {
-                    true => Ok(described),
-                    false => Err(errors),
-                };
-            }
+            Ok(described) => return Ok(described),
             Err(error @ SourceError::Unavailable(_)) => {
-                return Err(vec![ExportError::Database {
+                return Err(ExportError::Database {
                     name: export.database.clone(),
                     error: Arc::new(error),
-                }]);
+                });
             }
             Err(SourceError::Query { offset, cause }) => (offset, cause.to_string()),
             Err(SourceError::TooSlow) => {
@@ -301,7 +371,7 @@ impl ExportService {
         let line = statement.line_at(offset.unwrap_or(0));
         let message = message.replace(&statement.sql, "the SQL");
         let message = statement.name_parameters(&message);
-        Err(vec![file_error(export, LineError::new(line, message))])
+        Err(file_error(export, LineError::new(line, message)))
     }
 
     /// Checks that the store of an export's documents exists, and that its columns describe documents.

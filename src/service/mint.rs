@@ -134,6 +134,7 @@ pub(super) struct UnsignedLink {
     ttl_seconds: u64,
     conditions: Conditions,
     filename: Option<FileName>,
+    reveal: Vec<String>,
     options: BTreeMap<String, String>,
     filters: Vec<(String, String)>,
 }
@@ -155,7 +156,9 @@ impl LinkContext<'_> {
             Some(export) => collect(&mut errors, export.resolve(&filters)),
             None => Some(flatten(filters)),
         };
-        let content_type = collect(&mut errors, self.content_type(&request.options));
+        collect(&mut errors, self.check_reveal(&request.reveal));
+        let content_type = self.content_type(&request.options, &request.reveal);
+        let content_type = collect(&mut errors, content_type);
         let seals = self.policy.seals_always || self.export.is_some_and(|export| export.seal);
         let seal = match seals || request.seal {
             true => Seal::Sealed,
@@ -198,6 +201,7 @@ impl LinkContext<'_> {
             ttl_seconds,
             conditions,
             filename,
+            reveal: request.reveal,
             options: request.options,
             filters,
         })
@@ -206,6 +210,7 @@ impl LinkContext<'_> {
     fn content_type(
         &self,
         options: &BTreeMap<String, String>,
+        reveal: &[String],
     ) -> Result<&'static str, Vec<FieldError>> {
         let Some(export) = self.export else {
             // Unused: without an export only a URL is made.
@@ -219,8 +224,24 @@ impl LinkContext<'_> {
             };
             return errors.is_empty().then_some(media_type).ok_or(errors);
         };
-        let output = Output::parse(export, format, self.columns, options)?;
+        let output = Output::parse(export, format, self.columns, options, reveal)?;
         Ok(output.media_type())
+    }
+
+    /// Checks that the columns to reveal have a scope.
+    fn check_reveal(&self, reveal: &[String]) -> Result<(), Vec<FieldError>> {
+        let Some(export) = self.export else {
+            return Ok(());
+        };
+        let unknown = reveal
+            .iter()
+            .filter(|name| !export.restricted.contains_key(*name));
+        let errors = unknown.map(|name| {
+            let message = format!("`{name}` is no column with a scope");
+            FieldError::new("reveal", message)
+        });
+        let errors: Vec<FieldError> = errors.collect();
+        errors.is_empty().then_some(()).ok_or(errors)
     }
 
     fn ttl_seconds(
@@ -273,6 +294,7 @@ impl UnsignedLink {
             conditions: self.conditions,
             filename: self.filename,
             claims,
+            reveal: self.reveal,
             options: self.options,
             filters: self.filters,
         }

@@ -160,6 +160,9 @@ impl ExportService {
     ) -> Result<PreparedDownload, OpenError> {
         let link = verified.link();
         let served = self.export_of(link)?;
+        let served = served.for_reveal(&link.reveal);
+        // Every set of masks has a variant; without one nothing is sent.
+        let served = served.ok_or_else(|| OpenError::ExportUnavailable(link.export.clone()))?;
         let (format, output, query) = bind(
             &served.export,
             Some(served.columns()),
@@ -479,8 +482,8 @@ fn bind(
         name: link.format_name().to_owned(),
         known: export.formats.clone(),
     })?;
-    let output =
-        Output::parse(export, format, columns, &link.options).map_err(OpenError::Invalid)?;
+    let output = Output::parse(export, format, columns, &link.options, &link.reveal)
+        .map_err(OpenError::Invalid)?;
     let options = RowOptions {
         columns: output.columns.clone(),
         time_zone: output.time_zone,

@@ -1,6 +1,6 @@
 //! The output options of a link: which columns, and how they are written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::catalog::{Export, FieldError, StoreMode};
@@ -63,16 +63,18 @@ pub(super) struct Output {
 
 impl Output {
     /// Parses the `options` of a link, which override those of the export. `columns` are the export's,
-    /// if they are known.
+    /// if they are known. Columns with a scope that the link does not `reveal` are left out.
     ///
     /// # Errors
-    /// Returns every option that is unknown or does not fit.
+    /// Returns every option that is unknown or does not fit, and an error if no column is left.
     pub fn parse(
         export: &Arc<Export>,
         format: Format,
         columns: Option<&[Column]>,
         options: &BTreeMap<String, String>,
+        reveal: &[String],
     ) -> Result<Output, Vec<FieldError>> {
+        let columns = Columns::of(export, columns, reveal);
         let mut output = Output {
             columns: None,
             time_zone: export.time_zone,
@@ -85,8 +87,14 @@ impl Output {
         };
         let mut errors = Vec::new();
         for (option, value) in options {
-            if let Err(found) = output.set(option, value, columns) {
+            if let Err(found) = output.set(option, value, &columns) {
                 errors.extend(found);
+            }
+        }
+        if output.columns.is_none() {
+            match columns.remaining() {
+                Ok(remaining) => output.columns = remaining,
+                Err(error) => errors.push(error),
             }
         }
         if output.end_line && format.definition().integrity_line.is_none() {
@@ -126,7 +134,7 @@ impl Output {
         &mut self,
         option: &str,
         value: &str,
-        columns: Option<&[Column]>,
+        columns: &Columns<'_>,
     ) -> Result<(), Vec<FieldError>> {
         let field_error = |message: String| vec![FieldError::new(option, message)];
         let option_error = |error: OptionError| field_error(error.to_string());
@@ -140,7 +148,7 @@ impl Output {
             "length" if value == "exact" => self.exact_length = true,
             "length" => return Err(field_error("expected `exact`, or nothing".to_owned())),
             "delivery" => self.storing = self.storing.with_delivery(value).map_err(field_error)?,
-            "columns" => self.columns = Some(choose_columns(columns, value)?),
+            "columns" => self.columns = Some(columns.choose(value)?),
             other => self.set_format_option(other, value).map_err(option_error)?,
         }
         Ok(())
@@ -164,34 +172,73 @@ impl Output {
     }
 }
 
-fn choose_columns(columns: Option<&[Column]>, list: &str) -> Result<Vec<String>, Vec<FieldError>> {
-    let name = |column: &'_ Column| column.name.clone();
-    let known: Option<Vec<String>> = columns.map(|columns| columns.iter().map(name).collect());
-    let mut chosen: Vec<String> = Vec::new();
-    let mut errors = Vec::new();
-    for name in list.split(',') {
-        let others = known
-            .as_ref()
-            .filter(|known| !known.iter().any(|it| it == name));
-        if let Some(known) = others {
-            let message = format!(
-                "unknown column `{name}`; the columns are {}",
-                known.join(", ")
-            );
-            errors.push(FieldError::new("columns", message));
-        } else if chosen.iter().any(|other| other == name) {
-            errors.push(FieldError::new(
-                "columns",
-                format!("duplicate column `{name}`"),
-            ));
-        } else {
-            chosen.push(name.to_owned());
+/// The columns that a link may have.
+struct Columns<'a> {
+    /// Their names, if they are known.
+    names: Option<Vec<&'a str>>,
+    /// The columns that it does not reveal, and their scopes.
+    withheld: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(export: &'a Export, columns: Option<&'a [Column]>, reveal: &[String]) -> Columns<'a> {
+        let withheld = export.withheld(reveal);
+        let names = |columns: &'a [Column]| {
+            let names = columns.iter().map(|column| column.name.as_str());
+            names.filter(|name| !withheld.contains_key(name)).collect()
+        };
+        Columns {
+            names: columns.map(names),
+            withheld,
         }
     }
-    if errors.is_empty() {
-        Ok(chosen)
-    } else {
-        Err(errors)
+
+    /// Returns the columns of a link that names none; `None` if they are all, or not known.
+    fn remaining(&self) -> Result<Option<Vec<String>>, FieldError> {
+        let names = self.names.as_ref().filter(|_| !self.withheld.is_empty());
+        match names {
+            None => Ok(None),
+            Some(names) if names.is_empty() => {
+                let scopes: BTreeSet<&str> = self.withheld.values().copied().collect();
+                let scopes: Vec<&str> = scopes.into_iter().collect();
+                let message = format!("every column needs a scope: {}", scopes.join(", "));
+                Err(FieldError::new("columns", message))
+            }
+            Some(names) => Ok(Some(names.iter().map(ToString::to_string).collect())),
+        }
+    }
+
+    /// Parses the columns that a link names, separated by commas.
+    fn choose(&self, list: &str) -> Result<Vec<String>, Vec<FieldError>> {
+        let mut chosen: Vec<String> = Vec::new();
+        let mut errors = Vec::new();
+        for name in list.split(',') {
+            match self.check(name) {
+                Ok(()) if chosen.iter().any(|other| other == name) => {
+                    errors.push(format!("duplicate column `{name}`"));
+                }
+                Ok(()) => chosen.push(name.to_owned()),
+                Err(message) => errors.push(message),
+            }
+        }
+        if errors.is_empty() {
+            return Ok(chosen);
+        }
+        let errors = errors.into_iter();
+        Err(errors.map(|it| FieldError::new("columns", it)).collect())
+    }
+
+    fn check(&self, name: &str) -> Result<(), String> {
+        if let Some(scope) = self.withheld.get(name) {
+            return Err(format!("`{name}` needs the scope `{scope}`"));
+        }
+        match &self.names {
+            Some(names) if !names.contains(&name) => Err(format!(
+                "unknown column `{name}`; the columns are {}",
+                names.join(", ")
+            )),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod catalog;
 mod check_store;
 mod cli;
 mod clients;
+mod columns;
 mod conditions;
 mod confirm;
 mod contract;

@@ -94,6 +94,10 @@ fn input(link: &Link, key: &str) -> String {
         ("confirm", conditions.confirm.then(|| "true".to_owned())),
         ("bind", conditions.bind.map(hex::encode)),
         ("reason", conditions.reason.clone()),
+        (
+            "reveal",
+            (!link.reveal.is_empty()).then(|| link.reveal.join(",")),
+        ),
         ("format", link.format.clone()),
     ];
     let optional = optional
@@ -183,6 +187,10 @@ fn refusals() -> Vec<Refusal> {
         (with("user", &"ü".repeat(129)), "user"),
         (with("export", "a/b"), "export"),
         (with("format", "csv?x=1"), "format"),
+        (with("option.reveal", "email"), "options.reveal"),
+        (with("reveal", "email,"), "reveal"),
+        (with("reveal", "email,email"), "reveal"),
+        (with("reveal", "a\nb"), "reveal"),
         (with("bind", "session"), "bind"),
         (with("bind", &"A".repeat(64)), "bind"),
         (with("reason", "a\nb"), "reason"),

@@ -15,6 +15,10 @@ export interface UnsignedLink {
   claims?: Record<string, string>;
   /** Output options, named as in the link without `rl_`: `{ columns: "id,amount", "csv.delimiter": ";" }`. */
   options?: Record<string, string>;
+  /**
+   * The columns with a scope that the user may see; all others with a scope are withheld. Never take it from a request.
+   */
+  reveal?: string[];
   filename?: string;
   not_before?: number;
   /** Client address or network (CIDR) that may use the link. */
@@ -59,6 +63,7 @@ export async function mint(publicUrl: string, key: string, link: UnsignedLink): 
   check("confirm", isAbsent(link.confirm) || typeof link.confirm === "boolean");
   check("bind", isAbsent(link.bind) || /^[0-9a-f]{64}$/.test(link.bind));
   check("reason", isAbsent(link.reason) || isReason(link.reason));
+  check("reveal", isAbsent(link.reveal) || isReveal(link.reveal));
   const reserved = {
     user,
     link: link.link_id ?? uuid7(),
@@ -76,6 +81,7 @@ export async function mint(publicUrl: string, key: string, link: UnsignedLink): 
     bind: link.bind,
     reason: link.reason,
     filename: link.filename,
+    reveal: link.reveal?.length ? link.reveal.join(",") : null,
   };
   const pairs = Object.entries(reserved).flatMap(([name, value]) =>
     isAbsent(value) ? [] : [[`rl_${name}`, String(value)]],
@@ -121,6 +127,11 @@ function isText(text: unknown): boolean {
 
 function isReason(text: unknown): boolean {
   return typeof text === "string" && /^[^\u0000-\u001f\u007f-\u009f]{1,200}$/u.test(text);
+}
+
+function isReveal(names: unknown): boolean {
+  if (!Array.isArray(names)) return false;
+  return names.every((name) => isText(name) && !name.includes(",")) && new Set(names).size === names.length;
 }
 
 function isInteger(number: unknown, min: number): boolean {

@@ -296,7 +296,7 @@ mod tests {
     use super::*;
     use crate::conditions::Conditions;
     use crate::{FileName, Network, SignedLink, UserId, sign};
-    use proptest::collection::{btree_map, vec};
+    use proptest::collection::{btree_map, btree_set, vec};
     use proptest::option;
     use proptest::prelude::*;
     use proptest::sample::select;
@@ -335,6 +335,7 @@ mod tests {
             reason in option::of("[^\\p{Cc}]{1,200}"),
             filename in option::of("[a-zäöü][a-zäöü 1-9]{0,20}[a-zäöü]"),
             claims in btree_map("[A-Za-z0-9_]{1,9}", "[^\\p{Cc}]{1,9}", 0..3),
+            reveal in btree_set("[^\\p{Cc},]{1,9}", 0..3),
             options in btree_map("columns|csv\\.[a-z]{1,9}", "[^\0]{0,9}", 0..3),
             mut filters in vec(("[^\0r][^\0]{0,9}", "[^\0]{0,9}"), 0..5),
         ) -> Link {
@@ -363,6 +364,7 @@ mod tests {
                 },
                 filename: filename.map(|name| FileName::parse(name).expect("a file name")),
                 claims,
+                reveal: reveal.into_iter().collect(),
                 options,
                 filters,
             }
@@ -384,6 +386,7 @@ mod tests {
             },
             filename: None,
             claims: BTreeMap::new(),
+            reveal: Vec::new(),
             options: BTreeMap::new(),
             filters: Vec::new(),
         };

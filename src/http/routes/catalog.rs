@@ -5,6 +5,7 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 
+use crate::auth::Caller;
 use crate::catalog::{self, ExportKind, Filter};
 use crate::http::request::authenticate::authenticate;
 use crate::http::response::problem::{Problem, unknown_export};
@@ -15,7 +16,10 @@ use crate::service::{IssueError, ServedExport};
 pub async fn list(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let caller = authenticate(&request, &state).await?;
     let exports = state.service.exports_for(&caller);
-    let exports: Vec<Value> = exports.iter().map(|export| describe(export)).collect();
+    let exports: Vec<Value> = exports
+        .iter()
+        .map(|export| describe(export, &caller))
+        .collect();
     Ok(respond(&json!({ "exports": exports })))
 }
 
@@ -31,7 +35,7 @@ pub async fn show(
         error @ IssueError::ExportUnavailable(_) => Problem::from(error),
         _ => unknown_export(format!("unknown export `{name}` for this credential")),
     });
-    Ok(respond(&describe(&*found?)))
+    Ok(respond(&describe(&*found?, &caller)))
 }
 
 fn respond(body: &Value) -> HttpResponse {
@@ -40,11 +44,12 @@ fn respond(body: &Value) -> HttpResponse {
         .json(body)
 }
 
-fn describe(served: &ServedExport) -> Value {
+fn describe(served: &ServedExport, caller: &Caller) -> Value {
     let export = served.export();
     // The columns of stored documents are the server's.
     let has_columns = export.kind() == ExportKind::Rows;
-    let columns = served.columns().iter().filter(|_| has_columns);
+    let columns = served.columns_for(&caller.scopes);
+    let columns = columns.filter(|_| has_columns);
     let columns: Vec<Value> = columns
         .map(|column| json!({"name": column.name, "label": column.label(&export.labels)}))
         .collect();

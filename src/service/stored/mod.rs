@@ -133,6 +133,8 @@ fn content_of_name(prepared: &PreparedDownload, window: &str) -> String {
     filters.sort_by(|one, other| one.0.cmp(&other.0));
     let options = link.options.iter();
     let options: Vec<_> = options.filter(|(name, _)| *name != "delivery").collect();
+    let mut reveal = link.reveal.clone();
+    reveal.sort();
     let content = (
         &prepared.served.definition,
         window,
@@ -142,6 +144,7 @@ fn content_of_name(prepared: &PreparedDownload, window: &str) -> String {
         &link.claims,
         filters,
         options,
+        reveal,
         // Some stores cannot change the name that an object was uploaded with.
         &prepared.filename,
         link.conditions.rows_max,

@@ -41,6 +41,7 @@ public final class Mint {
                     filters,
                     claims,
                     options,
+                    fields.containsKey("reveal") ? List.of(fields.get("reveal").split(",", -1)) : null,
                     fields.get("filename"),
                     fields.containsKey("not_before") ? Instant.ofEpochSecond(Long.parseLong(fields.get("not_before"))) : null,
                     fields.get("ip"),

@@ -34,6 +34,9 @@ func main() {
 			Reason: fields.Get("reason"),
 			Issued: time.Unix(number("issued"), 0), ID: fields.Get("link_id"),
 		}
+		if fields.Has("reveal") {
+			link.Reveal = strings.Split(fields.Get("reveal"), ",")
+		}
 		if fields.Has("not_before") {
 			link.NotBefore = time.Unix(number("not_before"), 0)
 		}

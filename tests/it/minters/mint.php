@@ -41,6 +41,7 @@ while (($line = fgets(STDIN)) !== false) {
             reason: $fields['reason'] ?? null,
             issued: $number('issued'),
             linkId: $fields['link_id'] ?? null,
+            reveal: isset($fields['reveal']) ? explode(',', $fields['reveal']) : [],
         ), "\n";
     } catch (InvalidArgumentException $refusal) {
         echo 'refused ', $refusal->getMessage(), "\n";
