@@ -14,9 +14,10 @@
 //! ```
 //!
 //! Imports point one way: [`store`] ← [`used_links`]; [`row`], [`spool`], [`used_links`], [`unix_time`], [`toml_errors`],
-//! `zip` ← [`format`](mod@format) ← [`catalog`] ← [`source`], [`auth`] ← [`service`] ← [`http`] ← [`config`], [`demo`] ←
-//! [`cli`]. The time is an argument; only `http` and `cli` read the clock.
+//! [`audit_values`], `zip` ← [`format`](mod@format) ← [`catalog`] ← [`source`], [`auth`] ← [`service`] ← [`http`] ←
+//! [`config`], [`demo`] ← [`cli`]. The time is an argument; only `http` and `cli` read the clock.
 
+pub mod audit_values;
 pub mod auth;
 pub mod catalog;
 pub mod cli;

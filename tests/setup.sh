@@ -36,6 +36,7 @@ install_packages() {
   command -v ruby >/dev/null || missing+=(ruby)
   command -v javac >/dev/null || missing+=(default-jdk-headless)
   command -v chromium >/dev/null || missing+=(chromium)
+  ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing+=(libfaketime)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
   if [ "${1-}" = large ]; then
     command -v soffice >/dev/null || missing+=(libreoffice-calc-nogui)
@@ -46,7 +47,6 @@ install_packages() {
     command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
   fi
   if [ "${1-}" = e2e ]; then
-    ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing+=(libfaketime)
     command -v firefox-esr >/dev/null || missing+=(firefox-esr)
     command -v aria2c >/dev/null || missing+=(aria2)
   fi

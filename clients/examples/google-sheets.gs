@@ -2,7 +2,7 @@
 // Set ROWLINK_URL and ROWLINK_TOKEN in the script properties, not in a cell. Google fetches at most 50 MB.
 //
 // For a single import without a script, put =IMPORTDATA("the signed URL") in a cell before the link expires. Google
-// fetches the URL again every hour, so a sheet that must stay current needs the script or a longer lifetime.
+// fetches the URL again every hour, so a sheet that must stay current needs the script, or a feed: docs/scripts.md.
 function exportOrders() {
   const { ROWLINK_URL, ROWLINK_TOKEN } = PropertiesService.getScriptProperties().getProperties();
   const response = UrlFetchApp.fetch(`${ROWLINK_URL}/v1/links`, {

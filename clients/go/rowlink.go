@@ -35,7 +35,10 @@ type Link struct {
 	Filters map[string][]string
 	Claims  map[string]string
 	// Options are named as in the link without rl_: "columns", "csv.delimiter".
-	Options   map[string]string
+	Options map[string]string
+	// Reveal names the columns with a scope that the user may see; all others with a scope are withheld. Never take it
+	// from a request.
+	Reveal    []string
 	Filename  string
 	NotBefore time.Time
 	// IP is the client address or network (CIDR) that may use the link.
@@ -50,6 +53,8 @@ type Link struct {
 	Confirm bool
 	// Bind is the SHA-256 of a cookie's value in hex. The link works only in the browser that has this cookie.
 	Bind string
+	// Reason says why the user wants the file, in at most 200 characters.
+	Reason string
 	// Issued is the time of issue. Default: now.
 	Issued time.Time
 	// ID is a UUID. Default: a new UUIDv7.
@@ -86,7 +91,9 @@ func Mint(publicURL, key string, link Link) (string, error) {
 		{"max rows", link.MaxRows >= 0},
 		{"max bytes", link.MaxBytes >= 0},
 		{"resume seconds", link.ResumeSeconds >= 0},
+		{"reveal", isReveal(link.Reveal)},
 		{"bind", link.Bind == "" || hash.MatchString(link.Bind)},
+		{"reason", link.Reason == "" || isReason(link.Reason)},
 	}
 	for _, check := range checks {
 		if !check.valid {
@@ -130,8 +137,14 @@ func Mint(publicURL, key string, link Link) (string, error) {
 	if link.Bind != "" {
 		addReserved("bind", link.Bind)
 	}
+	if link.Reason != "" {
+		addReserved("reason", link.Reason)
+	}
 	if link.Filename != "" {
 		addReserved("filename", link.Filename)
+	}
+	if len(link.Reveal) != 0 {
+		addReserved("reveal", strings.Join(link.Reveal, ","))
 	}
 	for name, value := range link.Claims {
 		if !claimName.MatchString(name) || !isText(value) {
@@ -185,6 +198,21 @@ func invalid(field string) error {
 
 func isText(text string) bool {
 	return len(text) >= 1 && len(text) <= 256 && utf8.ValidString(text) && strings.IndexFunc(text, unicode.IsControl) < 0
+}
+
+func isReason(text string) bool {
+	return utf8.RuneCountInString(text) <= 200 && utf8.ValidString(text) && strings.IndexFunc(text, unicode.IsControl) < 0
+}
+
+func isReveal(names []string) bool {
+	known := map[string]bool{}
+	for _, name := range names {
+		if known[name] || !isText(name) || strings.Contains(name, ",") {
+			return false
+		}
+		known[name] = true
+	}
+	return true
 }
 
 type pair struct{ name, value string }

@@ -49,11 +49,14 @@ public final class Rowlink {
      * @param expiresIn lifetime from {@code issued}, in whole seconds; one minute if null
      * @param filters values by name; a list filter may have several values
      * @param options named as in the link, without {@code rl_}: {@code columns}, {@code csv.delimiter}
+     * @param reveal columns with a scope that the user may see; all others with a scope are withheld. Never take it from a
+     *     request
      * @param ip client address or network (CIDR) that may use the link
      * @param resumeSeconds for how many seconds after its expiry a download that has begun may be continued
      * @param singleUse whether the link works only once
      * @param confirm whether a browser shows a page with a button first
      * @param bind SHA-256 of a cookie's value in hex: the link works only in the browser that has this cookie
+     * @param reason why the user wants the file, in at most 200 characters
      * @param issued time of issue; now if null
      * @param id a new UUIDv7 if null
      */
@@ -65,6 +68,7 @@ public final class Rowlink {
             Map<String, List<String>> filters,
             Map<String, String> claims,
             Map<String, String> options,
+            List<String> reveal,
             String filename,
             Instant notBefore,
             String ip,
@@ -74,13 +78,14 @@ public final class Rowlink {
             boolean singleUse,
             boolean confirm,
             String bind,
+            String reason,
             Instant issued,
             UUID id) {
         /** Creates a link without conditions, valid for one minute. */
         public Link(String export, String format, String user, Map<String, List<String>> filters) {
             this(
-                    export, format, user, null, filters, null, null, null, null, null, null, null, null, false, false,
-                    null, null, null);
+                    export, format, user, null, filters, null, null, null, null, null, null, null, null, null, false,
+                    false, null, null, null, null);
         }
 
         /** Creates a link to a stored document without conditions, valid for one minute. */
@@ -104,6 +109,9 @@ public final class Rowlink {
         check("maxBytes", link.maxBytes == null || link.maxBytes >= 1);
         check("resumeSeconds", link.resumeSeconds == null || link.resumeSeconds >= 1);
         check("bind", link.bind == null || HASH.matcher(link.bind).matches());
+        check("reason", link.reason == null || REASON.matcher(link.reason).matches());
+        List<String> reveal = link.reveal == null ? List.of() : link.reveal;
+        check("reveal", isReveal(reveal));
         long issued = (link.issued == null ? Instant.now() : link.issued).getEpochSecond();
         List<Pair> pairs = new ArrayList<>();
         addReserved(pairs, "user", link.user);
@@ -120,7 +128,9 @@ public final class Rowlink {
         addReserved(pairs, "single_use", link.singleUse ? "true" : null);
         addReserved(pairs, "confirm", link.confirm ? "true" : null);
         addReserved(pairs, "bind", link.bind);
+        addReserved(pairs, "reason", link.reason);
         addReserved(pairs, "filename", link.filename);
+        addReserved(pairs, "reveal", reveal.isEmpty() ? null : String.join(",", reveal));
         orEmpty(link.claims).forEach((name, value) -> {
             check("claims." + name, CLAIM_NAME.matcher(name).matches() && isText(value));
             addReserved(pairs, "claim." + name, value);
@@ -149,6 +159,7 @@ public final class Rowlink {
     private static final Pattern EXPORT_NAME = Pattern.compile("[A-Za-z0-9_-]{1,64}");
     private static final Pattern FORMAT_NAME = Pattern.compile("[a-z0-9]+");
     private static final Pattern HASH = Pattern.compile("[0-9a-f]{64}");
+    private static final Pattern REASON = Pattern.compile("[^\\x00-\\x1f\\x7f-\\x9f]{1,200}");
     private static final Pattern CLAIM_NAME = Pattern.compile("[A-Za-z0-9_]{1,64}");
     private static final Pattern OPTION_NAME =
             Pattern.compile("columns|timezone|end_line|length|delivery|(csv|tsv|xlsx|ndjson|json)\\.[a-z_]+");
@@ -163,6 +174,11 @@ public final class Rowlink {
     private static boolean isText(String text) {
         int bytes = text.getBytes(StandardCharsets.UTF_8).length;
         return bytes >= 1 && bytes <= 256 && text.codePoints().noneMatch(Character::isISOControl);
+    }
+
+    private static boolean isReveal(List<String> names) {
+        return names.stream().allMatch(name -> isText(name) && !name.contains(","))
+                && names.stream().distinct().count() == names.size();
     }
 
     /** An encoded parameter, ordered by name, then by value. Encoded text is ASCII, so the order is bytewise. */

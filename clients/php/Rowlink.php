@@ -6,6 +6,7 @@ declare(strict_types=1);
 final class Rowlink
 {
     private const KEY_BYTES_MIN = 32;
+    private const REASON = '~\A[^\x00-\x1F\x7F\x{80}-\x{9F}]{1,200}\z~u';
     private const URL_BYTES_MAX = 4096;
 
     private string $publicUrl;
@@ -41,10 +42,13 @@ final class Rowlink
      * @param array<string, scalar|list<scalar>> $filters
      * @param array<string, string> $claims
      * @param array<string, string> $options named as in the link, without `rl_`: `['csv.delimiter' => ';']`
+     * @param list<string> $reveal columns with a scope that the user may see; all others with a scope are withheld. Never
+     *     take it from a request
      * @param string|null $ip client address or network (CIDR) that may use the link
      * @param bool $singleUse whether the link works only once
      * @param bool $confirm whether a browser shows a page with a button first
      * @param string|null $bind SHA-256 of a cookie's value in hex: the link works only in the browser that has this cookie
+     * @param string|null $reason why the user wants the file, in at most 200 characters
      * @throws InvalidArgumentException naming the field if a value is invalid
      */
     public function mint(
@@ -64,8 +68,10 @@ final class Rowlink
         bool $singleUse = false,
         bool $confirm = false,
         ?string $bind = null,
+        ?string $reason = null,
         ?int $issued = null,
         ?string $linkId = null,
+        array $reveal = [],
     ): string {
         $issued ??= time();
         self::check('export', preg_match('~^[A-Za-z0-9_-]{1,64}$~D', $export) === 1);
@@ -77,6 +83,10 @@ final class Rowlink
         self::check('maxBytes', ($maxBytes ?? 1) >= 1);
         self::check('resumeSeconds', ($resumeSeconds ?? 1) >= 1);
         self::check('bind', $bind === null || preg_match('~^[0-9a-f]{64}$~D', $bind) === 1);
+        self::check('reason', $reason === null || preg_match(self::REASON, $reason) === 1);
+        $isName = fn (string $name) => self::isText($name) && !str_contains($name, ',');
+        $isReveal = array_filter($reveal, $isName) === $reveal && array_unique($reveal) === $reveal;
+        self::check('reveal', $isReveal);
         $reserved = [
             'user' => $user,
             'link' => $linkId ?? self::uuid7(),
@@ -92,7 +102,9 @@ final class Rowlink
             'single_use' => $singleUse ? 'true' : null,
             'confirm' => $confirm ? 'true' : null,
             'bind' => $bind,
+            'reason' => $reason,
             'filename' => $filename,
+            'reveal' => $reveal === [] ? null : implode(',', $reveal),
         ];
         $pairs = [];
         foreach (array_filter($reserved, fn ($value) => $value !== null) as $name => $value) {

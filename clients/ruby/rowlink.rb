@@ -24,12 +24,15 @@ class Rowlink
 
   # Returns the signed URL of a file for +user+, valid for +expires_in+ seconds from +issued+ (default: now). Times are
   # Unix seconds. +format+ is nil for a stored document. +options+ are named as in the link, without `rl_`:
-  # <tt>{ "csv.delimiter" => ";" }</tt>. A list filter takes an array. +single_use+ lets the link work only once.
-  # +confirm+ shows a browser a page with a button first. +bind+ is the SHA-256 of a cookie's value in hex: the link then
-  # works only in the browser that has this cookie. Raises an ArgumentError that names the field if a value is invalid.
-  def mint(export, format, user:, expires_in: 60, filters: {}, claims: {}, options: {}, filename: nil,
+  # <tt>{ "csv.delimiter" => ";" }</tt>. A list filter takes an array. +reveal+ names the columns with a scope that the
+  # user may see; all others with a scope are withheld. Never take it from a request. +single_use+ lets the link work
+  # only once. +confirm+ shows a browser a page with a button first. +bind+ is the SHA-256 of a cookie's value in hex: the
+  # link then works only in the browser that has this cookie. +reason+ says why the user wants the file, in at most 200
+  # characters.
+  # Raises an ArgumentError that names the field if a value is invalid.
+  def mint(export, format, user:, expires_in: 60, filters: {}, claims: {}, options: {}, reveal: [], filename: nil,
            not_before: nil, ip: nil, max_rows: nil, max_bytes: nil, resume_seconds: nil,
-           single_use: nil, confirm: nil, bind: nil, issued: nil, link_id: nil)
+           single_use: nil, confirm: nil, bind: nil, reason: nil, issued: nil, link_id: nil)
     issued ||= Time.now.to_i
     check("export", /\A[A-Za-z0-9_-]{1,64}\z/.match?(export))
     check("format", format.nil? || /\A[a-z0-9]+\z/.match?(format))
@@ -43,11 +46,14 @@ class Rowlink
     check("single_use", [true, false, nil].include?(single_use))
     check("confirm", [true, false, nil].include?(confirm))
     check("bind", bind.nil? || /\A[0-9a-f]{64}\z/.match?(bind))
+    check("reason", reason.nil? || /\A[^\p{Cntrl}]{1,200}\z/.match?(reason.encode("UTF-8")))
+    check("reveal", reveal.all? { |name| text?(name) && !name.include?(",") } && reveal.uniq.size == reveal.size)
     reserved = {
       "user" => user, "link" => link_id || uuid7, "issued" => issued, "expires" => issued + expires_in,
       "key" => @key_id, "scope" => @scope, "not_before" => not_before, "ip" => ip, "max_rows" => max_rows,
       "max_bytes" => max_bytes, "resume" => resume_seconds, "single_use" => single_use || nil,
-      "confirm" => confirm || nil, "bind" => bind, "filename" => filename
+      "confirm" => confirm || nil, "bind" => bind, "reason" => reason, "filename" => filename,
+      "reveal" => reveal.empty? ? nil : reveal.join(",")
     }
     pairs = reserved.compact.map { |name, value| ["rl_#{name}", value] }
     claims.each do |name, value|

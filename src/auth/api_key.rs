@@ -158,7 +158,7 @@ impl NewApiKey {
         let mut secret = Zeroizing::new([0; 32]);
         getrandom::fill(secret.as_mut())?;
         // The prefix lets secret scanners recognise a leaked key.
-        let token = Zeroizing::new(format!("rlk_{}", URL_SAFE_NO_PAD.encode(secret.as_ref())));
+        let token = Zeroizing::new(format!("rlk_{}", URL_SAFE_NO_PAD.encode(secret.as_slice())));
         let sha256 = hex::encode(Sha256::digest(token.as_bytes()));
         Ok(NewApiKey { token, sha256 })
     }

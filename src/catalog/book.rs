@@ -8,13 +8,13 @@ use rowlink_link::is_export_name;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::file::{
-    CheckedSettings, ColumnSettings, Reader, RowAccess, Settings, check_variables, default_title,
-    required_claims,
-};
+use super::columns::ColumnSettings;
+use super::file::{CheckedSettings, Reader, Settings, default_title, required_claims};
 use super::filter::FilterSettings;
+use super::restricted::{MASKS_MAX, masks};
 use super::settings_comment::split_settings;
-use super::{Dialects, Export, FileError, Filter, Sheet, SqlDialect, Statement, Variable};
+use super::sheet::{RowAccess, SheetSource};
+use super::{Dialects, Export, FileError, Filter, Sheet, SqlDialect, Variable};
 use crate::toml_errors::LineError;
 
 /// The file with the settings of a book. A folder without it is none.
@@ -68,6 +68,7 @@ pub(super) fn parse(
     let (filters, shared) = reader.filters(mem::take(&mut settings.filters));
     let formats = reader.formats(settings.formats.as_ref(), true);
     let time_zone = reader.time_zone(settings.timezone.as_ref());
+    reader.check_feed(settings.feed.as_ref(), settings.store.as_ref());
     reader.check_claim_names(&settings.claims);
     if files.is_empty() || files.len() > SHEETS_MAX {
         let message = format!("expected 1 to {SHEETS_MAX} files such as `01_orders.sql`");
@@ -95,11 +96,11 @@ pub(super) fn parse(
     let Sheets {
         filters, sheets, ..
     } = sheets;
-    let statements: Vec<&Statement> = sheets.iter().map(|sheet| &sheet.statement).collect();
     // Without all files it is unknown what they use.
     if errors.is_empty() {
-        reader.check_claim_uses(&settings.claims, &statements, dialect);
-        reader.check_filter_uses(&shared, &statements);
+        reader.check_claim_uses(&settings.claims, &sheets, dialect);
+        reader.check_filter_uses(&shared, &sheets);
+        reader.check_number_of_masks(&sheets);
     }
     let declared: Vec<(usize, String)> = filters.iter().map(|it| (1, it.name.clone())).collect();
     let file_name = reader.file_name(settings.filename.as_ref(), &declared);
@@ -108,7 +109,7 @@ pub(super) fn parse(
         return Err(errors);
     }
     let checked = CheckedSettings {
-        claims: required_claims(&statements, &settings.claims, None),
+        claims: required_claims(&sheets, &settings.claims, None),
         filters,
         documents: None,
         formats,
@@ -201,37 +202,26 @@ impl Sheets<'_> {
         let (filters, declared) = reader.filters(settings.filters);
         let columns = reader.columns(settings.columns);
         self.add_filters(filters, &declared, &mut reader.errors);
-        let is_list = |name: &str| self.filters.iter().any(|it| it.list && it.name == name);
-        let statement = match Statement::parse(text, self.dialect, is_list) {
-            Ok(statement) => statement,
-            Err(error) => {
-                reader.errors.push(error);
-                return Err(reader.errors);
-            }
-        };
-        let row_access = RowAccess {
-            unscoped: settings.unscoped,
-            row_security: self.row_security,
-        };
-        check_variables(
-            &statement,
-            &declared,
-            self.shared,
-            row_access,
-            &mut reader.errors,
-        );
-        if !reader.errors.is_empty() {
-            return Err(reader.errors);
-        }
-        self.sheets.push(Sheet {
+        let source = SheetSource {
             file: file.path.to_owned(),
             name: file.name.to_owned(),
             title: settings.title.unwrap_or_else(|| default_title(file.name)),
-            labels: columns.labels,
-            number_formats: columns.number_formats,
-            column_lines: columns.lines,
-            statement,
-        });
+            text,
+            dialect: self.dialect,
+            columns,
+            filters: &self.filters,
+            declared: &declared,
+            shared: self.shared,
+            row_access: RowAccess {
+                unscoped: settings.unscoped,
+                row_security: self.row_security,
+            },
+        };
+        let sheet = Sheet::parse(source, &mut reader.errors);
+        if !reader.errors.is_empty() {
+            return Err(reader.errors);
+        }
+        self.sheets.extend(sheet);
         Ok(())
     }
 
@@ -283,16 +273,24 @@ impl Reader<'_> {
     }
 
     /// Checks that each filter of the book is used.
-    fn check_filter_uses(&mut self, shared: &[(usize, String)], statements: &[&Statement]) {
+    fn check_filter_uses(&mut self, shared: &[(usize, String)], sheets: &[Sheet]) {
         for (line, name) in shared {
             let variable = Variable::Filter(name.clone());
-            let mut statements = statements.iter();
-            if !statements.any(|statement| statement.variables.contains(&variable)) {
+            let mut variables = sheets.iter().flat_map(Sheet::variables);
+            if !variables.any(|used| *used == variable) {
                 let message = format!(
                     "filter `{name}`: no file has `:{name}`; use it or remove [filters.{name}]"
                 );
                 self.errors.push(LineError::new(*line, message));
             }
+        }
+    }
+
+    fn check_number_of_masks(&mut self, sheets: &[Sheet]) {
+        let masks = sheets.iter().flat_map(|sheet| masks(&sheet.restricted));
+        if masks.count() > MASKS_MAX {
+            let message = format!("expected at most {MASKS_MAX} columns with a mask in all files");
+            self.errors.push(LineError::new(1, message));
         }
     }
 }

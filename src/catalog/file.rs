@@ -8,16 +8,19 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 
+use super::columns::ColumnSettings;
 use super::documents::FileTable;
+use super::feed::FeedSettings;
 use super::filter::FilterSettings;
 use super::format_settings::{parse_formats, take_options};
 use super::settings_comment::split_settings;
+use super::sheet::{CLAIM_NAME, RowAccess, SheetSource};
 use super::{
     DEFAULT_DATABASE, Dialects, DocumentSettings, Export, ExportKind, ExportLimits,
-    FileNameTemplate, Filter, KeyPrefix, SESSION_CLAIMS, Sheet, SqlDialect, Statement,
-    StoreSettings, Variable,
+    FileNameTemplate, Filter, KeyPrefix, ReasonSetting, SESSION_CLAIMS, Sheet, SqlDialect,
+    StoreMode, StoreSettings, Variable,
 };
-use crate::format::{Format, FormatOptions, is_number_format};
+use crate::format::{Format, FormatOptions};
 use crate::row::{TimeZone, UnknownTimeZone};
 use crate::toml_errors::LineError;
 use rowlink_link::is_claim_name;
@@ -46,19 +49,15 @@ pub(super) struct Settings {
     estimate: Option<Spanned<bool>>,
     #[serde(default)]
     seal: bool,
+    #[serde(default)]
+    reason: ReasonSetting,
     heartbeat_seconds: Option<Spanned<u64>>,
     #[serde(default)]
     limits: ExportLimits,
-    store: Option<Spanned<StoreSettings>>,
+    pub(super) feed: Option<Spanned<FeedSettings>>,
+    pub(super) store: Option<Spanned<StoreSettings>>,
     pub(super) kind: Option<Spanned<ExportKind>>,
     pub(super) file: Option<Spanned<FileTable>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ColumnSettings {
-    label: Option<String>,
-    number_format: Option<Spanned<String>>,
 }
 
 /// Parses the export `name` from the text of its file.
@@ -80,52 +79,46 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
     let time_zone = reader.time_zone(settings.timezone.as_ref());
     let file_name = reader.file_name(settings.filename.as_ref(), &declared);
     let columns = reader.columns(mem::take(&mut settings.columns));
+    reader.check_feed(settings.feed.as_ref(), settings.store.as_ref());
     reader.check_claim_names(&settings.claims);
     let Some((database, dialect)) = reader.database(settings.database.take(), dialects) else {
         return Err(reader.errors);
     };
     reader.check_dialect(&settings, dialect);
-    let is_list = |name: &str| filters.iter().any(|it| it.list && it.name == name);
-    let statement = match Statement::parse(text, dialect, is_list) {
-        Ok(statement) => statement,
-        Err(error) => {
-            reader.errors.push(error);
-            return Err(reader.errors);
-        }
+    let title = settings.title.clone();
+    let source = SheetSource {
+        file: format!("{name}.sql"),
+        name: name.to_owned(),
+        title: title.unwrap_or_else(|| default_title(name)),
+        text,
+        dialect,
+        columns,
+        filters: &filters,
+        declared: &declared,
+        shared: &[],
+        row_access: RowAccess {
+            unscoped: settings.unscoped,
+            row_security: settings.row_security,
+        },
     };
-    let statements = [&statement];
-    reader.check_claim_uses(&settings.claims, &statements, dialect);
-    let claims = required_claims(&statements, &settings.claims, documents.as_ref());
-    let row_access = RowAccess {
-        unscoped: settings.unscoped,
-        row_security: settings.row_security,
+    let Some(sheet) = Sheet::parse(source, &mut reader.errors) else {
+        return Err(reader.errors);
     };
-    check_variables(&statement, &declared, &[], row_access, &mut reader.errors);
+    let sheets = vec![sheet];
+    reader.check_claim_uses(&settings.claims, &sheets, dialect);
     if !reader.errors.is_empty() {
         return Err(reader.errors);
     }
-    let sheet = Sheet {
-        file: format!("{name}.sql"),
-        name: name.to_owned(),
-        title: settings
-            .title
-            .clone()
-            .unwrap_or_else(|| default_title(name)),
-        labels: columns.labels,
-        number_formats: columns.number_formats,
-        column_lines: columns.lines,
-        statement,
-    };
     let checked = CheckedSettings {
         filters,
-        documents,
         formats,
         time_zone,
         format_options,
         database,
         file_name,
-        claims,
-        sheets: vec![sheet],
+        claims: required_claims(&sheets, &settings.claims, documents.as_ref()),
+        documents,
+        sheets,
         text: file.to_owned(),
     };
     Ok(checked.into_export(name, settings))
@@ -163,9 +156,11 @@ impl CheckedSettings {
             row_security: settings.row_security,
             is_estimated: settings.estimate.is_none_or(Spanned::into_inner),
             seal: settings.seal,
+            reason: settings.reason,
             file_name: self.file_name,
             heartbeat_seconds: settings.heartbeat_seconds.map(Spanned::into_inner),
             limits: settings.limits,
+            feed: settings.feed.map(Spanned::into_inner),
             store: settings.store.map(Spanned::into_inner).unwrap_or_default(),
             claims: self.claims,
             sheets: self.sheets,
@@ -180,14 +175,6 @@ pub(super) struct Reader<'t> {
     /// The line of the file on which the settings start.
     first_line: usize,
     pub(super) errors: Vec<LineError>,
-}
-
-/// What `[columns.NAME]` says, by column name.
-#[derive(Default)]
-pub(super) struct Columns {
-    pub(super) labels: IndexMap<String, String>,
-    pub(super) number_formats: IndexMap<String, String>,
-    pub(super) lines: BTreeMap<String, usize>,
 }
 
 impl<'t> Reader<'t> {
@@ -361,28 +348,17 @@ impl<'t> Reader<'t> {
             .ok()
     }
 
-    pub(super) fn columns(
+    /// Refuses a feed whose files are stored: a stored file belongs to its link, so every fetch would return the first one.
+    pub(super) fn check_feed(
         &mut self,
-        settings: IndexMap<Spanned<String>, ColumnSettings>,
-    ) -> Columns {
-        let mut columns = Columns::default();
-        for (spanned, column) in settings {
-            let line = self.line_at(spanned.span().start);
-            let name = spanned.into_inner();
-            if let Some(format) = column.number_format {
-                if !is_number_format(format.get_ref()) {
-                    let message = format!("`number_format` of `{name}`: {NUMBER_FORMAT}");
-                    self.add_error(&format, message);
-                }
-                let format = format.into_inner();
-                columns.number_formats.insert(name.clone(), format);
-            }
-            if let Some(label) = column.label {
-                columns.labels.insert(name.clone(), label);
-            }
-            columns.lines.insert(name, line);
+        feed: Option<&Spanned<FeedSettings>>,
+        store: Option<&Spanned<StoreSettings>>,
+    ) {
+        let is_stored = store.is_some_and(|store| store.get_ref().mode != StoreMode::Never);
+        if let Some(feed) = feed.filter(|_| is_stored) {
+            let message = "[feed]: unsupported with [store], which would return the same file again; remove one";
+            self.add_error(feed, message.to_owned());
         }
-        columns
     }
 
     pub(super) fn check_claim_names(&mut self, claims: &[Spanned<String>]) {
@@ -398,15 +374,15 @@ impl<'t> Reader<'t> {
     pub(super) fn check_claim_uses(
         &mut self,
         claims: &[Spanned<String>],
-        statements: &[&Statement],
+        sheets: &[Sheet],
         dialect: SqlDialect,
     ) {
         let has_policies = dialect == SqlDialect::Postgres;
         for claim in claims {
             let name = claim.get_ref();
             let variable = Variable::Claim(name.clone());
-            let mut statements = statements.iter();
-            let is_used = statements.any(|statement| statement.variables.contains(&variable));
+            let mut variables = sheets.iter().flat_map(Sheet::variables);
+            let is_used = variables.any(|used| *used == variable);
             if has_policies && SESSION_CLAIMS.contains(&name.as_str()) {
                 let message = format!(
                     "`{name}` in `claims`: in `request.jwt.claims` it is set by Rowlink; use `:claim.{name}` in the SQL"
@@ -449,19 +425,16 @@ impl<'t> Reader<'t> {
     }
 }
 
-const NUMBER_FORMAT: &str =
-    "expected one that Excel knows, such as #,##0.00, with texts in quotes: 0.0 \"kg\"";
-
-/// Returns the claims that a link must pin: those used in the SQL, those listed in the settings, then those in the keys of
+/// Returns the claims that a link must pin: those used in the SQL and in masks, those listed in the settings, then those in the keys of
 /// documents.
 pub(super) fn required_claims(
-    statements: &[&Statement],
+    sheets: &[Sheet],
     listed: &[Spanned<String>],
     documents: Option<&DocumentSettings>,
 ) -> Vec<String> {
     let prefix = documents.and_then(|documents| documents.prefix.as_ref());
     let in_keys = prefix.into_iter().flat_map(KeyPrefix::claims);
-    let variables = statements.iter().flat_map(|it| &it.variables);
+    let variables = sheets.iter().flat_map(Sheet::variables);
     let used = variables.filter_map(|it| match it {
         Variable::Claim(name) => Some(name.clone()),
         _ => None,
@@ -472,70 +445,6 @@ pub(super) fn required_claims(
         .collect::<IndexSet<String>>()
         .into_iter()
         .collect()
-}
-
-/// The settings that control which rows a caller gets, together with the SQL's variables.
-pub(super) struct RowAccess {
-    pub(super) unscoped: bool,
-    pub(super) row_security: bool,
-}
-
-const CLAIM_NAME: &str = "expected a claim name of 1 to 64 of A-Z a-z 0-9 _";
-
-/// Checks that placeholders and declared filters match, and that the statement either restricts rows per
-/// caller or is `unscoped`. The filters of a book in `shared` need not be used.
-pub(super) fn check_variables(
-    statement: &Statement,
-    declared: &[(usize, String)],
-    shared: &[(usize, String)],
-    row_access: RowAccess,
-    errors: &mut Vec<LineError>,
-) {
-    let mut is_pinned = row_access.row_security;
-    for variable in &statement.variables {
-        match variable {
-            Variable::Claim(name) if !is_claim_name(name) => {
-                let line = statement.line_of(variable);
-                let message = format!("`{variable}`: {CLAIM_NAME}");
-                errors.push(LineError::new(line, message));
-                is_pinned = true;
-            }
-            Variable::User | Variable::Claim(_) => is_pinned = true,
-            Variable::Filter(name)
-                if declared
-                    .iter()
-                    .chain(shared)
-                    .any(|(_, other)| other == name) => {}
-            Variable::Filter(name) => {
-                let line = statement.line_of(variable);
-                let message = format!("`:{name}` is not declared; add [filters.{name}]");
-                errors.push(LineError::new(line, message));
-            }
-        }
-    }
-    for (line, name) in declared {
-        let used = |variable: &Variable| matches!(variable, Variable::Filter(it) if it == name);
-        if !statement.variables.iter().any(used) {
-            let message = format!(
-                "filter `{name}`: the SQL has no `:{name}`; use it or remove [filters.{name}]"
-            );
-            errors.push(LineError::new(*line, message));
-        }
-    }
-    if !is_pinned && !row_access.unscoped {
-        errors.push(LineError::new(
-            statement.line,
-            "every caller would get every row; use `:user` or `:claim.NAME`, rely on policies with \
-             `row_security = true`, or set `unscoped = true`",
-        ));
-    }
-    if is_pinned && row_access.unscoped {
-        errors.push(LineError::new(
-            statement.line,
-            "`unscoped = true`, but the SQL uses `:user` or `:claim.NAME`, or `row_security` is set; \
-             remove one of them",
-        ));
-    }
 }
 
 /// Derives a title from an export's name: `daily_orders` → `Daily orders`.

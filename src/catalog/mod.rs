@@ -5,12 +5,17 @@
 //! again and returns a [`BoundQuery`], the only thing a source runs.
 
 mod book;
+mod columns;
 mod documents;
+mod feed;
 mod file;
 mod file_name;
 mod filter;
 mod format_settings;
+mod reason;
+mod restricted;
 mod settings_comment;
+mod sheet;
 mod statement;
 mod store_settings;
 mod template;
@@ -31,8 +36,12 @@ use rowlink_link::{VerifiedLink, is_export_name};
 
 pub use book::BOOK_FILE;
 pub use documents::{DOCUMENT_COLUMNS, DocumentSettings, ExportKind, KeyPrefix};
+pub use feed::{FEED_DAYS_MAX, FeedCondition, FeedError, FeedSettings};
 pub use file_name::FileNameTemplate;
 pub use filter::{DayInstant, Filter, LIST_VALUES_MAX};
+pub use reason::ReasonSetting;
+pub use restricted::{Mask, MaskedStatement, RestrictedColumn};
+pub use sheet::Sheet;
 pub use statement::{Argument, SqlDialect, Statement, Variable};
 pub use store_settings::{StoreMode, StoreSettings};
 pub use value::{FilterType, Value};
@@ -54,7 +63,7 @@ pub struct Catalog {
 }
 
 /// One export.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Export {
     /// The name: that of its folder, or its file name without `.sql`.
     pub name: String,
@@ -84,6 +93,8 @@ pub struct Export {
     pub is_estimated: bool,
     /// Whether links are always sealed, even if the request does not ask for it.
     pub seal: bool,
+    /// Whether links need a reason.
+    pub reason: ReasonSetting,
     /// The file name of links whose request names none.
     pub file_name: Option<FileNameTemplate>,
     /// The seconds without a row after which heartbeats keep the connection alive, instead of those of the deployment; 0
@@ -91,6 +102,8 @@ pub struct Export {
     pub heartbeat_seconds: Option<u64>,
     /// The limits of its links and downloads.
     pub limits: ExportLimits,
+    /// Which of its links may live longer than others.
+    pub feed: Option<FeedSettings>,
     /// Which of its files are stored.
     pub store: StoreSettings,
     /// The claims that a link must pin.
@@ -99,25 +112,6 @@ pub struct Export {
     pub sheets: Vec<Sheet>,
     /// The text of its files, which tells whether one has changed.
     pub text: String,
-}
-
-/// A statement of an export, and how its rows are shown.
-#[derive(Debug)]
-pub struct Sheet {
-    /// The file with the statement: `orders.sql`, or `year_report/01_orders.sql`.
-    pub file: String,
-    /// The name, unique in the export, without case.
-    pub name: String,
-    /// The title for users.
-    pub title: String,
-    /// Header labels by column name; other columns keep their name.
-    pub labels: IndexMap<String, String>,
-    /// XLSX number formats by column name.
-    pub number_formats: IndexMap<String, String>,
-    /// The line of each table `[columns.NAME]`, by column name.
-    pub column_lines: BTreeMap<String, usize>,
-    /// The statement with its parameters.
-    pub statement: Statement,
 }
 
 /// What the operator allows for one export, in addition to the limits of the deployment. An export's file sets it under
@@ -279,7 +273,8 @@ pub struct BoundQuery {
     export: Arc<Export>,
     /// Those of each sheet.
     parameters: Vec<Vec<Parameter>>,
-    columns: Option<Vec<String>>,
+    /// Those of each sheet.
+    columns: Vec<Option<Vec<String>>>,
     user: String,
     claims: BTreeMap<String, String>,
     time_zone: TimeZone,
@@ -289,8 +284,8 @@ pub struct BoundQuery {
 /// What the options of a link say about the rows.
 #[derive(Debug, Clone)]
 pub struct RowOptions {
-    /// The columns to read, in this order; `None` reads all.
-    pub columns: Option<Vec<String>>,
+    /// The columns of each sheet to read, in this order; `None` reads all.
+    pub columns: Vec<Option<Vec<String>>>,
     /// The time zone of the file, in which the database reads dates as days.
     pub time_zone: TimeZone,
     /// Whether the format takes arrays as JSON.
@@ -324,9 +319,9 @@ impl BoundQuery {
         &self.parameters[sheet]
     }
 
-    /// Returns the columns to read, in this order; `None` reads all. Only an export of one sheet has some.
-    pub fn columns(&self) -> Option<&[String]> {
-        self.columns.as_deref()
+    /// Returns the columns of a sheet to read, in this order; `None` reads all.
+    pub fn columns(&self, sheet: usize) -> Option<&[String]> {
+        self.columns[sheet].as_deref()
     }
 
     /// Returns the user id of the link.
@@ -369,6 +364,14 @@ impl Export {
         }
     }
 
+    /// Returns the name of a sheet's column in links and requests: `total`, or `orders.total` if there are several sheets.
+    pub fn column_key(&self, sheet: &Sheet, column: &str) -> String {
+        match self.sheets.len() {
+            1 => column.to_owned(),
+            _ => format!("{}.{column}", sheet.name),
+        }
+    }
+
     /// Returns the sheet whose statement is in a file.
     pub fn sheet_of(&self, file: &str) -> Option<&Sheet> {
         self.sheets.iter().find(|sheet| sheet.file == file)
@@ -403,8 +406,8 @@ impl Export {
     /// Binds the values of a verified link to the parameters of the statements.
     ///
     /// # Errors
-    /// Returns every filter or claim of the link that this catalog does not accept. It may differ from
-    /// the catalog that issued the link.
+    /// Returns every filter or claim of the link that this catalog does not accept, or that its reason is missing. It may
+    /// differ from the catalog that issued the link.
     pub fn bind(
         self: &Arc<Self>,
         verified: &VerifiedLink,
@@ -417,6 +420,7 @@ impl Export {
         }
         let checked = self.check(&filters)?;
         self.check_claims(&link.claims)?;
+        self.reason.check(&link.conditions)?;
         let text = |text: &str| Parameter::One(Value::Text(text.to_owned()));
         let bind = |variable: &Variable| match variable {
             Variable::User => text(link.user.as_str()),

@@ -56,7 +56,10 @@ pub(super) async fn export(args: ExportArgs) -> Result<(), Failure> {
     for export in catalog.iter() {
         export.check_claims(&claims).map_err(field_error_lines)?;
     }
-    let scopes = catalog.iter().filter_map(|export| export.scope.clone());
+    let scopes = catalog.iter().flat_map(|export| {
+        let of_columns = export.restricted().map(|(_, column)| &column.scope);
+        export.scope.iter().chain(of_columns).cloned()
+    });
     // The holder of the database's password may read every row.
     let caller = Caller {
         credential: "rowlink export".to_owned(),

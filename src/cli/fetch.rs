@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use sha2::{Digest as _, Sha256};
 use ureq::http::header::{
-    CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LOCATION, RANGE,
-    RETRY_AFTER,
+    CONNECTION, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LOCATION,
+    RANGE, RETRY_AFTER, TE, TRAILER,
 };
 use ureq::http::{HeaderMap, HeaderName, Response, StatusCode};
 use ureq::{Agent, Body};
 
+use super::receipt::{Receipt, TrailerRecorder};
 use crate::http_client::build_download_agent;
 
 /// The longest time without a byte: the query of an exact length runs before the first one.
@@ -28,6 +29,8 @@ const HOPS_MAX: u32 = 2;
 /// The code with which the server refuses a link whose download a person confirms. A `POST` confirms it: the user of
 /// this command wants the file.
 const CONFIRMATION_REQUIRED: &str = "confirmation-required";
+/// Asks for the receipt of the file: RFC 9110, section 10.1.4. `Connection` keeps a proxy from sending it on.
+const TRAILERS: &str = "trailers";
 /// Bytes per read.
 const PIECE_BYTES: usize = 64 * 1024;
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
@@ -45,6 +48,9 @@ struct Tries {
     retries: u32,
     /// Tries since the last byte that brought the download further.
     failed: u32,
+    trailers: TrailerRecorder,
+    /// The receipt of a file to which the server has redirected.
+    redirected: Option<Receipt>,
 }
 
 /// A file that is complete.
@@ -52,6 +58,8 @@ pub(super) struct Complete {
     bytes: u64,
     duration: Duration,
     continued: u32,
+    /// From the receipt.
+    rows: Option<u64>,
     /// Whether its hash is the one that the server sent.
     pub(super) is_checked: bool,
 }
@@ -66,7 +74,9 @@ pub(super) enum FetchError {
     #[error("{0}")]
     Broken(String),
     /// The content is not what the server announced.
-    #[error("the content does not match its length or `Repr-Digest`: it was changed in transit")]
+    #[error(
+        "the content does not match its length, `Repr-Digest` or receipt: it was changed in transit"
+    )]
     Changed,
     /// The file cannot be written.
     #[error(transparent)]
@@ -82,6 +92,7 @@ struct Arrived {
     /// The length and the hash that the server sent.
     length: Option<u64>,
     sha256: Option<Vec<u8>>,
+    receipt: Option<Receipt>,
 }
 
 impl Fetch {
@@ -90,11 +101,14 @@ impl Fetch {
     /// # Errors
     /// Returns the [`FetchError`] of the last try.
     pub(super) fn begin(url: String, retries: u32) -> Result<Fetch, FetchError> {
+        let trailers = TrailerRecorder::default();
         let mut tries = Tries {
-            agent: build_download_agent(IDLE_MAX),
+            agent: build_download_agent(IDLE_MAX, trailers.clone()),
             url,
             retries,
             failed: 0,
+            trailers,
+            redirected: None,
         };
         let response = tries.request(&Arrived::default(), &ProgressBar::hidden())?;
         Ok(Fetch { tries, response })
@@ -123,10 +137,16 @@ impl Fetch {
             } else {
                 // The first response, or another file.
                 arrived = Arrived::of(response.headers());
+                arrived.receipt = arrived.receipt.or(tries.redirected);
                 truncate(&mut file)?;
             }
+            let has_trailers = response.headers().contains_key(TRAILER);
             bar.set_length(arrived.length.unwrap_or(0));
             let Err(error) = copy(response, &mut file, &mut arrived, &bar)? else {
+                // A proxy may have removed them.
+                if has_trailers && let Some(receipt) = tries.trailers.receipt() {
+                    arrived.receipt = Some(receipt);
+                }
                 break;
             };
             if arrived.bytes > furthest {
@@ -142,14 +162,17 @@ impl Fetch {
             return Err(FetchError::Changed);
         }
         let sha256 = arrived.hash.finalize();
-        let is_checked = arrived.sha256.is_some();
-        if arrived.sha256.is_some_and(|sent| sent != sha256.as_slice()) {
+        let is_checked = arrived.sha256.is_some() || arrived.receipt.is_some();
+        let of_receipt = arrived.receipt.map(|receipt| receipt.sha256.to_vec());
+        let mut sent = arrived.sha256.into_iter().chain(of_receipt);
+        if sent.any(|sent| sent != sha256.as_slice()) {
             return Err(FetchError::Changed);
         }
         Ok(Complete {
             bytes: arrived.bytes,
             duration: begun.elapsed(),
             continued,
+            rows: arrived.receipt.and_then(|receipt| receipt.rows),
             is_checked,
         })
     }
@@ -207,14 +230,26 @@ impl Tries {
 
     /// Sends a request, which confirms the download if that is wanted, and follows the redirect to a stored file. It has no
     /// credentials that another server could get.
-    fn follow(&self, arrived: &Arrived, is_confirmed: bool) -> Result<Response<Body>, ureq::Error> {
+    fn follow(
+        &mut self,
+        arrived: &Arrived,
+        is_confirmed: bool,
+    ) -> Result<Response<Body>, ureq::Error> {
+        self.redirected = None;
         let mut url = self.url.clone();
         let mut hops = 0;
         loop {
             let response = match is_confirmed && hops == 0 {
-                true => self.agent.post(&url).send_empty()?,
+                true => {
+                    let request = self.agent.post(&url);
+                    request
+                        .header(TE, TRAILERS)
+                        .header(CONNECTION, "TE")
+                        .send_empty()?
+                }
                 false => {
                     let mut request = self.agent.get(&url);
+                    request = request.header(TE, TRAILERS).header(CONNECTION, "TE");
                     let entity_tag = arrived.entity_tag.as_ref();
                     if let Some(entity_tag) = entity_tag.filter(|_| arrived.bytes > 0) {
                         request = request.header(IF_RANGE, entity_tag);
@@ -226,6 +261,7 @@ impl Tries {
             let location = text(response.headers(), &LOCATION).map(str::to_owned);
             match location {
                 Some(location) if response.status() == StatusCode::SEE_OTHER && hops < HOPS_MAX => {
+                    self.redirected = Receipt::of(response.headers());
                     url = location;
                     hops += 1;
                 }
@@ -265,6 +301,7 @@ impl Arrived {
             entity_tag: text(headers, &ETAG).map(str::to_owned),
             length: content_length(headers),
             sha256: digest,
+            receipt: Receipt::of(headers),
             ..Arrived::default()
         }
     }
@@ -370,7 +407,11 @@ fn file_name(disposition: &str) -> Option<String> {
 impl fmt::Display for Complete {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (bytes, seconds) = (HumanBytes(self.bytes), self.duration.as_secs_f64());
-        write!(f, "complete, {bytes}, {seconds:.1} s")?;
+        write!(f, "complete, ")?;
+        if let Some(rows) = self.rows {
+            write!(f, "{} rows, ", HumanCount(rows))?;
+        }
+        write!(f, "{bytes}, {seconds:.1} s")?;
         match self.continued {
             0 => Ok(()),
             times => write!(f, ", continued {times} times"),

@@ -1,9 +1,10 @@
 //! The files that decide what is allowed: signing keys, API keys and revocations.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use clap::ValueEnum;
 use rowlink_link::Keyring;
+use uuid::Uuid;
 
 use crate::auth::ApiKeys;
 use crate::config::revocations_file;
@@ -83,7 +84,13 @@ fn lost_revocation(text: &str, next: &str) -> Option<String> {
     if next.issued_before < before.issued_before {
         return Some("the revocation of all links".to_owned());
     }
-    lost(before.users, &next.users).or_else(|| lost(before.keys, &next.keys))
+    let texts = |links: HashMap<Uuid, u64>| -> BTreeMap<String, u64> {
+        let links = links.into_iter();
+        links.map(|(id, until)| (id.to_string(), until)).collect()
+    };
+    lost(before.users, &next.users)
+        .or_else(|| lost(before.keys, &next.keys))
+        .or_else(|| lost(texts(before.links), &texts(next.links)))
 }
 
 #[cfg(test)]
@@ -130,6 +137,16 @@ mod tests {
             (String::new(), Some("the revocation of all links")),
         ] {
             assert_eq!(lost_revocation(times, &next).as_deref(), lost, "{next}");
+        }
+        let id = "0198c2f4-6f3a-7cc1-9b2e-0242ac120002";
+        let links = format!("[links]\n{id} = 2026-01-02T00:00:00Z\n");
+        let revocation = format!("the revocation of `{id}`");
+        for (next, lost) in [
+            (links.to_uppercase().replace("LINKS", "links"), None),
+            (links.replace("01-02", "01-01"), Some(revocation.as_str())),
+            (String::new(), Some(revocation.as_str())),
+        ] {
+            assert_eq!(lost_revocation(&links, &next).as_deref(), lost, "{next}");
         }
     }
 }

@@ -34,6 +34,9 @@ pub(super) struct KeygenArgs {
     /// Only links with this claim, and no other claims; repeatable
     #[arg(long = "claim", value_name = "NAME=VALUE", requires = "child", value_parser = claim)]
     claims: Vec<(String, String)>,
+    /// Column with a scope that the links may show; repeatable. Without it they show none
+    #[arg(long = "reveal", value_name = "COLUMN", requires = "child")]
+    reveal: Vec<String>,
 }
 
 /// Prints the key.
@@ -70,13 +73,13 @@ fn child_key(args: &KeygenArgs) -> Result<Zeroizing<String>, ErrorLines> {
     let keyring = KeysConfig::from_env(std::env::vars_os());
     let keyring = keyring.map_err(error_lines)?.keyring;
     let (user, prefix) = (args.user.as_deref(), args.user_prefix.as_deref());
-    let scope = Scope::new(&args.exports, user, prefix, &args.claims);
+    let scope = Scope::new(&args.exports, user, prefix, &args.claims, &args.reveal);
     let scope = scope.map_err(error_line)?;
     let first = keyring.key_ids().next().unwrap_or_default();
     generate_child(&keyring, args.id.as_deref().unwrap_or(first), &scope).map_err(error_line)
 }
 
-fn key_id(text: &str) -> Result<String, &'static str> {
+pub(super) fn key_id(text: &str) -> Result<String, &'static str> {
     is_key_id(text)
         .then(|| text.to_owned())
         .ok_or("expected 1 to 16 of A-Z a-z 0-9 _ -")

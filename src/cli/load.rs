@@ -95,7 +95,8 @@ pub(super) async fn load(config: Config, on_error: OnError) -> Result<Loaded, Er
         system_clock(),
         config.http_config,
     )
-    .with_spool(config.spool);
+    .with_spool(config.spool)
+    .with_audit_recipient(config.log.audit_recipient);
     if let Some(pem) = config.tls {
         let set = state.set_certificate(&pem.certificate, &pem.key);
         set.map_err(|error| error_line(format!("ROWLINK_TLS_CERT_FILE: {error}")))?;

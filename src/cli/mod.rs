@@ -1,5 +1,7 @@
 //! The commands.
 
+mod audit;
+mod check_file;
 mod check_store;
 mod errors;
 mod export;
@@ -10,26 +12,26 @@ mod inode;
 mod key_file;
 mod keygen;
 mod load;
+mod locked_file;
 mod log_writer;
 mod manual;
 mod open_files;
 mod output;
 mod prepare_file;
 mod ready;
+mod receipt;
 mod reload;
 mod reload_exports;
 mod replace;
 mod request;
+mod revoke;
 mod serve;
 mod sign;
 mod signals;
 mod telemetry;
 mod verify;
 
-use std::fmt::Display;
-use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -38,10 +40,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Log, cors_origin};
 use crate::demo::{self, Demo};
-use crate::format;
 use crate::http::{Clock, DrainTimes, Tls};
 use crate::unix_time;
 
+use audit::{AuditArgs, audit};
+use check_file::{CheckFileArgs, check_file};
 use check_store::check_store;
 use errors::{ErrorLines, Failure, error_line, error_lines};
 use export::{ExportArgs, export};
@@ -51,6 +54,7 @@ use load::{Loaded, OnError, load};
 use manual::{CompletionsArgs, ManArgs, completions, man};
 use reload::Reloader;
 use replace::{ReplaceArgs, replace};
+use revoke::{RevokeArgs, revoke};
 use serve::Sockets;
 use sign::{SignArgs, sign};
 use verify::{VerifyArgs, verify};
@@ -77,7 +81,7 @@ enum Command {
     Export(ExportArgs),
     /// Download a file with a signed link: continues a broken download, and checks that the file is complete
     Get(GetArgs),
-    /// Check by its integrity line that a downloaded file is complete
+    /// Check by its integrity line or its receipt that a downloaded file is complete
     CheckFile(CheckFileArgs),
     /// Sign a link with a signing key, without a server
     Sign(SignArgs),
@@ -85,8 +89,12 @@ enum Command {
     Verify(VerifyArgs),
     /// Generate a signing key, a child key or an API key
     Keygen(KeygenArgs),
+    /// Read the values of filters in audit lines
+    Audit(AuditArgs),
     /// Replace a file of keys or revocations by standard input, after checking it
     Replace(ReplaceArgs),
+    /// Revoke one link, or the links of a user or a key, in the file of revocations
+    Revoke(RevokeArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
     /// Write the manual pages
@@ -119,12 +127,6 @@ struct DemoArgs {
     origins: Vec<String>,
 }
 
-#[derive(Args)]
-struct CheckFileArgs {
-    /// File that was exported with `"end_line": true`
-    file: PathBuf,
-}
-
 impl Cli {
     /// Runs the command; returns the exit code of the process.
     pub async fn run(self) -> ExitCode {
@@ -145,14 +147,19 @@ impl Cli {
                 Ok(()) => Ok(()),
                 Err(failure) => return failure.report(),
             },
-            Command::CheckFile(args) => check_file(&args.file),
+            Command::CheckFile(args) => check_file(&args),
             Command::Sign(args) => sign(args),
             Command::Verify(args) => match verify(args) {
                 Ok(verdict) => return verdict,
                 Err(errors) => Err(errors),
             },
             Command::Keygen(args) => keygen(args),
+            Command::Audit(args) => match audit(&args) {
+                Ok(exit_code) => return exit_code,
+                Err(errors) => Err(errors),
+            },
             Command::Replace(args) => replace(&args),
+            Command::Revoke(args) => revoke(args),
             Command::Completions(args) => completions(&args),
             Command::Man(args) => man(&args),
         };
@@ -264,14 +271,6 @@ fn listen(bind: SocketAddr) -> Result<TcpListener, ErrorLines> {
 
 fn read_config() -> Result<Config, ErrorLines> {
     Config::from_env(std::env::vars_os()).map_err(error_lines)
-}
-
-fn check_file(path: &Path) -> Result<(), ErrorLines> {
-    let named = |error: &dyn Display| error_line(format!("{}: {error}", path.display()));
-    let file = fs::File::open(path).map_err(|error| named(&error))?;
-    let rows = format::check(file).map_err(|error| named(&error))?;
-    println!("{}: complete, {rows} rows", path.display());
-    Ok(())
 }
 
 /// Parses a time argument; returns Unix seconds.

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::errors::{ErrorLines, error_line};
 use super::key_file::KeyFile;
+use super::locked_file::lock;
 
 #[derive(Args)]
 pub(super) struct ReplaceArgs {
@@ -31,6 +32,12 @@ pub(super) fn replace(args: &ReplaceArgs) -> Result<(), ErrorLines> {
     read.map_err(|error| error_line(format!("standard input: {error}")))?;
     let checked = args.kind.check(&text);
     checked.map_err(|errors| errors.iter().map(|error| named(error)).collect::<Vec<_>>())?;
+    // No entry of a `rowlink revoke` that runs at the same time is lost.
+    let _lock = match lock(&args.file) {
+        Ok(lock) => Some(lock),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error_line(named(&error))),
+    };
     let old = match fs::read_to_string(&args.file) {
         Ok(old) => Some(Zeroizing::new(old)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -45,7 +52,7 @@ pub(super) fn replace(args: &ReplaceArgs) -> Result<(), ErrorLines> {
 }
 
 /// Writes a new file beside the old one, with its owner and permissions, and renames it.
-fn write(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     // Of a link, what it leads to is replaced.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let folder = match path.parent() {

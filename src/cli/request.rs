@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use crate::format::{self, Format};
 use crate::service::LinkRequest;
-use rowlink_link::{FileName, UserId, is_claim_name};
+use rowlink_link::{ConditionType, FileName, UserId, is_claim_name};
 
 /// The requested file.
 #[derive(Args)]
@@ -20,7 +20,7 @@ pub(super) struct RequestArgs {
     #[arg(long, conflicts_with = "format")]
     documents: bool,
     /// User whose rows are exported: the value of `:user`
-    #[arg(long, value_parser = user)]
+    #[arg(long, value_parser = user_id)]
     user: UserId,
     /// Value of a filter; repeat it for a list
     #[arg(long = "filter", value_name = "NAME=VALUE", value_parser = pair)]
@@ -34,6 +34,9 @@ pub(super) struct RequestArgs {
     /// Output option of a link, for example csv.delimiter=; or timezone=Europe/Berlin; repeatable
     #[arg(long = "option", value_name = "NAME=VALUE", value_parser = option)]
     options: Vec<(String, String)>,
+    /// Why the user wants the file: at most 200 characters
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    reason: Option<String>,
 }
 
 impl RequestArgs {
@@ -46,6 +49,7 @@ impl RequestArgs {
         let format = (!self.documents).then_some(self.format);
         let mut request = LinkRequest::for_file(&self.export, format, filters);
         request.user = Some(self.user);
+        request.conditions.reason = self.reason;
         request.options.extend(self.options);
         let columns = self.columns.map(|names| ("columns".to_owned(), names));
         request.options.extend(columns);
@@ -65,7 +69,12 @@ pub(super) fn claim(text: &str) -> Result<(String, String), &'static str> {
     }
 }
 
-fn user(text: &str) -> Result<UserId, String> {
+fn reason(text: &str) -> Result<String, &'static str> {
+    ConditionType::Text.parse(text)?;
+    Ok(text.to_owned())
+}
+
+pub(super) fn user_id(text: &str) -> Result<UserId, String> {
     UserId::parse(text).map_err(|error| error.to_string())
 }
 

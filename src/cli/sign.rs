@@ -46,6 +46,9 @@ pub(super) struct SignArgs {
     /// Let a person confirm the download on a page first
     #[arg(long)]
     confirm: bool,
+    /// Column with a scope that the link shows, or shows unmasked; repeatable. Without it the link shows none
+    #[arg(long, value_name = "COLUMN")]
+    reveal: Vec<String>,
     /// Encrypt the contents of the link
     #[arg(long)]
     seal: bool,
@@ -66,6 +69,7 @@ pub(super) fn sign(args: SignArgs) -> Result<(), ErrorLines> {
     request.ttl_seconds = args.expires_in;
     request.filename = args.filename;
     request.seal = args.seal;
+    request.reveal = args.reveal;
     request.conditions = Conditions {
         not_before: args.not_before,
         network: args.ip,
@@ -75,6 +79,7 @@ pub(super) fn sign(args: SignArgs) -> Result<(), ErrorLines> {
         single_use: args.single_use,
         confirm: args.confirm,
         bind: None,
+        reason: request.conditions.reason.take(),
     };
     let (keyring, now) = (&config.keyring, system_clock()());
     let url = mint(

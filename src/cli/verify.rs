@@ -19,7 +19,7 @@ use super::{parse_time, system_clock};
 use crate::catalog::Catalog;
 use crate::config::KeysConfig;
 use crate::format::{self, Format};
-use crate::service::{OpenError, check_link};
+use crate::service::{OpenError, check_link, longest_ttl_seconds};
 use crate::unix_time::rfc3339;
 
 #[derive(Args)]
@@ -50,12 +50,12 @@ pub(super) fn verify(args: VerifyArgs) -> Result<ExitCode, ErrorLines> {
     let at = |address| ClientAddr::At(Some(address));
     let client = args.from.map_or(ClientAddr::Unchecked, at);
     let mut report = Report::default();
-    let is_valid = match verify_url(url.trim(), &config, now, client) {
+    let is_valid = match verify_url(url.trim(), &config, catalog.as_ref(), now, client) {
         Ok((inspection, verified)) => {
             report.describe(&inspection, &config, now);
             report.steps(verified.as_ref().err(), args.from.is_some())
                 && report.names(&inspection)
-                && report.export(verified.ok().as_ref(), catalog.as_ref())
+                && report.export(verified.ok().as_ref(), catalog.as_ref(), &config)
         }
         Err(malformed) => report.refuse_at(Step::Syntax, &malformed.into()),
     };
@@ -74,16 +74,20 @@ pub(super) fn verify(args: VerifyArgs) -> Result<ExitCode, ErrorLines> {
 fn verify_url(
     url: &str,
     config: &KeysConfig,
+    catalog: Option<&Catalog>,
     now: u64,
     client: ClientAddr,
 ) -> Result<(Inspection, Result<VerifiedLink, LinkError>), Malformed> {
+    let split = SplitUrl::parse(url)?;
+    split.check_length()?;
+    let export = catalog.and_then(|catalog| catalog.get(split.path.export()));
+    let deployment_max = config.policy.ttl_seconds_max;
+    let longest = export.map(|export| longest_ttl_seconds(export, deployment_max));
     let verifier = Verifier {
         keyring: &config.keyring,
         revocations: &config.revocations,
-        ttl_seconds_max: config.policy.ttl_seconds_max,
+        ttl_seconds_max: longest.unwrap_or(deployment_max),
     };
-    let split = SplitUrl::parse(url)?;
-    split.check_length()?;
     let inspection = verifier.inspect(split.path, split.query)?;
     let verified = verifier.verify(split.path, split.query, now, client);
     Ok((inspection, verified))
@@ -147,12 +151,17 @@ impl Report {
     }
 
     /// Refuses a link that its export would refuse; returns whether it fits, as far as it is checked.
-    fn export(&mut self, verified: Option<&VerifiedLink>, catalog: Option<&Catalog>) -> bool {
+    fn export(
+        &mut self,
+        verified: Option<&VerifiedLink>,
+        catalog: Option<&Catalog>,
+        config: &KeysConfig,
+    ) -> bool {
         let (Some(verified), Some(catalog)) = (verified, catalog) else {
             self.line("export", "filters and options not checked: no --exports");
             return true;
         };
-        let (code, reason) = match check_link(catalog, verified) {
+        let (code, reason) = match check_link(catalog, verified, config.policy.ttl_seconds_max) {
             Ok(()) => {
                 self.line("export", "ok");
                 return true;
@@ -161,6 +170,7 @@ impl Report {
             Err(OpenError::Invalid(errors)) => {
                 ("invalid-values", field_error_lines(errors).join("; "))
             }
+            Err(OpenError::Link(error)) => (error.code(), error.to_string()),
             Err(error) => ("unknown-format", error.to_string()),
         };
         self.refuse("export", code, reason.escape_debug())
@@ -208,6 +218,9 @@ impl Report {
         }
         for (name, value) in &link.claims {
             self.line("claim", format!("{name}={value}"));
+        }
+        for name in &link.reveal {
+            self.line("reveal", name);
         }
         for (name, value) in &link.options {
             self.line("option", format!("{name}={value}"));

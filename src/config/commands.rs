@@ -24,6 +24,14 @@ pub struct KeysConfig {
     pub policy: Policy,
 }
 
+/// The settings of the command that revokes links.
+pub struct RevokeConfig {
+    /// The file of revocations, if it is configured.
+    pub revocations_file: Option<PathBuf>,
+    /// The keys, if they are configured. They tell whether a link is genuine.
+    pub keyring: Option<Keyring>,
+}
+
 /// The settings of commands that read rows.
 pub struct RowsConfig {
     /// The databases.
@@ -62,6 +70,27 @@ impl KeysConfig {
                 policy,
             }),
             _ => Err(errors.0),
+        }
+    }
+}
+
+impl RevokeConfig {
+    /// Parses the environment, for example [`std::env::vars_os`].
+    ///
+    /// # Errors
+    /// Returns every variable of these that is invalid.
+    pub fn from_env(
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<RevokeConfig, Vec<ConfigError>> {
+        let (mut variables, mut errors) = Config::variables(environment)?;
+        let has_keys = variables.signing_keys.is_some() || variables.signing_keys_file.is_some();
+        let keyring = has_keys.then(|| keyring(&mut variables, &mut errors));
+        match errors.0.is_empty() {
+            true => Ok(RevokeConfig {
+                revocations_file: variables.revocations_file.take(),
+                keyring: keyring.flatten(),
+            }),
+            false => Err(errors.0),
         }
     }
 }

@@ -8,6 +8,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::Variables;
 use super::errors::ConfigErrors;
 use super::http_config::web_url;
+use crate::audit_values::AuditRecipient;
 use crate::http::AUDIT_TARGET;
 
 /// Where audit lines go.
@@ -31,6 +32,8 @@ pub struct Log {
     pub audit_log: AuditLog,
     /// Whether a full log stops the server until it is read, so that no audit line is lost.
     pub audit_waits: bool,
+    /// The public key that audit lines encrypt the values of filters to; without it they have no values.
+    pub audit_recipient: Option<AuditRecipient>,
     /// The base URL of an OTLP collector for traces.
     pub otlp_endpoint: Option<String>,
 }
@@ -43,6 +46,7 @@ impl Log {
             json: false,
             audit_log: AuditLog::WithOthers,
             audit_waits: false,
+            audit_recipient: None,
             otlp_endpoint: None,
         }
     }
@@ -67,12 +71,16 @@ pub(super) fn log(variables: &mut Variables, errors: &mut ConfigErrors) -> Optio
     };
     let audit_waits = errors.check("LOG_FULL", audit_waits);
     let audit_log = errors.check("AUDIT_LOG", audit_log(variables.audit_log.as_deref()));
+    let recipient = variables.audit_recipient.as_deref();
+    let recipient = recipient.map(AuditRecipient::parse).transpose();
+    let audit_recipient = errors.check("AUDIT_RECIPIENT", recipient);
     let endpoint = variables.otlp_endpoint.take().map(|text| web_url(&text));
     Some(Log {
         filter: filter?,
         json: json?,
         audit_log: audit_log?,
         audit_waits: audit_waits?,
+        audit_recipient: audit_recipient?,
         otlp_endpoint: errors.check("OTLP_ENDPOINT", endpoint.transpose())?,
     })
 }

@@ -8,6 +8,7 @@ mod files;
 mod http_config;
 mod link_settings;
 mod log;
+pub mod revocations_edit;
 pub mod revocations_file;
 mod unknown;
 
@@ -29,7 +30,7 @@ use crate::used_links::RedisUrl;
 use errors::ConfigErrors;
 use rowlink_link::{Keyring, Revocations};
 
-pub use commands::{KeysConfig, RowsConfig, StoreConfig};
+pub use commands::{KeysConfig, RevokeConfig, RowsConfig, StoreConfig};
 pub use database::DatabaseUrl;
 pub use errors::{ConfigError, read};
 pub use http_config::{cors_origin, web_url};
@@ -196,6 +197,7 @@ variables! {
     log_format: String,
     log_full: String,
     audit_log: String,
+    audit_recipient: String,
     otlp_endpoint: String,
 }
 

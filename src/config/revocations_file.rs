@@ -1,13 +1,15 @@
-//! The file of revocations: TOML, with `issued_before` for all links and the tables `[users]` and
-//! `[keys]` of points in time.
+//! The file of revocations: TOML, with `issued_before` for all links and the tables `[users]`, `[keys]` and `[links]` of
+//! points in time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::DateTime;
+use indexmap::IndexMap;
 use rowlink_link::Revocations;
 use serde::Deserialize;
 use toml::Spanned;
 use toml::value::Datetime;
+use uuid::Uuid;
 
 use crate::toml_errors::{self, LineError};
 
@@ -19,12 +21,14 @@ struct RevocationsFile {
     users: BTreeMap<String, Spanned<Datetime>>,
     #[serde(default)]
     keys: BTreeMap<String, Spanned<Datetime>>,
+    #[serde(default)]
+    links: IndexMap<Spanned<String>, Spanned<Datetime>>,
 }
 
 /// Parses a file of revocations. An empty file revokes nothing.
 ///
 /// # Errors
-/// Returns every entry that is not a point in time, or the first syntax error.
+/// Returns every entry that is not a point in time or not a link id, or the first syntax error.
 pub fn parse(text: &str) -> Result<Revocations, Vec<LineError>> {
     let file: RevocationsFile = toml_errors::read(text)?;
     let mut errors = Vec::new();
@@ -40,10 +44,29 @@ pub fn parse(text: &str) -> Result<Revocations, Vec<LineError>> {
         entries.map(|(name, at)| (name, watermark(at))).collect()
     };
     let (users, keys) = (watermarks(file.users), watermarks(file.keys));
+    let issued_before = file.issued_before.map_or(0, &mut watermark);
+    let mut links = HashMap::new();
+    let mut invalid_ids = Vec::new();
+    for (id, until) in file.links {
+        let until = watermark(until);
+        match Uuid::try_parse(id.get_ref()) {
+            // Two spellings of one id are one entry.
+            Ok(link_id) => {
+                let entry: &mut u64 = links.entry(link_id).or_default();
+                *entry = until.max(*entry);
+            }
+            Err(_) => {
+                let message = "expected the id of a link: 0198c2f4-6f3a-7cc1-9b2e-0242ac120002";
+                invalid_ids.push(LineError::at(text, id.span().start, message));
+            }
+        }
+    }
+    errors.append(&mut invalid_ids);
     let revocations = Revocations {
-        issued_before: file.issued_before.map_or(0, watermark),
+        issued_before,
         users,
         keys,
+        links,
     };
     if errors.is_empty() {
         Ok(revocations)
@@ -53,7 +76,7 @@ pub fn parse(text: &str) -> Result<Revocations, Vec<LineError>> {
 }
 
 /// Returns the first whole second that is not before the given time.
-fn unix_seconds(at: &Datetime) -> Option<u64> {
+pub(super) fn unix_seconds(at: &Datetime) -> Option<u64> {
     let time = DateTime::parse_from_rfc3339(&at.to_string()).ok()?;
     let fraction = i64::from(time.timestamp_subsec_nanos() > 0);
     u64::try_from(time.timestamp() + fraction).ok()
@@ -66,11 +89,13 @@ mod tests {
     #[test]
     fn times_are_rounded_up_to_whole_seconds() {
         let text = "issued_before = 1970-01-01T00:00:10Z\n[users]\n\"42\" = 1970-01-01T01:00:20.5+01:00\n\
-                    [keys]\nk1 = 1970-01-01T00:00:30Z\n";
+                    [keys]\nk1 = 1970-01-01T00:00:30Z\n[links]\n0198c2f4-6f3a-7cc1-9b2e-0242ac120002 = 1970-01-01T00:00:40Z\n\
+                    0198C2F4-6F3A-7CC1-9B2E-0242AC120002 = 1970-01-01T00:00:35Z\n";
         let expected = Revocations {
             issued_before: 10,
             users: BTreeMap::from([("42".into(), 21)]),
             keys: BTreeMap::from([("k1".into(), 30)]),
+            links: HashMap::from([(uuid::uuid!("0198c2f4-6f3a-7cc1-9b2e-0242ac120002"), 40)]),
         };
         assert_eq!(parse(text), Ok(expected));
         assert_eq!(parse("# none\n"), Ok(Revocations::default()));
@@ -86,6 +111,12 @@ mod tests {
             lines("[users]\na = 2026-01-31\nb = 2026-01-31T10:00:00\n"),
             [2, 3]
         );
+        let link = "0198c2f4-6f3a-7cc1-9b2e-0242ac120002";
+        let text = format!(
+            "[links]\n42 = 2026-01-31T10:00:00Z\n{link} = 2026-01-31\n{link}0 = 2026-01-31T10:00:00Z"
+        );
+        assert_eq!(lines(&text), [3, 2, 4]);
+        assert_eq!(lines(&format!("[links]\n{link} = true\n")), [2]);
         assert_eq!(lines("\n[user]\na = 2026-01-31T10:00:00Z\n"), [2]);
         assert_eq!(lines("[keys]\na = '2026-01-31T10:00:00Z'\n"), [2]);
     }

@@ -283,6 +283,18 @@ fn a_log_level_must_exist_and_audit_lines_stay_unless_they_are_switched_off() {
     );
 }
 
+#[test]
+fn the_key_of_the_auditor_must_be_a_public_key_of_age() {
+    let key = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+    let log = |vars: &[(&str, &str)]| config(vars).expect("a configuration").log;
+    assert!(log(&[("AUDIT_RECIPIENT", key)]).audit_recipient.is_some());
+    assert!(log(&[]).audit_recipient.is_none());
+    for bad in ["age1", "alice@example.com", &key[..key.len() - 1]] {
+        let found = errors(&[("AUDIT_RECIPIENT", bad)]);
+        assert_eq!(found, ["ROWLINK_AUDIT_RECIPIENT"], "{bad}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn only_variables_with_the_prefix_must_be_utf_8() {

@@ -100,21 +100,28 @@ pub fn check<F: Read + Seek>(mut file: F) -> Result<u64, IntegrityError> {
 
     file.seek(SeekFrom::Start(0))?;
     let before = length - (tail.len() - start) as u64;
-    let mut reader = BufReader::with_capacity(256 * 1024, file.take(before));
+    if hex::encode(sha256(file, before)?) == expected {
+        Ok(rows)
+    } else {
+        Err(IntegrityError::Changed)
+    }
+}
+
+/// Returns the SHA-256 hash of the next `bytes_max` bytes of a file, or of those up to its end.
+///
+/// # Errors
+/// Returns the error of the file.
+pub fn sha256(file: impl Read, bytes_max: u64) -> io::Result<[u8; 32]> {
+    let mut reader = BufReader::with_capacity(256 * 1024, file.take(bytes_max));
     let mut hash = Sha256::new();
     loop {
         let chunk = reader.fill_buf()?;
         if chunk.is_empty() {
-            break;
+            return Ok(hash.finalize().into());
         }
         let read = chunk.len();
         hash.update(chunk);
         reader.consume(read);
-    }
-    if hex::encode(hash.finalize()) == expected {
-        Ok(rows)
-    } else {
-        Err(IntegrityError::Changed)
     }
 }
 

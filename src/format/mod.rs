@@ -21,7 +21,7 @@ use std::str::FromStr;
 
 pub use encoder::{EncodeError, Encoder, EncoderSettings, Properties, SheetSettings};
 pub use heartbeat::{EMPTY_DEFLATE_BLOCK, Heartbeats};
-pub use integrity_line::{IntegrityError, IntegrityLine, check};
+pub use integrity_line::{IntegrityError, IntegrityLine, check, sha256};
 pub use options::{FormatOptions, OptionDefinition, OptionError, parse_bool};
 pub use xlsx::is_number_format;
 

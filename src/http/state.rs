@@ -11,6 +11,7 @@ use super::lifecycle::Lifecycle;
 use super::refusal_log::RefusalLog;
 use super::telemetry::{LostLines, Metrics};
 use super::tls::Certificate;
+use crate::audit_values::AuditRecipient;
 use crate::auth::Authenticator;
 use crate::service::ExportService;
 use crate::spool::Spool;
@@ -34,6 +35,7 @@ pub struct AppState {
     pub(super) files: Vec<StaticFile>,
     pub(super) lost_lines: LostLines,
     pub(super) refusal_log: RefusalLog,
+    pub(super) audit_recipient: Option<AuditRecipient>,
     pub(super) spool: Option<Arc<Spool>>,
     pub(super) kept_files: Option<Arc<KeptFiles>>,
 }
@@ -63,6 +65,7 @@ impl AppState {
             files: Vec::new(),
             lost_lines: LostLines::default(),
             refusal_log: RefusalLog::default(),
+            audit_recipient: None,
             spool: None,
             kept_files: None,
         }
@@ -89,6 +92,13 @@ impl AppState {
     #[must_use]
     pub fn with_lost_lines(mut self, lost_lines: LostLines) -> AppState {
         self.lost_lines = lost_lines;
+        self
+    }
+
+    /// Sets the key that audit lines encrypt the values of filters to.
+    #[must_use]
+    pub fn with_audit_recipient(mut self, recipient: Option<AuditRecipient>) -> AppState {
+        self.audit_recipient = recipient;
         self
     }
 

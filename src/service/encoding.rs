@@ -71,7 +71,8 @@ impl Encoding {
         }
     }
 
-    /// Encodes to the end without keeping the file; returns its length and hash, and the rows for the second pass.
+    /// Encodes to the end without keeping the file; returns its length and hash, the number of its rows, and the rows for
+    /// the second pass.
     ///
     /// # Errors
     /// Returns the error of the query or the encoder, or [`TooLarge`].
@@ -79,7 +80,7 @@ impl Encoding {
         mut self,
         mut line: Option<IntegrityLine>,
         size_max: SizeMax,
-    ) -> Result<(Measure, RowStream), DownloadError> {
+    ) -> Result<(Measure, u64, RowStream), DownloadError> {
         let mut hash = FileHash::default();
         while let Some(chunk) = self.next_chunk().await? {
             line.iter_mut().for_each(|line| line.update(&chunk));
@@ -92,13 +93,14 @@ impl Encoding {
             hash.update(&line.finish(self.rows_written()));
         }
         let measure = hash.finish();
-        size_max.check(self.rows_written(), measure.bytes)?;
+        let row_count = self.rows_written();
+        size_max.check(row_count, measure.bytes)?;
         let rows = match self {
             Encoding::Inline(inline) => Some(inline.rows),
             Encoding::Thread(thread) => thread.into_rows(),
         };
         let rows = rows.ok_or(SourceError::Truncated)?;
-        Ok((measure, rows.again().await?))
+        Ok((measure, row_count, rows.again().await?))
     }
 
     /// Returns the next chunk, never empty, or `None` after the last.

@@ -10,6 +10,7 @@ use super::export_service::ExportService;
 use super::issue::IssuedLink;
 use super::open::PreparedDownload;
 use crate::format::{Format, IntegrityLine, Properties};
+use crate::row::Column;
 use crate::source::{ConnectionTime, Passes, RowEstimate, RowStream, Rows, SourceError, causes};
 
 /// The approximate size of a file.
@@ -43,7 +44,7 @@ impl ExportService {
         let keyring = self.keyring.load();
         let key_id = keyring.key_ids().next().unwrap_or_default();
         let revocations = self.revocations.load();
-        if revocations.is_revoked(link.user.as_str(), key_id, link.issued) {
+        if revocations.is_revoked(link, key_id) {
             return None;
         }
         let prepared = self.prepare_verified(issued.verified().clone(), now).ok()?;
@@ -122,13 +123,13 @@ fn name_bytes(prepared: &PreparedDownload) -> u64 {
         return 0;
     }
     let bytes_of = |name: &String| name.len() as u64 + 3;
-    match &prepared.output.columns {
-        Some(names) => names.iter().map(bytes_of).sum(),
-        None => {
-            let columns = prepared.served.columns().unwrap_or_default().iter();
-            columns.map(|column| bytes_of(&column.name)).sum()
-        }
-    }
+    let sheets = prepared.served.columns().iter();
+    let sheets = sheets.zip(&prepared.output.columns);
+    let bytes_of_sheet = |(all, chosen): (&Vec<Column>, &Option<Vec<String>>)| match chosen {
+        Some(names) => names.iter().map(bytes_of).sum::<u64>(),
+        None => all.iter().map(|column| bytes_of(&column.name)).sum(),
+    };
+    sheets.map(bytes_of_sheet).sum()
 }
 
 /// Encodes the file without sending it, up to the time limit.

@@ -21,8 +21,8 @@ use crate::toml_errors::LineError;
 /// How many exports are described at the same time, each on a connection of its own.
 const CONCURRENCY: usize = 4;
 
-/// An export as its database knows it, or its errors.
-type Described = Result<Arc<dyn DescribedExport>, Vec<ExportError>>;
+/// An export that its database has described, or its errors.
+type Described = Result<ServedExport, Vec<ExportError>>;
 
 /// Why an export is not served, or only in its previous version.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -59,14 +59,20 @@ pub struct ServedExport {
     pub(super) described: Arc<dyn DescribedExport>,
     /// Differs if the file or its columns do, or the version of the server.
     pub(super) definition: String,
+    /// The export with columns masked, by their names.
+    variants: BTreeMap<BTreeSet<String>, Arc<ServedExport>>,
 }
 
 impl ServedExport {
-    fn new(export: Arc<Export>, described: Arc<dyn DescribedExport>) -> ServedExport {
+    fn new(
+        export: Arc<Export>,
+        described: Arc<dyn DescribedExport>,
+        masked: &BTreeSet<String>,
+    ) -> ServedExport {
         let columns = described.columns().iter().flatten();
         let columns: Vec<&String> = columns.map(|column| &column.name).collect();
         let definition = format!(
-            "{}\n{columns:?}\n{}",
+            "{}\n{columns:?}\n{masked:?}\n{}",
             env!("CARGO_PKG_VERSION"),
             export.text
         );
@@ -74,7 +80,32 @@ impl ServedExport {
             definition: hex::encode(Sha256::digest(definition)),
             export,
             described,
+            variants: BTreeMap::new(),
         }
+    }
+
+    /// Returns the export as it is for a link that reveals these columns.
+    pub(super) fn for_reveal(self: &Arc<Self>, reveal: &[String]) -> Option<Arc<ServedExport>> {
+        let masked = self.export.masked(reveal);
+        match masked.is_empty() {
+            true => Some(self.clone()),
+            false => self.variants.get(&masked).cloned(),
+        }
+    }
+
+    /// Returns the sheets with the columns that a holder of these scopes may see, also if they are masked.
+    pub fn sheets_for(
+        &self,
+        scopes: &BTreeSet<String>,
+    ) -> impl Iterator<Item = (&Sheet, Vec<&Column>)> {
+        let export = &self.export;
+        let withheld = export.withheld(&export.revealed_to(scopes, None));
+        self.sheets().map(move |(sheet, columns)| {
+            let is_withheld =
+                |column: &&Column| withheld.contains_key(&export.column_key(sheet, &column.name));
+            let columns = columns.iter().filter(|column| !is_withheld(column));
+            (sheet, columns.collect())
+        })
     }
 
     /// Returns the export.
@@ -83,13 +114,10 @@ impl ServedExport {
         &self.export
     }
 
-    /// Returns the columns of its statement; `None` if it has several.
+    /// Returns the columns of each of its statements.
     #[must_use]
-    pub fn columns(&self) -> Option<&[Column]> {
-        match self.described.columns() {
-            [columns] => Some(columns),
-            _ => None,
-        }
+    pub fn columns(&self) -> &[Vec<Column>] {
+        self.described.columns()
     }
 
     /// Returns its sheets with their columns.
@@ -236,9 +264,9 @@ impl ExportService {
         while let Some((export, described)) = described.next().await {
             let name = export.name.clone();
             match described {
-                Ok(described) => {
+                Ok(served) => {
                     let dialect = self.sources[&export.database].dialect();
-                    let served = Arc::new(ServedExport::new(export, described));
+                    let served = Arc::new(served);
                     update
                         .warnings
                         .extend(served.warnings(dialect, self.has_store()));
@@ -277,29 +305,70 @@ impl ExportService {
         (export, described)
     }
 
-    async fn describe(&self, export: &Export) -> Described {
+    async fn describe(&self, export: &Arc<Export>) -> Described {
+        let described = self.describe_statements(export).await;
+        let described = described.map_err(|error| vec![error])?;
+        let errors: Vec<_> = self.check_described(export, &*described).collect();
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let mut served = ServedExport::new(export.clone(), described, &BTreeSet::new());
+        for masked in export.mask_sets() {
+            let variant = self.describe_variant(&served, &masked).await;
+            let variant = variant.map_err(|error| vec![error])?;
+            served.variants.insert(masked, Arc::new(variant));
+        }
+        Ok(served)
+    }
+
+    /// Describes an export with some columns masked.
+    async fn describe_variant(
+        &self,
+        served: &ServedExport,
+        masked: &BTreeSet<String>,
+    ) -> Result<ServedExport, ExportError> {
+        let export = Arc::new(served.export.with_masks(masked));
+        let described = self.describe_statements(&export).await;
+        let described = described.map_err(|found| match found {
+            ExportError::File(found) => match export.sheet_of(&found.file) {
+                Some(sheet) => mask_error(&export, sheet, masked, &found.error.message),
+                None => ExportError::File(found),
+            },
+            unavailable @ ExportError::Database { .. } => unavailable,
+        })?;
+        // The item that was replaced was the column, and nothing else.
+        let sheets = described.columns().iter().zip(served.described.columns());
+        for (sheet, (columns, others)) in export.sheets.iter().zip(sheets) {
+            let names = columns.iter().map(|column| &column.name);
+            if !names.eq(others.iter().map(|column| &column.name)) {
+                let message =
+                    "its column has another name in the select list; add `as` and the name";
+                return Err(mask_error(&export, sheet, masked, message));
+            }
+        }
+        Ok(ServedExport::new(export, described, masked))
+    }
+
+    async fn describe_statements(
+        &self,
+        export: &Export,
+    ) -> Result<Arc<dyn DescribedExport>, ExportError> {
         let source = &self.sources[&export.database];
         let time_limit = DESCRIBE_TIMEOUT * export.sheets.len() as u32;
         let described = timeout(time_limit, source.describe(export)).await;
         let described = described.unwrap_or(Err(SourceError::TooSlow.into()));
         let DescribeError { sheet, error } = match described {
-            Ok(described) => {
-                let errors: Vec<_> = self.check_described(export, &*described).collect();
-                return match errors.is_empty() {
-                    true => Ok(described),
-                    false => Err(errors),
-                };
-            }
+            Ok(described) => return Ok(described),
             Err(error) => error,
         };
         let sheet = &export.sheets[sheet];
         let statement = &sheet.statement;
         let (offset, message) = match error {
             error @ SourceError::Unavailable(_) => {
-                return Err(vec![ExportError::Database {
+                return Err(ExportError::Database {
                     name: export.database.clone(),
                     error: Arc::new(error),
-                }]);
+                });
             }
             SourceError::Query { offset, cause } => (offset, cause.to_string()),
             SourceError::TooSlow => {
@@ -314,7 +383,7 @@ impl ExportService {
         let line = statement.line_at(offset.unwrap_or(0));
         let message = message.replace(&statement.sql, "the SQL");
         let message = statement.name_parameters(&message);
-        Err(vec![file_error(sheet, LineError::new(line, message))])
+        Err(file_error(sheet, LineError::new(line, message)))
     }
 
     /// Checks the columns of an export's statements.
@@ -394,6 +463,13 @@ impl Exports {
         self.served.keys().filter(is_missing).cloned().collect()
     }
 
+    /// Returns the export with this name, also if it cannot be served now.
+    pub(super) fn known(&self, name: &str) -> Option<&Export> {
+        let served = self.served.get(name).map(|served| &served.export);
+        let failed = || self.failed.get(name)?.export.as_ref();
+        served.or_else(failed).map(Arc::as_ref)
+    }
+
     /// Returns the errors, each once, that another version does not have.
     fn errors_missing_in(&self, other: &Exports) -> Vec<ExportError> {
         let mut known: BTreeSet<String> = other.errors().map(ToString::to_string).collect();
@@ -435,6 +511,20 @@ fn check_columns<'a>(
         LineError::new(line, message)
     });
     duplicates.chain(unknown).chain(commas)
+}
+
+/// Returns the error of a sheet whose columns in `masked` are masked.
+fn mask_error(
+    export: &Export,
+    sheet: &Sheet,
+    masked: &BTreeSet<String>,
+    message: &str,
+) -> ExportError {
+    let masks = export.masks_of(sheet, masked);
+    let line = masks.first().map_or(1, |(_, mask)| mask.line);
+    let names: Vec<String> = masks.iter().map(|(name, _)| format!("`{name}`")).collect();
+    let message = format!("`mask` of {}: {message}", names.join(", "));
+    file_error(sheet, LineError::new(line, message))
 }
 
 fn file_error(sheet: &Sheet, error: LineError) -> ExportError {

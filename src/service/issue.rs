@@ -115,10 +115,12 @@ impl ExportService {
 
         let context = LinkContext {
             export: Some(export),
-            columns: served.columns(),
+            columns: Some(served.columns()),
             format,
             policy: &self.policy,
         };
+        let chosen = request.options.get("columns").map(String::as_str);
+        request.reveal = export.revealed_to(&caller.scopes, chosen);
         let storing_error = self.storing_error(&request, export);
         request.field_errors.extend(storing_error);
         let requested_claims = request.claims.clone();
@@ -177,6 +179,7 @@ impl ExportService {
             && served.is_ok_and(|served| {
                 let may_choose = |name: &String| caller.settable_claims.contains(name);
                 served.export.check_claims(&link.claims).is_ok()
+                    && served.export.may_reveal(&caller.scopes, &link.reveal)
                     && link.claims.iter().all(|(name, value)| {
                         may_choose(name) || caller.claims.get(name) == Some(value)
                     })

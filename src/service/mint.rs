@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::mem;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -14,6 +13,7 @@ use uuid::Uuid;
 
 use super::documents::{UNKNOWN_MEDIA_TYPE, ZIP_MEDIA_TYPE};
 use super::errors::IssueError;
+use super::lifetime::Lifetimes;
 use super::options::{Output, unsupported_options};
 use super::policy::Policy;
 use super::request::LinkRequest;
@@ -119,7 +119,7 @@ pub(super) fn requested_format(
 /// What a request is checked against, as far as it is known.
 pub(super) struct LinkContext<'a> {
     pub(super) export: Option<&'a Arc<Export>>,
-    pub(super) columns: Option<&'a [Column]>,
+    pub(super) columns: Option<&'a [Vec<Column>]>,
     /// `None` for stored documents.
     pub(super) format: Option<Format>,
     pub(super) policy: &'a Policy,
@@ -134,6 +134,7 @@ pub(super) struct UnsignedLink {
     ttl_seconds: u64,
     conditions: Conditions,
     filename: Option<FileName>,
+    reveal: Vec<String>,
     options: BTreeMap<String, String>,
     filters: Vec<(String, String)>,
 }
@@ -155,12 +156,23 @@ impl LinkContext<'_> {
             Some(export) => collect(&mut errors, export.resolve(&filters)),
             None => Some(flatten(filters)),
         };
-        let content_type = collect(&mut errors, self.content_type(&request.options));
-        let ttl_seconds = collect(&mut errors, self.ttl_seconds(request.ttl_seconds));
+        collect(&mut errors, self.check_reveal(&request.reveal));
+        let content_type = self.content_type(&request.options, &request.reveal);
+        let content_type = collect(&mut errors, content_type);
+        let seals = self.policy.seals_always || self.export.is_some_and(|export| export.seal);
+        let seal = match seals || request.seal {
+            true => Seal::Sealed,
+            false => Seal::Open,
+        };
+        let ttl_seconds = self.ttl_seconds(request.ttl_seconds, &request.conditions, seal);
+        let ttl_seconds = collect(&mut errors, ttl_seconds);
         let message = "is required: this credential has no user of its own";
         let user = user.ok_or_else(|| vec![FieldError::new("user", message)]);
         let user = collect(&mut errors, user);
         collect(&mut errors, self.check_resume_seconds(&request.conditions));
+        if let Some(export) = self.export {
+            collect(&mut errors, export.reason.check(&request.conditions));
+        }
         if request.binds_browser && request.conditions.bind.is_none() {
             let message = "unsupported: no browser sends this request";
             errors.push(FieldError::new("bind", message));
@@ -182,17 +194,14 @@ impl LinkContext<'_> {
         let template = self.export.and_then(|export| export.file_name.as_ref());
         let by_template = || template.and_then(|template| template.render(&filters));
         let filename = request.filename.or_else(by_template);
-        let seals = self.policy.seals_always || self.export.is_some_and(|export| export.seal);
         Ok(UnsignedLink {
             user,
-            seal: match seals || request.seal {
-                true => Seal::Sealed,
-                false => Seal::Open,
-            },
+            seal,
             content_type,
             ttl_seconds,
             conditions,
             filename,
+            reveal: request.reveal,
             options: request.options,
             filters,
         })
@@ -201,6 +210,7 @@ impl LinkContext<'_> {
     fn content_type(
         &self,
         options: &BTreeMap<String, String>,
+        reveal: &[String],
     ) -> Result<&'static str, Vec<FieldError>> {
         let Some(export) = self.export else {
             // Unused: without an export only a URL is made.
@@ -214,29 +224,47 @@ impl LinkContext<'_> {
             };
             return errors.is_empty().then_some(media_type).ok_or(errors);
         };
-        let output = Output::parse(export, format, self.columns, options)?;
+        let output = Output::parse(export, format, self.columns, options, reveal)?;
         Ok(output.media_type())
     }
 
-    fn ttl_seconds(&self, requested: Option<u64>) -> Result<u64, Vec<FieldError>> {
-        let max = self.ttl_seconds_max();
-        let seconds = requested.unwrap_or(self.policy.ttl_seconds_default.min(max));
-        if (1..=max).contains(&seconds) {
-            return Ok(seconds);
-        }
-        let message = format!("expected 1 to {max} seconds");
-        Err(vec![FieldError::new("expires_in", message)])
+    /// Checks that the columns to reveal have a scope.
+    fn check_reveal(&self, reveal: &[String]) -> Result<(), Vec<FieldError>> {
+        let Some(export) = self.export else {
+            return Ok(());
+        };
+        let unknown = reveal
+            .iter()
+            .filter(|name| !export.restricted().any(|(key, _)| key == **name));
+        let errors = unknown.map(|name| {
+            let message = format!("`{name}` is no column with a scope");
+            FieldError::new("reveal", message)
+        });
+        let errors: Vec<FieldError> = errors.collect();
+        errors.is_empty().then_some(()).ok_or(errors)
     }
 
-    fn ttl_seconds_max(&self) -> u64 {
-        let of_export = self.export.and_then(|export| export.limits.max_ttl_seconds);
-        let max = of_export.map_or(u64::MAX, NonZeroU64::get);
-        max.min(self.policy.ttl_seconds_max)
+    fn ttl_seconds(
+        &self,
+        requested: Option<u64>,
+        conditions: &Conditions,
+        seal: Seal,
+    ) -> Result<u64, Vec<FieldError>> {
+        let lifetimes = self.lifetimes();
+        let default = self.policy.ttl_seconds_default.min(lifetimes.normal_max);
+        let seconds = requested.unwrap_or(default);
+        lifetimes.check_request(seconds, conditions, seal)?;
+        Ok(seconds)
+    }
+
+    fn lifetimes(&self) -> Lifetimes<'_> {
+        let export = self.export.map(Arc::as_ref);
+        Lifetimes::of(export, self.policy.ttl_seconds_max)
     }
 
     /// Checks how long a download may be continued after the expiry.
     fn check_resume_seconds(&self, conditions: &Conditions) -> Result<(), Vec<FieldError>> {
-        let max = self.ttl_seconds_max();
+        let max = self.lifetimes().normal_max;
         match conditions.resume_seconds {
             Some(seconds) if seconds > max => {
                 let message = format!("expected 1 to {max} seconds");
@@ -266,6 +294,7 @@ impl UnsignedLink {
             conditions: self.conditions,
             filename: self.filename,
             claims,
+            reveal: self.reveal,
             options: self.options,
             filters: self.filters,
         }

@@ -1,6 +1,7 @@
 //! The two use cases: issue a link, and open a download. The time is an argument; no HTTP.
 
 mod begun;
+mod columns;
 mod documents;
 mod download;
 mod encoder_thread;
@@ -10,6 +11,7 @@ mod estimate;
 mod export_service;
 mod exports;
 mod issue;
+mod lifetime;
 mod mint;
 mod open;
 mod options;
@@ -32,7 +34,9 @@ pub use export_service::{DocumentStores, ExportService};
 pub use exports::{ExportError, ExportsToDescribe, ExportsUpdate, FailedExport, ServedExport};
 pub use issue::IssuedLink;
 pub use mint::mint;
-pub use open::{Deadlines, MeasuredFile, OpenedDownload, PreparedDownload, check_link};
+pub use open::{
+    Deadlines, MeasuredFile, OpenedDownload, PreparedDownload, check_link, longest_ttl_seconds,
+};
 pub use policy::Policy;
 pub use quota::{QuotaError, QuotaLimits, QuotaPermit};
 pub use readiness::SilentDatabases;

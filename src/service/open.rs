@@ -18,6 +18,7 @@ use super::encoding::{Encoding, Measure, SizeMax};
 use super::errors::{DownloadError, OpenError};
 use super::export_service::{ExportService, file_name};
 use super::exports::ServedExport;
+use super::lifetime::Lifetimes;
 use super::options::{Output, unsupported_options};
 use super::quota::QuotaPermit;
 use crate::catalog::{
@@ -133,7 +134,11 @@ impl ExportService {
         entity_tag: Option<&str>,
     ) -> Result<Resumption, LinkError> {
         let (keyring, revocations) = (self.keyring.load(), self.revocations.load());
-        let verifier = self.verifier(&keyring, &revocations);
+        let mut verifier = self.verifier(&keyring, &revocations);
+        // What a feed requires is checked once the export is bound.
+        if let Some(export) = self.exports.load().known(path.export()) {
+            verifier.ttl_seconds_max = longest_ttl_seconds(export, self.policy.ttl_seconds_max);
+        }
         match entity_tag {
             Some(tag) => verifier.verify_resumption(path, raw_query, now, client, tag),
             None => Ok(Resumption {
@@ -161,7 +166,15 @@ impl ExportService {
     ) -> Result<PreparedDownload, OpenError> {
         let link = verified.link();
         let served = self.export_of(link)?;
-        let (format, output, query) = bind(&served.export, served.columns(), &verified)?;
+        let served = served.for_reveal(&link.reveal);
+        // Every set of masks has a variant; without one nothing is sent.
+        let served = served.ok_or_else(|| OpenError::ExportUnavailable(link.export.clone()))?;
+        let (format, output, query) = bind(
+            &served.export,
+            Some(served.columns()),
+            &verified,
+            self.policy.ttl_seconds_max,
+        )?;
         Ok(PreparedDownload {
             filename: file_name(link, format.extension()),
             format,
@@ -325,6 +338,8 @@ pub struct OpenedDownload {
 pub struct MeasuredFile {
     /// Its length and hash.
     pub measure: Measure,
+    /// The number of its rows.
+    pub rows: u64,
     /// Its entity tag, with quotes.
     pub entity_tag: String,
     /// Whether it is the file that the client has begun.
@@ -368,9 +383,11 @@ impl OpenedDownload {
             let encoder = format.encoder(rows.columns(), settings.clone())?;
             let first_pass = Encoding::start(rows, encoder, Pauses::Silent)?;
             let line = output.integrity_line();
-            let (measure, second_pass) = first_pass.measure(line, limits.size_max).await?;
+            let first_pass = first_pass.measure(line, limits.size_max).await?;
+            let (measure, row_count, second_pass) = first_pass;
             file = Some(MeasuredFile {
                 measure,
+                rows: row_count,
                 entity_tag: link.entity_tag(keyring, measure.sha256),
                 is_begun: begun.file_id == Some(measure.sha256),
             });
@@ -425,28 +442,43 @@ impl OpenedDownload {
     }
 }
 
+/// Returns the longest lifetime in seconds of a link to an export, in a deployment with this maximum. A [`Verifier`] accepts
+/// it; [`check_link`] then checks what a longer lifetime than that of the deployment requires.
+///
+/// [`Verifier`]: rowlink_link::Verifier
+#[must_use]
+pub fn longest_ttl_seconds(export: &Export, deployment_max: u64) -> u64 {
+    deployment_max.max(Lifetimes::of(Some(export), deployment_max).max())
+}
+
 /// Checks that a verified link fits its export, as far as the catalog tells: not its columns, which only the database knows.
+/// `ttl_seconds_max` is the longest lifetime of the deployment.
 ///
 /// # Errors
 /// Returns the [`OpenError`] with which a server would refuse the link.
-pub fn check_link(catalog: &Catalog, verified: &VerifiedLink) -> Result<(), OpenError> {
+pub fn check_link(
+    catalog: &Catalog,
+    verified: &VerifiedLink,
+    ttl_seconds_max: u64,
+) -> Result<(), OpenError> {
     let name = &verified.link().export;
     let export = catalog.get(name);
     let export = export.ok_or_else(|| OpenError::UnknownExport(name.clone()))?;
     match verified.link().format {
-        Some(_) => bind(export, None, verified).map(drop),
-        None => bind_documents(export, verified).map(drop),
+        Some(_) => bind(export, None, verified, ttl_seconds_max).map(drop),
+        None => bind_documents(export, verified, ttl_seconds_max).map(drop),
     }
 }
 
 /// Binds the query of a verified link to its export. `columns` are the export's, if they are known.
 fn bind(
     export: &Arc<Export>,
-    columns: Option<&[Column]>,
+    columns: Option<&[Vec<Column>]>,
     verified: &VerifiedLink,
+    ttl_seconds_max: u64,
 ) -> Result<(Format, Output, BoundQuery), OpenError> {
     let link = verified.link();
-    check_lifetime(export, link)?;
+    Lifetimes::of(Some(export), ttl_seconds_max).check_link(verified)?;
     let format = link
         .format
         .as_deref()
@@ -456,8 +488,8 @@ fn bind(
         name: link.format_name().to_owned(),
         known: export.formats.clone(),
     })?;
-    let output =
-        Output::parse(export, format, columns, &link.options).map_err(OpenError::Invalid)?;
+    let output = Output::parse(export, format, columns, &link.options, &link.reveal)
+        .map_err(OpenError::Invalid)?;
     let options = RowOptions {
         columns: output.columns.clone(),
         time_zone: output.time_zone,
@@ -471,9 +503,10 @@ fn bind(
 pub(super) fn bind_documents<'e>(
     export: &'e Arc<Export>,
     verified: &VerifiedLink,
+    ttl_seconds_max: u64,
 ) -> Result<(BoundQuery, &'e DocumentSettings), OpenError> {
     let link = verified.link();
-    check_lifetime(export, link)?;
+    Lifetimes::of(Some(export), ttl_seconds_max).check_link(verified)?;
     let unknown = || OpenError::UnknownExport(link.export.clone());
     let documents = export.documents.as_ref().ok_or_else(unknown)?;
     let errors = unsupported_options(&link.options);
@@ -481,26 +514,12 @@ pub(super) fn bind_documents<'e>(
         return Err(OpenError::Invalid(errors));
     }
     let options = RowOptions {
-        columns: None,
+        columns: vec![None],
         time_zone: export.time_zone,
         arrays_as_json: false,
     };
     let query = export.bind(verified, options).map_err(OpenError::Invalid)?;
     Ok((query, documents))
-}
-
-/// Checks that a link lives no longer than its export allows.
-fn check_lifetime(export: &Export, link: &Link) -> Result<(), OpenError> {
-    let seconds = link.expires.saturating_sub(link.issued);
-    let seconds = seconds.max(link.conditions.resume_seconds.unwrap_or(0));
-    let max = export.limits.max_ttl_seconds;
-    match max.filter(|max| seconds > max.get()) {
-        None => Ok(()),
-        Some(max) => Err(OpenError::Link(LinkError::LivesTooLong {
-            seconds,
-            seconds_max: max.get(),
-        })),
-    }
 }
 
 /// Returns the error of a query that did not open.

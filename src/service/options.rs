@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::columns::Columns;
 use crate::catalog::{Export, FieldError, Sheet, StoreMode};
 use crate::format::{
     self, EncoderSettings, Format, FormatOptions, Heartbeats, IntegrityLine, OptionError,
@@ -45,8 +46,8 @@ impl Storing {
 /// The checked output options of one link.
 #[derive(Debug, Clone)]
 pub(super) struct Output {
-    /// The columns to read, in this order; `None` means all.
-    pub columns: Option<Vec<String>>,
+    /// The columns of each sheet to read, in this order; `None` means all.
+    pub columns: Vec<Option<Vec<String>>>,
     /// The time zone in which instants are shown.
     pub time_zone: TimeZone,
     /// Whether the file ends with an integrity line.
@@ -62,19 +63,27 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Parses the `options` of a link, which override those of the export. `columns` are the export's,
-    /// if they are known.
+    /// Parses the `options` of a link, which override those of the export. `columns` are those of its sheets, if they are
+    /// known. Columns with a scope that the link does not `reveal` are left out.
     ///
     /// # Errors
-    /// Returns every option that is unknown or does not fit.
+    /// Returns every option that is unknown or does not fit, and an error if no column is left.
     pub fn parse(
         export: &Arc<Export>,
         format: Format,
-        columns: Option<&[Column]>,
+        columns: Option<&[Vec<Column>]>,
         options: &BTreeMap<String, String>,
+        reveal: &[String],
     ) -> Result<Output, Vec<FieldError>> {
+        let mut errors = Vec::new();
+        let named = options.get("columns").map(String::as_str);
+        let columns = Columns::of(export, columns, reveal).choose(named);
+        let columns = columns.unwrap_or_else(|found| {
+            errors.extend(found);
+            Vec::new()
+        });
         let mut output = Output {
-            columns: None,
+            columns,
             time_zone: export.time_zone,
             end_line: false,
             exact_length: false,
@@ -83,10 +92,9 @@ impl Output {
             format,
             export: export.clone(),
         };
-        let mut errors = Vec::new();
-        for (option, value) in options {
-            if let Err(found) = output.set(option, value, columns) {
-                errors.extend(found);
+        for (option, value) in options.iter().filter(|(option, _)| *option != "columns") {
+            if let Err(error) = output.set(option, value) {
+                errors.push(error);
             }
         }
         if output.end_line && format.definition().integrity_line.is_none() {
@@ -137,13 +145,8 @@ impl Output {
         }
     }
 
-    fn set(
-        &mut self,
-        option: &str,
-        value: &str,
-        columns: Option<&[Column]>,
-    ) -> Result<(), Vec<FieldError>> {
-        let field_error = |message: String| vec![FieldError::new(option, message)];
+    fn set(&mut self, option: &str, value: &str) -> Result<(), FieldError> {
+        let field_error = |message: String| FieldError::new(option, message);
         let option_error = |error: OptionError| field_error(error.to_string());
         match option {
             "timezone" => {
@@ -155,11 +158,6 @@ impl Output {
             "length" if value == "exact" => self.exact_length = true,
             "length" => return Err(field_error("expected `exact`, or nothing".to_owned())),
             "delivery" => self.storing = self.storing.with_delivery(value).map_err(field_error)?,
-            "columns" if self.export.sheets.len() > 1 => {
-                let message = "unsupported: this export has several sheets; leave it out";
-                return Err(field_error(message.to_owned()));
-            }
-            "columns" => self.columns = Some(choose_columns(columns, value)?),
             other => self.set_format_option(other, value).map_err(option_error)?,
         }
         Ok(())
@@ -186,37 +184,6 @@ fn sheet_settings(sheet: &Sheet) -> SheetSettings {
         title: sheet.title.clone(),
         labels: sheet.labels.clone(),
         number_formats: sheet.number_formats.clone(),
-    }
-}
-
-fn choose_columns(columns: Option<&[Column]>, list: &str) -> Result<Vec<String>, Vec<FieldError>> {
-    let name = |column: &'_ Column| column.name.clone();
-    let known: Option<Vec<String>> = columns.map(|columns| columns.iter().map(name).collect());
-    let mut chosen: Vec<String> = Vec::new();
-    let mut errors = Vec::new();
-    for name in list.split(',') {
-        let others = known
-            .as_ref()
-            .filter(|known| !known.iter().any(|it| it == name));
-        if let Some(known) = others {
-            let message = format!(
-                "unknown column `{name}`; the columns are {}",
-                known.join(", ")
-            );
-            errors.push(FieldError::new("columns", message));
-        } else if chosen.iter().any(|other| other == name) {
-            errors.push(FieldError::new(
-                "columns",
-                format!("duplicate column `{name}`"),
-            ));
-        } else {
-            chosen.push(name.to_owned());
-        }
-    }
-    if errors.is_empty() {
-        Ok(chosen)
-    } else {
-        Err(errors)
     }
 }
 

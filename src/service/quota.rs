@@ -241,6 +241,7 @@ mod tests {
             conditions: Default::default(),
             filename: None,
             claims: Default::default(),
+            reveal: Vec::new(),
             options: Default::default(),
             filters: Vec::new(),
         }

@@ -36,6 +36,8 @@ pub struct LinkRequest {
     pub user: Option<UserId>,
     /// The values of claims, if the credential may choose them.
     pub claims: BTreeMap<String, String>,
+    /// The columns with a scope that the link shows. Only the server and the holder of a key set them.
+    pub reveal: Vec<String>,
     /// The conditions of the link.
     pub conditions: Conditions,
     /// Whether the link works only in the browser that requests it. The caller that knows the browser sets the condition.
@@ -226,6 +228,7 @@ impl LinkRequest {
             },
             // It has a field of its own, with another type.
             ConditionType::Hash => return Err("unsupported".to_owned()),
+            ConditionType::Text => ConditionType::Text.parse(&expect_text(value)?)?,
         };
         (condition.set)(&mut self.conditions, value);
         Ok(())

@@ -1,13 +1,12 @@
-//! Blocks on the disk: sealed with a key that exists only in memory (ChaCha20-Poly1305, RFC 8439), so that rows are
-//! unreadable there and a damaged block is detected.
+//! Blocks on the disk: sealed with a key that exists only in memory (AES-256-GCM, RFC 5116), so that rows are unreadable
+//! there and a damaged block is detected.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chacha20poly1305::aead::AeadInOut as _;
-use chacha20poly1305::{ChaCha20Poly1305, KeyInit as _, Nonce};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
 use super::{DamagedBlock, Obstacle, Spool};
@@ -23,7 +22,7 @@ const TAG_BYTES: usize = 16;
 /// Writes the blocks of one download.
 pub(super) struct BlockWriter {
     spool: Arc<Spool>,
-    cipher: Arc<ChaCha20Poly1305>,
+    key: Arc<LessSafeKey>,
     /// The number of the next block. It is the nonce, so none is used twice.
     next: u64,
     file: Option<Arc<SpoolFile>>,
@@ -32,7 +31,7 @@ pub(super) struct BlockWriter {
 /// A block on the disk. Dropping all blocks of a file closes and so removes it.
 pub(super) struct Block {
     file: Arc<SpoolFile>,
-    cipher: Arc<ChaCha20Poly1305>,
+    key: Arc<LessSafeKey>,
     number: u64,
     offset: u64,
     /// The length with the tag.
@@ -54,9 +53,10 @@ impl BlockWriter {
     pub(super) fn new(spool: Arc<Spool>) -> Result<BlockWriter, getrandom::Error> {
         let mut key = Zeroizing::new([0; 32]);
         getrandom::fill(key.as_mut())?;
+        let key = UnboundKey::new(&AES_256_GCM, key.as_ref()).expect("a key of 32 bytes");
         Ok(BlockWriter {
             spool,
-            cipher: Arc::new(ChaCha20Poly1305::new((&*key).into())),
+            key: Arc::new(LessSafeKey::new(key)),
             next: 0,
             file: None,
         })
@@ -79,7 +79,7 @@ impl BlockWriter {
         file.bytes.fetch_add(reserved, Ordering::Relaxed);
         Ok(Block {
             file,
-            cipher: self.cipher.clone(),
+            key: self.key.clone(),
             number,
             offset,
             length,
@@ -95,9 +95,9 @@ impl BlockWriter {
         let mut sealed = Vec::with_capacity(content.len() + TAG_BYTES);
         sealed.extend_from_slice(content);
         let encrypted = self
-            .cipher
-            .encrypt_in_place(&nonce(number), b"", &mut sealed);
-        encrypted.expect("a block is shorter than 256 GiB");
+            .key
+            .seal_in_place_append_tag(nonce(number), Aad::empty(), &mut sealed);
+        encrypted.expect("a block is shorter than 64 GiB");
         file.file.write_all_at(&sealed, offset)?;
         Ok((file, number, offset))
     }
@@ -149,9 +149,10 @@ impl Block {
         let mut content = vec![0; self.length];
         self.file.file.read_exact_at(&mut content, self.offset)?;
         let opened = self
-            .cipher
-            .decrypt_in_place(&nonce(self.number), b"", &mut content);
-        opened.map_err(|_| DamagedBlock::Changed)?;
+            .key
+            .open_in_place(nonce(self.number), Aad::empty(), &mut content);
+        let length = opened.map_err(|_| DamagedBlock::Changed)?.len();
+        content.truncate(length);
         Ok(content)
     }
 }
@@ -163,7 +164,7 @@ impl Drop for SpoolFile {
 }
 
 fn nonce(number: u64) -> Nonce {
-    let mut nonce = [0; 12];
+    let mut nonce = [0; NONCE_LEN];
     nonce[..8].copy_from_slice(&number.to_le_bytes());
-    nonce.into()
+    Nonce::assume_unique_for_key(nonce)
 }

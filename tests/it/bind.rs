@@ -211,6 +211,7 @@ fn a_back_end_can_bind_a_link_to_a_cookie_of_its_own() {
         },
         filename: None,
         claims: BTreeMap::new(),
+        reveal: Vec::new(),
         options: BTreeMap::new(),
         filters: vec![("n".into(), "3".into())],
     };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::command::free_port;
+use crate::harness::command::{clock_ahead, free_port};
 use crate::harness::object_store::ObjectStore;
 
 /// The steps of a check without further origins.
@@ -194,6 +194,33 @@ fn a_wrong_key_and_a_missing_bucket_fail_with_the_code_of_the_store() {
         assert!(!checked.output.contains("removes the objects of this check"));
     }
     assert_eq!(server.objects("wrong-key"), [] as [String; 0]);
+}
+
+#[test]
+#[ignore = "needs an object store: make test"]
+fn a_clock_that_differs_from_that_of_the_store_is_reported() {
+    let server = ObjectStore::seaweedfs();
+    let bucket = server.bucket("skewed-clock");
+    let with_clock = |seconds| {
+        let mut environment = bucket.clone();
+        let clock = clock_ahead(seconds).into_iter();
+        environment.extend(clock.map(|(name, value)| (name.to_owned(), value)));
+        check(&environment)
+    };
+    for (seconds, expected) in [(-60, "behind"), (60, "ahead of")] {
+        let checked = with_clock(seconds);
+        assert_eq!(checked.code, Some(0), "{}", checked.output);
+        assert!(checked.steps("warning").contains(&"clock"));
+        assert!(checked.output.contains(expected), "{}", checked.output);
+    }
+    // S3 refuses the requests of a clock that differs by more than 15 minutes.
+    for seconds in [-1200, 1200] {
+        let checked = with_clock(seconds);
+        assert_eq!(checked.code, Some(1));
+        let failed = [&REFUSED[..], &["clock"]].concat();
+        assert_eq!(checked.steps("failed"), failed, "{}", checked.output);
+        assert!(checked.output.contains("RequestTimeTooSkewed"));
+    }
 }
 
 #[test]

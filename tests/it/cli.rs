@@ -32,6 +32,7 @@ fn every_command_has_a_help_text() {
         &["check", "--help"],
         &["check-file", "--help"],
         &["replace", "--help"],
+        &["revoke", "--help"],
         &["ready", "--help"],
         &["keygen", "--help"],
         &["export", "--help"],

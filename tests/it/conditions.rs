@@ -319,6 +319,7 @@ fn link(export: &str, user: &str, now: u64) -> Link {
         conditions: Default::default(),
         filename: None,
         claims: Default::default(),
+        reveal: Vec::new(),
         options: Default::default(),
         filters: vec![("n".into(), "3".into())],
     }

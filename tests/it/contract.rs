@@ -503,6 +503,7 @@ fn minted_elsewhere(issued: u64, expires: u64) -> String {
         conditions: Default::default(),
         filename: None,
         claims: BTreeMap::new(),
+        reveal: Vec::new(),
         options: BTreeMap::new(),
         filters: Vec::new(),
     };

@@ -20,11 +20,12 @@ use uuid::Uuid;
 use crate::vectors::{keyring, outcome, vectors};
 
 const NOW: u64 = 1_769_853_600;
-const SCOPES: [&str; 4] = [
+const SCOPES: [&str; 5] = [
     "export=orders",
     "user=ab",
     "user_prefix=a",
     "claim.org=7&user_prefix=a",
+    "export=orders&reveal=email",
 ];
 
 /// A link and the changes made to its URL.
@@ -53,8 +54,10 @@ prop_compose! {
         resume_seconds in option(1..5_000u64),
         (is_document, single_use, confirm) in any::<(bool, bool, bool)>(),
         bind in option(any::<[u8; 32]>()),
+        reason in option("[^\\p{Cc}]{1,12}"),
         filename in option("[a-zäöü][a-zäöü 1-9&=%+]{0,12}[a-zäöü]"),
         claims in prop::collection::btree_map("org|[A-Za-z0-9_]{1,6}", "7|[^\\p{Cc}]{1,6}", 0..3),
+        reveal in select(vec![vec![], vec![], vec!["email"], vec!["ü b", "email"]]),
         options in prop::collection::btree_map("columns|csv\\.[a-z]{1,6}", "[^\0]{0,9}", 0..3),
         filters in prop::collection::vec(("[^\0r][^\0]{0,6}", "[^\0]{0,12}"), 0..5),
     ) -> Link {
@@ -74,9 +77,11 @@ prop_compose! {
                 single_use,
                 confirm,
                 bind,
+                reason,
             },
             filename: filename.map(|name| FileName::parse(name).unwrap()),
             claims: BTreeMap::from_iter(claims),
+            reveal: reveal.into_iter().map(str::to_owned).collect(),
             options: BTreeMap::from_iter(options),
             filters,
         }

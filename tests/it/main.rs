@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod audit_values;
 mod auth;
 mod bad_input;
 mod bind;
@@ -15,6 +16,7 @@ mod catalog;
 mod check_store;
 mod cli;
 mod clients;
+mod columns;
 mod conditions;
 mod confirm;
 mod contract;
@@ -25,6 +27,7 @@ mod documents;
 mod downloads;
 mod exhaustion;
 mod faults;
+mod feeds;
 mod formats;
 mod get;
 mod harness;
@@ -48,9 +51,12 @@ mod plain_links;
 mod postgres;
 mod postgres_server;
 mod real_data;
+mod reason;
+mod receipts;
 mod replicas;
 mod resume;
 mod retry_pages;
+mod revoke;
 mod rotation;
 mod single_use;
 mod sizes;

@@ -93,6 +93,11 @@ fn input(link: &Link, key: &str) -> String {
         ),
         ("confirm", conditions.confirm.then(|| "true".to_owned())),
         ("bind", conditions.bind.map(hex::encode)),
+        ("reason", conditions.reason.clone()),
+        (
+            "reveal",
+            (!link.reveal.is_empty()).then(|| link.reveal.join(",")),
+        ),
         ("format", link.format.clone()),
     ];
     let optional = optional
@@ -155,7 +160,11 @@ fn with(name: &str, value: &str) -> String {
 
 /// Returns refusals of the signers that tell an empty text from an absent one.
 fn refusals_of_empty_texts() -> Vec<Refusal> {
-    vec![(with("format", ""), "format"), (with("bind", ""), "bind")]
+    vec![
+        (with("format", ""), "format"),
+        (with("bind", ""), "bind"),
+        (with("reason", ""), "reason"),
+    ]
 }
 
 /// Returns refusals of every signer.
@@ -178,8 +187,15 @@ fn refusals() -> Vec<Refusal> {
         (with("user", &"ü".repeat(129)), "user"),
         (with("export", "a/b"), "export"),
         (with("format", "csv?x=1"), "format"),
+        (with("option.reveal", "email"), "options.reveal"),
+        (with("reveal", "email,"), "reveal"),
+        (with("reveal", "email,email"), "reveal"),
+        (with("reveal", "a\nb"), "reveal"),
         (with("bind", "session"), "bind"),
         (with("bind", &"A".repeat(64)), "bind"),
+        (with("reason", "a\nb"), "reason"),
+        (with("reason", "a\u{85}"), "reason"),
+        (with("reason", &"ü".repeat(201)), "reason"),
         (with("expires_in", "-5"), "expires"),
         (with("max_rows", "-1"), "max"),
         (with("key", "k1:c2hvcnQ="), "key"),

@@ -39,6 +39,7 @@ fn links() -> Vec<Link> {
                 conditions: Default::default(),
                 filename: None,
                 claims: BTreeMap::from([("org_id".into(), "7".into())]),
+                reveal: vec!["email".into(), "phone".into()],
                 options: BTreeMap::from([("csv.bom".into(), "true".into())]),
                 filters: vec![
                     ("from".into(), value.into()),

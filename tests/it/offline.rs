@@ -779,7 +779,9 @@ fn completions_and_manual_pages_cover_every_command() {
         "sign",
         "verify",
         "keygen",
+        "audit",
         "replace",
+        "revoke",
     ];
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = with_key(SIGNING_KEY, &["completions", shell]).out;

@@ -260,6 +260,7 @@ fn signed_elsewhere(now: u64) -> String {
         },
         filename: None,
         claims: BTreeMap::new(),
+        reveal: Vec::new(),
         options: BTreeMap::new(),
         filters: vec![("n".into(), "3".into())],
     };

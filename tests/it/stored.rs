@@ -51,13 +51,21 @@ pub fn directory() -> Subject {
 
 /// Returns a bucket of a server that has none with this name.
 pub fn server(server: &'static ObjectStore, bucket: &str) -> Subject {
-    let environment = server.bucket(bucket);
+    Subject {
+        server: Some(server),
+        bucket: bucket.to_owned(),
+        ..connected(server.bucket(bucket))
+    }
+}
+
+/// Returns the store that these variables name.
+pub fn connected(environment: Vec<(String, String)>) -> Subject {
     Subject {
         url: StoreUrl::parse(&environment[0].1).unwrap(),
         text: environment[0].1.clone(),
         environment,
-        server: Some(server),
-        bucket: bucket.to_owned(),
+        server: None,
+        bucket: String::new(),
         folder: None,
     }
 }
@@ -556,7 +564,10 @@ fn only_the_same_user_and_request_get_a_stored_file_and_not_for_longer_than_allo
     }
     // In the next window.
     replica.server.set_clock(start + 100);
-    assert!(fetch(&replica.link(json!({"delivery": "auto"}))).body == first.body);
+    assert!(
+        fetch(&replica.link(json!({"delivery": "auto", "reason": "ticket 4711"}))).body
+            == first.body
+    );
     replica.server.set_clock(start + 101);
     assert!(fetch(&replica.link(json!({}))).body != first.body);
     replica.wait_for_uploads("complete", 7);
@@ -697,24 +708,16 @@ fn another_replica_takes_over_what_a_stopped_one_prepared(store: Subject) {
 #[ignore = "needs an object store: make test"]
 fn a_store_that_is_down_refuses_or_stops_costs_no_download() {
     let mut server = ObjectStore::start();
-    let subject = |environment: Vec<(String, String)>| Subject {
-        url: StoreUrl::parse(&environment[0].1).unwrap(),
-        text: environment[0].1.clone(),
-        environment,
-        server: None,
-        bucket: String::new(),
-        folder: None,
-    };
     let files = server.bucket("files");
     let mut wrong_key = files.clone();
     wrong_key.last_mut().unwrap().1 = "another key".to_owned();
     for refusing in [server.variables("missing"), wrong_key] {
-        let replica = subject(refusing).serve("mode = 'always'");
+        let replica = connected(refusing).serve("mode = 'always'");
         assert_eq!(fetch(&replica.link(json!({}))).rows().len(), 20_001);
         replica.wait_for_uploads("store_failed", 1);
     }
 
-    let replica = subject(files).serve("mode = 'always'");
+    let replica = connected(files).serve("mode = 'always'");
     let link = replica.link(json!({"filters": {"below": 250_000}}));
     let mut reader = begin_with(&link, "Connection: close\r\n");
     let mut answer = vec![0; 10_000];

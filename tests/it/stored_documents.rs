@@ -13,7 +13,7 @@ use crate::harness::{
     Answer, Call, Deployment, TestServer, begin, begin_with, metric, python, sample_database,
     sqlite_url, token, token_for, wait,
 };
-use crate::stored::{Subject, directory, server};
+use crate::stored::{Subject, connected, directory, server};
 
 /// Above `proxy_up_to` of the tests.
 const LARGE: usize = 3_000_000;
@@ -449,6 +449,34 @@ fn a_document_without_bytes_is_complete_unless_its_hash_is_another_one(subject: 
         let answer = get(&site.server.link(json!({"export": "wrong"})));
         assert_eq!(answer.problem(), (500, "file-damaged".into()), "{kind}");
     }
+}
+
+#[test]
+#[ignore = "needs an object store: make test"]
+fn a_store_that_stops_answering_refuses_documents_and_pauses_those_begun() {
+    let store = ObjectStore::start();
+    let subject = connected(store.bucket("files"));
+    let bytes = content(20_000_000);
+    put(&subject, "large.bin", &bytes);
+    put(&subject, "small.bin", &bytes[..10]);
+    let sql = "select :key as object where :user <> ''";
+    let file = export(
+        "file",
+        "proxy_up_to = '100MB'\n[filters.key]\ntype = 'text'",
+        sql,
+    );
+    let site = serve(&subject, &[("it.sql", &file)]);
+    let url = |key: &str| link(&site, json!({"filters": {"key": key}}));
+    let mut begun = begin_with(&url("large.bin"), "Connection: close\r\n");
+    let mut answer = vec![0; 10_000];
+    begun.read_exact(&mut answer).unwrap();
+    store.pause();
+    let refused = get(&url("small.bin"));
+    assert_eq!(refused.problem(), (503, "store-unavailable".into()));
+    store.resume();
+    begun.read_to_end(&mut answer).unwrap();
+    assert!(answer.ends_with(&bytes));
+    assert_eq!(get(&url("small.bin")).body, bytes[..10]);
 }
 
 #[test]

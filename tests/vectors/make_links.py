@@ -93,6 +93,11 @@ def is_text(value):
     return 1 <= len(value.encode()) <= 256 and not controls
 
 
+def is_reason(text):
+    controls = any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text)
+    return 1 <= len(text) <= 200 and not controls
+
+
 def is_file_name(name):
     bidi = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
     stem = name.split(".")[0].rstrip().upper()
@@ -115,17 +120,22 @@ def is_network(text):
         return False
 
 
+def is_reveal(text):
+    names = text.split(",")
+    return all(is_text(name) for name in names) and len(set(names)) == len(names)
+
+
 def is_scope(text):
     try:
         pairs = parse(text)
     except Malformed:
         return False
-    names = [name for name, _ in pairs if name != "export"]
+    names = [name for name, _ in pairs if name not in ("export", "reveal")]
     return (
         canonical(pairs) == text
         and len(set(names)) == len(names)
         and len(set(pairs)) == len(pairs)
-        and all(re.fullmatch(r"export|user|user_prefix|claim\.[A-Za-z0-9_]{1,64}", name) for name, _ in pairs)
+        and all(re.fullmatch(r"export|reveal|user|user_prefix|claim\.[A-Za-z0-9_]{1,64}", name) for name, _ in pairs)
         and all(is_text(value) for _, value in pairs)
     )
 
@@ -150,7 +160,9 @@ OPTIONAL_CONTENTS = {
     "rl_single_use": lambda v: v == "true",
     "rl_confirm": lambda v: v == "true",
     "rl_bind": lambda v: re.fullmatch("[0-9a-f]{64}", v),
+    "rl_reason": is_reason,
     "rl_filename": is_file_name,
+    "rl_reveal": is_reveal,
 }
 OPTIONS = ("rl_columns", "rl_timezone", "rl_end_line", "rl_length", "rl_delivery")
 
@@ -240,11 +252,14 @@ def is_in(scope, path, values):
     pairs = parse(scope)
     exports = [value for name, value in pairs if name == "export"]
     claims = {f"rl_{name}": value for name, value in pairs if name.startswith("claim.")}
+    revealable = [value for name, value in pairs if name == "reveal"]
+    revealed = values["rl_reveal"].split(",") if "rl_reveal" in values else []
     return (
         (not exports or export_of(path) in exports)
         and values["rl_user"] == dict(pairs).get("user", values["rl_user"])
         and values["rl_user"].startswith(dict(pairs).get("user_prefix", ""))
         and {name: value for name, value in values.items() if name.startswith("rl_claim.")} == claims
+        and all(name in revealable for name in revealed)
     )
 
 
@@ -456,9 +471,50 @@ def condition_cases():
     ]:
         add(f"rl_bind {name}", "malformed-link", signed(base(rl_bind=bad)))
         add(f"rl_bind {name}, sealed", "malformed-link", sealed(base(rl_bind=bad)))
+    for reason in ["ticket 4711", " ", "&=%+#'\"", "Größe: 5 µm", "🎁" * 20, "r" * 200, "ü" * 200]:
+        add(f"reason {reason[:20]!r}", "valid", signed(base(rl_reason=reason)))
+        add(f"reason {reason[:20]!r}, sealed", "valid", sealed(base(rl_reason=reason)))
+    add("reason removed", "bad-signature", signed(base(rl_reason="x")).replace("rl_reason=x&", ""))
+    add("reason changed", "bad-signature", signed(base(rl_reason="x")).replace("rl_reason=x", "rl_reason=y"))
+    add("reason twice", "malformed-link", signed(base() + [("rl_reason", "x")] * 2))
+    for bad in ["", "a\nb", "\t", "\x7f", "\u0085", "r" * 201, "ü" * 201]:
+        add(f"reason {bad[:10]!r} of {len(bad)}", "malformed-link", signed(base(rl_reason=bad)))
+        add(f"reason {bad[:10]!r} of {len(bad)}, sealed", "malformed-link", sealed(base(rl_reason=bad)))
     add("all conditions", "valid",
-        signed(base(rl_ip="192.0.2.0/24", rl_max_rows="10", rl_max_bytes="1000", rl_resume="600", rl_not_before=str(NOW),
+        signed(base(rl_reason="ticket 4711", rl_ip="192.0.2.0/24", rl_max_rows="10", rl_max_bytes="1000", rl_resume="600", rl_not_before=str(NOW),
                     rl_single_use="true", rl_confirm="true", rl_bind=cookie)))
+
+
+def reveal_cases():
+    """Adds links that show columns with a scope."""
+    for text in ["email", "email,phone", "phone,email", "E-Mail des K\u00e4ufers", "a b,c.d", " ", "=&", "x" * 256]:
+        add(f"reveal {text[:20]!r}", "valid", signed(base(rl_reveal=text)))
+        add(f"reveal {text[:20]!r}, sealed", "valid", sealed(base(rl_reveal=text)))
+    for bad in ["", ",", "email,", ",email", "a,,b", "email,email", "a,b,a", "a\nb", "\x7f", "y" * 257]:
+        add(f"reveal {bad[:20]!r}", "malformed-link", signed(base(rl_reveal=bad)))
+        add(f"reveal {bad[:20]!r}, sealed", "malformed-link", sealed(base(rl_reveal=bad)))
+    add("reveal twice", "malformed-link", signed(base(rl_reveal="email") + [("rl_reveal", "phone")]))
+    add("reveal beside a box", "malformed-link",
+        signed([*[pair for pair in parse(sealed(base())) if pair[0] != "rl_signature"], ("rl_reveal", "email")]))
+    good = signed(base(rl_reveal="email"))
+    add("reveal added", "bad-signature", signed(base()).replace("&rl_signature", "&rl_reveal=email&rl_signature"))
+    add("reveal changed", "bad-signature", good.replace("rl_reveal=email", "rl_reveal=phone"))
+    add("reveal extended", "bad-signature", good.replace("rl_reveal=email", "rl_reveal=email%2Cphone"))
+    add("reveal removed", "bad-signature", good.replace("rl_reveal=email&", ""))
+    for name, outcome, scope, text in [
+        ("no column", "outside-scope", "export=orders", "email"),
+        ("another column", "outside-scope", "export=orders&reveal=phone", "email"),
+        ("one of two", "outside-scope", "export=orders&reveal=email", "email,phone"),
+        ("a column of another case", "outside-scope", "export=orders&reveal=Email", "email"),
+        ("the column", "valid", "export=orders&reveal=email", "email"),
+        ("both columns", "valid", "export=orders&reveal=email&reveal=phone", "phone,email"),
+        ("the column, without it", "valid", "export=orders&reveal=email", None),
+    ]:
+        pairs = base(rl_scope=scope, rl_reveal=text)
+        add(f"reveal, child key for {name}", outcome, signed(pairs))
+        add(f"reveal, child key for {name}, sealed", outcome, sealed(pairs))
+    for bad in ["export=orders&reveal=", "export=orders&reveal=email&reveal=email", "reveal=email&export=orders"]:
+        add(f"scope {bad!r}", "malformed-link", signed(base(rl_scope=bad)))
 
 
 def files_cases():
@@ -573,7 +629,7 @@ def sealed_cases():
         add(f"box {name}", "malformed-link", other(text))
     for name, value in [("rl_user", "42"), ("rl_filename", "x"), ("rl_ip", "192.0.2.7"), ("rl_max_rows", "1"),
                         ("rl_not_before", "0"), ("rl_single_use", "true"), ("rl_confirm", "true"), ("rl_bind", "0" * 64),
-                        ("rl_claim.a", "1"), ("rl_columns", "id"), ("from", "x")]:
+                        ("rl_reason", "x"), ("rl_claim.a", "1"), ("rl_columns", "id"), ("from", "x")]:
         add(f"{name} beside a box", "malformed-link", signed([*pairs, (name, value)]))
     for name, contents in [
         ("nothing", ""), ("no user", "from=x"), ("a bad user", "rl_user=%0A"), ("rl_user twice", "rl_user=1&rl_user=1"),
@@ -706,6 +762,7 @@ def entity_tags():
 def main():
     valid_cases()
     condition_cases()
+    reveal_cases()
     files_cases()
     scope_cases()
     sealed_cases()

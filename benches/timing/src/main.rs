@@ -25,6 +25,7 @@ fn good_query(keyring: &Keyring) -> (String, usize) {
         conditions: Default::default(),
         filename: None,
         claims: Default::default(),
+        reveal: Vec::new(),
         options: Default::default(),
         filters: vec![("from".into(), "2026-01-01".into())],
     };

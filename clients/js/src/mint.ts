@@ -15,6 +15,10 @@ export interface UnsignedLink {
   claims?: Record<string, string>;
   /** Output options, named as in the link without `rl_`: `{ columns: "id,amount", "csv.delimiter": ";" }`. */
   options?: Record<string, string>;
+  /**
+   * The columns with a scope that the user may see; all others with a scope are withheld. Never take it from a request.
+   */
+  reveal?: string[];
   filename?: string;
   not_before?: number;
   /** Client address or network (CIDR) that may use the link. */
@@ -29,6 +33,8 @@ export interface UnsignedLink {
   confirm?: boolean;
   /** SHA-256 of a cookie's value in hex. The link works only in the browser that has this cookie. */
   bind?: string;
+  /** Why the user wants the file: at most 200 characters. */
+  reason?: string;
   /** Time of issue. Default: now. */
   issued?: number;
   link_id?: string;
@@ -56,6 +62,8 @@ export async function mint(publicUrl: string, key: string, link: UnsignedLink): 
   check("single_use", isAbsent(link.single_use) || typeof link.single_use === "boolean");
   check("confirm", isAbsent(link.confirm) || typeof link.confirm === "boolean");
   check("bind", isAbsent(link.bind) || /^[0-9a-f]{64}$/.test(link.bind));
+  check("reason", isAbsent(link.reason) || isReason(link.reason));
+  check("reveal", isAbsent(link.reveal) || isReveal(link.reveal));
   const reserved = {
     user,
     link: link.link_id ?? uuid7(),
@@ -71,7 +79,9 @@ export async function mint(publicUrl: string, key: string, link: UnsignedLink): 
     single_use: link.single_use || null,
     confirm: link.confirm || null,
     bind: link.bind,
+    reason: link.reason,
     filename: link.filename,
+    reveal: link.reveal?.length ? link.reveal.join(",") : null,
   };
   const pairs = Object.entries(reserved).flatMap(([name, value]) =>
     isAbsent(value) ? [] : [[`rl_${name}`, String(value)]],
@@ -113,6 +123,15 @@ function isText(text: unknown): boolean {
   if (typeof text !== "string" || /[\u0000-\u001f\u007f-\u009f]/.test(text)) return false;
   const { length } = new TextEncoder().encode(text);
   return length >= 1 && length <= 256;
+}
+
+function isReason(text: unknown): boolean {
+  return typeof text === "string" && /^[^\u0000-\u001f\u007f-\u009f]{1,200}$/u.test(text);
+}
+
+function isReveal(names: unknown): boolean {
+  if (!Array.isArray(names)) return false;
+  return names.every((name) => isText(name) && !name.includes(",")) && new Set(names).size === names.length;
 }
 
 function isInteger(number: unknown, min: number): boolean {

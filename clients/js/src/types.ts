@@ -65,6 +65,8 @@ export interface LinkRequest {
   confirm?: boolean;
   /** The link works only in the browser that requests it, which keeps a cookie. */
   bind?: "cookie";
+  /** Why the user wants the file, for the log: at most 200 characters. Some exports require it; see `Export.reason`. */
+  reason?: string;
   /** Encrypts the contents of the link in its URL. */
   seal?: boolean;
 }
@@ -83,6 +85,8 @@ export interface Export {
     readonly title: string;
     readonly columns: readonly { readonly name: string; readonly label: string }[];
   }[];
+  /** Whether a request needs a `reason`. Absent from older servers. */
+  readonly reason?: "required" | "optional";
 }
 
 /** A value that a request may give. Bounds and defaults are texts, as in a link. */

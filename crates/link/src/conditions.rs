@@ -26,10 +26,12 @@ pub struct Conditions {
     pub confirm: bool,
     /// The SHA-256 hash of the cookie of the only browser in which it works.
     pub bind: Option<[u8; 32]>,
+    /// Why its user wants the file, for the log: 1 to 200 characters without control characters.
+    pub reason: Option<String>,
 }
 
 /// The value of a condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConditionValue {
     /// A point in time in Unix seconds.
     Instant(u64),
@@ -41,6 +43,8 @@ pub enum ConditionValue {
     Flag,
     /// A SHA-256 hash.
     Hash([u8; 32]),
+    /// A text for people.
+    Text(String),
 }
 
 /// The type of a condition's value, which decides how a link and a request spell it.
@@ -56,6 +60,8 @@ pub enum ConditionType {
     Flag,
     /// 64 lower-case hex digits.
     Hash,
+    /// 1 to 200 characters without control characters.
+    Text,
 }
 
 /// One row of the table.
@@ -87,7 +93,7 @@ pub(crate) struct Visit {
 }
 
 /// All conditions, in the order in which they are shown.
-pub const CONDITIONS: [Condition; 8] = [
+pub const CONDITIONS: [Condition; 9] = [
     Condition {
         name: "not_before",
         parameter: "rl_not_before",
@@ -197,6 +203,20 @@ pub const CONDITIONS: [Condition; 8] = [
         },
         check: None,
     },
+    Condition {
+        name: "reason",
+        parameter: "rl_reason",
+        label: "reason",
+        value_type: ConditionType::Text,
+        get: |conditions| conditions.reason.clone().map(ConditionValue::Text),
+        set: |conditions, value| {
+            if let ConditionValue::Text(text) = value {
+                conditions.reason = Some(text);
+            }
+        },
+        // Exports decide whether a link needs one.
+        check: None,
+    },
 ];
 
 impl Conditions {
@@ -233,6 +253,7 @@ impl ConditionType {
             ConditionType::Flag if text == "true" => Ok(ConditionValue::Flag),
             ConditionType::Flag => Err("expected true, or no parameter"),
             ConditionType::Hash => parse_hash(text).map(ConditionValue::Hash),
+            ConditionType::Text => parse_text(text).map(ConditionValue::Text),
         }
     }
 }
@@ -240,12 +261,13 @@ impl ConditionType {
 impl ConditionValue {
     /// Returns the text that a link carries.
     #[must_use]
-    pub fn to_parameter(self) -> String {
+    pub fn to_parameter(&self) -> String {
         match self {
             ConditionValue::Instant(number) | ConditionValue::Count(number) => number.to_string(),
             ConditionValue::Network(network) => network.to_string(),
             ConditionValue::Flag => "true".to_owned(),
             ConditionValue::Hash(hash) => hex::encode(hash),
+            ConditionValue::Text(text) => text.clone(),
         }
     }
 }
@@ -262,6 +284,18 @@ pub(crate) fn parse_seconds(text: &str) -> Result<u64, &'static str> {
 fn parse_count(text: &str) -> Result<u64, &'static str> {
     let count = decimal(text, 15).filter(|count| *count > 0);
     count.ok_or("expected a number of at least 1 in canonical decimal")
+}
+
+/// The largest number of characters of a text for people.
+const TEXT_CHARS_MAX: usize = 200;
+
+/// Parses a text for people: 1 to 200 characters without control characters.
+fn parse_text(text: &str) -> Result<String, &'static str> {
+    let fits = (1..=TEXT_CHARS_MAX).contains(&text.chars().count());
+    match fits && !text.chars().any(char::is_control) {
+        true => Ok(text.to_owned()),
+        false => Err("expected 1 to 200 characters without control characters"),
+    }
 }
 
 /// Parses a number without a sign or leading zeros, so that it has one spelling.
@@ -288,15 +322,42 @@ mod tests {
                 ConditionType::Hash => {
                     "2c93539c95bcf1209ca02a30ca5cbc4013e85cf247e3958d8a9d1e3ef0bde7f2"
                 }
+                ConditionType::Text => "ticket 4711: Größe & Maß",
             };
             let value = condition.value_type.parse(text).expect("a value");
             assert_eq!(value.to_parameter(), text);
             let mut conditions = Conditions::default();
-            (condition.set)(&mut conditions, value);
+            (condition.set)(&mut conditions, value.clone());
             for other in &CONDITIONS {
-                let expected = (other.name == condition.name).then_some(value);
+                let expected = (other.name == condition.name).then(|| value.clone());
                 assert_eq!((other.get)(&conditions), expected, "{}", other.name);
             }
+        }
+    }
+
+    #[test]
+    fn a_reason_has_1_to_200_characters_and_no_control_characters() {
+        let parse = |text: &str| ConditionType::Text.parse(text);
+        for text in [
+            "x",
+            " ",
+            "Ticket 4711",
+            "&=%+#\"'",
+            &"a".repeat(200),
+            &"🎁".repeat(200),
+        ] {
+            assert_eq!(parse(text), Ok(ConditionValue::Text(text.to_owned())));
+        }
+        for text in [
+            "",
+            "a\nb",
+            "\t",
+            "\u{7f}",
+            "\u{85}",
+            &"a".repeat(201),
+            &"ä".repeat(201),
+        ] {
+            assert!(parse(text).is_err(), "{text:?}");
         }
     }
 }

@@ -25,6 +25,18 @@ pub enum LinkError {
         /// The limit in seconds.
         seconds_max: u64,
     },
+    /// The link is genuine, but its lifetime exceeds this deployment's limit for links of its kind.
+    #[error(
+        "the link's lifetime is {seconds} s; at most {seconds_max} s are allowed here for a link {kind}"
+    )]
+    LivesTooLongFor {
+        /// The seconds from issue to expiry.
+        seconds: u64,
+        /// The limit in seconds.
+        seconds_max: u64,
+        /// The kind in words: ``without `ip` ``.
+        kind: &'static str,
+    },
     /// The link is genuine, but expired: ask for a new one.
     #[error("the link expired {seconds} s ago")]
     Expired {
@@ -50,7 +62,9 @@ impl LinkError {
             LinkError::Malformed(_) => "malformed-link",
             LinkError::BadSignature => "bad-signature",
             LinkError::NotYetValid { .. } => "link-not-yet-valid",
-            LinkError::LivesTooLong { .. } => "link-lives-too-long",
+            LinkError::LivesTooLong { .. } | LinkError::LivesTooLongFor { .. } => {
+                "link-lives-too-long"
+            }
             LinkError::WrongAddress => "wrong-address",
             LinkError::OutsideScope(_) => "outside-scope",
             LinkError::Expired { .. } => "link-expired",
@@ -67,6 +81,7 @@ impl LinkError {
             LinkError::OutsideScope(_) => Step::Scope,
             LinkError::NotYetValid { .. }
             | LinkError::LivesTooLong { .. }
+            | LinkError::LivesTooLongFor { .. }
             | LinkError::Expired { .. } => Step::Times,
             LinkError::WrongAddress => Step::Address,
             LinkError::Revoked => Step::Revocation,

@@ -110,6 +110,8 @@ pub struct Link {
     pub filename: Option<FileName>,
     /// Further pinned claims of the caller, by name.
     pub claims: BTreeMap<String, String>,
+    /// The columns with a scope that it may show, or show unmasked. All others with a scope are withheld.
+    pub reveal: Vec<String>,
     /// Output options by their names in the link, without `rl_`: `columns`, `csv.delimiter`, ….
     pub options: BTreeMap<String, String>,
     /// Filters in the order in which they were given; a list repeats its name.
@@ -124,7 +126,7 @@ impl Link {
     }
 
     /// Creates a link to rows in a format, with a fresh id, that is issued at `now`, in Unix seconds, and lives for
-    /// `ttl_seconds`. It has no conditions, claims, options or filters yet.
+    /// `ttl_seconds`. It has no conditions, claims, columns to reveal, options or filters yet.
     #[must_use]
     pub fn new(
         export: impl Into<String>,
@@ -143,6 +145,7 @@ impl Link {
             conditions: Conditions::default(),
             filename: None,
             claims: BTreeMap::new(),
+            reveal: Vec::new(),
             options: BTreeMap::new(),
             filters: Vec::new(),
         }

@@ -32,6 +32,12 @@ impl Network {
         network.map(Network).ok_or(expected)
     }
 
+    /// Tells whether the network contains every address of its family, and so restricts nothing.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.0.prefix_len() == 0
+    }
+
     /// Tells whether the network contains the address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

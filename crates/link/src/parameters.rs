@@ -15,7 +15,7 @@ use super::keyring::{Key, is_key_id};
 use super::path::DownloadPath;
 use super::query::{Pair, parse_query};
 use super::scope::Scope;
-use super::text::{UserId, check_text, is_claim_name, is_option_name, parse_hash};
+use super::text::{UserId, check_text, is_claim_name, is_option_name, parse_hash, parse_reveal};
 use super::{Link, RESERVED_PREFIX};
 
 /// Returns the envelope of a link signed with this key.
@@ -45,6 +45,9 @@ pub(super) fn contents(link: &Link) -> Vec<Pair<'_>> {
     }
     for (name, value) in &link.claims {
         pairs.push((format!("rl_claim.{name}").into(), value.into()));
+    }
+    if !link.reveal.is_empty() {
+        pairs.push(("rl_reveal".into(), link.reveal.join(",").into()));
     }
     for (name, value) in &link.options {
         pairs.push((format!("rl_{name}").into(), value.into()));
@@ -83,6 +86,7 @@ pub(super) struct Contents {
     conditions: Conditions,
     filename: Option<FileName>,
     claims: BTreeMap<String, String>,
+    reveal: Vec<String>,
     options: BTreeMap<String, String>,
     filters: Vec<(String, String)>,
 }
@@ -118,6 +122,7 @@ impl<'q> Envelope<'q> {
             conditions: contents.conditions,
             filename: contents.filename,
             claims: contents.claims,
+            reveal: contents.reveal,
             options: contents.options,
             filters: contents.filters,
         }
@@ -154,6 +159,7 @@ struct Parameters<'q> {
     user: Option<&'q str>,
     conditions: [Option<&'q str>; CONDITIONS.len()],
     filename: Option<&'q str>,
+    reveal: Option<&'q str>,
     claims: BTreeMap<String, String>,
     options: BTreeMap<String, String>,
     filters: Vec<(String, String)>,
@@ -189,6 +195,7 @@ impl<'q> Parameters<'q> {
             "signature" => &mut self.signature,
             "user" => &mut self.user,
             "filename" => &mut self.filename,
+            "reveal" => &mut self.reveal,
             other => return self.put_named(other, value),
         };
         Ok(field.replace(value).is_none())
@@ -263,13 +270,14 @@ impl<'q> Parameters<'q> {
                 FileName::parse(value).map_err(|_| "expected a plain file name")
             })?,
             claims: self.claims,
+            reveal: parse("rl_reveal", self.reveal, parse_reveal)?.unwrap_or_default(),
             options: self.options,
             filters: self.filters,
         })
     }
 
     fn has_contents(&self) -> bool {
-        let texts = [self.user, self.filename];
+        let texts = [self.user, self.filename, self.reveal];
         self.conditions.iter().chain(&texts).any(Option::is_some)
             || !(self.claims.is_empty() && self.options.is_empty() && self.filters.is_empty())
     }
@@ -332,6 +340,13 @@ pub(super) fn check(link: &Link) -> Result<(), Malformed> {
                 &format!("rl_claim.{name}"),
                 "expected a claim",
             ));
+        }
+    }
+    if !link.reveal.is_empty() {
+        let parsed = parse_reveal(&link.reveal.join(","));
+        if parsed != Ok(link.reveal.clone()) {
+            let reason = "expected names of columns, each once, without commas";
+            return Err(Malformed::new("rl_reveal", reason));
         }
     }
     if let Some(name) = link.options.keys().find(|name| !is_option_name(name)) {

@@ -18,11 +18,13 @@ pub struct Scope {
     user: Option<String>,
     user_prefix: String,
     claims: BTreeMap<String, String>,
+    /// The columns with a scope that its links may reveal.
+    reveal: BTreeSet<String>,
 }
 
 impl Scope {
     /// Creates a scope of these exports (an empty slice means all) for one user, and for users whose ids
-    /// start with `user_prefix`. Its links carry exactly these claims.
+    /// start with `user_prefix`. Its links carry exactly these claims, and may reveal these columns.
     ///
     /// # Errors
     /// Returns what is wrong if the scope would allow everything, if no link could match a part, or if the
@@ -32,6 +34,7 @@ impl Scope {
         user: Option<&str>,
         user_prefix: Option<&str>,
         claims: &[(String, String)],
+        reveal: &[String],
     ) -> Result<Scope, &'static str> {
         if user_prefix.is_some_and(|prefix| prefix.ends_with(char::is_alphanumeric)) {
             return Err(
@@ -47,6 +50,10 @@ impl Scope {
                 .iter()
                 .map(|(name, value)| (format!("claim.{name}").into(), value.into())),
         );
+        if pairs.is_empty() {
+            return Err("expected an export, a user, a user prefix or a claim");
+        }
+        pairs.extend(reveal.iter().map(|name| ("reveal".into(), name.into())));
         Scope::parse(&canonical_query(&pairs, |_| true))
     }
 
@@ -65,6 +72,7 @@ impl Scope {
             user: None,
             user_prefix: String::new(),
             claims: BTreeMap::new(),
+            reveal: BTreeSet::new(),
         };
         for (name, value) in &pairs {
             if check_text(value).is_err() {
@@ -72,6 +80,7 @@ impl Scope {
             }
             let is_first = match (name.as_ref(), name.strip_prefix("claim.")) {
                 ("export", _) => scope.exports.insert(value.to_string()),
+                ("reveal", _) => scope.reveal.insert(value.to_string()),
                 ("user", _) => scope.user.replace(value.to_string()).is_none(),
                 ("user_prefix", _) => {
                     let before = std::mem::replace(&mut scope.user_prefix, value.to_string());
@@ -84,7 +93,7 @@ impl Scope {
                 // An unknown restriction must not be ignored.
                 _ => {
                     return Err(
-                        "unknown part of a scope; the parts are export, user, user_prefix and claim.NAME",
+                        "unknown part of a scope; the parts are export, user, user_prefix, claim.NAME and reveal",
                     );
                 }
             };
@@ -118,6 +127,10 @@ impl Scope {
         if link.claims != self.claims {
             return Err("claims");
         }
+        // The holder would choose the scopes of its users.
+        if !link.reveal.iter().all(|name| self.reveal.contains(name)) {
+            return Err("reveal");
+        }
         Ok(())
     }
 }
@@ -131,9 +144,9 @@ mod tests {
         let exports = ["orders".to_owned(), "a b".to_owned()];
         let claims = [("org".to_owned(), "7".to_owned())];
         let (user, prefix) = (Some("tenant7:bob"), Some("tenant7:"));
-        let scope = Scope::new(&exports, user, prefix, &claims).expect("a scope");
-        let text =
-            "claim.org=7&export=a%20b&export=orders&user=tenant7%3Abob&user_prefix=tenant7%3A";
+        let reveal = ["email".to_owned()];
+        let scope = Scope::new(&exports, user, prefix, &claims, &reveal).expect("a scope");
+        let text = "claim.org=7&export=a%20b&export=orders&reveal=email&user=tenant7%3Abob&user_prefix=tenant7%3A";
         assert_eq!(scope.as_str(), text);
         assert_eq!(Scope::parse(text), Ok(scope));
         for bad in [
@@ -143,6 +156,8 @@ mod tests {
             "export=orders&export=a",
             "export",
             "user=a&user=b",
+            "export=a&reveal=b&reveal=b",
+            "export=a&reveal=",
             "user=",
             "user_prefix=a&user_prefix=b",
             "claim.=7",
@@ -153,7 +168,7 @@ mod tests {
         ] {
             assert!(Scope::parse(bad).is_err(), "{bad:?} was accepted");
         }
-        assert!(Scope::new(&[], None, None, &[]).is_err());
+        assert!(Scope::new(&[], None, None, &[], &["email".to_owned()]).is_err());
     }
 
     #[test]
@@ -164,7 +179,7 @@ mod tests {
             ("tenant7:", true),
             ("auth0|", true),
         ] {
-            let created = Scope::new(&[], None, Some(prefix), &[]);
+            let created = Scope::new(&[], None, Some(prefix), &[], &[]);
             assert_eq!(created.is_ok(), is_accepted, "{prefix}");
         }
         assert!(Scope::parse("user_prefix=tenant7").is_ok());

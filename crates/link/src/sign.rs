@@ -113,6 +113,6 @@ pub fn sign(link: Link, keyring: &Keyring, seal: Seal) -> Result<SignedLink, Sig
     let path_and_query = format!("{path}?{query}&rl_signature={hex}");
     Ok(SignedLink {
         path_and_query,
-        link: VerifiedLink::signed_here(link, &key.id, signature),
+        link: VerifiedLink::signed_here(link, &key.id, signature, seal),
     })
 }

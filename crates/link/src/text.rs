@@ -1,5 +1,6 @@
 //! The text rules that names and values of a link follow.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A user id: 1 to 256 bytes without control characters.
@@ -82,6 +83,20 @@ pub fn is_option_name(name: &str) -> bool {
     match name.split_once('.') {
         None => ["columns", "timezone", "end_line", "length", "delivery"].contains(&name),
         Some((format, _)) => format != "claim" && is_format_name(format),
+    }
+}
+
+/// Parses the names of the columns that a link reveals, separated by commas.
+///
+/// # Errors
+/// Returns what was expected if a name breaks the text rule of [`check_text`], or occurs twice.
+pub(super) fn parse_reveal(text: &str) -> Result<Vec<String>, &'static str> {
+    let names: Vec<String> = text.split(',').map(str::to_owned).collect();
+    let is_unique: BTreeSet<&String> = names.iter().collect();
+    let is_valid = names.iter().all(|name| check_text(name).is_ok());
+    match is_valid && is_unique.len() == names.len() {
+        true => Ok(names),
+        false => Err("expected names of columns, each once, separated by commas"),
     }
 }
 

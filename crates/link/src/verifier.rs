@@ -11,6 +11,7 @@ use super::parameters::{Body, Contents, Envelope};
 use super::path::DownloadPath;
 use super::query::{Pair, canonical_query, parse_query};
 use super::revocations::Revocations;
+use super::sign::Seal;
 use super::string_to_sign::{associated_data, string_to_sign};
 use super::{CLOCK_SKEW_SECONDS_MAX, Link};
 
@@ -23,6 +24,7 @@ pub struct VerifiedLink {
     pub(super) key_id: String,
     /// The MAC.
     pub(super) signature: [u8; 32],
+    seal: Seal,
 }
 
 /// A link whose download is continued, and what the client knows about the file.
@@ -38,11 +40,17 @@ pub struct Resumption {
 
 impl VerifiedLink {
     /// Wraps a link that a key of this process has just signed.
-    pub(super) fn signed_here(link: Link, key_id: &str, signature: [u8; 32]) -> VerifiedLink {
+    pub(super) fn signed_here(
+        link: Link,
+        key_id: &str,
+        signature: [u8; 32],
+        seal: Seal,
+    ) -> VerifiedLink {
         VerifiedLink {
             link,
             key_id: key_id.to_owned(),
             signature,
+            seal,
         }
     }
 
@@ -50,6 +58,12 @@ impl VerifiedLink {
     #[must_use]
     pub fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// Returns whether its contents are readable in the URL.
+    #[must_use]
+    pub fn seal(&self) -> Seal {
+        self.seal
     }
 
     /// Returns what the link says, without the proof of its verification.
@@ -120,9 +134,12 @@ impl Verifier<'_> {
             return Err(LinkError::BadSignature);
         }
 
-        let contents = match body {
-            Body::Open(contents) => contents,
-            Body::Sealed(sealed) => self.unseal(path, &pairs, &envelope, sealed)?,
+        let (contents, seal) = match body {
+            Body::Open(contents) => (contents, Seal::Open),
+            Body::Sealed(sealed) => {
+                let contents = self.unseal(path, &pairs, &envelope, sealed)?;
+                (contents, Seal::Sealed)
+            }
         };
         let link = envelope.with(contents, path);
         if let Some(scope) = &envelope.scope {
@@ -132,8 +149,8 @@ impl Verifier<'_> {
         let file_id = entity_tag.and_then(|tag| verified_file_id(self.keyring, &signature, tag));
         check_times(&link, self.ttl_seconds_max, visit, file_id.is_some())?;
         link.conditions.check(Step::Address, visit)?;
-        let (user, key_id) = (link.user.as_str(), envelope.key_id);
-        if self.revocations.is_revoked(user, key_id, link.issued) {
+        let key_id = envelope.key_id;
+        if self.revocations.is_revoked(&link, key_id) {
             return Err(LinkError::Revoked);
         }
         let expired_seconds = visit.now.checked_sub(link.expires);
@@ -142,6 +159,7 @@ impl Verifier<'_> {
                 link,
                 key_id: key_id.to_owned(),
                 signature,
+                seal,
             },
             file_id,
             expired_seconds,
@@ -277,8 +295,8 @@ fn check_times(
 mod tests {
     use super::*;
     use crate::conditions::Conditions;
-    use crate::{FileName, Network, Seal, SignedLink, UserId, sign};
-    use proptest::collection::{btree_map, vec};
+    use crate::{FileName, Network, SignedLink, UserId, sign};
+    use proptest::collection::{btree_map, btree_set, vec};
     use proptest::option;
     use proptest::prelude::*;
     use proptest::sample::select;
@@ -314,8 +332,10 @@ mod tests {
             resume_seconds in option::of(1..3600u64),
             (single_use, confirm) in any::<(bool, bool)>(),
             bind in option::of(any::<[u8; 32]>()),
+            reason in option::of("[^\\p{Cc}]{1,200}"),
             filename in option::of("[a-zäöü][a-zäöü 1-9]{0,20}[a-zäöü]"),
             claims in btree_map("[A-Za-z0-9_]{1,9}", "[^\\p{Cc}]{1,9}", 0..3),
+            reveal in btree_set("[^\\p{Cc},]{1,9}", 0..3),
             options in btree_map("columns|csv\\.[a-z]{1,9}", "[^\0]{0,9}", 0..3),
             mut filters in vec(("[^\0r][^\0]{0,9}", "[^\0]{0,9}"), 0..5),
         ) -> Link {
@@ -340,9 +360,11 @@ mod tests {
                     single_use,
                     confirm,
                     bind,
+                    reason,
                 },
                 filename: filename.map(|name| FileName::parse(name).expect("a file name")),
                 claims,
+                reveal: reveal.into_iter().collect(),
                 options,
                 filters,
             }
@@ -364,6 +386,7 @@ mod tests {
             },
             filename: None,
             claims: BTreeMap::new(),
+            reveal: Vec::new(),
             options: BTreeMap::new(),
             filters: Vec::new(),
         };
@@ -455,6 +478,7 @@ mod tests {
             prop_assert_eq!(query.contains("rl_user"), !is_sealed);
             let verified = verifier(&keyring).verify(path(), query, NOW, ClientAddr::Unchecked);
             prop_assert_eq!(verified.as_ref(), Ok(signed.verified()));
+            prop_assert_eq!(signed.verified().seal(), seal);
             prop_assert_eq!(verified.map(|verified| verified.link().clone()), Ok(link));
         }
 

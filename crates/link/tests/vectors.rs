@@ -109,7 +109,7 @@ fn what_no_verifier_would_accept_is_not_signed() {
             .map_err(|error| error.to_string())
     };
     assert!(broken(&|_| ()).is_ok());
-    let changes: [(&Change, &str); 8] = [
+    let changes: [(&Change, &str); 10] = [
         (
             &|link| link.export = "a/b".into(),
             "expected the names of an export and a format",
@@ -125,6 +125,8 @@ fn what_no_verifier_would_accept_is_not_signed() {
             &|link| drop(link.claims.insert("a-b".into(), "7".into())),
             "rl_claim.a-b: ",
         ),
+        (&|link| link.reveal = vec!["a,b".into()], "rl_reveal: "),
+        (&|link| link.reveal = vec!["".into()], "rl_reveal: "),
         (
             &|link| drop(link.options.insert("user".into(), "7".into())),
             "rl_user: ",

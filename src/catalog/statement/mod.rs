@@ -2,6 +2,9 @@
 
 mod list_use;
 mod parser;
+mod select_list;
+#[cfg(test)]
+mod select_list_tests;
 mod sort_key;
 #[cfg(test)]
 mod tests;
@@ -9,6 +12,8 @@ mod tests;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+
+pub(super) use select_list::{check_expression, replace_column};
 
 use super::Parameter;
 use crate::toml_errors::LineError;

@@ -22,8 +22,7 @@ pub(super) fn parse(
     let tokens = Tokenizer::new(tokenizer_dialect(dialect), text)
         .tokenize_with_location()
         .map_err(|error| LineError::new(line_of(error.location), error.message))?;
-    let is_code = |token: &&TokenWithSpan| !matches!(token.token, Token::Whitespace(_));
-    let code: Vec<&TokenWithSpan> = tokens.iter().filter(is_code).collect();
+    let code = code_of(&tokens);
     let code = single_statement(&code)?;
     refuse_driver_placeholders(code)?;
     let offsets = Offsets::new(text);
@@ -120,7 +119,13 @@ impl Writer<'_> {
     }
 }
 
-fn tokenizer_dialect(dialect: SqlDialect) -> &'static dyn Dialect {
+/// Returns the tokens without white space and comments.
+pub(super) fn code_of(tokens: &[TokenWithSpan]) -> Vec<&TokenWithSpan> {
+    let is_code = |token: &&TokenWithSpan| !matches!(token.token, Token::Whitespace(_));
+    tokens.iter().filter(is_code).collect()
+}
+
+pub(super) fn tokenizer_dialect(dialect: SqlDialect) -> &'static dyn Dialect {
     match dialect {
         SqlDialect::Sqlite => &SQLiteDialect {},
         SqlDialect::Postgres => &PostgreSqlDialect {},
@@ -139,7 +144,7 @@ fn refuse_driver_placeholders(code: &[&TokenWithSpan]) -> Result<(), LineError> 
 }
 
 /// Returns the tokens without the final semicolon.
-fn single_statement<'t>(
+pub(super) fn single_statement<'t>(
     code: &'t [&'t TokenWithSpan],
 ) -> Result<&'t [&'t TokenWithSpan], LineError> {
     let is_semicolon = |token: &&TokenWithSpan| token.token == Token::SemiColon;
@@ -198,19 +203,19 @@ fn line_of(location: Location) -> usize {
 }
 
 /// Converts the tokenizer's locations (lines, and columns in characters) into byte offsets.
-struct Offsets<'t> {
+pub(super) struct Offsets<'t> {
     text: &'t str,
     line_starts: Vec<usize>,
 }
 
 impl<'t> Offsets<'t> {
-    fn new(text: &'t str) -> Offsets<'t> {
+    pub(super) fn new(text: &'t str) -> Offsets<'t> {
         let ends = text.match_indices('\n').map(|(offset, _)| offset + 1);
         let line_starts = std::iter::once(0).chain(ends).collect();
         Offsets { text, line_starts }
     }
 
-    fn byte(&self, location: Location) -> usize {
+    pub(super) fn byte(&self, location: Location) -> usize {
         let start = self.line_starts[line_of(location) - 1];
         let column = usize::try_from(location.column)
             .unwrap_or(usize::MAX)

@@ -1,5 +1,5 @@
 //! One log line per issued link and per download, joined by the link's id. Never a signature, a token or
-//! the value of a filter.
+//! the value of a filter, unless encrypted to the key of the auditor.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -42,6 +42,8 @@ pub(in crate::http) fn link_issued(
         export = link.export,
         format = link.format_name(),
         filters = filter_names(link),
+        audit_values = audit_values(state, link),
+        reason = link.conditions.reason.as_deref(),
         ttl_seconds = link.expires - link.issued,
         client = client_text(request, &state.config),
         trace_id = trace::trace_id(request.headers()),
@@ -55,6 +57,12 @@ pub(in crate::http) fn link_issued(
 fn filter_names(link: &Link) -> String {
     let names: Vec<&str> = link.filters.iter().map(|(name, _)| name.as_str()).collect();
     names.join(",")
+}
+
+/// Returns the values of the filters, encrypted to the key of the auditor, if there is one. The field has the name
+/// [`FIELD`](crate::audit_values::FIELD).
+fn audit_values(state: &AppState, link: &Link) -> Option<String> {
+    state.audit_recipient.as_ref()?.encrypt(&link.filters)
 }
 
 /// Where the bytes of a download come from.
@@ -283,6 +291,8 @@ impl Drop for DownloadLog {
             export = link.export,
             format = link.format_name(),
             filters = filter_names(link),
+            audit_values = audit_values(&self.state, link),
+            reason = link.conditions.reason.as_deref(),
             rows,
             bytes,
             milliseconds = milliseconds(self.started.elapsed()),

@@ -9,6 +9,7 @@ use super::archive_reader::ArchiveReader;
 use super::kept_files::KeptReader;
 use super::object_reader::ObjectReader;
 use super::outcome::StreamError;
+use super::receipt::{PendingReceipt, ReceiptWriter};
 use crate::format::Heartbeats;
 use crate::http::response::content_encoding::{Coding, ContentEncoder};
 use crate::service::{Download, OpenError, OpenedDownload, PreparedDownload, QuotaPermit};
@@ -48,6 +49,8 @@ pub(in crate::http) struct CodedFile {
     is_heartbeat_due: bool,
     /// Without those within the file.
     heartbeats: u64,
+    /// `None` if no receipt is wanted.
+    receipt: Option<ReceiptWriter>,
 }
 
 /// What the chunks so far contain.
@@ -143,7 +146,15 @@ impl CodedFile {
             heartbeat_every: None,
             is_heartbeat_due: false,
             heartbeats: 0,
+            receipt: None,
         }
+    }
+
+    /// Lets the receipt of the file be known at its end. It must not have begun.
+    #[must_use]
+    pub(in crate::http) fn with_receipt(mut self, receipt: PendingReceipt) -> CodedFile {
+        self.receipt = Some(ReceiptWriter::new(receipt));
+        self
     }
 
     /// Lets the response begin with a heartbeat, if its content coding has one: the query has no row yet.
@@ -232,6 +243,16 @@ impl CodedFile {
     /// # Errors
     /// Returns the [`StreamError`] that truncates the file.
     pub(super) async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
+        let next = self.next_chunk_or_beat().await?;
+        if next.is_none()
+            && let Some(receipt) = self.receipt.take()
+        {
+            receipt.finish(self.progress().rows);
+        }
+        Ok(next)
+    }
+
+    async fn next_chunk_or_beat(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
         if std::mem::take(&mut self.is_heartbeat_due) {
             self.heartbeats += 1;
             return self.coded_heartbeat().map(Some);
@@ -268,13 +289,16 @@ impl CodedFile {
             Some(every) => timeout(every, opening).await.ok(),
         };
         let Some(opened) = opened else {
-            return Ok(Some(match of_format {
+            let beat = match of_format {
                 Some(of_format) if self.heartbeats == 0 => {
                     [&of_format.start, of_format.beat].concat()
                 }
                 Some(of_format) => of_format.beat.to_vec(),
-                None => self.coded_heartbeat()?,
-            }));
+                None => return self.coded_heartbeat().map(Some),
+            };
+            // Unlike one of a content coding, it is a part of the file.
+            self.add_to_receipt(&beat);
+            return Ok(Some(beat));
         };
         let sent = of_format.as_ref().map(|_| self.heartbeats);
         let download = opened?.encode(sent)?;
@@ -296,6 +320,9 @@ impl CodedFile {
             Source::Stored(reader) => reader.next_chunk().await?,
             Source::Archive(reader) => reader.next_chunk().await?,
         };
+        if let Some(chunk) = &chunk {
+            self.add_to_receipt(chunk);
+        }
         let Some(encoder) = &mut self.encoder else {
             return Ok(chunk);
         };
@@ -305,6 +332,12 @@ impl CodedFile {
                 let end = self.encoder.take().map(ContentEncoder::finish);
                 Ok(end.transpose()?)
             }
+        }
+    }
+
+    fn add_to_receipt(&mut self, chunk: &[u8]) {
+        if let Some(receipt) = &mut self.receipt {
+            receipt.update(chunk);
         }
     }
 }

@@ -9,6 +9,7 @@ pub(super) mod file_upload;
 pub(super) mod kept_files;
 pub(super) mod object_reader;
 pub(super) mod outcome;
+pub(super) mod receipt;
 pub(super) mod single_use;
 mod spooled_file;
 pub(super) mod stream;

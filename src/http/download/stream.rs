@@ -8,13 +8,14 @@ use std::time::Duration;
 use actix_web::body::{BodyStream, SizedStream};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpResponse, HttpResponseBuilder};
-use futures_util::stream::{self, Stream};
+use futures_util::stream::{self, Stream, StreamExt as _};
 use tokio::time::{Instant, sleep_until};
 
 use super::audit_log::DownloadLog;
 use super::coded_file::CodedFile;
 use super::expiring::{Expiring, Watched};
 use super::outcome::{Outcome, StreamError};
+use super::receipt::{self, PendingReceipt, Receipt};
 use super::spooled_file::SpooledFile;
 use crate::http::connection::exchange::{Exchange, SentFile};
 use crate::http::state::AppState;
@@ -146,6 +147,23 @@ impl ResponseStream {
         }
     }
 
+    /// Sends the file in chunks, with its receipt as trailer fields. The framework sends none, so the chunks are framed here.
+    pub(in crate::http) fn respond_with_receipt(
+        self,
+        mut response: HttpResponseBuilder,
+        state: Data<AppState>,
+        exchange: Rc<Exchange>,
+        receipt: PendingReceipt,
+    ) -> HttpResponse {
+        for header in receipt::ANNOUNCEMENT {
+            response.insert_header(header);
+        }
+        let chunks = with_trailers(self.into_stream(state, exchange), receipt);
+        let mut response = response.body(BodyStream::new(chunks));
+        response.head_mut().no_chunking(true);
+        response
+    }
+
     /// Lets the query run at its own speed.
     fn spool_to(self, spool: &Arc<Spool>) -> ResponseStream {
         let ResponseStream {
@@ -182,6 +200,25 @@ impl ResponseStream {
     fn expire(mut self) {
         self.log.expire();
     }
+}
+
+/// Frames a body as chunks (RFC 9112, section 7.1), the last one with the receipt as its trailer section. A body without
+/// a receipt is truncated, and gets no last chunk.
+fn with_trailers(
+    body: impl Stream<Item = Result<Bytes, Aborted>>,
+    receipt: PendingReceipt,
+) -> impl Stream<Item = Result<Bytes, Aborted>> {
+    stream::unfold(Some((Box::pin(body), receipt)), |open| async {
+        let (mut body, receipt) = open?;
+        Some(match body.next().await {
+            Some(Ok(content)) => (Ok(receipt::chunk(&content)), Some((body, receipt))),
+            Some(Err(aborted)) => (Err(aborted), None),
+            None => (
+                receipt.known().map(Receipt::last_chunk).ok_or(Aborted),
+                None,
+            ),
+        })
+    })
 }
 
 /// Watches a body whose reader accepts nothing at the moment.

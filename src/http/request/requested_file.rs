@@ -57,9 +57,10 @@ impl<'r> RequestedFile<'r> {
         // A sealed link hides its contents also from its holder.
         let open = inspection.link.filter(|_| !inspection.is_sealed);
         let is_of_delivery = |name: &String| OPTIONS_OF_DELIVERY.contains(&name.as_str());
-        let has_plain_link = open
-            .as_ref()
-            .is_some_and(|link| link.options.keys().all(is_of_delivery));
+        // A plain link has neither other options nor a reason.
+        let has_plain_link = open.as_ref().is_some_and(|link| {
+            link.options.keys().all(is_of_delivery) && link.conditions.reason.is_none()
+        });
         Some(RequestedFile {
             path,
             filters: open.map(|link| link.filters).unwrap_or_default(),

@@ -48,7 +48,7 @@ impl From<&LinkError> for Problem {
                 StatusCode::FORBIDDEN,
                 "The link is outside the scope of its key",
             ),
-            LinkError::LivesTooLong { .. } => (
+            LinkError::LivesTooLong { .. } | LinkError::LivesTooLongFor { .. } => (
                 StatusCode::FORBIDDEN,
                 "The link's lifetime exceeds the limit",
             ),

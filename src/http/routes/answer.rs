@@ -16,6 +16,7 @@ use crate::http::download::coded_file::CodedFile;
 use crate::http::download::file_upload::FileUpload;
 use crate::http::download::kept_files::{FileId, Filling, KeptFiles, random_file_id};
 use crate::http::download::outcome::{Outcome, StreamError};
+use crate::http::download::receipt::{PendingReceipt, Receipt};
 use crate::http::download::single_use;
 use crate::http::download::stream::ResponseStream;
 use crate::http::download::uploads::Turn;
@@ -34,6 +35,8 @@ pub(super) struct Answer {
     pub(super) deadlines: Deadlines,
     /// The link whose use is not recorded yet, if it works once.
     pub(super) to_take: Option<VerifiedLink>,
+    /// Whether the client asks for the receipt of the file, and does not have it yet.
+    pub(super) wants_receipt: bool,
 }
 
 /// How a file is sent.
@@ -177,7 +180,30 @@ impl Answer {
             set_part(&mut self.response, range, Some(length));
             self.log.resume_from(range.start);
         }
+        self.insert_receipt(range.is_none().then_some(Receipt {
+            rows: file.rows,
+            sha256: file.measure.sha256,
+        }));
         Ok(range)
+    }
+
+    /// Sets the headers with a receipt that is known before the file is sent, if the client asks for it; `None` if the
+    /// response has only a part of the file.
+    pub(super) fn insert_receipt(&mut self, receipt: Option<Receipt>) {
+        if std::mem::take(&mut self.wants_receipt) {
+            for field in receipt.into_iter().flat_map(Receipt::fields) {
+                self.response.insert_header(field);
+            }
+        }
+    }
+
+    /// Returns a file whose receipt is known at its end, with that receipt, if the client asks for it.
+    fn with_receipt(&self, file: CodedFile) -> (CodedFile, Option<PendingReceipt>) {
+        if !self.wants_receipt {
+            return (file, None);
+        }
+        let receipt = PendingReceipt::default();
+        (file.with_receipt(receipt.clone()), Some(receipt))
     }
 
     pub(super) fn unless_refused<T>(&mut self, result: Result<T, Problem>) -> Result<T, Problem> {
@@ -238,8 +264,19 @@ impl Answer {
         file: CodedFile,
         length: Option<u64>,
     ) -> HttpResponse {
+        let exchange = Exchange::of(request);
+        let (file, receipt) = match length {
+            // Its body has no trailer section.
+            Some(_) => (file, None),
+            None => self.with_receipt(file),
+        };
         let body = ResponseStream::new(file, self.deadlines, self.log);
-        body.respond(self.response, self.state, Exchange::of(request), length)
+        match receipt {
+            Some(receipt) => {
+                body.respond_with_receipt(self.response, self.state, exchange, receipt)
+            }
+            None => body.respond(self.response, self.state, exchange, length),
+        }
     }
 
     /// Sends a file whose rows are all in memory, and stores it if its keeper does. With its length, truncation is detected
@@ -252,6 +289,7 @@ impl Answer {
         file: CodedFile,
         keeper: Option<Keeper>,
     ) -> Result<HttpResponse, Problem> {
+        let (file, receipt) = self.with_receipt(file);
         let mut body = ResponseStream::new(file, self.deadlines, self.log);
         let mut whole = Vec::new();
         while let Some(chunk) = body.next_chunk().await? {
@@ -266,6 +304,10 @@ impl Answer {
         {
             let uploads = &keeper.files.uploads;
             upload.begin_whole(uploads, &whole, body.rows(), keeper.turn);
+        }
+        let receipt = receipt.and_then(|receipt| receipt.known());
+        for field in receipt.into_iter().flat_map(Receipt::fields) {
+            self.response.insert_header(field);
         }
         Ok(self.response.body(whole))
     }

@@ -5,6 +5,7 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 
+use crate::auth::Caller;
 use crate::catalog::{self, ExportKind, Filter, Sheet};
 use crate::http::request::authenticate::authenticate;
 use crate::http::response::problem::{Problem, unknown_export};
@@ -16,7 +17,10 @@ use crate::service::{IssueError, ServedExport};
 pub async fn list(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let caller = authenticate(&request, &state).await?;
     let exports = state.service.exports_for(&caller);
-    let exports: Vec<Value> = exports.iter().map(|export| describe(export)).collect();
+    let exports: Vec<Value> = exports
+        .iter()
+        .map(|export| describe(export, &caller))
+        .collect();
     Ok(respond(&json!({ "exports": exports })))
 }
 
@@ -32,7 +36,7 @@ pub async fn show(
         error @ IssueError::ExportUnavailable(_) => Problem::from(error),
         _ => unknown_export(format!("unknown export `{name}` for this credential")),
     });
-    Ok(respond(&describe(&*found?)))
+    Ok(respond(&describe(&*found?, &caller)))
 }
 
 fn respond(body: &Value) -> HttpResponse {
@@ -41,11 +45,11 @@ fn respond(body: &Value) -> HttpResponse {
         .json(body)
 }
 
-fn describe(served: &ServedExport) -> Value {
+fn describe(served: &ServedExport, caller: &Caller) -> Value {
     let export = served.export();
     let sheets: Vec<Value> = served
-        .sheets()
-        .map(|(sheet, columns)| describe_sheet(sheet, columns))
+        .sheets_for(&caller.scopes)
+        .map(|(sheet, columns)| describe_sheet(sheet, &columns))
         .collect();
     // The columns of stored documents are the server's.
     let has_columns = export.kind() == ExportKind::Rows;
@@ -61,6 +65,7 @@ fn describe(served: &ServedExport) -> Value {
         "formats": export.formats.iter().map(|format| format.extension()).collect::<Vec<_>>(),
         "filters": export.filters.iter().map(describe_filter).collect::<Vec<_>>(),
         "columns": columns,
+        "reason": export.reason.name(),
     });
     if sheets.len() > 1 {
         described["sheets"] = json!(sheets);
@@ -68,10 +73,9 @@ fn describe(served: &ServedExport) -> Value {
     described
 }
 
-fn describe_sheet(sheet: &Sheet, columns: &[Column]) -> Value {
-    let label = |column: &'_ Column| column.label(&sheet.labels).to_owned();
+fn describe_sheet(sheet: &Sheet, columns: &[&Column]) -> Value {
     let columns = columns.iter();
-    let columns = columns.map(|column| json!({"name": column.name, "label": label(column)}));
+    let columns = columns.map(|it| json!({"name": it.name, "label": it.label(&sheet.labels)}));
     json!({
         "name": sheet.name,
         "title": sheet.title,

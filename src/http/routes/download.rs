@@ -16,6 +16,7 @@ use super::parts::{ACCEPT_RANGES, file_changed, insert_validators, late_range, m
 use super::stored::{Known, StoredPart, stored_file};
 use crate::http::download::audit_log::DownloadLog;
 use crate::http::download::coded_file::{CodedFile, HeartbeatPlan};
+use crate::http::download::receipt;
 use crate::http::download::single_use;
 use crate::http::download::stream::Aborted;
 use crate::http::request::continuation::{Continuation, Otherwise};
@@ -92,6 +93,7 @@ async fn stream_file(
         ),
         deadlines: state.service.deadlines(&prepared),
         to_take: prepared.link_to_take(),
+        wants_receipt: receipt::is_wanted(&request),
         state,
     };
     let continuation = continuation.as_ref();

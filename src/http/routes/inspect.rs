@@ -109,6 +109,7 @@ fn describe_contents(explanation: &mut Value, link: Option<&Link>) {
     explanation["user"] = link.map(|link| link.user.as_str()).into();
     explanation["filename"] = json!(link.and_then(|link| Some(link.filename.as_ref()?.as_str())));
     explanation["claims"] = json!(link.map(|link| &link.claims));
+    explanation["reveal"] = json!(link.map(|link| &link.reveal));
     explanation["options"] = json!(link.map(|link| &link.options));
     explanation["filters"] = filters.collect();
     for condition in &CONDITIONS {
@@ -120,6 +121,7 @@ fn describe_contents(explanation: &mut Value, link: Option<&Link>) {
             Some(ConditionValue::Count(count)) => count.into(),
             Some(ConditionValue::Flag) => true.into(),
             Some(ConditionValue::Hash(hash)) => hex::encode(hash).into(),
+            Some(ConditionValue::Text(text)) => text.into(),
         };
     }
 }

@@ -12,6 +12,7 @@ use crate::http::download::audit_log::{DownloadLog, ServedBy};
 use crate::http::download::coded_file::CodedFile;
 use crate::http::download::object_reader::ObjectReader;
 use crate::http::download::outcome::Outcome;
+use crate::http::download::receipt::Receipt;
 use crate::http::download::uploads::{RunningUpload, Turn};
 use crate::http::request::continuation::{Continuation, Otherwise};
 use crate::http::response::content_encoding::Coding;
@@ -150,6 +151,10 @@ impl Answer {
             found,
             begun,
         } = part;
+        let receipt = Receipt {
+            rows: found.record.rows,
+            sha256: found.record.sha256,
+        };
         let may_redirect = match continuation {
             None => true,
             // Some stores send a part of another file than the client has begun.
@@ -157,7 +162,7 @@ impl Answer {
         };
         if may_redirect {
             match stored.presigned_url(&found, prepared.link.link()).await {
-                Ok(Some(url)) => return Ok(Ok(self.redirect(url))),
+                Ok(Some(url)) => return Ok(Ok(self.redirect(url, receipt))),
                 Ok(None) => {}
                 Err(error) => report(&self.state, prepared, &error),
             }
@@ -194,6 +199,7 @@ impl Answer {
             );
             self.log.resume_from(range.start);
         }
+        self.insert_receipt(range.is_none().then_some(receipt));
         self.log.set_served_by(ServedBy::Store);
         let length = bytes.end - bytes.start;
         let file = CodedFile::of_object(ObjectReader::new(chunks, length, Some(permit)));
@@ -263,10 +269,16 @@ impl Answer {
         Ok(Some(file.inspect_err(|error| self.log.abort(error))?))
     }
 
-    /// Returns the response that leads to a presigned URL.
-    fn redirect(mut self, url: String) -> HttpResponse {
+    /// Returns the response that leads to a presigned URL, with the receipt, which the store does not send.
+    fn redirect(mut self, url: String, receipt: Receipt) -> HttpResponse {
         self.log.set_served_by(ServedBy::Redirect);
-        redirect_to(url, &mut self.log)
+        let mut response = redirect_to(url, &mut self.log);
+        if self.wants_receipt {
+            for (name, value) in receipt.fields() {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
     }
 }
 

@@ -106,7 +106,7 @@ impl ExportService {
         let begun = Begun::of(&resumption);
         let link = resumption.link;
         let served = self.export_of(link.link())?;
-        let (query, settings) = bind_documents(&served.export, &link)?;
+        let (query, settings) = bind_documents(&served.export, &link, self.policy.ttl_seconds_max)?;
         let store = self.document_stores.get(&settings.store).cloned();
         let store = store.ok_or_else(|| OpenError::ExportUnavailable(path.export().to_owned()))?;
         Ok(PreparedDocuments {

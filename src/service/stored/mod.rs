@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use rowlink_link::Link;
-use serde_json::json;
 
 use super::export_service::ExportService;
 use super::open::PreparedDownload;
@@ -34,7 +33,7 @@ pub(super) const PRESIGNED_MAX: Duration = Duration::from_secs(3600);
 pub struct StoredFile {
     store: Arc<Store>,
     found_files: Arc<FoundFiles>,
-    /// The name for a new file, then the one of the reuse window before.
+    /// The name for a new file, then the one of the reuse window before, unless the first one is known to be there.
     names: Vec<String>,
     extension: &'static str,
     headers: MediaHeaders,
@@ -87,16 +86,21 @@ impl ExportService {
         let settings = prepared.served.export().store;
         let link = prepared.link.link();
         let keyring = self.keyring.load();
-        let names = windows(link, settings.reuse_seconds).into_iter();
-        let names = names.map(|window| {
+        let mut names = Vec::new();
+        for window in windows(link, settings.reuse_seconds) {
             let content = content_of_name(prepared, &window);
-            let name = prepared.link.object_name(&keyring, &content);
-            name.map(hex::encode)
-        });
+            let name = hex::encode(prepared.link.object_name(&keyring, &content)?);
+            let is_known = self.found_files.get(&name).is_some();
+            names.push(name);
+            // Most redirects end here, and need no other name.
+            if is_known {
+                break;
+            }
+        }
         Some(StoredFile {
             store,
             found_files: self.found_files.clone(),
-            names: names.collect::<Option<_>>()?,
+            names,
             extension: prepared.format.extension(),
             headers: MediaHeaders {
                 content_type: prepared.content_type.to_owned(),
@@ -129,21 +133,24 @@ fn content_of_name(prepared: &PreparedDownload, window: &str) -> String {
     filters.sort_by(|one, other| one.0.cmp(&other.0));
     let options = link.options.iter();
     let options: Vec<_> = options.filter(|(name, _)| *name != "delivery").collect();
-    let content = json!([
-        prepared.served.definition,
+    let mut reveal = link.reveal.clone();
+    reveal.sort();
+    let content = (
+        &prepared.served.definition,
         window,
-        link.export,
-        link.format,
+        &link.export,
+        &link.format,
         link.user.as_str(),
-        link.claims,
+        &link.claims,
         filters,
         options,
+        reveal,
         // Some stores cannot change the name that an object was uploaded with.
-        prepared.filename,
+        &prepared.filename,
         link.conditions.rows_max,
         link.conditions.bytes_max,
-    ]);
-    content.to_string()
+    );
+    serde_json::to_string(&content).expect("a link has no map with other keys than texts")
 }
 
 impl StoredFile {

@@ -285,7 +285,7 @@ impl RowQuery {
         let result = connection.exec_iter(&prepared, values).await;
         let mut result = result.map_err(|error| bind_error(&error))?;
         let description = &self.descriptions[sheet];
-        let decoder = RowDecoder::new(result.columns_ref(), query, description)?;
+        let decoder = RowDecoder::new(result.columns_ref(), query.columns(sheet), description)?;
         let statements_after = self.descriptions.len() - sheet - 1;
         sink.start(decoder.columns.clone(), statements_after)
             .await?;
@@ -372,7 +372,7 @@ impl RowDecoder {
     /// Returns [`SourceError::Query`] if a column is missing.
     fn new(
         found: &[ColumnDefinition],
-        query: &BoundQuery,
+        chosen: Option<&[String]>,
         description: &Description,
     ) -> Result<RowDecoder, SourceError> {
         let size = |found: &ColumnDefinition| {
@@ -385,9 +385,8 @@ impl RowDecoder {
             .map(|definition| column(definition, &description.json))
             .collect();
         let all = || description.columns.iter().map(|column| &column.name);
-        let names: Vec<&String> = query
-            .columns()
-            .map_or_else(|| all().collect(), |names| names.iter().collect());
+        let names: Vec<&String> =
+            chosen.map_or_else(|| all().collect(), |names| names.iter().collect());
         let (mut columns, mut decoders) = (Vec::new(), Vec::new());
         for name in names {
             let index = found.iter().position(|(column, _)| column.name == *name);

@@ -51,7 +51,7 @@ async fn estimate_statement(
     sheet: usize,
     plan: &Plan,
 ) -> Result<RowEstimate, SourceError> {
-    let columns = plan.choose(query.columns(), query.arrays_as_json())?;
+    let columns = plan.choose(query.columns(sheet), query.arrays_as_json())?;
     let values: Vec<_> = bind_parameters(&plan.parameters, query, sheet).collect();
     let top = explain(client, &plan.select(&columns), &values).await?;
     // The planner's width is the storage size of a row, without separators.

@@ -60,7 +60,7 @@ impl RowQuery {
         sink: &mut TaskRowSink,
     ) -> Result<(), Stop> {
         let (query, plan) = (&self.query, &self.plans[sheet]);
-        let chosen = plan.choose(query.columns(), query.arrays_as_json())?;
+        let chosen = plan.choose(query.columns(sheet), query.arrays_as_json())?;
         let sql = plan.select(&chosen);
         // All requests are pipelined: one round trip until the first row. `begin` and the settings have one response each
         // before the response with the rows.

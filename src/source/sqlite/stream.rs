@@ -108,7 +108,7 @@ impl<'c> RowStatement<'c> {
             let bound = prepared.raw_bind_parameter(index + 1, value);
             bound.map_err(sqlite_error)?;
         }
-        let (columns, indices) = project(columns(&prepared), query.columns())?;
+        let (columns, indices) = project(columns(&prepared), query.columns(sheet))?;
         Ok(RowStatement {
             prepared,
             columns,

@@ -3,13 +3,31 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Returns a free port.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
+}
+
+/// Returns the variables with which the clock of a process is `seconds` ahead.
+pub fn clock_ahead(seconds: i64) -> [(&'static str, String); 3] {
+    let library = libfaketime().display().to_string();
+    [
+        ("LD_PRELOAD", library),
+        ("FAKETIME", format!("{seconds:+}s")),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ]
+}
+
+fn libfaketime() -> PathBuf {
+    let folders = fs::read_dir("/usr/lib").unwrap();
+    let mut files = folders.map(|entry| entry.unwrap().path().join("faketime/libfaketime.so.1"));
+    files
+        .find(|file| file.exists())
+        .expect("run `make test`, which installs it")
 }
 
 /// Runs a command. Panics with its output if it fails.

@@ -40,6 +40,7 @@ const SUPERVISOR: &str = r#"
 folder=$1 ports=$2 shared=$3
 shift 3
 "$@" >>"$folder/log" 2>&1 &
+echo $! >"$folder/pid"
 read -r _
 kill -9 $!
 wait $! 2>/dev/null
@@ -111,6 +112,21 @@ impl ObjectStore {
     pub fn restart(&mut self) {
         self.supervisor = spawn(self.kind, &self.folder, &self.ports, "");
         self.wait();
+    }
+
+    /// Stops the process without closing its sockets.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = fs::read_to_string(self.folder.join("pid")).unwrap();
+        run(Command::new("kill").args([signal, pid.trim()]));
     }
 
     fn wait(&self) {

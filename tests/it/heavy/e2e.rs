@@ -5,7 +5,6 @@
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::faults;
+use crate::harness::command::clock_ahead;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::{FAR_FUTURE, PUBLIC_URL, Rowlink};
 use crate::harness::proxy::{Protocol, Proxy};
@@ -126,14 +126,7 @@ fn sixty_key_rotations_at_five_hundred_requests_per_second_refuse_no_valid_link(
 #[ignore = "takes minutes: make e2e"]
 fn clocks_may_differ_by_up_to_thirty_seconds() {
     let offsets: [i64; 3] = [-20, 0, 20];
-    let library = libfaketime();
-    let variables = offsets.map(|offset| {
-        vec![
-            ("LD_PRELOAD", library.to_str().unwrap().to_owned()),
-            ("FAKETIME", format!("{offset:+}s")),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ]
-    });
+    let variables = offsets.map(|offset| clock_ahead(offset).into());
     let replicas = replicas_with(&Cluster::shared().database("e2e_clocks", ""), variables);
     let mut table = String::from("issued at, for: served at −20 s, 0 s, +20 s\n");
     for (issuer, issued_at) in replicas.all().zip(offsets) {
@@ -170,14 +163,6 @@ fn clocks_may_differ_by_up_to_thirty_seconds() {
     let (tally, errors) = under_load(&proxy, 1000, |_| thread::sleep(Duration::from_secs(3)));
     println!("{proxy}, over two replicas 20 s apart: {tally}");
     assert!(errors.is_empty() && tally.complete > 20, "{errors:?}");
-}
-
-fn libfaketime() -> PathBuf {
-    let folders = std::fs::read_dir("/usr/lib").unwrap();
-    let mut files = folders.map(|entry| entry.unwrap().path().join("faketime/libfaketime.so.1"));
-    files
-        .find(|file| file.exists())
-        .expect("run `make e2e`, which installs it")
 }
 
 #[test]

@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 
 use crate::faults::BreakingProxy;
 use crate::harness::command::run;
+use crate::harness::object_store::ObjectStore;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
 use crate::harness::proxy::{Protocol, Proxy};
 use crate::harness::replicas::Replicas;
-use crate::harness::{Stop, tool};
+use crate::harness::{Call, Stop, tool};
 
 /// Connections end after so many bytes.
 const LIMIT: u64 = 1_000_000;
@@ -177,6 +178,53 @@ fn the_retry_of_browsers_never_joins_two_files_of_three_replicas_while_rows_chan
             }
         }
     });
+}
+
+#[test]
+#[ignore = "needs Firefox and a driver of downloads: make e2e"]
+fn the_retry_of_browsers_continues_a_prepared_file_at_the_store() {
+    for (browser, bucket) in Browser::ALL.into_iter().zip(["chromium", "firefox"]) {
+        let store = ObjectStore::seaweedfs();
+        let port = store.origin().rsplit_once(':').unwrap().1.parse().unwrap();
+        let proxy = BreakingProxy::before(port);
+        let folder = tempfile::tempdir().unwrap();
+        let mut variables = store.bucket(bucket);
+        let endpoint = variables
+            .iter_mut()
+            .find(|(name, _)| name == "AWS_ENDPOINT_URL");
+        endpoint.unwrap().1 = format!("http://127.0.0.1:{}", proxy.port);
+        let variables = variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let spool = [
+            ("ROWLINK_LOG_FORMAT", "json"),
+            ("ROWLINK_SPOOL_DIR", folder.path().to_str().unwrap()),
+            ("ROWLINK_SPOOL_BYTES", "100000000"),
+        ];
+        let variables: Vec<_> = variables.chain(spool).collect();
+        let export = format!("/*---\n[store]\nmode = 'always'\n---*/\n{SAME_ROWS}");
+        let rowlink = Rowlink::serve_with(&[("same.sql", &export)], &variables);
+        let request = json!({
+            "export": "same", "format": "csv", "end_line": true, "prepare": true, "expires_in": 600
+        });
+        let link = rowlink.link(request);
+        let question = json!({"url": link, "wait": 25});
+        let status = Call::new("POST", format!("{}/v1/links/status", rowlink.origin()));
+        assert_eq!(status.json(&question).send().json()["state"], "ready");
+        proxy.limit.store(LIMIT, Ordering::SeqCst);
+        let downloads = tempfile::tempdir().unwrap();
+        let (presses, file) = browser.download(&link, downloads.path());
+        check(&file);
+        let log = rowlink.stop();
+        let redirected = log.matches("\"served_by\":\"redirect\"").count();
+        println!("{browser:?}, at the store: {presses} presses, {redirected} redirects");
+        // No connection to the store lasts for the whole file, so it was continued there.
+        assert!(redirected >= 1, "{browser:?}: {log}");
+        assert!(
+            !log.contains("\"served_by\":\"store\""),
+            "{browser:?}: {log}"
+        );
+    }
 }
 
 #[test]

@@ -41,6 +41,7 @@ public final class Mint {
                     filters,
                     claims,
                     options,
+                    fields.containsKey("reveal") ? List.of(fields.get("reveal").split(",", -1)) : null,
                     fields.get("filename"),
                     fields.containsKey("not_before") ? Instant.ofEpochSecond(Long.parseLong(fields.get("not_before"))) : null,
                     fields.get("ip"),
@@ -50,6 +51,7 @@ public final class Mint {
                     "true".equals(fields.get("single_use")),
                     "true".equals(fields.get("confirm")),
                     fields.get("bind"),
+                    fields.get("reason"),
                     Instant.ofEpochSecond(Long.parseLong(fields.get("issued"))),
                     UUID.fromString(fields.get("link_id")));
             try {

@@ -31,7 +31,11 @@ func main() {
 			Filename: fields.Get("filename"), IP: fields.Get("ip"),
 			MaxRows: number("max_rows"), MaxBytes: number("max_bytes"), ResumeSeconds: number("resume_seconds"),
 			SingleUse: fields.Get("single_use") == "true", Confirm: fields.Get("confirm") == "true", Bind: fields.Get("bind"),
+			Reason: fields.Get("reason"),
 			Issued: time.Unix(number("issued"), 0), ID: fields.Get("link_id"),
+		}
+		if fields.Has("reveal") {
+			link.Reveal = strings.Split(fields.Get("reveal"), ",")
 		}
 		if fields.Has("not_before") {
 			link.NotBefore = time.Unix(number("not_before"), 0)

@@ -13,6 +13,7 @@ for (const line of readFileSync(0, "utf8").trimEnd().split("\n")) {
     if (group === "filter") (fields.filters[member] ??= []).push(value);
     else if (group === "claim") fields.claims[member] = value;
     else if (group === "option") fields.options[member] = value;
+    else if (name === "reveal") fields.reveal = value.split(",");
     else if (/^(issued|expires_in|not_before|max_|resume_)/.test(name)) fields[name] = Number(value);
     else fields[name] = /^(single_use|confirm)$/.test(name) ? value === "true" : value;
   }

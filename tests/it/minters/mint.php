@@ -38,8 +38,10 @@ while (($line = fgets(STDIN)) !== false) {
             singleUse: ($fields['single_use'] ?? '') === 'true',
             confirm: ($fields['confirm'] ?? '') === 'true',
             bind: $fields['bind'] ?? null,
+            reason: $fields['reason'] ?? null,
             issued: $number('issued'),
             linkId: $fields['link_id'] ?? null,
+            reveal: isset($fields['reveal']) ? explode(',', $fields['reveal']) : [],
         ), "\n";
     } catch (InvalidArgumentException $refusal) {
         echo 'refused ', $refusal->getMessage(), "\n";

@@ -21,10 +21,11 @@ for line in sys.stdin:
         print(mint(
             fields["public_url"], fields["key"], fields["export"], fields.get("format"), user=fields["user"],
             expires_in=number("expires_in"), filters=fields["filter"], claims=fields["claim"], options=fields["option"],
+            reveal=fields["reveal"].split(",") if "reveal" in fields else None,
             filename=fields.get("filename"), not_before=number("not_before"), ip=fields.get("ip"),
             max_rows=number("max_rows"), max_bytes=number("max_bytes"),
             resume_seconds=number("resume_seconds"), single_use=flag("single_use"), confirm=flag("confirm"),
-            bind=fields.get("bind"), issued=number("issued"), link_id=fields.get("link_id"),
+            bind=fields.get("bind"), reason=fields.get("reason"), issued=number("issued"), link_id=fields.get("link_id"),
         ))
     except ValueError as refusal:
         print("refused", refusal)

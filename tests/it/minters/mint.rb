@@ -21,10 +21,10 @@ while (line = $stdin.gets)
   begin
     puts Rowlink.new(fields["public_url"], fields["key"]).mint(
       fields["export"], fields["format"], user: fields["user"], expires_in: number["expires_in"], filters: fields["filter"],
-      claims: fields["claim"], options: fields["option"], filename: fields["filename"], not_before: number["not_before"],
+      claims: fields["claim"], options: fields["option"], reveal: fields["reveal"]&.split(",", -1) || [], filename: fields["filename"], not_before: number["not_before"],
       ip: fields["ip"], max_rows: number["max_rows"], max_bytes: number["max_bytes"],
       resume_seconds: number["resume_seconds"], single_use: flag["single_use"], confirm: flag["confirm"],
-      bind: fields["bind"], issued: number["issued"], link_id: fields["link_id"]
+      bind: fields["bind"], reason: fields["reason"], issued: number["issued"], link_id: fields["link_id"]
     )
   rescue ArgumentError => e
     puts "refused #{e.message}"

@@ -30,6 +30,7 @@ fn main() {
         conditions: Default::default(),
         filename: None,
         claims: Default::default(),
+        reveal: Vec::new(),
         options: Default::default(),
         filters: vec![("from".into(), "2026-01-01".into())],
     };

@@ -97,6 +97,7 @@ class Rowlink:
         resume_seconds: int | None = None,
         single_use: bool | None = None,
         confirm: bool | None = None,
+        reason: str | None = None,
         seal: bool | None = None,
     ) -> Link:
         """Issues a link. Raises `Problem` if the server refuses it, `Unreachable` if it does not answer.
@@ -107,8 +108,9 @@ class Rowlink:
         `length="exact"` adds the total size, for a progress in percent, and lets `download` continue after a broken
         connection; the query runs twice. `delivery` says whether the file is stored. `resume_seconds` allows that for so long after the expiry. `estimate` adds an estimate of the size. `ip` is the client address or network (CIDR) that may use
         the link. A file that exceeds `max_rows` or `max_bytes` is refused or aborted. `single_use` lets the link work
-        only once. `confirm` lets a browser that opens the link show a page with a button first. `seal` encrypts the
-        contents of the link in its URL. `not_before` needs a time zone.
+        only once. `confirm` lets a browser that opens the link show a page with a button first. `reason` says why
+        the user wants the file, in at most 200 characters; some exports require it. `seal` encrypts the contents of the
+        link in its URL. `not_before` needs a time zone.
         """
         body = {
             "export": export,
@@ -138,6 +140,7 @@ class Rowlink:
             "resume_seconds": resume_seconds,
             "single_use": single_use,
             "confirm": confirm,
+            "reason": reason,
             "seal": seal,
         }
         # Omits unset fields, so that servers without the newest ones accept the request.

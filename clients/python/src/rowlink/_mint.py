@@ -8,7 +8,7 @@ import hmac
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 from uuid import UUID
 
@@ -29,6 +29,7 @@ def mint(
     filters: Mapping[str, Filter] | None = None,
     claims: Mapping[str, str] | None = None,
     options: Mapping[str, str] | None = None,
+    reveal: Sequence[str] | None = None,
     filename: str | None = None,
     not_before: int | None = None,
     ip: str | None = None,
@@ -38,6 +39,7 @@ def mint(
     single_use: bool | None = None,
     confirm: bool | None = None,
     bind: str | None = None,
+    reason: str | None = None,
     issued: int | None = None,
     link_id: str | None = None,
 ) -> str:
@@ -45,9 +47,10 @@ def mint(
 
     The link is valid for `expires_in` seconds from `issued` (default: now). `key` is the line that `rowlink keygen`
     prints. `format` is `None` for a stored document. `options` are named as in the link, without `rl_`:
-    `{"columns": "id,amount", "csv.delimiter": ";"}`. `single_use` lets the link work only once. `confirm` shows a
-    browser a page with a button first. `bind` is the SHA-256 of a cookie's value in hex: the link then works only in
-    the browser that has this cookie.
+    `{"columns": "id,amount", "csv.delimiter": ";"}`. `reveal` names the columns with a scope that the user may see; all
+    others with a scope are withheld. Never take it from a request. `single_use` lets the link work only once. `confirm`
+    shows a browser a page with a button first. `bind` is the SHA-256 of a cookie's value in hex: the link then works
+    only in the browser that has this cookie. `reason` says why the user wants the file, in at most 200 characters.
     Raises a `ValueError` that names the field if a value is invalid.
     """
     key_id, secret, scope = _parse_key(key)
@@ -64,6 +67,8 @@ def mint(
     _check("single_use", single_use is None or isinstance(single_use, bool))
     _check("confirm", confirm is None or isinstance(confirm, bool))
     _check("bind", bind is None or re.fullmatch(r"[0-9a-f]{64}", bind))
+    _check("reason", reason is None or re.fullmatch(r"[^\x00-\x1f\x7f-\x9f]{1,200}", reason))
+    _check("reveal", _is_reveal(reveal or []))
     reserved = {
         "user": user,
         "link": link_id or str(_uuid7()),
@@ -79,7 +84,9 @@ def mint(
         "single_use": "true" if single_use else None,
         "confirm": "true" if confirm else None,
         "bind": bind,
+        "reason": reason,
         "filename": filename,
+        "reveal": ",".join(reveal) if reveal else None,
     }
     pairs = [(f"rl_{name}", str(value)) for name, value in reserved.items() if value is not None]
     for name, value in (claims or {}).items():
@@ -112,6 +119,12 @@ def _check(field: str, valid: object) -> None:
 def _is_text(text: str) -> bool:
     controls = any(ord(character) < 32 or 127 <= ord(character) < 160 for character in text)
     return 1 <= len(text.encode()) <= 256 and not controls
+
+
+def _is_reveal(names: Sequence[str]) -> bool:
+    if isinstance(names, str):
+        return False
+    return all(_is_text(name) and "," not in name for name in names) and len(set(names)) == len(names)
 
 
 def _is_integer(number: int, min: int) -> bool:
