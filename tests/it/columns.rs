@@ -223,7 +223,8 @@ fn a_mask_that_the_database_refuses_prevents_the_start_with_its_line(mut subject
 
 #[test]
 fn a_request_cannot_bring_a_column_back() {
-    let server = sqlite().serve("", |_| ());
+    let subject = sqlite();
+    let server = subject.serve("", |_| ());
     let token = token_with(&server, "other");
     let refused = server.issue_with(&token, request(json!({"columns": ["id", "phone"]})));
     assert_eq!(refused.problem(), (422, "invalid-values".into()));
@@ -270,7 +271,8 @@ fn a_request_cannot_bring_a_column_back() {
 
 #[test]
 fn a_link_that_is_signed_elsewhere_reveals_nothing_by_itself() {
-    let server = sqlite().serve("", |_| ());
+    let subject = sqlite();
+    let server = subject.serve("", |_| ());
     let keyring = Keyring::parse(SIGNING_KEY).unwrap();
     let signed = |change: &dyn Fn(&mut Link)| {
         let user = UserId::parse("alice").unwrap();
@@ -295,7 +297,8 @@ fn a_link_that_is_signed_elsewhere_reveals_nothing_by_itself() {
 
 #[test]
 fn every_other_route_withholds_the_same() {
-    let server = sqlite().serve("", |_| ());
+    let subject = sqlite();
+    let server = subject.serve("", |_| ());
     let token = token_with(&server, "other");
     // A plain link.
     let redirect = server
