@@ -6,9 +6,10 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::column_display::DisplaySettings;
 use super::file::Reader;
 use super::{Mask, RestrictedColumn};
-use crate::format::is_number_format;
+use crate::format::{ColumnDisplay, NAMED_FORMATS, is_number_format, named_format};
 use crate::toml_errors::LineError;
 
 const NUMBER_FORMAT: &str =
@@ -21,6 +22,12 @@ pub(super) struct ColumnSettings {
     scope: Option<Spanned<String>>,
     mask: Option<Spanned<String>>,
     number_format: Option<Spanned<String>>,
+    format: Option<Spanned<String>>,
+    link: Option<Spanned<String>>,
+    total: Option<Spanned<String>>,
+    width: Option<Spanned<i64>>,
+    #[serde(default)]
+    hidden: bool,
 }
 
 /// What `[columns.NAME]` says, by column name.
@@ -28,6 +35,7 @@ pub(super) struct ColumnSettings {
 pub(super) struct Columns {
     pub(super) labels: IndexMap<String, String>,
     pub(super) number_formats: IndexMap<String, String>,
+    pub(super) displays: IndexMap<String, ColumnDisplay>,
     /// The line of each table.
     pub(super) lines: BTreeMap<String, usize>,
     pub(super) restricted: BTreeMap<String, RestrictedColumn>,
@@ -43,13 +51,18 @@ impl Reader<'_> {
         for (spanned, column) in settings {
             let line = self.line_at(spanned.span().start);
             let name = spanned.into_inner();
-            if let Some(format) = column.number_format {
-                if !is_number_format(format.get_ref()) {
-                    let message = format!("`number_format` of `{name}`: {NUMBER_FORMAT}");
-                    self.add_error(&format, message);
-                }
-                let format = format.into_inner();
+            if let Some(format) = self.number_format(&name, column.number_format, column.format) {
                 columns.number_formats.insert(name.clone(), format);
+            }
+            let display = DisplaySettings {
+                link: column.link,
+                total: column.total,
+                width: column.width,
+                hidden: column.hidden,
+            };
+            let display = self.display(&name, display);
+            if display != ColumnDisplay::default() {
+                columns.displays.insert(name.clone(), display);
             }
             if let Some(label) = column.label {
                 columns.labels.insert(name.clone(), label);
@@ -60,6 +73,32 @@ impl Reader<'_> {
             columns.lines.insert(name, line);
         }
         columns
+    }
+
+    /// Returns the number format of a column, if it has one, also under a name.
+    fn number_format(
+        &mut self,
+        name: &str,
+        number_format: Option<Spanned<String>>,
+        named: Option<Spanned<String>>,
+    ) -> Option<String> {
+        if let (Some(_), Some(named)) = (&number_format, &named) {
+            let message = format!("`{name}` has `number_format` and `format`; remove one of them");
+            self.add_error(named, message);
+        }
+        if let Some(named) = named {
+            let format = named_format(named.get_ref());
+            if format.is_none() {
+                self.add_error(&named, format!("`format` of `{name}`: {NAMED_FORMATS}"));
+            }
+            return format;
+        }
+        let format = number_format?;
+        if !is_number_format(format.get_ref()) {
+            let message = format!("`number_format` of `{name}`: {NUMBER_FORMAT}");
+            self.add_error(&format, message);
+        }
+        Some(format.into_inner())
     }
 
     /// Returns the scope and the mask of a column, if it has a scope.

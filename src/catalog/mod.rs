@@ -5,6 +5,7 @@
 //! again and returns a [`BoundQuery`], the only thing a source runs.
 
 mod book;
+mod column_display;
 mod columns;
 mod documents;
 mod feed;

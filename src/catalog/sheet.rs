@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use super::columns::Columns;
 use super::restricted::{masked_statements, variables_of_masks};
 use super::{Filter, MaskedStatement, RestrictedColumn, SqlDialect, Statement, Variable};
+use crate::format::ColumnDisplay;
 use crate::toml_errors::LineError;
 use rowlink_link::is_claim_name;
 
@@ -23,6 +24,8 @@ pub struct Sheet {
     pub labels: IndexMap<String, String>,
     /// XLSX number formats by column name.
     pub number_formats: IndexMap<String, String>,
+    /// How workbooks show columns, by column name.
+    pub displays: IndexMap<String, ColumnDisplay>,
     /// The line of each table `[columns.NAME]`, by column name.
     pub column_lines: BTreeMap<String, usize>,
     /// The columns that need a scope, by name.
@@ -78,6 +81,7 @@ impl Sheet {
             title: source.title,
             labels: source.columns.labels,
             number_formats: source.columns.number_formats,
+            displays: source.columns.displays,
             column_lines: source.columns.lines,
             restricted: source.columns.restricted,
             masked_statements,

@@ -4,6 +4,8 @@
 //! Conventions") and Excel restrict a workbook further: version 20, deflate, no ZIP64 sizes. Its parts therefore
 //! end before 4 GiB; the archive may be larger.
 
+use std::borrow::Cow;
+
 use flate2::{Compress, Compression, FlushCompress};
 
 use crate::format::heartbeat::EMPTY_DEFLATE_BLOCK;
@@ -48,7 +50,7 @@ struct Part {
 /// An instruction for [`Container`], in archive order.
 pub enum Piece {
     /// A complete small part: name and content.
-    Part(&'static str, String),
+    Part(Cow<'static, str>, String),
     /// Opens the named part; its content follows.
     Begin(String),
     /// Opens the first part, whose start and heartbeats were sent before.

@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 
+use super::column_display::ColumnDisplay;
 use super::options::FormatOptions;
 use crate::row::{Column, RowBatch, TimeZone};
 
@@ -107,6 +108,8 @@ pub struct SheetSettings {
     pub labels: IndexMap<String, String>,
     /// The number formats of columns, by column name.
     pub number_formats: IndexMap<String, String>,
+    /// How workbooks show columns, by column name.
+    pub displays: IndexMap<String, ColumnDisplay>,
 }
 
 /// What a file says about itself.

@@ -2,6 +2,7 @@
 //! one. Formats know neither SQL nor HTTP.
 
 mod archive;
+mod column_display;
 mod container;
 mod csv;
 mod encoder;
@@ -19,11 +20,12 @@ mod xlsx;
 use std::fmt;
 use std::str::FromStr;
 
+pub use column_display::{ColumnDisplay, LinkPart, LinkTemplate, TotalFunction};
 pub use encoder::{EncodeError, Encoder, EncoderSettings, Properties, SheetSettings};
 pub use heartbeat::{EMPTY_DEFLATE_BLOCK, Heartbeats};
 pub use integrity_line::{IntegrityError, IntegrityLine, check, sha256};
 pub use options::{FormatOptions, OptionDefinition, OptionError, parse_bool};
-pub use xlsx::is_number_format;
+pub use xlsx::{NAMED_FORMATS, is_number_format, named_format};
 
 use rowlink_link::is_option_name;
 

@@ -14,6 +14,7 @@ use crate::catalog::{
     Catalog, DOCUMENT_COLUMNS, Export, FileError, FilterType, Sheet, SqlDialect, StoreMode,
     export_name,
 };
+use crate::format::LinkTemplate;
 use crate::row::{Column, Kind, TimeZone};
 use crate::source::{DESCRIBE_TIMEOUT, DescribeError, DescribedExport, SourceError, causes};
 use crate::toml_errors::LineError;
@@ -505,12 +506,23 @@ fn check_columns<'a>(
         let message = format!("[columns.{name}], but the query has no such column");
         (!known).then(|| LineError::new(*line, message))
     });
+    let links = sheet.displays.iter().flat_map(move |(name, display)| {
+        let needed = display.link.iter().flat_map(LinkTemplate::columns);
+        let missing = needed.filter(|needed| !columns.iter().any(|it| it.name == **needed));
+        let line = sheet.column_lines.get(name).copied().unwrap_or(line);
+        missing.map(move |missing| {
+            let message = format!(
+                "`link` of `{name}`: the query has no column `{missing}`; correct the name or add it to the query"
+            );
+            LineError::new(line, message)
+        })
+    });
     let commas = columns.iter().filter(|column| column.name.contains(','));
     let commas = commas.map(move |column| {
         let message = format!("the column `{}` needs a plain name: add `as`", column.name);
         LineError::new(line, message)
     });
-    duplicates.chain(unknown).chain(commas)
+    duplicates.chain(unknown).chain(links).chain(commas)
 }
 
 /// Returns the error of a sheet whose columns in `masked` are masked.

@@ -184,6 +184,7 @@ fn sheet_settings(sheet: &Sheet) -> SheetSettings {
         title: sheet.title.clone(),
         labels: sheet.labels.clone(),
         number_formats: sheet.number_formats.clone(),
+        displays: sheet.displays.clone(),
     }
 }
 

@@ -1,13 +1,16 @@
 //! XML of one cell: ECMA-376 part 1, 18.3.1.4 and 18.18.11.
 
+use super::links::{self, Shown};
+use super::styles::Variant;
 use super::text::{TooLong, check_length, has_outer_whitespace, write_text};
+use super::totals::{TotalCell, TotalValue};
 use super::{serial, styles};
 use crate::row::{Cell, TimeZone, Timestamp};
 
 /// Significant digits of a number: Excel's "Specifications and limits", number precision.
 const DIGITS_MAX: usize = 15;
 /// Smallest positive integer with more digits.
-const INTEGER_LIMIT: u64 = 10_u64.pow(DIGITS_MAX as u32);
+pub(super) const INTEGER_LIMIT: u64 = 10_u64.pow(DIGITS_MAX as u32);
 /// Digits before or after the decimal point. With more, Excel reads zero or infinity.
 const PLACES_MAX: usize = 300;
 
@@ -70,11 +73,82 @@ impl CellWriter {
         }
     }
 
-    /// Writes the header cell.
-    pub fn write_label(&self, label: &str, reference: Option<&RowNumber>, out: &mut Vec<u8>) {
+    /// Writes a text in a style, such as the header cell.
+    pub fn write_label(
+        &self,
+        label: &str,
+        style: u32,
+        reference: Option<&RowNumber>,
+        out: &mut Vec<u8>,
+    ) {
         self.write_reference(reference, out);
-        write_style(styles::HEADER, out);
+        write_style_unless_default(style, out);
         write_inline_string(label, out);
+    }
+
+    /// Writes a cell that links to a URL. What it shows is a literal of a formula.
+    pub(super) fn write_link(
+        &self,
+        url: &str,
+        shown: &Shown,
+        variant: Variant,
+        reference: Option<&RowNumber>,
+        out: &mut Vec<u8>,
+    ) {
+        self.write_reference(reference, out);
+        let text = match shown {
+            Shown::Number(number, style) => {
+                write_style(variant.of(self.style.unwrap_or(*style)), out);
+                number
+            }
+            Shown::Text(text) => {
+                write_style(variant.of(styles::DEFAULT), out);
+                out.extend_from_slice(b" t=\"str\"");
+                text
+            }
+        };
+        out.extend_from_slice(b"><f>");
+        links::write_formula(url, shown, out);
+        out.extend_from_slice(b"</f><v>");
+        write_text(text, out);
+        out.extend_from_slice(b"</v></c>");
+    }
+
+    /// Writes a cell of the totals row.
+    pub(super) fn write_total(
+        &self,
+        total: &TotalCell,
+        variant: Variant,
+        reference: Option<&RowNumber>,
+        out: &mut Vec<u8>,
+    ) {
+        let (formula, value) = match total {
+            TotalCell::Empty if reference.is_none() => return out.extend_from_slice(b"<c/>"),
+            TotalCell::Empty => return,
+            TotalCell::Text(text) => {
+                let style = variant.of(styles::DEFAULT);
+                return self.write_label(text, style, reference, out);
+            }
+            TotalCell::Formula { formula, value } => (formula, value),
+        };
+        self.write_reference(reference, out);
+        let text = match value {
+            TotalValue::Number { text, style } => {
+                let style = style.unwrap_or(self.style.unwrap_or(styles::DEFAULT));
+                write_style_unless_default(variant.of(style), out);
+                text
+            }
+            TotalValue::Error => {
+                write_style_unless_default(variant.of(styles::DEFAULT), out);
+                out.extend_from_slice(b" t=\"e\"");
+                "#NUM!"
+            }
+        };
+        out.extend_from_slice(b"><f>");
+        write_text(formula, out);
+        out.extend_from_slice(b"</f><v>");
+        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(b"</v></c>");
     }
 
     /// Writes a cell; NULL is an empty cell.
@@ -171,12 +245,7 @@ impl CellWriter {
     }
 
     fn write_serial(&self, style: u32, day: i64, millis: i64, out: &mut Vec<u8>) {
-        let has_fraction = millis % 1000 != 0;
-        let style = if has_fraction {
-            style + styles::WITH_MILLIS
-        } else {
-            style
-        };
+        let style = with_millis(style, millis);
         write_style(self.style.unwrap_or(style), out);
         out.extend_from_slice(VALUE_START);
         serial::write(day, millis, out);
@@ -198,6 +267,12 @@ impl CellWriter {
     }
 }
 
+fn write_style_unless_default(style: u32, out: &mut Vec<u8>) {
+    if style != styles::DEFAULT {
+        write_style(style, out);
+    }
+}
+
 fn write_style(style: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(b" s=\"");
     out.extend_from_slice(itoa::Buffer::new().format(style).as_bytes());
@@ -214,8 +289,32 @@ fn write_inline_string(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"</t></is></c>");
 }
 
+/// Returns the style of a time, with milliseconds if it has some.
+pub(super) fn with_millis(style: u32, millis: i64) -> u32 {
+    match millis % 1000 {
+        0 => style,
+        _ => style + styles::WITH_MILLIS,
+    }
+}
+
+/// Returns the style, the serial day and the milliseconds of a date or time; `None` for one that is written as text, and for
+/// other values.
+pub(super) fn serial_of(cell: Cell<'_>, time_zone: TimeZone) -> Option<(u32, i64, i64)> {
+    let (style, (day, millis)) = match cell {
+        Cell::Date(date) => (styles::DATE, (serial::from_date(date)?, 0)),
+        Cell::Time(time) => (styles::TIME, (0, serial::from_time(time)?)),
+        Cell::Timestamp(timestamp) => {
+            let micros = timestamp.local_micros(time_zone);
+            (styles::TIMESTAMP, serial::from_micros(micros)?)
+        }
+        Cell::Interval(interval) => (styles::DURATION, serial::from_interval(interval)?),
+        _ => return None,
+    };
+    Some((with_millis(style, millis), day, millis))
+}
+
 /// Returns whether Excel stores a decimal number without rounding.
-fn is_exact(number: &str) -> bool {
+pub(super) fn is_exact(number: &str) -> bool {
     if number.len() <= DIGITS_MAX {
         return true;
     }

@@ -4,18 +4,26 @@
 //! each archive part. [`Deflater`] compresses the pieces and writes the ZIP archive.
 
 mod cell;
+mod columns;
 mod deflater;
+#[cfg(test)]
+mod details_tests;
+mod exact_sum;
+mod links;
 mod number_format;
 mod serial;
 mod sheet;
 mod sheet_names;
 mod styles;
+mod table;
 mod text;
+mod title;
+mod totals;
 mod workbook;
 mod workbook_writer;
 mod xml;
 
-pub use self::number_format::is_number_format;
+pub use self::number_format::{NAMED_FORMATS, is_number_format, named_format};
 
 use self::deflater::Deflater;
 use self::workbook_writer::{FIRST_PART, WorkbookWriter};
@@ -53,10 +61,24 @@ pub(super) const FORMAT: Definition = Definition {
 };
 
 /// An export sets them under `[xlsx]`; a link overrides them by `rl_xlsx.*`.
-const OPTIONS: [OptionDefinition; 1] = [
+const OPTIONS: [OptionDefinition; 4] = [
     // Leaves out the references of cells: a smaller file, which some readers do not understand.
     OptionDefinition::boolean("compact"),
+    // Title and time of the link, above the header.
+    OptionDefinition::boolean("title_block"),
+    // An Excel table per sheet.
+    OptionDefinition::boolean("table"),
+    // The word in the totals row.
+    OptionDefinition {
+        name: "total_label",
+        expected: "1 to 100 characters, without control characters",
+        accepts: |text| {
+            (1..=100).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+        },
+    },
 ];
+/// The word in the totals row of exports that set none.
+const TOTAL_LABEL: &str = "Total";
 
 /// Encodes a workbook.
 struct XlsxEncoder {

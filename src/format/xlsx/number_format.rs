@@ -11,6 +11,31 @@ const COLOURS: [&str; 8] = [
     "black", "blue", "cyan", "green", "magenta", "red", "white", "yellow",
 ];
 
+/// The formats with a name, for error texts.
+pub const NAMED_FORMATS: &str =
+    "expected `percent`, or `currency:` and an ISO 4217 code such as `currency:EUR`";
+
+/// Returns the number format with a name, `percent` or `currency:EUR`; `None` for an unknown name.
+///
+/// A currency is shown by its code in brackets, the form that Excel and LibreOffice write themselves: both then know that
+/// it is a currency. A symbol such as `$` would stand for several. The code is last, so that columns of several currencies
+/// align, and so does a minus sign. The decimal places are those of ISO 4217.
+pub fn named_format(name: &str) -> Option<String> {
+    if name == "percent" {
+        return Some("0.00%".to_owned());
+    }
+    let code = name.strip_prefix("currency:")?;
+    let is_code = code.len() == 3 && code.bytes().all(|letter| letter.is_ascii_uppercase());
+    let places = match code {
+        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX"
+        | "UYI" | "VND" | "VUV" | "XAF" | "XOF" | "XPF" => "",
+        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => ".000",
+        "CLF" | "UYW" => ".0000",
+        _ => ".00",
+    };
+    is_code.then(|| format!("#,##0{places}\\ [${code}]"))
+}
+
 /// Returns whether Excel opens a workbook with this number format.
 pub fn is_number_format(text: &str) -> bool {
     let is_plain = !text.chars().any(char::is_control) && text.chars().count() <= CHARS_MAX;
@@ -93,6 +118,30 @@ fn is_bracket(content: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn named_formats_are_number_formats_that_excel_opens() {
+        for (name, expected) in [
+            ("percent", "0.00%"),
+            ("currency:EUR", "#,##0.00\\ [$EUR]"),
+            ("currency:JPY", "#,##0\\ [$JPY]"),
+            ("currency:KWD", "#,##0.000\\ [$KWD]"),
+        ] {
+            assert_eq!(named_format(name).as_deref(), Some(expected));
+            assert!(is_number_format(expected), "{expected}");
+        }
+        for unknown in [
+            "",
+            "Percent",
+            "currency",
+            "currency:",
+            "currency:eur",
+            "currency:EU]",
+            "currency:EURO",
+        ] {
+            assert_eq!(named_format(unknown), None, "{unknown}");
+        }
+    }
 
     #[test]
     fn only_formats_that_excel_opens_are_accepted() {

@@ -1,11 +1,15 @@
 //! One worksheet: ECMA-376 part 1, 18.3.
 
 use super::cell::{CellWriter, RowNumber};
-use super::styles::FIRST_CUSTOM;
+use super::columns::SheetColumn;
+use super::links::{Link, Shown};
+use super::styles::{self, Variant};
+use super::table;
 use super::text::TooLong;
+use super::title::TITLE_ROWS;
+use super::totals::TotalCell;
 use super::xml;
-use crate::format::encoder::EncoderSettings;
-use crate::row::Cell;
+use crate::row::{Cell, TimeZone};
 
 /// Columns A to XFD.
 pub const COLUMNS_MAX: usize = 16_384;
@@ -34,23 +38,32 @@ pub(super) const SHEET_LIMITS: SheetLimits = SheetLimits {
     bytes_max: (4 << 30) - (64 << 10),
 };
 
-/// A column of a sheet.
-pub(super) struct SheetColumn {
-    /// Its name in the query.
-    pub(super) name: String,
-    /// The text of its header.
-    pub(super) label: String,
-    /// The index of its number format among those of the workbook.
-    pub(super) number_format: Option<u32>,
+/// What all sheets of a workbook have in common.
+pub(super) struct SheetLayout {
+    /// Whether cells have no references.
+    pub(super) is_compact: bool,
+    pub(super) has_table: bool,
+    pub(super) time_zone: TimeZone,
+    /// The styles of cells with a link.
+    pub(super) link_styles: Variant,
+    /// The styles of the totals row.
+    pub(super) total_styles: Variant,
 }
 
 /// Writes one sheet.
 pub struct SheetWriter {
     cells: Vec<CellWriter>,
+    /// By column; empty if none has a link.
+    links: Vec<Option<Link>>,
     compact: bool,
+    has_table: bool,
     is_first: bool,
-    /// The width of each column, until the start of the sheet is written.
-    widths: Option<Vec<usize>>,
+    time_zone: TimeZone,
+    link_styles: Variant,
+    /// The start of the sheet's `cols`, until it is written.
+    widths: Option<Vec<ColumnWidth>>,
+    /// Number of the header row.
+    header: u32,
     /// Number of the last row written, from 1.
     row: u32,
     xml: Vec<u8>,
@@ -58,29 +71,50 @@ pub struct SheetWriter {
     taken_bytes: u64,
 }
 
+/// The width of a column.
+struct ColumnWidth {
+    /// The longest text so far.
+    longest: usize,
+    /// The width that is set.
+    fixed: Option<u8>,
+    is_hidden: bool,
+}
+
 impl SheetWriter {
-    /// Opens a sheet and writes its header. Column widths fit the rows of the first block.
+    /// Opens a sheet and writes its title block, if any, and its header. Column widths fit the rows of the first block.
     pub(super) fn begin(
         columns: &[SheetColumn],
-        settings: &EncoderSettings,
+        layout: &SheetLayout,
+        title_block: Option<&[String; 2]>,
         is_first: bool,
     ) -> SheetWriter {
-        let cell = |(index, column): (usize, &SheetColumn)| {
-            let style = column.number_format.map(|index| FIRST_CUSTOM + index);
-            CellWriter::new(&column_letters(index), style, settings.time_zone)
+        let cell =
+            |column: &SheetColumn| CellWriter::new(&column.letters, column.style, layout.time_zone);
+        let width = |column: &SheetColumn| ColumnWidth {
+            longest: label_width(&column.label),
+            fixed: column.width,
+            is_hidden: column.is_hidden,
         };
-        let cells = columns.iter().enumerate().map(cell).collect();
-        let labels: Vec<&str> = columns.iter().map(|column| column.label.as_str()).collect();
+        let has_links = columns.iter().any(|column| column.link.is_some());
+        let links = columns.iter().filter(|_| has_links);
         let mut sheet = SheetWriter {
-            cells,
-            compact: settings.options.get_bool("compact", false),
+            cells: columns.iter().map(cell).collect(),
+            links: links.map(|column| column.link.clone()).collect(),
+            compact: layout.is_compact,
+            has_table: layout.has_table,
             is_first,
-            widths: Some(labels.iter().map(|label| label_width(label)).collect()),
+            time_zone: layout.time_zone,
+            link_styles: layout.link_styles,
+            widths: Some(columns.iter().map(width).collect()),
+            header: 1,
             row: 0,
             xml: Vec::new(),
             taken_bytes: 0,
         };
-        sheet.write_header_row(&labels);
+        if let Some(title_block) = title_block {
+            sheet.write_title_block(title_block, columns);
+        }
+        sheet.write_header_row(columns);
         sheet
     }
 
@@ -95,30 +129,57 @@ impl SheetWriter {
         } else {
             ""
         };
-        let columns: String = widths
-            .iter()
-            .enumerate()
-            .map(|(index, width)| {
-                let (number, width) = (index + 1, (*width).clamp(WIDTH_MIN, WIDTH_MAX));
-                format!("<col min=\"{number}\" max=\"{number}\" width=\"{width}.7109375\" customWidth=\"1\"/>")
-            })
-            .collect();
+        let columns: String = widths.iter().enumerate().map(column_element).collect();
+        let relationships = match self.has_table {
+            true => format!(" xmlns:r=\"{}\"", xml::RELATIONSHIPS),
+            false => String::new(),
+        };
+        let (header, first) = (self.header, self.header + 1);
         let text = format!(
-            "{head}<worksheet xmlns=\"{main}\"><sheetViews><sheetView{selected} workbookViewId=\"0\">\
-             <pane ySplit=\"1\" topLeftCell=\"A2\" activePane=\"bottomLeft\" state=\"frozen\"/>\
+            "{head}<worksheet xmlns=\"{main}\"{relationships}><sheetViews><sheetView{selected} workbookViewId=\"0\">\
+             <pane ySplit=\"{header}\" topLeftCell=\"A{first}\" activePane=\"bottomLeft\" state=\"frozen\"/>\
              <selection pane=\"bottomLeft\"/></sheetView></sheetViews>\
              <sheetFormatPr defaultRowHeight=\"15\"/><cols>{columns}</cols><sheetData>"
         );
         self.xml.splice(..0, text.into_bytes());
     }
 
-    fn write_header_row(&mut self, labels: &[&str]) {
+    /// Writes title and time in the first visible column, then an empty row.
+    fn write_title_block(&mut self, texts: &[String; 2], columns: &[SheetColumn]) {
+        let visible = columns.iter().position(|column| !column.is_hidden);
+        let visible = visible.unwrap_or(0);
+        for (text, style) in texts.iter().zip([styles::TITLE, styles::DEFAULT]) {
+            let number = self.begin_row();
+            let reference = (!self.compact).then_some(&number);
+            if self.compact {
+                (0..visible).for_each(|_| self.xml.extend_from_slice(b"<c/>"));
+            }
+            if let Some(cell) = self.cells.get(visible) {
+                cell.write_label(text, style, reference, &mut self.xml);
+            }
+            self.end_row();
+        }
+        self.write_empty_row();
+        self.header += TITLE_ROWS;
+    }
+
+    fn write_empty_row(&mut self) {
+        self.begin_row();
+        self.end_row();
+    }
+
+    fn write_header_row(&mut self, columns: &[SheetColumn]) {
+        // The style of a table has a font for its header.
+        let style = match self.has_table {
+            true => styles::DEFAULT,
+            false => styles::HEADER,
+        };
         let number = self.begin_row();
         let reference = (!self.compact).then_some(&number);
-        for (cell, label) in self.cells.iter().zip(labels) {
-            cell.write_label(label, reference, &mut self.xml);
+        for (cell, column) in self.cells.iter().zip(columns) {
+            cell.write_label(&column.label, style, reference, &mut self.xml);
         }
-        self.xml.extend_from_slice(b"</row>");
+        self.end_row();
     }
 
     /// Writes the next row.
@@ -130,7 +191,10 @@ impl SheetWriter {
         row: impl Iterator<Item = Cell<'c>> + Clone,
     ) -> Result<(), (usize, TooLong)> {
         for (width, cell) in self.widths.iter_mut().flatten().zip(row.clone()) {
-            *width = (*width).max(cell_width(cell));
+            width.longest = width.longest.max(cell_width(cell));
+        }
+        if !self.links.is_empty() {
+            return self.write_row_with_links(row);
         }
         let number = self.begin_row();
         for (index, (writer, cell)) in self.cells.iter().zip(row).enumerate() {
@@ -138,7 +202,34 @@ impl SheetWriter {
             let written = writer.write(cell, reference, &mut self.xml);
             written.map_err(|error| (index, error))?;
         }
-        self.xml.extend_from_slice(b"</row>");
+        self.end_row();
+        Ok(())
+    }
+
+    fn write_row_with_links<'c>(
+        &mut self,
+        row: impl Iterator<Item = Cell<'c>> + Clone,
+    ) -> Result<(), (usize, TooLong)> {
+        let number = self.begin_row();
+        let reference = (!self.compact).then_some(&number);
+        let cells = self.cells.iter().zip(&self.links).zip(row.clone());
+        for (index, ((writer, link), cell)) in cells.enumerate() {
+            let linked = link.as_ref().and_then(|link| {
+                let shown = Shown::of(cell, self.time_zone)?;
+                let url = link.url(row.clone(), self.time_zone)?;
+                Some((url, shown))
+            });
+            match linked {
+                Some((url, shown)) => {
+                    writer.write_link(&url, &shown, self.link_styles, reference, &mut self.xml);
+                }
+                None => {
+                    let written = writer.write(cell, reference, &mut self.xml);
+                    written.map_err(|error| (index, error))?;
+                }
+            }
+        }
+        self.end_row();
         Ok(())
     }
 
@@ -163,14 +254,48 @@ impl SheetWriter {
         Some(std::mem::replace(&mut self.xml, next))
     }
 
-    /// Ends the sheet; returns the rest of its XML and its range, as `$A$1:$C$9`.
-    pub fn end(mut self) -> (Vec<u8>, String) {
+    /// Ends the rows; returns the first one and the last one. With `keeps_one` a sheet without rows has an empty one: a
+    /// table needs it, and a formula would otherwise refer to itself.
+    pub fn end_rows(&mut self, keeps_one: bool) -> (u32, u32) {
+        if keeps_one && self.row == self.header {
+            self.write_empty_row();
+        }
+        (self.header + 1, self.row)
+    }
+
+    /// Writes the totals row, after the end of the rows.
+    pub(super) fn write_totals(&mut self, totals: &[TotalCell], total_styles: Variant) {
+        let number = self.begin_row();
+        let reference = (!self.compact).then_some(&number);
+        for (cell, total) in self.cells.iter().zip(totals) {
+            cell.write_total(total, total_styles, reference, &mut self.xml);
+        }
+        self.end_row();
+    }
+
+    /// Ends the sheet; returns the rest of its XML. `range` has the header and all rows, as `A1:C9`.
+    pub(super) fn end(mut self, range: &str) -> Vec<u8> {
         self.write_preamble();
-        let (last_column, last_row) = (column_letters(self.cells.len().max(1) - 1), self.row);
-        let filter =
-            format!("</sheetData><autoFilter ref=\"A1:{last_column}{last_row}\"/></worksheet>");
-        self.xml.extend_from_slice(filter.as_bytes());
-        (self.xml, format!("$A$1:${last_column}${last_row}"))
+        let end = match self.has_table {
+            // The table has the filter.
+            true => format!(
+                "<tableParts count=\"1\"><tablePart r:id=\"{}\"/></tableParts>",
+                table::RELATIONSHIP
+            ),
+            false => format!("<autoFilter ref=\"{range}\"/>"),
+        };
+        let end = format!("</sheetData>{end}</worksheet>");
+        self.xml.extend_from_slice(end.as_bytes());
+        self.xml
+    }
+
+    /// Returns the number of the header row.
+    pub(super) fn header(&self) -> u32 {
+        self.header
+    }
+
+    fn end_row(&mut self) {
+        self.xml.extend_from_slice(b"</row>");
     }
 
     fn begin_row(&mut self) -> RowNumber {
@@ -187,15 +312,17 @@ impl SheetWriter {
     }
 }
 
-/// Returns the name of a column, counted from 0: A, B, … Z, AA, ….
-fn column_letters(index: usize) -> String {
-    let mut rest = index + 1;
-    let mut letters = Vec::new();
-    while rest > 0 {
-        letters.push(char::from(b'A' + ((rest - 1) % 26) as u8));
-        rest = (rest - 1) / 26;
-    }
-    letters.iter().rev().collect()
+/// Returns the element of a column, counted from 0.
+fn column_element((index, width): (usize, &ColumnWidth)) -> String {
+    let number = index + 1;
+    let digits = match width.fixed {
+        // With its margin it would exceed the maximum.
+        Some(u8::MAX) => u8::MAX.to_string(),
+        Some(fixed) => format!("{fixed}.7109375"),
+        None => format!("{}.7109375", width.longest.clamp(WIDTH_MIN, WIDTH_MAX)),
+    };
+    let hidden = if width.is_hidden { " hidden=\"1\"" } else { "" };
+    format!("<col min=\"{number}\" max=\"{number}\" width=\"{digits}\"{hidden} customWidth=\"1\"/>")
 }
 
 fn label_width(label: &str) -> usize {
@@ -230,24 +357,5 @@ fn fraction_width(micros: i64) -> usize {
     match micros % 1_000_000 {
         0 => 0,
         _ => ".000".len(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_named_as_in_excel() {
-        for (index, name) in [
-            (0, "A"),
-            (25, "Z"),
-            (26, "AA"),
-            (701, "ZZ"),
-            (702, "AAA"),
-            (16_383, "XFD"),
-        ] {
-            assert_eq!(column_letters(index), name);
-        }
     }
 }

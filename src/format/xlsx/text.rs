@@ -127,6 +127,12 @@ const SPECIAL: [bool; 256] = {
     special
 };
 
+/// Returns whether a text contains what would be parsed as `_xHHHH_`.
+pub fn contains_escape(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    (0..bytes.len()).any(|index| is_escape(&bytes[index..]))
+}
+
 /// Returns whether the bytes would be parsed as `_xHHHH_`. The last underscore may also be the first
 /// of an escape sequence that follows.
 fn is_escape(bytes: &[u8]) -> bool {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, SecondsFormat};
 
+use super::table;
 use super::xml::{self, HEAD, MAIN, RELATIONSHIPS};
 use crate::format::encoder::Properties;
 
@@ -11,8 +12,8 @@ use crate::format::encoder::Properties;
 pub struct Sheet {
     /// Name on the tab.
     pub name: String,
-    /// Range of the header and all rows, as `$A$1:$C$9`.
-    pub range: String,
+    /// Range of the header and all rows, as `$A$1:$C$9`, if the sheet has a filter of its own and no table.
+    pub filter: Option<String>,
 }
 
 /// Returns `_rels/.rels`, which locates the workbook and its properties.
@@ -59,17 +60,22 @@ pub fn workbook(sheets: &[Sheet]) -> String {
             list,
             "<sheet name=\"{name}\" sheetId=\"{number}\" r:id=\"rId{number}\"/>"
         );
+        let Some(range) = &sheet.filter else {
+            continue;
+        };
         let quoted = xml::escape_text(&sheet.name.replace('\'', "''"));
         let _ = write!(
             names,
-            "<definedName name=\"_xlnm._FilterDatabase\" localSheetId=\"{index}\" hidden=\"1\">'{quoted}'!{}</definedName>",
-            sheet.range
+            "<definedName name=\"_xlnm._FilterDatabase\" localSheetId=\"{index}\" hidden=\"1\">'{quoted}'!{range}</definedName>"
         );
+    }
+    if !names.is_empty() {
+        names = format!("<definedNames>{names}</definedNames>");
     }
     format!(
         "{HEAD}<workbook xmlns=\"{MAIN}\" xmlns:r=\"{RELATIONSHIPS}\">\
          <workbookPr/><bookViews><workbookView activeTab=\"0\"/></bookViews>\
-         <sheets>{list}</sheets><definedNames>{names}</definedNames></workbook>"
+         <sheets>{list}</sheets>{names}</workbook>"
     )
 }
 
@@ -92,13 +98,20 @@ pub fn workbook_relationships(sheets: usize) -> String {
 }
 
 /// Returns `[Content_Types].xml`: ECMA-376 part 2, 10.1.2.2.
-pub fn content_types(sheets: usize) -> String {
+pub fn content_types(sheets: usize, tables: usize) -> String {
     let kind = "application/vnd.openxmlformats-officedocument";
     let mut list = String::new();
     for number in 1..=sheets {
         let _ = write!(
             list,
             "<Override PartName=\"/xl/worksheets/sheet{number}.xml\" ContentType=\"{kind}.spreadsheetml.worksheet+xml\"/>"
+        );
+    }
+    for number in 1..=tables {
+        let _ = write!(
+            list,
+            "<Override PartName=\"/{}\" ContentType=\"{kind}.spreadsheetml.table+xml\"/>",
+            table::part_name(number)
         );
     }
     format!(

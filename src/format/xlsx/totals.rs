@@ -1,0 +1,502 @@
+//! The totals row: a formula per column, with the value that a reader would compute.
+//!
+//! `SUBTOTAL` follows the filter of the sheet: ECMA-376 part 1, 18.17.7. It skips texts, so a sum of numbers of which some
+//! are text is written as text, without a formula.
+
+use super::cell::{INTEGER_LIMIT, is_exact, serial_of, with_millis};
+use super::columns::SheetColumn;
+use super::exact_sum::ExactSum;
+use super::text::check_length;
+use super::{serial, styles};
+use crate::format::column_display::TotalFunction;
+use crate::row::{Cell, TimeZone};
+
+/// Longest formula, in characters, and most ranges in a call: Excel's "Specifications and limits". A statement with more
+/// sheets has totals without formulas.
+const FORMULA_CHARS_MAX: usize = 8_192;
+const RANGES_MAX: usize = 254;
+/// XML bytes of one total, at most: a text of a cell, or a formula of which each character may be escaped.
+const TOTAL_BYTES_MAX: u64 = 64 * 1024;
+const MILLIS_PER_DAY: i128 = 86_400_000;
+
+/// The totals of the rows of one statement.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    /// By the index of the column, in order.
+    totals: Vec<(usize, Total)>,
+    time_zone: TimeZone,
+}
+
+/// A cell of the totals row.
+#[derive(Debug, PartialEq)]
+pub(super) enum TotalCell {
+    Empty,
+    /// The label of the row, or a total without a formula.
+    Text(String),
+    Formula {
+        formula: String,
+        value: TotalValue,
+    },
+}
+
+/// The value of a formula.
+#[derive(Debug, PartialEq)]
+pub(super) enum TotalValue {
+    /// A number; without a style it has that of its column.
+    Number { text: String, style: Option<u32> },
+    /// `#NUM!`
+    Error,
+}
+
+/// What the formulas of a totals row refer to.
+pub(super) struct TotalRanges<'r> {
+    /// The name of the table, if it has all rows of the statement.
+    pub(super) table: Option<&'r str>,
+    /// The name of each earlier sheet, and its first and last row.
+    pub(super) earlier: &'r [(String, (u32, u32))],
+    /// The first and last row of this sheet.
+    pub(super) rows: (u32, u32),
+}
+
+/// What the totals row needs to know of a column.
+pub(super) struct TotalColumn<'c> {
+    pub(super) label: &'c str,
+    pub(super) letters: &'c str,
+    pub(super) is_hidden: bool,
+}
+
+impl TotalColumn<'_> {
+    pub(super) fn of(column: &SheetColumn) -> TotalColumn<'_> {
+        TotalColumn {
+            label: &column.label,
+            letters: &column.letters,
+            is_hidden: column.is_hidden,
+        }
+    }
+}
+
+impl Totals {
+    /// Starts the totals of columns with these functions.
+    pub(super) fn of(
+        functions: impl Iterator<Item = Option<TotalFunction>>,
+        time_zone: TimeZone,
+    ) -> Totals {
+        let total = |(index, function): (usize, Option<TotalFunction>)| match function? {
+            TotalFunction::Sum => Some((index, Total::Sum(Sum::default()))),
+            TotalFunction::Count => Some((index, Total::Count(0))),
+        };
+        Totals {
+            totals: functions.enumerate().filter_map(total).collect(),
+            time_zone,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.totals.is_empty()
+    }
+
+    /// Adds a row.
+    pub(super) fn add<'c>(&mut self, mut row: impl Iterator<Item = Cell<'c>>) {
+        let mut passed = 0;
+        for (index, total) in &mut self.totals {
+            let Some(cell) = row.nth(*index - passed) else {
+                return;
+            };
+            passed = *index + 1;
+            match (total, cell) {
+                (_, Cell::Null) => {}
+                (Total::Count(count), _) => *count += 1,
+                (Total::Sum(sum), cell) => sum.add(cell, self.time_zone),
+            }
+        }
+    }
+
+    /// Returns the XML bytes of the totals row, at most.
+    pub(super) fn bytes_max(&self) -> u64 {
+        TOTAL_BYTES_MAX * self.totals.len() as u64
+    }
+
+    /// Returns the cells of the totals row. The first column that is visible and has no total gets the label.
+    pub(super) fn cells(
+        &self,
+        label: &str,
+        columns: &[TotalColumn<'_>],
+        ranges: &TotalRanges<'_>,
+    ) -> Vec<TotalCell> {
+        let mut cells: Vec<TotalCell> = columns.iter().map(|_| TotalCell::Empty).collect();
+        for (index, total) in &self.totals {
+            cells[*index] = total.cell(&columns[*index], ranges);
+        }
+        let is_free = |(column, cell): (&TotalColumn<'_>, &TotalCell)| {
+            !column.is_hidden && *cell == TotalCell::Empty
+        };
+        if let Some(index) = columns.iter().zip(&cells).position(is_free) {
+            cells[index] = TotalCell::Text(label.to_owned());
+        }
+        cells
+    }
+}
+
+/// The total of one column.
+#[derive(Debug)]
+enum Total {
+    Sum(Sum),
+    /// The values that are not NULL.
+    Count(u64),
+}
+
+impl Total {
+    fn cell(&self, column: &TotalColumn<'_>, ranges: &TotalRanges<'_>) -> TotalCell {
+        // 103 counts all values that are not empty, 109 adds numbers. Both skip rows that are hidden, also by hand.
+        let (number, total) = match self {
+            Total::Count(count) => {
+                let (text, style) = (count.to_string(), Some(styles::DEFAULT));
+                (103, Ok(TotalValue::Number { text, style }))
+            }
+            Total::Sum(sum) => (109, sum.value()),
+        };
+        match (total, ranges.formula(number, column)) {
+            (Ok(value), Some(formula)) => TotalCell::Formula { formula, value },
+            (Ok(TotalValue::Number { text, .. }), None) | (Err(text), _) => TotalCell::Text(text),
+            (Ok(TotalValue::Error), None) => TotalCell::Text("#NUM!".to_owned()),
+        }
+    }
+}
+
+impl TotalRanges<'_> {
+    /// Returns the formula of a column's total, if it is not too long.
+    fn formula(&self, number: u32, column: &TotalColumn<'_>) -> Option<String> {
+        let ranges = match self.table {
+            Some(table) => format!("{table}[{}]", escape_column(column.label)),
+            None => self.ranges(column.letters)?,
+        };
+        let formula = format!("SUBTOTAL({number},{ranges})");
+        (formula.chars().count() <= FORMULA_CHARS_MAX).then_some(formula)
+    }
+
+    fn ranges(&self, letters: &str) -> Option<String> {
+        let range = |(first, last): (u32, u32)| format!("{letters}{first}:{letters}{last}");
+        let earlier = self.earlier.iter().map(|(name, rows)| {
+            let name = name.replace('\'', "''");
+            format!("'{name}'!{}", range(*rows))
+        });
+        let ranges: Vec<String> = earlier.chain([range(self.rows)]).collect();
+        (ranges.len() <= RANGES_MAX).then(|| ranges.join(","))
+    }
+}
+
+/// Escapes the name of a column in a structured reference: ECMA-376 part 1, 18.17.2.
+fn escape_column(name: &str) -> String {
+    let mut escaped = String::new();
+    for c in name.chars() {
+        if "'#[]@".contains(c) {
+            escaped.push('\'');
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
+/// The sum of the numbers of a column. Integers and decimals are added exactly, times in milliseconds.
+#[derive(Debug, Default)]
+struct Sum {
+    exact: ExactSum,
+    floats: FloatSum,
+    millis: i128,
+    /// Which kinds of numbers there are.
+    has_exact: bool,
+    has_floats: bool,
+    has_times: bool,
+    /// Whether some numbers are text, because Excel would round them.
+    has_texts: bool,
+    /// Whether a cell is `#NUM!`, which makes the sum `#NUM!`.
+    has_errors: bool,
+}
+
+impl Sum {
+    fn add(&mut self, cell: Cell<'_>, time_zone: TimeZone) {
+        match cell {
+            Cell::Integer(value) => {
+                self.exact.add_integer(value);
+                self.has_exact = true;
+                let is_short = value.unsigned_abs() < INTEGER_LIMIT;
+                self.has_texts |= !is_short && !is_exact(itoa::Buffer::new().format(value));
+            }
+            Cell::Float(value) if value.is_finite() => {
+                self.floats.add(value);
+                self.has_floats = true;
+            }
+            Cell::Float(_) | Cell::Decimal("NaN" | "Infinity" | "-Infinity") => {
+                self.has_errors = true;
+            }
+            Cell::Decimal(text) => {
+                self.exact.add_decimal(text);
+                self.has_exact = true;
+                self.has_texts |= !is_exact(text);
+            }
+            _ => {
+                if let Some((_, day, millis)) = serial_of(cell, time_zone) {
+                    self.millis += i128::from(day) * MILLIS_PER_DAY + i128::from(millis);
+                    self.has_times = true;
+                }
+            }
+        }
+    }
+
+    /// Returns the sum.
+    ///
+    /// # Errors
+    /// Returns the text of a sum that no formula returns exactly.
+    fn value(&self) -> Result<TotalValue, String> {
+        if self.has_errors {
+            return Ok(TotalValue::Error);
+        }
+        match (self.has_exact, self.has_floats, self.has_times) {
+            (_, false, false) => {
+                let text = self.exact.text();
+                match self.has_texts || !is_exact(&text) {
+                    false => Ok(TotalValue::Number { text, style: None }),
+                    true if check_length(&text).is_ok() => Err(text),
+                    true => Ok(TotalValue::Error),
+                }
+            }
+            (false, false, true) => Ok(self.duration()),
+            _ => self.approximate(),
+        }
+    }
+
+    /// Returns a sum of only times.
+    fn duration(&self) -> TotalValue {
+        // Fits: a cell adds less than 2³⁸ milliseconds.
+        let days = (self.millis / MILLIS_PER_DAY) as i64;
+        let millis = (self.millis % MILLIS_PER_DAY) as i64;
+        let mut text = Vec::new();
+        serial::write(days, millis, &mut text);
+        TotalValue::Number {
+            text: String::from_utf8(text).expect("digits"),
+            style: Some(with_millis(styles::DURATION, millis)),
+        }
+    }
+
+    /// Returns a sum with floats in it.
+    fn approximate(&self) -> Result<TotalValue, String> {
+        let mut sum = self.floats;
+        // A decimal with too many digits for a float is infinite.
+        sum.add(self.exact.text().parse().unwrap_or(f64::INFINITY));
+        sum.add(self.millis as f64 / MILLIS_PER_DAY as f64);
+        let sum = sum.value();
+        if !sum.is_finite() {
+            return Ok(TotalValue::Error);
+        }
+        let text = zmij::Buffer::new().format_finite(sum).to_owned();
+        match self.has_texts {
+            false => Ok(TotalValue::Number { text, style: None }),
+            true => Err(text),
+        }
+    }
+}
+
+/// A compensated sum: A. Neumaier, "Rundungsfehleranalyse einiger Verfahren zur Summation endlicher Summen", 1974.
+#[derive(Debug, Default, Clone, Copy)]
+struct FloatSum {
+    sum: f64,
+    lost: f64,
+}
+
+impl FloatSum {
+    fn add(&mut self, value: f64) {
+        let sum = self.sum + value;
+        self.lost += match self.sum.abs() >= value.abs() {
+            true => (self.sum - sum) + value,
+            false => (value - sum) + self.sum,
+        };
+        self.sum = sum;
+    }
+
+    /// Returns the sum; NaN if it has become infinite.
+    fn value(self) -> f64 {
+        self.sum + self.lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::{Date, Interval};
+
+    fn columns<'c>(labels: &[&'c str]) -> Vec<TotalColumn<'c>> {
+        let letters = ["A", "B", "C", "D"];
+        let column = |(label, letters)| TotalColumn {
+            label,
+            letters,
+            is_hidden: false,
+        };
+        labels.iter().copied().zip(letters).map(column).collect()
+    }
+
+    fn ranges<'r>(earlier: &'r [(String, (u32, u32))]) -> TotalRanges<'r> {
+        TotalRanges {
+            table: None,
+            earlier,
+            rows: (2, 9),
+        }
+    }
+
+    fn cell(function: TotalFunction, values: &[Cell<'_>]) -> TotalCell {
+        let mut totals = Totals::of([Some(function)].into_iter(), TimeZone::default());
+        let values = values.iter();
+        values.for_each(|cell| totals.add([*cell].into_iter()));
+        totals
+            .cells("Total", &columns(&["a"]), &ranges(&[]))
+            .remove(0)
+    }
+
+    fn sum_of(values: &[Cell<'_>]) -> Result<String, String> {
+        match cell(TotalFunction::Sum, values) {
+            TotalCell::Formula { formula, value } => {
+                assert_eq!(formula, "SUBTOTAL(109,A2:A9)");
+                Ok(match value {
+                    TotalValue::Number { text, .. } => text,
+                    TotalValue::Error => "#NUM!".to_owned(),
+                })
+            }
+            TotalCell::Text(text) => Err(text),
+            TotalCell::Empty => panic!("no total"),
+        }
+    }
+
+    #[test]
+    fn integers_and_decimals_are_added_exactly() {
+        let ok = |text: &str| Ok(text.to_owned());
+        let text = |text: &str| Err(text.to_owned());
+        assert_eq!(sum_of(&[]), ok("0"));
+        assert_eq!(
+            sum_of(&[Cell::Integer(1), Cell::Null, Cell::Integer(-3)]),
+            ok("-2")
+        );
+        let tenths = vec![Cell::Decimal("0.1"); 1000];
+        assert_eq!(sum_of(&tenths), ok("100.0"));
+        let skipped = [Cell::Text("7"), Cell::Boolean(true), Cell::Decimal("1.50")];
+        assert_eq!(sum_of(&skipped), ok("1.50"));
+        // A cell with 16 digits is text, and so is a total with 16 digits.
+        let long = [Cell::Integer(1_000_000_000_000_001), Cell::Decimal("0.5")];
+        assert_eq!(sum_of(&long), text("1000000000000001.5"));
+        let long = [Cell::Decimal("999999999999999"), Cell::Decimal("0.5")];
+        assert_eq!(sum_of(&long), text("999999999999999.5"));
+        // The total has few digits, but a formula would skip the texts.
+        let cancelled = [
+            Cell::Integer(i64::MAX),
+            Cell::Integer(-i64::MAX),
+            Cell::Integer(5),
+        ];
+        assert_eq!(sum_of(&cancelled), text("5"));
+        // Many digits that are zeros are exact.
+        let millions = [Cell::Integer(500_000_000_000_000_000); 2];
+        assert_eq!(sum_of(&millions), ok("1000000000000000000"));
+    }
+
+    #[test]
+    fn floats_are_added_with_compensation_and_errors_spread() {
+        let ok = |text: &str| Ok(text.to_owned());
+        let floats = [Cell::Float(1e100), Cell::Float(1.0), Cell::Float(-1e100)];
+        assert_eq!(sum_of(&floats), ok("1.0"));
+        let mixed = [Cell::Float(0.5), Cell::Integer(2), Cell::Decimal("0.25")];
+        assert_eq!(sum_of(&mixed), ok("2.75"));
+        for error in [Cell::Float(f64::NAN), Cell::Decimal("Infinity")] {
+            assert_eq!(sum_of(&[Cell::Integer(1), error]), ok("#NUM!"));
+        }
+        assert_eq!(
+            sum_of(&[Cell::Float(f64::MAX), Cell::Float(f64::MAX)]),
+            ok("#NUM!")
+        );
+        let huge = format!("1{}", "0".repeat(400));
+        assert_eq!(
+            sum_of(&[Cell::Float(1.0), Cell::Decimal(&huge)]),
+            ok("#NUM!")
+        );
+    }
+
+    #[test]
+    fn durations_are_added_as_durations() {
+        let hours = |hours: i64| {
+            Cell::Interval(Interval {
+                months: 0,
+                days: 0,
+                micros: hours * 3_600_000_000,
+            })
+        };
+        let TotalCell::Formula { value, .. } = cell(TotalFunction::Sum, &[hours(30), hours(6)])
+        else {
+            panic!("no formula");
+        };
+        let expected = TotalValue::Number {
+            text: "1.5".into(),
+            style: Some(styles::DURATION),
+        };
+        assert_eq!(value, expected);
+    }
+
+    #[test]
+    fn a_count_counts_every_value_but_null() {
+        let values = [
+            Cell::Text(""),
+            Cell::Null,
+            Cell::Boolean(false),
+            Cell::Date(Date { days: 0 }),
+        ];
+        let expected = TotalCell::Formula {
+            formula: "SUBTOTAL(103,A2:A9)".into(),
+            value: TotalValue::Number {
+                text: "3".into(),
+                style: Some(styles::DEFAULT),
+            },
+        };
+        assert_eq!(cell(TotalFunction::Count, &values), expected);
+    }
+
+    #[test]
+    fn the_first_visible_column_without_a_total_has_the_label() {
+        let functions = [
+            Some(TotalFunction::Sum),
+            None,
+            None,
+            Some(TotalFunction::Count),
+        ];
+        let mut totals = Totals::of(functions.into_iter(), TimeZone::default());
+        let row = [
+            Cell::Integer(1),
+            Cell::Integer(2),
+            Cell::Integer(3),
+            Cell::Integer(4),
+        ];
+        totals.add(row.into_iter());
+        let mut columns = columns(&["a", "b", "c", "d"]);
+        columns[1].is_hidden = true;
+        let cells = totals.cells("Summe", &columns, &ranges(&[]));
+        assert_eq!(cells[1], TotalCell::Empty);
+        assert_eq!(cells[2], TotalCell::Text("Summe".into()));
+        assert!(
+            matches!(&cells[3], TotalCell::Formula { formula, .. } if formula == "SUBTOTAL(103,D2:D9)")
+        );
+    }
+
+    #[test]
+    fn formulas_refer_to_a_table_or_to_the_rows_of_every_sheet() {
+        let column = &columns(&["Net [€] 'x' #1"])[0];
+        let earlier = [("Bob's".to_owned(), (2, 5)), ("Two".to_owned(), (2, 5))];
+        let formula = ranges(&earlier).formula(109, column);
+        let expected = "SUBTOTAL(109,'Bob''s'!A2:A5,'Two'!A2:A5,A2:A9)";
+        assert_eq!(formula.as_deref(), Some(expected));
+        let table = TotalRanges {
+            table: Some("Table_orders"),
+            ..ranges(&[])
+        };
+        let expected = "SUBTOTAL(109,Table_orders[Net '[€'] ''x'' '#1])";
+        assert_eq!(table.formula(109, column).as_deref(), Some(expected));
+        // More sheets than a call has ranges, or than a formula has room for.
+        let many = vec![("S".to_owned(), (2, 5)); 254];
+        assert_eq!(ranges(&many).formula(109, column), None);
+        let long = vec![("x".repeat(31), (2, 1_048_576)); 200];
+        assert_eq!(ranges(&long).formula(109, column), None);
+    }
+}
