@@ -6,8 +6,6 @@
 mod cell;
 mod columns;
 mod deflater;
-#[cfg(test)]
-mod details_tests;
 mod exact_sum;
 mod links;
 mod number_format;

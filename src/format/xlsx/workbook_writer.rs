@@ -352,6 +352,9 @@ impl WorkbookWriter {
 }
 
 #[cfg(test)]
+mod details_tests;
+
+#[cfg(test)]
 mod tests {
     use std::io::Cursor;
 
@@ -390,14 +393,14 @@ mod tests {
         encoder
     }
 
-    fn batch(width: usize, rows: &[Vec<Cell<'_>>]) -> RowBatch {
+    pub(super) fn batch(width: usize, rows: &[Vec<Cell<'_>>]) -> RowBatch {
         let mut buffer = RowBuffer::default();
         buffer.reset(width);
         rows.concat().iter().for_each(|cell| buffer.push(*cell));
         buffer.finish().expect("UTF-8")
     }
 
-    fn archive(mut encoder: WorkbookWriter) -> Vec<u8> {
+    pub(super) fn archive(mut encoder: WorkbookWriter) -> Vec<u8> {
         encoder.end();
         let mut container = Container::default();
         encoder
