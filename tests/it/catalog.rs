@@ -104,6 +104,30 @@ fn each_error_of_a_file_is_reported_with_its_line() {
             "/*---\n[columns.a]\nlabel = 1\n---*/\nselect :user as a",
             "x.sql:3: invalid type: integer",
         ),
+        (
+            "/*---\n[columns.a]\nformat = 'percent'\nnumber_format = '0%'\n---*/\nselect :user as a",
+            "x.sql:3: `a` has `number_format` and `format`; remove one of them",
+        ),
+        (
+            "/*---\n[columns.a]\nformat = 'currency:euro'\n---*/\nselect :user as a",
+            "x.sql:3: `format` of `a`: expected `percent`, or `currency:`",
+        ),
+        (
+            "/*---\n[columns.a]\nlink = 'javascript:{a}'\n---*/\nselect :user as a",
+            "x.sql:3: `link` of `a`: expected a URL that starts with http://",
+        ),
+        (
+            "/*---\n[columns.a]\ntotal = 'mean'\n---*/\nselect :user as a",
+            "x.sql:3: `total` of `a`: expected `sum` or `count`",
+        ),
+        (
+            "/*---\n[columns.a]\nwidth = 256\n---*/\nselect :user as a",
+            "x.sql:3: `width` of `a`: expected 1 to 255",
+        ),
+        (
+            "/*---\n[xlsx]\ntotal_label = ''\n---*/\nselect :user as a",
+            "x.sql:3: `total_label` under [xlsx]: expected 1 to 100 characters",
+        ),
     ] {
         let found = only_error(text);
         assert!(found.starts_with(expected), "{found}\nfor {text}");

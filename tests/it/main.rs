@@ -71,4 +71,5 @@ mod streaming;
 mod traces;
 mod truncation;
 mod vectors;
+mod workbook_details;
 mod xlsx;

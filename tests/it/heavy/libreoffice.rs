@@ -12,6 +12,7 @@ use crate::harness::postgres::Cluster;
 use crate::harness::{Deployment, TestServer, python};
 use crate::heartbeats::workbooks_with_and_without_heartbeats;
 use crate::real_data::{FLIGHTS, compare_flights, load_flights, naughty_server, naughty_strings};
+use crate::workbook_details::SALES;
 use crate::xlsx::TYPES;
 
 /// Runs LibreOffice with a profile beside the file; its output goes to the file's folder.
@@ -161,6 +162,45 @@ fn libreoffice_displays_values_of_every_type() {
             "{\"a\": 1}"
         ]
     );
+}
+
+/// Makes LibreOffice compute every formula of a workbook in this folder, instead of showing the values in the file.
+fn compute_formulas(folder: &Path) {
+    let user = folder.join("profile/user");
+    fs::create_dir_all(&user).unwrap();
+    let settings = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+        <oor:items xmlns:oor=\"http://openoffice.org/2001/registry\">\
+        <item oor:path=\"/org.openoffice.Office.Calc/Formula/Load\">\
+        <prop oor:name=\"OOXMLRecalcMode\" oor:op=\"fuse\"><value>0</value></prop></item></oor:items>";
+    fs::write(user.join("registrymodifications.xcu"), settings).unwrap();
+}
+
+#[test]
+#[ignore = "needs LibreOffice and pandas: make test-large"]
+fn libreoffice_computes_the_totals_and_texts_that_a_workbook_has() {
+    let server = TestServer::with_exports(vec![("sales.sql", SALES)]);
+    let request = |table: bool| {
+        let xlsx = json!({"table": table, "title_block": false});
+        json!({"export": "sales", "format": "xlsx", "xlsx": xlsx})
+    };
+    for table in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        compute_formulas(folder.path());
+        let workbook = folder.path().join("book.xlsx");
+        fs::write(&workbook, &server.download(request(table)).body).unwrap();
+        let [sheet] = by_libreoffice(&workbook, CellText::AsShown)
+            .try_into()
+            .unwrap();
+        let shown = rows(&sheet);
+        let site = "https://a.example/?q=\"x\"";
+        let expected = ["1", "Ann & Ä \"1", "1,250.00 EUR", "25.00%", site, "k1"];
+        assert_eq!(shown[1], expected);
+        assert_eq!(shown[4], ["Summe", "", "7,500.00 EUR", "", "2", ""]);
+
+        let by_pandas = python("read_by_pandas.py", &[workbook.as_os_str()]);
+        let total = by_pandas.lines().last().unwrap();
+        assert_eq!(total, "Summe,,7500,,2,");
+    }
 }
 
 /// Opens a text file with these separators, as decimal codes joined by `/`; returns the number of formulas.
