@@ -13,6 +13,7 @@ mod serial;
 mod sheet;
 mod sheet_names;
 mod styles;
+mod sum;
 mod table;
 mod text;
 mod title;
