@@ -33,8 +33,11 @@ impl Reader<'_> {
             .and_then(|total| match total.get_ref().as_str() {
                 "sum" => Some(TotalFunction::Sum),
                 "count" => Some(TotalFunction::Count),
+                "min" => Some(TotalFunction::Min),
+                "max" => Some(TotalFunction::Max),
                 _ => {
-                    let message = format!("`total` of `{name}`: expected `sum` or `count`");
+                    let message =
+                        format!("`total` of `{name}`: expected `sum`, `count`, `min` or `max`");
                     self.add_error(&total, message);
                     None
                 }

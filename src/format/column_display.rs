@@ -55,4 +55,8 @@ pub enum TotalFunction {
     Sum,
     /// The number of its values that are not NULL.
     Count,
+    /// Its smallest number, date or time.
+    Min,
+    /// Its largest number, date or time.
+    Max,
 }

@@ -118,7 +118,7 @@ fn each_error_of_a_file_is_reported_with_its_line() {
         ),
         (
             "/*---\n[columns.a]\ntotal = 'mean'\n---*/\nselect :user as a",
-            "x.sql:3: `total` of `a`: expected `sum` or `count`",
+            "x.sql:3: `total` of `a`: expected `sum`, `count`, `min` or `max`",
         ),
         (
             "/*---\n[columns.a]\nwidth = 256\n---*/\nselect :user as a",

@@ -5,7 +5,11 @@ use std::io::{Cursor, Read as _};
 use calamine::{Data, Reader as _, Xlsx};
 use serde_json::{Value, json};
 
-use crate::harness::{Call, Deployment, TestServer, read_workbook, token_for};
+use crate::harness::{
+    Call, Deployment, TestServer, is_whole, read_aborted, read_workbook, sample_database,
+    sqlite_url, token_for, unchunked,
+};
+use crate::xlsx::first_sheet;
 
 /// An export with every setting of a workbook. The first row has a URL that programs open, the second one that they must not.
 pub const SALES: &str = "/*---
@@ -230,11 +234,26 @@ fn each_sheet_of_a_book_has_its_own_totals_and_table() {
 }
 
 #[test]
+fn a_query_that_fails_leaves_a_truncated_workbook_without_totals() {
+    let sql = "/*---\n[xlsx]\ntable = true\n[columns.n]\ntotal = 'sum'\nlink = 'https://a.example/{n}'\n---*/\n\
+               with recursive m(i) as (select 1 union all select i + 1 from m where i < 300000) \
+               select i as n, json(case when i = 299000 then 'not JSON' end) as failure from m where :user = 'alice'";
+    let server = TestServer::with_exports(vec![("sales.sql", sql)]);
+    let answer = read_aborted(&server.link(request(json!({}))));
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n") && !is_whole(&answer));
+    let (file, _) = unchunked(&answer);
+    assert!(zip::ZipArchive::new(Cursor::new(&file)).is_err());
+    let sheet = first_sheet(&file);
+    assert!(sheet.contains("HYPERLINK"));
+    assert!(!sheet.contains("SUBTOTAL") && !sheet.contains("</sheetData>"));
+}
+
+#[test]
 fn a_link_to_a_column_that_the_query_lacks_prevents_the_start() {
     let sql = "/*---\n[columns.id]\nlink = 'https://a.example/{nr}'\n---*/\nselect 1 as id where :user = 'alice'";
     let folder = tempfile::tempdir().unwrap();
-    let database = crate::harness::sample_database(folder.path());
-    let url = crate::harness::sqlite_url(&database);
+    let database = sample_database(folder.path());
+    let url = sqlite_url(&database);
     let errors = Deployment::over(url, vec![("x.sql", sql)]).errors();
     let expected = "x.sql:2: `link` of `id`: the query has no column `nr`";
     assert!(

@@ -243,7 +243,7 @@ fn the_first_rows_of_a_slow_query_can_be_inflated_before_the_query_ends() {
 }
 
 /// Returns as much of the first sheet as can be inflated.
-fn first_sheet(archive: &[u8]) -> String {
+pub fn first_sheet(archive: &[u8]) -> String {
     let name = b"xl/worksheets/sheet1.xml";
     let Some(start) = archive.windows(name.len()).position(|bytes| bytes == name) else {
         return String::new();

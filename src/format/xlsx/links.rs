@@ -148,10 +148,7 @@ impl Shown {
             }
             _ => match serial_of(cell, time_zone) {
                 Some((style, day, millis)) => {
-                    let mut text = Vec::new();
-                    serial::write(day, millis, &mut text);
-                    let text = String::from_utf8(text).ok()?;
-                    return Some(Shown::Number(text, style));
+                    return Some(Shown::Number(serial::text(day, millis), style));
                 }
                 None => text_of(cell, time_zone)?.into_owned(),
             },

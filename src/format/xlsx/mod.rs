@@ -7,6 +7,7 @@ mod cell;
 mod columns;
 mod deflater;
 mod exact_sum;
+mod extreme;
 mod links;
 mod number_format;
 mod serial;

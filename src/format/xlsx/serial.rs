@@ -59,6 +59,13 @@ pub fn write(day: i64, millis: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits.as_bytes()[1..]);
 }
 
+/// Returns a serial number as [`write`] appends it.
+pub fn text(day: i64, millis: i64) -> String {
+    let mut out = Vec::new();
+    write(day, millis, &mut out);
+    String::from_utf8(out).expect("digits are ASCII")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,12 +78,6 @@ mod tests {
         from_date(Date {
             days: since.num_days() as i32,
         })
-    }
-
-    fn text(day: i64, millis: i64) -> String {
-        let mut out = Vec::new();
-        write(day, millis, &mut out);
-        String::from_utf8(out).expect("ASCII")
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::cell::{INTEGER_LIMIT, is_exact, serial_of, with_millis};
 use super::exact_sum::ExactSum;
 use super::text::check_length;
-use super::totals::TotalValue;
+use super::totals::{TotalStyle, TotalValue};
 use super::{serial, styles};
 use crate::row::{Cell, TimeZone};
 
@@ -68,7 +68,7 @@ impl Sum {
             (_, false, false) => {
                 let text = self.exact.text();
                 match self.has_texts || !is_exact(&text) {
-                    false => Ok(TotalValue::Number { text, style: None }),
+                    false => Ok(TotalValue::number(text)),
                     true if check_length(&text).is_ok() => Err(text),
                     true => Ok(TotalValue::Error),
                 }
@@ -83,11 +83,9 @@ impl Sum {
         // Fits: a cell adds less than 2³⁸ milliseconds.
         let days = (self.millis / MILLIS_PER_DAY) as i64;
         let millis = (self.millis % MILLIS_PER_DAY) as i64;
-        let mut text = Vec::new();
-        serial::write(days, millis, &mut text);
         TotalValue::Number {
-            text: String::from_utf8(text).expect("digits"),
-            style: Some(with_millis(styles::DURATION, millis)),
+            text: serial::text(days, millis),
+            style: TotalStyle::OfColumn(with_millis(styles::DURATION, millis)),
         }
     }
 
@@ -103,7 +101,7 @@ impl Sum {
         }
         let text = zmij::Buffer::new().format_finite(sum).to_owned();
         match self.has_texts {
-            false => Ok(TotalValue::Number { text, style: None }),
+            false => Ok(TotalValue::number(text)),
             true => Err(text),
         }
     }
@@ -215,7 +213,7 @@ mod tests {
         let value = sum(&[hours(30), hours(6)]);
         let expected = TotalValue::Number {
             text: "1.5".into(),
-            style: Some(styles::DURATION),
+            style: TotalStyle::OfColumn(styles::DURATION),
         };
         assert_eq!(value, Ok(expected));
     }

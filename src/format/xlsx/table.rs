@@ -113,8 +113,15 @@ impl Table<'_> {
                 format!(" totalsRowLabel=\"{}\"/>", xml::escape_attribute(text))
             }
             TotalCell::Formula { formula, .. } => match function.filter(|_| self.is_only) {
-                Some(TotalFunction::Sum) => " totalsRowFunction=\"sum\"/>".to_owned(),
-                Some(TotalFunction::Count) => " totalsRowFunction=\"count\"/>".to_owned(),
+                Some(function) => {
+                    let name = match function {
+                        TotalFunction::Sum => "sum",
+                        TotalFunction::Count => "count",
+                        TotalFunction::Min => "min",
+                        TotalFunction::Max => "max",
+                    };
+                    format!(" totalsRowFunction=\"{name}\"/>")
+                }
                 // The rows of several sheets.
                 None => format!(
                     " totalsRowFunction=\"custom\"><totalsRowFormula>{}</totalsRowFormula></tableColumn>",

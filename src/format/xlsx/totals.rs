@@ -1,11 +1,13 @@
 //! The totals row: a formula per column, with the value that a reader would compute.
 //!
-//! `SUBTOTAL` follows the filter of the sheet: ECMA-376 part 1, 18.17.7. It skips texts, so a sum of numbers of which some
-//! are text is written as text, without a formula.
+//! `SUBTOTAL` follows the filter of the sheet: ECMA-376 part 1, 18.17.7. It skips texts, so the total of numbers of which some
+//! are text is a text, without a formula.
 
 use super::columns::SheetColumn;
+use super::extreme::Extreme;
 use super::styles;
 use super::sum::Sum;
+use super::text::contains_escape;
 use crate::format::column_display::TotalFunction;
 use crate::row::{Cell, TimeZone};
 
@@ -39,10 +41,29 @@ pub(super) enum TotalCell {
 /// The value of a formula.
 #[derive(Debug, PartialEq)]
 pub(super) enum TotalValue {
-    /// A number; without a style it has that of its column.
-    Number { text: String, style: Option<u32> },
+    Number {
+        text: String,
+        style: TotalStyle,
+    },
     /// `#NUM!`
     Error,
+}
+
+impl TotalValue {
+    /// Returns a number in the number format of its column.
+    pub(super) fn number(text: String) -> TotalValue {
+        let style = TotalStyle::OfColumn(styles::DEFAULT);
+        TotalValue::Number { text, style }
+    }
+}
+
+/// How a number is shown.
+#[derive(Debug, PartialEq)]
+pub(super) enum TotalStyle {
+    /// In this style.
+    Fixed(u32),
+    /// In the number format of its column, or in this style if it has none.
+    OfColumn(u32),
 }
 
 /// What the formulas of a totals row refer to.
@@ -78,9 +99,14 @@ impl Totals {
         functions: impl Iterator<Item = Option<TotalFunction>>,
         time_zone: TimeZone,
     ) -> Totals {
-        let total = |(index, function): (usize, Option<TotalFunction>)| match function? {
-            TotalFunction::Sum => Some((index, Total::Sum(Sum::default()))),
-            TotalFunction::Count => Some((index, Total::Count(0))),
+        let total = |(index, function): (usize, Option<TotalFunction>)| {
+            let total = match function? {
+                TotalFunction::Sum => Total::Sum(Sum::default()),
+                TotalFunction::Count => Total::Count(0),
+                TotalFunction::Min => Total::Min(Extreme::smallest()),
+                TotalFunction::Max => Total::Max(Extreme::largest()),
+            };
+            Some((index, total))
         };
         Totals {
             totals: functions.enumerate().filter_map(total).collect(),
@@ -104,6 +130,9 @@ impl Totals {
                 (_, Cell::Null) => {}
                 (Total::Count(count), _) => *count += 1,
                 (Total::Sum(sum), cell) => sum.add(cell, self.time_zone),
+                (Total::Min(extreme) | Total::Max(extreme), cell) => {
+                    extreme.add(cell, self.time_zone);
+                }
             }
         }
     }
@@ -140,16 +169,22 @@ enum Total {
     Sum(Sum),
     /// The values that are not NULL.
     Count(u64),
+    Min(Extreme),
+    Max(Extreme),
 }
 
 impl Total {
     fn cell(&self, column: &TotalColumn<'_>, ranges: &TotalRanges<'_>) -> TotalCell {
-        // 103 counts all values that are not empty, 109 adds numbers. Both skip rows that are hidden, also by hand.
+        // COUNTA, MAX, MIN and SUM. From 101 on, functions skip rows that are hidden by hand, too.
         let (number, total) = match self {
             Total::Count(count) => {
-                let (text, style) = (count.to_string(), Some(styles::DEFAULT));
+                // A number of values is no amount.
+                let style = TotalStyle::Fixed(styles::DEFAULT);
+                let text = count.to_string();
                 (103, Ok(TotalValue::Number { text, style }))
             }
+            Total::Max(extreme) => (104, extreme.value()),
+            Total::Min(extreme) => (105, extreme.value()),
             Total::Sum(sum) => (109, sum.value()),
         };
         match (total, ranges.formula(number, column)) {
@@ -161,14 +196,16 @@ impl Total {
 }
 
 impl TotalRanges<'_> {
-    /// Returns the formula of a column's total, if it is not too long.
+    /// Returns the formula of a column's total, if it is not too long and means the same to every reader: some decode
+    /// `_xHHHH_` inside formulas, and some do not.
     fn formula(&self, number: u32, column: &TotalColumn<'_>) -> Option<String> {
         let ranges = match self.table {
             Some(table) => format!("{table}[{}]", escape_column(column.label)),
             None => self.ranges(column.letters)?,
         };
         let formula = format!("SUBTOTAL({number},{ranges})");
-        (formula.chars().count() <= FORMULA_CHARS_MAX).then_some(formula)
+        let fits = formula.chars().count() <= FORMULA_CHARS_MAX;
+        (fits && !contains_escape(&formula)).then_some(formula)
     }
 
     fn ranges(&self, letters: &str) -> Option<String> {
@@ -238,7 +275,7 @@ mod tests {
             formula: "SUBTOTAL(103,A2:A9)".into(),
             value: TotalValue::Number {
                 text: "3".into(),
-                style: Some(styles::DEFAULT),
+                style: TotalStyle::Fixed(styles::DEFAULT),
             },
         };
         assert_eq!(cell(TotalFunction::Count, &values), expected);
@@ -283,6 +320,11 @@ mod tests {
         };
         let expected = "SUBTOTAL(109,Table_orders[Net '[€'] ''x'' '#1])";
         assert_eq!(table.formula(109, column).as_deref(), Some(expected));
+        let table = TotalRanges {
+            table: Some("Table_orders"),
+            ..ranges(&[])
+        };
+        assert_eq!(table.formula(109, &columns(&["_x0041_"])[0]), None);
         // More sheets than a call has ranges, or than a formula has room for.
         let many = vec![("S".to_owned(), (2, 5)); 254];
         assert_eq!(ranges(&many).formula(109, column), None);

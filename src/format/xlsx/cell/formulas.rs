@@ -4,7 +4,7 @@ use super::{CellWriter, RowNumber, write_style, write_style_unless_default};
 use crate::format::xlsx::links::{self, Shown};
 use crate::format::xlsx::styles::{self, Variant};
 use crate::format::xlsx::text::write_text;
-use crate::format::xlsx::totals::{TotalCell, TotalValue};
+use crate::format::xlsx::totals::{TotalCell, TotalStyle, TotalValue};
 
 impl CellWriter {
     /// Writes a cell that links to a URL. What it shows is a literal of a formula.
@@ -55,7 +55,10 @@ impl CellWriter {
         self.write_reference(reference, out);
         let text = match value {
             TotalValue::Number { text, style } => {
-                let style = style.unwrap_or(self.style.unwrap_or(styles::DEFAULT));
+                let style = match style {
+                    TotalStyle::Fixed(style) => *style,
+                    TotalStyle::OfColumn(style) => self.style.unwrap_or(*style),
+                };
                 write_style_unless_default(variant.of(style), out);
                 text
             }

@@ -9,7 +9,7 @@ use super::*;
 use crate::format::column_display::{ColumnDisplay, LinkPart, LinkTemplate, TotalFunction};
 use crate::format::encoder::{Properties, SheetSettings};
 use crate::format::xlsx::OPTIONS;
-use crate::row::Cell;
+use crate::row::{Cell, Date};
 
 /// A link to the order with the value of `id`.
 fn order_link() -> ColumnDisplay {
@@ -233,6 +233,27 @@ fn without_rows_the_total_is_0_below_an_empty_row() {
         assert_eq!(workbook.value("Orders", (2, 0)), text("Total"));
         assert_eq!(workbook.value("Orders", (2, 1)), Data::Float(0.0));
         assert_eq!(workbook.formula("Orders", (2, 1)), expected);
+    }
+}
+
+#[test]
+fn the_smallest_date_and_the_largest_number_have_their_formats() {
+    let displays = [
+        ("day", total(TotalFunction::Min)),
+        ("n", total(TotalFunction::Max)),
+    ];
+    let mut sheet = sheet("orders", &displays);
+    sheet.number_formats.insert("n".into(), "0.00".into());
+    let row = |days, n| vec![Cell::Date(Date { days }), Cell::Decimal(n)];
+    let rows = [row(9, "2.5"), row(1, "10"), row(5, "-3")];
+    let workbook = workbook_with(settings(sheet, &[]), &["day", "n"], &rows, 100);
+    let xml = workbook.part("xl/worksheets/sheet1.xml");
+    // Of 11 styles, 2 is that of dates and 10 that of the number. Those of totals begin at 22.
+    for expected in [
+        "<c r=\"A5\" s=\"24\"><f>SUBTOTAL(105,A2:A4)</f><v>36527</v></c>",
+        "<c r=\"B5\" s=\"32\"><f>SUBTOTAL(104,B2:B4)</f><v>10</v></c>",
+    ] {
+        assert!(xml.contains(expected), "{expected}: {xml}");
     }
 }
 
