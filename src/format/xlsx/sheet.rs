@@ -206,6 +206,8 @@ impl SheetWriter {
         Ok(())
     }
 
+    /// Not inlined, to keep rows without links fast.
+    #[inline(never)]
     fn write_row_with_links<'c>(
         &mut self,
         row: impl Iterator<Item = Cell<'c>> + Clone,
@@ -294,6 +296,7 @@ impl SheetWriter {
         self.header
     }
 
+    #[inline]
     fn end_row(&mut self) {
         self.xml.extend_from_slice(b"</row>");
     }

@@ -118,7 +118,8 @@ impl Totals {
         self.totals.is_empty()
     }
 
-    /// Adds a row.
+    /// Adds a row. Not inlined, to keep rows without totals fast.
+    #[inline(never)]
     pub(super) fn add<'c>(&mut self, mut row: impl Iterator<Item = Cell<'c>>) {
         let mut passed = 0;
         for (index, total) in &mut self.totals {
