@@ -119,7 +119,7 @@ fn first_columns(format: &str, file: Vec<u8>) -> Vec<BTreeSet<String>> {
 }
 
 /// Returns the names and texts of the files in an archive.
-fn entries(archive: Vec<u8>) -> Vec<(String, String)> {
+pub fn entries(archive: Vec<u8>) -> Vec<(String, String)> {
     let mut archive = zip::ZipArchive::new(Cursor::new(archive)).unwrap();
     let files = (0..archive.len()).map(|index| {
         let mut file = archive.by_index(index).unwrap();
@@ -264,7 +264,7 @@ fn a_workbook_has_the_sheets_in_the_order_of_their_numbers() {
 }
 
 #[test]
-fn the_catalog_lists_the_sheets_and_requests_of_columns_are_refused() {
+fn the_catalog_lists_the_sheets_and_their_columns() {
     let (_subject, server) = small_book();
     let call = server.call("GET", "/v1/exports/year");
     let described = call.bearer(&token(server.now())).send().json();
@@ -281,12 +281,42 @@ fn the_catalog_lists_the_sheets_and_requests_of_columns_are_refused() {
             {"name": "returns", "title": "Returns", "columns": [{"name": "n", "label": "n"}]},
         ])
     );
-    let columns = json!({"export": "year", "format": "zip", "columns": ["n"]});
-    let answer = server.issue(columns);
-    assert_eq!(answer.status, 422, "{}", answer.text());
-    assert_eq!(answer.fields(), ["columns"]);
     let csv = server.issue(request("csv"));
     assert_ne!(csv.status, 200, "{}", csv.text());
+}
+
+#[test]
+fn a_request_chooses_the_columns_of_each_sheet() {
+    let (_subject, server) = small_book();
+    let with_columns = |columns: Value| {
+        let mut request = request("zip");
+        request["columns"] = columns;
+        request
+    };
+    for (columns, orders) in [
+        (
+            json!(["orders.note", "orders.n", "returns.n"]),
+            "note,Number\r\n,1\r\n,2\r\n",
+        ),
+        // The other sheet has all its columns.
+        (json!(["orders.n"]), "Number\r\n1\r\n2\r\n"),
+        (json!(["returns.n"]), "Number,note\r\n1,\r\n2,\r\n"),
+    ] {
+        let files = entries(server.download(with_columns(columns)).body);
+        let texts: Vec<&str> = files.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(texts, [orders, "n\r\n1\r\n2\r\n"]);
+    }
+    for wrong in ["n", "orders.gone", "gone.n", "orders.", ".n", "Orders.n"] {
+        let answer = server.issue(with_columns(json!([wrong])));
+        assert_eq!(
+            (answer.status, answer.fields()),
+            (422, vec!["columns".to_owned()])
+        );
+        let known = "the columns are orders.n, orders.note, returns.n";
+        assert!(answer.text().contains(known), "{wrong}: {}", answer.text());
+    }
+    let duplicate = server.issue(with_columns(json!(["orders.n", "orders.n"])));
+    assert_eq!(duplicate.status, 422);
 }
 
 #[test]
