@@ -14,8 +14,8 @@ use crate::harness::mariadb::MariaDb;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
 use crate::harness::{
-    Call, Deployment, TestServer, begin_with, is_whole, metric, read_aborted, sqlite_url, token,
-    unchunked, wait_for,
+    Call, Deployment, TestServer, begin_with, is_whole, metric, python, read_aborted, sqlite_url,
+    token, unchunked, wait_for,
 };
 
 /// A database with a table `ledger` of one row, and SQL in its dialect.
@@ -261,6 +261,42 @@ fn a_workbook_has_the_sheets_in_the_order_of_their_numbers() {
             ),
         ]
     );
+}
+
+#[test]
+#[ignore = "needs Python packages: make test"]
+fn independent_readers_open_workbooks_and_archives() {
+    let (_subject, server) = small_book();
+    let folder = tempfile::tempdir().unwrap();
+    let save = |format: &str| {
+        let path = folder.path().join(format!("year.{format}"));
+        std::fs::write(&path, server.download(request(format)).body).unwrap();
+        path
+    };
+    let read = python(
+        "read_workbook.py",
+        &["json".as_ref(), save("xlsx").as_ref()],
+    );
+    let read: Value = serde_json::from_str(&read).unwrap();
+    assert_eq!(read["errors"], json!([]));
+    let orders = json!([["Number", "note"], [1, null], [2, null]]);
+    let returns = json!([["n"], [1], [2]]);
+    let sheets = &read["openpyxl"]["sheets"];
+    assert_eq!(
+        [&sheets[0]["name"], &sheets[1]["name"]],
+        ["All_ orders", "Returns"]
+    );
+    assert_eq!(
+        [&sheets[0]["rows"], &sheets[1]["rows"]],
+        [&orders, &returns]
+    );
+    assert_eq!(sheets[1]["filter"], "A1:A3");
+    assert_eq!(read["calamine"]["Returns"], json!([["n"], [1.0], [2.0]]));
+    let read = python("read_archive.py", &[save("zip").as_os_str()]);
+    let read: Value = serde_json::from_str(&read).unwrap();
+    let entry = |index: usize| [&read[index][0], &read[index][1]];
+    assert_eq!(entry(0), [&json!("orders.csv"), &json!(21)]);
+    assert_eq!(entry(1), [&json!("returns.csv"), &json!(9)]);
 }
 
 #[test]
