@@ -151,7 +151,10 @@ fn a_file_with_bom_and_crlf_is_parsed_like_any_other() {
         "select 'é' as a,\r\n  ?1 as b"
     );
     assert_eq!(
-        (export.title.as_str(), export.sheets[0].statement.line),
+        (
+            export.text(&export.title, None).as_str(),
+            export.sheets[0].statement.line
+        ),
         ("T", 4)
     );
 }
