@@ -61,7 +61,7 @@ pub(super) struct Output {
     pub exact_length: bool,
     /// Whether the file is stored.
     pub storing: Storing,
-    /// The options of formats, by extension.
+    /// The options of formats that the link has, by extension.
     format_options: BTreeMap<&'static str, FormatOptions>,
     format: Format,
     export: Arc<Export>,
@@ -94,7 +94,7 @@ impl Output {
             end_line: false,
             exact_length: false,
             storing: Storing::by_export(export),
-            format_options: export.format_options.clone(),
+            format_options: BTreeMap::new(),
             format,
             export: export.clone(),
         };
@@ -130,8 +130,12 @@ impl Output {
     }
 
     fn options_of(&self, format: Format) -> FormatOptions {
-        let options = self.format_options.get(format.extension());
-        options.cloned().unwrap_or_default()
+        let options = |of: &BTreeMap<&'static str, FormatOptions>| {
+            let options = of.get(format.extension());
+            options.cloned().unwrap_or_default()
+        };
+        let of_link = options(&self.format_options);
+        options(&self.export.format_options).overridden_by(of_link, format.definition().options)
     }
 
     /// Returns the integrity line with which the file ends, if it was requested.
