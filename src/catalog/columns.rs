@@ -7,7 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::file::Reader;
-use super::{Mask, RestrictedColumn};
+use super::{Mask, RestrictedColumn, Text};
 use crate::format::is_number_format;
 use crate::toml_errors::LineError;
 
@@ -17,7 +17,7 @@ const NUMBER_FORMAT: &str =
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ColumnSettings {
-    label: Option<String>,
+    label: Option<Text>,
     scope: Option<Spanned<String>>,
     mask: Option<Spanned<String>>,
     number_format: Option<Spanned<String>>,
@@ -26,7 +26,7 @@ pub(super) struct ColumnSettings {
 /// What `[columns.NAME]` says, by column name.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Columns {
-    pub(super) labels: IndexMap<String, String>,
+    pub(super) labels: IndexMap<String, Text>,
     pub(super) number_formats: IndexMap<String, String>,
     /// The line of each table.
     pub(super) lines: BTreeMap<String, usize>,

@@ -28,6 +28,7 @@ const OPTIONS: [OptionDefinition; 1] = [OptionDefinition {
     name: "entries",
     expected: "csv, tsv, ndjson, json or parquet",
     accepts: |text| ENTRY_FORMATS.iter().any(|it| it.extension() == text),
+    sets: &[],
 }];
 
 /// The formats of the files in an archive.

@@ -4,6 +4,7 @@
 mod archive;
 mod container;
 mod csv;
+mod csv_preset;
 mod encoder;
 mod formula;
 mod heartbeat;

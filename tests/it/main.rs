@@ -36,6 +36,7 @@ mod heavy;
 mod issue;
 mod issuers;
 mod kept;
+mod languages;
 mod large_rows;
 mod matrix;
 mod minters;

@@ -53,6 +53,7 @@ const OPTIONS: [OptionDefinition; 1] = [OptionDefinition {
     name: "compat",
     expected: "`spark`",
     accepts: |text| text == "spark",
+    sets: &[],
 }];
 
 /// The types that a file may have.
