@@ -31,6 +31,7 @@ pub mod service;
 pub mod source;
 pub mod spool;
 pub mod store;
+mod texts;
 pub mod toml_errors;
 pub mod unix_time;
 pub mod used_links;

@@ -1,4 +1,4 @@
-//! What a request says: credential, browser, body, client address, path, query, file, the page it came from.
+//! What a request says: credential, browser, body, client address, languages, path, query, file, the page it came from.
 
 pub(super) mod authenticate;
 pub(super) mod browser_cookie;
@@ -7,6 +7,8 @@ pub(super) mod continuation;
 mod cross_site;
 mod forwarded;
 pub(super) mod json_body;
+pub(super) mod languages;
+pub(super) mod page_language;
 pub(super) mod path;
 pub(super) mod plain_query;
 pub(super) mod requested_file;
