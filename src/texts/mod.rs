@@ -244,6 +244,19 @@ mod tests {
     }
 
     #[test]
+    fn every_code_of_the_api_has_a_title() {
+        let api: serde_json::Value =
+            serde_saphyr::from_str(include_str!("../../openapi.yaml")).expect("YAML");
+        let codes = &api["components"]["schemas"]["Problem"]["properties"]["code"]["enum"];
+        let codes = codes.as_array().expect("a list").iter();
+        let mut codes: BTreeSet<_> = codes.filter_map(serde_json::Value::as_str).collect();
+        // It answers a request without a path.
+        codes.insert("request-too-slow");
+        let titles: BTreeSet<_> = english().titles.keys().map(String::as_str).collect();
+        assert_eq!(titles, codes);
+    }
+
+    #[test]
     fn a_file_type_without_a_text_is_called_as_its_extension() {
         assert_eq!(english().file_type("xlsx"), "Excel workbook");
         assert_eq!(english().file_type("csv"), "CSV");

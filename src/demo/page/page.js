@@ -28,7 +28,7 @@ const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[na
 
 /** Shows the status of the export on its button. */
 function showStatus(status) {
-  element("submit").textContent = texts.button[status];
+  element("button").textContent = texts.button[status];
 }
 
 function radios(name, values, text, change, selected = values[0]) {

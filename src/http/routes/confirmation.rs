@@ -27,7 +27,7 @@ const STORE_MAX: Duration = Duration::from_secs(2);
 /// The type of a stored document, whose extension is not known, in the texts.
 const DOCUMENT: &str = "document";
 
-/// Headers of every page.
+/// Headers of every page, in any language.
 const FIXED: [(HeaderName, HeaderValue); 4] = [
     fixed(header::CACHE_CONTROL, "no-store"),
     fixed(header::REFERRER_POLICY, "no-referrer"),
