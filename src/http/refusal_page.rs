@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use uuid::Uuid;
 
 use super::config::HttpConfig;
-use super::request::page_language::page_texts;
+use super::request::page_language::{language_of_query, page_texts};
 use super::request::requested_file::RequestedFile;
 use super::request::return_url::return_url;
 use super::response::error_page::NextSteps;
@@ -44,7 +44,8 @@ pub(super) fn refusal_page(
         retry: retry(request.method(), problem, file.as_ref(), config),
         return_url: return_url(request.headers(), config, file.as_ref()),
     };
-    problem.page(page_texts(request), request_id, next)
+    let texts = page_texts(request, language_of_query(request));
+    problem.page(texts, request_id, next)
 }
 
 /// Returns how another attempt may succeed, if one may.

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_type_without_a_text_is_called_as_its_extension() {
+    fn a_file_type_without_a_text_is_named_by_its_extension() {
         assert_eq!(english().file_type("xlsx"), "Excel workbook");
         assert_eq!(english().file_type("csv"), "CSV");
     }

@@ -191,7 +191,7 @@ fn a_link_that_names_a_language_decides_that_of_its_page() {
 
 #[test]
 #[ignore = "needs Chromium and Node: make test"]
-fn the_demo_speaks_the_language_of_the_browser() {
+fn the_demo_is_in_the_language_of_the_browser() {
     let demo = Demo::start();
     let seen = browse(&json!({"demo_in": {"origin": demo.origin(), "locale": "de-AT"}}));
     assert_eq!(seen["errors"], json!([]));

@@ -1,26 +1,33 @@
 //! The language of a page.
 
 use actix_web::HttpRequest;
+use rowlink_link::RESERVED_PREFIX;
 
 use super::languages::{look_up, preferred};
 use crate::texts::{Texts, all, english};
 
 /// The option of a link that names the language of its file.
-const LINK_LANGUAGE: &str = "rl_language=";
+pub(in crate::http) const LANGUAGE: &str = "language";
 
-/// Returns the texts of a page: in the language of the link, else in the one that the client prefers, else in English.
-pub(in crate::http) fn page_texts(request: &HttpRequest) -> &'static Texts {
+/// Returns the texts of a page: in the language that a link names, else in the one that the client prefers, else in English.
+pub(in crate::http) fn page_texts(
+    request: &HttpRequest,
+    link_language: Option<&str>,
+) -> &'static Texts {
     let languages: Vec<&str> = all().iter().map(|texts| texts.language).collect();
-    let language = of_link(request, &languages).or_else(|| preferred(request, &languages));
+    let language = link_language.and_then(|language| look_up(language, &languages));
+    let language = language.or_else(|| preferred(request, &languages));
     let texts = language.and_then(|language| all().iter().find(|it| it.language == language));
     texts.unwrap_or_else(english)
 }
 
-/// Returns the language of the request's link, if its query shows it. A forged one is harmless: it only selects a page.
-fn of_link<'l>(request: &HttpRequest, languages: &[&'l str]) -> Option<&'l str> {
+/// Returns the language that the query of a refused link shows. A forged one only selects the language of the page.
+pub(in crate::http) fn language_of_query(request: &HttpRequest) -> Option<&str> {
     let mut pairs = request.uri().query()?.split('&');
-    let language = pairs.find_map(|pair| pair.strip_prefix(LINK_LANGUAGE))?;
-    look_up(language, languages)
+    pairs.find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        (name.strip_prefix(RESERVED_PREFIX)? == LANGUAGE).then_some(value)
+    })
 }
 
 #[cfg(test)]
@@ -35,7 +42,8 @@ mod tests {
         let language = |target: &str, accepted: &str| {
             let request = TestRequest::with_uri(target);
             let request = request.insert_header((ACCEPT_LANGUAGE, accepted));
-            page_texts(&request.to_http_request()).language
+            let request = request.to_http_request();
+            page_texts(&request, language_of_query(&request)).language
         };
         let path = "/v1/exports/orders.csv";
         assert_eq!(language(path, "fr"), "en");
@@ -44,6 +52,13 @@ mod tests {
         assert_eq!(language(&german, "en"), "de");
         let french = format!("{path}?rl_language=fr");
         assert_eq!(language(&french, "de"), "de");
-        assert_eq!(language(&format!("{path}?language=de"), "en"), "en");
+        for other in [
+            "language=de",
+            "rl_language",
+            "rl_languages=de",
+            "rl_language=",
+        ] {
+            assert_eq!(language(&format!("{path}?{other}"), "en"), "en", "{other}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::download::LINK_ID;
 use super::preparation::{FileState, Preparation};
-use crate::http::request::page_language::page_texts;
+use crate::http::request::page_language::{LANGUAGE, page_texts};
 use crate::http::response::confirm_page::{ConfirmPage, FileOnPage};
 use crate::http::response::document;
 use crate::http::response::error_page::is_navigation;
@@ -109,7 +109,9 @@ fn show(
     file_type: &str,
     file: FileOnPage,
 ) -> HttpResponse {
-    let texts = page_texts(request);
+    // Also of a sealed link.
+    let language = link.options.get(LANGUAGE).map(String::as_str);
+    let texts = page_texts(request, language);
     let page = ConfirmPage {
         texts,
         filename,

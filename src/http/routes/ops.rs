@@ -82,7 +82,7 @@ pub(in crate::http) fn static_file(request: &HttpRequest, file: &StaticFile) -> 
     let content = match &file.content {
         StaticContent::Constant(content) => content.clone(),
         StaticContent::ByLanguage(contents) => {
-            let language = page_texts(request).language;
+            let language = page_texts(request, None).language;
             response.insert_header((header::CONTENT_LANGUAGE, language));
             response.insert_header((header::VARY, "Accept-Language"));
             let mut contents = contents.iter();
