@@ -64,7 +64,7 @@ impl Language {
 
     /// Iterates over the tag and those that are more general, `zh-Hant-TW`, `zh-Hant`, `zh`: the lookup of RFC 4647, section
     /// 3.4.
-    fn with_general(&self) -> impl Iterator<Item = &str> {
+    pub fn with_general(&self) -> impl Iterator<Item = &str> {
         iter::successors(Some(self.as_str()), |tag| {
             tag.rsplit_once('-').map(|(general, _)| general)
         })

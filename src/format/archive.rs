@@ -11,7 +11,6 @@ use crate::row::{Column, RowBatch};
 /// The registry entry. IANA registered the media type.
 pub(super) const FORMAT: Definition = Definition {
     extension: "zip",
-    title: "ZIP archive",
     is_default: true,
     capacity: Capacity::Book(entry_format),
     is_text: false,

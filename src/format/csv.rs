@@ -15,7 +15,6 @@ use crate::row::{Cell, Column, RowBatch, TimeZone, with_float_text};
 /// The registry entry.
 pub(super) const FORMAT: Definition = Definition {
     extension: "csv",
-    title: "CSV",
     is_default: true,
     capacity: Capacity::One,
     is_text: true,

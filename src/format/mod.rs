@@ -35,8 +35,6 @@ use integrity_line::LineSyntax;
 pub struct Definition {
     /// The extension in a path, without a dot, and the prefix of its options: `csv`.
     pub extension: &'static str,
-    /// Its name for people: `CSV`.
-    pub title: &'static str,
     /// Whether exports that list no formats offer it. Only formats that can hold any query are.
     pub is_default: bool,
     /// The rows of how many statements a file holds.

@@ -46,6 +46,7 @@ mod offline;
 mod operators;
 mod other_users;
 mod overload;
+mod page_languages;
 mod parsers;
 mod partial_outages;
 mod plain_links;

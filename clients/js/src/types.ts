@@ -141,6 +141,9 @@ export interface FileState {
   readonly code: string | null;
 }
 
+/** The state of an export. `preparing`: the server stores the file. `started`: the browser is downloading. */
+export type ExportStatus = "idle" | "issuing" | "preparing" | "started" | "failed";
+
 /** The progress of a download. */
 export interface Progress {
   bytes: number;

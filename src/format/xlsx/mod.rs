@@ -30,7 +30,6 @@ use crate::row::{Column, RowBatch};
 /// cannot be opened, so a truncated file is detected.
 pub(super) const FORMAT: Definition = Definition {
     extension: "xlsx",
-    title: "Excel workbook",
     is_default: true,
     capacity: Capacity::Any,
     is_text: false,

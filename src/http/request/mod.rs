@@ -8,6 +8,7 @@ pub(super) mod continuation;
 mod cross_site;
 mod forwarded;
 pub(super) mod json_body;
+pub(super) mod page_language;
 pub(super) mod path;
 pub(super) mod plain_query;
 pub(super) mod requested_file;
