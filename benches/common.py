@@ -76,14 +76,23 @@ def curl(url, file="/dev/null"):
     return ["curl", "-sf", "-o", file, url]
 
 
+def first_byte_milliseconds(url):
+    """Returns the time from the request, which is slightly before the first row, to the first byte."""
+    seconds = subprocess.run(["curl", "-sf", "-o", "/dev/null", "-w", "%{time_starttransfer}", url],
+                             capture_output=True, text=True, check=True).stdout
+    return float(seconds) * 1000
+
+
 class Server:
     """`rowlink serve` on one database, with the given exports."""
 
     def __init__(self, database_url, exports, folder, writes_files=False, **variables):
         exports_dir = pathlib.Path(folder, "exports")
-        exports_dir.mkdir(exist_ok=True)
-        for name, sql in exports.items():
-            (exports_dir / f"{name}.sql").write_text(sql)
+        for name, text in exports.items():
+            # A file of a book has its folder and extension.
+            path = exports_dir / (name if "/" in name else f"{name}.sql")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
         port = free_port()
         self.origin = f"http://127.0.0.1:{port}"
         key = subprocess.run([ROWLINK, "keygen"], capture_output=True, text=True, check=True).stdout.strip()

@@ -5,6 +5,7 @@ builds the programs first; `benches/run.py xlsx` measures one part."""
 import os
 import sys
 
+import books
 import formats
 import mysql
 import postgres
@@ -15,7 +16,7 @@ import store
 import xlsx
 from common import missed
 
-PARTS = {"sqlite": sqlite.main, "postgres": postgres.main, "mysql": mysql.main, "xlsx": xlsx.main,
+PARTS = {"sqlite": sqlite.main, "postgres": postgres.main, "mysql": mysql.main, "xlsx": xlsx.main, "books": books.main,
          "formats": formats.main, "replicas": replicas.main,
          "slow_readers": slow_readers.main, "store": store.main}
 

@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 import time
 
-from common import Server, alternate, curl, missed, timed
+from common import Server, alternate, curl, first_byte_milliseconds, missed, timed
 from postgres import COLUMNS, TABLE, cluster
 
 READERS = 100
@@ -29,12 +29,6 @@ def check(what, value, unit, limit):
 
 def database_seconds(server):
     return server.metric("rowlink_download_database_seconds_sum")
-
-
-def first_byte_ms(url):
-    written = subprocess.run(["curl", "-sf", "-o", "/dev/null", "-w", "%{time_starttransfer}", url],
-                             capture_output=True, text=True, check=True)
-    return float(written.stdout) * 1000
 
 
 def at_full_speed(server):
@@ -77,7 +71,7 @@ def main():
             readers, peak, begun, seconds = slowly(server)
             print(f"  all queries had ended after {seconds:.0f} s", flush=True)
             check("memory of each slow reader", (server.resident_mib("VmRSS") - idle) / READERS, "MiB", DOWNLOAD_MIB_MAX)
-            times = [first_byte_ms(server.link("small")) for _ in range(20)]
+            times = [first_byte_milliseconds(server.link("small")) for _ in range(20)]
             check("first byte of another user, slowest of 20", max(times), "ms", FIRST_BYTE_MS_MAX)
             print(f"  its median                                   {statistics.median(times):9.2f} ms", flush=True)
             if any([reader.wait() for reader in readers]):

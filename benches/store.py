@@ -9,7 +9,8 @@ import subprocess
 import tempfile
 import time
 
-from common import ROOT, Server, alternate, curl, free_port, missed, report, timed, wait_until_ready
+from common import (ROOT, Server, alternate, curl, first_byte_milliseconds, free_port, missed, report, timed,
+                    wait_until_ready)
 from postgres import unprivileged
 from replicas import CLIENTS, forged
 from sqlite import COLUMNS, make_table
@@ -140,11 +141,6 @@ def redirects(store):
         print(f"  processor time per redirect: {microseconds:.0f} µs   (must be ≤ {REDIRECT_MICROSECONDS_MAX})", flush=True)
         redirected, refused = alternate(lambda: rate(url, "3xx"), lambda: rate(forged(url), "4xx"), runs=ROUNDS)
         report("redirects, against forged links", redirected, refused, "/s", "≥", REDIRECT_RATIO_MIN)
-
-
-def first_byte_milliseconds(url):
-    command = ["curl", "-sf", "-o", "/dev/null", "-w", "%{time_starttransfer}", url]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) * 1000
 
 
 def uploads(store):

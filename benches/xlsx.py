@@ -2,11 +2,10 @@
 
 import pathlib
 import statistics
-import subprocess
 import tempfile
 
-from common import (MEMORY_NOISE_MIB, ROOT, Server, alternate, curl, missed, peak_above_idle_mib, report,
-                    report_memory, timed)
+from common import (MEMORY_NOISE_MIB, ROOT, Server, alternate, curl, first_byte_milliseconds, missed,
+                    peak_above_idle_mib, report, report_memory, timed)
 from sqlite import COLUMNS, make_table
 
 DEFAULT_LEVEL_RATIO_MIN = 6
@@ -17,13 +16,6 @@ MEMORY_MIB_MAX = 32
 FURTHER_DOWNLOAD_MIB_MAX = 16
 # Fewer runs, because the peers are slow: XlsxWriter for Python takes one to two minutes.
 RUNS = 5
-
-
-def first_byte_milliseconds(url):
-    """Returns the time from the request, which is slightly before the first row, to the first byte."""
-    seconds = subprocess.run(["curl", "-sf", "-o", "/dev/null", "-w", "%{time_starttransfer}", url],
-                             capture_output=True, text=True, check=True).stdout
-    return float(seconds) * 1000
 
 
 def main():

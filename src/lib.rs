@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Imports point one way: [`store`] ← [`used_links`]; [`row`], [`spool`], [`used_links`], [`unix_time`], [`toml_errors`],
-//! [`audit_values`], `zip` ← [`format`](mod@format) ← [`catalog`] ← [`source`], [`auth`] ← [`service`] ← [`http`] ←
+//! [`audit_values`], `zip`, `texts` ← [`format`](mod@format) ← [`catalog`] ← [`source`], [`auth`] ← [`service`] ← [`http`] ←
 //! [`config`], [`demo`] ← [`cli`]. The time is an argument; only `http` and `cli` read the clock.
 
 pub mod audit_values;
@@ -31,6 +31,7 @@ pub mod service;
 pub mod source;
 pub mod spool;
 pub mod store;
+mod texts;
 pub mod toml_errors;
 pub mod unix_time;
 pub mod used_links;

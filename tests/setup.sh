@@ -117,7 +117,7 @@ install_download_drivers() {
 
 # Installs the compiler and bundlers of the JavaScript client and its example.
 install_client_tools() {
-  [ -d clients/js/node_modules/vite ] && return
+  [ -d clients/js/node_modules/vite ] && [ -d clients/js/node_modules/smol-toml ] && return
   echo "setup: installing the build tools of clients/js"
   (cd clients/js && npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts >/dev/null)
 }

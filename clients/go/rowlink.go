@@ -188,7 +188,7 @@ var (
 	formatName = regexp.MustCompile(`^[a-z0-9]+$`)
 	claimName  = regexp.MustCompile(`^[A-Za-z0-9_]{1,64}$`)
 	hash       = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	optionName = regexp.MustCompile(`^(columns|timezone|end_line|length|delivery|(csv|tsv|xlsx|ndjson|json)\.[a-z_]+)$`)
+	optionName = regexp.MustCompile(`^(columns|timezone|language|end_line|length|delivery|(csv|tsv|xlsx|ndjson|json|parquet|zip)\.[a-z_]+)$`)
 )
 
 // invalid returns an error without the value, which may be a secret.

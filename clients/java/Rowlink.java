@@ -162,7 +162,7 @@ public final class Rowlink {
     private static final Pattern REASON = Pattern.compile("[^\\x00-\\x1f\\x7f-\\x9f]{1,200}");
     private static final Pattern CLAIM_NAME = Pattern.compile("[A-Za-z0-9_]{1,64}");
     private static final Pattern OPTION_NAME =
-            Pattern.compile("columns|timezone|end_line|length|delivery|(csv|tsv|xlsx|ndjson|json)\\.[a-z_]+");
+            Pattern.compile("columns|timezone|language|end_line|length|delivery|(csv|tsv|xlsx|ndjson|json|parquet|zip)\\.[a-z_]+");
 
     /** Throws if the value is invalid. The message omits the value, which may be a secret. */
     private static void check(String field, boolean valid) {

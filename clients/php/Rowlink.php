@@ -115,7 +115,7 @@ final class Rowlink
             $pairs[] = self::encodedPair("rl_claim.$name", $value);
         }
         foreach ($options as $name => $value) {
-            $known = '~^(columns|timezone|end_line|length|delivery|(csv|tsv|xlsx|ndjson|json)\.[a-z_]+)$~D';
+            $known = '~^(columns|timezone|language|end_line|length|delivery|(csv|tsv|xlsx|ndjson|json|parquet|zip)\.[a-z_]+)$~D';
             self::check("options.$name", preg_match($known, (string) $name) === 1);
             $pairs[] = self::encodedPair("rl_$name", self::text($value));
         }

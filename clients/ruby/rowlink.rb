@@ -61,7 +61,7 @@ class Rowlink
       pairs << ["rl_claim.#{name}", value]
     end
     options.each do |name, value|
-      known = /\A(columns|timezone|end_line|length|delivery|(csv|tsv|xlsx|ndjson|json)\.[a-z_]+)\z/
+      known = /\A(columns|timezone|language|end_line|length|delivery|(csv|tsv|xlsx|ndjson|json|parquet|zip)\.[a-z_]+)\z/
       check("options.#{name}", known.match?(name))
       pairs << ["rl_#{name}", value]
     end

@@ -14,7 +14,7 @@ use super::filter::FilterSettings;
 use super::restricted::{MASKS_MAX, masks};
 use super::settings_comment::split_settings;
 use super::sheet::{RowAccess, SheetSource};
-use super::{Dialects, Export, FileError, Filter, Sheet, SqlDialect, Variable};
+use super::{Dialects, Export, FileError, Filter, Sheet, SqlDialect, Text, Variable};
 use crate::toml_errors::LineError;
 
 /// The file with the settings of a book. A folder without it is none.
@@ -27,7 +27,7 @@ const SHEETS_MAX: usize = 100;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SheetFileSettings {
-    title: Option<String>,
+    title: Option<Text>,
     #[serde(default)]
     unscoped: bool,
     #[serde(default)]
@@ -332,15 +332,17 @@ mod tests {
         ]);
         assert_eq!(catalog.errors(), []);
         let export = catalog.get("year").expect("an export");
+        let title = |text: &Text| export.text(text, None).clone();
         let sheets = export.sheets.iter();
-        let sheets: Vec<(&str, &str)> = sheets.map(|it| (&*it.name, &*it.title)).collect();
+        let sheets: Vec<(&str, String)> = sheets.map(|it| (&*it.name, title(&it.title))).collect();
         assert_eq!(
             sheets,
             [("a", "Orders"), ("b_returns", "B returns"), ("c", "C")]
+                .map(|(name, title)| (name, title.to_owned()))
         );
         let filters: Vec<&str> = export.filters.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(filters, ["from", "id"]);
-        assert_eq!(export.title, "Year");
+        assert_eq!(title(&export.title), "Year");
         assert!(
             export
                 .formats

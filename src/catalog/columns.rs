@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::column_display::DisplaySettings;
 use super::file::Reader;
-use super::{Mask, RestrictedColumn};
+use super::{Mask, RestrictedColumn, Text};
 use crate::format::{ColumnDisplay, NAMED_FORMATS, is_number_format, named_format};
 use crate::toml_errors::LineError;
 
@@ -18,7 +18,7 @@ const NUMBER_FORMAT: &str =
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ColumnSettings {
-    label: Option<String>,
+    label: Option<Text>,
     scope: Option<Spanned<String>>,
     mask: Option<Spanned<String>>,
     number_format: Option<Spanned<String>>,
@@ -33,7 +33,7 @@ pub(super) struct ColumnSettings {
 /// What `[columns.NAME]` says, by column name.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Columns {
-    pub(super) labels: IndexMap<String, String>,
+    pub(super) labels: IndexMap<String, Text>,
     pub(super) number_formats: IndexMap<String, String>,
     pub(super) displays: IndexMap<String, ColumnDisplay>,
     /// The line of each table.

@@ -1,7 +1,7 @@
 //! Parses an export's `.sql` file: TOML settings in the leading comment, then one statement.
 
 use std::collections::BTreeMap;
-use std::mem;
+use std::{iter, mem};
 
 use indexmap::{IndexMap, IndexSet};
 use serde::Deserialize;
@@ -17,8 +17,8 @@ use super::settings_comment::split_settings;
 use super::sheet::{CLAIM_NAME, RowAccess, SheetSource};
 use super::{
     DEFAULT_DATABASE, Dialects, DocumentSettings, Export, ExportKind, ExportLimits,
-    FileNameTemplate, Filter, KeyPrefix, ReasonSetting, SESSION_CLAIMS, Sheet, SqlDialect,
-    StoreMode, StoreSettings, Variable,
+    FileNameTemplate, Filter, KeyPrefix, Language, Languages, ReasonSetting, SESSION_CLAIMS, Sheet,
+    SqlDialect, StoreMode, StoreSettings, Text, Variable,
 };
 use crate::format::{Format, FormatOptions};
 use crate::row::{TimeZone, UnknownTimeZone};
@@ -28,8 +28,10 @@ use rowlink_link::is_claim_name;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {
-    pub(super) title: Option<String>,
-    description: Option<String>,
+    pub(super) title: Option<Text>,
+    description: Option<Text>,
+    #[serde(default)]
+    language: Language,
     scope: Option<String>,
     #[serde(default)]
     pub(super) unscoped: bool,
@@ -45,7 +47,7 @@ pub(super) struct Settings {
     pub(super) columns: IndexMap<Spanned<String>, ColumnSettings>,
     pub(super) formats: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) timezone: Option<Spanned<String>>,
-    pub(super) filename: Option<Spanned<String>>,
+    pub(super) filename: Option<Spanned<Text>>,
     estimate: Option<Spanned<bool>>,
     #[serde(default)]
     seal: bool,
@@ -132,7 +134,7 @@ pub(super) struct CheckedSettings {
     pub(super) time_zone: TimeZone,
     pub(super) format_options: BTreeMap<&'static str, FormatOptions>,
     pub(super) database: String,
-    pub(super) file_name: Option<FileNameTemplate>,
+    pub(super) file_name: Option<Text<FileNameTemplate>>,
     pub(super) claims: Vec<String>,
     pub(super) sheets: Vec<Sheet>,
     pub(super) text: String,
@@ -141,10 +143,14 @@ pub(super) struct CheckedSettings {
 impl CheckedSettings {
     /// Adds the settings that need no check.
     pub(super) fn into_export(self, name: &str, settings: Settings) -> Export {
+        let title = settings.title.unwrap_or_else(|| default_title(name));
+        let languages = self.languages(&title, settings.description.as_ref());
         Export {
             name: name.to_owned(),
-            title: settings.title.unwrap_or_else(|| default_title(name)),
+            title,
             description: settings.description,
+            language: settings.language,
+            languages,
             scope: settings.scope,
             filters: self.filters,
             documents: self.documents,
@@ -166,6 +172,18 @@ impl CheckedSettings {
             sheets: self.sheets,
             text: self.text,
         }
+    }
+
+    /// Returns the languages of all texts.
+    fn languages(&self, title: &Text, description: Option<&Text>) -> Languages {
+        let mut languages = Languages::default();
+        let descriptions = self.filters.iter().flat_map(|it| &it.description);
+        let of_sheets = self.sheets.iter();
+        let of_sheets = of_sheets.flat_map(|it| it.labels.values().chain([&it.title]));
+        let texts = iter::once(title).chain(description).chain(descriptions);
+        texts.chain(of_sheets).for_each(|text| languages.add(text));
+        self.file_name.iter().for_each(|name| languages.add(name));
+        languages
     }
 }
 
@@ -337,14 +355,21 @@ impl<'t> Reader<'t> {
 
     pub(super) fn file_name(
         &mut self,
-        template: Option<&Spanned<String>>,
+        template: Option<&Spanned<Text>>,
         declared: &[(usize, String)],
-    ) -> Option<FileNameTemplate> {
+    ) -> Option<Text<FileNameTemplate>> {
         let template = template?;
         let is_filter = |name: &str| declared.iter().any(|(_, declared)| declared == name);
-        let parsed = FileNameTemplate::parse(template.get_ref(), is_filter);
+        let parse = |language: Option<&Language>, text: &String| {
+            let parsed = FileNameTemplate::parse(text, is_filter);
+            parsed.map_err(|error| match language {
+                Some(language) => format!("`filename.{language}`: {error}"),
+                None => format!("`filename`: {error}"),
+            })
+        };
+        let parsed = template.get_ref().try_map(parse);
         parsed
-            .map_err(|error| self.add_error(template, format!("`filename`: {error}")))
+            .map_err(|message| self.add_error(template, message))
             .ok()
     }
 
@@ -448,9 +473,10 @@ pub(super) fn required_claims(
 }
 
 /// Derives a title from an export's name: `daily_orders` → `Daily orders`.
-pub(super) fn default_title(name: &str) -> String {
+pub(super) fn default_title(name: &str) -> Text {
     let words = name.replace(['_', '-'], " ");
     let mut letters = words.chars();
     let first = letters.next().map(char::to_uppercase);
-    first.into_iter().flatten().chain(letters).collect()
+    let title: String = first.into_iter().flatten().chain(letters).collect();
+    Text::from(title)
 }

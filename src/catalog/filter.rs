@@ -6,6 +6,7 @@ use regex::Regex;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::text::Text;
 use super::value::{FilterType, Value};
 use crate::row::TimeZone;
 
@@ -30,7 +31,7 @@ pub struct Filter {
     /// The type of the values.
     pub kind: FilterType,
     /// The description for users.
-    pub description: Option<String>,
+    pub description: Option<Text>,
     /// Whether a request must set it.
     pub required: bool,
     /// For a date: the instant that the SQL gets; `None` passes the date.
@@ -57,7 +58,7 @@ pub struct Filter {
 pub(super) struct FilterSettings {
     #[serde(rename = "type")]
     kind: FilterType,
-    description: Option<String>,
+    description: Option<Text>,
     #[serde(default)]
     required: bool,
     instant: Option<DayInstant>,

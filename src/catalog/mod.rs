@@ -20,6 +20,7 @@ mod sheet;
 mod statement;
 mod store_settings;
 mod template;
+mod text;
 mod value;
 
 use std::collections::BTreeMap;
@@ -45,6 +46,7 @@ pub use restricted::{Mask, MaskedStatement, RestrictedColumn};
 pub use sheet::Sheet;
 pub use statement::{Argument, SqlDialect, Statement, Variable};
 pub use store_settings::{StoreMode, StoreSettings};
+pub use text::{Language, Languages, NotALanguage, Text};
 pub use value::{FilterType, Value};
 
 /// The SQL dialect of each configured database, by its name.
@@ -69,9 +71,13 @@ pub struct Export {
     /// The name: that of its folder, or its file name without `.sql`.
     pub name: String,
     /// The title for users.
-    pub title: String,
+    pub title: Text,
     /// The description for users.
-    pub description: Option<String>,
+    pub description: Option<Text>,
+    /// The language of its texts for links and requests that name none.
+    pub language: Language,
+    /// The languages that its texts have.
+    pub languages: Languages,
     /// The scope that the caller's credential must have.
     pub scope: Option<String>,
     /// The filters, in the order of the file.
@@ -97,7 +103,7 @@ pub struct Export {
     /// Whether links need a reason.
     pub reason: ReasonSetting,
     /// The file name of links whose request names none.
-    pub file_name: Option<FileNameTemplate>,
+    pub file_name: Option<Text<FileNameTemplate>>,
     /// The seconds without a row after which heartbeats keep the connection alive, instead of those of the deployment; 0
     /// for none.
     pub heartbeat_seconds: Option<u64>,
@@ -347,6 +353,18 @@ impl BoundQuery {
 }
 
 impl Export {
+    /// Returns one of its texts in a language, or in one that it falls back to.
+    pub fn text<'t, T>(&self, text: &'t Text<T>, language: Option<&Language>) -> &'t T {
+        text.get(language, &self.language)
+    }
+
+    /// Returns the language in which most of its texts are for a reader of `language`; `None` if no text has one.
+    pub fn shown_language(&self, language: Option<&Language>) -> Option<&Language> {
+        let accepted = language.into_iter().chain([&self.language]);
+        let best = self.languages.best(accepted);
+        best.or_else(|| self.languages.first())
+    }
+
     /// Returns what its rows are.
     pub fn kind(&self) -> ExportKind {
         match &self.documents {

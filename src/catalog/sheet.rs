@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::columns::Columns;
 use super::restricted::{masked_statements, variables_of_masks};
-use super::{Filter, MaskedStatement, RestrictedColumn, SqlDialect, Statement, Variable};
+use super::{Filter, MaskedStatement, RestrictedColumn, SqlDialect, Statement, Text, Variable};
 use crate::format::ColumnDisplay;
 use crate::toml_errors::LineError;
 use rowlink_link::is_claim_name;
@@ -19,9 +19,9 @@ pub struct Sheet {
     /// The name, unique in the export, without case.
     pub name: String,
     /// The title for users.
-    pub title: String,
+    pub title: Text,
     /// Header labels by column name; other columns keep their name.
-    pub labels: IndexMap<String, String>,
+    pub labels: IndexMap<String, Text>,
     /// XLSX number formats by column name.
     pub number_formats: IndexMap<String, String>,
     /// How workbooks show columns, by column name.
@@ -40,7 +40,7 @@ pub struct Sheet {
 pub(super) struct SheetSource<'t> {
     pub(super) file: String,
     pub(super) name: String,
-    pub(super) title: String,
+    pub(super) title: Text,
     pub(super) text: &'t str,
     pub(super) dialect: SqlDialect,
     pub(super) columns: Columns,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use indexmap::IndexMap;
 
+use crate::catalog::Language;
 use crate::format::{self, Format};
 use crate::service::LinkRequest;
 use rowlink_link::{ConditionType, FileName, UserId, is_claim_name};
@@ -31,6 +32,9 @@ pub(super) struct RequestArgs {
     /// Columns of the file, separated by commas
     #[arg(long)]
     columns: Option<String>,
+    /// Language of the file's titles and labels, for example de or de-AT
+    #[arg(long, value_name = "TAG")]
+    language: Option<Language>,
     /// Output option of a link, for example csv.delimiter=; or timezone=Europe/Berlin; repeatable
     #[arg(long = "option", value_name = "NAME=VALUE", value_parser = option)]
     options: Vec<(String, String)>,
@@ -53,6 +57,10 @@ impl RequestArgs {
         request.options.extend(self.options);
         let columns = self.columns.map(|names| ("columns".to_owned(), names));
         request.options.extend(columns);
+        let language = self
+            .language
+            .map(|tag| ("language".to_owned(), tag.to_string()));
+        request.options.extend(language);
         (request, self.claims.into_iter().collect())
     }
 }

@@ -1,5 +1,7 @@
 //! `rowlink demo`: a sample database, a key, tokens and a page, created at each start.
 
+mod page;
+
 use std::error::Error;
 use std::fs;
 use std::net::SocketAddr;
@@ -15,7 +17,7 @@ use url::Url;
 
 use crate::auth::{Authenticator, JwtKey, JwtRules, JwtVerifier, NewApiKey};
 use crate::catalog::{Catalog, DEFAULT_DATABASE};
-use crate::http::{AppState, Clock, HttpConfig, StaticFile};
+use crate::http::{AppState, Clock, HttpConfig, StaticContent, StaticFile};
 use crate::service::{ExportService, Policy};
 use crate::source::{SourceOptions, Sources, SqliteSource, dialects};
 use crate::spool::Spool;
@@ -158,14 +160,14 @@ fn page_files(tokens: &[(&str, String)]) -> Vec<StaticFile> {
     let file = |path, content_type, content: String| StaticFile {
         path,
         content_type,
-        content: content.into(),
+        content: StaticContent::Constant(content.into()),
     };
     vec![
-        file(
-            "/",
-            "text/html; charset=utf-8",
-            include_str!("page/index.html").into(),
-        ),
+        StaticFile {
+            path: "/",
+            content_type: "text/html; charset=utf-8",
+            content: StaticContent::ByLanguage(page::by_language()),
+        },
         file(
             "/demo/page.css",
             "text/css; charset=utf-8",

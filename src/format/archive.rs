@@ -11,7 +11,6 @@ use crate::row::{Column, RowBatch};
 /// The registry entry. IANA registered the media type.
 pub(super) const FORMAT: Definition = Definition {
     extension: "zip",
-    title: "ZIP archive",
     is_default: true,
     capacity: Capacity::Book(entry_format),
     is_text: false,
@@ -28,6 +27,7 @@ const OPTIONS: [OptionDefinition; 1] = [OptionDefinition {
     name: "entries",
     expected: "csv, tsv, ndjson, json or parquet",
     accepts: |text| ENTRY_FORMATS.iter().any(|it| it.extension() == text),
+    sets: &[],
 }];
 
 /// The formats of the files in an archive.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use memchr::memchr_iter;
 
+use super::csv_preset::{DateForm, Preset, SET_OPTIONS};
 use super::encoder::{EncodeError, Encoder, EncoderSettings};
 use super::formula::FormulaGuard;
 use super::integrity_line::LineSyntax;
@@ -14,7 +15,6 @@ use crate::row::{Cell, Column, RowBatch, TimeZone, with_float_text};
 /// The registry entry.
 pub(super) const FORMAT: Definition = Definition {
     extension: "csv",
-    title: "CSV",
     is_default: true,
     capacity: Capacity::One,
     is_text: true,
@@ -37,12 +37,20 @@ const INTEGRITY_LINE: LineSyntax = LineSyntax {
 const END_OF_DATA: &str = "\\.";
 
 /// An export sets them under `[csv]`; a link overrides them by `rl_csv.*`.
-const OPTIONS: [OptionDefinition; 7] = [
+const OPTIONS: [OptionDefinition; 8] = [
+    // The form of a spreadsheet with the settings of one country.
+    OptionDefinition {
+        name: "preset",
+        expected: "`excel-de`, `excel-fr` or `excel-us`",
+        accepts: Preset::exists,
+        sets: SET_OPTIONS,
+    },
     // Between fields.
     OptionDefinition {
         name: "delimiter",
         expected: "one of \",\", \";\", \"|\" or a tab",
         accepts: |text| matches!(text, "," | ";" | "|" | "\t"),
+        sets: &[],
     },
     // Excel needs a byte order mark to recognise UTF-8.
     OptionDefinition::boolean("bom"),
@@ -52,6 +60,7 @@ const OPTIONS: [OptionDefinition; 7] = [
         name: "null",
         expected: "at most 16 visible ASCII characters, none of , ; | \" ' = + @, and not \\.",
         accepts: is_null_marker,
+        sets: &[],
     },
     // Writes `1,5` for 1.5.
     OptionDefinition::boolean("decimal_comma"),
@@ -60,6 +69,7 @@ const OPTIONS: [OptionDefinition; 7] = [
         name: "timestamps",
         expected: "`rfc3339` or `spreadsheet`",
         accepts: |text| matches!(text, "rfc3339" | "spreadsheet"),
+        sets: &[],
     },
     OptionDefinition::boolean("formula_guard"),
 ];
@@ -91,6 +101,10 @@ struct CsvEncoder {
     decimal_comma: bool,
     /// Whether timestamps are written for spreadsheets.
     local_timestamps: bool,
+    /// Another form than RFC 3339 is a preset's, and then times are the preset's, too.
+    date_form: DateForm,
+    /// `false`, then `true`.
+    booleans: [&'static str; 2],
     formula_guard: Option<FormulaGuard>,
     labels: Vec<String>,
     time_zone: TimeZone,
@@ -101,6 +115,7 @@ struct CsvEncoder {
 impl CsvEncoder {
     fn new(columns: &[Column], settings: &EncoderSettings) -> CsvEncoder {
         let options = &settings.options;
+        let preset = Preset::of(options.get("preset"));
         let null_marker = options.get("null").unwrap_or_default().to_owned();
         let null = match null_marker.as_str() {
             // With one column a bare NULL is an empty line, which readers skip: a row would be lost.
@@ -108,16 +123,20 @@ impl CsvEncoder {
             marker => marker.as_bytes().to_vec(),
         };
         let delimiter = options.get("delimiter");
-        let delimiter = delimiter.map_or(b',', |text| text.as_bytes()[0]);
+        let delimiter = delimiter.map_or(preset.delimiter, |text| text.as_bytes()[0]);
+        let timestamps = options.get("timestamps");
         let is_guarded = options.get_bool("formula_guard", true);
         CsvEncoder {
             delimiter,
-            bom: options.get_bool("bom", false),
+            bom: options.get_bool("bom", preset.bom),
             header: options.get_bool("header", true),
             null,
             null_marker,
-            decimal_comma: options.get_bool("decimal_comma", false),
-            local_timestamps: options.get("timestamps") == Some("spreadsheet"),
+            decimal_comma: options.get_bool("decimal_comma", preset.decimal_comma),
+            local_timestamps: timestamps
+                .map_or(preset.local_timestamps, |text| text == "spreadsheet"),
+            date_form: preset.date_form,
+            booleans: preset.booleans,
             formula_guard: is_guarded.then(|| FormulaGuard::new(&[delimiter])),
             labels: settings.labels_of(columns),
             time_zone: settings.time_zone,
@@ -136,6 +155,18 @@ impl CsvEncoder {
             Cell::Json(value) => self.json(value, out),
             Cell::Timestamp(value) if self.local_timestamps => {
                 value.write_local(self.time_zone, out);
+                self.rewrite(start, out);
+            }
+            Cell::Date(value) => {
+                value.write(out);
+                self.rewrite(start, out);
+            }
+            Cell::Time(value) => {
+                value.write(out);
+                self.rewrite(start, out);
+            }
+            Cell::Boolean(value) => {
+                out.extend_from_slice(self.booleans[usize::from(value)].as_bytes());
             }
             other => other.write_text(self.time_zone, out),
         }
@@ -147,6 +178,29 @@ impl CsvEncoder {
             out.truncate(start);
             quoted(&self.null_marker, out);
         }
+    }
+
+    /// Rewrites the date or time at `start` as the preset says.
+    #[inline]
+    fn rewrite(&self, start: usize, out: &mut Vec<u8>) {
+        if self.date_form != DateForm::Iso {
+            self.rewrite_by_preset(start, out);
+        }
+    }
+
+    /// Not inlined, to keep the path without a preset short.
+    #[inline(never)]
+    fn rewrite_by_preset(&self, start: usize, out: &mut Vec<u8>) {
+        let fraction = out[start..].iter().position(|byte| *byte == b'.');
+        if let Some(fraction) = fraction.filter(|_| self.decimal_comma) {
+            out[start + fraction] = b',';
+            if self.delimiter == b',' {
+                self.date_form.rewrite(start, out);
+                out.insert(start, b'"');
+                return out.push(b'"');
+            }
+        }
+        self.date_form.rewrite(start, out);
     }
 
     fn text(&self, text: &str, out: &mut Vec<u8>) {
@@ -414,6 +468,95 @@ mod tests {
             ),
             "\"1,5\",\"a;b\"\r\n"
         );
+    }
+
+    #[test]
+    fn a_preset_writes_what_a_spreadsheet_of_its_country_reads() {
+        let instant = |micros| Cell::Timestamp(Timestamp { micros, utc: true });
+        let rows: &[&[Cell]] = &[
+            &[
+                Cell::Float(-1.5),
+                Cell::Decimal("12.50"),
+                Cell::Boolean(true),
+                Cell::Boolean(false),
+                Cell::Date(Date { days: 30 }),
+                instant(0),
+                Cell::Text("a;b"),
+            ],
+            &[
+                Cell::Integer(-1),
+                Cell::Null,
+                Cell::Text("true"),
+                Cell::Text("-1,5"),
+                Cell::Date(Date { days: i32::MAX }),
+                instant(1_234_999),
+                Cell::Time(Time { micros: 1 }),
+            ],
+        ];
+        let columns = ["total", "b", "c", "d", "e", "f", "g"];
+        for (preset, expected) in [
+            (
+                "excel-de",
+                "\u{feff}\"Total, €\";b;c;d;e;f;g\r\n\
+                 -1,5;12,50;WAHR;FALSCH;31.01.2000;01.01.2000 00:00:00;\"a;b\"\r\n\
+                 -1;;true;\"'-1,5\";infinity;01.01.2000 00:00:01,234;00:00:00,000001\r\n",
+            ),
+            (
+                "excel-fr",
+                "\u{feff}\"Total, €\";b;c;d;e;f;g\r\n\
+                 -1,5;12,50;VRAI;FAUX;31/01/2000;01/01/2000 00:00:00;\"a;b\"\r\n\
+                 -1;;true;\"'-1,5\";infinity;01/01/2000 00:00:01,234;00:00:00,000001\r\n",
+            ),
+            (
+                "excel-us",
+                "\u{feff}\"Total, €\",b,c,d,e,f,g\r\n\
+                 -1.5,12.50,TRUE,FALSE,1/31/2000,1/1/2000 00:00:00,\"a;b\"\r\n\
+                 -1,,true,\"'-1,5\",infinity,1/1/2000 00:00:01.234,00:00:00.000001\r\n",
+            ),
+        ] {
+            assert_eq!(encode(&[("preset", preset)], &columns, rows), expected);
+        }
+    }
+
+    #[test]
+    fn options_take_precedence_over_those_of_the_preset() {
+        let rows: &[&[Cell]] = &[&[
+            Cell::Float(1.5),
+            Cell::Timestamp(Timestamp {
+                micros: 500_000,
+                utc: true,
+            }),
+            Cell::Date(Date { days: 0 }),
+            Cell::Boolean(true),
+        ]];
+        let columns = ["a", "b", "c", "d"];
+        let german = [
+            ("preset", "excel-de"),
+            ("bom", "false"),
+            ("header", "false"),
+        ];
+        for (options, expected) in [
+            (&[][..], "1,5;01.01.2000 00:00:00,5;01.01.2000;WAHR\r\n"),
+            (
+                &[("delimiter", ",")],
+                "\"1,5\",\"01.01.2000 00:00:00,5\",01.01.2000,WAHR\r\n",
+            ),
+            (
+                &[("decimal_comma", "false")],
+                "1.5;01.01.2000 00:00:00.5;01.01.2000;WAHR\r\n",
+            ),
+            (
+                &[("timestamps", "rfc3339")],
+                "1,5;2000-01-01T00:00:00.5Z;01.01.2000;WAHR\r\n",
+            ),
+            (
+                &[("timestamps", "spreadsheet"), ("null", "WAHR")],
+                "1,5;01.01.2000 00:00:00,5;01.01.2000;\"WAHR\"\r\n",
+            ),
+        ] {
+            let options = [&german[..], options].concat();
+            assert_eq!(encode(&options, &columns, rows), expected, "{options:?}");
+        }
     }
 
     #[test]

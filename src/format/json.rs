@@ -9,7 +9,6 @@ use crate::row::RowBatch;
 /// The registry entry.
 pub(super) const FORMAT: Definition = Definition {
     extension: "json",
-    title: "JSON",
     is_default: true,
     capacity: Capacity::One,
     is_text: true,

@@ -16,6 +16,7 @@ pub(super) const OPTIONS: [OptionDefinition; 1] = [OptionDefinition {
     name: "large_numbers",
     expected: "`number` or `string`",
     accepts: |text| matches!(text, "number" | "string"),
+    sets: &[],
 }];
 
 /// Writes rows as JSON objects.

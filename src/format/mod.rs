@@ -5,6 +5,7 @@ mod archive;
 mod column_display;
 mod container;
 mod csv;
+mod csv_preset;
 mod encoder;
 mod formula;
 mod heartbeat;
@@ -36,8 +37,6 @@ use integrity_line::LineSyntax;
 pub struct Definition {
     /// The extension in a path, without a dot, and the prefix of its options: `csv`.
     pub extension: &'static str,
-    /// Its name for people: `CSV`.
-    pub title: &'static str,
     /// Whether exports that list no formats offer it. Only formats that can hold any query are.
     pub is_default: bool,
     /// The rows of how many statements a file holds.

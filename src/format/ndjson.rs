@@ -10,7 +10,6 @@ use crate::row::RowBatch;
 /// UTF-8, and its type has no parameter (RFC 8259, section 11).
 pub(super) const FORMAT: Definition = Definition {
     extension: "ndjson",
-    title: "NDJSON",
     is_default: true,
     capacity: Capacity::One,
     is_text: true,

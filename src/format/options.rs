@@ -10,6 +10,8 @@ pub struct OptionDefinition {
     pub expected: &'static str,
     /// Tells whether a text is a value of it.
     pub accepts: fn(&str) -> bool,
+    /// The options that it sets, unless they are set beside it: a link that has it replaces those of the export, too.
+    pub sets: &'static [&'static str],
 }
 
 impl OptionDefinition {
@@ -19,6 +21,7 @@ impl OptionDefinition {
             name,
             expected: "true or false",
             accepts: |text| matches!(text, "true" | "false"),
+            sets: &[],
         }
     }
 }
@@ -46,6 +49,22 @@ impl FormatOptions {
         }
         self.0.insert(option.name, value.to_owned());
         Ok(())
+    }
+
+    /// Returns these options, replaced by those of a link.
+    #[must_use]
+    pub fn overridden_by(
+        mut self,
+        of_link: FormatOptions,
+        declared: &'static [OptionDefinition],
+    ) -> FormatOptions {
+        let options = declared.iter();
+        let named = options.filter(|option| of_link.0.contains_key(option.name));
+        for name in named.flat_map(|option| option.sets) {
+            self.0.remove(name);
+        }
+        self.0.extend(of_link.0);
+        self
     }
 
     /// Returns the value of an option, if it is set.
@@ -91,5 +110,48 @@ pub fn parse_bool(value: &str) -> Result<bool, OptionError> {
         "true" => Ok(true),
         "false" => Ok(false),
         _ => Err(OptionError::Expected("true or false")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DECLARED: [OptionDefinition; 3] = [
+        OptionDefinition {
+            name: "preset",
+            expected: "a text",
+            accepts: |_| true,
+            sets: &["bom"],
+        },
+        OptionDefinition::boolean("bom"),
+        OptionDefinition::boolean("header"),
+    ];
+
+    #[test]
+    fn an_option_of_a_link_that_sets_others_replaces_those_of_the_export() {
+        let options = |pairs: &[(&str, &str)]| {
+            let mut options = FormatOptions::default();
+            for (name, value) in pairs {
+                options.set(&DECLARED, name, value).expect("an option");
+            }
+            options
+        };
+        let of_export = options(&[("bom", "true"), ("header", "false")]);
+        for (of_link, expected) in [
+            (&[][..], &[("bom", "true"), ("header", "false")][..]),
+            (
+                &[("bom", "false")],
+                &[("bom", "false"), ("header", "false")],
+            ),
+            (&[("preset", "x")], &[("preset", "x"), ("header", "false")]),
+            (
+                &[("preset", "x"), ("bom", "false")],
+                &[("preset", "x"), ("bom", "false"), ("header", "false")],
+            ),
+        ] {
+            let merged = of_export.clone().overridden_by(options(of_link), &DECLARED);
+            assert_eq!(merged, options(expected), "{of_link:?}");
+        }
     }
 }

@@ -14,7 +14,6 @@ use crate::row::{Cell, RowBatch, TimeZone};
 /// The registry entry.
 pub(super) const FORMAT: Definition = Definition {
     extension: "tsv",
-    title: "TSV",
     is_default: true,
     capacity: Capacity::One,
     is_text: true,

@@ -38,7 +38,7 @@ pub enum ProxyHeader {
     Forwarded,
 }
 
-/// A file with constant content.
+/// A file that is served as it is.
 #[derive(Debug, Clone)]
 pub struct StaticFile {
     /// The path that serves it.
@@ -46,5 +46,14 @@ pub struct StaticFile {
     /// Its media type.
     pub content_type: &'static str,
     /// Its content.
-    pub content: Bytes,
+    pub content: StaticContent,
+}
+
+/// The content of a file that is served as it is.
+#[derive(Debug, Clone)]
+pub enum StaticContent {
+    /// The same for every client.
+    Constant(Bytes),
+    /// By the BCP 47 tag of its language: one for each of the texts.
+    ByLanguage(Vec<(&'static str, Bytes)>),
 }

@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use uuid::Uuid;
 
 use super::config::HttpConfig;
+use super::request::page_language::{language_of_query, page_texts};
 use super::request::requested_file::RequestedFile;
 use super::request::return_url::return_url;
 use super::response::error_page::NextSteps;
@@ -43,7 +44,8 @@ pub(super) fn refusal_page(
         retry: retry(request.method(), problem, file.as_ref(), config),
         return_url: return_url(request.headers(), config, file.as_ref()),
     };
-    problem.page(request_id, next)
+    let texts = page_texts(request, language_of_query(request));
+    problem.page(texts, request_id, next)
 }
 
 /// Returns how another attempt may succeed, if one may.
@@ -101,7 +103,7 @@ mod tests {
     }
 
     fn problem(code: &'static str) -> Problem {
-        Problem::new(StatusCode::FORBIDDEN, code, "a title", "a detail")
+        Problem::new(StatusCode::FORBIDDEN, code, "a detail")
     }
 
     #[test]

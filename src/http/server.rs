@@ -10,7 +10,7 @@ use actix_web::dev::Server;
 use actix_web::guard::{GuardContext, fn_guard};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{App, HttpResponse, Resource};
+use actix_web::{App, HttpRequest, HttpResponse, Resource};
 use socket2::SockRef;
 
 use super::connection::accept::accept;
@@ -136,7 +136,7 @@ fn routes(app: &mut ServiceConfig, state: &AppState) {
     }
     for file in &state.files {
         let (path, file) = (file.path, file.clone());
-        let serve = move || ready(ops::static_file(&file));
+        let serve = move |request: HttpRequest| ready(ops::static_file(&request, &file));
         app.service(resource(path, "GET").route(web::get().to(serve)));
     }
     app.default_service(web::to(no_such_path));

@@ -119,6 +119,7 @@ impl ExportService {
             format,
             policy: &self.policy,
         };
+        request.choose_language(export);
         let chosen = request.options.get("columns").map(String::as_str);
         request.reveal = export.revealed_to(&caller.scopes, chosen);
         let storing_error = self.storing_error(&request, export);

@@ -14,10 +14,10 @@ use uuid::Uuid;
 use super::documents::{UNKNOWN_MEDIA_TYPE, ZIP_MEDIA_TYPE};
 use super::errors::IssueError;
 use super::lifetime::Lifetimes;
-use super::options::{Output, unsupported_options};
+use super::options::{LANGUAGE, Output, parse_language, unsupported_options};
 use super::policy::Policy;
 use super::request::LinkRequest;
-use crate::catalog::{Catalog, Export, ExportKind, FieldError};
+use crate::catalog::{Catalog, Export, ExportKind, FieldError, Language};
 use crate::format::Format;
 use crate::row::Column;
 
@@ -157,6 +157,7 @@ impl LinkContext<'_> {
             None => Some(flatten(filters)),
         };
         collect(&mut errors, self.check_reveal(&request.reveal));
+        let language = collect(&mut errors, self.language(&mut request.options)).flatten();
         let content_type = self.content_type(&request.options, &request.reveal);
         let content_type = collect(&mut errors, content_type);
         let seals = self.policy.seals_always || self.export.is_some_and(|export| export.seal);
@@ -191,8 +192,11 @@ impl LinkContext<'_> {
         if !errors.is_empty() {
             return Err(IssueError::Invalid(errors));
         }
-        let template = self.export.and_then(|export| export.file_name.as_ref());
-        let by_template = || template.and_then(|template| template.render(&filters));
+        let by_template = || {
+            let export = self.export?;
+            let template = export.file_name.as_ref()?;
+            export.text(template, language.as_ref()).render(&filters)
+        };
         let filename = request.filename.or_else(by_template);
         Ok(UnsignedLink {
             user,
@@ -226,6 +230,23 @@ impl LinkContext<'_> {
         };
         let output = Output::parse(export, format, self.columns, options, reveal)?;
         Ok(output.media_type())
+    }
+
+    /// Returns the language of a request, and spells it one way, so that links in one language share stored files. A link
+    /// to documents does not have it: it only chooses the file name, which the link has.
+    fn language(
+        &self,
+        options: &mut BTreeMap<String, String>,
+    ) -> Result<Option<Language>, Vec<FieldError>> {
+        let Some(text) = options.remove(LANGUAGE) else {
+            return Ok(None);
+        };
+        let export = self.export.map(Arc::as_ref);
+        let language = parse_language(&text, export).map_err(|error| vec![error])?;
+        if self.format.is_some() {
+            options.insert(LANGUAGE.to_owned(), language.to_string());
+        }
+        Ok(Some(language))
     }
 
     /// Checks that the columns to reveal have a scope.

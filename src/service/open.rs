@@ -364,8 +364,10 @@ impl OpenedDownload {
             connection_time,
             ..
         } = prepared;
+        let export = query.export();
+        let title = export.text(&export.title, output.language.as_ref());
         let settings = output.settings(Properties {
-            title: query.export().title.clone(),
+            title: title.clone(),
             identifier: link.link().id.to_string(),
             // Not the present time: the same rows give the same file.
             created: link.link().issued,

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::columns::Columns;
-use crate::catalog::{Export, FieldError, Sheet, StoreMode};
+use crate::catalog::{Export, FieldError, Language, NotALanguage, Sheet, StoreMode, Text};
 use crate::format::{
     self, EncoderSettings, Format, FormatOptions, Heartbeats, IntegrityLine, OptionError,
     Properties, SheetSettings, parse_bool,
 };
 use crate::row::{Column, TimeZone, UnknownTimeZone};
+
+/// The option of a link that chooses the language of titles and labels.
+pub(super) const LANGUAGE: &str = "language";
 
 /// Whether a file is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +53,15 @@ pub(super) struct Output {
     pub columns: Vec<Option<Vec<String>>>,
     /// The time zone in which instants are shown.
     pub time_zone: TimeZone,
+    /// The language of titles and labels; `None` for that of the export.
+    pub language: Option<Language>,
     /// Whether the file ends with an integrity line.
     end_line: bool,
     /// Whether the length of the file is measured beforehand, by a second pass over the rows.
     pub exact_length: bool,
     /// Whether the file is stored.
     pub storing: Storing,
-    /// The options of formats, by extension.
+    /// The options of formats that the link has, by extension.
     format_options: BTreeMap<&'static str, FormatOptions>,
     format: Format,
     export: Arc<Export>,
@@ -85,10 +90,11 @@ impl Output {
         let mut output = Output {
             columns,
             time_zone: export.time_zone,
+            language: None,
             end_line: false,
             exact_length: false,
             storing: Storing::by_export(export),
-            format_options: export.format_options.clone(),
+            format_options: BTreeMap::new(),
             format,
             export: export.clone(),
         };
@@ -124,8 +130,12 @@ impl Output {
     }
 
     fn options_of(&self, format: Format) -> FormatOptions {
-        let options = self.format_options.get(format.extension());
-        options.cloned().unwrap_or_default()
+        let options = |of: &BTreeMap<&'static str, FormatOptions>| {
+            let options = of.get(format.extension());
+            options.cloned().unwrap_or_default()
+        };
+        let of_link = options(&self.format_options);
+        options(&self.export.format_options).overridden_by(of_link, format.definition().options)
     }
 
     /// Returns the integrity line with which the file ends, if it was requested.
@@ -135,13 +145,28 @@ impl Output {
 
     /// Returns the settings of the file's encoder.
     pub fn settings(&self, properties: Properties) -> EncoderSettings {
+        let sheets = self.export.sheets.iter();
         EncoderSettings {
             options: self.options_of(self.format),
             entry_options: self.options_of(self.row_format()),
             time_zone: self.time_zone,
-            sheets: self.export.sheets.iter().map(sheet_settings).collect(),
+            sheets: sheets.map(|sheet| self.sheet_settings(sheet)).collect(),
             properties,
             heartbeats: None,
+        }
+    }
+
+    fn sheet_settings(&self, sheet: &Sheet) -> SheetSettings {
+        let text = |text: &Text| self.export.text(text, self.language.as_ref()).clone();
+        let labels = sheet.labels.iter();
+        SheetSettings {
+            name: sheet.name.clone(),
+            title: text(&sheet.title),
+            labels: labels
+                .map(|(name, label)| (name.clone(), text(label)))
+                .collect(),
+            number_formats: sheet.number_formats.clone(),
+            displays: sheet.displays.clone(),
         }
     }
 
@@ -154,6 +179,7 @@ impl Output {
                 self.time_zone =
                     parsed.map_err(|error: UnknownTimeZone| field_error(error.to_string()))?;
             }
+            LANGUAGE => self.language = Some(parse_language(value, Some(&self.export))?),
             "end_line" => self.end_line = parse_bool(value).map_err(option_error)?,
             "length" if value == "exact" => self.exact_length = true,
             "length" => return Err(field_error("expected `exact`, or nothing".to_owned())),
@@ -178,14 +204,19 @@ impl Output {
     }
 }
 
-fn sheet_settings(sheet: &Sheet) -> SheetSettings {
-    SheetSettings {
-        name: sheet.name.clone(),
-        title: sheet.title.clone(),
-        labels: sheet.labels.clone(),
-        number_formats: sheet.number_formats.clone(),
-        displays: sheet.displays.clone(),
-    }
+/// Parses the option `language`. An export may lack the language, and then shows another one.
+///
+/// # Errors
+/// Returns an error that lists the languages of the export, if the text is not a language tag.
+pub(super) fn parse_language(text: &str, export: Option<&Export>) -> Result<Language, FieldError> {
+    text.parse().map_err(|error: NotALanguage| {
+        let languages = export.and_then(|export| {
+            let first = export.languages.first();
+            first.map(|_| format!("; the texts of this export are in {}", export.languages))
+        });
+        let languages = languages.unwrap_or_default();
+        FieldError::new(LANGUAGE, format!("{error}{languages}"))
+    })
 }
 
 /// Returns the errors of the options of a link to stored documents, which have none.

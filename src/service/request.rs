@@ -9,7 +9,8 @@ use rowlink_link::{
 };
 use serde_json::{Map, Value};
 
-use crate::catalog::FieldError;
+use super::options::LANGUAGE;
+use crate::catalog::{Export, FieldError, Language};
 use crate::format::Format;
 use crate::unix_time;
 
@@ -28,6 +29,9 @@ pub struct LinkRequest {
     pub filename: Option<FileName>,
     /// Output options by their names in a link: `columns`, `csv.delimiter`, ….
     pub options: BTreeMap<String, String>,
+    /// The languages that the caller accepts, the best one first. They count if the options name none. The caller that has
+    /// the request's header sets them.
+    pub accepted_languages: Vec<Language>,
     /// Whether the response includes an estimate of the file's size.
     pub estimate: bool,
     /// Whether the file is prepared in the store.
@@ -55,7 +59,7 @@ type Field = (
 );
 
 /// All fields but conditions and options of formats, which have tables of their own.
-const FIELDS: [Field; 16] = [
+const FIELDS: [Field; 17] = [
     ("export", |request, value| {
         request.export = expect_text(value)?;
         Ok(())
@@ -96,6 +100,11 @@ const FIELDS: [Field; 16] = [
     ("timezone", |request, value| {
         let name = expect_text(value)?;
         request.options.insert("timezone".into(), name);
+        Ok(())
+    }),
+    ("language", |request, value| {
+        let tag = expect_text(value)?;
+        request.options.insert(LANGUAGE.into(), tag);
         Ok(())
     }),
     ("length", |request, value| {
@@ -177,6 +186,16 @@ impl LinkRequest {
             request.add_missing("export");
         }
         request
+    }
+
+    /// Chooses the language by those that the caller accepts. An export without a choice gets none, so that its links do
+    /// not depend on a header.
+    pub(super) fn choose_language(&mut self, export: &Export) {
+        let best = export.languages.best(&self.accepted_languages);
+        if let Some(best) = best.filter(|_| export.languages.are_several()) {
+            let options = self.options.entry(LANGUAGE.to_owned());
+            options.or_insert_with(|| best.to_string());
+        }
     }
 
     /// Adds the error of a field that is missing, unless another error of it is known.

@@ -14,8 +14,8 @@ use crate::harness::mariadb::MariaDb;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::Rowlink;
 use crate::harness::{
-    Call, Deployment, TestServer, begin_with, is_whole, metric, read_aborted, sqlite_url, token,
-    unchunked, wait_for,
+    Call, Deployment, TestServer, begin_with, is_whole, metric, python, read_aborted, sqlite_url,
+    token, unchunked, wait_for,
 };
 
 /// A database with a table `ledger` of one row, and SQL in its dialect.
@@ -119,7 +119,7 @@ fn first_columns(format: &str, file: Vec<u8>) -> Vec<BTreeSet<String>> {
 }
 
 /// Returns the names and texts of the files in an archive.
-fn entries(archive: Vec<u8>) -> Vec<(String, String)> {
+pub fn entries(archive: Vec<u8>) -> Vec<(String, String)> {
     let mut archive = zip::ZipArchive::new(Cursor::new(archive)).unwrap();
     let files = (0..archive.len()).map(|index| {
         let mut file = archive.by_index(index).unwrap();
@@ -264,7 +264,43 @@ fn a_workbook_has_the_sheets_in_the_order_of_their_numbers() {
 }
 
 #[test]
-fn the_catalog_lists_the_sheets_and_requests_of_columns_are_refused() {
+#[ignore = "needs Python packages: make test"]
+fn independent_readers_open_workbooks_and_archives() {
+    let (_subject, server) = small_book();
+    let folder = tempfile::tempdir().unwrap();
+    let save = |format: &str| {
+        let path = folder.path().join(format!("year.{format}"));
+        std::fs::write(&path, server.download(request(format)).body).unwrap();
+        path
+    };
+    let read = python(
+        "read_workbook.py",
+        &["json".as_ref(), save("xlsx").as_ref()],
+    );
+    let read: Value = serde_json::from_str(&read).unwrap();
+    assert_eq!(read["errors"], json!([]));
+    let orders = json!([["Number", "note"], [1, null], [2, null]]);
+    let returns = json!([["n"], [1], [2]]);
+    let sheets = &read["openpyxl"]["sheets"];
+    assert_eq!(
+        [&sheets[0]["name"], &sheets[1]["name"]],
+        ["All_ orders", "Returns"]
+    );
+    assert_eq!(
+        [&sheets[0]["rows"], &sheets[1]["rows"]],
+        [&orders, &returns]
+    );
+    assert_eq!(sheets[1]["filter"], "A1:A3");
+    assert_eq!(read["calamine"]["Returns"], json!([["n"], [1.0], [2.0]]));
+    let read = python("read_archive.py", &[save("zip").as_os_str()]);
+    let read: Value = serde_json::from_str(&read).unwrap();
+    let entry = |index: usize| [&read[index][0], &read[index][1]];
+    assert_eq!(entry(0), [&json!("orders.csv"), &json!(21)]);
+    assert_eq!(entry(1), [&json!("returns.csv"), &json!(9)]);
+}
+
+#[test]
+fn the_catalog_lists_the_sheets_and_their_columns() {
     let (_subject, server) = small_book();
     let call = server.call("GET", "/v1/exports/year");
     let described = call.bearer(&token(server.now())).send().json();
@@ -281,12 +317,42 @@ fn the_catalog_lists_the_sheets_and_requests_of_columns_are_refused() {
             {"name": "returns", "title": "Returns", "columns": [{"name": "n", "label": "n"}]},
         ])
     );
-    let columns = json!({"export": "year", "format": "zip", "columns": ["n"]});
-    let answer = server.issue(columns);
-    assert_eq!(answer.status, 422, "{}", answer.text());
-    assert_eq!(answer.fields(), ["columns"]);
     let csv = server.issue(request("csv"));
     assert_ne!(csv.status, 200, "{}", csv.text());
+}
+
+#[test]
+fn a_request_chooses_the_columns_of_each_sheet() {
+    let (_subject, server) = small_book();
+    let with_columns = |columns: Value| {
+        let mut request = request("zip");
+        request["columns"] = columns;
+        request
+    };
+    for (columns, orders) in [
+        (
+            json!(["orders.note", "orders.n", "returns.n"]),
+            "note,Number\r\n,1\r\n,2\r\n",
+        ),
+        // The other sheet has all its columns.
+        (json!(["orders.n"]), "Number\r\n1\r\n2\r\n"),
+        (json!(["returns.n"]), "Number,note\r\n1,\r\n2,\r\n"),
+    ] {
+        let files = entries(server.download(with_columns(columns)).body);
+        let texts: Vec<&str> = files.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(texts, [orders, "n\r\n1\r\n2\r\n"]);
+    }
+    for wrong in ["n", "orders.gone", "gone.n", "orders.", ".n", "Orders.n"] {
+        let answer = server.issue(with_columns(json!([wrong])));
+        assert_eq!(
+            (answer.status, answer.fields()),
+            (422, vec!["columns".to_owned()])
+        );
+        let known = "the columns are orders.n, orders.note, returns.n";
+        assert!(answer.text().contains(known), "{wrong}: {}", answer.text());
+    }
+    let duplicate = server.issue(with_columns(json!(["orders.n", "orders.n"])));
+    assert_eq!(duplicate.status, 422);
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn a_navigation_gets_an_error_page_and_other_requests_get_problem_json() {
     assert_eq!(page.status, 410);
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     assert_eq!(page.header("cache-control"), "no-store");
-    assert_eq!(page.header("vary"), "Accept");
+    assert_eq!(page.header("vary"), "Accept, Accept-Language");
     let policy = page.header("content-security-policy");
     assert!(policy.contains("default-src 'none'"), "{policy}");
     let text = page.text();

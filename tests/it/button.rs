@@ -1,5 +1,6 @@
 //! The Export button in Chromium: the demo page, and pages of other origins that use the client package.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -452,9 +453,52 @@ fn the_client_package_is_small_and_has_no_dependencies() {
         counted.map(|file| file.metadata().unwrap().len()).sum()
     };
     assert!(files.count() > 4, "no types");
-    for entry in ["index.js", "save.js", "prepare.js", "react.js"] {
+    for entry in ["index.js", "save.js", "prepare.js", "react.js", "texts.js"] {
         println!("{entry} with what it imports: {} bytes", size_of(entry));
         assert!((400..4500).contains(&size_of(entry)), "{entry}");
+    }
+}
+
+#[test]
+#[ignore = "needs Node packages: make test"]
+fn the_client_package_has_the_texts_of_a_button_in_every_language() {
+    const STATUSES: [&str; 5] = ["idle", "issuing", "preparing", "started", "failed"];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let texts = |language: &str| {
+        let file = root.join(format!("src/texts/{language}.toml"));
+        let file: toml::Table = std::fs::read_to_string(file).unwrap().parse().unwrap();
+        STATUSES.map(|status| file["button"][status].as_str().unwrap().to_owned())
+    };
+    let shown = |languages: Value| {
+        let script = r#"
+            const { buttonText } = await import(process.argv[1]);
+            const [statuses, languages] = process.argv.slice(2).map((text) => JSON.parse(text));
+            console.log(JSON.stringify(statuses.map((status) => buttonText(status, languages))));
+        "#;
+        let output = run(Command::new("node")
+            .args(["--input-type=module", "-e", script])
+            .arg(client_package().join("dist/texts.js"))
+            .args([json!(STATUSES).to_string(), languages.to_string()]));
+        let texts: Vec<String> = serde_json::from_slice(&output.stdout).unwrap();
+        texts
+    };
+    let files = std::fs::read_dir(root.join("src/texts")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let languages: Vec<String> = names
+        .filter_map(|name| name.strip_suffix(".toml").map(str::to_owned))
+        .collect();
+    assert!(languages.len() > 1, "{languages:?}");
+    for language in languages {
+        assert_eq!(shown(json!(language)), texts(&language), "{language}");
+    }
+    for (asked, language) in [
+        (json!("de-AT"), "de"),
+        (json!(["fr", "DE"]), "de"),
+        (json!(["fr", "en-GB", "de"]), "en"),
+        (json!(["fr"]), "en"),
+        (json!([]), "en"),
+    ] {
+        assert_eq!(shown(asked.clone()), texts(language), "{asked}");
     }
 }
 
@@ -469,6 +513,7 @@ fn the_client_package_has_types() {
         import { useExport, type ExportStatus } from "@rowlink/client/react";
         import { prepare } from "@rowlink/client/prepare";
         import { preview, saveAs } from "@rowlink/client/save";
+        import { buttonText } from "@rowlink/client/texts";
         const rowlink = createRowlink({ baseUrl: "https://shop.example.com", token: async () => "token" });
         const request: LinkRequest = { export: "orders", format: "csv", filters: { from: "2026-01-01", status: ["paid"] } };
         const link: Link = await rowlink.links.create(request, { signal: AbortSignal.timeout(1000) });
@@ -477,12 +522,15 @@ fn the_client_package_has_types() {
         const cells: string[][] = (await preview(rowlink, { export: "orders" })).rows;
         const ready: Link = await prepare(rowlink, request, { onProgress: ({ rows }) => console.log(rows?.toFixed()) });
         const status: ExportStatus = useExport(rowlink).status;
+        const text: string = buttonText(status, ["de-AT", "en"]);
+        // @ts-expect-error: there is no such status
+        buttonText("waiting", "de");
         await rowlink.links.create({ export: "invoice", single_use: true, confirm: true, bind: "cookie" });
         // @ts-expect-error: there is no such format
         rowlink.download({ export: "orders", format: "pdf" });
         // @ts-expect-error: nor such a field
         rowlink.download({ export: "orders", format: "csv", filter: {} });
-        export { rows, cells, ready, status };
+        export { rows, cells, ready, status, text };
     "#;
     std::fs::write(folder.path().join("consumer.mts"), consumer).unwrap();
     run(Command::new(modules.join(".bin/tsc"))

@@ -128,6 +128,30 @@ fn each_error_of_a_file_is_reported_with_its_line() {
             "/*---\n[xlsx]\ntotal_label = ''\n---*/\nselect :user as a",
             "x.sql:3: `total_label` under [xlsx]: expected 1 to 100 characters",
         ),
+        (
+            "/*---\n[columns.a]\nlabel.de = 'x'\nlabel.german = 'x'\n---*/\nselect :user as a",
+            "x.sql:4: `german`: expected a language tag",
+        ),
+        (
+            "/*---\n\ntitle = {}\n---*/\nselect :user as a",
+            "x.sql:3: expected a text for at least one language",
+        ),
+        (
+            "/*---\n[filters.a]\ntype = 'text'\ndescription.de = 1\n---*/\nselect :user, :a",
+            "x.sql:4: invalid type: integer",
+        ),
+        (
+            "/*---\n\nlanguage = 'de_AT'\n---*/\nselect :user as a",
+            "x.sql:3: `de_AT`: expected a language tag",
+        ),
+        (
+            "/*---\n\nfilename.de = 'a'\nfilename.en = '{b}'\n---*/\nselect :user as a",
+            "x.sql:3: `filename.en`: `{b}`: no filter has this name",
+        ),
+        (
+            "/*---\n[csv]\npreset = 'excel'\n---*/\nselect :user",
+            "x.sql:3: `preset` under [csv]: expected `excel-de`, `excel-fr` or `excel-us`",
+        ),
     ] {
         let found = only_error(text);
         assert!(found.starts_with(expected), "{found}\nfor {text}");
@@ -175,7 +199,10 @@ fn a_file_with_bom_and_crlf_is_parsed_like_any_other() {
         "select 'é' as a,\r\n  ?1 as b"
     );
     assert_eq!(
-        (export.title.as_str(), export.sheets[0].statement.line),
+        (
+            export.text(&export.title, None).as_str(),
+            export.sheets[0].statement.line
+        ),
         ("T", 4)
     );
 }

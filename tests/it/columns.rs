@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::books::entries;
 use crate::harness::mariadb::MariaDb;
 use crate::harness::postgres::Cluster;
 use crate::harness::process::{command, configured_folder};
@@ -636,4 +637,91 @@ fn the_holder_of_a_key_reveals_only_what_it_names() {
     // The holder of the database's password may read every row, and every column.
     let file = run(&["export", "people", "--user", "alice"]);
     assert_eq!((file.0, file.1.as_str()), (true, REVEALED), "{}", file.2);
+}
+
+#[test]
+fn a_book_withholds_and_masks_the_columns_of_each_sheet() {
+    let subject = sqlite();
+    let people = "/*---\nunscoped = true\n[columns.email]\nscope = 'pii:read'\nmask = \"'***'\"\n\
+                  [columns.phone]\nscope = 'pii:phone'\n---*/\n\
+                  select id, email, phone from people where id = 1";
+    let phones = "/*---\nunscoped = true\n[columns.phone]\nscope = 'pii:phone'\nmask = \"'none'\"\n---*/\n\
+                  select name, phone from people where id = 1";
+    let files = vec![
+        ("staff/book.toml", "title = 'Staff'"),
+        ("staff/1_people.sql", people),
+        ("staff/2_phones.sql", phones),
+    ];
+    let server = Deployment::over(subject.url.clone(), files).start();
+    let book = |format: &str| json!({"export": "staff", "format": format});
+    for (scopes, expected) in [
+        (
+            "other",
+            ["id,email\r\n1,***\r\n", "name,phone\r\nAnn,none\r\n"],
+        ),
+        (
+            "pii:read",
+            [
+                "id,email\r\n1,zoe@secret.example\r\n",
+                "name,phone\r\nAnn,none\r\n",
+            ],
+        ),
+        (
+            "pii:phone",
+            [
+                "id,email,phone\r\n1,***,555-011\r\n",
+                "name,phone\r\nAnn,555-011\r\n",
+            ],
+        ),
+        (
+            ALL_SCOPES,
+            [
+                "id,email,phone\r\n1,zoe@secret.example,555-011\r\n",
+                "name,phone\r\nAnn,555-011\r\n",
+            ],
+        ),
+    ] {
+        let files = entries(get(&link(&server, scopes, book("zip"))).body);
+        let texts: Vec<&str> = files.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(texts, expected, "{scopes}");
+    }
+    let workbook = get(&link(&server, "other", book("xlsx"))).body;
+    assert_secret(&contents("xlsx", workbook), "a workbook of two sheets");
+    // A request that names no column of a sheet has all that its caller may see.
+    let named = |columns: Value| {
+        let mut request = book("zip");
+        request["columns"] = columns;
+        request
+    };
+    let phones = get(&link(&server, ALL_SCOPES, named(json!(["phones.phone"]))));
+    let phones = entries(phones.body);
+    assert_eq!(
+        phones[0].1,
+        "id,email,phone\r\n1,zoe@secret.example,555-011\r\n"
+    );
+    assert_eq!(phones[1].1, "phone\r\n555-011\r\n");
+    let withheld = server.issue_with(
+        &token_with(&server, "pii:read"),
+        request(named(json!(["people.phone"]))),
+    );
+    assert_eq!(
+        (withheld.status, withheld.fields()),
+        (422, vec!["columns".to_owned()])
+    );
+    let call = server.call("GET", "/v1/exports/staff");
+    let described = call.bearer(&token_with(&server, "other")).send().json();
+    let names = |sheet: usize| {
+        let columns = described["sheets"][sheet]["columns"].as_array().unwrap();
+        let names = columns
+            .iter()
+            .map(|column| column["name"].as_str().unwrap());
+        names.map(str::to_owned).collect::<Vec<String>>()
+    };
+    assert_eq!(
+        (names(0), names(1)),
+        (
+            vec!["id".into(), "email".into()],
+            vec!["name".into(), "phone".into()]
+        )
+    );
 }

@@ -405,7 +405,8 @@ fn rowlink_get_confirms_the_download_and_continues_it() {
         let output = get(folder.path(), &[&broken, "--output", "continued.csv"]);
         let printed = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{printed}");
-        assert!(printed.contains("continued 1 times"), "{printed}");
+        // A reset may discard bytes that the client had not read yet, so once is not certain.
+        assert!(printed.contains(", continued "), "{printed}");
         assert!(fs::read(folder.path().join("continued.csv")).unwrap() == expected);
     }
 }

@@ -1,6 +1,6 @@
 //! Fault injection: whatever fails, a download is complete, or the client detects that it is not.
 //!
-//! A complete file has every row of the right owner, in order. The tests rotate through the formats.
+//! A complete file has every row of the right owner, in order. The tests rotate through the formats, also those of a book.
 
 use std::io::{self, Cursor, Read, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -205,15 +205,20 @@ fn outcome(answer: &[u8]) -> Outcome {
     Outcome::Truncated
 }
 
-/// Returns the SHA-256 of a file, or of the sheet of a workbook, whose properties differ per link.
+/// Returns the SHA-256 of a file, or of the rows in an archive: the properties of a workbook differ per link.
 fn digest(file: Vec<u8>) -> [u8; 32] {
     if !file.starts_with(b"PK") {
         return Sha256::digest(file).into();
     }
     let mut archive = zip::ZipArchive::new(Cursor::new(file)).unwrap();
-    let mut sheet = archive.by_name("xl/worksheets/sheet1.xml").unwrap();
     let mut content = Vec::new();
-    sheet.read_to_end(&mut content).unwrap();
+    for index in 0..archive.len() {
+        let mut part = archive.by_index(index).unwrap();
+        let name = part.name().unwrap().into_owned();
+        if name.starts_with("xl/worksheets/") || name.ends_with(".csv") {
+            part.read_to_end(&mut content).unwrap();
+        }
+    }
     Sha256::digest(content).into()
 }
 
@@ -221,12 +226,28 @@ fn digest(file: Vec<u8>) -> [u8; 32] {
 struct Facts {
     database: Database,
     server: TestServer,
-    /// The expected outcome per format.
-    whole: [Outcome; 6],
+    /// The expected outcome of each of [`FILES`].
+    whole: [Outcome; 8],
     links: AtomicUsize,
 }
 
-const FORMATS: [&str; 6] = ["csv", "xlsx", "ndjson", "json", "tsv", "parquet"];
+/// The exports and formats.
+const FILES: [(&str, &str); 8] = [
+    ("facts", "csv"),
+    ("facts", "xlsx"),
+    ("facts", "ndjson"),
+    ("halves", "xlsx"),
+    ("facts", "json"),
+    ("facts", "tsv"),
+    ("halves", "zip"),
+    ("facts", "parquet"),
+];
+
+/// Returns the statement of an export with only one half of its rows.
+fn half(export: &str, condition: &str) -> String {
+    let (_, statement) = export.split_once("---*/").unwrap();
+    statement.replace("order by n", &format!("and n {condition} order by n"))
+}
 
 impl Facts {
     fn serve(database: Database, connections: usize) -> Facts {
@@ -240,13 +261,24 @@ impl Facts {
         export: &'static str,
         connections: usize,
     ) -> Facts {
-        let exports = vec![("facts.sql", export), ("wide.sql", WIDE_EXPORT)];
+        let (first, second) = (half(export, "<= 100000"), half(export, "> 100000"));
+        let exports = vec![
+            ("facts.sql", export),
+            ("wide.sql", WIDE_EXPORT),
+            (
+                "halves/book.toml",
+                "[filters.fail_at]\ntype = 'integer'\ndefault = 0",
+            ),
+            ("halves/1_first.sql", &first),
+            ("halves/2_second.sql", &second),
+        ];
         let mut deployment = Deployment::over(url, exports);
         deployment.connections = connections;
         let server = deployment.start();
         let text = database.facts();
         // CSV lines end with CRLF (RFC 4180).
-        let csv = text.replace('\n', "\r\n") + "\r\n";
+        let csv = |text: &str| text.replace('\n', "\r\n") + "\r\n";
+        let halves = halves_of(&text);
         let parquet = server.download(json!({
             "export": "facts", "format": "parquet", "expires_in": 3600, "filters": {"fail_at": 0},
         }));
@@ -254,11 +286,17 @@ impl Facts {
         let reader = SerializedFileReader::new(Bytes::from(parquet.body.clone())).unwrap();
         assert_eq!(reader.metadata().file_metadata().num_rows(), ROWS as i64);
         let whole = [
-            csv.into_bytes(),
-            sheet_of(&text).into_bytes(),
+            csv(&text).into_bytes(),
+            sheet_of(&text, true).into_bytes(),
             objects_of(&text).into_bytes(),
+            (sheet_of(&halves[0], true) + &sheet_of(&halves[1], false)).into_bytes(),
             array_of(&text).into_bytes(),
             (text.replace(',', "\t") + "\n").into_bytes(),
+            halves
+                .iter()
+                .map(|half| csv(half))
+                .collect::<String>()
+                .into_bytes(),
             parquet.body,
         ];
         Facts {
@@ -271,12 +309,12 @@ impl Facts {
 
     fn link(&self) -> String {
         let turn = self.links.fetch_add(1, Ordering::SeqCst);
-        self.link_to(FORMATS[turn % FORMATS.len()], 0)
+        self.link_to(FILES[turn % FILES.len()], 0)
     }
 
-    fn link_to(&self, format: &str, fail_at: u64) -> String {
+    fn link_to(&self, (export, format): (&str, &str), fail_at: u64) -> String {
         self.server.link(json!({
-            "export": "facts", "format": format, "expires_in": 3600, "filters": {"fail_at": fail_at},
+            "export": export, "format": format, "expires_in": 3600, "filters": {"fail_at": fail_at},
         }))
     }
 
@@ -285,9 +323,9 @@ impl Facts {
         wait_for("readiness", Duration::from_secs(20), || {
             self.server.call("GET", "/readyz").send().status == 200
         });
-        for (format, whole) in FORMATS.iter().zip(&self.whole) {
-            let found = download(&self.link_to(format, 0), 0, |_| {});
-            assert_eq!(found, *whole, "{format}");
+        for (file, whole) in FILES.into_iter().zip(&self.whole) {
+            let found = download(&self.link_to(file, 0), 0, |_| {});
+            assert_eq!(found, *whole, "{file:?}");
         }
     }
 
@@ -298,8 +336,16 @@ impl Facts {
     }
 }
 
+/// Returns both halves of these rows, each with the labels.
+fn halves_of(csv: &str) -> [String; 2] {
+    let lines: Vec<&str> = csv.lines().collect();
+    let (labels, rows) = lines.split_first().unwrap();
+    let (first, second) = rows.split_at(rows.len() / 2);
+    [first, second].map(|half| format!("{labels}\n{}", half.join("\n")))
+}
+
 /// Returns the worksheet of these rows, written independently of the encoder.
-fn sheet_of(csv: &str) -> String {
+fn sheet_of(csv: &str, is_selected: bool) -> String {
     let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let text = |reference: &str, style: &str, text: &str| {
         format!("<c r=\"{reference}\"{style} t=\"inlineStr\"><is><t>{text}</t></is></c>")
@@ -310,6 +356,11 @@ fn sheet_of(csv: &str) -> String {
         .zip(["A1", "B1", "C1", "D1"])
         .map(|(label, reference)| text(reference, " s=\"1\"", label))
         .collect();
+    let selected = if is_selected {
+        " tabSelected=\"1\""
+    } else {
+        ""
+    };
     let widths: String = (1..=4)
         .zip([8, 6, 32, 10])
         .map(|(n, width)| {
@@ -319,7 +370,7 @@ fn sheet_of(csv: &str) -> String {
     let mut sheet = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n\
          <worksheet xmlns=\"http://schemas.openxmlformats.org/spreadsheetml/2006/main\"><sheetViews>\
-         <sheetView tabSelected=\"1\" workbookViewId=\"0\">\
+         <sheetView{selected} workbookViewId=\"0\">\
          <pane ySplit=\"1\" topLeftCell=\"A2\" activePane=\"bottomLeft\" state=\"frozen\"/>\
          <selection pane=\"bottomLeft\"/></sheetView></sheetViews>\
          <sheetFormatPr defaultRowHeight=\"15\"/><cols>{widths}</cols><sheetData>\
@@ -339,7 +390,7 @@ fn sheet_of(csv: &str) -> String {
     sheet
         + &format!(
             "</sheetData><autoFilter ref=\"A1:D{}\"/></worksheet>",
-            ROWS + 1
+            csv.lines().count()
         )
 }
 
@@ -531,9 +582,9 @@ pub fn fail_queries(count: u64) {
         let facts = Facts::serve(database, 4);
         let mut tally = Tally::default();
         let rows = scattered(count, ROWS).chain([1, 2, 100, 1000, ROWS - 1, ROWS]);
-        for (row, format) in rows.zip(FORMATS.into_iter().cycle()) {
+        for (row, file) in rows.zip(FILES.into_iter().cycle()) {
             let row = row.max(1);
-            let url = facts.link_to(format, row);
+            let url = facts.link_to(file, row);
             let outcome = download(&url, 0, |_| {});
             assert!(
                 !matches!(outcome, Outcome::Complete(_)),

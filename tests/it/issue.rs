@@ -58,7 +58,7 @@ fn null_means_absent() {
         "export": "orders", "format": "csv", "filters": {"from": "2026-01-01", "status": null},
         "expires_in": null, "filename": null, "columns": null, "csv": null, "xlsx": null,
         "ndjson": null, "json": null, "tsv": null,
-        "timezone": null, "user": null,
+        "timezone": null, "language": null, "user": null,
     });
     let url = server.link(with_nulls);
     assert!(

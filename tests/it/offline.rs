@@ -810,3 +810,21 @@ fn completions_and_manual_pages_cover_every_command() {
             .contains("/nonexistent")
     );
 }
+
+#[test]
+fn a_language_is_signed_as_it_is_usually_spelled() {
+    let sign = |language: &str| {
+        let arguments = ["sign", "a", "--user", "a", "--language", language];
+        with_key(SIGNING_KEY, &arguments)
+    };
+    let signed = sign("de-at");
+    assert_eq!(signed.status, Some(0), "{}", signed.err);
+    assert!(signed.out.contains("&rl_language=de-AT&"), "{}", signed.out);
+    let refused = sign("xx-!");
+    assert_ne!(refused.status, Some(0), "{}", refused.out);
+    assert!(
+        refused.err.contains("expected a language tag"),
+        "{}",
+        refused.err
+    );
+}

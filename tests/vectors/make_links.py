@@ -164,7 +164,7 @@ OPTIONAL_CONTENTS = {
     "rl_filename": is_file_name,
     "rl_reveal": is_reveal,
 }
-OPTIONS = ("rl_columns", "rl_timezone", "rl_end_line", "rl_length", "rl_delivery")
+OPTIONS = ("rl_columns", "rl_timezone", "rl_language", "rl_end_line", "rl_length", "rl_delivery")
 
 
 def check(pairs, required, optional, is_free):
@@ -401,6 +401,7 @@ def valid_cases():
     add("exact length", "valid", signed(base(rl_length="exact")))
     add("time zone and end line", "valid", signed(base(rl_timezone="Europe/Berlin", rl_end_line="true")))
     add("delivery", "valid", signed(base(rl_delivery="stored")))
+    add("language", "valid", signed(base(rl_language="de-AT")))
     add("a list", "valid", signed(base() + [("status", "paid"), ("status", "open"), ("status", "paid")]))
     add("a filter named like a reserved one", "valid", signed(base(RL_user="1", rlx="2", user="3")))
     add("a name that needs escapes", "valid", signed(base(**{"a b&=ä": "1"})))

@@ -91,7 +91,7 @@ export async function mint(publicUrl: string, key: string, link: UnsignedLink): 
     pairs.push([`rl_claim.${name}`, value]);
   }
   for (const [name, value] of Object.entries(link.options ?? {})) {
-    check(`options.${name}`, /^(columns|timezone|end_line|length|delivery|(csv|tsv|xlsx|ndjson|json)\.[a-z_]+)$/.test(name));
+    check(`options.${name}`, /^(columns|timezone|language|end_line|length|delivery|(csv|tsv|xlsx|ndjson|json|parquet|zip)\.[a-z_]+)$/.test(name));
     pairs.push([`rl_${name}`, String(value)]);
   }
   for (const [name, value] of Object.entries(link.filters ?? {})) {

@@ -1,9 +1,8 @@
 import { useCallback, useEffect, useRef, useState } from "react";
-import type { FileState, Link, LinkRequest, Rowlink } from "./index.js";
+import type { ExportStatus, FileState, Link, LinkRequest, Rowlink } from "./index.js";
 import { prepare } from "./prepare.js";
 
-/** The state of an export. `preparing`: the server stores the file. `started`: the browser is downloading. */
-export type ExportStatus = "idle" | "issuing" | "preparing" | "started" | "failed";
+export type { ExportStatus } from "./types.js";
 
 export interface Export {
   status: ExportStatus;

@@ -18,6 +18,8 @@ export interface LinkRequest {
   columns?: readonly string[];
   /** IANA time zone, such as `Europe/Berlin`. */
   timezone?: string;
+  /** Language of titles and labels, such as `de-AT`. Default: the best match of the request's `Accept-Language`, or the export's. */
+  language?: string;
   /** Appends an integrity line with row count and SHA-256. Only for CSV, TSV and NDJSON. */
   end_line?: boolean;
   /**
@@ -32,6 +34,8 @@ export interface LinkRequest {
   /** Adds an estimate of the file's size to the link. */
   estimate?: boolean;
   csv?: {
+    /** The form that Excel reads in a country. The other options take precedence. */
+    preset?: "excel-de" | "excel-fr" | "excel-us";
     delimiter?: "," | ";" | "|" | "\t";
     bom?: boolean;
     header?: boolean;
@@ -136,6 +140,9 @@ export interface FileState {
   /** The code of the problem, if the file failed. */
   readonly code: string | null;
 }
+
+/** The state of an export. `preparing`: the server stores the file. `started`: the browser is downloading. */
+export type ExportStatus = "idle" | "issuing" | "preparing" | "started" | "failed";
 
 /** The progress of a download. */
 export interface Progress {

@@ -76,12 +76,17 @@ pub fn is_format_name(name: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
+/// The output options for every format.
+const OPTIONS: [&str; 6] = [
+    "columns", "timezone", "language", "end_line", "length", "delivery",
+];
+
 /// Tells whether a reserved parameter, without its prefix, is an output option: one for every format,
 /// or `{format}.{option}`. Which options exist, the server checks.
 #[must_use]
 pub fn is_option_name(name: &str) -> bool {
     match name.split_once('.') {
-        None => ["columns", "timezone", "end_line", "length", "delivery"].contains(&name),
+        None => OPTIONS.contains(&name),
         Some((format, _)) => format != "claim" && is_format_name(format),
     }
 }

@@ -2,6 +2,9 @@
 
 const demo = await (await fetch("/demo/users.json")).json();
 const element = (id) => document.getElementById(id);
+/** The texts of this page and of its button, in the language of both. */
+const texts = JSON.parse(element("texts").textContent);
+const { lang } = document.documentElement;
 let catalog = [];
 let link = null;
 /** The state of the form, by control: Back and Reload build the form anew. */
@@ -18,6 +21,14 @@ function make(name, attributes = {}, ...children) {
   }
   made.append(...children);
   return made;
+}
+
+/** Replaces each `{name}` of a text by its value. */
+const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+
+/** Shows the status of the export on its button. */
+function showStatus(status) {
+  element("button").textContent = texts.button[status];
 }
 
 function radios(name, values, text, change, selected = values[0]) {
@@ -80,7 +91,7 @@ async function showCatalog() {
     element("controls").disabled = false;
     showEstimate();
   } catch (problem) {
-    showError(problem.body ?? NO_RESPONSE);
+    showError(problem);
   }
 }
 
@@ -108,7 +119,8 @@ function showFormat() {
 
 function filterField(filter) {
   const id = `filter-${filter.name}`;
-  const name = filter.name.replaceAll("_", " ") + (filter.required ? "" : " (optional)");
+  const words = filter.name.replaceAll("_", " ");
+  const name = filter.required ? words : fill(texts.page.optional, { name: words });
   const hint = filter.description ? [make("p", { class: "hint", id: `${id}-hint` }, filter.description)] : [];
   if (filter.list && filter.values) {
     const boxes = filter.values.map((value) =>
@@ -119,7 +131,7 @@ function filterField(filter) {
   const attributes = { id, "aria-describedby": filter.description ? `${id}-hint` : null };
   const choices = filter.type === "boolean" ? ["true", "false"] : filter.values;
   const input = choices
-    ? make("select", attributes, make("option", { value: "" }, "any"), ...choices.map((it) => make("option", {}, it)))
+    ? make("select", attributes, make("option", { value: "" }, texts.page.any), ...choices.map((it) => make("option", {}, it)))
     : make("input", {
       ...attributes, type: { date: "date", integer: "number" }[filter.type] ?? "text",
       min: filter.min, max: filter.max, maxlength: filter.max_length, autocomplete: "off",
@@ -152,15 +164,16 @@ class Problem extends Error {
   }
 }
 
-const NO_RESPONSE = { detail: "Rowlink does not respond. Restart the demo, then reload the page." };
-
 async function call(method, path, body) {
+  const noResponse = () => {
+    throw new Error(texts.page.no_response);
+  };
   const response = await fetch(path, {
     method,
     headers: { Authorization: `Bearer ${token()}`, Accept: "application/json" },
     body: body && JSON.stringify(body),
-  });
-  const content = await response.json();
+  }).catch(noResponse);
+  const content = await response.json().catch(noResponse);
   if (!response.ok) throw new Problem(content);
   return content;
 }
@@ -181,14 +194,21 @@ function linkRequest() {
 async function issue(event) {
   event.preventDefault();
   showError(null);
+  showStatus("issuing");
   try {
     link = await call("POST", "/v1/links", linkRequest());
   } catch (problem) {
-    return showError(problem.body ?? NO_RESPONSE);
+    showError(problem);
+    return showStatus("idle");
   }
   link.opened = performance.now();
   showLink();
-  if (link.file && !(await isPrepared(link))) return;
+  const issued = link;
+  if (issued.file) showStatus("preparing");
+  const isReady = !issued.file || (await isPrepared(issued));
+  // A later press of the button has a status of its own.
+  if (issued === link) showStatus("idle");
+  if (!isReady) return;
   download();
   showDownload();
 }
@@ -197,20 +217,21 @@ async function issue(event) {
 async function isPrepared(issued) {
   let { file } = issued;
   while (file.state === "preparing" && issued === link) {
-    element("started").textContent = `Rowlink prepares ${issued.filename}: ${number.format(file.rows)} rows so far.`;
+    const values = { filename: issued.filename, rows: number.format(file.rows) };
+    element("started").textContent = fill(texts.page.preparing, values);
     try {
       file = await call("POST", "/v1/links/status", { url: issued.url, wait: 1 });
     } catch (problem) {
-      showError(problem.body ?? NO_RESPONSE);
+      showError(problem);
       return false;
     }
   }
   if (issued !== link) return false;
-  if (file.state !== "ready") showError({ detail: `The file is ${file.state}: ${file.code ?? "press Export again"}.` });
+  if (file.state !== "ready") showError(new Error(fill(texts.page.not_ready, { state: file.code ?? file.state })));
   return file.state === "ready";
 }
 
-const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const number = new Intl.NumberFormat(lang, { maximumFractionDigits: 1 });
 let estimates = 0;
 
 /** Shows the estimated size of the export. Errors are shown only after the click on Export. */
@@ -218,7 +239,7 @@ async function showEstimate() {
   const latest = ++estimates;
   await new Promise((resolve) => setTimeout(resolve, 250));
   if (latest !== estimates) return;
-  element("estimate").textContent = "Counting rows …";
+  element("estimate").textContent = texts.page.counting;
   const estimate = await call("POST", "/v1/links", { ...linkRequest(), prepare: null, estimate: true }).catch(() => null);
   if (latest !== estimates) return;
   element("estimate").textContent = estimate?.estimated_rows == null ? "" : estimateText(estimate);
@@ -227,8 +248,8 @@ async function showEstimate() {
 function estimateText({ estimated_rows: rows, estimated_bytes: bytes, estimated_by: by }) {
   const large = bytes >= 1e6;
   const size = bytes == null ? "" : `, ${number.format(bytes / (large ? 1e6 : 1e3))} ${large ? "MB" : "kB"}`;
-  const prefix = { planner: "About ", count: "", "partial-count": "More than " }[by];
-  return `${prefix}${number.format(rows)} rows${size}`;
+  const text = { planner: texts.page.about, count: texts.page.exactly, "partial-count": texts.page.more_than }[by];
+  return fill(text, { rows: number.format(rows) }) + size;
 }
 
 /** Clicks a link: the page stays open, and the browser shows its own progress bar. */
@@ -238,15 +259,16 @@ function download() {
 
 /** Tells that the download has begun. On a phone the link is below the form. */
 function showDownload() {
-  element("started").textContent = `Your browser downloads ${link.filename} from this link, without any header:`;
+  element("started").textContent = fill(texts.page.downloading, { filename: link.filename });
   const isBelow = element("link").getBoundingClientRect().top > innerHeight - 160;
   const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
   if (isBelow) element("link").scrollIntoView({ behavior });
 }
 
-function showError(problem) {
+/** Shows a problem of the server, which is in English, or an error with a text of this page. */
+function showError(error) {
   for (const input of document.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
-  const errors = problem?.errors ?? [];
+  const errors = error?.body?.errors ?? [];
   for (const { field } of errors) {
     element(`filter-${field.replace("filters.", "")}`)?.setAttribute("aria-invalid", "true");
     element(field)?.setAttribute("aria-invalid", "true");
@@ -254,7 +276,9 @@ function showError(problem) {
   const invalid = document.querySelector("details [aria-invalid]");
   if (invalid) element("options").open = true;
   const lines = errors.map(({ field, message }) => make("li", {}, `${field.replace("filters.", "")}: ${message}`));
-  element("error").replaceChildren(...(problem ? [lines.length ? make("ul", {}, ...lines) : problem.detail] : []));
+  const shown = lines.length ? make("ul", {}, ...lines) : make("span", {}, error?.message ?? "");
+  if (error?.body) shown.lang = "en";
+  element("error").replaceChildren(...(error ? [shown] : []));
 }
 
 // --- The parts of the link ---
@@ -264,12 +288,12 @@ function parts(url) {
   const filters = [...searchParams].filter(([name]) => !name.startsWith("rl_"));
   const options = [...searchParams].filter(([name]) => /^rl_(?!claim\.)([a-z0-9]+\.|columns|filename|timezone|length)/.test(name));
   return [
-    ["Who", "who", searchParams.get("rl_user")],
-    ["What", "what", pathname.split("/").pop()],
+    [texts.page.who, "who", searchParams.get("rl_user")],
+    [texts.page.what, "what", pathname.split("/").pop()],
     ...filters.map(([name, value]) => [name, "what", value]),
     ...options.map(([name, value]) => [name.slice(3), "what", value]),
-    ["Until", "when", new Date(link.expires_at).toLocaleTimeString()],
-    ["Signature", "seal", searchParams.get("rl_signature")],
+    [texts.page.until, "when", new Date(link.expires_at).toLocaleTimeString()],
+    [texts.page.signature, "seal", searchParams.get("rl_signature")],
   ];
 }
 
@@ -287,8 +311,8 @@ function tick() {
   element("left").value = left / link.expires_in;
   element("left").classList.toggle("ends-soon", left <= 10);
   element("countdown").textContent = left > 0
-    ? `Valid for ${Math.ceil(left)} more seconds. Expiry does not stop a running download.`
-    : "Expired. Press “Download again” to see the error page.";
+    ? fill(texts.page.valid, { seconds: Math.ceil(left) })
+    : texts.page.expired;
 }
 
 /** Requests the link with another user id, which must be rejected. */
@@ -297,19 +321,20 @@ async function tamper() {
   const changed = link.url.replace(/rl_user=[^&]*/, `rl_user=${other}`);
   const response = await fetch(changed, { headers: { Accept: "application/json" } });
   const { code, detail } = await response.json();
+  const [before, after] = texts.page.tampered.split("{change}");
   element("response").replaceChildren(
-    make("p", {}, "The same link, with ", make("span", { class: "who" }, `rl_user=${other}`), ":"),
-    make("p", { class: "refused" }, `${response.status} ${code}: ${detail}`));
+    make("p", {}, before, make("span", { class: "who" }, `rl_user=${other}`), after),
+    make("p", { class: "refused", lang: "en" }, `${response.status} ${code}: ${detail}`));
 }
 
 async function copyAsCurl() {
   const name = link.filename.replaceAll("'", "'\\''");
   const command = `curl -o '${name}' '${link.url.replaceAll("'", "%27")}'`;
-  let label = "Copied:";
+  let label = texts.page.copied;
   try {
     await navigator.clipboard.writeText(command);
   } catch {
-    label = "Copy this command:";
+    label = texts.page.copy_this;
   }
   element("response").replaceChildren(make("p", {}, label), make("pre", { tabindex: "0" }, command));
 }

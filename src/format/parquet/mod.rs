@@ -26,7 +26,6 @@ const DECIMAL_DIGITS_MAX: u8 = 38;
 /// its columns need types. A file without its footer cannot be opened, so a truncated one is detected.
 pub(super) const FORMAT: Definition = Definition {
     extension: "parquet",
-    title: "Parquet",
     is_default: false,
     capacity: Capacity::One,
     is_text: false,
@@ -53,6 +52,7 @@ const OPTIONS: [OptionDefinition; 1] = [OptionDefinition {
     name: "compat",
     expected: "`spark`",
     accepts: |text| text == "spark",
+    sets: &[],
 }];
 
 /// The types that a file may have.

@@ -38,7 +38,6 @@ use crate::row::{Column, RowBatch};
 /// cannot be opened, so a truncated file is detected.
 pub(super) const FORMAT: Definition = Definition {
     extension: "xlsx",
-    title: "Excel workbook",
     is_default: true,
     capacity: Capacity::Any,
     is_text: false,
@@ -75,6 +74,7 @@ const OPTIONS: [OptionDefinition; 4] = [
         accepts: |text| {
             (1..=100).contains(&text.chars().count()) && !text.chars().any(char::is_control)
         },
+        sets: &[],
     },
 ];
 /// The word in the totals row of exports that set none.

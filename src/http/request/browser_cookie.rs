@@ -87,14 +87,8 @@ pub(in crate::http) fn check(
     if cookies.into_iter().any(is_expected) {
         return Ok(());
     }
-    let title = "The link works only in another browser";
     let detail = "open the link in the browser in which it was requested";
-    Err(Problem::new(
-        StatusCode::FORBIDDEN,
-        "wrong-browser",
-        title,
-        detail,
-    ))
+    Err(Problem::new(StatusCode::FORBIDDEN, "wrong-browser", detail))
 }
 
 fn name(policy: &Policy) -> &'static str {

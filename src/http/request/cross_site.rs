@@ -20,14 +20,8 @@ pub(in crate::http) fn refuse_cross_site(
     public_url: &str,
 ) -> Result<(), Problem> {
     if is_cross_site(headers, config, public_url) {
-        let title = "The request came from another site";
         let detail = "a cookie is not accepted in a request that a page of another site has sent";
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "cross-site",
-            title,
-            detail,
-        ));
+        return Err(Problem::new(StatusCode::FORBIDDEN, "cross-site", detail));
     }
     let content_type = text(headers, "content-type").unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();

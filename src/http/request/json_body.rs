@@ -21,9 +21,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub(in crate::http) async fn read_json(payload: Payload) -> Result<Value, Problem> {
     let body = read(payload).await?;
     serde_json::from_slice(&body).map_err(|error| {
-        let title = "The body is not JSON";
         let detail = format!("line {}, column {}", error.line(), error.column());
-        Problem::new(StatusCode::BAD_REQUEST, "malformed-json", title, detail)
+        Problem::new(StatusCode::BAD_REQUEST, "malformed-json", detail)
     })
 }
 
@@ -40,12 +39,12 @@ async fn read(payload: Payload) -> Result<Bytes, Problem> {
     let body = body.map_err(|_| {
         let detail = format!("expected the body within {} seconds", TIMEOUT.as_secs());
         let status = StatusCode::REQUEST_TIMEOUT;
-        Problem::new(status, "body-too-slow", "The body is too slow", detail)
+        Problem::new(status, "body-too-slow", detail)
     })?;
     let body = body.map_err(|_| {
         let detail = format!("expected at most {BYTES_MAX} bytes");
         let status = StatusCode::PAYLOAD_TOO_LARGE;
-        Problem::new(status, "body-too-long", "The body is too long", detail)
+        Problem::new(status, "body-too-long", detail)
     })?;
     body.map_err(|error| malformed(error.to_string()))
 }

@@ -46,12 +46,10 @@ impl PlainQuery {
             return Ok(None);
         }
         if raw_query.contains(SIGNATURE) {
-            let title = "The link is damaged";
             let detail = "the link was changed, perhaps by an escaped `&`; use it as it was issued";
             return Err(Problem::new(
                 StatusCode::BAD_REQUEST,
                 "malformed-link",
-                title,
                 detail,
             ));
         }

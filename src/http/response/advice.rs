@@ -1,17 +1,15 @@
 //! What a person in a browser can do about a problem, in words.
 
+use crate::texts::AdviceTexts;
+
 /// Returns the advice for a code.
-pub(super) fn advice(code: &str) -> &'static str {
+pub(super) fn advice<'t>(texts: &'t AdviceTexts, code: &str) -> &'t str {
     match code {
-        "link-expired" | "link-revoked" | "link-used" => "Go back and press Export again.",
-        "bad-signature" | "malformed-link" => {
-            "The link was changed before it came here. Go back and press Export again, or copy the whole link."
-        }
-        "invalid-values" => "Go back, change these values, and press Export again.",
-        "link-not-yet-valid" => "Wait a little, and open it again.",
-        "credential-missing" | "credential-refused" => {
-            "Sign in to the application, and press Export again."
-        }
+        "link-expired" | "link-revoked" | "link-used" => &texts.export_again,
+        "bad-signature" | "malformed-link" => &texts.changed_link,
+        "invalid-values" => &texts.change_values,
+        "link-not-yet-valid" => &texts.open_later,
+        "credential-missing" | "credential-refused" => &texts.sign_in,
         "replica-limit"
         | "export-limit"
         | "export-unavailable"
@@ -22,31 +20,16 @@ pub(super) fn advice(code: &str) -> &'static str {
         | "database-unavailable"
         | "keys-unavailable"
         | "single-use-unavailable"
-        | "draining" => "Wait a moment, and reload this page.",
-        "export-too-slow" => "Go back, choose fewer rows, and press Export again.",
-        "cross-site" => "Open the application, and press Export there.",
-        "wrong-address" => "Open the link from the network it was made for.",
-        "wrong-browser" => {
-            "Open the link in the browser in which you requested it, or request a new one in this browser."
-        }
-        "file-too-large" => "Go back, choose fewer rows, and press Export again.",
-        "row-too-large" => "Go back, leave out columns with long texts, and press Export again.",
-        "range-not-supported" => {
-            "The rest of a file cannot be fetched later. Remove the incomplete download, go back and press Export again."
-        }
-        "embedding-refused" => "Go back, and use the link itself.",
-        "http-version-not-supported" => {
-            "Only the operator can change this: the proxy must send HTTP/1.1 to Rowlink."
-        }
-        "export-not-allowed" | "claim-missing" => "Ask for access to this export.",
-        _ => "Go back and press Export again. If that does not help, tell the operator.",
+        | "draining" => &texts.reload,
+        "export-too-slow" | "file-too-large" => &texts.fewer_rows,
+        "row-too-large" => &texts.shorter_rows,
+        "cross-site" => &texts.from_application,
+        "wrong-address" => &texts.from_network,
+        "wrong-browser" => &texts.in_browser,
+        "range-not-supported" => &texts.whole_file,
+        "embedding-refused" => &texts.use_link,
+        "http-version-not-supported" => &texts.proxy,
+        "export-not-allowed" | "claim-missing" => &texts.ask_for_access,
+        _ => &texts.other,
     }
 }
-
-/// The advice if the page has a plain link.
-pub(super) const WITH_NEW_LINK: &str =
-    "Try again: you get a new link, if you are signed in to the application.";
-
-/// Where to go on if the way back is not known.
-pub(super) const WITHOUT_BUTTON: &str = "If there is no page to go back to, open the application where you found the link, or \
-     ask its sender for a new link.";

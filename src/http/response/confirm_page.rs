@@ -1,8 +1,8 @@
 //! The page on which a person confirms a download: what the file is, until when the link works, and a button.
 
-use super::document::{self, Document, escape};
-use super::error_page::in_words;
+use super::document::{self, Document};
 use super::retry::Wait;
+use crate::texts::{Texts, escape, fill};
 use crate::unix_time::rfc3339;
 
 /// The time after which the page of a file that is being prepared reloads itself. The page of a link ends with the link.
@@ -14,6 +14,7 @@ const RELOAD: Wait = Wait {
 /// The content of a page.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::http) struct ConfirmPage<'p> {
+    pub(in crate::http) texts: &'p Texts,
     pub(in crate::http) filename: &'p str,
     /// The type of the file, in words.
     pub(in crate::http) file_type: &'p str,
@@ -49,11 +50,13 @@ impl ConfirmPage<'_> {
         let (description, action) = (self.description(), self.action());
         let lifetime = self.lifetime();
         let content = format!("{description}{action}{lifetime}");
+        let texts = &self.texts.confirm_page;
         let document = Document {
+            language: self.texts.language,
             heading: match self.file {
-                FileOnPage::NotPrepared => "Download this file?",
-                FileOnPage::Preparing { .. } => "Your file is being prepared",
-                FileOnPage::Ready { .. } => "Your file is ready",
+                FileOnPage::NotPrepared => &texts.not_prepared,
+                FileOnPage::Preparing { .. } => &texts.preparing,
+                FileOnPage::Ready { .. } => &texts.ready,
             },
             wait: self.wait(),
             content: &content,
@@ -66,91 +69,75 @@ impl ConfirmPage<'_> {
     }
 
     fn description(&self) -> String {
-        let (filename, file_type) = (escape(self.filename), escape(self.file_type));
-        let rows = |rows: u64| format!(", {}", count(rows, "row"));
-        let size = match self.file {
-            FileOnPage::NotPrepared => String::new(),
-            FileOnPage::Preparing { rows: so_far } => format!("{} so far", rows(so_far)),
-            FileOnPage::Ready { bytes, rows: all } => {
-                let all = all.map(rows).unwrap_or_default();
-                format!(", {}{all}", size(bytes))
+        let quantities = &self.texts.quantities;
+        let mut facts = vec![self.file_type.to_owned()];
+        match self.file {
+            FileOnPage::NotPrepared => {}
+            FileOnPage::Preparing { rows } => {
+                let rows = quantities.rows(rows);
+                let so_far = &self.texts.confirm_page.rows_so_far;
+                facts.push(fill(so_far, &[("rows", &rows)]));
             }
-        };
+            FileOnPage::Ready { bytes, rows } => {
+                facts.push(quantities.size(bytes));
+                facts.extend(rows.map(|rows| quantities.rows(rows)));
+            }
+        }
+        let (filename, facts) = (escape(self.filename), escape(&facts.join(", ")));
         // The name may be written from right to left.
-        format!("<p><strong><bdi>{filename}</bdi></strong><br>{file_type}{size}</p>\n")
+        format!("<p><strong><bdi>{filename}</bdi></strong><br>{facts}</p>\n")
     }
 
     /// Returns the button. A file that is being prepared has none: a click would run its query a second time.
     fn action(&self) -> String {
+        let texts = &self.texts.confirm_page;
         match self.wait() {
             Some(wait) => {
-                let countdown = wait.paragraph("This page reloads in", "seconds.");
+                let countdown = wait.paragraph(&texts.reloads_in);
+                let reload = escape(&texts.reload);
                 format!(
-                    "{countdown}<p class=\"buttons\"><a class=\"button\" href=\"\">Reload</a></p>\n"
+                    "{countdown}<p class=\"buttons\"><a class=\"button\" href=\"\">{reload}</a></p>\n"
                 )
             }
             // Without an action the target is the page's own URL, under whatever name the browser knows it.
             None => {
-                "<form method=\"post\"><p class=\"buttons\"><button class=\"button\">Download</button></p></form>\n"
-                    .to_owned()
+                let download = escape(&texts.download);
+                format!(
+                    "<form method=\"post\"><p class=\"buttons\"><button class=\"button\">{download}</button></p></form>\n"
+                )
             }
         }
     }
 
     fn lifetime(&self) -> String {
-        let left = in_words(self.expires.saturating_sub(self.now));
-        let instant = rfc3339(self.expires).unwrap_or_default();
-        let minute = instant.get(..16).unwrap_or_default().replace('T', " ");
-        let once = if self.is_single_use {
-            " It works once."
-        } else {
-            ""
+        let Texts {
+            quantities,
+            confirm_page: texts,
+            ..
+        } = self.texts;
+        let left = self.expires.saturating_sub(self.now);
+        let left = escape(&quantities.left.in_words(left));
+        let machine_readable = rfc3339(self.expires).unwrap_or_default();
+        let instant = escape(&quantities.instant(self.expires));
+        let instant = format!("<time datetime=\"{machine_readable}\">{instant}</time>");
+        let text = escape(&texts.lifetime);
+        let text = fill(&text, &[("left", &left), ("instant", &instant)]);
+        let once = match self.is_single_use {
+            true => format!(" {}", escape(&texts.works_once)),
+            false => String::new(),
         };
-        format!(
-            "<p class=\"small\">The link works for another {left}, until \
-             <time datetime=\"{instant}\">{minute} UTC</time>.{once}</p>\n"
-        )
+        format!("<p class=\"small\">{text}{once}</p>\n")
     }
-}
-
-/// Returns a number of bytes in the unit that people would use, with decimal prefixes.
-fn size(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [
-        (1_000_000_000_000, "TB"),
-        (1_000_000_000, "GB"),
-        (1_000_000, "MB"),
-        (1000, "kB"),
-    ];
-    let Some((unit, name)) = UNITS.into_iter().find(|(unit, _)| bytes >= *unit) else {
-        return count(bytes, "byte");
-    };
-    let (whole, tenths) = (bytes / unit, bytes % unit * 10 / unit);
-    match whole {
-        0..10 => format!("{whole}.{tenths} {name}"),
-        _ => format!("{whole} {name}"),
-    }
-}
-
-/// Returns a number with commas between its thousands, and what is counted.
-fn count(number: u64, what: &str) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{text} {what}{plural}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::texts::{all, english};
 
     fn page(file: FileOnPage) -> ConfirmPage<'static> {
         ConfirmPage {
+            texts: english(),
             filename: "orders.csv",
             file_type: "CSV",
             // 2026-01-31T11:00:00Z.
@@ -159,31 +146,6 @@ mod tests {
             is_single_use: false,
             file,
         }
-    }
-
-    #[test]
-    fn a_size_is_in_the_unit_that_people_use() {
-        let said = [0, 1, 999, 1000, 1999, 12_345, 4_560_000, 78_900_000_000].map(size);
-        let expected = [
-            "0 bytes",
-            "1 byte",
-            "999 bytes",
-            "1.0 kB",
-            "1.9 kB",
-            "12 kB",
-            "4.5 MB",
-            "78 GB",
-        ];
-        assert_eq!(said, expected);
-        let said = [0, 1, 999, 1000, 1_234_567].map(|it| count(it, "row"));
-        let expected = [
-            "0 rows",
-            "1 row",
-            "999 rows",
-            "1,000 rows",
-            "1,234,567 rows",
-        ];
-        assert_eq!(said, expected);
     }
 
     #[test]
@@ -210,6 +172,50 @@ mod tests {
         };
         assert!(once.render().contains("UTC</time>. It works once.</p>"));
         assert!(!html.contains("once"), "{html}");
+    }
+
+    #[test]
+    fn a_page_of_each_language_has_all_its_texts_and_no_placeholder() {
+        let files = [
+            FileOnPage::NotPrepared,
+            FileOnPage::Preparing { rows: 3000 },
+            FileOnPage::Ready {
+                bytes: 1_234_567,
+                rows: Some(20_000),
+            },
+        ];
+        for texts in all() {
+            let page = |file| ConfirmPage {
+                texts,
+                is_single_use: true,
+                ..page(file)
+            };
+            let html = files.map(|file| page(file).render());
+            for html in &html {
+                let (_, main) = html.split_once("<main>").expect("a main element");
+                assert!(!main.contains('{'), "{main}");
+                let language = format!("<html lang=\"{}\">", texts.language);
+                assert!(html.contains(&language), "{html}");
+            }
+            if texts.language != "de" {
+                continue;
+            }
+            for (html, expected) in [
+                (&html[0], "<h1>Diese Datei herunterladen?</h1>"),
+                (&html[0], ">Herunterladen</button>"),
+                (&html[0], "<br>CSV</p>"),
+                (
+                    &html[0],
+                    "Der Link ist noch 60 Minuten gültig, bis <time datetime=\"2026-01-31T11:00:00Z\">\
+                     31.01.2026, 11:00 Uhr (UTC)</time>. Er funktioniert einmal.</p>",
+                ),
+                (&html[1], "<br>CSV, bisher 3.000 Zeilen</p>"),
+                (&html[1], ">Neu laden</a>"),
+                (&html[2], "<br>CSV, 1,2 MB, 20.000 Zeilen</p>"),
+            ] {
+                assert!(html.contains(expected), "no {expected} in {html}");
+            }
+        }
     }
 
     #[test]

@@ -1,12 +1,15 @@
-//! What all pages share: their frame, style sheet and policy. No script, and no resource of another origin.
+//! What all pages share: their frame, headers, style sheet and policy. No script, and no resource of another origin.
 
 use std::sync::LazyLock;
 
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
+use super::headers::fixed;
 use super::retry::Wait;
+use crate::texts::{Texts, escape};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -17,8 +20,19 @@ pub(super) fn style_hash(style: &str) -> String {
     format!("'sha256-{}'", STANDARD.encode(Sha256::digest(style)))
 }
 
+/// Returns the headers that tell what a page is, and which headers of the request have selected it.
+pub(in crate::http) fn headers(texts: &'static Texts) -> [(HeaderName, HeaderValue); 3] {
+    [
+        fixed(header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        fixed(header::CONTENT_LANGUAGE, texts.language),
+        fixed(header::VARY, "Accept, Accept-Language"),
+    ]
+}
+
 /// An HTML document.
 pub(super) struct Document<'d> {
+    /// The BCP 47 tag of its language.
+    pub(super) language: &'d str,
     /// Its title and first heading.
     pub(super) heading: &'d str,
     /// Whether it shows a countdown.
@@ -29,13 +43,18 @@ pub(super) struct Document<'d> {
 
 impl Document<'_> {
     pub(super) fn render(&self) -> String {
-        let Document { wait, content, .. } = self;
+        let Document {
+            language,
+            wait,
+            content,
+            ..
+        } = self;
         let heading = escape(self.heading);
         let refresh = wait.map(Wait::refresh).unwrap_or_default();
         let style = wait.map(|wait| format!("<style>{}</style>\n", wait.style()));
         let style = style.unwrap_or_default();
         format!(
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+            "<!doctype html>\n<html lang=\"{language}\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n\
              <meta name=\"robots\" content=\"noindex\">\n{refresh}\
@@ -54,20 +73,4 @@ pub(super) fn content_security_policy(wait: Option<Wait>) -> String {
     format!(
         "default-src 'none'; style-src {hash}{hash_of_wait}; base-uri 'none'; frame-ancestors 'none'"
     )
-}
-
-/// Escapes text for HTML, also inside a quoted attribute.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            character => escaped.push(character),
-        }
-    }
-    escaped
 }

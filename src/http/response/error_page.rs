@@ -4,9 +4,10 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{ACCEPT, Accept, Header as _, HeaderValue};
 use uuid::Uuid;
 
-use super::advice::{WITH_NEW_LINK, WITHOUT_BUTTON, advice};
-use super::document::{self, Document, escape};
+use super::advice::advice;
+use super::document::{self, Document};
 use super::retry::{Retry, Wait};
+use crate::texts::{Texts, escape, fill};
 
 /// Tells whether a request is a navigation: `text/html` has the highest preference.
 pub(in crate::http) fn is_navigation(request: &HttpRequest) -> bool {
@@ -23,8 +24,10 @@ pub(in crate::http) fn is_navigation(request: &HttpRequest) -> bool {
 
 /// The content of a page.
 pub(in crate::http) struct Page<'p> {
-    pub(in crate::http) heading: &'p str,
-    /// The invalid fields, each with what is wrong.
+    pub(in crate::http) texts: &'p Texts,
+    /// For how many seconds the link has been expired, if that is the problem.
+    pub(in crate::http) expired_for: Option<u64>,
+    /// The invalid fields, each with what is wrong, in English.
     pub(in crate::http) errors: Vec<(&'p str, &'p str)>,
     pub(in crate::http) status: u16,
     pub(in crate::http) code: &'p str,
@@ -50,19 +53,11 @@ impl Page<'_> {
 
     pub(in crate::http) fn render(&self) -> String {
         let (errors, advice, buttons) = (self.errors(), self.advice(), self.buttons());
-        let Page {
-            status,
-            code,
-            request_id,
-            ..
-        } = self;
-        let content = format!(
-            "{errors}{advice}{buttons}\
-             <p class=\"small\">If it happens again, tell the operator this: \
-             <code>{status} {code}</code>, request <code>{request_id}</code>.</p>\n"
-        );
+        let report = self.report();
+        let content = format!("{errors}{advice}{buttons}{report}");
         let document = Document {
-            heading: self.heading,
+            language: self.texts.language,
+            heading: &self.heading(),
             wait: self.wait(),
             content: &content,
         };
@@ -73,23 +68,40 @@ impl Page<'_> {
         self.next.retry.as_ref()?.wait()
     }
 
+    fn heading(&self) -> String {
+        let texts = &self.texts.error_page;
+        match (self.expired_for, self.code) {
+            (Some(seconds), _) => {
+                let ago = self.texts.quantities.ago.in_words(seconds);
+                fill(&texts.expired, &[("ago", &ago)])
+            }
+            (None, "link-used") => texts.used.clone(),
+            (None, code) => self.texts.title(code).to_owned(),
+        }
+    }
+
     fn errors(&self) -> String {
         let item = |(field, message): &(&str, &str)| {
             let (field, message) = (escape(field), escape(message));
             format!("<li><code>{field}</code>: {message}</li>\n")
         };
         let items: String = self.errors.iter().map(item).collect();
+        let language = match self.texts.is_english() {
+            true => "",
+            false => " lang=\"en\"",
+        };
         match items.as_str() {
             "" => items,
-            items => format!("<ul>\n{items}</ul>\n"),
+            items => format!("<ul{language}>\n{items}</ul>\n"),
         }
     }
 
     fn advice(&self) -> String {
+        let texts = self.texts;
         let advice = match &self.next.retry {
-            Some(Retry::SameUrl(Some(wait))) => return wait.countdown(),
-            Some(Retry::NewLink(_)) => WITH_NEW_LINK,
-            Some(Retry::SameUrl(None)) | None => advice(self.code),
+            Some(Retry::SameUrl(Some(wait))) => return wait.countdown(&texts.error_page),
+            Some(Retry::NewLink(_)) => &texts.error_page.with_new_link,
+            Some(Retry::SameUrl(None)) | None => advice(&texts.advice, self.code),
         };
         format!("<p>{}</p>\n", escape(advice))
     }
@@ -97,68 +109,53 @@ impl Page<'_> {
     /// Returns the buttons; if none leads to the file or the application, also in words how to go on.
     fn buttons(&self) -> String {
         let NextSteps { retry, return_url } = &self.next;
+        let texts = &self.texts.error_page;
         let again = retry
             .as_ref()
-            .map(|retry| button("button", retry.href(), "Try again"));
+            .map(|retry| button("button", retry.href(), &texts.try_again));
         let class = if again.is_some() {
             "button second"
         } else {
             "button"
         };
         let back = return_url.as_deref();
-        let back = back.map(|url| button(class, url, "Back to the application"));
+        let back = back.map(|url| button(class, url, &texts.back));
         let words = match (retry, &back) {
             (Some(Retry::SameUrl(_)), _) | (_, Some(_)) => String::new(),
-            (Some(Retry::NewLink(_)) | None, None) => format!("<p>{WITHOUT_BUTTON}</p>\n"),
+            (Some(Retry::NewLink(_)) | None, None) => {
+                format!("<p>{}</p>\n", escape(&texts.without_button))
+            }
         };
         match [again, back].into_iter().flatten().collect::<String>() {
             none if none.is_empty() => words,
             buttons => format!("<p class=\"buttons\">\n{buttons}</p>\n{words}"),
         }
     }
+
+    /// Returns what the operator needs to find the request in the log.
+    fn report(&self) -> String {
+        let code = format!("<code>{} {}</code>", self.status, escape(self.code));
+        let request = format!("<code>{}</code>", self.request_id);
+        let text = escape(&self.texts.error_page.report);
+        let text = fill(&text, &[("code", &code), ("request", &request)]);
+        format!("<p class=\"small\">{text}</p>\n")
+    }
 }
 
 fn button(class: &str, href: &str, text: &str) -> String {
-    let href = escape(href);
+    let (href, text) = (escape(href), escape(text));
     format!("<a class=\"{class}\" href=\"{href}\">{text}</a>\n")
-}
-
-/// Returns a number of seconds in the unit that people would use.
-pub(in crate::http) fn in_words(seconds: u64) -> String {
-    let (count, unit) = match seconds {
-        0..120 => (seconds, "second"),
-        120..7200 => (seconds / 60, "minute"),
-        7200..172_800 => (seconds / 3600, "hour"),
-        _ => (seconds / 86_400, "day"),
-    };
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {unit}{plural}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_in_the_unit_that_people_use() {
-        let said = [0, 1, 12, 119, 120, 7199, 7200, 172_799, 172_800].map(in_words);
-        let expected = [
-            "0 seconds",
-            "1 second",
-            "12 seconds",
-            "119 seconds",
-            "2 minutes",
-            "119 minutes",
-            "2 hours",
-            "47 hours",
-            "2 days",
-        ];
-        assert_eq!(said, expected);
-    }
+    use crate::texts::{all, english};
 
     fn page(next: NextSteps) -> Page<'static> {
         Page {
-            heading: "A heading",
+            texts: english(),
+            expired_for: None,
             errors: Vec::new(),
             status: 503,
             code: "replica-limit",
@@ -181,7 +178,7 @@ mod tests {
             return_url: Some("https://example.com/?a=1&b=\"><script>".into()),
         };
         let page = Page {
-            heading: "<script>alert(1)</script>",
+            code: "<script>alert(1)</script>",
             errors: vec![("<b>", "expected <i> & \"b\" 'c'")],
             ..page(next)
         };
@@ -213,6 +210,73 @@ mod tests {
         assert_eq!(shown(again(), back), [true, true, false]);
         assert_eq!(shown(new_link(), None), [true, false, true]);
         assert_eq!(shown(new_link(), back), [true, true, false]);
+    }
+
+    /// Returns pages with all their texts, in one language.
+    fn pages(texts: &'static Texts) -> Vec<Page<'static>> {
+        let retries = [
+            None,
+            Some(Retry::NewLink("?".into())),
+            Some(Retry::SameUrl(None)),
+            Some(Retry::SameUrl(Some(Wait {
+                seconds: 7,
+                reloads: true,
+            }))),
+            Some(Retry::SameUrl(Some(Wait {
+                seconds: 7,
+                reloads: false,
+            }))),
+        ];
+        let page = |retry: Option<Retry>| Page {
+            texts,
+            expired_for: Some(12),
+            errors: vec![("filters.from", "is required")],
+            ..page(NextSteps {
+                return_url: retry.is_some().then(|| "https://example.com/".into()),
+                retry,
+            })
+        };
+        retries.into_iter().map(page).collect()
+    }
+
+    #[test]
+    fn a_page_of_each_language_has_all_its_texts_and_no_placeholder() {
+        for texts in all() {
+            for page in pages(texts) {
+                let html = page.render();
+                let (_, main) = html.split_once("<main>").expect("a main element");
+                assert!(!main.contains('{'), "{main}");
+                let start = format!("<!doctype html>\n<html lang=\"{}\">", texts.language);
+                assert!(html.starts_with(&start), "{html}");
+                let is_marked = main.contains("<ul lang=\"en\">");
+                assert_eq!(is_marked, !texts.is_english(), "{main}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_german_page_is_german() {
+        let german = all().iter().find(|texts| texts.language == "de");
+        let german = german.expect("a language");
+        let html: String = pages(german).iter().map(Page::render).collect();
+        for expected in [
+            "<h1>Dieser Download-Link ist vor 12 Sekunden abgelaufen</h1>",
+            "Wenn es keine Seite gibt",
+            "<p>Versuchen Sie es erneut: ",
+            ">Erneut versuchen</a>",
+            ">Zurück zur Anwendung</a>",
+            "in <span class=\"wait\"><span>7</span></span> Sekunden erneut.",
+            "Warten Sie <span class=\"wait\"><span>7</span></span> Sekunden",
+            "dies: <code>503 replica-limit</code>, Anfrage <code>",
+        ] {
+            assert!(html.contains(expected), "no {expected} in {html}");
+        }
+        let used = Page {
+            texts: german,
+            code: "link-used",
+            ..page(NextSteps::default())
+        };
+        assert!(used.render().contains("nur einmal und wurde schon benutzt"));
     }
 
     #[test]

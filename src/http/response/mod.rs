@@ -4,7 +4,7 @@ mod advice;
 pub(super) mod confirm_page;
 pub(super) mod content_encoding;
 pub(super) mod cors;
-mod document;
+pub(super) mod document;
 pub(super) mod error_page;
 pub(super) mod headers;
 pub(super) mod problem;

@@ -13,9 +13,11 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::document;
 use super::error_page::{NextSteps, Page};
 use super::headers::fixed;
 use crate::catalog::FieldError;
+use crate::texts::{Texts, english};
 
 /// The largest total length of header fields in bytes.
 pub(in crate::http) const HEADER_BYTES_MAX: usize = 16 * 1024;
@@ -25,9 +27,6 @@ pub(in crate::http) const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// The typical size of a problem document, which is then allocated once.
 const TYPICAL_BYTES: usize = 384;
-
-/// The title of problems whose cause is a limit.
-pub(in crate::http) const LIMIT_TITLE: &str = "A limit was reached";
 
 /// The most of what a client sent that a problem repeats.
 const ERRORS_MAX: usize = 100;
@@ -54,35 +53,28 @@ pub struct Problem(Box<Parts>);
 struct Parts {
     status: StatusCode,
     code: &'static str,
-    title: &'static str,
     detail: String,
     errors: Vec<FieldError>,
     header: Option<(HeaderName, HeaderValue)>,
     /// Only for the log.
     cause: Option<String>,
-    /// Replaces the title on an HTML page.
-    heading: Option<String>,
+    /// For how many seconds the link has been expired.
+    expired_for: Option<u64>,
 }
 
 impl Problem {
-    /// Creates a problem with a stable code, a title per code, and the detail of this occurrence.
-    pub fn new(
-        status: StatusCode,
-        code: &'static str,
-        title: &'static str,
-        detail: impl Into<String>,
-    ) -> Problem {
+    /// Creates a problem with a stable code, whose title is in the texts of each language, and the detail of this occurrence.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
         let mut detail = detail.into();
         cut(&mut detail, TEXT_BYTES_MAX);
         Problem(Box::new(Parts {
             status,
             code,
-            title,
             detail,
             errors: Vec::new(),
             header: None,
             cause: None,
-            heading: None,
+            expired_for: None,
         }))
     }
 
@@ -103,9 +95,9 @@ impl Problem {
         self
     }
 
-    /// Adds the heading of the HTML page.
-    pub(in crate::http) fn with_heading(mut self, heading: String) -> Problem {
-        self.0.heading = Some(heading);
+    /// Adds for how many seconds the link has been expired, which the HTML page shows.
+    pub(in crate::http) fn with_expired_for(mut self, seconds: u64) -> Problem {
+        self.0.expired_for = Some(seconds);
         self
     }
 
@@ -157,14 +149,13 @@ impl Problem {
         let Parts {
             status,
             code,
-            title,
             detail,
             errors,
             ..
         } = self.0.as_ref();
         let document = Document {
             kind: format_args!("urn:rowlink:problem:{code}"),
-            title,
+            title: english().title(code),
             status: status.as_u16(),
             code,
             detail,
@@ -179,10 +170,16 @@ impl Problem {
     }
 
     /// Returns the HTML response for a browser.
-    pub(in crate::http) fn page(&self, request_id: Uuid, next: NextSteps) -> HttpResponse {
+    pub(in crate::http) fn page(
+        &self,
+        texts: &'static Texts,
+        request_id: Uuid,
+        next: NextSteps,
+    ) -> HttpResponse {
         let parts = self.0.as_ref();
         let page = Page {
-            heading: parts.heading.as_deref().unwrap_or(parts.title),
+            texts,
+            expired_for: parts.expired_for,
             errors: parts
                 .errors
                 .iter()
@@ -194,7 +191,9 @@ impl Problem {
             next,
         };
         let mut response = self.response();
-        response.insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"));
+        for header in document::headers(texts) {
+            response.insert_header(header);
+        }
         let policy = page.content_security_policy();
         response.insert_header((header::CONTENT_SECURITY_POLICY, policy));
         response.body(page.render())
@@ -266,105 +265,79 @@ impl ResponseError for Problem {
 
 /// No resource has this path.
 pub(in crate::http) fn unknown_path() -> Problem {
-    let title = "Unknown path";
     let detail = "the paths are listed in /openapi.yaml";
-    Problem::new(StatusCode::NOT_FOUND, "unknown-path", title, detail)
+    Problem::new(StatusCode::NOT_FOUND, "unknown-path", detail)
 }
 
 /// The path supports other methods, which the `Allow` header lists: RFC 9110, section 15.5.6.
 pub(in crate::http) fn method_not_allowed(allowed: &'static str) -> Problem {
-    let (code, title) = ("method-not-allowed", "Method not allowed");
+    let code = "method-not-allowed";
     let detail = format!("expected {allowed}");
     let status = StatusCode::METHOD_NOT_ALLOWED;
-    Problem::new(status, code, title, detail)
-        .with_header(header::ALLOW, HeaderValue::from_static(allowed))
+    Problem::new(status, code, detail).with_header(header::ALLOW, HeaderValue::from_static(allowed))
 }
 
 /// Only the operator can fix this; the cause goes to the log.
 pub(in crate::http) fn internal(cause: String) -> Problem {
     let status = StatusCode::INTERNAL_SERVER_ERROR;
-    let title = "Something went wrong here";
     let detail = "the operator finds the reason in the log by the request id";
-    let problem = Problem::new(status, "internal", title, detail);
+    let problem = Problem::new(status, "internal", detail);
     problem.with_cause(cause)
 }
 
 /// The request is malformed.
 pub(in crate::http) fn malformed(detail: String) -> Problem {
-    let title = "The request is malformed";
-    Problem::new(StatusCode::BAD_REQUEST, "malformed-request", title, detail)
+    Problem::new(StatusCode::BAD_REQUEST, "malformed-request", detail)
 }
 
 /// The request head was not complete in time.
 pub(in crate::http) fn head_too_slow() -> Problem {
-    let title = "The request is too slow";
     let detail = "the request head was not complete in time";
-    Problem::new(
-        StatusCode::REQUEST_TIMEOUT,
-        "request-too-slow",
-        title,
-        detail,
-    )
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "request-too-slow", detail)
 }
 
 /// The request head is longer than is accepted.
 pub(in crate::http) fn header_too_long() -> Problem {
     let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    let title = "The header is too long";
     let detail = format!("expected at most {HEADER_BYTES_MAX} bytes");
-    Problem::new(status, "header-too-long", title, detail)
+    Problem::new(status, "header-too-long", detail)
 }
 
 /// No export has the name in the path or request.
 pub(in crate::http) fn unknown_export(detail: String) -> Problem {
-    let title = "Unknown export";
-    Problem::new(StatusCode::NOT_FOUND, "unknown-export", title, detail)
+    Problem::new(StatusCode::NOT_FOUND, "unknown-export", detail)
 }
 
 /// The export exists, but cannot be served now.
 pub(in crate::http) fn export_unavailable(detail: String) -> Problem {
-    let title = "The export is not available";
-    unavailable("export-unavailable", title, detail)
+    unavailable("export-unavailable", detail)
 }
 
 /// No format has the extension in the path or request.
 pub(in crate::http) fn unknown_format(detail: String) -> Problem {
-    let title = "Unknown format";
-    Problem::new(StatusCode::NOT_FOUND, "unknown-format", title, detail)
+    Problem::new(StatusCode::NOT_FOUND, "unknown-format", detail)
 }
 
 /// Temporarily unavailable.
-pub(in crate::http) fn unavailable(
-    code: &'static str,
-    title: &'static str,
-    detail: impl Into<String>,
-) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, title, detail)
+pub(in crate::http) fn unavailable(code: &'static str, detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
         .with_header(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS))
 }
 
 /// A rate or concurrency limit was reached.
 pub(in crate::http) fn too_many(code: &'static str, detail: String, seconds: u64) -> Problem {
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, code, LIMIT_TITLE, detail)
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, code, detail)
         .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
 /// The credential does not allow the request.
 pub(in crate::http) fn forbidden(code: &'static str, detail: String) -> Problem {
-    let title = "The credential does not allow this";
-    Problem::new(StatusCode::FORBIDDEN, code, title, detail)
+    Problem::new(StatusCode::FORBIDDEN, code, detail)
 }
 
 /// Fields are invalid.
 pub(in crate::http) fn invalid(detail: String, errors: Vec<FieldError>) -> Problem {
-    let title = "Some values do not fit";
-    Problem::new(
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "invalid-values",
-        title,
-        detail,
-    )
-    .with_errors(errors)
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-values", detail).with_errors(errors)
 }
 
 /// Checks the length of path and query.
@@ -376,7 +349,6 @@ pub(in crate::http) fn check_target_length(target: &str) -> Result<(), Problem> 
         return Ok(());
     }
     let detail = format!("expected at most {URL_BYTES_MAX} bytes");
-    let title = "The URL is too long";
     let status = StatusCode::URI_TOO_LONG;
-    Err(Problem::new(status, "url-too-long", title, detail))
+    Err(Problem::new(status, "url-too-long", detail))
 }

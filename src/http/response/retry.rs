@@ -1,5 +1,7 @@
 //! "Try again" on an error page: its target, and a countdown without script.
 
+use crate::texts::{ErrorPageTexts, escape, fill};
+
 /// How a person gets the file after all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::http) enum Retry {
@@ -54,20 +56,18 @@ impl Wait {
     }
 
     /// Returns the countdown of a page that tries a refused request again.
-    pub(super) fn countdown(self) -> String {
+    pub(super) fn countdown(self, texts: &ErrorPageTexts) -> String {
         match self.reloads {
-            true => self.paragraph(
-                "This page tries again in",
-                "seconds. You can close it when the download begins.",
-            ),
-            false => self.paragraph("Wait", "seconds, then try again."),
+            true => self.paragraph(&texts.reloads_in),
+            false => self.paragraph(&texts.wait),
         }
     }
 
-    /// Returns the paragraph with the countdown between two texts. Screen readers read it once: the role is announced only
+    /// Returns the paragraph with the countdown in the place of `{seconds}`. Screen readers read it once: the role is announced only
     /// on request (WAI-ARIA 1.2, `timer`), and the number that they find does not change.
-    pub(super) fn paragraph(self, before: &str, after: &str) -> String {
+    pub(super) fn paragraph(self, text: &str) -> String {
         let number = format!("<span class=\"wait\"><span>{}</span></span>", self.seconds);
-        format!("<p role=\"timer\">{before} {number} {after}</p>\n")
+        let text = fill(&escape(text), &[("seconds", &number)]);
+        format!("<p role=\"timer\">{text}</p>\n")
     }
 }

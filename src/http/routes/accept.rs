@@ -173,15 +173,9 @@ fn refuse_http_1_0(version: Version) -> Result<(), Problem> {
     if version >= Version::HTTP_11 {
         return Ok(());
     }
-    let title = "HTTP/1.1 is required";
     let detail = "expected HTTP/1.1; with HTTP/1.0 a truncated file would look complete";
     let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
-    Err(Problem::new(
-        status,
-        "http-version-not-supported",
-        title,
-        detail,
-    ))
+    Err(Problem::new(status, "http-version-not-supported", detail))
 }
 
 /// Headers by which browsers tell that no person has asked for the file yet: current ones, then older ones of Chromium,
@@ -203,19 +197,16 @@ fn refuse_unwanted(headers: &HeaderMap) -> Result<(), Problem> {
         value.is_some_and(|value| value.starts_with(purpose.as_bytes()))
     });
     if is_prefetch {
-        let title = "Exports cannot be prefetched";
         let detail = "open the link to download the file";
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        return Err(Problem::new(status, "prefetch-refused", title, detail));
+        return Err(Problem::new(status, "prefetch-refused", detail));
     }
     let destination = headers.get("sec-fetch-dest").map(HeaderValue::as_bytes);
     if destination.is_some_and(|destination| !DESTINATIONS.contains(&destination)) {
-        let title = "Exports cannot be embedded";
         let detail = "an export is no image, script, style or medium; link to it";
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "embedding-refused",
-            title,
             detail,
         ));
     }

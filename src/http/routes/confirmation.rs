@@ -12,7 +12,9 @@ use tokio::time::timeout;
 
 use super::download::LINK_ID;
 use super::preparation::{FileState, Preparation};
+use crate::http::request::page_language::{LANGUAGE, page_texts};
 use crate::http::response::confirm_page::{ConfirmPage, FileOnPage};
+use crate::http::response::document;
 use crate::http::response::error_page::is_navigation;
 use crate::http::response::headers::{fixed, id_value};
 use crate::http::response::problem::Problem;
@@ -22,11 +24,12 @@ use crate::service::{PreparedDocuments, PreparedDownload};
 /// The longest time that a page waits for the store.
 const STORE_MAX: Duration = Duration::from_secs(2);
 
-/// Headers of every page.
-const FIXED: [(HeaderName, HeaderValue); 6] = [
-    fixed(header::CONTENT_TYPE, "text/html; charset=utf-8"),
+/// The type of a stored document, whose extension is not known, in the texts.
+const DOCUMENT: &str = "document";
+
+/// Headers of every page, in any language.
+const FIXED: [(HeaderName, HeaderValue); 4] = [
     fixed(header::CACHE_CONTROL, "no-store"),
-    fixed(header::VARY, "Accept"),
     fixed(header::REFERRER_POLICY, "no-referrer"),
     fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     fixed(HeaderName::from_static("x-robots-tag"), "noindex"),
@@ -47,8 +50,8 @@ pub(super) async fn page(
     }
     // Boxed, so that other downloads do not allocate its size.
     let file = Box::pin(file_on_page(state, prepared)).await;
-    let (filename, file_type) = (&prepared.filename, prepared.format.definition().title);
-    Ok(Some(show(state, link, filename, file_type, file)))
+    let (filename, file_type) = (&prepared.filename, prepared.format.definition().extension);
+    Ok(Some(show(request, state, link, filename, file_type, file)))
 }
 
 /// Returns the page for stored documents, as [`page`] does. No query runs, so that their names are not known.
@@ -65,12 +68,12 @@ pub(super) fn page_of_documents(
         return Ok(None);
     }
     let (filename, file_type) = match &link.filename {
-        _ if prepared.is_archive() => (prepared.archive_name(), "ZIP archive"),
-        Some(filename) => (filename.to_string(), "Document"),
-        None => (link.export.clone(), "Document"),
+        _ if prepared.is_archive() => (prepared.archive_name(), "zip"),
+        Some(filename) => (filename.to_string(), DOCUMENT),
+        None => (link.export.clone(), DOCUMENT),
     };
     let file = FileOnPage::NotPrepared;
-    Ok(Some(show(state, link, &filename, file_type, file)))
+    Ok(Some(show(request, state, link, &filename, file_type, file)))
 }
 
 /// Refuses a link that needs confirmation.
@@ -97,23 +100,29 @@ fn needs_page(request: &HttpRequest, link: &Link, is_begun: bool) -> Result<bool
     }
 }
 
+/// Returns a page. `file_type` is an extension, or [`DOCUMENT`].
 fn show(
+    request: &HttpRequest,
     state: &AppState,
     link: &Link,
     filename: &str,
     file_type: &str,
     file: FileOnPage,
 ) -> HttpResponse {
+    // Also of a sealed link.
+    let language = link.options.get(LANGUAGE).map(String::as_str);
+    let texts = page_texts(request, language);
     let page = ConfirmPage {
+        texts,
         filename,
-        file_type,
+        file_type: &texts.file_type(file_type),
         expires: link.expires,
         now: (state.clock)(),
         is_single_use: link.conditions.single_use,
         file,
     };
     let mut response = HttpResponse::Ok();
-    for header in FIXED {
+    for header in FIXED.into_iter().chain(document::headers(texts)) {
         response.insert_header(header);
     }
     let policy = page.content_security_policy();
@@ -161,12 +170,6 @@ async fn file_on_page(state: &Data<AppState>, prepared: &PreparedDownload) -> Fi
 }
 
 fn confirmation_required() -> Problem {
-    let title = "The download must be confirmed";
     let detail = "send a POST to the same URL to download the file";
-    Problem::new(
-        StatusCode::FORBIDDEN,
-        "confirmation-required",
-        title,
-        detail,
-    )
+    Problem::new(StatusCode::FORBIDDEN, "confirmation-required", detail)
 }

@@ -104,10 +104,8 @@ impl KeptPart {
 }
 
 pub(super) fn unfinished() -> Problem {
-    let title = "The file is not finished";
     unavailable(
         "file-unfinished",
-        title,
         "its query still runs; try again in some seconds",
     )
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::preparation::Preparation;
 use crate::auth::Caller;
 use crate::http::download::audit_log;
+use crate::http::request::accept_language::accepted_languages;
 use crate::http::request::authenticate::authenticate;
 use crate::http::request::browser_cookie::BrowserCookie;
 use crate::http::request::json_body::read_json;
@@ -58,8 +59,9 @@ pub(super) fn issue_for(
     request: &HttpRequest,
     state: &AppState,
     caller: &Caller,
-    wanted: LinkRequest,
+    mut wanted: LinkRequest,
 ) -> Result<IssuedLink, Problem> {
+    wanted.accepted_languages = accepted_languages(request);
     let now = (state.clock)();
     let issued = state.service.issue(caller, wanted, now, Uuid::now_v7())?;
     audit_log::link_issued(request, state, caller, &issued);

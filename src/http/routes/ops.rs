@@ -2,14 +2,15 @@
 
 use std::convert::Infallible;
 
-use actix_web::HttpResponse;
 use actix_web::body::SizedStream;
 use actix_web::http::header;
 use actix_web::web::{Bytes, Data};
+use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream::{self, Stream};
 use serde_json::{Value, json};
 
-use crate::http::config::StaticFile;
+use crate::http::config::{StaticContent, StaticFile};
+use crate::http::request::page_language::page_texts;
 use crate::http::response::problem::{Problem, export_unavailable, unavailable};
 use crate::http::state::AppState;
 use crate::http::telemetry::{Snapshot, metrics};
@@ -27,8 +28,7 @@ pub async fn healthz() -> HttpResponse {
 /// Links can be issued and downloads served, of one export at least: a replica that serves the others too may not exist.
 pub async fn readyz(state: Data<AppState>) -> Result<HttpResponse, Problem> {
     if state.lifecycle.is_draining() {
-        let title = "The replica is stopping";
-        return Err(unavailable("draining", title, "ask another replica"));
+        return Err(unavailable("draining", "ask another replica"));
     }
     let silent = state.service.silent_databases().await;
     let failed = state.service.failed_exports();
@@ -76,9 +76,23 @@ pub async fn openapi() -> HttpResponse {
         .body(in_parts(Bytes::from_static(OPENAPI)))
 }
 
-/// A constant file. Its policy allows only scripts and styles of this server.
-pub(in crate::http) fn static_file(file: &StaticFile) -> HttpResponse {
-    HttpResponse::Ok()
+/// A constant file, in the language that the client prefers. Its policy allows only scripts and styles of this server.
+pub(in crate::http) fn static_file(request: &HttpRequest, file: &StaticFile) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    let content = match &file.content {
+        StaticContent::Constant(content) => content.clone(),
+        StaticContent::ByLanguage(contents) => {
+            let language = page_texts(request, None).language;
+            response.insert_header((header::CONTENT_LANGUAGE, language));
+            response.insert_header((header::VARY, "Accept-Language"));
+            let mut contents = contents.iter();
+            let found = contents.find(|(known, _)| *known == language);
+            found
+                .map(|(_, content)| content.clone())
+                .unwrap_or_default()
+        }
+    };
+    response
         .insert_header((header::CONTENT_TYPE, file.content_type))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
@@ -87,7 +101,7 @@ pub(in crate::http) fn static_file(file: &StaticFile) -> HttpResponse {
             header::CONTENT_SECURITY_POLICY,
             "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         ))
-        .body(in_parts(file.content.clone()))
+        .body(in_parts(content))
 }
 
 /// Returns a body that fills no buffer of a client that does not read.

@@ -17,15 +17,9 @@ use rowlink_link::Link;
 
 /// The problem of a range after byte 0 without a condition: each download of a live export is a new file.
 pub(super) fn late_range(_: UnconditionalRange) -> Problem {
-    let title = "A range needs a condition";
     let detail = "the rows may have changed; remove the incomplete file, and request the whole one without `Range`, or send \
                   `If-Range` with the `ETag` of the file, if it has one: with `\"length\": \"exact\"`";
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        "range-not-supported",
-        title,
-        detail,
-    )
+    Problem::new(StatusCode::BAD_REQUEST, "range-not-supported", detail)
 }
 
 /// Returns the part of a file of this length with which the client continues; `None` for the whole file. The file may be
@@ -99,7 +93,6 @@ pub(super) fn file_changed() -> Problem {
     Problem::new(
         StatusCode::PRECONDITION_FAILED,
         "file-changed",
-        "The file has changed",
         "the rows are not those of the file that was begun; remove the incomplete file, and request the whole one",
     )
 }
@@ -109,7 +102,6 @@ fn outside_of_file(length: u64) -> Problem {
     Problem::new(
         StatusCode::RANGE_NOT_SATISFIABLE,
         "range-outside",
-        "The range is outside of the file",
         format!("expected a range within {length} bytes"),
     )
     .with_header(

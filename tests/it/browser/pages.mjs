@@ -262,9 +262,34 @@ export async function layout(browser, origin) {
   return seen;
 }
 
+// Exports on the demo page in a browser of this locale; returns the saved file and what the page shows, with the texts of
+// its button.
+export async function demo_in(browser, { origin, locale }) {
+  const context = await browser.newContext({ locale, viewport: { width: 390, height: 844 }, acceptDownloads: true });
+  const page = await context.newPage();
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(error.message));
+  await page.goto(origin);
+  const estimate = await counted(page);
+  await page.evaluate(() => {
+    const button = document.querySelector(".primary");
+    globalThis.buttons = [button.textContent];
+    new MutationObserver(() => globalThis.buttons.push(button.textContent)).observe(button, { childList: true });
+  });
+  const [download] = await Promise.all([page.waitForEvent("download"), page.locator(".primary").click()]);
+  const shown = await page.evaluate(() => ({
+    language: document.documentElement.lang,
+    title: document.title,
+    buttons: globalThis.buttons,
+    started: document.getElementById("started").innerText,
+    overflows: document.documentElement.scrollWidth > innerWidth,
+  }));
+  return { name: download.suggestedFilename(), estimate, errors, ...shown };
+}
+
 // Waits for the number of rows of the demo page, and returns its text.
 async function counted(page) {
-  const estimate = page.locator("#estimate", { hasText: /\d rows/ });
+  const estimate = page.locator("#estimate", { hasText: /\d (rows|Zeilen)/ });
   await estimate.waitFor();
   return estimate.innerText();
 }

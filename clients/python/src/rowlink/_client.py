@@ -77,6 +77,7 @@ class Rowlink:
         filename: str | None = None,
         columns: Sequence[str] | None = None,
         timezone: str | None = None,
+        language: str | None = None,
         end_line: bool | None = None,
         length: Literal["exact"] | None = None,
         delivery: Literal["auto", "stream", "stored"] | None = None,
@@ -106,7 +107,7 @@ class Rowlink:
 
         `end_line` appends an integrity line to CSV, TSV or NDJSON; `download` verifies and removes it.
         `length="exact"` adds the total size, for a progress in percent, and lets `download` continue after a broken
-        connection; the query runs twice. `delivery` says whether the file is stored. `resume_seconds` allows that for so long after the expiry. `estimate` adds an estimate of the size. `ip` is the client address or network (CIDR) that may use
+        connection; the query runs twice. `language` is that of titles and labels, such as `de-AT`. `delivery` says whether the file is stored. `resume_seconds` allows that for so long after the expiry. `estimate` adds an estimate of the size. `ip` is the client address or network (CIDR) that may use
         the link. A file that exceeds `max_rows` or `max_bytes` is refused or aborted. `single_use` lets the link work
         only once. `confirm` lets a browser that opens the link show a page with a button first. `reason` says why
         the user wants the file, in at most 200 characters; some exports require it. `seal` encrypts the contents of the
@@ -120,6 +121,7 @@ class Rowlink:
             "filename": filename,
             "columns": columns,
             "timezone": timezone,
+            "language": language,
             "end_line": end_line,
             "length": length,
             "delivery": delivery,

@@ -93,7 +93,7 @@ def mint(
         _check(f"claims.{name}", re.fullmatch(r"[A-Za-z0-9_]{1,64}", name) and _is_text(value))
         pairs.append((f"rl_claim.{name}", value))
     for name, value in (options or {}).items():
-        known = r"columns|timezone|end_line|length|delivery|(csv|tsv|xlsx|ndjson|json)\.[a-z_]+"
+        known = r"columns|timezone|language|end_line|length|delivery|(csv|tsv|xlsx|ndjson|json|parquet|zip)\.[a-z_]+"
         _check(f"options.{name}", re.fullmatch(known, name))
         pairs.append((f"rl_{name}", value))
     for name, values in (filters or {}).items():
