@@ -641,7 +641,8 @@ fn fifty_stalled_readers_are_aborted_without_affecting_others() {
     }
 }
 
-/// Forwards bytes between a client and a server. Closes the connection after `limit` bytes from the server.
+/// Forwards bytes between a client and a server. Closes the connection after `limit` bytes from the server: by a reset if the
+/// number is even, which may discard bytes that the client has not read, else in good order.
 pub struct BreakingProxy {
     pub port: u16,
     pub limit: Arc<AtomicU64>,
@@ -686,7 +687,6 @@ fn forward(client: &TcpStream, database: &TcpStream, limit: &AtomicU64) -> io::R
         forwarded += count as u64;
         // Closes at that byte without waiting for the next, which may never come.
         if count == 0 || forwarded >= limit.load(Ordering::SeqCst) {
-            // Either a reset or an orderly close.
             if forwarded % 2 == 0 {
                 SockRef::from(client).set_linger(Some(Duration::ZERO))?;
             }

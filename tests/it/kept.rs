@@ -476,7 +476,7 @@ fn rowlink_get_continues_a_kept_file() {
     let (_subject, kept) = over_sqlite();
     let folder = tempfile::tempdir().unwrap();
     let request = json!({"export": "it", "format": "csv", "end_line": true});
-    let url = through_breaking(&kept, &kept.server.link(request), 1_500_000);
+    let url = through_breaking(&kept, &kept.server.link(request), 1_500_001);
     let mut get = Command::new(env!("CARGO_BIN_EXE_rowlink"));
     let output = get
         .current_dir(&folder)
@@ -495,7 +495,7 @@ fn the_python_client_continues_a_kept_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("it.csv");
     let request = json!({"export": "it", "format": "csv", "end_line": true});
-    let url = through_breaking(&kept, &kept.server.link(request), 1_500_000);
+    let url = through_breaking(&kept, &kept.server.link(request), 1_500_001);
     let retries = python("download_file.py", &[url.as_ref(), path.as_os_str()]);
     assert_eq!(retries.trim(), "2");
     assert_eq!(fs::read_to_string(path).unwrap().lines().count(), 60_001);
