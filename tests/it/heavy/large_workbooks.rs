@@ -111,7 +111,10 @@ fn each_unpacker_extracts_more_than_four_gibibytes_from_a_file_and_a_pipe() {
     assert_eq!(sizes.len(), 2);
     assert!(sizes.iter().all(|size| *size < 4 << 30) && sizes.iter().sum::<u64>() > 4 << 30);
 
-    expect_unpacked(&workbook, &archive["total"].to_string());
+    let total = archive["total"].to_string();
+    expect_unpacked(&workbook, &total);
+    let piped = shell("cat \"$1\" | bsdtar -xOf - | wc -c", &workbook);
+    assert_eq!(piped.trim(), total);
 }
 
 #[test]
@@ -147,12 +150,10 @@ fn each_unpacker_extracts_a_file_of_more_than_four_gibibytes_and_the_next_one() 
     expect_unpacked(&archive, &(large + small).to_string());
 }
 
-/// Checks that unpackers find this number of bytes in an archive, also if they cannot seek.
+/// Checks that unpackers find this number of bytes in an archive.
 fn expect_unpacked(archive: &Path, total: &str) {
     assert!(shell("unzip -tq \"$1\"", archive).contains("No errors detected"));
     assert_eq!(shell("bsdtar -xOf \"$1\" | wc -c", archive).trim(), total);
-    let piped = shell("cat \"$1\" | bsdtar -xOf - | wc -c", archive);
-    assert_eq!(piped.trim(), total);
 }
 
 /// Runs a Bash command with a file as `$1`; returns its output.
