@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests and benchmarks need if it is missing: Debian packages, and under target/test-tools Python
 # tools in a virtual environment, a browser driver, Envoy, an object store and real data. A second run installs nothing.
-# `setup.sh large` adds readers of large workbooks, `setup.sh e2e` adds libfaketime to skew clocks, Firefox and aria2, and
-# `setup.sh engines` adds MySQL and JuiceFS.
+# `setup.sh large` adds readers of large workbooks, `setup.sh e2e` adds Firefox and aria2, and `setup.sh engines`
+# adds MySQL and JuiceFS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=target/test-tools
@@ -36,6 +36,7 @@ install_packages() {
   command -v ruby >/dev/null || missing+=(ruby)
   command -v javac >/dev/null || missing+=(default-jdk-headless)
   command -v chromium >/dev/null || missing+=(chromium)
+  command -v age >/dev/null || missing+=(age)
   ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing+=(libfaketime)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
   if [ "${1-}" = large ]; then

@@ -6,6 +6,8 @@ use std::process::{Command, Output, Stdio};
 
 use age::secrecy::ExposeSecret as _;
 use age::x25519::Identity;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use crate::harness::process::{Rowlink, command, configured_folder};
@@ -87,6 +89,34 @@ fn the_log_has_no_value_in_clear_and_the_private_key_gets_all_of_them_back() {
             }
         }
     }
+}
+
+#[test]
+#[ignore = "needs age: make test"]
+fn the_age_command_makes_the_keys_and_decrypts_a_value_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let age = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        let output = command.args(arguments).current_dir(&folder);
+        let output = output.output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    age("age-keygen", &["-o", "key.txt"]);
+    let public = age("age-keygen", &["-y", "key.txt"]);
+    let log = log_of(&[("ROWLINK_AUDIT_RECIPIENT", public.trim())]);
+    let (_, encrypted) = log.split_once("audit_values=").unwrap();
+    let (encrypted, _) = encrypted.split_once(' ').unwrap();
+    let encrypted = BASE64.decode(encrypted.trim_matches('"')).unwrap();
+    std::fs::write(folder.path().join("value.age"), encrypted).unwrap();
+    let value = age("age", &["--decrypt", "--identity", "key.txt", "value.age"]);
+    let value: Value = serde_json::from_str(&value).unwrap();
+    assert_eq!(value, json!({"note": ["an0ther", VALUES[0]]}));
+    let identity = folder.path().join("key.txt").display().to_string();
+    let clear = decrypt(&identity, log.as_bytes());
+    assert!(clear.status.success());
+    assert!(String::from_utf8(clear.stdout).unwrap().contains("an0ther"));
 }
 
 #[test]

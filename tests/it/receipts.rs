@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::harness::command::run;
+use crate::harness::proxy::{Protocol, Proxy};
 use crate::harness::{Call, Deployment, TestServer, begin_with, is_whole, metric, parts, wait_for};
 use crate::stored;
 
@@ -350,6 +351,40 @@ fn check_file_reads_the_receipt_that_curl_has_written() {
             code == Some(2) && said.contains("no `rowlink-sha256`"),
             "{said}"
         );
+    }
+}
+
+#[test]
+#[ignore = "needs nginx, HAProxy and Envoy: make test"]
+fn a_receipt_passes_haproxy_and_envoy_and_not_nginx() {
+    let server = TestServer::start();
+    let folder = tempfile::tempdir().unwrap();
+    let (headers, file) = (folder.path().join("headers"), folder.path().join("file"));
+    let [headers, file] = [headers, file].map(|path| path.display().to_string());
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        for (start, passes) in [
+            (Proxy::haproxy as fn(&[u16], Protocol) -> Proxy, true),
+            (Proxy::envoy, true),
+            (Proxy::nginx, false),
+        ] {
+            let proxy = start(&[server.port()], protocol);
+            let url = server.link(numbers("csv", 100_000));
+            let url = url.replacen(&server.origin, &proxy.origin(), 1);
+            let curl = proxy.curl(&["-D", &headers, "-o", &file, "-H", "TE: trailers", &url]);
+            let output = curl.wait_with_output().unwrap();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{proxy}: {errors}");
+            let (code, said) = rowlink(
+                folder.path(),
+                &["check-file", "file", "--receipt", "headers"],
+            );
+            let expected = match passes {
+                true => "file: complete, 100000 rows\n",
+                false => "no `rowlink-sha256`",
+            };
+            assert!(said.contains(expected), "{proxy}: {said}");
+            assert_eq!(code == Some(0), passes, "{proxy}");
+        }
     }
 }
 
