@@ -19,6 +19,15 @@ fn masked(dialect: SqlDialect) -> &'static str {
     }
 }
 
+/// Checks that the mask takes the place of the item in braces, and of nothing else.
+fn assert_masked(sql: &str, dialect: SqlDialect) {
+    let (before, rest) = sql.split_once('{').expect("an item");
+    let (item, after) = rest.split_once('}').expect("an item");
+    let statement = [before, item, after].concat();
+    let expected = [before, masked(dialect), after].concat();
+    assert_eq!(mask(&statement, dialect), Ok(expected), "{dialect:?}");
+}
+
 #[test]
 fn the_item_of_the_column_is_replaced_and_nothing_else() {
     // The item stands between the braces.
@@ -50,11 +59,7 @@ fn the_item_of_the_column_is_replaced_and_nothing_else() {
         "/*---\n[columns.email]\nmask = \"(\"\n---*/\nselect {c.email} from c;\n-- end",
     ] {
         for dialect in DIALECTS {
-            let (before, rest) = sql.split_once('{').expect("an item");
-            let (item, after) = rest.split_once('}').expect("an item");
-            let statement = [before, item, after].concat();
-            let expected = [before, masked(dialect), after].concat();
-            assert_eq!(mask(&statement, dialect), Ok(expected), "{dialect:?}");
+            assert_masked(sql, dialect);
         }
     }
 }
@@ -96,11 +101,7 @@ fn the_item_is_found_in_the_syntax_of_one_dialect() {
             SqlDialect::Mysql,
         ),
     ] {
-        let (before, rest) = sql.split_once('{').expect("an item");
-        let (item, after) = rest.split_once('}').expect("an item");
-        let statement = [before, item, after].concat();
-        let expected = [before, masked(dialect), after].concat();
-        assert_eq!(mask(&statement, dialect), Ok(expected), "{dialect:?}");
+        assert_masked(sql, dialect);
     }
 }
 
