@@ -4,12 +4,9 @@ use toml::Spanned;
 
 use super::file::Reader;
 use super::template::Template;
-use crate::format::{ColumnDisplay, LinkPart, LinkTemplate, TotalFunction};
-
-/// The longest link without its values, in characters: the longest text in a formula of a workbook.
-const LINK_CHARS_MAX: usize = 255;
-/// How a link starts, unless a column has the whole URL.
-const SCHEMES: [&str; 3] = ["http://", "https://", "mailto:"];
+use crate::format::{
+    ColumnDisplay, LINK_SCHEMES, LINK_UNITS_MAX, LinkPart, LinkTemplate, TotalFunction,
+};
 
 /// The settings as they are written.
 pub(super) struct DisplaySettings {
@@ -71,7 +68,7 @@ fn parse_link(text: &str) -> Result<LinkTemplate, String> {
     if let ([("", name)], "") = (names.as_slice(), rest) {
         return Ok(LinkTemplate::Value((*name).to_owned()));
     }
-    if !SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
+    if !LINK_SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
         let message = "expected a URL that starts with http://, https:// or mailto:, such as \
                        https://shop.example/orders/{id}, or only a column with the URL: {url}";
         return Err(message.to_owned());
@@ -92,8 +89,8 @@ fn parse_link(text: &str) -> Result<LinkTemplate, String> {
             "`{found}` cannot stand in a URL; percent-encode it"
         ));
     }
-    if chars.nth(LINK_CHARS_MAX).is_some() {
-        return Err(format!("expected at most {LINK_CHARS_MAX} characters"));
+    if chars.nth(LINK_UNITS_MAX).is_some() {
+        return Err(format!("expected at most {LINK_UNITS_MAX} characters"));
     }
     Ok(LinkTemplate::Parts(parts))
 }

@@ -15,6 +15,9 @@ use crate::toml_errors::LineError;
 const NUMBER_FORMAT: &str =
     "expected one that Excel knows, such as #,##0.00, with texts in quotes: 0.0 \"kg\"";
 
+/// Longest name of a column with a scope. With the name of its sheet it is a value of a link.
+const NAME_BYTES_MAX: usize = 128;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ColumnSettings {
@@ -116,6 +119,14 @@ impl Reader<'_> {
         match scope {
             Some(scope) if scope.get_ref().is_empty() => {
                 self.add_error(&scope, format!("`scope` of `{name}`: expected a scope"));
+                None
+            }
+            Some(scope) if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) => {
+                let message = format!(
+                    "`scope` of `{name}`: a link cannot name this column; expected at most {NAME_BYTES_MAX} bytes without \
+                     control characters; rename it with `as`"
+                );
+                self.add_error(&scope, message);
                 None
             }
             Some(scope) => Some(RestrictedColumn {

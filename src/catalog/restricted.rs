@@ -163,8 +163,8 @@ pub(super) fn masked_statements(
     }
     let of = |set: &[(&str, &Mask)]| masked_statement(text, dialect, &is_list, set);
     // An error of one mask would be repeated by each set with it.
-    let alone = masks.iter().map(|mask| of(&[*mask]));
-    let errors: Vec<LineError> = alone.filter_map(Result::err).collect();
+    let single = masks.iter().map(|mask| of(&[*mask]));
+    let errors: Vec<LineError> = single.filter_map(Result::err).collect();
     if !errors.is_empty() {
         return Err(errors);
     }

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use crate::catalog::Language;
 use crate::format::{self, Format};
-use crate::service::LinkRequest;
+use crate::service::{LANGUAGE, LinkRequest};
 use rowlink_link::{ConditionType, FileName, UserId, is_claim_name};
 
 /// The requested file.
@@ -59,7 +59,7 @@ impl RequestArgs {
         request.options.extend(columns);
         let language = self
             .language
-            .map(|tag| ("language".to_owned(), tag.to_string()));
+            .map(|tag| (LANGUAGE.to_owned(), tag.to_string()));
         request.options.extend(language);
         (request, self.claims.into_iter().collect())
     }

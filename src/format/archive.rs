@@ -1,7 +1,7 @@
 //! A ZIP archive with a file per statement of a book. An archive without its end cannot be opened, so a truncated file is
 //! detected.
 
-use super::container::Container;
+use super::container::{Container, Level};
 use super::encoder::{EncodeError, Encoder, EncoderSettings, SheetSettings};
 use super::heartbeat::{EMPTY_DEFLATE_BLOCK, Heartbeats};
 use super::options::OptionDefinition;
@@ -16,7 +16,7 @@ pub(super) const FORMAT: Definition = Definition {
     is_text: false,
     is_json: false,
     integrity_line: None,
-    heartbeats,
+    heartbeats: Some(heartbeats),
     options: &OPTIONS,
     media_type: |_| "application/zip",
     encoder: |columns, settings| Ok(Box::new(ArchiveEncoder::new(columns, settings)?)),
@@ -47,13 +47,13 @@ fn entry_format(options: &FormatOptions) -> Format {
     found.unwrap_or(ENTRY_FORMATS[0])
 }
 
-/// Returns the start of the first file, if it is compressed.
-fn heartbeats(settings: &EncoderSettings) -> Option<Heartbeats> {
+/// Returns the start of the first file.
+fn heartbeats(settings: &EncoderSettings) -> Heartbeats {
     let format = entry_format(&settings.options);
-    format.is_text().then(|| Heartbeats {
+    Heartbeats {
         start: Container::start_of(&entry_name(format, settings, 0)),
         beat: EMPTY_DEFLATE_BLOCK,
-    })
+    }
 }
 
 /// Returns the name of a statement's file.
@@ -93,10 +93,13 @@ impl ArchiveEncoder {
     fn begin_entry(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let name = entry_name(self.format, &self.settings, self.statement);
         // Text becomes much smaller; other formats are compressed already.
-        match (self.format.is_text(), self.settings.heartbeats.take()) {
-            (true, Some(heartbeats)) => self.container.resume(&name, heartbeats),
-            (true, None) => self.container.begin(&name),
-            (false, _) => self.container.begin_stored(&name),
+        let level = match self.format.is_text() {
+            true => Level::Fastest,
+            false => Level::Stored,
+        };
+        match self.settings.heartbeats.take() {
+            Some(heartbeats) => self.container.resume(&name, level, heartbeats),
+            None => self.container.begin(&name, level),
         }
         self.entry.begin(&mut self.content)?;
         self.write(out);
@@ -215,7 +218,8 @@ mod tests {
         let set = settings.options.set(&OPTIONS, "entries", entries);
         set.expect("an option");
         let mut out = Vec::new();
-        if let (Some(count), Some(of_file)) = (heartbeats, (FORMAT.heartbeats)(&settings)) {
+        if let Some(count) = heartbeats {
+            let of_file = super::heartbeats(&settings);
             out.extend(of_file.start);
             (0..count).for_each(|_| out.extend(of_file.beat));
         }
@@ -268,7 +272,9 @@ mod tests {
 
     #[test]
     fn parquet_files_are_complete() {
-        for (name, content) in archive("parquet", None) {
+        let files = archive("parquet", None);
+        assert_eq!(archive("parquet", Some(3)), files);
+        for (name, content) in files {
             assert!(name.ends_with(".parquet"));
             assert!(content.starts_with(b"PAR1") && content.ends_with(b"PAR1"));
         }

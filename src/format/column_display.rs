@@ -1,5 +1,12 @@
 //! How a workbook shows a column, apart from its label and its number format.
 
+/// Longest URL of a link, in UTF-16 code units: that of a text literal in a formula, by Excel's "Specifications and limits".
+pub const LINK_UNITS_MAX: usize = 255;
+/// How the URL of a link starts. Other schemes could start programs, or read files.
+pub const LINK_SCHEMES: [&str; 3] = ["http://", "https://", MAIL_SCHEME];
+/// The scheme of mail addresses: RFC 6068.
+pub const MAIL_SCHEME: &str = "mailto:";
+
 /// The display settings of one column.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ColumnDisplay {

@@ -13,10 +13,26 @@ use crate::zip::{
     DATE, HAS_DATA_DESCRIPTOR, VERSION_ZIP64, ZIP32_MAX, put_u16s, put_u32, put_u64, write_end,
 };
 
-/// Fastest deflate level. Level 2 takes 50 % longer for 29 % fewer bytes.
-const LEVEL: u32 = 1;
+/// How much a part is compressed. Readers of streams, such as that of Java, expect every part of unknown size in deflate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// At the fastest level. The next one takes 50 % longer for 29 % fewer bytes.
+    Fastest,
+    /// Not at all, in blocks of deflate: for content that is compressed already.
+    Stored,
+}
+
+impl Level {
+    fn compressor(self) -> Compress {
+        let level = match self {
+            Level::Fastest => Compression::fast(),
+            Level::Stored => Compression::none(),
+        };
+        Compress::new(level, false)
+    }
+}
+
 const VERSION: u16 = 20;
-const METHOD_STORED: u16 = 0;
 const METHOD_DEFLATE: u16 = 8;
 /// Free output space per call of deflate, in bytes.
 const OUTPUT_BYTES_MIN: usize = 32 * 1024;
@@ -29,16 +45,14 @@ pub struct Container {
     parts: Vec<Part>,
     /// Compressor and checksum of the open part.
     deflate: Compress,
+    level: Level,
     checksum: crc32fast::Hasher,
-    /// The bytes of the open part, if it is stored.
-    stored_bytes: u64,
 }
 
 /// A part's entry in the central directory.
 struct Part {
     name: String,
     flags: u16,
-    method: u16,
     offset: u64,
     checksum: u32,
     compressed_size: u64,
@@ -72,8 +86,8 @@ impl Container {
     pub fn write_piece(&mut self, piece: &Piece) {
         match piece {
             Piece::Part(name, content) => self.part(name, content.as_bytes()),
-            Piece::Begin(name) => self.begin(name),
-            Piece::Resume { name, heartbeats } => self.resume(name, *heartbeats),
+            Piece::Begin(name) => self.begin(name, Level::Fastest),
+            Piece::Resume { name, heartbeats } => self.resume(name, Level::Fastest, *heartbeats),
             Piece::Content(content) => self.write(content),
             Piece::Flush => self.flush(),
             Piece::Heartbeat => self.heartbeat(),
@@ -90,9 +104,9 @@ impl Default for Container {
             out: Vec::new(),
             taken: 0,
             parts: Vec::new(),
-            deflate: Compress::new(Compression::new(LEVEL), false),
+            deflate: Level::Fastest.compressor(),
+            level: Level::Fastest,
             checksum: crc32fast::Hasher::new(),
-            stored_bytes: 0,
         }
     }
 }
@@ -107,7 +121,7 @@ impl Container {
     /// Writes a complete small part, with its sizes in the local header.
     pub fn part(&mut self, name: &str, content: &[u8]) {
         let mut deflated = Vec::new();
-        self.deflate.reset();
+        self.start_compressor(Level::Fastest);
         deflate(
             &mut self.deflate,
             content,
@@ -117,7 +131,6 @@ impl Container {
         let part = Part {
             name: name.to_owned(),
             flags: 0,
-            method: METHOD_DEFLATE,
             offset: self.offset(),
             checksum: crc32fast::hash(content),
             compressed_size: deflated.len() as u64,
@@ -137,46 +150,32 @@ impl Container {
     }
 
     /// Opens the first part, whose [start](Self::start_of) was sent, with some heartbeats after it.
-    pub fn resume(&mut self, name: &str, heartbeats: u64) {
-        self.begin(name);
+    pub fn resume(&mut self, name: &str, level: Level, heartbeats: u64) {
+        self.begin(name, level);
         (0..heartbeats).for_each(|_| self.add_heartbeat());
         self.take();
     }
 
     /// Opens a part of unknown size.
-    pub fn begin(&mut self, name: &str) {
-        self.begin_part(Part::of_unknown_size(name, self.offset()));
-    }
-
-    /// Opens a part of unknown size that is not compressed. It has neither flushes nor heartbeats.
-    pub fn begin_stored(&mut self, name: &str) {
-        self.begin_part(Part {
-            method: METHOD_STORED,
-            ..Part::of_unknown_size(name, self.offset())
-        });
-    }
-
-    fn begin_part(&mut self, part: Part) {
+    pub fn begin(&mut self, name: &str, level: Level) {
+        let part = Part::of_unknown_size(name, self.offset());
         part.write_local_header(&mut self.out);
         self.parts.push(part);
-        self.deflate.reset();
+        self.start_compressor(level);
         self.checksum = crc32fast::Hasher::new();
-        self.stored_bytes = 0;
     }
 
-    fn is_stored(&self) -> bool {
-        let part = self.parts.last();
-        part.is_some_and(|part| part.method == METHOD_STORED)
+    fn start_compressor(&mut self, level: Level) {
+        match level == self.level {
+            true => self.deflate.reset(),
+            false => self.deflate = level.compressor(),
+        }
+        self.level = level;
     }
 
     /// Appends to the open part.
     pub fn write(&mut self, content: &[u8]) {
         self.checksum.update(content);
-        if self.is_stored() {
-            self.stored_bytes += content.len() as u64;
-            self.out.extend_from_slice(content);
-            return;
-        }
         deflate(
             &mut self.deflate,
             content,
@@ -187,17 +186,11 @@ impl Container {
 
     /// Makes everything written so far readable, at the cost of a few bytes.
     pub fn flush(&mut self) {
-        if self.is_stored() {
-            return;
-        }
         deflate(&mut self.deflate, &[], FlushCompress::Sync, &mut self.out);
     }
 
     /// Appends a heartbeat to the open part.
     pub fn heartbeat(&mut self) {
-        if self.is_stored() {
-            return;
-        }
         // Ends on a byte boundary.
         self.flush();
         self.add_heartbeat();
@@ -211,18 +204,11 @@ impl Container {
 
     /// Closes the open part with a data descriptor (4.3.9).
     pub fn end(&mut self) {
-        if !self.is_stored() {
-            deflate(&mut self.deflate, &[], FlushCompress::Finish, &mut self.out);
-        }
+        deflate(&mut self.deflate, &[], FlushCompress::Finish, &mut self.out);
         let part = self.parts.last_mut().expect("a part was begun");
         part.checksum = self.checksum.clone().finalize();
-        (part.compressed_size, part.uncompressed_size) = match part.method {
-            METHOD_STORED => (self.stored_bytes, self.stored_bytes),
-            _ => {
-                let compressed_size = self.deflate.total_out() + part.heartbeat_bytes;
-                (compressed_size, self.deflate.total_in())
-            }
-        };
+        part.compressed_size = self.deflate.total_out() + part.heartbeat_bytes;
+        part.uncompressed_size = self.deflate.total_in();
         part.write_descriptor(&mut self.out);
     }
 
@@ -247,7 +233,6 @@ impl Part {
         Part {
             name: name.to_owned(),
             flags: HAS_DATA_DESCRIPTOR,
-            method: METHOD_DEFLATE,
             offset,
             checksum: 0,
             compressed_size: 0,
@@ -259,7 +244,7 @@ impl Part {
     /// Writes the local header (4.3.7).
     fn write_local_header(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"PK\x03\x04");
-        put_u16s(out, [VERSION, self.flags, self.method, 0, DATE]);
+        put_u16s(out, [VERSION, self.flags, METHOD_DEFLATE, 0, DATE]);
         self.write_sizes(out);
         put_u16s(out, [self.name.len() as u16, 0]);
         out.extend_from_slice(self.name.as_bytes());
@@ -293,7 +278,7 @@ impl Part {
         let bytes = 8 * large.len() as u16;
         let extra = if large.is_empty() { 0 } else { 4 + bytes };
         out.extend_from_slice(b"PK\x01\x02");
-        put_u16s(out, [version, version, self.flags, self.method, 0, DATE]);
+        put_u16s(out, [version, version, self.flags, METHOD_DEFLATE, 0, DATE]);
         self.write_sizes(out);
         put_u16s(out, [self.name.len() as u16, extra, 0, 0, 0, 0, 0]);
         put_u32(out, self.offset);
@@ -352,10 +337,10 @@ mod tests {
         let mut container = Container::default();
         let mut archive = Container::start_of("first.xml");
         (0..3).for_each(|_| archive.extend_from_slice(EMPTY_DEFLATE_BLOCK));
-        container.resume("first.xml", 3);
+        container.resume("first.xml", Level::Fastest, 3);
         container.write(b"<first/>");
         container.end();
-        container.begin("second.xml");
+        container.begin("second.xml", Level::Fastest);
         container.heartbeat();
         for _ in 0..200 {
             container.write(b"<row/>");
@@ -378,19 +363,19 @@ mod tests {
     #[test]
     fn stored_parts_are_read_back_between_compressed_ones() {
         let mut container = Container::default();
-        container.begin("a.csv");
+        container.begin("a.csv", Level::Fastest);
         container.write(b"a");
         container.end();
-        container.begin_stored("b.parquet");
+        container.begin("b.parquet", Level::Stored);
         for part in [&b"PAR1"[..], b"", b"PAR1"] {
             container.write(part);
             container.flush();
             container.heartbeat();
         }
         container.end();
-        container.begin_stored("c.parquet");
+        container.begin("c.parquet", Level::Stored);
         container.end();
-        container.begin("d.csv");
+        container.begin("d.csv", Level::Fastest);
         container.heartbeat();
         container.end();
         container.finish();
@@ -439,7 +424,7 @@ mod tests {
         let mut container = Container::default();
         let mut archive = Vec::new();
         container.part("a/small.xml", &small);
-        container.begin("large.xml");
+        container.begin("large.xml", Level::Fastest);
         for piece in large.chunks(70_001) {
             container.write(piece);
             container.flush();
@@ -492,7 +477,7 @@ mod tests {
                 if *known {
                     container.part(&name, &whole);
                 } else {
-                    container.begin(&name);
+                    container.begin(&name, Level::Fastest);
                     for (piece, flush) in content {
                         container.write(piece);
                         if *flush {
@@ -515,7 +500,7 @@ mod tests {
     #[test]
     fn headers_have_the_form_that_excel_reads() {
         let mut container = Container::default();
-        container.begin("s");
+        container.begin("s", Level::Fastest);
         container.write(b"sheet");
         container.end();
         container.finish();

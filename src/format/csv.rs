@@ -20,7 +20,7 @@ pub(super) const FORMAT: Definition = Definition {
     is_text: true,
     is_json: false,
     integrity_line: Some(&INTEGRITY_LINE),
-    heartbeats: |_| None,
+    heartbeats: None,
     options: &OPTIONS,
     media_type,
     encoder: |columns, settings| Ok(Box::new(CsvEncoder::new(columns, &settings))),
@@ -41,7 +41,7 @@ const OPTIONS: [OptionDefinition; 8] = [
     // The form of a spreadsheet with the settings of one country.
     OptionDefinition {
         name: "preset",
-        expected: "`excel-de`, `excel-fr` or `excel-us`",
+        expected: "`excel-de`, `excel-fr`, `excel-us` or `none`",
         accepts: Preset::exists,
         sets: SET_OPTIONS,
     },
@@ -540,6 +540,10 @@ mod tests {
             (
                 &[("delimiter", ",")],
                 "\"1,5\",\"01.01.2000 00:00:00,5\",01.01.2000,WAHR\r\n",
+            ),
+            (
+                &[("preset", "none")],
+                "1.5,2000-01-01T00:00:00.5Z,2000-01-01,true\r\n",
             ),
             (
                 &[("decimal_comma", "false")],

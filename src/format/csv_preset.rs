@@ -17,9 +17,9 @@ pub(super) struct Preset {
 /// The options that a preset sets.
 pub(super) const SET_OPTIONS: &[&str] = &["delimiter", "bom", "decimal_comma", "timestamps"];
 
-/// The values of a file without a preset.
+/// The values of a file without a preset. A link has its name to undo the preset of an export.
 const NONE: Preset = Preset {
-    name: "",
+    name: "none",
     delimiter: b',',
     bom: false,
     decimal_comma: false,
@@ -60,9 +60,10 @@ const PRESETS: [Preset; 3] = [
 ];
 
 impl Preset {
-    /// Tells whether there is a preset of this name.
+    /// Tells whether there is a preset of this name, or it stands for none.
     pub(super) fn exists(name: &str) -> bool {
-        PRESETS.iter().any(|preset| preset.name == name)
+        let mut presets = PRESETS.iter().chain([&NONE]);
+        presets.any(|preset| preset.name == name)
     }
 
     /// Returns the preset of this name, or the values of a file without one.

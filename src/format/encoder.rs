@@ -156,6 +156,14 @@ pub enum EncodeError {
     /// The columns do not fit.
     #[error("{0}")]
     Columns(String),
+    /// One of several sheets does not fit.
+    #[error("sheet `{sheet}`: {error}")]
+    Sheet {
+        /// The sheet's name.
+        sheet: String,
+        /// What does not fit.
+        error: Box<EncodeError>,
+    },
     /// The encoder failed, whatever the rows are.
     #[error("the file could not be written: {0}")]
     Failed(String),

@@ -14,7 +14,7 @@ pub(super) const FORMAT: Definition = Definition {
     is_text: true,
     is_json: true,
     integrity_line: None,
-    heartbeats: |_| None,
+    heartbeats: None,
     options: &OPTIONS,
     media_type: |_| "application/json",
     encoder: |columns, settings| {

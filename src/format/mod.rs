@@ -15,13 +15,18 @@ mod json_object;
 mod ndjson;
 mod options;
 mod parquet;
+mod sheet_errors;
 mod tsv;
 mod xlsx;
 
 use std::fmt;
 use std::str::FromStr;
 
-pub use column_display::{ColumnDisplay, LinkPart, LinkTemplate, TotalFunction};
+use self::sheet_errors::SheetErrors;
+
+pub use column_display::{
+    ColumnDisplay, LINK_SCHEMES, LINK_UNITS_MAX, LinkPart, LinkTemplate, TotalFunction,
+};
 pub use encoder::{EncodeError, Encoder, EncoderSettings, Properties, SheetSettings};
 pub use heartbeat::{EMPTY_DEFLATE_BLOCK, Heartbeats};
 pub use integrity_line::{IntegrityError, IntegrityLine, check, sha256};
@@ -48,8 +53,8 @@ pub struct Definition {
     pub is_json: bool,
     /// The syntax of its last line with `end_line`; `None` if readers detect a truncated file anyway.
     pub integrity_line: Option<&'static LineSyntax>,
-    /// Returns how a file with these settings begins before the first row is known; `None` if it cannot.
-    pub heartbeats: fn(&EncoderSettings) -> Option<Heartbeats>,
+    /// Returns how a file with these settings begins before the first row is known. `None` if none can.
+    pub heartbeats: Option<fn(&EncoderSettings) -> Heartbeats>,
     /// Its options.
     pub options: &'static [OptionDefinition],
     /// Returns the media type of a file with these options.
@@ -160,7 +165,10 @@ impl Format {
         columns: &[Column],
         settings: EncoderSettings,
     ) -> Result<Box<dyn Encoder>, EncodeError> {
-        (self.0.encoder)(columns, settings)
+        match settings.sheets.len() {
+            0 | 1 => (self.0.encoder)(columns, settings),
+            _ => SheetErrors::of(columns, settings, self.0.encoder),
+        }
     }
 }
 

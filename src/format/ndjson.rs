@@ -15,7 +15,7 @@ pub(super) const FORMAT: Definition = Definition {
     is_text: true,
     is_json: true,
     integrity_line: Some(&INTEGRITY_LINE),
-    heartbeats: |_| None,
+    heartbeats: None,
     options: &OPTIONS,
     media_type: |_| "application/x-ndjson",
     encoder: |columns, settings| {

@@ -19,7 +19,7 @@ pub(super) const FORMAT: Definition = Definition {
     is_text: true,
     is_json: false,
     integrity_line: Some(&INTEGRITY_LINE),
-    heartbeats: |_| None,
+    heartbeats: None,
     options: &OPTIONS,
     media_type: |_| "text/tab-separated-values; charset=utf-8",
     encoder: |columns, settings| {

@@ -100,7 +100,8 @@ impl<'a> Columns<'a> {
 
     /// Returns the columns of a sheet of which a link names none; `None` if they are all, or not known.
     fn remaining(&self, sheet: usize) -> Result<Option<Vec<String>>, String> {
-        let Some(known) = self.known else {
+        let known = self.known.filter(|_| !self.withheld.is_empty());
+        let Some(known) = known else {
             return Ok(None);
         };
         let (columns, sheet) = (&known[sheet], &self.export.sheets[sheet]);

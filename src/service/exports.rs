@@ -332,8 +332,10 @@ impl ExportService {
         let described = self.describe_statements(&export).await;
         let described = described.map_err(|found| match found {
             ExportError::File(found) => match export.sheet_of(&found.file) {
-                Some(sheet) => mask_error(&export, sheet, masked, &found.error.message),
-                None => ExportError::File(found),
+                Some(sheet) if !export.masks_of(sheet, masked).is_empty() => {
+                    mask_error(&export, sheet, masked, &found.error.message)
+                }
+                _ => ExportError::File(found),
             },
             unavailable @ ExportError::Database { .. } => unavailable,
         })?;
@@ -357,10 +359,19 @@ impl ExportService {
         let source = &self.sources[&export.database];
         let time_limit = DESCRIBE_TIMEOUT * export.sheets.len() as u32;
         let described = timeout(time_limit, source.describe(export)).await;
-        let described = described.unwrap_or(Err(SourceError::TooSlow.into()));
         let DescribeError { sheet, error } = match described {
-            Ok(described) => return Ok(described),
-            Err(error) => error,
+            Ok(Ok(described)) => return Ok(described),
+            Ok(Err(error)) => error,
+            // Only a statement of its own is certainly the slow one.
+            Err(_) if export.sheets.len() == 1 => SourceError::TooSlow.into(),
+            Err(_) => {
+                let seconds = time_limit.as_secs();
+                let message = format!("the database did not describe its files within {seconds} s");
+                return Err(ExportError::File(FileError {
+                    file: export.settings_file(),
+                    error: LineError::new(1, message),
+                }));
+            }
         };
         let sheet = &export.sheets[sheet];
         let statement = &sheet.statement;
@@ -433,6 +444,14 @@ impl ExportService {
             errors.push(LineError::new(line, message));
         }
         errors
+    }
+
+    /// Tells whether the texts of an export are in several languages, so that a caller may choose.
+    #[must_use]
+    pub fn has_several_languages(&self, export: &str) -> bool {
+        let exports = self.exports.load();
+        let served = exports.served.get(export);
+        served.is_some_and(|served| served.export.languages.are_several())
     }
 
     /// Returns the exports that cannot be served, or only in their previous version.

@@ -37,6 +37,7 @@ pub use mint::mint;
 pub use open::{
     Deadlines, MeasuredFile, OpenedDownload, PreparedDownload, check_link, longest_ttl_seconds,
 };
+pub use options::LANGUAGE;
 pub use policy::Policy;
 pub use quota::{QuotaError, QuotaLimits, QuotaPermit};
 pub use readiness::SilentDatabases;

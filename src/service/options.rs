@@ -12,7 +12,7 @@ use crate::format::{
 use crate::row::{Column, TimeZone, UnknownTimeZone};
 
 /// The option of a link that chooses the language of titles and labels.
-pub(super) const LANGUAGE: &str = "language";
+pub const LANGUAGE: &str = "language";
 
 /// Whether a file is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +126,8 @@ impl Output {
 
     /// Returns the heartbeats of the format.
     pub fn heartbeats(&self) -> Option<Heartbeats> {
-        (self.format.definition().heartbeats)(&self.settings(Properties::default()))
+        let heartbeats = self.format.definition().heartbeats?;
+        Some(heartbeats(&self.settings(Properties::default())))
     }
 
     fn options_of(&self, format: Format) -> FormatOptions {

@@ -102,7 +102,7 @@ const FIELDS: [Field; 17] = [
         request.options.insert("timezone".into(), name);
         Ok(())
     }),
-    ("language", |request, value| {
+    (LANGUAGE, |request, value| {
         let tag = expect_text(value)?;
         request.options.insert(LANGUAGE.into(), tag);
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Cursor, Read as _};
+use std::process::Command;
 use std::time::Duration;
 
 use calamine::{Data, Reader as _, Xlsx};
@@ -300,6 +301,32 @@ fn independent_readers_open_workbooks_and_archives() {
 }
 
 #[test]
+#[ignore = "needs Java: make test"]
+fn a_reader_of_streams_unpacks_archives_of_every_format() {
+    let (_subject, server) = small_book();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("year.zip");
+    for entries in ["csv", "tsv", "ndjson", "json", "parquet"] {
+        let mut request = request("zip");
+        request["zip"] = json!({"entries": entries});
+        let archive = server.download(request).body;
+        std::fs::write(&path, &archive).unwrap();
+        let mut java = Command::new("java");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/ReadZip.java");
+        let output = java.arg(source).arg(&path).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{entries}: {errors}");
+        let mut archive = zip::ZipArchive::new(Cursor::new(archive)).unwrap();
+        let files = (0..archive.len()).map(|index| {
+            let file = archive.by_index(index).unwrap();
+            format!("{} {}\n", file.name().unwrap(), file.size())
+        });
+        let expected: String = files.collect();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+    }
+}
+
+#[test]
 fn the_catalog_lists_the_sheets_and_their_columns() {
     let (_subject, server) = small_book();
     let call = server.call("GET", "/v1/exports/year");
@@ -353,6 +380,23 @@ fn a_request_chooses_the_columns_of_each_sheet() {
     }
     let duplicate = server.issue(with_columns(json!(["orders.n", "orders.n"])));
     assert_eq!(duplicate.status, 422);
+}
+
+#[test]
+fn an_error_of_a_value_names_its_sheet() {
+    let subject = sqlite();
+    // One character more than a cell holds.
+    let long = "select printf('%.*c', 32768, 'x') as word where :user = 'alice'";
+    let files = vec![
+        ("year/book.toml", "title = 'Year'"),
+        ("year/01_short.sql", "select 1 as n where :user = 'alice'"),
+        ("year/02_long.sql", long),
+    ];
+    let server = Deployment::over(subject.url.clone(), files).start();
+    let exact = json!({"export": "year", "format": "xlsx", "length": "exact"});
+    let answer = Call::new("GET", server.link(exact)).send();
+    let expected = "sheet `long`: row 1, column `word`";
+    assert!(answer.text().contains(expected), "{}", answer.text());
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn each_error_of_a_file_is_reported_with_its_line() {
         ),
         (
             "/*---\n[csv]\npreset = 'excel'\n---*/\nselect :user",
-            "x.sql:3: `preset` under [csv]: expected `excel-de`, `excel-fr` or `excel-us`",
+            "x.sql:3: `preset` under [csv]: expected `excel-de`, `excel-fr`, `excel-us` or `none`",
         ),
     ] {
         let found = only_error(text);

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::books::entries;
 use crate::harness::mariadb::MariaDb;
 use crate::harness::postgres::Cluster;
-use crate::harness::process::{command, configured_folder};
+use crate::harness::process::{Rowlink, command, configured_folder};
 use crate::harness::{
     Answer, Call, Deployment, SIGNING_KEY, TestServer, database_tests, metric, sqlite as dialects,
     sqlite_url, token_for, wait_for,
@@ -509,6 +509,10 @@ fn settings_of_columns_that_cannot_hold_are_errors_with_their_line() {
     };
     let plain = "select c.email from c";
     assert_eq!(masked("'-'", plain), Vec::<String>::new());
+    let long = format!("[columns.{}]\nscope = 'a'", "a".repeat(129));
+    let found = errors(&long, plain);
+    assert!(found[0].starts_with("x.sql:4: `scope` of `aaa"), "{found:?}");
+    assert!(found[0].contains("at most 128 bytes"), "{found:?}");
     for (found, expected) in [
         (masked("'-'", "select * from c"), "has a `*`"),
         (masked("'-'", "select id from c"), "no column `email`"),
@@ -724,4 +728,24 @@ fn a_book_withholds_and_masks_the_columns_of_each_sheet() {
             vec!["name".into(), "phone".into()]
         )
     );
+}
+
+#[test]
+fn the_log_names_the_columns_that_a_link_reveals() {
+    let subject = sqlite();
+    let export = subject.export("");
+    let rowlink = Rowlink::serve_with(
+        &[("people.sql", &export)],
+        &[("ROWLINK_DATABASE_URL", &subject.url)],
+    );
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let user = UserId::parse("alice").unwrap();
+    let mut link = Link::new("people", "csv", user, now.as_secs(), 60);
+    link.reveal = vec!["phone".into()];
+    let keyring = Keyring::parse(SIGNING_KEY).unwrap();
+    let signed = sign(link, &keyring, Seal::Open).unwrap();
+    let file = get(&format!("{}{}", rowlink.origin(), signed.path_and_query()));
+    assert!(file.text().contains("555-011"), "{}", file.text());
+    let log = rowlink.stop();
+    assert!(log.contains("reveal=\"phone\""), "{log}");
 }

@@ -367,7 +367,7 @@ fn a_receipt_passes_haproxy_and_envoy_and_not_nginx() {
             (Proxy::envoy, true),
             (Proxy::nginx, false),
         ] {
-            let proxy = start(&[server.port()], protocol);
+            let proxy = start(&[server.port(); 3], protocol);
             let url = server.link(numbers("csv", 100_000));
             let url = url.replacen(&server.origin, &proxy.origin(), 1);
             let curl = proxy.curl(&["-D", &headers, "-o", &file, "-H", "TE: trailers", &url]);

@@ -35,7 +35,7 @@ export interface LinkRequest {
   estimate?: boolean;
   csv?: {
     /** The form that Excel reads in a country. The other options take precedence. */
-    preset?: "excel-de" | "excel-fr" | "excel-us";
+    preset?: "excel-de" | "excel-fr" | "excel-us" | "none";
     delimiter?: "," | ";" | "|" | "\t";
     bom?: boolean;
     header?: boolean;

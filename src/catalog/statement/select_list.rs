@@ -174,16 +174,18 @@ fn find_list(code: &[&TokenWithSpan], dialect: SqlDialect) -> Result<Range<usize
     Ok(skip_modifiers(&code[..end], start, dialect)..end)
 }
 
-/// Tells whether a word is a name whatever it is: after `as`, a dot, or as the operand of `is distinct from`.
+/// Tells whether a word begins no clause whatever it is: after `as`, a dot, or as a part of `is distinct from` or
+/// `within group`.
 fn is_name_by_position(code: &[&TokenWithSpan], index: usize) -> bool {
     let token = |distance: usize| Some(&code[index.checked_sub(distance)?].token);
     let is_operator = is_word(token(1), "distinct")
         && (is_word(token(2), "is") || is_word(token(2), "not"))
         && is_word(token(0), "from");
-    is_operator || token(1) == Some(&Token::Period) || is_word(token(1), "as")
+    let is_aggregate = is_word(token(1), "within") && is_word(token(0), "group");
+    is_operator || is_aggregate || token(1) == Some(&Token::Period) || is_word(token(1), "as")
 }
 
-/// Returns the index after `distinct`, `distinct on (…)` and the like.
+/// Returns the index after the words before a list, such as `distinct` or `distinct on (…)`.
 fn skip_modifiers(code: &[&TokenWithSpan], mut start: usize, dialect: SqlDialect) -> usize {
     let is_any = |index: usize, words: &[&str]| {
         let token = code.get(index).map(|it| &it.token);

@@ -72,6 +72,10 @@ fn the_item_is_found_in_the_syntax_of_one_dialect() {
             SqlDialect::Postgres,
         ),
         (
+            "select 1 as n, {mode() within group (order by x) as email} from c group by n",
+            SqlDialect::Postgres,
+        ),
+        (
             "select tags[1, 2] as t, {array['a', 'b'] as email} from c",
             SqlDialect::Postgres,
         ),

@@ -31,7 +31,7 @@ pub(super) const FORMAT: Definition = Definition {
     is_text: false,
     is_json: false,
     integrity_line: None,
-    heartbeats: |_| None,
+    heartbeats: None,
     options: &OPTIONS,
     media_type: |_| "application/vnd.apache.parquet",
     encoder: |columns, settings| {

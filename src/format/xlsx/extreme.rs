@@ -3,19 +3,18 @@
 use std::cmp::Ordering;
 
 use super::cell::{INTEGER_LIMIT, is_exact, serial_of};
+use super::serial::MILLIS_PER_DAY;
 use super::text::check_length;
 use super::totals::{TotalStyle, TotalValue};
 use super::{serial, styles};
 use crate::row::{Cell, TimeZone};
-
-const MILLIS_PER_DAY: f64 = 86_400_000.0;
 
 /// The smallest or largest number, date or time of a column.
 #[derive(Debug)]
 pub(super) struct Extreme {
     /// How a new value compares with the one before, to replace it.
     replaces: Ordering,
-    found: Option<Found>,
+    found: Option<Value>,
     /// Whether some numbers are text, because Excel would round them.
     has_texts: bool,
     /// Whether a cell is `#NUM!`, which makes the total `#NUM!`.
@@ -24,7 +23,7 @@ pub(super) struct Extreme {
 
 /// A value that was the smallest or largest one so far.
 #[derive(Debug)]
-enum Found {
+enum Value {
     Decimal(String),
     Float(f64),
     Serial(Serial),
@@ -85,12 +84,12 @@ impl Extreme {
     }
 
     fn compare(&mut self, number: Number<'_>) {
-        let before = self.found.as_ref().map(Found::number);
+        let before = self.found.as_ref().map(Value::number);
         if before.is_none_or(|before| number.compare(before) == self.replaces) {
             self.found = Some(match number {
-                Number::Decimal(text) => Found::Decimal(text.to_owned()),
-                Number::Float(value) => Found::Float(value),
-                Number::Serial(serial) => Found::Serial(serial),
+                Number::Decimal(text) => Value::Decimal(text.to_owned()),
+                Number::Float(value) => Value::Float(value),
+                Number::Serial(serial) => Value::Serial(serial),
             });
         }
     }
@@ -105,12 +104,12 @@ impl Extreme {
         }
         let (text, style) = match &self.found {
             None => ("0".to_owned(), styles::DEFAULT),
-            Some(Found::Decimal(text)) => (text.clone(), styles::DEFAULT),
-            Some(Found::Float(value)) => {
+            Some(Value::Decimal(text)) => (text.clone(), styles::DEFAULT),
+            Some(Value::Float(value)) => {
                 let text = zmij::Buffer::new().format_finite(*value).to_owned();
                 (text, styles::DEFAULT)
             }
-            Some(Found::Serial((style, day, millis))) => (serial::text(*day, *millis), *style),
+            Some(Value::Serial((style, day, millis))) => (serial::text(*day, *millis), *style),
         };
         match self.has_texts {
             false => Ok(TotalValue::Number {
@@ -123,12 +122,12 @@ impl Extreme {
     }
 }
 
-impl Found {
+impl Value {
     fn number(&self) -> Number<'_> {
         match self {
-            Found::Decimal(text) => Number::Decimal(text),
-            Found::Float(value) => Number::Float(*value),
-            Found::Serial(serial) => Number::Serial(*serial),
+            Value::Decimal(text) => Number::Decimal(text),
+            Value::Float(value) => Number::Float(*value),
+            Value::Serial(serial) => Number::Serial(*serial),
         }
     }
 }
@@ -149,7 +148,7 @@ impl Number<'_> {
         match self {
             Number::Decimal(text) => text.parse().unwrap_or_default(),
             Number::Float(value) => value,
-            Number::Serial((_, day, millis)) => day as f64 + millis as f64 / MILLIS_PER_DAY,
+            Number::Serial((_, day, millis)) => day as f64 + millis as f64 / MILLIS_PER_DAY as f64,
         }
     }
 }

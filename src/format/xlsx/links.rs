@@ -9,16 +9,13 @@ use std::borrow::Cow;
 use super::cell::{INTEGER_LIMIT, is_exact, serial_of};
 use super::serial;
 use super::text::{contains_escape, write_text};
-use crate::format::column_display::{LinkPart, LinkTemplate};
+use crate::format::column_display::{
+    LINK_SCHEMES, LINK_UNITS_MAX, LinkPart, LinkTemplate, MAIL_SCHEME,
+};
 use crate::row::{Cell, Column, TimeZone};
 
-/// Longest text literal of a formula, in UTF-16 code units: Excel's "Specifications and limits". The limit is that of the
-/// text without its doubled quotes; they are counted here, because not every reader does it that way.
-const LITERAL_UNITS_MAX: usize = 255;
 /// Longest number in a formula, in characters. Excel reads 15 digits; longer ones have many zeros.
 const NUMBER_CHARS_MAX: usize = 30;
-/// The schemes of the URLs in a column. Others could start programs, or read files.
-const SCHEMES: [&str; 3] = ["http://", "https://", "mailto:"];
 
 /// The URL of the cells of a column.
 #[derive(Debug, Clone)]
@@ -69,7 +66,12 @@ impl Link {
                 for part in parts {
                     match part {
                         Part::Text(text) => url.push_str(text),
-                        Part::Value(index) => percent_encode(&value(*index)?, &mut url),
+                        Part::Value(index) => {
+                            // The `@` of an address is literal: RFC 6068, section 2.
+                            let is_address = has_scheme(&url, MAIL_SCHEME) && !url.contains('?');
+                            let kept = is_address.then_some(b'@');
+                            percent_encode(&value(*index)?, kept, &mut url);
+                        }
                     }
                 }
                 Cow::Owned(url)
@@ -92,17 +94,21 @@ fn text_of(cell: Cell<'_>, time_zone: TimeZone) -> Option<Cow<'_, str>> {
     }
 }
 
-fn has_known_scheme(url: &str) -> bool {
-    SCHEMES.iter().any(|scheme| {
-        let start = url.as_bytes().get(..scheme.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
-    })
+fn has_scheme(url: &str, scheme: &str) -> bool {
+    let start = url.as_bytes().get(..scheme.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
 }
 
-/// Appends a value in which every byte but the unreserved ones is encoded: RFC 3986, sections 2.1 and 2.3.
-fn percent_encode(value: &str, url: &mut String) {
+fn has_known_scheme(url: &str) -> bool {
+    LINK_SCHEMES.iter().any(|scheme| has_scheme(url, scheme))
+}
+
+/// Appends a value in which every byte but the unreserved ones, and the `kept` one, is encoded: RFC 3986, sections 2.1 and
+/// 2.3.
+fn percent_encode(value: &str, kept: Option<u8>, url: &mut String) {
     for byte in value.bytes() {
         match byte {
+            _ if Some(byte) == kept => url.push(char::from(byte)),
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
                 url.push(char::from(byte));
             }
@@ -116,71 +122,72 @@ fn percent_encode(value: &str, url: &mut String) {
 
 /// What a cell with a link shows.
 #[derive(Debug, PartialEq)]
-pub(super) enum Shown {
+pub(super) enum LinkText {
     /// A number, and the style of its type. It stays a number, so that readers sort and add it up, and it keeps its format.
     Number(String, u32),
     /// A text.
     Text(String),
 }
 
-impl Shown {
+impl LinkText {
     /// Returns what a cell shows; `None` for a cell that has no link: a boolean, an error, or a text that does not fit into
     /// a formula.
-    pub(super) fn of(cell: Cell<'_>, time_zone: TimeZone) -> Option<Shown> {
+    pub(super) fn of(cell: Cell<'_>, time_zone: TimeZone) -> Option<LinkText> {
         let text = match cell {
             Cell::Null | Cell::Boolean(_) => return None,
             Cell::Integer(value) => {
                 let text = value.to_string();
                 if value.unsigned_abs() < INTEGER_LIMIT || is_exact(&text) {
-                    return Some(Shown::Number(text, 0));
+                    return Some(LinkText::Number(text, 0));
                 }
                 text
             }
             Cell::Float(value) if value.is_finite() => {
                 // The grammar of formulas has an upper-case E.
                 let text = zmij::Buffer::new().format_finite(value).to_uppercase();
-                return Some(Shown::Number(text, 0));
+                return Some(LinkText::Number(text, 0));
             }
             Cell::Float(_) | Cell::Decimal("NaN" | "Infinity" | "-Infinity") => return None,
             Cell::Decimal(text) if is_exact(text) => {
                 let fits = text.len() <= NUMBER_CHARS_MAX;
-                return fits.then(|| Shown::Number(text.to_owned(), 0));
+                return fits.then(|| LinkText::Number(text.to_owned(), 0));
             }
             _ => match serial_of(cell, time_zone) {
                 Some((style, day, millis)) => {
-                    return Some(Shown::Number(serial::text(day, millis), style));
+                    return Some(LinkText::Number(serial::text(day, millis), style));
                 }
                 None => text_of(cell, time_zone)?.into_owned(),
             },
         };
-        is_literal(&text).then_some(Shown::Text(text))
+        is_literal(&text).then_some(LinkText::Text(text))
     }
 }
 
 /// Appends the formula of a link, escaped for XML. `url` and a text are literals as [`is_literal`] accepts them.
-pub(super) fn write_formula(url: &str, shown: &Shown, out: &mut Vec<u8>) {
+pub(super) fn write_formula(url: &str, shown: &LinkText, out: &mut Vec<u8>) {
     out.extend_from_slice(b"HYPERLINK(");
     write_literal(url, out);
     out.push(b',');
     match shown {
-        Shown::Number(number, _) => out.extend_from_slice(number.as_bytes()),
-        Shown::Text(text) => write_literal(text, out),
+        LinkText::Number(number, _) => out.extend_from_slice(number.as_bytes()),
+        LinkText::Text(text) => write_literal(text, out),
     }
     out.push(b')');
 }
 
-/// Returns whether a text can be a literal of a formula.
+/// Returns whether a text can be a literal of a formula. The limit of its length is that of the text without its doubled
+/// quotes; they are counted here, because not every reader does it that way.
 ///
 /// Control characters, noncharacters and `_xHHHH_` cannot: it depends on the reader whether an escape of ECMA-376 part 1,
 /// 22.9.2.19 is decoded inside a formula. A quote that appears by decoding would end the literal.
 fn is_literal(text: &str) -> bool {
-    if text.len() > 4 * LITERAL_UNITS_MAX {
+    if text.len() > 4 * LINK_UNITS_MAX {
         return false;
     }
     let units = |c: char| if c == '"' { 2 } else { c.len_utf16() };
     let count: usize = text.chars().map(units).sum();
     let is_forbidden = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
-    count <= LITERAL_UNITS_MAX && !text.chars().any(is_forbidden) && !contains_escape(text)
+    count <= LINK_UNITS_MAX && !text.chars().any(is_forbidden) && !contains_escape(text)
 }
 
 fn write_literal(text: &str, out: &mut Vec<u8>) {
@@ -251,6 +258,18 @@ mod tests {
         let found = url(&orders(), &[Cell::Integer(7), Cell::Text("a b/ü?&\"-._~")]);
         let expected = "https://shop.example/orders/7?note=a%20b%2F%C3%BC%3F%26%22-._~";
         assert_eq!(found.as_deref(), Some(expected));
+        let mail = LinkTemplate::Parts(vec![
+            LinkPart::Text("MailTo:".into()),
+            LinkPart::Column("id".into()),
+            LinkPart::Text("?subject=".into()),
+            LinkPart::Column("note".into()),
+        ]);
+        let found = url(
+            &mail,
+            &[Cell::Text("ann+1@shop.example"), Cell::Text("a@b")],
+        );
+        let expected = "MailTo:ann%2B1@shop.example?subject=a%40b";
+        assert_eq!(found.as_deref(), Some(expected));
         let found = url(&orders(), &[Cell::Date(Date { days: 0 }), Cell::Text("")]);
         let expected = "https://shop.example/orders/2000-01-01?note=";
         assert_eq!(found.as_deref(), Some(expected));
@@ -302,7 +321,7 @@ mod tests {
             assert!(of(&format!("{start}{}", letter.repeat(count))).is_some());
             assert!(of(&format!("{start}{}", letter.repeat(count + 1))).is_none());
         }
-        let shown = |text: &str| Shown::of(Cell::Text(text), UTC());
+        let shown = |text: &str| LinkText::of(Cell::Text(text), UTC());
         assert!(shown(&"x".repeat(255)).is_some());
         assert_eq!(shown(&"x".repeat(256)), None);
         assert_eq!(shown("two\nlines"), None);
@@ -310,8 +329,8 @@ mod tests {
 
     #[test]
     fn numbers_and_times_stay_numbers() {
-        let number = |text: &str, style| Some(Shown::Number(text.into(), style));
-        let text = |text: &str| Some(Shown::Text(text.into()));
+        let number = |text: &str, style| Some(LinkText::Number(text.into(), style));
+        let text = |text: &str| Some(LinkText::Text(text.into()));
         for (cell, expected) in [
             (Cell::Integer(-42), number("-42", 0)),
             (
@@ -331,7 +350,7 @@ mod tests {
             (Cell::Time(Time { micros: Time::END }), text("24:00:00")),
             (Cell::Bytes(b"\x00\xff"), text("00ff")),
         ] {
-            assert_eq!(Shown::of(cell, UTC()), expected, "{cell:?}");
+            assert_eq!(LinkText::of(cell, UTC()), expected, "{cell:?}");
         }
     }
 
@@ -346,13 +365,13 @@ mod tests {
                 let link = Link::of(&template, &columns(&["id", "note"])).expect("its columns");
                 let url = link.url(row.into_iter(), UTC());
                 for cell in row {
-                    let (Some(url), Some(shown)) = (&url, Shown::of(cell, UTC())) else { continue };
+                    let (Some(url), Some(shown)) = (&url, LinkText::of(cell, UTC())) else { continue };
                     let mut formula = Vec::new();
                     write_formula(url, &shown, &mut formula);
                     let formula = String::from_utf8(formula).expect("UTF-8");
                     prop_assert!(!formula.contains(['<', '>']) && !formula.chars().any(char::is_control));
                     let text = match &shown {
-                        Shown::Text(text) | Shown::Number(text, _) => text.clone(),
+                        LinkText::Text(text) | LinkText::Number(text, _) => text.clone(),
                     };
                     prop_assert_eq!(arguments(&formula), Some((url.clone(), text)), "{}", formula);
                 }
@@ -362,7 +381,7 @@ mod tests {
         #[test]
         fn an_encoded_value_has_only_unreserved_bytes_and_escapes(value in any::<String>()) {
             let mut encoded = String::new();
-            percent_encode(&value, &mut encoded);
+            percent_encode(&value, None, &mut encoded);
             prop_assert!(encoded.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~%".contains(&b)));
             let decoded = percent_encoding::percent_decode_str(&encoded).decode_utf8();
             prop_assert_eq!(decoded.expect("UTF-8"), value);

@@ -43,12 +43,10 @@ pub(super) const FORMAT: Definition = Definition {
     is_text: false,
     is_json: false,
     integrity_line: None,
-    heartbeats: |_| {
-        Some(Heartbeats {
-            start: Container::start_of(FIRST_PART),
-            beat: EMPTY_DEFLATE_BLOCK,
-        })
-    },
+    heartbeats: Some(|_| Heartbeats {
+        start: Container::start_of(FIRST_PART),
+        beat: EMPTY_DEFLATE_BLOCK,
+    }),
     options: &OPTIONS,
     media_type: |_| "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     encoder: |columns, settings| {

@@ -5,7 +5,7 @@
 use crate::row::{Date, Interval, Time};
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
-const MILLIS_PER_DAY: i64 = 86_400_000;
+pub(super) const MILLIS_PER_DAY: i64 = 86_400_000;
 /// Days from 1899-12-30 (serial 0 for dates from March 1900 on) to 2000-01-01.
 const DAYS_TO_2000: i64 = 36_526;
 /// 1900-03-01. Serial 60 is 29 February 1900, which did not exist: Excel kept this bug of Lotus 1-2-3. LibreOffice and

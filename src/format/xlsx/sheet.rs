@@ -2,7 +2,7 @@
 
 use super::cell::{CellWriter, RowNumber};
 use super::columns::SheetColumn;
-use super::links::{Link, Shown};
+use super::links::{Link, LinkText};
 use super::styles::{self, Variant};
 use super::table;
 use super::text::TooLong;
@@ -217,7 +217,7 @@ impl SheetWriter {
         let cells = self.cells.iter().zip(&self.links).zip(row.clone());
         for (index, ((writer, link), cell)) in cells.enumerate() {
             let linked = link.as_ref().and_then(|link| {
-                let shown = Shown::of(cell, self.time_zone)?;
+                let shown = LinkText::of(cell, self.time_zone)?;
                 let url = link.url(row.clone(), self.time_zone)?;
                 Some((url, shown))
             });

@@ -2,12 +2,11 @@
 
 use super::cell::{INTEGER_LIMIT, is_exact, serial_of, with_millis};
 use super::exact_sum::ExactSum;
+use super::serial::MILLIS_PER_DAY;
 use super::text::check_length;
 use super::totals::{TotalStyle, TotalValue};
 use super::{serial, styles};
 use crate::row::{Cell, TimeZone};
-
-const MILLIS_PER_DAY: i128 = 86_400_000;
 
 /// The sum of the numbers of a column. Integers and decimals are added exactly, times in milliseconds.
 #[derive(Debug, Default)]
@@ -49,7 +48,8 @@ impl Sum {
             }
             _ => {
                 if let Some((_, day, millis)) = serial_of(cell, time_zone) {
-                    self.millis += i128::from(day) * MILLIS_PER_DAY + i128::from(millis);
+                    self.millis +=
+                        i128::from(day) * i128::from(MILLIS_PER_DAY) + i128::from(millis);
                     self.has_times = true;
                 }
             }
@@ -81,8 +81,8 @@ impl Sum {
     /// Returns a sum of only times.
     fn duration(&self) -> TotalValue {
         // Fits: a cell adds less than 2³⁸ milliseconds.
-        let days = (self.millis / MILLIS_PER_DAY) as i64;
-        let millis = (self.millis % MILLIS_PER_DAY) as i64;
+        let days = (self.millis / i128::from(MILLIS_PER_DAY)) as i64;
+        let millis = (self.millis % i128::from(MILLIS_PER_DAY)) as i64;
         TotalValue::Number {
             text: serial::text(days, millis),
             style: TotalStyle::OfColumn(with_millis(styles::DURATION, millis)),

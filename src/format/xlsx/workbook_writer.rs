@@ -170,7 +170,9 @@ impl WorkbookWriter {
         let has_totals = !self.totals.is_empty();
         if has_totals {
             limits.rows -= 1;
-            limits.bytes_max = limits.bytes_max.saturating_sub(self.totals.bytes_max());
+            let bytes = self.totals.bytes_max();
+            limits.bytes = limits.bytes.saturating_sub(bytes);
+            limits.bytes_max = limits.bytes_max.saturating_sub(bytes);
         }
         for row in batch.iter() {
             let full = self.sheet.as_ref().is_some_and(|it| it.is_full(limits));

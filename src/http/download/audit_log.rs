@@ -43,6 +43,7 @@ pub(in crate::http) fn link_issued(
         format = link.format_name(),
         filters = filter_names(link),
         audit_values = audit_values(state, link),
+        reveal = revealed_columns(link),
         reason = link.conditions.reason.as_deref(),
         ttl_seconds = link.expires - link.issued,
         client = client_text(request, &state.config),
@@ -57,6 +58,11 @@ pub(in crate::http) fn link_issued(
 fn filter_names(link: &Link) -> String {
     let names: Vec<&str> = link.filters.iter().map(|(name, _)| name.as_str()).collect();
     names.join(",")
+}
+
+/// Returns the columns with a scope that a link reveals, separated by commas, if there are some.
+fn revealed_columns(link: &Link) -> Option<String> {
+    (!link.reveal.is_empty()).then(|| link.reveal.join(","))
 }
 
 /// Returns the values of the filters, encrypted to the key of the auditor, if there is one. The field has the name
@@ -292,7 +298,8 @@ impl Drop for DownloadLog {
             format = link.format_name(),
             filters = filter_names(link),
             audit_values = audit_values(&self.state, link),
-            reason = link.conditions.reason.as_deref(),
+            reveal = revealed_columns(link),
+        reason = link.conditions.reason.as_deref(),
             rows,
             bytes,
             milliseconds = milliseconds(self.started.elapsed()),

@@ -30,12 +30,15 @@ impl HeartbeatPlan {
         prepared: &PreparedDownload,
         coding: Option<Coding>,
     ) -> Option<HeartbeatPlan> {
-        let of_format = prepared.format_heartbeats();
-        let has_heartbeats = coding.is_some() || of_format.is_some();
+        let (after, every) = (prepared.heartbeat_after()?, prepared.heartbeat_every()?);
+        let of_format = match coding {
+            Some(_) => None,
+            None => Some(prepared.format_heartbeats()?),
+        };
         Some(HeartbeatPlan {
-            after: prepared.heartbeat_after().filter(|_| has_heartbeats)?,
-            every: prepared.heartbeat_every()?,
-            of_format: of_format.filter(|_| coding.is_none()),
+            after,
+            every,
+            of_format,
         })
     }
 }

@@ -5,10 +5,8 @@ use rowlink_link::RESERVED_PREFIX;
 
 use super::accept_language::accepted_languages;
 use crate::catalog::Language;
+use crate::service::LANGUAGE;
 use crate::texts::{Texts, all, english};
-
-/// The option of a link that names the language of its file.
-pub(in crate::http) const LANGUAGE: &str = "language";
 
 /// Returns the texts of a page: in the language that a link names, else in the one that the client prefers, else in English.
 pub(in crate::http) fn page_texts(

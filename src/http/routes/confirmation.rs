@@ -12,14 +12,14 @@ use tokio::time::timeout;
 
 use super::download::LINK_ID;
 use super::preparation::{FileState, Preparation};
-use crate::http::request::page_language::{LANGUAGE, page_texts};
+use crate::http::request::page_language::page_texts;
 use crate::http::response::confirm_page::{ConfirmPage, FileOnPage};
 use crate::http::response::document;
 use crate::http::response::error_page::is_navigation;
 use crate::http::response::headers::{fixed, id_value};
 use crate::http::response::problem::Problem;
 use crate::http::state::AppState;
-use crate::service::{PreparedDocuments, PreparedDownload};
+use crate::service::{LANGUAGE, PreparedDocuments, PreparedDownload};
 
 /// The longest time that a page waits for the store.
 const STORE_MAX: Duration = Duration::from_secs(2);

@@ -61,7 +61,9 @@ pub(super) fn issue_for(
     caller: &Caller,
     mut wanted: LinkRequest,
 ) -> Result<IssuedLink, Problem> {
-    wanted.accepted_languages = accepted_languages(request);
+    if state.service.has_several_languages(&wanted.export) {
+        wanted.accepted_languages = accepted_languages(request);
+    }
     let now = (state.clock)();
     let issued = state.service.issue(caller, wanted, now, Uuid::now_v7())?;
     audit_log::link_issued(request, state, caller, &issued);

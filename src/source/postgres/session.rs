@@ -18,7 +18,7 @@ use crate::source::errors::{SourceError, query_error};
 
 /// One snapshot for the whole file; no writes.
 const BEGIN: &str = "begin isolation level repeatable read read only";
-/// The only statement of a transaction follows without a pause, so an idle transaction is an error.
+/// Statements follow each other without a pause, so an idle transaction is an error.
 const IDLE_TIMEOUT_MILLISECONDS: &str = "30000";
 /// The interval at which the server checks its client connection, so the query of a killed replica ends.
 const CLIENT_CHECK_MILLISECONDS: &str = "2000";

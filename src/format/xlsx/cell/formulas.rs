@@ -1,7 +1,7 @@
 //! Cells with a formula: links and totals.
 
 use super::{CellWriter, RowNumber, write_style, write_style_unless_default};
-use crate::format::xlsx::links::{self, Shown};
+use crate::format::xlsx::links::{self, LinkText};
 use crate::format::xlsx::styles::{self, Variant};
 use crate::format::xlsx::text::write_text;
 use crate::format::xlsx::totals::{TotalCell, TotalStyle, TotalValue};
@@ -11,18 +11,18 @@ impl CellWriter {
     pub(in crate::format::xlsx) fn write_link(
         &self,
         url: &str,
-        shown: &Shown,
+        shown: &LinkText,
         variant: Variant,
         reference: Option<&RowNumber>,
         out: &mut Vec<u8>,
     ) {
         self.write_reference(reference, out);
         let text = match shown {
-            Shown::Number(number, style) => {
+            LinkText::Number(number, style) => {
                 write_style(variant.of(self.style.unwrap_or(*style)), out);
                 number
             }
-            Shown::Text(text) => {
+            LinkText::Text(text) => {
                 write_style(variant.of(styles::DEFAULT), out);
                 out.extend_from_slice(b" t=\"str\"");
                 text
