@@ -110,11 +110,27 @@ impl ExportFiles {
         })
     }
 
-    /// Replaces one file by that of another read.
-    pub(super) fn keep(&mut self, name: &str, before: &ExportFiles) {
-        if let Some(file) = before.0.get(name) {
-            self.0.insert(name.to_owned(), file.clone());
+    /// Returns the files that later ones are compared with: these, but those of before for an export that is not valid. A file
+    /// that was renamed over another one is complete, whatever its export is.
+    pub(super) fn accepted(
+        &self,
+        before: &ExportFiles,
+        is_valid: impl Fn(&str) -> bool,
+    ) -> ExportFiles {
+        let mut accepted = self.clone();
+        for (name, file) in &before.0 {
+            let export = export_name(name);
+            let is_renamed = |next: &ExportFile| next.text.is_ok() && next.inode != file.inode;
+            let is_replaced = self.0.get(name).is_some_and(is_renamed);
+            if !is_valid(export) && self.has_export(export) && !is_replaced {
+                accepted.0.insert(name.clone(), file.clone());
+            }
         }
+        accepted
+    }
+
+    fn has_export(&self, export: &str) -> bool {
+        self.0.keys().any(|name| export_name(name) == export)
     }
 }
 
