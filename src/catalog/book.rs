@@ -17,7 +17,7 @@ use super::sheet::{RowAccess, SheetSource};
 use super::{Dialects, Export, FileError, Filter, Sheet, SqlDialect, Text, Variable};
 use crate::toml_errors::LineError;
 
-/// The file with the settings of a book. A folder without it is none.
+/// The file with the settings of a book.
 pub const BOOK_FILE: &str = "book.toml";
 
 /// The largest number of statements.

@@ -1,6 +1,7 @@
 //! Files of books that change while a server runs.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -143,4 +144,41 @@ fn a_torn_file_of_a_book_is_refused_although_another_file_was_invalid_when_it_wa
     let log = rowlink.stop();
     let refusal = "year/02_b.sql:1: written in place without `:claim.shop`";
     assert!(log.contains(refusal), "{log}");
+}
+
+#[test]
+fn a_book_that_cannot_be_read_keeps_its_previous_version_and_one_that_is_gone_is_removed() {
+    let rowlink = Rowlink::serve(&[
+        ("year/book.toml", ""),
+        ("year/01_a.sql", ANSWER),
+        ("z.sql", ANSWER),
+    ]);
+    let (book, away) = (
+        rowlink.folder().join("exports/year"),
+        rowlink.folder().join("away"),
+    );
+    fs::rename(&book, &away).unwrap();
+    // Leads to itself.
+    symlink("year", &book).unwrap();
+    failed(&rowlink, 1);
+    assert_is_previous(&rowlink);
+    fs::remove_file(&book).unwrap();
+    fs::rename(&away, &book).unwrap();
+    wait_for_readiness(&rowlink);
+    fs::rename(book.join("book.toml"), book.join("Book.toml")).unwrap();
+    failed(&rowlink, 2);
+    assert_is_previous(&rowlink);
+    fs::remove_dir_all(&book).unwrap();
+    wait_for_readiness(&rowlink);
+    let listed = get(&rowlink, "/v1/exports")["exports"].clone();
+    let names = listed.as_array().unwrap().iter();
+    assert_eq!(names.map(|it| &it["name"]).collect::<Vec<_>>(), ["z"]);
+    let log = rowlink.stop();
+    for cause in [
+        "year/book.toml:1: cannot read the folder: ",
+        "year/book.toml:1: missing; add the file with the settings of the book",
+        "removed exports exports=\"year\"",
+    ] {
+        assert!(log.contains(cause), "{log}");
+    }
 }
