@@ -62,7 +62,10 @@ pub(super) fn parse(
     let read = reader.settings();
     let (mut settings, format_options) = match read {
         Ok(read) => read,
-        Err(found) => return Err(found.into_iter().map(in_book).collect()),
+        Err(found) => {
+            errors.extend(found.into_iter().chain(reader.errors).map(in_book));
+            return Err(errors);
+        }
     };
     reader.refuse_settings_of_sheets(&settings);
     let (filters, shared) = reader.filters(mem::take(&mut settings.filters));
@@ -349,6 +352,40 @@ mod tests {
                 .iter()
                 .all(|it| it.definition().capacity.fits(true))
         );
+    }
+
+    #[test]
+    fn an_error_in_the_settings_hides_no_error_of_a_file_name() {
+        let found = errors(&[
+            ("year/book.toml", "titel = 'Year'\n[csv]\ndelimiter = '-'"),
+            ("year/a.sql", ORDERS),
+        ]);
+        let expected = [
+            "year/a.sql:1: expected a file name such as",
+            "year/book.toml:1: unknown field `titel`",
+            "year/book.toml:3: `delimiter` under [csv]: expected one of",
+        ];
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.starts_with(expected), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_filter_of_the_book_is_not_called_unused_while_a_file_is_invalid() {
+        let invalid = "/*---\ntitel = 'Orders'\n---*/\nselect 1 where :user = :from";
+        let misnamed = ("year/b.sql", "select 1 where :user = :from");
+        for (file, expected) in [
+            (("year/02_b.sql", invalid), "year/02_b.sql:2: unknown field"),
+            (misnamed, "year/b.sql:1: expected a file name"),
+        ] {
+            let own = ("year/01_a.sql", "select :user");
+            let found = errors(&[("year/book.toml", BOOK), own, file]);
+            let [found] = &*found else {
+                panic!("{found:?}");
+            };
+            assert!(found.starts_with(expected), "{found}");
+        }
     }
 
     #[test]
