@@ -59,7 +59,7 @@ pub(super) fn parse(
     let (_, book_text) = files.remove(position);
     let (files, mut errors) = numbered(files);
     let mut reader = Reader::new(book_text.trim_start_matches('\u{feff}'), 1);
-    let read = reader.settings();
+    let read = reader.settings(true);
     let (mut settings, format_options) = match read {
         Ok(read) => read,
         Err(found) => {
