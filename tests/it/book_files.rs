@@ -67,8 +67,7 @@ fn wait_for_readiness(rowlink: &Rowlink) {
 }
 
 #[test]
-fn settings_of_a_book_that_were_lost_while_they_were_written_in_place_are_refused_until_they_are_renamed()
- {
+fn a_book_toml_written_in_place_without_a_setting_is_refused_until_it_is_renamed() {
     let rowlink = Rowlink::serve(&[
         (
             "year/book.toml",
