@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::mem;
 
 use indexmap::IndexMap;
-use rowlink_link::is_export_name;
+use rowlink_link::{FileName, is_export_name};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -17,7 +17,7 @@ use super::sheet::{RowAccess, SheetSource};
 use super::{Dialects, Export, FileError, Filter, Sheet, SqlDialect, Text, Variable};
 use crate::toml_errors::LineError;
 
-/// The file with the settings of a book. A folder without it is none.
+/// The file with the settings of a book.
 pub const BOOK_FILE: &str = "book.toml";
 
 /// The largest number of statements.
@@ -59,10 +59,13 @@ pub(super) fn parse(
     let (_, book_text) = files.remove(position);
     let (files, mut errors) = numbered(files);
     let mut reader = Reader::new(book_text.trim_start_matches('\u{feff}'), 1);
-    let read = reader.settings();
+    let read = reader.settings(true);
     let (mut settings, format_options) = match read {
         Ok(read) => read,
-        Err(found) => return Err(found.into_iter().map(in_book).collect()),
+        Err(found) => {
+            errors.extend(found.into_iter().chain(reader.errors).map(in_book));
+            return Err(errors);
+        }
     };
     reader.refuse_settings_of_sheets(&settings);
     let (filters, shared) = reader.filters(mem::take(&mut settings.filters));
@@ -70,7 +73,9 @@ pub(super) fn parse(
     let time_zone = reader.time_zone(settings.timezone.as_ref());
     reader.check_feed(settings.feed.as_ref(), settings.store.as_ref());
     reader.check_claim_names(&settings.claims);
-    if files.is_empty() || files.len() > SHEETS_MAX {
+    // A file with another name has its own error.
+    let has_none = files.is_empty() && errors.is_empty();
+    if has_none || files.len() > SHEETS_MAX {
         let message = format!("expected 1 to {SHEETS_MAX} files such as `01_orders.sql`");
         reader.errors.push(LineError::new(1, message));
     }
@@ -138,11 +143,8 @@ fn numbered<'t>(files: Vec<(&'t str, &'t str)>) -> (Vec<SheetFile<'t>>, Vec<File
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     for (path, text) in files {
         match SheetFile::of(path, text) {
-            Some(file) => found.push(file),
-            None => {
-                let message = "expected a file name such as `01_orders.sql`: a number, `_`, then A-Z a-z 0-9 _ -";
-                errors.push(in_file(path, LineError::new(1, message)));
-            }
+            Ok(file) => found.push(file),
+            Err(message) => errors.push(in_file(path, LineError::new(1, message))),
         }
     }
     found.sort_by_key(|file| file.number);
@@ -162,19 +164,33 @@ fn numbered<'t>(files: Vec<(&'t str, &'t str)>) -> (Vec<SheetFile<'t>>, Vec<File
 }
 
 impl<'t> SheetFile<'t> {
-    /// Returns `None` if the name of the file has another form.
-    fn of(path: &'t str, text: &'t str) -> Option<SheetFile<'t>> {
-        let (_, file) = path.rsplit_once('/')?;
-        let (number, name) = file.strip_suffix(".sql")?.split_once('_')?;
-        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-        let number = number.parse().ok().filter(|_| is_number)?;
-        is_export_name(name).then_some(SheetFile {
+    /// Parses the name of a file.
+    ///
+    /// # Errors
+    /// Returns a message if the name has another form, or would name a file in an archive that Windows cannot unpack.
+    fn of(path: &'t str, text: &'t str) -> Result<SheetFile<'t>, String> {
+        let (number, name) = number_and_name(path).ok_or(
+            "expected a file name such as `01_orders.sql`: a number, `_`, then A-Z a-z 0-9 _ -",
+        )?;
+        FileName::parse(name).map_err(|error| {
+            format!("`{name}` is the name of a file in archives: {error}; rename the file")
+        })?;
+        Ok(SheetFile {
             path,
             number,
             name,
             text,
         })
     }
+}
+
+/// Returns the two parts of the name of a file; `None` if the name has another form.
+fn number_and_name(path: &str) -> Option<(u32, &str)> {
+    let (_, file) = path.rsplit_once('/')?;
+    let (number, name) = file.strip_suffix(".sql")?.split_once('_')?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let number = number.parse().ok().filter(|_| is_number)?;
+    is_export_name(name).then_some((number, name))
 }
 
 /// The sheets so far.
@@ -352,6 +368,40 @@ mod tests {
     }
 
     #[test]
+    fn an_error_in_the_settings_hides_no_error_of_a_file_name() {
+        let found = errors(&[
+            ("year/book.toml", "titel = 'Year'\n[csv]\ndelimiter = '-'"),
+            ("year/a.sql", ORDERS),
+        ]);
+        let expected = [
+            "year/a.sql:1: expected a file name such as",
+            "year/book.toml:1: unknown field `titel`",
+            "year/book.toml:3: `delimiter` under [csv]: expected one of",
+        ];
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.starts_with(expected), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_filter_of_the_book_is_not_called_unused_while_a_file_is_invalid() {
+        let invalid = "/*---\ntitel = 'Orders'\n---*/\nselect 1 where :user = :from";
+        let misnamed = ("year/b.sql", "select 1 where :user = :from");
+        for (file, expected) in [
+            (("year/02_b.sql", invalid), "year/02_b.sql:2: unknown field"),
+            (misnamed, "year/b.sql:1: expected a file name"),
+        ] {
+            let own = ("year/01_a.sql", "select :user");
+            let found = errors(&[("year/book.toml", BOOK), own, file]);
+            let [found] = &*found else {
+                panic!("{found:?}");
+            };
+            assert!(found.starts_with(expected), "{found}");
+        }
+    }
+
+    #[test]
     fn each_error_names_the_file_and_its_line() {
         let other = "/*---\n[filters.from]\ntype = 'text'\n---*/\nselect 1 where :from = :user";
         for (files, expected) in [
@@ -410,6 +460,14 @@ mod tests {
             (
                 vec![("year/book.toml", ""), ("year/a.sql", "select :user")],
                 "year/a.sql:1: expected a file name such as `01_orders.sql`",
+            ),
+            (
+                vec![("year/book.toml", ""), ("year/01_Con.sql", "select :user")],
+                "year/01_Con.sql:1: `Con` is the name of a file in archives: expected a name that Windows does not reserve; rename",
+            ),
+            (
+                vec![("year/book.toml", ""), ("year/01_lpt1.sql", "select :user")],
+                "year/01_lpt1.sql:1: `lpt1` is the name of a file in archives",
             ),
             (
                 vec![

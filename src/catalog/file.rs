@@ -71,7 +71,7 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
     let text = file.trim_start_matches('\u{feff}');
     let (settings_text, first_line) = split_settings(text).map_err(|error| vec![error])?;
     let mut reader = Reader::new(settings_text, first_line);
-    let (mut settings, format_options) = reader.settings()?;
+    let (mut settings, format_options) = reader.settings(false)?;
     let documents = reader.documents(&mut settings, &format_options);
     let (filters, declared) = reader.filters(mem::take(&mut settings.filters));
     let formats = match &documents {
@@ -210,10 +210,11 @@ impl<'t> Reader<'t> {
     /// Returns the first syntax or type error.
     pub(super) fn settings(
         &mut self,
+        is_book: bool,
     ) -> Result<(Settings, BTreeMap<&'static str, FormatOptions>), Vec<LineError>> {
         let table = DeTable::parse(self.settings_text);
         let mut table = table.map_err(|error| self.toml_error(&error))?;
-        let format_options = self.format_options(table.get_mut());
+        let format_options = self.format_options(table.get_mut(), is_book);
         let settings = Settings::deserialize(Deserializer::from(table));
         let settings = settings.map_err(|error| self.toml_error(&error))?;
         Ok((settings, format_options))
@@ -234,9 +235,13 @@ impl<'t> Reader<'t> {
         vec![LineError::new(line, error.message())]
     }
 
-    fn format_options(&mut self, table: &mut DeTable<'_>) -> BTreeMap<&'static str, FormatOptions> {
+    fn format_options(
+        &mut self,
+        table: &mut DeTable<'_>,
+        is_book: bool,
+    ) -> BTreeMap<&'static str, FormatOptions> {
         let mut found = Vec::new();
-        let options = take_options(table, &mut found);
+        let options = take_options(table, is_book, &mut found);
         for (offset, message) in found {
             let line = self.line_at(offset);
             self.errors.push(LineError::new(line, message));

@@ -46,17 +46,26 @@ pub(super) fn parse_formats(
     Ok(formats)
 }
 
-/// Takes the tables of options, such as `[csv]`, out of the settings.
+/// Takes the tables of options, such as `[csv]`, out of the settings. Those of a format that is only for books are an error
+/// elsewhere.
 pub(super) fn take_options(
     settings: &mut DeTable<'_>,
+    is_book: bool,
     errors: &mut Vec<OffsetError>,
 ) -> BTreeMap<&'static str, FormatOptions> {
     let mut all_options = BTreeMap::new();
     for format in Format::with_options() {
         let name = format.extension();
-        let Some(table) = settings.remove(name) else {
+        let Some((key, table)) = settings.remove_entry(name) else {
             continue;
         };
+        // A book has options of formats for one sheet: those of the files in its archive.
+        if !is_book && !format.definition().capacity.fits(false) {
+            let message =
+                format!("[{name}]: unsupported, because only books have these options; remove it");
+            errors.push((key.span().start, message));
+            continue;
+        }
         let DeValue::Table(table) = table.get_ref() else {
             errors.push((table.span().start, format!("`{name}`: expected a table")));
             continue;

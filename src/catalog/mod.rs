@@ -13,6 +13,7 @@ mod file;
 mod file_name;
 mod filter;
 mod format_settings;
+mod lost_setting;
 mod reason;
 mod restricted;
 mod settings_comment;
@@ -233,13 +234,6 @@ impl Catalog {
         self.exports.remove(name);
     }
 
-    /// Replaces the export that a file belongs to by an error.
-    pub fn refuse(&mut self, file: &str, error: LineError) {
-        if self.exports.remove(export_name(file)).is_some() {
-            self.add_error(file, error);
-        }
-    }
-
     /// Returns the errors of all files.
     pub fn errors(&self) -> &[FileError] {
         &self.errors
@@ -263,6 +257,13 @@ pub fn export_name(file: &str) -> &str {
         Some((folder, _)) => folder,
         None => file.strip_suffix(".sql").unwrap_or(file),
     }
+}
+
+/// Tells whether a file has the settings of a book.
+#[must_use]
+pub fn is_book_file(file: &str) -> bool {
+    file.split_once('/')
+        .is_some_and(|(_, file)| file == BOOK_FILE)
 }
 
 fn check_name(name: &str) -> Result<(), Vec<LineError>> {

@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::export_files::ExportFiles;
-use crate::catalog::{Catalog, Dialects, export_name};
+use crate::catalog::{Catalog, Dialects, Export, export_name, is_book_file};
 use crate::http::AppState;
 use crate::service::{ExportsToDescribe, ExportsUpdate};
 use crate::toml_errors::LineError;
@@ -26,7 +26,7 @@ pub(super) struct ExportsReloader {
     /// The files of `catalog`.
     in_use: ExportFiles,
     catalog: Catalog,
-    /// The last version of each file that was not refused for being written in place.
+    /// The files that later ones are compared with: each in its last version of a valid export, or renamed since then.
     accepted: ExportFiles,
     /// The files as they were read the last time, and when.
     last_read: (Instant, ExportFiles),
@@ -116,25 +116,30 @@ impl ExportsReloader {
             return false;
         }
         let mut catalog = settled.parse(&self.dialects);
-        let mut accepted = settled.clone();
-        for (file, is_cut) in settled.written_in_place(&self.accepted) {
-            if let Err(lost) = check_successor(state, &catalog, file, is_cut) {
+        let written = settled.written_in_place(&self.accepted);
+        let checked =
+            written.map(|(file, is_cut)| (file, check_successor(state, &catalog, file, is_cut)));
+        // Refusing a file takes its book out of the catalog, and the other files could not be checked.
+        let checked: Vec<_> = checked.collect();
+        for (file, checked) in checked {
+            if let Err(lost) = checked {
                 let message = format!(
                     "written in place without {lost}; rename the new file over the old one if that is intended"
                 );
-                catalog.refuse(file, LineError::new(1, message));
-                accepted.keep(file, &self.accepted);
+                catalog.remove(export_name(file));
+                catalog.add_error(file, LineError::new(1, message));
             }
         }
+        let is_valid = |export: &str| catalog.get(export).is_some();
+        self.accepted = settled.accepted(&self.accepted, is_valid);
         self.catalog = catalog;
-        self.accepted = accepted;
         self.in_use = settled;
         true
     }
 }
 
 /// Checks an export that was written over its previous version: it may be incomplete, and without a condition it would
-/// return more rows.
+/// return more rows. An invalid export is not served.
 ///
 /// # Errors
 /// Returns what it has lost.
@@ -144,22 +149,30 @@ fn check_successor(
     file: &str,
     is_cut: bool,
 ) -> Result<(), String> {
+    let name = export_name(file);
+    let Some(next) = catalog.get(name) else {
+        return Ok(());
+    };
     if is_cut {
         return Err("its end".to_owned());
     }
-    let name = export_name(file);
-    let (Some(served), Some(next)) = (state.service.served(name), catalog.get(name)) else {
+    let Some(served) = state.service.served(name) else {
         return Ok(());
     };
-    let (Some(before), Some(next)) = (served.export().sheet_of(file), next.sheet_of(file)) else {
-        return Ok(());
+    let lost = match is_book_file(file) {
+        true => served.export().setting_lost_in(next),
+        false => variable_lost(served.export(), next, file),
     };
+    lost.map_or(Ok(()), Err)
+}
+
+/// Returns a variable of the statement in a file that its next version lacks.
+fn variable_lost(before: &Export, next: &Export, file: &str) -> Option<String> {
+    let (before, next) = (before.sheet_of(file)?, next.sheet_of(file)?);
     let kept = &next.statement.variables;
     let mut before = before.statement.variables.iter();
-    match before.find(|variable| !kept.contains(variable)) {
-        Some(lost) => Err(format!("`{lost}`")),
-        None => Ok(()),
-    }
+    let lost = before.find(|variable| !kept.contains(variable))?;
+    Some(format!("`{lost}`"))
 }
 
 /// Logs what an update has changed.

@@ -101,6 +101,14 @@ fn each_error_of_a_file_is_reported_with_its_line() {
             "x.sql:3: `quote` under [csv]: unknown option",
         ),
         (
+            "/*---\n\n[zip]\nentries = 'json'\n---*/\nselect :user",
+            "x.sql:3: [zip]: unsupported, because only books have these options; remove it",
+        ),
+        (
+            "/*---\n\nzip.entries = 'json'\n---*/\nselect :user",
+            "x.sql:3: [zip]: unsupported, because only books have these options; remove it",
+        ),
+        (
             "/*---\n[columns.a]\nlabel = 1\n---*/\nselect :user as a",
             "x.sql:3: invalid type: integer",
         ),

@@ -9,6 +9,7 @@ mod audit_values;
 mod auth;
 mod bad_input;
 mod bind;
+mod book_files;
 mod books;
 mod browsers;
 mod button;
