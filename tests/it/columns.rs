@@ -511,7 +511,10 @@ fn settings_of_columns_that_cannot_hold_are_errors_with_their_line() {
     assert_eq!(masked("'-'", plain), Vec::<String>::new());
     let long = format!("[columns.{}]\nscope = 'a'", "a".repeat(129));
     let found = errors(&long, plain);
-    assert!(found[0].starts_with("x.sql:4: `scope` of `aaa"), "{found:?}");
+    assert!(
+        found[0].starts_with("x.sql:4: `scope` of `aaa"),
+        "{found:?}"
+    );
     assert!(found[0].contains("at most 128 bytes"), "{found:?}");
     for (found, expected) in [
         (masked("'-'", "select * from c"), "has a `*`"),
