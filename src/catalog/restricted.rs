@@ -102,11 +102,15 @@ impl Export {
         let mut export = self.clone();
         for sheet in &mut export.sheets {
             let masks = self.masks_of(sheet, keys);
+            if masks.is_empty() {
+                continue;
+            }
             let names: BTreeSet<&str> = masks.iter().map(|(name, _)| *name).collect();
             let mut statements = sheet.masked_statements.iter();
-            if let Some(masked) = statements.find(|it| it.masked.iter().eq(names.iter())) {
-                sheet.statement = masked.statement.clone();
-            }
+            let masked = statements.find(|it| it.masked.iter().eq(names.iter()));
+            // The statement without masks would show the columns.
+            let masked = masked.expect("a valid sheet has a statement for each set of its masks");
+            sheet.statement = masked.statement.clone();
         }
         export
     }

@@ -299,7 +299,7 @@ impl Drop for DownloadLog {
             filters = filter_names(link),
             audit_values = audit_values(&self.state, link),
             reveal = revealed_columns(link),
-        reason = link.conditions.reason.as_deref(),
+            reason = link.conditions.reason.as_deref(),
             rows,
             bytes,
             milliseconds = milliseconds(self.started.elapsed()),
