@@ -1,7 +1,8 @@
 //! A ZIP archive with a file per statement of a book. An archive without its end cannot be opened, so a truncated file is
 //! detected.
 
-use super::container::{Container, Level};
+use super::container::{Container, Level, Piece};
+use super::deflater::Deflater;
 use super::encoder::{EncodeError, Encoder, EncoderSettings, SheetSettings};
 use super::heartbeat::{EMPTY_DEFLATE_BLOCK, Heartbeats};
 use super::options::OptionDefinition;
@@ -63,16 +64,28 @@ fn entry_name(format: Format, settings: &EncoderSettings, statement: usize) -> S
     format!("{name}.{format}")
 }
 
+/// Content that is compressed together, in bytes.
+const BLOCK_BYTES: usize = 128 * 1024;
+
+/// What happens to content that does not fill a block.
+#[derive(Clone, Copy)]
+enum Last {
+    /// It waits for more.
+    Waits,
+    /// It is a block, too.
+    IsSent,
+}
+
 /// Encodes an archive.
 struct ArchiveEncoder {
     settings: EncoderSettings,
     format: Format,
-    container: Container,
+    deflater: Deflater,
     /// The index of the statement whose file is written.
     statement: usize,
     /// Encodes that file.
     entry: Box<dyn Encoder>,
-    /// What it has written since the last call.
+    /// What it has written, and is in no block yet.
     content: Vec<u8>,
 }
 
@@ -83,7 +96,7 @@ impl ArchiveEncoder {
         Ok(ArchiveEncoder {
             settings,
             format,
-            container: Container::default(),
+            deflater: Deflater::start()?,
             statement: 0,
             entry,
             content: Vec::new(),
@@ -97,27 +110,36 @@ impl ArchiveEncoder {
             true => Level::Fastest,
             false => Level::Stored,
         };
-        match self.settings.heartbeats.take() {
-            Some(heartbeats) => self.container.resume(&name, level, heartbeats),
-            None => self.container.begin(&name, level),
-        }
+        let begin = match self.settings.heartbeats.take() {
+            Some(heartbeats) => Piece::Resume {
+                name,
+                level,
+                heartbeats,
+            },
+            None => Piece::Begin(name, level),
+        };
+        self.deflater.push(vec![begin], out)?;
         self.entry.begin(&mut self.content)?;
-        self.write(out);
-        Ok(())
+        self.push_blocks(Last::Waits, out)
     }
 
     fn end_entry(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         self.entry.finish(&mut self.content)?;
-        self.write(out);
-        self.container.end();
-        Ok(())
+        self.push_blocks(Last::IsSent, out)?;
+        self.deflater.push(vec![Piece::End], out)
     }
 
-    /// Moves the content to the archive, and the bytes of the archive to `out`.
-    fn write(&mut self, out: &mut Vec<u8>) {
-        self.container.write(&self.content);
-        self.content.clear();
-        out.append(&mut self.container.take());
+    /// Hands the content over in blocks, whose size does not depend on how the rows were batched.
+    fn push_blocks(&mut self, last: Last, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let whole = self.content.len() / BLOCK_BYTES * BLOCK_BYTES;
+        let end = match last {
+            Last::Waits => whole,
+            Last::IsSent => self.content.len(),
+        };
+        let blocks = self.content[..end].chunks(BLOCK_BYTES);
+        let pieces = blocks.map(|block| Piece::Content(block.to_vec())).collect();
+        self.content.drain(..end);
+        self.deflater.push(pieces, out)
     }
 }
 
@@ -135,30 +157,24 @@ impl Encoder for ArchiveEncoder {
 
     fn rows(&mut self, batch: &RowBatch, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         self.entry.rows(batch, &mut self.content)?;
-        self.write(out);
-        Ok(())
+        self.push_blocks(Last::Waits, out)
     }
 
     fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         self.entry.flush(&mut self.content)?;
-        self.container.write(&self.content);
-        self.content.clear();
-        self.container.flush();
-        out.append(&mut self.container.take());
-        Ok(())
+        self.push_blocks(Last::IsSent, out)?;
+        self.deflater.drain(out)
     }
 
     fn heartbeat(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        self.container.heartbeat();
-        out.append(&mut self.container.take());
-        Ok(())
+        self.deflater.push(vec![Piece::Heartbeat], out)?;
+        self.deflater.drain(out)
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         self.end_entry(out)?;
-        self.container.finish();
-        out.append(&mut self.container.take());
-        Ok(())
+        self.deflater.push(vec![Piece::Finish], out)?;
+        self.deflater.drain(out)
     }
 
     fn wants_thread(&self) -> bool {

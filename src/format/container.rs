@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use flate2::{Compress, Compression, FlushCompress};
 
+use super::deflate_pool::Deflated;
 use crate::format::heartbeat::EMPTY_DEFLATE_BLOCK;
 use crate::zip::{
     DATE, HAS_DATA_DESCRIPTOR, VERSION_ZIP64, ZIP32_MAX, put_u16s, put_u32, put_u64, write_end,
@@ -16,16 +17,19 @@ use crate::zip::{
 /// How much a part is compressed. Readers of streams, such as that of Java, expect every part of unknown size in deflate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// At the fastest level. The next one takes 50 % longer for 29 % fewer bytes.
+    /// At the fastest level.
     Fastest,
+    /// Takes 50 % longer for 29 % fewer bytes.
+    Small,
     /// Not at all, in blocks of deflate: for content that is compressed already.
     Stored,
 }
 
 impl Level {
-    fn compressor(self) -> Compress {
+    pub(super) fn compressor(self) -> Compress {
         let level = match self {
             Level::Fastest => Compression::fast(),
+            Level::Small => Compression::new(2),
             Level::Stored => Compression::none(),
         };
         Compress::new(level, false)
@@ -34,6 +38,8 @@ impl Level {
 
 const VERSION: u16 = 20;
 const METHOD_DEFLATE: u16 = 8;
+/// The end of deflate after a block: an empty block with fixed codes, marked as the last (RFC 1951, section 3.2.3).
+const LAST_BLOCK: &[u8] = &[0x03, 0x00];
 /// Free output space per call of deflate, in bytes.
 const OUTPUT_BYTES_MIN: usize = 32 * 1024;
 
@@ -43,9 +49,9 @@ pub struct Container {
     /// Bytes that `take` has returned.
     taken: u64,
     parts: Vec<Part>,
-    /// Compressor and checksum of the open part.
+    /// Compresses small parts.
     deflate: Compress,
-    level: Level,
+    /// Of the content of the open part.
     checksum: crc32fast::Hasher,
 }
 
@@ -57,8 +63,6 @@ struct Part {
     checksum: u32,
     compressed_size: u64,
     uncompressed_size: u64,
-    /// The bytes of its heartbeats, which the compressor does not count.
-    heartbeat_bytes: u64,
 }
 
 /// An instruction for [`Container`], in archive order.
@@ -66,35 +70,21 @@ pub enum Piece {
     /// A complete small part: name and content.
     Part(Cow<'static, str>, String),
     /// Opens the named part; its content follows.
-    Begin(String),
+    Begin(String, Level),
     /// Opens the first part, whose start and heartbeats were sent before.
-    Resume { name: &'static str, heartbeats: u64 },
-    /// Content of the open part.
+    Resume {
+        name: String,
+        level: Level,
+        heartbeats: u64,
+    },
+    /// Content of the open part, which is compressed as a block.
     Content(Vec<u8>),
-    /// Makes everything so far readable.
-    Flush,
     /// A heartbeat in the open part.
     Heartbeat,
     /// Closes the open part.
     End,
     /// Completes the archive.
     Finish,
-}
-
-impl Container {
-    /// Writes a piece.
-    pub fn write_piece(&mut self, piece: &Piece) {
-        match piece {
-            Piece::Part(name, content) => self.part(name, content.as_bytes()),
-            Piece::Begin(name) => self.begin(name, Level::Fastest),
-            Piece::Resume { name, heartbeats } => self.resume(name, Level::Fastest, *heartbeats),
-            Piece::Content(content) => self.write(content),
-            Piece::Flush => self.flush(),
-            Piece::Heartbeat => self.heartbeat(),
-            Piece::End => self.end(),
-            Piece::Finish => self.finish(),
-        }
-    }
 }
 
 impl Default for Container {
@@ -105,7 +95,6 @@ impl Default for Container {
             taken: 0,
             parts: Vec::new(),
             deflate: Level::Fastest.compressor(),
-            level: Level::Fastest,
             checksum: crc32fast::Hasher::new(),
         }
     }
@@ -121,7 +110,7 @@ impl Container {
     /// Writes a complete small part, with its sizes in the local header.
     pub fn part(&mut self, name: &str, content: &[u8]) {
         let mut deflated = Vec::new();
-        self.start_compressor(Level::Fastest);
+        self.deflate.reset();
         deflate(
             &mut self.deflate,
             content,
@@ -135,7 +124,6 @@ impl Container {
             checksum: crc32fast::hash(content),
             compressed_size: deflated.len() as u64,
             uncompressed_size: content.len() as u64,
-            heartbeat_bytes: 0,
         };
         part.write_local_header(&mut self.out);
         self.out.extend_from_slice(&deflated);
@@ -150,65 +138,43 @@ impl Container {
     }
 
     /// Opens the first part, whose [start](Self::start_of) was sent, with some heartbeats after it.
-    pub fn resume(&mut self, name: &str, level: Level, heartbeats: u64) {
-        self.begin(name, level);
-        (0..heartbeats).for_each(|_| self.add_heartbeat());
+    pub fn resume(&mut self, name: &str, heartbeats: u64) {
+        self.begin(name);
+        (0..heartbeats).for_each(|_| self.heartbeat());
         self.take();
     }
 
     /// Opens a part of unknown size.
-    pub fn begin(&mut self, name: &str, level: Level) {
+    pub fn begin(&mut self, name: &str) {
         let part = Part::of_unknown_size(name, self.offset());
         part.write_local_header(&mut self.out);
         self.parts.push(part);
-        self.start_compressor(level);
         self.checksum = crc32fast::Hasher::new();
     }
 
-    fn start_compressor(&mut self, level: Level) {
-        match level == self.level {
-            true => self.deflate.reset(),
-            false => self.deflate = level.compressor(),
-        }
-        self.level = level;
+    /// Appends a block to the open part.
+    pub fn write_block(&mut self, block: &Deflated) {
+        self.checksum.combine(&block.checksum);
+        self.append(&block.bytes, block.content_bytes);
     }
 
-    /// Appends to the open part.
-    pub fn write(&mut self, content: &[u8]) {
-        self.checksum.update(content);
-        deflate(
-            &mut self.deflate,
-            content,
-            FlushCompress::None,
-            &mut self.out,
-        );
-    }
-
-    /// Makes everything written so far readable, at the cost of a few bytes.
-    pub fn flush(&mut self) {
-        deflate(&mut self.deflate, &[], FlushCompress::Sync, &mut self.out);
-    }
-
-    /// Appends a heartbeat to the open part.
+    /// Appends a heartbeat to the open part. It is at the end of a block, on a byte boundary.
     pub fn heartbeat(&mut self) {
-        // Ends on a byte boundary.
-        self.flush();
-        self.add_heartbeat();
+        self.append(EMPTY_DEFLATE_BLOCK, 0);
     }
 
-    fn add_heartbeat(&mut self) {
-        self.out.extend_from_slice(EMPTY_DEFLATE_BLOCK);
+    fn append(&mut self, compressed: &[u8], content_bytes: u64) {
+        self.out.extend_from_slice(compressed);
         let part = self.parts.last_mut().expect("a part was begun");
-        part.heartbeat_bytes += EMPTY_DEFLATE_BLOCK.len() as u64;
+        part.compressed_size += compressed.len() as u64;
+        part.uncompressed_size += content_bytes;
     }
 
     /// Closes the open part with a data descriptor (4.3.9).
     pub fn end(&mut self) {
-        deflate(&mut self.deflate, &[], FlushCompress::Finish, &mut self.out);
+        self.append(LAST_BLOCK, 0);
         let part = self.parts.last_mut().expect("a part was begun");
         part.checksum = self.checksum.clone().finalize();
-        part.compressed_size = self.deflate.total_out() + part.heartbeat_bytes;
-        part.uncompressed_size = self.deflate.total_in();
         part.write_descriptor(&mut self.out);
     }
 
@@ -237,7 +203,6 @@ impl Part {
             checksum: 0,
             compressed_size: 0,
             uncompressed_size: 0,
-            heartbeat_bytes: 0,
         }
     }
 
@@ -298,7 +263,12 @@ impl Part {
 }
 
 /// Compresses all of `content` into `out`, which grows as needed.
-fn deflate(deflate: &mut Compress, content: &[u8], flush: FlushCompress, out: &mut Vec<u8>) {
+pub(super) fn deflate(
+    deflate: &mut Compress,
+    content: &[u8],
+    flush: FlushCompress,
+    out: &mut Vec<u8>,
+) {
     let mut rest = content;
     loop {
         out.reserve(OUTPUT_BYTES_MIN);
@@ -316,8 +286,10 @@ fn deflate(deflate: &mut Compress, content: &[u8], flush: FlushCompress, out: &m
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::deflate_pool::{Block, compress};
     use proptest::prelude::*;
     use std::io::{Cursor, Read as _};
+    use std::sync::Arc;
 
     /// Reads the parts with the `zip` crate, from the central directory.
     fn read(archive: Vec<u8>) -> Vec<(String, Vec<u8>)> {
@@ -332,18 +304,28 @@ mod tests {
             .collect()
     }
 
+    /// Appends content to the open part as a block of its own.
+    fn write(container: &mut Container, level: Level, content: &[u8]) {
+        let block = Block {
+            content: Arc::new(content.to_vec()),
+            before: None,
+            level,
+        };
+        container.write_block(&compress(&block));
+    }
+
     #[test]
     fn heartbeats_are_no_content() {
         let mut container = Container::default();
         let mut archive = Container::start_of("first.xml");
         (0..3).for_each(|_| archive.extend_from_slice(EMPTY_DEFLATE_BLOCK));
-        container.resume("first.xml", Level::Fastest, 3);
-        container.write(b"<first/>");
+        container.resume("first.xml", 3);
+        write(&mut container, Level::Fastest, b"<first/>");
         container.end();
-        container.begin("second.xml", Level::Fastest);
+        container.begin("second.xml");
         container.heartbeat();
         for _ in 0..200 {
-            container.write(b"<row/>");
+            write(&mut container, Level::Fastest, b"<row/>");
             container.heartbeat();
             container.heartbeat();
         }
@@ -363,19 +345,18 @@ mod tests {
     #[test]
     fn stored_parts_are_read_back_between_compressed_ones() {
         let mut container = Container::default();
-        container.begin("a.csv", Level::Fastest);
-        container.write(b"a");
+        container.begin("a.csv");
+        write(&mut container, Level::Fastest, b"a");
         container.end();
-        container.begin("b.parquet", Level::Stored);
+        container.begin("b.parquet");
         for part in [&b"PAR1"[..], b"", b"PAR1"] {
-            container.write(part);
-            container.flush();
+            write(&mut container, Level::Stored, part);
             container.heartbeat();
         }
         container.end();
-        container.begin("c.parquet", Level::Stored);
+        container.begin("c.parquet");
         container.end();
-        container.begin("d.csv", Level::Fastest);
+        container.begin("d.csv");
         container.heartbeat();
         container.end();
         container.finish();
@@ -424,10 +405,9 @@ mod tests {
         let mut container = Container::default();
         let mut archive = Vec::new();
         container.part("a/small.xml", &small);
-        container.begin("large.xml", Level::Fastest);
+        container.begin("large.xml");
         for piece in large.chunks(70_001) {
-            container.write(piece);
-            container.flush();
+            write(&mut container, Level::Small, piece);
             archive.extend(container.take());
         }
         container.end();
@@ -442,7 +422,7 @@ mod tests {
         assert!(read(archive) == expected);
     }
 
-    /// Pieces of a part, and whether each is followed by a flush.
+    /// Pieces of a part, and whether each is followed by a heartbeat.
     type Content = Vec<(Vec<u8>, bool)>;
 
     fn any_content() -> impl Strategy<Value = Content> {
@@ -477,11 +457,11 @@ mod tests {
                 if *known {
                     container.part(&name, &whole);
                 } else {
-                    container.begin(&name, Level::Fastest);
-                    for (piece, flush) in content {
-                        container.write(piece);
-                        if *flush {
-                            container.flush();
+                    container.begin(&name);
+                    for (piece, has_heartbeat) in content {
+                        write(&mut container, Level::Fastest, piece);
+                        if *has_heartbeat {
+                            container.heartbeat();
                             archive.extend(container.take());
                         }
                     }
@@ -500,8 +480,8 @@ mod tests {
     #[test]
     fn headers_have_the_form_that_excel_reads() {
         let mut container = Container::default();
-        container.begin("s", Level::Fastest);
-        container.write(b"sheet");
+        container.begin("s");
+        write(&mut container, Level::Fastest, b"sheet");
         container.end();
         container.finish();
         let archive = container.take();

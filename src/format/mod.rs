@@ -6,6 +6,8 @@ mod column_display;
 mod container;
 mod csv;
 mod csv_preset;
+mod deflate_pool;
+mod deflater;
 mod encoder;
 mod formula;
 mod heartbeat;

@@ -5,7 +5,6 @@
 
 mod cell;
 mod columns;
-mod deflater;
 mod exact_sum;
 mod extreme;
 mod links;
@@ -25,9 +24,9 @@ mod xml;
 
 pub use self::number_format::{NAMED_FORMATS, is_number_format, named_format};
 
-use self::deflater::Deflater;
 use self::workbook_writer::{FIRST_PART, WorkbookWriter};
 use super::container::Container;
+use super::deflater::Deflater;
 use super::encoder::{EncodeError, Encoder};
 use super::heartbeat::{EMPTY_DEFLATE_BLOCK, Heartbeats};
 use super::options::OptionDefinition;
@@ -58,7 +57,14 @@ pub(super) const FORMAT: Definition = Definition {
 };
 
 /// An export sets them under `[xlsx]`; a link overrides them by `rl_xlsx.*`.
-const OPTIONS: [OptionDefinition; 4] = [
+const OPTIONS: [OptionDefinition; 5] = [
+    // Fewer bytes, or less processor time.
+    OptionDefinition {
+        name: "compression",
+        expected: "`small` or `fast`",
+        accepts: |text| matches!(text, "small" | "fast"),
+        sets: &[],
+    },
     // Leaves out the references of cells: a smaller file, which some readers do not understand.
     OptionDefinition::boolean("compact"),
     // Title and time of the link, above the header.

@@ -12,7 +12,7 @@ use super::text::check_length;
 use super::title::created_text;
 use super::totals::{TotalCell, TotalColumn, TotalRanges, Totals};
 use super::workbook::{self, Sheet};
-use crate::format::container::Piece;
+use crate::format::container::{Level, Piece};
 use crate::format::encoder::{EncodeError, EncoderSettings};
 use crate::row::{Column, RowBatch};
 
@@ -29,6 +29,8 @@ pub(super) struct WorkbookWriter {
     /// The number formats of all statements, each once.
     number_formats: IndexSet<String>,
     layout: SheetLayout,
+    /// That of sheets.
+    level: Level,
     /// The word in the totals row.
     total_label: String,
     names: SheetNames,
@@ -82,6 +84,10 @@ impl WorkbookWriter {
                 false => Variant::total(number_formats.len()),
             },
         };
+        let level = match settings.options.get("compression") {
+            Some("fast") => Level::Fastest,
+            _ => Level::Small,
+        };
         let total_label = settings.options.get("total_label").unwrap_or(TOTAL_LABEL);
         let custom_formats: Vec<&str> = number_formats.iter().map(String::as_str).collect();
         let core = workbook::core_properties(&settings.properties, settings.time_zone.name());
@@ -90,7 +96,8 @@ impl WorkbookWriter {
             None => vec![Piece::Part(FIRST_PART.into(), relationships)],
             Some(heartbeats) => vec![
                 Piece::Resume {
-                    name: FIRST_PART,
+                    name: FIRST_PART.into(),
+                    level,
                     heartbeats,
                 },
                 Piece::Content(relationships.into_bytes()),
@@ -112,6 +119,7 @@ impl WorkbookWriter {
             names: SheetNames::of(titles.chain(title)),
             table_names: TableNames::default(),
             layout,
+            level,
             total_label: total_label.to_owned(),
             settings,
             limits: SHEET_LIMITS,
@@ -216,8 +224,7 @@ impl WorkbookWriter {
             return;
         };
         let block = sheet.take_block(1).map(Piece::Content);
-        // Needed even without new XML: the compressor may still buffer the end of the last block.
-        self.pieces.extend(block.into_iter().chain([Piece::Flush]));
+        self.pieces.extend(block);
     }
 
     /// Appends a heartbeat, if a sheet is open or was before.
@@ -257,7 +264,7 @@ impl WorkbookWriter {
     fn open_sheet(&mut self) {
         let number = self.sheets.len() + 1;
         let part = format!("xl/worksheets/sheet{number}.xml");
-        self.pieces.push(Piece::Begin(part));
+        self.pieces.push(Piece::Begin(part, self.level));
         self.sheets_of_statement += 1;
         self.sheet = Some(SheetWriter::begin(
             &self.columns,

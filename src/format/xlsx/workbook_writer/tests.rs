@@ -6,7 +6,7 @@ use calamine::{Data, Reader as _, Xlsx};
 use proptest::prelude::*;
 
 use super::*;
-use crate::format::container::Container;
+use crate::format::deflater::Deflater;
 use crate::format::encoder::{Properties, SheetSettings};
 use crate::format::xlsx::OPTIONS;
 use crate::row::{Cell, RowBuffer};
@@ -46,12 +46,12 @@ pub(super) fn batch(width: usize, rows: &[Vec<Cell<'_>>]) -> RowBatch {
 
 pub(super) fn archive(mut encoder: WorkbookWriter) -> Vec<u8> {
     encoder.end();
-    let mut container = Container::default();
-    encoder
-        .take_pieces()
-        .iter()
-        .for_each(|piece| container.write_piece(piece));
-    container.take()
+    let mut archive = Vec::new();
+    let mut deflater = Deflater::start().expect("threads");
+    let pushed = deflater.push(encoder.take_pieces(), &mut archive);
+    pushed.expect("no panic");
+    deflater.drain(&mut archive).expect("no panic");
+    archive
 }
 
 /// Returns the name and cells of each sheet, read by `calamine`.

@@ -1,0 +1,137 @@
+//! Threads that compress blocks, shared by all files of the process.
+//!
+//! A block is compressed by itself, with the end of the block before it as dictionary, and ends at a byte: the method of
+//! `pigz`. So the blocks of a file are compressed at the same time, and what they become depends only on the content.
+
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::{io, thread};
+
+use flate2::{Compress, FlushCompress};
+
+use super::container::{Level, deflate};
+
+/// The farthest that a match can refer back to: RFC 1951, section 2.
+const WINDOW_BYTES: usize = 32 * 1024;
+
+/// A block to compress.
+pub struct Block {
+    pub content: Arc<Vec<u8>>,
+    /// The content before it in the same part, if there is some.
+    pub before: Option<Arc<Vec<u8>>>,
+    pub level: Level,
+}
+
+/// A compressed block.
+pub struct Deflated {
+    /// In deflate, up to a byte boundary. More blocks, or an end, must follow.
+    pub bytes: Vec<u8>,
+    pub content_bytes: u64,
+    /// Of the content.
+    pub checksum: crc32fast::Hasher,
+}
+
+/// The threads.
+pub struct DeflatePool {
+    jobs: Sender<(Block, SyncSender<Deflated>)>,
+}
+
+impl DeflatePool {
+    /// Returns the pool of this process: a thread per processor, which the first call starts.
+    ///
+    /// # Errors
+    /// Returns the error of the system if it has no thread left.
+    pub fn shared() -> io::Result<&'static DeflatePool> {
+        static POOL: OnceLock<DeflatePool> = OnceLock::new();
+        static STARTING: Mutex<()> = Mutex::new(());
+        let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = POOL.get() {
+            return Ok(pool);
+        }
+        let started = DeflatePool::start()?;
+        Ok(POOL.get_or_init(|| started))
+    }
+
+    fn start() -> io::Result<DeflatePool> {
+        let (jobs, waiting) = channel();
+        let waiting = Arc::new(Mutex::new(waiting));
+        let count = thread::available_parallelism().map_or(2, usize::from);
+        for _ in 0..count {
+            let waiting = waiting.clone();
+            let thread = thread::Builder::new().name("rowlink-deflate".to_owned());
+            thread.spawn(move || run(&waiting))?;
+        }
+        Ok(DeflatePool { jobs })
+    }
+
+    /// Compresses a block on one of the threads, in the order of the calls. The answer is an error if its thread panics.
+    pub fn compress(&self, block: Block) -> Receiver<Deflated> {
+        let (answer, deflated) = sync_channel(1);
+        // Without a thread the answer is dropped.
+        let _ = self.jobs.send((block, answer));
+        deflated
+    }
+}
+
+/// Compresses blocks until the pool is gone.
+fn run(waiting: &Mutex<Receiver<(Block, SyncSender<Deflated>)>>) {
+    let mut compressor = Compressor::of(Level::Fastest);
+    loop {
+        let next = waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv();
+        let Ok((block, answer)) = next else {
+            return;
+        };
+        if compressor.level != block.level {
+            compressor = Compressor::of(block.level);
+        }
+        // The file may be gone.
+        let _ = answer.send(compressor.compress(&block));
+    }
+}
+
+/// Compresses a block in this thread.
+#[cfg(test)]
+pub(super) fn compress(block: &Block) -> Deflated {
+    Compressor::of(block.level).compress(block)
+}
+
+/// The state of a thread: its tables are large, so that they are used again.
+struct Compressor {
+    level: Level,
+    deflate: Compress,
+}
+
+impl Compressor {
+    fn of(level: Level) -> Compressor {
+        Compressor {
+            level,
+            deflate: level.compressor(),
+        }
+    }
+
+    fn compress(&mut self, block: &Block) -> Deflated {
+        self.deflate.reset();
+        if let Some(before) = &block.before {
+            let window = &before[before.len().saturating_sub(WINDOW_BYTES)..];
+            let set = self.deflate.set_dictionary(window);
+            set.expect("deflate takes a dictionary before the first byte");
+        }
+        let mut bytes = Vec::new();
+        deflate(
+            &mut self.deflate,
+            &block.content,
+            FlushCompress::Sync,
+            &mut bytes,
+        );
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(&block.content);
+        Deflated {
+            bytes,
+            content_bytes: block.content.len() as u64,
+            checksum,
+        }
+    }
+}
