@@ -6,6 +6,7 @@ mod column_display;
 mod container;
 mod csv;
 mod csv_preset;
+mod deflate_block;
 mod deflate_pool;
 mod deflater;
 mod encoder;
