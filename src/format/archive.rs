@@ -137,7 +137,9 @@ impl ArchiveEncoder {
             Last::IsSent => self.content.len(),
         };
         let blocks = self.content[..end].chunks(BLOCK_BYTES);
-        let pieces = blocks.map(|block| Piece::Content(block.to_vec())).collect();
+        let pieces = blocks
+            .map(|block| Piece::Content(block.to_vec().into()))
+            .collect();
         self.content.drain(..end);
         self.deflater.push(pieces, out)
     }

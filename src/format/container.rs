@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use flate2::{Compress, Compression, FlushCompress};
 
 use super::deflate_pool::Deflated;
+use super::row_matcher::Mark;
 use crate::format::heartbeat::EMPTY_DEFLATE_BLOCK;
 use crate::zip::{
     DATE, HAS_DATA_DESCRIPTOR, VERSION_ZIP64, ZIP32_MAX, put_u16s, put_u32, put_u64, write_end,
@@ -65,6 +66,23 @@ struct Part {
     uncompressed_size: u64,
 }
 
+/// Content of a part.
+#[derive(Debug, Default)]
+pub struct Content {
+    pub bytes: Vec<u8>,
+    /// Of its cells, if it has rows of cells.
+    pub marks: Vec<Mark>,
+}
+
+impl From<Vec<u8>> for Content {
+    fn from(bytes: Vec<u8>) -> Content {
+        Content {
+            bytes,
+            marks: Vec::new(),
+        }
+    }
+}
+
 /// An instruction for [`Container`], in archive order.
 pub enum Piece {
     /// A complete small part: name and content.
@@ -78,7 +96,7 @@ pub enum Piece {
         heartbeats: u64,
     },
     /// Content of the open part, which is compressed as a block.
-    Content(Vec<u8>),
+    Content(Content),
     /// A heartbeat in the open part.
     Heartbeat,
     /// Closes the open part.
@@ -307,7 +325,7 @@ mod tests {
     /// Appends content to the open part as a block of its own.
     fn write(container: &mut Container, level: Level, content: &[u8]) {
         let block = Block {
-            content: Arc::new(content.to_vec()),
+            content: Arc::new(content.to_vec().into()),
             before: None,
             level,
         };

@@ -9,16 +9,18 @@ use std::{io, thread};
 
 use flate2::{Compress, FlushCompress};
 
-use super::container::{Level, deflate};
+use super::container::{Content, Level, deflate};
+use super::deflate_block::DeflateBlock;
+use super::row_matcher::add_rows;
 
 /// The farthest that a match can refer back to: RFC 1951, section 2.
 const WINDOW_BYTES: usize = 32 * 1024;
 
 /// A block to compress.
 pub struct Block {
-    pub content: Arc<Vec<u8>>,
+    pub content: Arc<Content>,
     /// The content before it in the same part, if there is some.
-    pub before: Option<Arc<Vec<u8>>>,
+    pub before: Option<Arc<Content>>,
     pub level: Level,
 }
 
@@ -102,6 +104,7 @@ pub(super) fn compress(block: &Block) -> Deflated {
 struct Compressor {
     level: Level,
     deflate: Compress,
+    rows: DeflateBlock,
 }
 
 impl Compressor {
@@ -109,28 +112,35 @@ impl Compressor {
         Compressor {
             level,
             deflate: level.compressor(),
+            rows: DeflateBlock::default(),
         }
     }
 
     fn compress(&mut self, block: &Block) -> Deflated {
+        let content = &block.content.bytes;
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(content);
+        let mut bytes = Vec::new();
+        if !block.content.marks.is_empty() {
+            add_rows(content, &block.content.marks, &mut self.rows);
+            self.rows.write(&mut bytes);
+            return Deflated {
+                bytes,
+                content_bytes: content.len() as u64,
+                checksum,
+            };
+        }
         self.deflate.reset();
         if let Some(before) = &block.before {
+            let before = &before.bytes;
             let window = &before[before.len().saturating_sub(WINDOW_BYTES)..];
             let set = self.deflate.set_dictionary(window);
             set.expect("deflate takes a dictionary before the first byte");
         }
-        let mut bytes = Vec::new();
-        deflate(
-            &mut self.deflate,
-            &block.content,
-            FlushCompress::Sync,
-            &mut bytes,
-        );
-        let mut checksum = crc32fast::Hasher::new();
-        checksum.update(&block.content);
+        deflate(&mut self.deflate, content, FlushCompress::Sync, &mut bytes);
         Deflated {
             bytes,
-            content_bytes: block.content.len() as u64,
+            content_bytes: content.len() as u64,
             checksum,
         }
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
-use super::container::{Container, Level, Piece};
+use super::container::{Container, Content, Level, Piece};
 use super::deflate_pool::{Block, DeflatePool, Deflated};
 use super::encoder::EncodeError;
 
@@ -22,7 +22,7 @@ pub(super) struct Deflater {
     pending: VecDeque<Pending>,
     blocks_in_flight: usize,
     /// The last block of the open part.
-    last: Option<Arc<Vec<u8>>>,
+    last: Option<Arc<Content>>,
 }
 
 /// Whether to wait for a block.
@@ -95,7 +95,7 @@ impl Deflater {
         Ok(())
     }
 
-    fn compress(&mut self, content: Vec<u8>) {
+    fn compress(&mut self, content: Content) {
         let content = Arc::new(content);
         let before = self.last.replace(content.clone());
         let deflated = self.pool.compress(Block {
@@ -162,7 +162,7 @@ mod tests {
             let begin = vec![Piece::Begin(format!("part{index}"), *level)];
             deflater.push(begin, &mut archive).expect("no panic");
             for block in blocks {
-                let content = vec![Piece::Content(block.clone())];
+                let content = vec![Piece::Content(block.clone().into())];
                 deflater.push(content, &mut archive).expect("no panic");
             }
             deflater

@@ -18,6 +18,7 @@ mod json_object;
 mod ndjson;
 mod options;
 mod parquet;
+mod row_matcher;
 mod sheet_errors;
 mod tsv;
 mod xlsx;

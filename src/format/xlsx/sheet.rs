@@ -9,6 +9,8 @@ use super::text::TooLong;
 use super::title::TITLE_ROWS;
 use super::totals::TotalCell;
 use super::xml;
+use crate::format::container::Content;
+use crate::format::row_matcher::Mark;
 use crate::row::{Cell, TimeZone};
 
 /// Columns A to XFD.
@@ -67,8 +69,22 @@ pub struct SheetWriter {
     /// Number of the last row written, from 1.
     row: u32,
     xml: Vec<u8>,
+    /// Of the cells of its rows.
+    marks: Vec<Mark>,
     /// XML bytes that `take_block` has returned.
     taken_bytes: u64,
+}
+
+/// Returns where the value of the last cell ends, before its tags.
+fn value_end(xml: &[u8]) -> u32 {
+    let tags = if xml.ends_with(b"</v></c>") {
+        8
+    } else if xml.ends_with(b"</t></is></c>") {
+        13
+    } else {
+        0
+    };
+    (xml.len() - tags) as u32
 }
 
 /// The width of a column.
@@ -109,6 +125,7 @@ impl SheetWriter {
             header: 1,
             row: 0,
             xml: Vec::new(),
+            marks: Vec::new(),
             taken_bytes: 0,
         };
         if let Some(title_block) = title_block {
@@ -199,8 +216,15 @@ impl SheetWriter {
         let number = self.begin_row();
         for (index, (writer, cell)) in self.cells.iter().zip(row).enumerate() {
             let reference = (!self.compact).then_some(&number);
+            let before = self.xml.len();
             let written = writer.write(cell, reference, &mut self.xml);
             written.map_err(|error| (index, error))?;
+            if self.xml.len() > before {
+                self.marks.push(Mark {
+                    column: index as u32,
+                    end: value_end(&self.xml),
+                });
+            }
         }
         self.end_row();
         Ok(())
@@ -246,14 +270,22 @@ impl SheetWriter {
     }
 
     /// Returns the XML since the last call, if it has at least `bytes_min` bytes.
-    pub fn take_block(&mut self, bytes_min: usize) -> Option<Vec<u8>> {
+    pub fn take_block(&mut self, bytes_min: usize) -> Option<Content> {
         if self.xml.len() < bytes_min {
             return None;
         }
+        let before = self.xml.len();
         self.write_preamble();
+        // It is before the rows.
+        let shift = (self.xml.len() - before) as u32;
+        self.marks.iter_mut().for_each(|mark| mark.end += shift);
         self.taken_bytes += self.xml.len() as u64;
         let next = Vec::with_capacity(self.xml.len());
-        Some(std::mem::replace(&mut self.xml, next))
+        let next_marks = Vec::with_capacity(self.marks.len());
+        Some(Content {
+            bytes: std::mem::replace(&mut self.xml, next),
+            marks: std::mem::replace(&mut self.marks, next_marks),
+        })
     }
 
     /// Ends the rows; returns the first one and the last one. With `keeps_one` a sheet without rows has an empty one: a

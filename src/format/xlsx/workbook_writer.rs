@@ -17,7 +17,7 @@ use crate::format::encoder::{EncodeError, EncoderSettings};
 use crate::row::{Column, RowBatch};
 
 /// XML bytes per content piece.
-const BLOCK_BYTES: usize = 128 * 1024;
+const BLOCK_BYTES: usize = 256 * 1024;
 
 /// The first part of every workbook.
 pub(super) const FIRST_PART: &str = "_rels/.rels";
@@ -100,7 +100,7 @@ impl WorkbookWriter {
                     level,
                     heartbeats,
                 },
-                Piece::Content(relationships.into_bytes()),
+                Piece::Content(relationships.into_bytes().into()),
                 Piece::End,
             ],
         };
@@ -298,7 +298,7 @@ impl WorkbookWriter {
         let filter = format!("$A${header}:${last_column}${last_row}");
         let range = format!("A{header}:{last_column}{last_row}");
         let with_totals = format!("A{header}:{last_column}{}", last_row + 1);
-        let last = Piece::Content(sheet.end(&range));
+        let last = Piece::Content(sheet.end(&range).into());
         self.pieces.extend([last, Piece::End]);
         if let Some(table) = &table_name {
             let table_range = if has_totals { &with_totals } else { &range };
