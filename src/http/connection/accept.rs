@@ -90,6 +90,11 @@ where
     let Ok(peer) = tcp.peer_addr() else {
         return Ok(());
     };
+    // Otherwise the end of a file waits until the client acknowledges what was before it, which takes 40 ms. An error means
+    // that the client has left.
+    if tcp.set_nodelay(true).is_err() {
+        return Ok(());
+    }
     let admission = match connections.admit(peer.ip(), &state.config.trusted_proxies) {
         Ok(admission) => admission,
         Err(limit) => {
