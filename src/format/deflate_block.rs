@@ -94,7 +94,7 @@ impl DeflateBlock {
             // The rest must be long enough for a match of its own, or empty.
             let length = match left {
                 0..=MATCH_BYTES_MAX => left,
-                ..261 => left - MATCH_BYTES_MIN,
+                259..261 => left - MATCH_BYTES_MIN,
                 _ => MATCH_BYTES_MAX,
             };
             self.tokens
@@ -107,6 +107,19 @@ impl DeflateBlock {
         self.literals(&content[start..start + left]);
     }
 
+    /// Returns the number of bytes that are in no match.
+    pub fn literal_bytes(&self) -> usize {
+        let bytes = &self.literals[..END_OF_BLOCK];
+        bytes.iter().map(|count| *count as usize).sum()
+    }
+
+    /// Begins the block again.
+    pub fn clear(&mut self) {
+        self.tokens.clear();
+        self.literals = [0; LITERALS];
+        self.distances = [0; DISTANCES];
+    }
+
     /// Writes the block, then an empty one that ends on a byte boundary, and begins the next.
     pub fn write(&mut self, out: &mut Vec<u8>) {
         self.literals[END_OF_BLOCK] = 1;
@@ -114,7 +127,8 @@ impl DeflateBlock {
         let distances = Codes::of(&self.distances, CODE_BITS_MAX);
         let mut bits = BitWriter::new(out);
         write_header(&literals, &distances, &mut bits);
-        for token in self.tokens.drain(..) {
+        for token in &self.tokens {
+            let token = *token;
             if token < END_OF_BLOCK as u32 {
                 bits.write_code(&literals, token as usize);
                 continue;
@@ -130,8 +144,7 @@ impl DeflateBlock {
         }
         bits.write_code(&literals, END_OF_BLOCK);
         bits.write_empty_block();
-        self.literals = [0; LITERALS];
-        self.distances = [0; DISTANCES];
+        self.clear();
     }
 }
 
@@ -320,13 +333,13 @@ impl<'o> BitWriter<'o> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use flate2::{Decompress, FlushDecompress};
     use proptest::prelude::*;
 
     /// Decompresses blocks by two libraries, and checks that they agree.
-    fn inflate(blocks: &[u8]) -> Vec<u8> {
+    pub fn inflate(blocks: &[u8]) -> Vec<u8> {
         let mut whole = blocks.to_vec();
         whole.extend([0x03, 0x00]);
         let content = miniz_oxide::inflate::decompress_to_vec(&whole).expect("deflate");

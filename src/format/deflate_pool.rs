@@ -120,16 +120,33 @@ impl Compressor {
         let content = &block.content.bytes;
         let mut checksum = crc32fast::Hasher::new();
         checksum.update(content);
-        let mut bytes = Vec::new();
-        if !block.content.marks.is_empty() {
-            add_rows(content, &block.content.marks, &mut self.rows);
-            self.rows.write(&mut bytes);
-            return Deflated {
-                bytes,
-                content_bytes: content.len() as u64,
-                checksum,
-            };
+        Deflated {
+            bytes: self
+                .compress_rows(&block.content)
+                .unwrap_or_else(|| self.compress_text(block)),
+            content_bytes: content.len() as u64,
+            checksum,
         }
+    }
+
+    /// Compresses rows of cells. Returns `None` for other content, and if most of it is long texts, which may resemble
+    /// something else than the cell above.
+    fn compress_rows(&mut self, content: &Content) -> Option<Vec<u8>> {
+        if content.marks.is_empty() {
+            return None;
+        }
+        add_rows(&content.bytes, &content.marks, &mut self.rows);
+        if self.rows.literal_bytes() > content.bytes.len() / 2 {
+            self.rows.clear();
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(content.bytes.len() / 4);
+        self.rows.write(&mut bytes);
+        Some(bytes)
+    }
+
+    /// Compresses content of any kind.
+    fn compress_text(&mut self, block: &Block) -> Vec<u8> {
         self.deflate.reset();
         if let Some(before) = &block.before {
             let before = &before.bytes;
@@ -137,11 +154,13 @@ impl Compressor {
             let set = self.deflate.set_dictionary(window);
             set.expect("deflate takes a dictionary before the first byte");
         }
-        deflate(&mut self.deflate, content, FlushCompress::Sync, &mut bytes);
-        Deflated {
-            bytes,
-            content_bytes: content.len() as u64,
-            checksum,
-        }
+        let mut bytes = Vec::new();
+        deflate(
+            &mut self.deflate,
+            &block.content.bytes,
+            FlushCompress::Sync,
+            &mut bytes,
+        );
+        bytes
     }
 }

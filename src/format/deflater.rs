@@ -177,7 +177,7 @@ mod tests {
     }
 
     fn any_level() -> impl Strategy<Value = Level> {
-        prop::sample::select(vec![Level::Fastest, Level::Small, Level::Stored])
+        prop::sample::select(vec![Level::Fastest, Level::Stored])
     }
 
     /// Blocks that repeat what is in those before them, at distances up to the window of deflate and beyond.
@@ -228,8 +228,8 @@ mod tests {
             (state >> 56) as u8
         };
         let noise: Vec<u8> = (0..30_000).map(|_| random()).collect();
-        let once = archive(&[(Level::Small, vec![noise.clone()])]).len();
-        let twice = archive(&[(Level::Small, vec![noise.clone(), noise])]).len();
+        let once = archive(&[(Level::Fastest, vec![noise.clone()])]).len();
+        let twice = archive(&[(Level::Fastest, vec![noise.clone(), noise])]).len();
         assert!(twice < once + once / 10, "{once}, {twice}");
     }
 }

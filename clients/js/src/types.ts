@@ -44,7 +44,7 @@ export interface LinkRequest {
     timestamps?: "rfc3339" | "spreadsheet";
     formula_guard?: boolean;
   };
-  xlsx?: { compact?: boolean; compression?: "small" | "fast"; title_block?: boolean; table?: boolean; total_label?: string };
+  xlsx?: { compact?: boolean; title_block?: boolean; table?: boolean; total_label?: string };
   parquet?: { compat?: "spark" };
   zip?: { entries?: "csv" | "tsv" | "ndjson" | "json" | "parquet" };
   tsv?: { header?: boolean; formula_guard?: boolean };

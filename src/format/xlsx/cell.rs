@@ -58,6 +58,9 @@ pub struct CellWriter {
 
 /// Follows the attributes of a numeric cell.
 const VALUE_START: &[u8] = b"><v>";
+/// Follows the value of a numeric cell, and of one with a text.
+pub(super) const NUMBER_END: &[u8] = b"</v></c>";
+pub(super) const TEXT_END: &[u8] = b"</t></is></c>";
 
 impl CellWriter {
     pub fn new(letters: &str, style: Option<u32>, time_zone: TimeZone) -> CellWriter {
@@ -175,7 +178,7 @@ impl CellWriter {
         }
         out.extend_from_slice(VALUE_START);
         out.extend_from_slice(text.as_bytes());
-        out.extend_from_slice(b"</v></c>");
+        out.extend_from_slice(NUMBER_END);
     }
 
     fn write_serial(&self, style: u32, day: i64, millis: i64, out: &mut Vec<u8>) {
@@ -183,14 +186,14 @@ impl CellWriter {
         write_style(self.style.unwrap_or(style), out);
         out.extend_from_slice(VALUE_START);
         serial::write(day, millis, out);
-        out.extend_from_slice(b"</v></c>");
+        out.extend_from_slice(NUMBER_END);
     }
 
     /// Writes a value whose text needs no escapes.
     fn write_plain(&self, cell: Cell<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b" t=\"inlineStr\"><is><t>");
         cell.write_text(self.time_zone, out);
-        out.extend_from_slice(b"</t></is></c>");
+        out.extend_from_slice(TEXT_END);
     }
 
     fn write_timestamp(&self, timestamp: Timestamp, out: &mut Vec<u8>) {
@@ -220,7 +223,7 @@ fn write_inline_string(text: &str, out: &mut Vec<u8>) {
         &b" t=\"inlineStr\"><is><t>"[..]
     });
     write_text(text, out);
-    out.extend_from_slice(b"</t></is></c>");
+    out.extend_from_slice(TEXT_END);
 }
 
 /// Returns the style of a time, with milliseconds if it has some.

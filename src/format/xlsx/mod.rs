@@ -1,7 +1,7 @@
 //! XLSX (ECMA-376), streamed row by row without a temporary file. The first row already produces output.
 //!
-//! Two stages run in parallel. [`WorkbookWriter`] turns rows into pieces: XML, and the start and end of
-//! each archive part. [`Deflater`] compresses the pieces and writes the ZIP archive.
+//! [`WorkbookWriter`] turns rows into pieces: XML, and the start and end of each archive part. [`Deflater`] has them compressed
+//! by other threads, and writes the ZIP archive.
 
 mod cell;
 mod columns;
@@ -57,14 +57,7 @@ pub(super) const FORMAT: Definition = Definition {
 };
 
 /// An export sets them under `[xlsx]`; a link overrides them by `rl_xlsx.*`.
-const OPTIONS: [OptionDefinition; 5] = [
-    // Fewer bytes, or less processor time.
-    OptionDefinition {
-        name: "compression",
-        expected: "`small` or `fast`",
-        accepts: |text| matches!(text, "small" | "fast"),
-        sets: &[],
-    },
+const OPTIONS: [OptionDefinition; 4] = [
     // Leaves out the references of cells: a smaller file, which some readers do not understand.
     OptionDefinition::boolean("compact"),
     // Title and time of the link, above the header.

@@ -1,6 +1,6 @@
 //! One worksheet: ECMA-376 part 1, 18.3.
 
-use super::cell::{CellWriter, RowNumber};
+use super::cell::{CellWriter, NUMBER_END, RowNumber, TEXT_END};
 use super::columns::SheetColumn;
 use super::links::{Link, LinkText};
 use super::styles::{self, Variant};
@@ -73,18 +73,6 @@ pub struct SheetWriter {
     marks: Vec<Mark>,
     /// XML bytes that `take_block` has returned.
     taken_bytes: u64,
-}
-
-/// Returns where the value of the last cell ends, before its tags.
-fn value_end(xml: &[u8]) -> u32 {
-    let tags = if xml.ends_with(b"</v></c>") {
-        8
-    } else if xml.ends_with(b"</t></is></c>") {
-        13
-    } else {
-        0
-    };
-    (xml.len() - tags) as u32
 }
 
 /// The width of a column.
@@ -219,12 +207,7 @@ impl SheetWriter {
             let before = self.xml.len();
             let written = writer.write(cell, reference, &mut self.xml);
             written.map_err(|error| (index, error))?;
-            if self.xml.len() > before {
-                self.marks.push(Mark {
-                    column: index as u32,
-                    end: value_end(&self.xml),
-                });
-            }
+            self.marks.extend(mark(index, before, &self.xml));
         }
         self.end_row();
         Ok(())
@@ -240,6 +223,7 @@ impl SheetWriter {
         let reference = (!self.compact).then_some(&number);
         let cells = self.cells.iter().zip(&self.links).zip(row.clone());
         for (index, ((writer, link), cell)) in cells.enumerate() {
+            let before = self.xml.len();
             let linked = link.as_ref().and_then(|link| {
                 let shown = LinkText::of(cell, self.time_zone)?;
                 let url = link.url(row.clone(), self.time_zone)?;
@@ -254,6 +238,7 @@ impl SheetWriter {
                     written.map_err(|error| (index, error))?;
                 }
             }
+            self.marks.extend(mark(index, before, &self.xml));
         }
         self.end_row();
         Ok(())
@@ -345,6 +330,20 @@ impl SheetWriter {
         }
         number
     }
+}
+
+/// Returns where the value of the last cell ends, which is of this column and starts at `before`; `None` for a cell without XML.
+#[inline]
+fn mark(column: usize, before: usize, xml: &[u8]) -> Option<Mark> {
+    let cell = &xml[before..];
+    let tags = [NUMBER_END, TEXT_END]
+        .into_iter()
+        .find(|tags| cell.ends_with(tags));
+    let end = xml.len() - tags.map_or(0, <[u8]>::len);
+    (!cell.is_empty()).then_some(Mark {
+        column: column as u32,
+        end: end as u32,
+    })
 }
 
 /// Returns the element of a column, counted from 0.

@@ -29,8 +29,6 @@ pub(super) struct WorkbookWriter {
     /// The number formats of all statements, each once.
     number_formats: IndexSet<String>,
     layout: SheetLayout,
-    /// That of sheets.
-    level: Level,
     /// The word in the totals row.
     total_label: String,
     names: SheetNames,
@@ -84,10 +82,6 @@ impl WorkbookWriter {
                 false => Variant::total(number_formats.len()),
             },
         };
-        let level = match settings.options.get("compression") {
-            Some("fast") => Level::Fastest,
-            _ => Level::Small,
-        };
         let total_label = settings.options.get("total_label").unwrap_or(TOTAL_LABEL);
         let custom_formats: Vec<&str> = number_formats.iter().map(String::as_str).collect();
         let core = workbook::core_properties(&settings.properties, settings.time_zone.name());
@@ -97,7 +91,7 @@ impl WorkbookWriter {
             Some(heartbeats) => vec![
                 Piece::Resume {
                     name: FIRST_PART.into(),
-                    level,
+                    level: Level::Fastest,
                     heartbeats,
                 },
                 Piece::Content(relationships.into_bytes().into()),
@@ -119,7 +113,6 @@ impl WorkbookWriter {
             names: SheetNames::of(titles.chain(title)),
             table_names: TableNames::default(),
             layout,
-            level,
             total_label: total_label.to_owned(),
             settings,
             limits: SHEET_LIMITS,
@@ -264,7 +257,7 @@ impl WorkbookWriter {
     fn open_sheet(&mut self) {
         let number = self.sheets.len() + 1;
         let part = format!("xl/worksheets/sheet{number}.xml");
-        self.pieces.push(Piece::Begin(part, self.level));
+        self.pieces.push(Piece::Begin(part, Level::Fastest));
         self.sheets_of_statement += 1;
         self.sheet = Some(SheetWriter::begin(
             &self.columns,
