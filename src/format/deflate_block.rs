@@ -53,162 +53,218 @@ fn distance_symbol(distance: u32) -> (usize, u32, u32) {
     (symbol as usize, before & ((1 << bits) - 1), bits)
 }
 
-/// The content of one block.
-pub struct DeflateBlock {
-    /// A literal, or a match: its length shifted by 16, and its distance less 1.
-    tokens: Vec<u32>,
-    literals: [u32; LITERALS],
-    distances: [u32; DISTANCES],
+/// A match, and the number of literals before it.
+struct Match {
+    literals: u32,
+    length: u16,
+    /// Less by 1.
+    distance: u16,
 }
 
-impl Default for DeflateBlock {
-    fn default() -> DeflateBlock {
-        DeflateBlock {
-            tokens: Vec::new(),
-            literals: [0; LITERALS],
-            distances: [0; DISTANCES],
-        }
-    }
+/// The matches of one block. What is between them are literals.
+#[derive(Default)]
+pub struct DeflateBlock {
+    matches: Vec<Match>,
+    /// The end of the last match.
+    end: usize,
+    matched_bytes: usize,
 }
 
 impl DeflateBlock {
-    /// Appends one byte.
+    /// Appends a match of at least [`MATCH_BYTES_MIN`] bytes: `length` bytes of the content from `start` on equal those `distance` bytes before.
+    /// It must not start before the end of the last one.
     #[inline]
-    pub fn literal(&mut self, byte: u8) {
-        self.tokens.push(u32::from(byte));
-        self.literals[usize::from(byte)] += 1;
-    }
-
-    /// Appends some bytes that are no match.
-    #[inline]
-    pub fn literals(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.literal(*byte));
-    }
-
-    /// Appends the bytes of `content[start..start + length]`, which equal those `distance` bytes before.
-    #[inline]
-    pub fn copy(&mut self, content: &[u8], start: usize, length: usize, distance: usize) {
-        debug_assert!((1..=DISTANCE_MAX.min(start)).contains(&distance));
-        let (mut start, mut left) = (start, length);
-        while left >= MATCH_BYTES_MIN {
+    pub fn push_match(&mut self, mut start: usize, length: usize, distance: usize) {
+        debug_assert!(start >= self.end && (1..=DISTANCE_MAX.min(start)).contains(&distance));
+        self.matched_bytes += length;
+        let end = start + length;
+        while start < end {
             // The rest must be long enough for a match of its own, or empty.
-            let length = match left {
-                0..=MATCH_BYTES_MAX => left,
-                259..261 => left - MATCH_BYTES_MIN,
+            let length = match end - start {
+                left @ ..=MATCH_BYTES_MAX => left,
+                left @ 259..261 => left - MATCH_BYTES_MIN,
                 _ => MATCH_BYTES_MAX,
             };
-            self.tokens
-                .push((length as u32) << 16 | (distance as u32 - 1));
-            self.literals[END_OF_BLOCK + 1 + usize::from(LENGTH_SYMBOLS[length])] += 1;
-            self.distances[distance_symbol(distance as u32).0] += 1;
+            self.matches.push(Match {
+                literals: (start - self.end) as u32,
+                length: length as u16,
+                distance: (distance - 1) as u16,
+            });
             start += length;
-            left -= length;
+            self.end = start;
         }
-        self.literals(&content[start..start + left]);
     }
 
-    /// Returns the number of bytes that are in no match.
-    pub fn literal_bytes(&self) -> usize {
-        let bytes = &self.literals[..END_OF_BLOCK];
-        bytes.iter().map(|count| *count as usize).sum()
+    /// Returns the number of bytes in matches.
+    pub fn matched_bytes(&self) -> usize {
+        self.matched_bytes
     }
 
     /// Begins the block again.
     pub fn clear(&mut self) {
-        self.tokens.clear();
-        self.literals = [0; LITERALS];
-        self.distances = [0; DISTANCES];
+        self.matches.clear();
+        self.end = 0;
+        self.matched_bytes = 0;
     }
 
-    /// Writes the block, then an empty one that ends on a byte boundary, and begins the next.
-    pub fn write(&mut self, out: &mut Vec<u8>) {
-        self.literals[END_OF_BLOCK] = 1;
-        let literals = Codes::of(&self.literals, CODE_BITS_MAX);
-        let distances = Codes::of(&self.distances, CODE_BITS_MAX);
+    /// Writes the block of this content, then an empty one that ends on a byte boundary, and begins the next.
+    pub fn write(&mut self, content: &[u8], out: &mut Vec<u8>) {
+        let (literals, distances) = self.frequencies(content);
+        let literals = Codes::of(&literals, CODE_BITS_MAX);
+        let distances = Codes::of(&distances, CODE_BITS_MAX);
+        let lengths = length_codes(&literals);
         let mut bits = BitWriter::new(out);
         write_header(&literals, &distances, &mut bits);
-        for token in &self.tokens {
-            let token = *token;
-            if token < END_OF_BLOCK as u32 {
-                bits.write_code(&literals, token as usize);
-                continue;
-            }
-            let length = (token >> 16) as usize;
-            let symbol = usize::from(LENGTH_SYMBOLS[length]);
-            bits.write_code(&literals, END_OF_BLOCK + 1 + symbol);
-            let extra = length as u32 - u32::from(LENGTH_BASES[symbol]);
-            bits.write(extra, u32::from(LENGTH_EXTRA_BITS[symbol]));
-            let (symbol, extra, count) = distance_symbol((token & 0xffff) + 1);
-            bits.write_code(&distances, symbol);
-            bits.write(extra, count);
+        let mut start = 0;
+        for found in &self.matches {
+            let end = start + found.literals as usize;
+            bits.write_literals(&literals, &content[start..end]);
+            start = end + usize::from(found.length);
+            bits.add(lengths[usize::from(found.length)]);
+            let (symbol, extra, extra_bits) = distance_symbol(u32::from(found.distance) + 1);
+            bits.add(distances.of_symbol(symbol).followed_by(extra, extra_bits));
+            bits.flush();
         }
-        bits.write_code(&literals, END_OF_BLOCK);
+        bits.write_literals(&literals, &content[start..]);
+        bits.write(literals.of_symbol(END_OF_BLOCK));
         bits.write_empty_block();
         self.clear();
     }
+
+    /// Returns how often each symbol of literals and lengths occurs, and each one of distances.
+    fn frequencies(&self, content: &[u8]) -> ([u32; LITERALS], [u32; DISTANCES]) {
+        let (mut literals, mut distances) = ([0; LITERALS], [0; DISTANCES]);
+        let mut count = |bytes: &[u8]| {
+            for byte in bytes {
+                literals[usize::from(*byte)] += 1;
+            }
+        };
+        let mut start = 0;
+        for found in &self.matches {
+            let end = start + found.literals as usize;
+            count(&content[start..end]);
+            start = end + usize::from(found.length);
+            distances[distance_symbol(u32::from(found.distance) + 1).0] += 1;
+        }
+        count(&content[start..]);
+        for found in &self.matches {
+            literals[length_symbol(usize::from(found.length))] += 1;
+        }
+        literals[END_OF_BLOCK] = 1;
+        (literals, distances)
+    }
+}
+
+/// Returns the symbol of a length.
+#[inline]
+fn length_symbol(length: usize) -> usize {
+    END_OF_BLOCK + 1 + usize::from(LENGTH_SYMBOLS[length])
+}
+
+/// Returns the code of each length with its extra bits.
+fn length_codes(literals: &Codes<LITERALS>) -> [Code; MATCH_BYTES_MAX + 1] {
+    let mut codes = [Code::default(); MATCH_BYTES_MAX + 1];
+    for (length, code) in codes.iter_mut().enumerate().skip(MATCH_BYTES_MIN) {
+        let symbol = usize::from(LENGTH_SYMBOLS[length]);
+        let extra = length as u32 - u32::from(LENGTH_BASES[symbol]);
+        let extra_bits = u32::from(LENGTH_EXTRA_BITS[symbol]);
+        *code = literals
+            .of_symbol(length_symbol(length))
+            .followed_by(extra, extra_bits);
+    }
+    codes
 }
 
 /// Writes the start of a block with dynamic codes (section 3.2.7), without runs of code lengths: they would save some tens of
 /// bytes per block.
-fn write_header(literals: &Codes, distances: &Codes, bits: &mut BitWriter<'_>) {
-    let used = |lengths: &[u8], min: usize| {
-        let last = lengths.iter().rposition(|length| *length > 0);
+fn write_header(
+    literals: &Codes<LITERALS>,
+    distances: &Codes<DISTANCES>,
+    bits: &mut BitWriter<'_>,
+) {
+    let used = |codes: &[Code], min: usize| {
+        let last = codes.iter().rposition(|code| code.count > 0);
         last.map_or(0, |last| last + 1).max(min)
     };
-    let literal_count = used(&literals.lengths, END_OF_BLOCK + 1);
-    let distance_count = used(&distances.lengths, 1);
-    let lengths = literals.lengths[..literal_count]
+    let literal_count = used(&literals.0, END_OF_BLOCK + 1);
+    let distance_count = used(&distances.0, 1);
+    let lengths = literals.0[..literal_count]
         .iter()
-        .chain(&distances.lengths[..distance_count]);
+        .chain(&distances.0[..distance_count])
+        .map(|code| code.count);
     let mut frequencies = [0; CODE_LENGTH_ORDER.len()];
-    lengths
-        .clone()
-        .for_each(|length| frequencies[usize::from(*length)] += 1);
+    for length in lengths.clone() {
+        frequencies[length as usize] += 1;
+    }
     let codes = Codes::of(&frequencies, LENGTH_CODE_BITS_MAX);
+    let mut write = |value: usize, count: u32| {
+        bits.write(Code {
+            bits: value as u32,
+            count,
+        });
+    };
     // Not the last block, dynamic codes.
-    bits.write(0b100, 3);
-    bits.write(literal_count as u32 - 257, 5);
-    bits.write(distance_count as u32 - 1, 5);
-    bits.write(CODE_LENGTH_ORDER.len() as u32 - 4, 4);
+    write(0b100, 3);
+    write(literal_count - 257, 5);
+    write(distance_count - 1, 5);
+    write(CODE_LENGTH_ORDER.len() - 4, 4);
     for symbol in CODE_LENGTH_ORDER {
-        bits.write(u32::from(codes.lengths[symbol]), 3);
+        write(codes.of_symbol(symbol).count as usize, 3);
     }
     for length in lengths {
-        bits.write_code(&codes, usize::from(*length));
+        bits.write(codes.of_symbol(length as usize));
     }
 }
 
-/// The code of each symbol: section 3.2.2.
-struct Codes {
-    /// In bits; 0 for a symbol that does not occur.
-    lengths: Vec<u8>,
-    /// With the first bit in the lowest position.
-    codes: Vec<u16>,
+/// Some bits, the first one in the lowest position.
+#[derive(Debug, Clone, Copy, Default)]
+struct Code {
+    bits: u32,
+    /// The number of bits, at most 28.
+    count: u32,
 }
 
-impl Codes {
-    fn of(frequencies: &[u32], bits_max: u32) -> Codes {
+impl Code {
+    #[inline]
+    fn followed_by(self, bits: u32, count: u32) -> Code {
+        Code {
+            bits: self.bits | bits << self.count,
+            count: self.count + count,
+        }
+    }
+}
+
+/// The code of each symbol, which is empty for one that does not occur: section 3.2.2.
+struct Codes<const N: usize>([Code; N]);
+
+impl<const N: usize> Codes<N> {
+    fn of(frequencies: &[u32; N], bits_max: u32) -> Codes<N> {
         let lengths = code_lengths(frequencies, bits_max);
-        let mut counts = [0_u16; CODE_BITS_MAX as usize + 1];
+        let mut counts = [0_u32; CODE_BITS_MAX as usize + 1];
         lengths
             .iter()
             .for_each(|length| counts[usize::from(*length)] += 1);
         counts[0] = 0;
-        let mut next = [0_u16; CODE_BITS_MAX as usize + 1];
+        let mut next = [0_u32; CODE_BITS_MAX as usize + 1];
         for bits in 1..next.len() {
             next[bits] = (next[bits - 1] + counts[bits - 1]) << 1;
         }
-        let code = |length: &u8| {
-            let length = usize::from(*length);
-            if length == 0 {
-                return 0;
+        let mut codes = [Code::default(); N];
+        for (code, length) in codes.iter_mut().zip(lengths) {
+            let next = &mut next[usize::from(length)];
+            let count = u32::from(length);
+            if count > 0 {
+                let bits = next.reverse_bits() >> (32 - count);
+                *code = Code { bits, count };
+                *next += 1;
             }
-            let code = next[length];
-            next[length] += 1;
-            code.reverse_bits() >> (16 - length)
-        };
-        let codes = lengths.iter().map(code).collect();
-        Codes { lengths, codes }
+        }
+        Codes(codes)
+    }
+
+    #[inline]
+    fn of_symbol(&self, symbol: usize) -> Code {
+        self.0[symbol]
     }
 }
 
@@ -288,7 +344,7 @@ fn shorten(counts: &mut [usize], bits_max: u32) {
 struct BitWriter<'o> {
     out: &'o mut Vec<u8>,
     pending: u64,
-    /// The number of bits in `pending`, less than 32 between two calls.
+    /// The number of bits in `pending`.
     count: u32,
 }
 
@@ -301,33 +357,52 @@ impl<'o> BitWriter<'o> {
         }
     }
 
-    /// Appends the lowest bits of a value, at most 32. The others are 0.
+    /// Appends bits, at most 56 of them before they are [flushed](Self::flush).
     #[inline]
-    fn write(&mut self, value: u32, bits: u32) {
-        self.pending |= u64::from(value) << self.count;
-        self.count += bits;
-        if self.count >= 32 {
-            self.out
-                .extend_from_slice(&(self.pending as u32).to_le_bytes());
-            self.pending >>= 32;
-            self.count -= 32;
-        }
+    fn add(&mut self, code: Code) {
+        self.pending |= u64::from(code.bits) << self.count;
+        self.count += code.count;
+    }
+
+    /// Writes whole bytes. At most seven bits are left. There is no condition, which the processor could not predict.
+    #[inline]
+    fn flush(&mut self) {
+        let end = self.out.len() + (self.count / 8) as usize;
+        self.out.extend_from_slice(&self.pending.to_le_bytes());
+        self.out.truncate(end);
+        self.pending >>= self.count & !7;
+        self.count &= 7;
     }
 
     #[inline]
-    fn write_code(&mut self, codes: &Codes, symbol: usize) {
-        self.write(
-            u32::from(codes.codes[symbol]),
-            u32::from(codes.lengths[symbol]),
-        );
+    fn write(&mut self, code: Code) {
+        self.add(code);
+        self.flush();
+    }
+
+    #[inline(always)]
+    fn write_literals(&mut self, codes: &Codes<LITERALS>, bytes: &[u8]) {
+        let triples = bytes.chunks_exact(3);
+        let rest = triples.remainder();
+        for triple in triples {
+            for byte in triple {
+                self.add(codes.of_symbol(usize::from(*byte)));
+            }
+            self.flush();
+        }
+        for byte in rest {
+            self.add(codes.of_symbol(usize::from(*byte)));
+        }
+        self.flush();
     }
 
     /// Ends on a byte boundary with an empty stored block (section 3.2.4).
     fn write_empty_block(&mut self) {
-        self.write(0b000, 3);
-        let bytes = self.count.div_ceil(8) as usize;
-        self.out
-            .extend_from_slice(&self.pending.to_le_bytes()[..bytes]);
+        let padding = (5 + 8 - self.count) % 8;
+        self.write(Code {
+            bits: 0,
+            count: 3 + padding,
+        });
         self.out.extend_from_slice(&[0x00, 0x00, 0xff, 0xff]);
     }
 }
@@ -364,25 +439,26 @@ pub(super) mod tests {
         fn two_libraries_decompress_any_literals_and_matches(
             blocks in prop::collection::vec(any_steps(), 0..4),
         ) {
-            let (mut content, mut out) = (Vec::new(), Vec::new());
+            let (mut whole, mut out) = (Vec::new(), Vec::new());
             let mut block = DeflateBlock::default();
             for steps in blocks {
+                let mut content = Vec::new();
                 for (literals, length, distance) in steps {
-                    block.literals(&literals);
                     content.extend(literals);
                     let distance = distance.min(DISTANCE_MAX).min(content.len());
-                    if distance == 0 {
+                    if distance == 0 || length < MATCH_BYTES_MIN {
                         continue;
                     }
                     let start = content.len();
                     for index in start..start + length {
                         content.push(content[index - distance]);
                     }
-                    block.copy(&content, start, length, distance);
+                    block.push_match(start, length, distance);
                 }
-                block.write(&mut out);
+                block.write(&content, &mut out);
+                whole.extend(content);
             }
-            prop_assert!(inflate(&out) == content);
+            prop_assert!(inflate(&out) == whole);
         }
 
         #[test]
@@ -423,7 +499,6 @@ pub(super) mod tests {
             .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
             .collect();
         let mut block = DeflateBlock::default();
-        block.literals(&content);
         let distances = (0..15).flat_map(|bits| [1 << bits, (1 << bits) + 1, 2 << bits]);
         let lengths = MATCH_BYTES_MIN..=MATCH_BYTES_MAX + 5;
         for (length, distance) in lengths.zip(distances.cycle()) {
@@ -431,10 +506,10 @@ pub(super) mod tests {
             for index in start..start + length {
                 content.push(content[index - distance]);
             }
-            block.copy(&content, start, length, distance);
+            block.push_match(start, length, distance);
         }
         let mut out = Vec::new();
-        block.write(&mut out);
+        block.write(&content, &mut out);
         assert!(inflate(&out) == content);
     }
 }

@@ -11,7 +11,7 @@ use flate2::{Compress, FlushCompress};
 
 use super::container::{Content, Level, deflate};
 use super::deflate_block::DeflateBlock;
-use super::row_matcher::add_rows;
+use super::row_matcher::match_rows;
 
 /// The farthest that a match can refer back to: RFC 1951, section 2.
 const WINDOW_BYTES: usize = 32 * 1024;
@@ -135,13 +135,13 @@ impl Compressor {
         if content.marks.is_empty() {
             return None;
         }
-        add_rows(&content.bytes, &content.marks, &mut self.rows);
-        if self.rows.literal_bytes() > content.bytes.len() / 2 {
+        match_rows(&content.bytes, &content.marks, &mut self.rows);
+        if self.rows.matched_bytes() < content.bytes.len() / 2 {
             self.rows.clear();
             return None;
         }
         let mut bytes = Vec::with_capacity(content.bytes.len() / 4);
-        self.rows.write(&mut bytes);
+        self.rows.write(&content.bytes, &mut bytes);
         Some(bytes)
     }
 

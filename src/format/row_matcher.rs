@@ -4,6 +4,8 @@
 //! first digits of its row and, often, of its value. There is no search, so this is faster than a general compressor, and the
 //! matches are close.
 
+use std::ops::Range;
+
 use super::deflate_block::{DISTANCE_MAX, DeflateBlock};
 
 /// Shorter matches cost more than literals.
@@ -16,49 +18,36 @@ pub struct Mark {
     pub end: u32,
 }
 
-/// Adds content to a block. `marks` are those of its cells, in order.
-pub fn add_rows(content: &[u8], marks: &[Mark], block: &mut DeflateBlock) {
+/// Adds the matches of some content to a block. `marks` are those of its cells, in order.
+pub fn match_rows(content: &[u8], marks: &[Mark], block: &mut DeflateBlock) {
     let columns = marks.iter().map(|mark| mark.column as usize + 1).max();
     // The last cell of each column.
-    let mut above: Vec<Option<(usize, usize)>> = vec![None; columns.unwrap_or(0)];
+    let mut above: Vec<Range<usize>> = vec![0..0; columns.unwrap_or(0)];
     let mut start = 0;
     for mark in marks {
-        let end = mark.end as usize;
-        let last = above[mark.column as usize].replace((start, end));
-        match last.filter(|(above, _)| start - above <= DISTANCE_MAX) {
-            Some(above) => add_cell(content, (start, end), above, block),
-            None => block.literals(&content[start..end]),
+        let cell = start..mark.end as usize;
+        start = cell.end;
+        let last = std::mem::replace(&mut above[mark.column as usize], cell.clone());
+        if cell.start - last.start <= DISTANCE_MAX {
+            match_cell(content, cell, last, block);
         }
-        start = end;
     }
-    block.literals(&content[start..]);
 }
 
-/// Adds a cell, which is compared with another one. Both are a start and an end.
-fn add_cell(
-    content: &[u8],
-    (mut start, end): (usize, usize),
-    (mut above, above_end): (usize, usize),
-    block: &mut DeflateBlock,
-) {
-    let distance = start - above;
-    while start < end {
-        let most = (end - start).min(above_end.saturating_sub(above));
-        let equal = common_prefix(&content[start..start + most], &content[above..above + most]);
-        match equal >= MATCH_BYTES_USEFUL {
-            true => block.copy(content, start, equal, distance),
-            false => block.literals(&content[start..start + equal]),
+/// Compares a cell with the one above it, byte by byte.
+#[inline]
+fn match_cell(content: &[u8], cell: Range<usize>, above: Range<usize>, block: &mut DeflateBlock) {
+    let distance = cell.start - above.start;
+    let length = cell.len().min(above.len());
+    let cell_bytes = &content[cell.start..cell.start + length];
+    let above_bytes = &content[above.start..above.start + length];
+    let mut index = 0;
+    while index + MATCH_BYTES_USEFUL <= length {
+        let equal = common_prefix(&cell_bytes[index..], &above_bytes[index..]);
+        if equal >= MATCH_BYTES_USEFUL {
+            block.push_match(cell.start + index, equal, distance);
         }
-        start += equal;
-        above += equal;
-        if start < end && above < above_end {
-            block.literal(content[start]);
-            start += 1;
-            above += 1;
-        } else if start < end {
-            block.literals(&content[start..end]);
-            return;
-        }
+        index += equal + 1;
     }
 }
 
@@ -88,10 +77,10 @@ mod tests {
     /// Returns what two inflaters make of the block of some content, and the bytes that were in no match.
     fn written(content: &[u8], marks: &[Mark]) -> (Vec<u8>, usize) {
         let mut block = DeflateBlock::default();
-        add_rows(content, marks, &mut block);
-        let literals = block.literal_bytes();
+        match_rows(content, marks, &mut block);
+        let literals = content.len() - block.matched_bytes();
         let mut out = Vec::new();
-        block.write(&mut out);
+        block.write(content, &mut out);
         (inflate(&out), literals)
     }
 
