@@ -266,12 +266,12 @@ impl Encoder for CsvEncoder {
     fn rows(&mut self, batch: &RowBatch, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let start = out.len();
         for row in batch.iter() {
-            for (index, cell) in row.enumerate() {
-                if index > 0 {
-                    out.push(self.delimiter);
-                }
+            for cell in row {
                 self.cell(cell, out);
+                out.push(self.delimiter);
             }
+            // A row has a cell, so that this is a delimiter.
+            out.pop();
             out.extend_from_slice(b"\r\n");
         }
         if self.is_empty && out.len() > start {

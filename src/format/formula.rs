@@ -27,17 +27,19 @@ const MAY_START: [bool; 256] = {
 
 /// Guards the values of a file.
 pub(super) struct FormulaGuard {
-    /// Bytes in a value after which a reader may start a cell.
-    separators: Vec<u8>,
+    /// For each byte, whether a reader may start a cell after it.
+    is_separator: [bool; 256],
 }
 
 impl FormulaGuard {
     /// Guards values in which these bytes separate no cells: the file's delimiter, which only a reader that honours the
     /// quotes splits at, and bytes that the format escapes.
     pub(super) fn new(safe: &[u8]) -> FormulaGuard {
-        let mut separators = SEPARATORS.to_vec();
-        separators.retain(|byte| !safe.contains(byte));
-        FormulaGuard { separators }
+        let mut is_separator = [false; 256];
+        for separator in SEPARATORS {
+            is_separator[usize::from(separator)] = !safe.contains(&separator);
+        }
+        FormulaGuard { is_separator }
     }
 
     /// Tells whether a text without separators may need the guard; cheap, and never wrongly false.
@@ -95,8 +97,10 @@ impl FormulaGuard {
     /// Returns the indexes at which a reader may start a cell, in ascending order.
     fn cell_starts(&self, text: &str) -> impl Iterator<Item = usize> {
         let bytes = text.bytes().enumerate();
-        let after_separator =
-            bytes.filter_map(|(index, byte)| self.separators.contains(&byte).then_some(index + 1));
+        let after_separator = bytes.filter_map(|(index, byte)| {
+            let is_separator = self.is_separator[usize::from(byte)];
+            is_separator.then_some(index + 1)
+        });
         std::iter::once(0).chain(after_separator)
     }
 }

@@ -87,12 +87,12 @@ impl Encoder for TsvEncoder {
 
     fn rows(&mut self, batch: &RowBatch, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         for row in batch.iter() {
-            for (index, cell) in row.enumerate() {
-                if index > 0 {
-                    out.push(b'\t');
-                }
+            for cell in row {
                 self.cell(cell, out);
+                out.push(b'\t');
             }
+            // A row has a cell, so that this is a TAB.
+            out.pop();
             out.push(b'\n');
         }
         Ok(())
