@@ -14,7 +14,7 @@ use crate::row::{Cell, Column, Kind};
 use crate::source::api::Passes;
 use crate::source::connection_time::ConnectionTime;
 use crate::source::errors::{SourceError, unknown_column_error};
-use crate::source::sink::{RowSink, Stop};
+use crate::source::sink::{NewRowSink, RowSink, Stop};
 use crate::source::spelling::{Comparison, check_spellings, is_identity};
 
 /// Instructions of SQLite's virtual machine between two calls of the progress hook: well under a millisecond, and
@@ -28,8 +28,9 @@ pub(super) fn run(
     passes: Passes,
     runtime: Handle,
     time: &ConnectionTime,
-    sink: RowSink,
+    sink: NewRowSink,
 ) {
+    let sink = sink.on_this_thread();
     let outcome = stream(source, query, passes, runtime, &sink);
     time.end();
     // Here the connection is closed already: a slow reader of the error does not prolong a lock.
