@@ -79,7 +79,7 @@ pub struct NotUtf8 {
 impl RowBuffer {
     /// The capacity that an arena keeps when it is cleared, so that one huge cell does not occupy memory
     /// for the rest of the download.
-    const ARENA_BYTES_KEPT: usize = 64 * 1024;
+    const ARENA_BYTES_KEPT: usize = 128 * 1024;
 
     /// Clears the buffer for rows of `width` cells.
     pub fn reset(&mut self, width: usize) {

@@ -14,10 +14,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::errors::SourceError;
 use super::stream::{BATCHES_IN_FLIGHT, Event, Flow, PendingStream, Reader};
-use crate::row::{Cell, Column, NotUtf8, RowBatch, RowBuffer};
+use crate::row::{Cell, Column, RowBatch, RowBuffer};
 
-/// The size at which a batch is sent: large enough to amortise the channel, small enough for the CPU cache.
-const BATCH_BYTES: usize = 96 * 1024;
+/// The size at which a batch is sent: large enough to amortise the channel, which wakes a thread, and small enough for the CPU
+/// cache.
+const BATCH_BYTES: usize = 192 * 1024;
 
 /// The reader was dropped: the channel is closed.
 #[derive(Debug)]
@@ -62,7 +63,7 @@ fn new_channel() -> (BatchBuilder, Arc<Flow>, PendingStream) {
     let flow = Arc::new(Flow::default());
     let builder = BatchBuilder {
         buffer: RowBuffer::default(),
-        columns: Vec::new(),
+        width: 0,
         rows_before: 0,
         spares: spare_receiver,
         events: event_sender,
@@ -104,7 +105,8 @@ pub(super) struct RowSink {
 /// The batch being filled. Between two rows it holds complete rows only.
 pub(super) struct BatchBuilder {
     buffer: RowBuffer,
-    columns: Vec<Column>,
+    /// The number of columns.
+    width: usize,
     /// Rows in the batches before this one.
     rows_before: u64,
     spares: std_mpsc::Receiver<RowBatch>,
@@ -186,8 +188,8 @@ impl RowSink {
     /// Sends the last batch of a statement and marks the end.
     pub(super) fn finish(&self) -> Result<(), Stop> {
         let mut builder = self.builder.borrow_mut();
-        let batch = builder.take_batch()?;
-        builder.send(Event::LastRows(batch))
+        let rows = builder.take_rows();
+        builder.send(Event::LastRows(rows))
     }
 
     /// Sends the error instead of further rows.
@@ -217,8 +219,8 @@ impl BatchBuilder {
     }
 
     fn start(&mut self, columns: Vec<Column>, statements_after: usize) -> Event {
-        self.buffer.reset(columns.len());
-        self.columns.clone_from(&columns);
+        self.width = columns.len();
+        self.buffer.reset(self.width);
         self.rows_before = 0;
         Event::Columns {
             columns,
@@ -236,25 +238,16 @@ impl BatchBuilder {
     }
 
     fn flush(&mut self) -> Result<(), Stop> {
-        let batch = self.take_batch()?;
-        self.send(Event::Rows(batch))
+        let rows = self.take_rows();
+        self.send(Event::Rows(rows))
     }
 
-    fn take_batch(&mut self) -> Result<RowBatch, SourceError> {
+    fn take_rows(&mut self) -> RowBuffer {
         let spare = self.spares.try_recv().map(RowBatch::into_buffer);
         let mut next = spare.unwrap_or_default();
-        next.reset(self.columns.len());
-        let filled = std::mem::replace(&mut self.buffer, next);
-        let batch = filled.finish().map_err(|at| self.utf8_error(at))?;
-        self.rows_before += batch.rows() as u64;
-        Ok(batch)
-    }
-
-    fn utf8_error(&self, at: NotUtf8) -> SourceError {
-        SourceError::NotUtf8 {
-            row: self.rows_before + at.row as u64 + 1,
-            column: self.columns[at.column].name.clone(),
-        }
+        next.reset(self.width);
+        self.rows_before += self.buffer.rows() as u64;
+        std::mem::replace(&mut self.buffer, next)
     }
 
     /// Sends an event. Waits while the channel is full, until the deadline.
@@ -321,14 +314,14 @@ impl TaskRowSink {
 
     /// Sends the batch of complete rows. Waits while the channel is full.
     pub(super) async fn flush(&mut self) -> Result<(), Stop> {
-        let batch = self.builder.take_batch()?;
-        Ok(self.send(Event::Rows(batch)).await?)
+        let rows = self.builder.take_rows();
+        Ok(self.send(Event::Rows(rows)).await?)
     }
 
     /// Sends the last batch of a statement and marks the end.
     pub(super) async fn finish(&mut self) -> Result<(), Stop> {
-        let batch = self.builder.take_batch()?;
-        Ok(self.send(Event::LastRows(batch)).await?)
+        let rows = self.builder.take_rows();
+        Ok(self.send(Event::LastRows(rows)).await?)
     }
 
     /// Sends the error instead of further rows.

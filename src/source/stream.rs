@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::errors::SourceError;
-use crate::row::{Column, RowBatch};
+use crate::row::{Column, RowBatch, RowBuffer};
 
 /// The capacity of the channel, in batches. Together with the batch being filled and the batch being encoded, this
 /// bounds the rows in memory.
-pub(super) const BATCHES_IN_FLIGHT: usize = 2;
+pub(super) const BATCHES_IN_FLIGHT: usize = 1;
 /// A reader that waits this long requests a flush of a partial batch, so a slow query shows progress.
 pub(super) const FLUSH_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -23,9 +23,9 @@ pub(super) enum Event {
         /// How many statements follow this one in the same pass.
         statements_after: usize,
     },
-    Rows(RowBatch),
+    Rows(RowBuffer),
     /// Marks the end of a statement explicitly: a writer that panics also closes the channel.
-    LastRows(RowBatch),
+    LastRows(RowBuffer),
     Failed(SourceError),
 }
 
@@ -94,6 +94,7 @@ impl PendingStream {
             columns: Vec::new(),
             statements_after: 0,
             ready: None,
+            rows: 0,
             has_last: false,
             reader: self.0,
         };
@@ -118,6 +119,8 @@ pub struct RowStream {
     /// How many statements follow this one in the same pass.
     statements_after: usize,
     ready: Option<RowBatch>,
+    /// The rows of this statement in the batches so far.
+    rows: u64,
     /// Whether the last batch of this statement has arrived.
     has_last: bool,
     pub(super) reader: Reader,
@@ -191,6 +194,7 @@ impl RowStream {
             } => {
                 self.columns = columns;
                 self.statements_after = statements_after;
+                self.rows = 0;
                 self.has_last = false;
                 Ok(())
             }
@@ -200,15 +204,25 @@ impl RowStream {
 
     fn accept(&mut self, event: Event) -> Result<(), SourceError> {
         match event {
-            Event::Rows(batch) => self.ready = Some(batch),
-            Event::LastRows(batch) => {
-                self.ready = Some(batch);
+            Event::Rows(rows) => self.ready = Some(self.check(rows)?),
+            Event::LastRows(rows) => {
+                self.ready = Some(self.check(rows)?);
                 self.has_last = true;
             }
             Event::Failed(error) => return Err(error),
             Event::Columns { .. } => return Err(SourceError::Truncated),
         }
         Ok(())
+    }
+
+    /// Checks that texts are UTF-8: here, because the writer is the slower side.
+    fn check(&mut self, rows: RowBuffer) -> Result<RowBatch, SourceError> {
+        let batch = rows.finish().map_err(|at| SourceError::NotUtf8 {
+            row: self.rows + at.row as u64 + 1,
+            column: self.columns[at.column].name.clone(),
+        })?;
+        self.rows += batch.rows() as u64;
+        Ok(batch)
     }
 }
 
