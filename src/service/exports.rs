@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 use futures_util::stream;
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
@@ -16,11 +17,10 @@ use crate::catalog::{
 };
 use crate::format::LinkTemplate;
 use crate::row::{Column, Kind, TimeZone};
-use crate::source::{DESCRIBE_TIMEOUT, DescribeError, DescribedExport, SourceError, causes};
+use crate::source::{
+    CONCURRENT_DESCRIPTIONS, DESCRIBE_TIMEOUT, DescribeError, DescribedExport, SourceError, causes,
+};
 use crate::toml_errors::LineError;
-
-/// How many exports are described at the same time, each on a connection of its own.
-const CONCURRENCY: usize = 4;
 
 /// An export that its database has described, or its errors.
 type Described = Result<ServedExport, Vec<ExportError>>;
@@ -261,7 +261,8 @@ impl ExportService {
         self.exports.store(Arc::new(exports.clone()));
         let unavailable = Mutex::default();
         let describe = |export| self.describe_unless_unavailable(export, &unavailable);
-        let mut described = stream::iter(changed).map(describe).buffered(CONCURRENCY);
+        let described = stream::iter(changed).map(describe);
+        let mut described = described.buffered(CONCURRENT_DESCRIPTIONS);
         while let Some((export, described)) = described.next().await {
             let name = export.name.clone();
             match described {
@@ -282,6 +283,8 @@ impl ExportService {
             }
             self.exports.store(Arc::new(exports.clone()));
         }
+        let sources = self.sources.values();
+        join_all(sources.map(|source| source.close_descriptions())).await;
         update.errors = exports.errors_missing_in(&before);
         update
     }

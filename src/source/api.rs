@@ -26,8 +26,8 @@ pub fn dialects(sources: &Sources) -> Dialects {
 /// Limits for a database.
 #[derive(Debug, Clone, Copy)]
 pub struct SourceOptions {
-    /// The maximum number of connections for downloads. A few more are reserved for health checks and estimates.
-    /// SQLite has no such limit.
+    /// The maximum number of connections for downloads. A few more are for health checks, estimates and
+    /// descriptions. SQLite has no such limit.
     pub connections: usize,
     /// The time limit of a query. SQLite has none: a download ends its query.
     pub statement_timeout: Duration,
@@ -100,13 +100,16 @@ pub struct RowEstimate {
 
 /// The time limit for describing an export, also in the database: a locked table must not block those that wait.
 pub const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many exports are described at the same time, and so the maximum number of connections to a database for that.
+pub const CONCURRENT_DESCRIPTIONS: usize = 4;
 
 /// A database.
 pub trait Source: Send + Sync {
     /// Returns the SQL dialect of the database.
     fn dialect(&self) -> SqlDialect;
 
-    /// Prepares an export's statements without running them.
+    /// Prepares an export's statements without running them. It may leave a connection open for the next description:
+    /// see [`close_descriptions`](Source::close_descriptions).
     ///
     /// # Errors
     /// Returns [`SourceError::Query`] if a statement cannot be exported, with its offset in the SQL if known, and
@@ -115,6 +118,11 @@ pub trait Source: Send + Sync {
         &'a self,
         export: &'a Export,
     ) -> BoxFuture<'a, Result<Arc<dyn DescribedExport>, DescribeError>>;
+
+    /// Closes the connections that descriptions have left open for the next ones.
+    fn close_descriptions(&self) -> BoxFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
 
     /// Returns what the operator should change about the database or its environment. Called at start-up, after
     /// [`describe`](Source::describe).

@@ -15,8 +15,8 @@ mod sqlite;
 mod stream;
 
 pub use api::{
-    DESCRIBE_TIMEOUT, DescribeError, DescribedExport, Passes, PoolStatus, RowEstimate, Source,
-    SourceOptions, Sources, SqliteSorts, dialects,
+    CONCURRENT_DESCRIPTIONS, DESCRIBE_TIMEOUT, DescribeError, DescribedExport, Passes, PoolStatus,
+    RowEstimate, Source, SourceOptions, Sources, SqliteSorts, dialects,
 };
 pub use connection_time::ConnectionTime;
 pub use errors::{SourceError, causes};

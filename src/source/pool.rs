@@ -8,7 +8,7 @@ use deadpool::Runtime;
 use deadpool::managed::{
     Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult, TimeoutType,
 };
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -51,6 +51,9 @@ pub(super) trait Connect: Send + Sync + 'static {
 
     /// Cancels the running query in the server. Closing the socket does not end a query that sends nothing.
     fn cancel(&self, connection: &mut Self::Connection) -> impl Future<Output = ()> + Send;
+
+    /// Tells the server that the session ends, and waits for its end for a limited time. Servers log other ends.
+    fn close(&self, connection: Self::Connection) -> impl Future<Output = ()> + Send;
 }
 
 /// A query to run on a connection.
@@ -167,6 +170,19 @@ impl<C: Connect> Connections<C> {
         }
     }
 
+    /// Closes a connection in good order instead of returning it to the pool.
+    pub(super) async fn close(&self, mut guard: ConnectionGuard<C>) {
+        if let Some(connection) = guard.0.take() {
+            self.connector.close(Object::take(connection)).await;
+        }
+    }
+
+    /// Closes the connections that are not in use in good order.
+    pub(super) async fn close_idle(&self) {
+        let idle = self.pool.retain(|_, _| false).removed.into_iter();
+        join_all(idle.map(|connection| self.connector.close(connection))).await;
+    }
+
     /// Cancels the query in the server, then closes the connection. Its pool slot is free only after that, so the
     /// server never has more connections than configured.
     async fn cancel(&self, mut guard: ConnectionGuard<C>) {
@@ -174,17 +190,29 @@ impl<C: Connect> Connections<C> {
     }
 }
 
+impl<C: Connect> ConnectionGuard<C> {
+    /// Returns whether the connection was idle in the pool. The server may have closed it meanwhile.
+    pub(super) fn was_idle(&self) -> bool {
+        let connection = self.0.as_ref();
+        connection.is_some_and(|connection| Object::metrics(connection).recycle_count > 0)
+    }
+}
+
 impl<C: Connect> Deref for ConnectionGuard<C> {
     type Target = C::Connection;
 
     fn deref(&self) -> &C::Connection {
-        self.0.as_ref().expect("only release and drop take it")
+        self.0
+            .as_ref()
+            .expect("only release, close and drop take it")
     }
 }
 
 impl<C: Connect> DerefMut for ConnectionGuard<C> {
     fn deref_mut(&mut self) -> &mut C::Connection {
-        self.0.as_mut().expect("only release and drop take it")
+        self.0
+            .as_mut()
+            .expect("only release, close and drop take it")
     }
 }
 

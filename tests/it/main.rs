@@ -23,6 +23,7 @@ mod confirm;
 mod contract;
 mod days;
 mod deployment;
+mod descriptions;
 mod differential;
 mod documents;
 mod downloads;

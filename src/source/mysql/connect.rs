@@ -143,15 +143,6 @@ pub(super) struct Connection {
     pub(super) is_busy: bool,
 }
 
-impl Connection {
-    /// Disconnects cleanly; servers count and log aborted connections.
-    pub(super) async fn close(&mut self) {
-        if let Some(conn) = self.conn.take() {
-            let _ = timeout(RESET_TIMEOUT, conn.disconnect()).await;
-        }
-    }
-}
-
 impl Deref for Connection {
     type Target = Conn;
 
@@ -233,6 +224,12 @@ impl Connect for Connector {
             }
         };
         let _ = timeout(CANCEL_TIMEOUT, cancel).await;
+    }
+
+    async fn close(&self, mut connection: Connection) {
+        if let Some(conn) = connection.conn.take() {
+            let _ = timeout(RESET_TIMEOUT, conn.disconnect()).await;
+        }
     }
 }
 

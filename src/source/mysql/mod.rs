@@ -16,12 +16,13 @@ use tokio_util::task::TaskTracker;
 
 use self::connect::Connector;
 use self::stream::Description;
-use super::api::{DescribeError, DescribedExport, Passes, PoolStatus, Source, SourceOptions};
+use super::api::{
+    CONCURRENT_DESCRIPTIONS, DescribeError, DescribedExport, Passes, PoolStatus, Source,
+    SourceOptions,
+};
 use super::connection_time::ConnectionTime;
 use super::errors::SourceError;
-use super::pool::{
-    Connect as _, Connections, RESERVED_CONNECTIONS, ping_with_timeout, wait_for_cancelled,
-};
+use super::pool::{Connections, RESERVED_CONNECTIONS, ping_with_timeout, wait_for_cancelled};
 use super::sink::task_row_channel;
 use super::stream::RowStream;
 use crate::catalog::{BoundQuery, Export, SqlDialect};
@@ -31,9 +32,10 @@ pub use url::MysqlUrl;
 
 /// A MySQL or MariaDB database, used read-only.
 pub struct MysqlSource {
-    connector: Arc<Connector>,
     downloads: Arc<Connections<Connector>>,
     reserved: Arc<Connections<Connector>>,
+    /// Its idle connections are closed after each update of the exports.
+    descriptions: Connections<Connector>,
     row_bytes_max: usize,
     runtime: Handle,
     queries: TaskTracker,
@@ -50,7 +52,7 @@ impl MysqlSource {
         Ok(MysqlSource {
             downloads: connections(options.connections),
             reserved: connections(RESERVED_CONNECTIONS),
-            connector,
+            descriptions: Connections::new(connector.clone(), CONCURRENT_DESCRIPTIONS),
             row_bytes_max: options.row_bytes_max,
             runtime: Handle::current(),
             queries: TaskTracker::new(),
@@ -68,9 +70,10 @@ impl Source for MysqlSource {
         export: &'a Export,
     ) -> BoxFuture<'a, Result<Arc<dyn DescribedExport>, DescribeError>> {
         Box::pin(async move {
-            let mut connection = self.connector.connect().await?;
+            // The pool pings an idle connection before it returns it.
+            let mut connection = self.descriptions.acquire().await?;
             let descriptions = stream::describe(&mut connection, export).await;
-            connection.close().await;
+            self.descriptions.release(connection).await;
             let descriptions = descriptions?;
             let columns = descriptions.iter().map(|it| it.columns.clone());
             let described: Arc<dyn DescribedExport> = Arc::new(MysqlExport {
@@ -83,6 +86,10 @@ impl Source for MysqlSource {
             });
             Ok(described)
         })
+    }
+
+    fn close_descriptions(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.descriptions.close_idle())
     }
 
     fn ping(&self) -> BoxFuture<'static, Result<(), SourceError>> {

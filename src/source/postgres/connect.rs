@@ -8,12 +8,12 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::intercept_state::InterceptState;
 use super::row_interceptor::RowInterceptor;
@@ -33,6 +33,8 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// The maximum wait until a cancelled query has ended.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 const CANCEL_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+/// The maximum wait until the server has ended a session.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Connects to the servers of one URL.
 pub(super) struct Connector {
@@ -43,13 +45,14 @@ pub(super) struct Connector {
 
 /// An authenticated connection. Dropping it closes the socket immediately.
 pub(super) struct Connection {
+    /// The first field, so that dropping a connection aborts the driver before the driver notices that it has no client.
+    driver: AbortOnDropHandle<()>,
     pub(super) client: Client,
     /// Diverts the rows of a query.
     pub(super) intercept: InterceptState,
     /// The server's major version.
     pub(super) version: u32,
     endpoint: Endpoint,
-    driver: AbortHandle,
 }
 
 /// A host of the URL. An address replaces the lookup of the name.
@@ -191,11 +194,11 @@ impl Connector {
         // Its errors are reported by its requests.
         let driver = self.runtime.spawn(async move { drop(connection.await) });
         Ok(Connection {
+            driver: AbortOnDropHandle::new(driver),
             client,
             intercept,
             version,
             endpoint: endpoint.clone(),
-            driver: driver.abort_handle(),
         })
     }
 
@@ -304,11 +307,12 @@ impl Connect for Connector {
         // After a failure the caller closes the socket.
         let _ = timeout(CANCEL_TIMEOUT, cancel).await;
     }
-}
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.driver.abort();
+    async fn close(&self, connection: Connection) {
+        let Connection { driver, client, .. } = connection;
+        // Without a client the driver sends `Terminate`, and ends when the server has closed the socket.
+        drop(client);
+        let _ = timeout(CLOSE_TIMEOUT, driver).await;
     }
 }
 

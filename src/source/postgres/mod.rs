@@ -40,7 +40,7 @@ use super::api::{
 };
 use super::connection_time::ConnectionTime;
 use super::errors::SourceError;
-use super::pool::{Connect as _, ping_with_timeout, wait_for_cancelled};
+use super::pool::{ping_with_timeout, wait_for_cancelled};
 use super::sink::task_row_channel;
 use super::stream::RowStream;
 use crate::catalog::{BoundQuery, Export, SqlDialect};
@@ -81,14 +81,11 @@ impl Source for PostgresSource {
         export: &'a Export,
     ) -> BoxFuture<'a, Result<Arc<dyn DescribedExport>, DescribeError>> {
         Box::pin(async move {
-            // The connection is closed without ending the transaction: a pooler would otherwise pass its prepared
-            // statements on to another client.
-            let connection = self.pools.connector.connect().await?;
             let options = SourceOptions {
                 statement_timeout: DESCRIBE_TIMEOUT,
                 ..self.pools.options
             };
-            let plans = session::describe(&connection, export, &options).await?;
+            let plans = session::describe(&self.pools.descriptions, export, &options).await?;
             let columns = plans.iter().map(Plan::all_columns);
             let described: Arc<dyn DescribedExport> = Arc::new(PostgresExport {
                 columns: columns.collect(),
@@ -99,6 +96,10 @@ impl Source for PostgresSource {
             });
             Ok(described)
         })
+    }
+
+    fn close_descriptions(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.pools.descriptions.close_idle())
     }
 
     fn ping(&self) -> BoxFuture<'static, Result<(), SourceError>> {

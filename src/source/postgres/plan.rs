@@ -195,8 +195,12 @@ async fn plan_per_use(client: &Client, statement: &Statement, declared: &[Type])
 
 /// Prepares a statement within a savepoint, so a failure does not abort the transaction.
 async fn prepare(client: &Client, sql: &str, types: &[Type]) -> Result<Prepared, Error> {
-    client.batch_execute("savepoint attempt").await?;
-    let prepared = client.prepare_typed(sql, types).await;
+    // Pipelined: one round trip.
+    let (saved, prepared) = tokio::join!(
+        client.batch_execute("savepoint attempt"),
+        client.prepare_typed(sql, types)
+    );
+    saved?;
     if prepared.is_err() {
         client.batch_execute("rollback to attempt").await?;
     }

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use super::connect::Connector;
-use crate::source::api::SourceOptions;
+use crate::source::api::{CONCURRENT_DESCRIPTIONS, SourceOptions};
 use crate::source::pool::{Connections, RESERVED_CONNECTIONS};
 
 /// Connections for estimates, which therefore never use a download's connection.
 const ESTIMATE_CONNECTIONS: usize = 1;
 
-/// A connector and its pools, one per use.
+/// The pools of a connector, one per use.
 pub(super) struct Pools {
-    pub(super) connector: Arc<Connector>,
     pub(super) downloads: Connections<Connector>,
     pub(super) reserved: Connections<Connector>,
     pub(super) estimates: Connections<Connector>,
+    /// Its idle connections are closed after each update of the exports.
+    pub(super) descriptions: Connections<Connector>,
     pub(super) options: SourceOptions,
 }
 
@@ -25,7 +26,7 @@ impl Pools {
             downloads: Connections::new(connector.clone(), options.connections),
             reserved: Connections::new(connector.clone(), RESERVED_CONNECTIONS),
             estimates: Connections::new(connector.clone(), ESTIMATE_CONNECTIONS),
-            connector,
+            descriptions: Connections::new(connector, CONCURRENT_DESCRIPTIONS),
             options,
         }
     }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{Kind, ToSql, Type};
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
-use super::connect::Connection;
+use super::connect::Connector;
 use super::errors::prepare_error;
 use super::parameter::AsText;
 use super::plan::Plan;
@@ -15,6 +15,7 @@ use crate::catalog::{BoundQuery, Export, Parameter, SESSION_CLAIMS, Sheet, State
 use crate::row::TimeZone;
 use crate::source::api::{DescribeError, SourceOptions};
 use crate::source::errors::{SourceError, query_error};
+use crate::source::pool::{ConnectionGuard, Connections};
 
 /// One snapshot for the whole file; no writes.
 const BEGIN: &str = "begin isolation level repeatable read read only";
@@ -112,31 +113,82 @@ impl Settings {
     }
 }
 
-/// Finds the plan of each of an export's statements, and checks its settings.
+/// Finds the plan of each of an export's statements, and checks its settings. All is done in one transaction.
 ///
 /// # Errors
 /// Returns [`SourceError::Query`] if a statement cannot be exported, a setting is invalid, or `row_security` is set
 /// and no policy applies. Returns [`SourceError::Unavailable`] if the connection fails.
 pub(super) async fn describe(
-    connection: &Connection,
+    connections: &Connections<Connector>,
     export: &Export,
     options: &SourceOptions,
 ) -> Result<Vec<Plan>, DescribeError> {
-    let client = &connection.client;
-    let settings = Settings::for_export(export, export.time_zone, connection.version, options);
-    let begun = settings.begin(client).await;
-    begun.map_err(|error| match error.code() {
-        Some(&SqlState::INVALID_PARAMETER_VALUE | &SqlState::INSUFFICIENT_PRIVILEGE) => {
-            query_error(format!("session settings: {}", server_message(&error)))
+    let connection = begin_description(connections, export, options).await?;
+    let plans = describe_sheets(&connection.client, export).await;
+    match clean_up(&connection.client).await {
+        true => connections.release(connection).await,
+        // The transaction is not ended: a pooler would pass the prepared statements on to another client.
+        false => connections.close(connection).await,
+    }
+    plans
+}
+
+/// Takes a connection, begins a transaction with the settings of an export, and sets the savepoint `sheet`. Takes another
+/// connection if the server has closed an idle one.
+async fn begin_description(
+    connections: &Connections<Connector>,
+    export: &Export,
+    options: &SourceOptions,
+) -> Result<ConnectionGuard<Connector>, SourceError> {
+    loop {
+        let connection = connections.acquire().await?;
+        let client = &connection.client;
+        let settings = Settings::for_export(export, export.time_zone, connection.version, options);
+        // Pipelined: one round trip.
+        let (begun, saved) = tokio::join!(
+            settings.begin(client),
+            client.batch_execute("savepoint sheet")
+        );
+        let Err(error) = begun.and(saved) else {
+            return Ok(connection);
+        };
+        let was_idle = connection.was_idle();
+        connections.close(connection).await;
+        let error = begin_error(&error);
+        if !was_idle || !matches!(error, SourceError::Unavailable(_)) {
+            return Err(error);
         }
-        _ => prepare_error(&error, ""),
-    })?;
+    }
+}
+
+fn begin_error(error: &Error) -> SourceError {
+    match error.code() {
+        Some(&SqlState::INVALID_PARAMETER_VALUE | &SqlState::INSUFFICIENT_PRIVILEGE) => {
+            query_error(format!("session settings: {}", server_message(error)))
+        }
+        _ => prepare_error(error, ""),
+    }
+}
+
+/// Undoes what a description has done in its transaction, also after an error; returns whether no prepared statement
+/// remains, which would outlive the transaction. The driver closes a statement after its last use, but keeps its own, with
+/// which it reads types that are not built in.
+async fn clean_up(client: &Client) -> bool {
+    let sql = "rollback to sheet; select name from pg_catalog.pg_prepared_statements";
+    let answer = client.simple_query(sql).await;
+    let is_row = |message: &SimpleQueryMessage| matches!(message, SimpleQueryMessage::Row(_));
+    answer.is_ok_and(|answer| !answer.iter().any(is_row))
+}
+
+/// Finds the plan of each statement. The transaction has the savepoint `sheet`.
+async fn describe_sheets(client: &Client, export: &Export) -> Result<Vec<Plan>, DescribeError> {
     let mut plans = Vec::new();
     for (sheet, Sheet { statement, .. }) in export.sheets.iter().enumerate() {
-        // Describing a statement may abort the transaction.
-        let begin = ["savepoint sheet", "rollback to sheet"][sheet.min(1)];
-        let begun = client.batch_execute(begin).await;
-        begun.map_err(|error| prepare_error(&error, ""))?;
+        if sheet > 0 {
+            // Describing a statement may abort the transaction.
+            let undone = client.batch_execute("rollback to sheet").await;
+            undone.map_err(|error| prepare_error(&error, ""))?;
+        }
         let plan = describe_statement(client, export, statement).await;
         plans.push(plan.map_err(|error| DescribeError { sheet, error })?);
     }
@@ -170,11 +222,14 @@ async fn describe_statement(
     if export.row_security {
         check_policies(client, &select, &types).await?;
     }
-    // Fails for statements that cannot be a subquery, and for types without a text form.
-    let prepared = client.prepare_typed(&select, &types).await;
+    // The first fails for statements that cannot be a subquery, and for types without a text form. The second may abort
+    // the transaction; the driver needs no query of its own then, because it knows all types. Pipelined: one round trip.
+    let (prepared, privileges) = tokio::join!(
+        client.prepare_typed(&select, &types),
+        check_privileges(client, &select, &types)
+    );
     prepared.map_err(|error| without_offset(prepare_error(&error, &select)))?;
-    // The last statement: if it fails, the transaction is aborted.
-    check_privileges(client, &select, &types).await?;
+    privileges?;
     Ok(plan)
 }
 
