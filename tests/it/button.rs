@@ -334,9 +334,10 @@ fn continue_in_page(site: &Site, length: Value) {
     assert_eq!(seen["done"]["bytes"], expected.len());
     assert_eq!(seen["done"]["rows"], 50_000);
     let states = seen["states"].as_array().unwrap();
+    // Three, and more if a connection that is reset loses bytes on their way.
     let retries = states.iter().filter(|state| state[2] == 1).count();
     assert!(
-        (1..5).contains(&retries),
+        (1..10).contains(&retries),
         "{retries} of {} states",
         states.len()
     );

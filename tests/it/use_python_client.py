@@ -67,7 +67,7 @@ for name, url in {"broken": broken, "short": sys.argv[4], "unended": sys.argv[5]
     except IncompleteDownload as cut:
         seen[name] = str(cut).split()[0]
 states = []
-exact = rowlink.link("numbers", "xlsx", filters={"n": 30_000}, length="exact")
+exact = rowlink.link("numbers", "xlsx", filters={"n": 60_000}, length="exact")
 through_proxy = exact.url.replace(origin, sys.argv[8])
 download(through_proxy, "continued.xlsx", progress=states.append)
 exact.download("whole.xlsx")

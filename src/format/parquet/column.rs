@@ -1,6 +1,6 @@
 //! Buffers the values of one column until their row group is written.
 
-use std::mem;
+use std::{iter, mem};
 
 use bytes::Bytes;
 use parquet::data_type::{
@@ -10,7 +10,7 @@ use parquet::data_type::{
 use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedColumnWriter;
 
-use super::ROW_GROUP_BYTES;
+use super::{DIGITS_MAX_32, DIGITS_MAX_64, ROW_GROUP_BYTES};
 use crate::row::{Cell, Kind, Time, TimeZone};
 
 /// Definition levels of a value and of NULL.
@@ -52,6 +52,12 @@ impl ColumnBuffer {
         let values = match kind {
             Kind::Boolean => Values::Boolean(Vec::new()),
             Kind::Date => Values::Int32(Vec::new()),
+            Kind::Decimal { precision, .. } if precision <= DIGITS_MAX_32 => {
+                Values::Int32(Vec::new())
+            }
+            Kind::Decimal { precision, .. } if precision <= DIGITS_MAX_64 => {
+                Values::Int64(Vec::new())
+            }
             Kind::Integer | Kind::Unsigned | Kind::Time | Kind::Timestamp { .. } => {
                 Values::Int64(Vec::new())
             }
@@ -89,7 +95,7 @@ impl ColumnBuffer {
                 size_of::<f64>()
             }
             Values::Int32(values) => {
-                values.push(to_int32(cell)?);
+                values.push(to_int32(self.kind, cell)?);
                 size_of::<i32>()
             }
             Values::Int64(values) => {
@@ -183,15 +189,20 @@ impl ColumnBuffer {
     }
 }
 
-/// Converts a finite date to days since 1970-01-01.
-fn to_int32(cell: Cell<'_>) -> Option<i32> {
-    match cell {
-        Cell::Date(date) if !date.is_infinite() => date.days.checked_add(DAYS_BEFORE_2000),
+/// Converts a finite date to days since 1970-01-01, or a decimal to its unscaled value.
+fn to_int32(kind: Kind, cell: Cell<'_>) -> Option<i32> {
+    match (kind, cell) {
+        (Kind::Date, Cell::Date(date)) if !date.is_infinite() => {
+            date.days.checked_add(DAYS_BEFORE_2000)
+        }
+        (Kind::Decimal { precision, scale }, Cell::Decimal(value)) => {
+            parse_unscaled(value, precision, scale)?.try_into().ok()
+        }
         _ => None,
     }
 }
 
-/// Converts a cell to the `INT64` of its column; times are microseconds, timestamps since 1970-01-01.
+/// Converts a cell to the `INT64` of its column; times are microseconds, timestamps since 1970-01-01, decimals unscaled.
 fn to_int64(kind: Kind, cell: Cell<'_>) -> Option<i64> {
     match (kind, cell) {
         (Kind::Integer, Cell::Integer(value)) => Some(value),
@@ -203,6 +214,9 @@ fn to_int64(kind: Kind, cell: Cell<'_>) -> Option<i64> {
             if value.utc == utc && !value.is_infinite() =>
         {
             value.micros.checked_add(MICROS_BEFORE_2000)
+        }
+        (Kind::Decimal { precision, scale }, Cell::Decimal(value)) => {
+            parse_unscaled(value, precision, scale)?.try_into().ok()
         }
         _ => None,
     }
@@ -228,17 +242,17 @@ fn parse_unscaled(text: &str, precision: u8, scale: u8) -> Option<i128> {
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let scale = usize::from(scale);
-    let (kept, dropped) = fraction.split_at(fraction.len().min(scale));
-    let fits_scale = dropped.bytes().all(|digit| digit == b'0');
-    let is_number = whole
-        .bytes()
-        .chain(kept.bytes())
-        .all(|byte| byte.is_ascii_digit());
-    if !fits_scale || !is_number || whole.is_empty() {
+    let (kept, dropped) = fraction.as_bytes().split_at(fraction.len().min(scale));
+    if whole.is_empty() || dropped.iter().any(|digit| *digit != b'0') {
         return None;
     }
-    let zeros = "0".repeat(scale - kept.len());
-    let value: i128 = [whole, kept, &zeros].concat().parse().ok()?;
+    let zeros = iter::repeat_n(b'0', scale - kept.len());
+    let digits = whole.bytes().chain(kept.iter().copied()).chain(zeros);
+    let mut value = 0_i128;
+    for digit in digits {
+        let digit = digit.is_ascii_digit().then(|| digit - b'0')?;
+        value = value.checked_mul(10)?.checked_add(digit.into())?;
+    }
     let fits = value < 10_i128.pow(precision.into());
     fits.then_some(if is_negative { -value } else { value })
 }
@@ -252,7 +266,10 @@ mod tests {
         assert_eq!(parse_unscaled("12.5", 5, 2), Some(1250));
         assert_eq!(parse_unscaled("-12.500", 5, 2), Some(-1250));
         assert_eq!(parse_unscaled("0", 1, 0), Some(0));
-        for bad in ["12.345", "1000.00", "", "-", "1e5", "+1", "١"] {
+        let most = 10_i128.pow(38) - 1;
+        assert_eq!(parse_unscaled(&most.to_string(), 38, 0), Some(most));
+        assert_eq!(parse_unscaled(&"9".repeat(40), 38, 0), None);
+        for bad in ["12.345", "1000.00", "", "-", "1e5", "+1", "١", "1.0١"] {
             assert_eq!(parse_unscaled(bad, 5, 2), None, "{bad}");
         }
     }

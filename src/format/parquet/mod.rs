@@ -19,6 +19,12 @@ use crate::row::{Column, Kind, RowBatch, TimeZone};
 /// Memory at which a row group is written: large enough for readers, small enough for many concurrent
 /// downloads.
 const ROW_GROUP_BYTES: usize = 8 * 1024 * 1024;
+/// The size of a dictionary after which the rest of a column in a row group has none: references to many different values would
+/// be larger than the values, which compress well.
+const DICTIONARY_BYTES_MAX: usize = 64 * 1024;
+/// Decimal digits that fit into 32 and 64 bits: parquet-format, "DECIMAL".
+const DIGITS_MAX_32: u8 = 9;
+const DIGITS_MAX_64: u8 = 18;
 /// Decimal digits that fit into 128 bits and that every reader supports.
 const DECIMAL_DIGITS_MAX: u8 = 38;
 
@@ -97,6 +103,7 @@ impl ParquetEncoder {
         let mut properties = WriterProperties::builder()
             .set_created_by(concat!("rowlink version ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
             // Page statistics would stay in memory until the end of the file.
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true);
@@ -204,7 +211,12 @@ fn schema_field(name: &str, kind: Kind) -> Result<TypePtr, ParquetError> {
         Kind::Float => (Physical::DOUBLE, None),
         Kind::Decimal { precision, scale } => {
             let logical = LogicalType::decimal(scale.into(), precision.into());
-            (Physical::FIXED_LEN_BYTE_ARRAY, Some(logical))
+            let physical = match precision {
+                ..=DIGITS_MAX_32 => Physical::INT32,
+                ..=DIGITS_MAX_64 => Physical::INT64,
+                _ => Physical::FIXED_LEN_BYTE_ARRAY,
+            };
+            (physical, Some(logical))
         }
         Kind::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
         Kind::Json => (Physical::BYTE_ARRAY, Some(LogicalType::Json)),
@@ -301,6 +313,10 @@ mod tests {
             precision: 38,
             scale: 2,
         };
+        let short = |precision| Kind::Decimal {
+            precision,
+            scale: 2,
+        };
         let utc = Kind::Timestamp { utc: true };
         let instant = |micros| Cell::Timestamp(Timestamp { micros, utc: true });
         for (kind, cell, expected) in [
@@ -317,6 +333,18 @@ mod tests {
             ),
             (Kind::Float, Cell::Float(0.1), "0.1"),
             (decimal, Cell::Decimal("-0.5"), "-0.50"),
+            (short(9), Cell::Decimal("-9999999.99"), "-9999999.99"),
+            (short(10), Cell::Decimal("99999999.99"), "99999999.99"),
+            (
+                short(18),
+                Cell::Decimal("-9999999999999999.9"),
+                "-9999999999999999.90",
+            ),
+            (
+                short(19),
+                Cell::Decimal("99999999999999999.99"),
+                "99999999999999999.99",
+            ),
             (
                 decimal,
                 Cell::Decimal("999999999999999999999999999999999999.99"),
@@ -376,6 +404,13 @@ mod tests {
             };
             assert_eq!(error, expected, "{kind:?} {cell:?}");
         }
+    }
+
+    #[test]
+    fn different_values_are_not_looked_up_in_a_dictionary() {
+        let cells: Vec<Cell> = (0..50_000).map(Cell::Integer).collect();
+        let file = encode(Kind::Integer, &cells).expect("a file");
+        assert!(file.len() < 2 * cells.len(), "{} bytes", file.len());
     }
 
     #[test]
