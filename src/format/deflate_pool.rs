@@ -164,3 +164,56 @@ impl Compressor {
         bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::deflate_block::tests::inflate;
+    use crate::format::row_matcher::Mark;
+
+    /// Returns the sizes of some cells of a column that are compressed as cells, and as any content.
+    fn sizes(cells: impl Iterator<Item = String>) -> (usize, usize) {
+        let mut content = Content::default();
+        for cell in cells {
+            content.bytes.extend(cell.bytes());
+            let end = content.bytes.len() as u32;
+            content.marks.push(Mark { column: 0, end });
+        }
+        let plain = Content::from(content.bytes.clone());
+        let size = |content: Content| {
+            let expected = content.bytes.clone();
+            let deflated = compress(&Block {
+                content: Arc::new(content),
+                before: None,
+                level: Level::Fastest,
+            });
+            assert!(inflate(&deflated.bytes) == expected);
+            deflated.bytes.len()
+        };
+        (size(content), size(plain))
+    }
+
+    #[test]
+    fn rows_of_numbers_are_smaller_than_by_a_search() {
+        let cells = (0..9000).map(|n| format!("<c r=\"A{n}\"><v>{}</v></c>", n * 7919 % 100_000));
+        let (as_cells, plain) = sizes(cells);
+        assert!(as_cells < plain * 9 / 10, "{as_cells}, {plain}");
+    }
+
+    #[test]
+    fn long_texts_that_resemble_earlier_ones_are_not_larger_than_by_a_search() {
+        let words = [
+            "paid in advance",
+            "sent by mail",
+            "asked for a refund",
+            "waits for a reply",
+        ];
+        let text = |n: usize| {
+            (0..40)
+                .map(|at| words[(n * n + at * at) % 4])
+                .collect::<String>()
+        };
+        let (as_cells, plain) = sizes((0..500).map(|n| format!("<c><t>{}</t></c>", text(n))));
+        assert!(as_cells <= plain, "{as_cells}, {plain}");
+    }
+}

@@ -1,5 +1,5 @@
 //! The second stage of formats that are ZIP archives: blocks are compressed on the threads of a pool while the next rows are
-//! encoded. In workbooks compression takes about four times as long as writing the XML.
+//! encoded.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

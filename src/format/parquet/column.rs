@@ -19,7 +19,9 @@ const NULL: i16 = 0;
 /// From 1970-01-01 to 2000-01-01.
 const DAYS_BEFORE_2000: i32 = 10_957;
 const MICROS_BEFORE_2000: i64 = 946_684_800_000_000;
-/// Size of a decimal or a UUID.
+/// Texts that are passed to the library together. Each is a value of 32 bytes meanwhile.
+const TEXTS_AT_ONCE: usize = 4096;
+/// Size of a UUID, or a decimal with many digits.
 pub(super) const FIXED_BYTES: usize = 16;
 
 /// The values of one column in the current row group.
@@ -157,19 +159,23 @@ impl ColumnBuffer {
             }
             Values::ByteArray(bytes, ends) => {
                 let shared = Bytes::from(mem::take(bytes));
-                let mut start = 0;
-                let value = |end: usize| {
-                    let value = shared.slice(start..end);
-                    start = end;
-                    ByteArray::from(value)
-                };
-                let values: Vec<ByteArray> = ends.drain(..).map(value).collect();
-                writer
-                    .typed::<ByteArrayType>()
-                    .write_batch(&values, levels, None)?;
-                drop(values);
-                // No copy: `shared` is now the only reference.
-                *bytes = Vec::from(shared);
+                let writer = writer.typed::<ByteArrayType>();
+                let (mut start, mut ends_left) = (0, ends.as_slice());
+                for levels in self.levels.chunks(TEXTS_AT_ONCE) {
+                    let count = levels.iter().filter(|level| **level == DEFINED).count();
+                    let (ends, rest) = ends_left.split_at(count);
+                    ends_left = rest;
+                    let value = |end: &usize| {
+                        let value = shared.slice(start..*end);
+                        start = *end;
+                        ByteArray::from(value)
+                    };
+                    let values: Vec<ByteArray> = ends.iter().map(value).collect();
+                    writer.write_batch(&values, Some(levels), None)?;
+                }
+                ends.clear();
+                // Without a copy, unless a dictionary still refers to the texts.
+                *bytes = shared.try_into_mut().map(Vec::from).unwrap_or_default();
                 bytes.clear();
                 // Frees the memory of a huge value.
                 bytes.shrink_to(ROW_GROUP_BYTES);

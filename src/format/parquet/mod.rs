@@ -22,6 +22,8 @@ const ROW_GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// The size of a dictionary after which the rest of a column in a row group has none: references to many different values would
 /// be larger than the values, which compress well.
 const DICTIONARY_BYTES_MAX: usize = 64 * 1024;
+/// The default of `zstd`: a tenth more time than the fastest level, for a quarter fewer bytes.
+const ZSTD_LEVEL: i32 = 3;
 /// Decimal digits that fit into 32 and 64 bits: parquet-format, "DECIMAL".
 const DIGITS_MAX_32: u8 = 9;
 const DIGITS_MAX_64: u8 = 18;
@@ -100,10 +102,13 @@ impl ParquetEncoder {
         let schema = Type::group_type_builder("rowlink")
             .with_fields(fields)
             .build();
+        let level = ZstdLevel::try_new(ZSTD_LEVEL);
         let mut properties = WriterProperties::builder()
             .set_created_by(concat!("rowlink version ", env!("CARGO_PKG_VERSION")).to_owned())
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_compression(Compression::ZSTD(level.map_err(writer_error)?))
             .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
+            // Pages end by their size: what is compressed together is smaller.
+            .set_data_page_row_count_limit(usize::MAX)
             // Page statistics would stay in memory until the end of the file.
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true);
@@ -211,10 +216,12 @@ fn schema_field(name: &str, kind: Kind) -> Result<TypePtr, ParquetError> {
         Kind::Float => (Physical::DOUBLE, None),
         Kind::Decimal { precision, scale } => {
             let logical = LogicalType::decimal(scale.into(), precision.into());
-            let physical = match precision {
-                ..=DIGITS_MAX_32 => Physical::INT32,
-                ..=DIGITS_MAX_64 => Physical::INT64,
-                _ => Physical::FIXED_LEN_BYTE_ARRAY,
+            let physical = if precision <= DIGITS_MAX_32 {
+                Physical::INT32
+            } else if precision <= DIGITS_MAX_64 {
+                Physical::INT64
+            } else {
+                Physical::FIXED_LEN_BYTE_ARRAY
             };
             (physical, Some(logical))
         }
