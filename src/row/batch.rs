@@ -203,6 +203,11 @@ impl RowBatch {
         self.rows.rows()
     }
 
+    /// Returns the size of the rows in memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.rows.bytes() + self.text.len()
+    }
+
     /// Iterates over the rows in order, each an iterator over its cells from left to right.
     pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
         let rows = self.rows.slots.chunks_exact(self.rows.width.max(1));

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::errors::SourceError;
+use super::row_window::{RowWindow, WINDOW_BATCHES_MAX, WindowedRows};
 use super::stream::{BATCHES_IN_FLIGHT, Event, Flow, PendingStream, Reader};
 use crate::row::{Cell, Column, NotUtf8, RowBatch, RowBuffer};
 
@@ -43,19 +44,31 @@ impl From<SourceError> for Stop {
 
 /// Returns both sides of a row channel, for a source that blocks a thread.
 pub(super) fn row_channel() -> (RowSink, PendingStream) {
-    let (builder, flow, pending) = new_channel();
+    let (builder, flow, reader) = new_channel(BATCHES_IN_FLIGHT);
     let builder = Arc::new(Mutex::new(builder));
-    (RowSink { builder, flow }, pending)
+    (RowSink { builder, flow }, PendingStream(reader))
 }
 
 /// Returns both sides of a row channel, for a source that is a task.
 pub(super) fn task_row_channel() -> (TaskRowSink, PendingStream) {
-    let (builder, _, pending) = new_channel();
-    (TaskRowSink { builder }, pending)
+    let (builder, _, reader) = new_channel(BATCHES_IN_FLIGHT);
+    let window = None;
+    (TaskRowSink { builder, window }, PendingStream(reader))
 }
 
-fn new_channel() -> (BatchBuilder, Arc<Flow>, PendingStream) {
-    let (event_sender, events) = mpsc::channel(BATCHES_IN_FLIGHT);
+/// Returns both sides of a row channel that holds the rows of one part of a file until those before it are read.
+pub(super) fn windowed_row_channel() -> (TaskRowSink, WindowedRows) {
+    let (builder, _, reader) = new_channel(WINDOW_BATCHES_MAX);
+    let window = Arc::new(RowWindow::new());
+    let sink = TaskRowSink {
+        builder,
+        window: Some(window.clone()),
+    };
+    (sink, WindowedRows::new(reader, window))
+}
+
+fn new_channel(batches: usize) -> (BatchBuilder, Arc<Flow>, Reader) {
+    let (event_sender, events) = mpsc::channel(batches);
     let (spares, spare_receiver) = std_mpsc::sync_channel(BATCHES_IN_FLIGHT + 1);
     let flow = Arc::new(Flow::default());
     let builder = BatchBuilder {
@@ -71,7 +84,7 @@ fn new_channel() -> (BatchBuilder, Arc<Flow>, PendingStream) {
         spares,
         flow: flow.clone(),
     };
-    (builder, flow, PendingStream(reader))
+    (builder, flow, reader)
 }
 
 /// Writes rows to the channel from a blocking thread.
@@ -264,6 +277,8 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Writes rows to the channel from a task.
 pub(super) struct TaskRowSink {
     builder: BatchBuilder,
+    /// Bounds the bytes in the channel; `None` if its number of batches does.
+    window: Option<Arc<RowWindow>>,
 }
 
 impl TaskRowSink {
@@ -305,14 +320,33 @@ impl TaskRowSink {
 
     /// Sends the batch of complete rows. Waits while the channel is full.
     pub(super) async fn flush(&mut self) -> Result<(), Stop> {
-        let batch = self.builder.take_batch()?;
+        let batch = self.take_batch().await?;
         Ok(self.send(Event::Rows(batch)).await?)
     }
 
     /// Sends the last batch of a statement and marks the end.
     pub(super) async fn finish(&mut self) -> Result<(), Stop> {
-        let batch = self.builder.take_batch()?;
+        let batch = self.take_batch().await?;
         Ok(self.send(Event::LastRows(batch)).await?)
+    }
+
+    /// Sends a batch that another sink has built. Its rows follow those sent so far, so no row may be in the buffer.
+    pub(super) async fn forward(&mut self, batch: RowBatch) -> Result<(), ReaderDropped> {
+        self.builder.rows_before += batch.rows() as u64;
+        self.send(Event::Rows(batch)).await
+    }
+
+    /// Returns a batch that the reader has recycled.
+    pub(super) fn take_spare(&mut self) -> Option<RowBatch> {
+        self.builder.spares.try_recv().ok()
+    }
+
+    async fn take_batch(&mut self) -> Result<RowBatch, Stop> {
+        let batch = self.builder.take_batch()?;
+        if let Some(window) = &self.window {
+            window.reserve(&batch).await;
+        }
+        Ok(batch)
     }
 
     /// Sends the error instead of further rows.

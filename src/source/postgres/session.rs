@@ -9,6 +9,7 @@ use tokio_postgres::{Client, Error};
 
 use super::connect::Connection;
 use super::errors::prepare_error;
+use super::parallel::{self, RangePlan, check_snapshot, parallel_key};
 use super::parameter::AsText;
 use super::plan::Plan;
 use crate::catalog::{BoundQuery, Export, Parameter, SESSION_CLAIMS, Sheet, Statement, Variable};
@@ -17,7 +18,7 @@ use crate::source::api::{DescribeError, SourceOptions};
 use crate::source::errors::{SourceError, query_error};
 
 /// One snapshot for the whole file; no writes.
-const BEGIN: &str = "begin isolation level repeatable read read only";
+pub(super) const BEGIN: &str = "begin isolation level repeatable read read only";
 /// Statements follow each other without a pause, so an idle transaction is an error.
 const IDLE_TIMEOUT_MILLISECONDS: &str = "30000";
 /// The interval at which the server checks its client connection, so the query of a killed replica ends.
@@ -67,8 +68,8 @@ impl Settings {
         options: &SourceOptions,
     ) -> Settings {
         let timeout = options.statement_timeout.as_millis().to_string();
-        let idle = match export.sheets.len() {
-            1 => IDLE_TIMEOUT_MILLISECONDS.to_owned(),
+        let idle = match (export.sheets.len(), &export.parallel) {
+            (1, None) => IDLE_TIMEOUT_MILLISECONDS.to_owned(),
             // Between two statements the transaction waits for the reader of the file, as a statement would.
             _ => timeout.clone(),
         };
@@ -95,6 +96,16 @@ impl Settings {
     /// # Errors
     /// Returns the server's error if `begin` or a setting fails.
     pub(super) async fn begin(&self, client: &Client) -> Result<(), Error> {
+        // Pipelined: one round trip.
+        let (begun, set) = tokio::join!(client.batch_execute(BEGIN), self.set(client));
+        begun.and(set)
+    }
+
+    /// Applies the settings in a transaction.
+    ///
+    /// # Errors
+    /// Returns the server's error if a setting fails.
+    pub(super) async fn set(&self, client: &Client) -> Result<(), Error> {
         let calls: Vec<String> = (0..self.0.len())
             .map(|index| format!("set_config(${}, ${}, true)", 2 * index + 1, 2 * index + 2))
             .collect();
@@ -102,14 +113,16 @@ impl Settings {
         let pairs = self.0.iter();
         let texts = pairs.flat_map(|(name, value)| [name as &(dyn ToSql + Sync), value]);
         let parameters: Vec<_> = texts.map(|text| (text, Type::TEXT)).collect();
-        // Pipelined: one round trip.
-        let (begun, set) = tokio::join!(
-            client.batch_execute(BEGIN),
-            client.query_typed(&sql, &parameters)
-        );
-        begun?;
-        set.map(drop)
+        client.query_typed(&sql, &parameters).await.map(drop)
     }
+}
+
+/// What was found when an export was described.
+pub(super) struct DescribedStatements {
+    /// The plan of each statement.
+    pub(super) plans: Vec<Plan>,
+    /// How the statement is read in ranges, or why it cannot be; `None` if it need not be.
+    pub(super) ranges: Option<Result<RangePlan, String>>,
 }
 
 /// Finds the plan of each of an export's statements, and checks its settings.
@@ -121,16 +134,20 @@ pub(super) async fn describe(
     connection: &Connection,
     export: &Export,
     options: &SourceOptions,
-) -> Result<Vec<Plan>, DescribeError> {
+) -> Result<DescribedStatements, DescribeError> {
     let client = &connection.client;
     let settings = Settings::for_export(export, export.time_zone, connection.version, options);
-    let begun = settings.begin(client).await;
-    begun.map_err(|error| match error.code() {
-        Some(&SqlState::INVALID_PARAMETER_VALUE | &SqlState::INSUFFICIENT_PRIVILEGE) => {
-            query_error(format!("session settings: {}", server_message(&error)))
-        }
-        _ => prepare_error(&error, ""),
-    })?;
+    begin_description(client, &settings).await?;
+    let key = parallel_key(export, options);
+    let mut obstacle = None;
+    if key.is_some()
+        && let Err(reason) = check_snapshot(client).await
+    {
+        obstacle = Some(reason);
+        let ended = client.batch_execute("rollback").await;
+        ended.map_err(|error| prepare_error(&error, ""))?;
+        begin_description(client, &settings).await?;
+    }
     let mut plans = Vec::new();
     for (sheet, Sheet { statement, .. }) in export.sheets.iter().enumerate() {
         // Describing a statement may abort the transaction.
@@ -140,7 +157,26 @@ pub(super) async fn describe(
         let plan = describe_statement(client, export, statement).await;
         plans.push(plan.map_err(|error| DescribeError { sheet, error })?);
     }
-    Ok(plans)
+    let ranges = match (key, obstacle) {
+        (None, _) => None,
+        (Some(_), Some(reason)) => Some(Err(reason)),
+        (Some(key), None) => {
+            let statement = &export.sheets[0].statement;
+            Some(parallel::describe(connection, key, statement, &plans[0]).await)
+        }
+    };
+    Ok(DescribedStatements { plans, ranges })
+}
+
+/// Begins the transaction in which an export is described.
+async fn begin_description(client: &Client, settings: &Settings) -> Result<(), SourceError> {
+    let begun = settings.begin(client).await;
+    begun.map_err(|error| match error.code() {
+        Some(&SqlState::INVALID_PARAMETER_VALUE | &SqlState::INSUFFICIENT_PRIVILEGE) => {
+            query_error(format!("session settings: {}", server_message(&error)))
+        }
+        _ => prepare_error(&error, ""),
+    })
 }
 
 async fn describe_statement(
