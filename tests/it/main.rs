@@ -48,6 +48,8 @@ mod operators;
 mod other_users;
 mod overload;
 mod page_languages;
+mod parallel;
+mod parallel_check;
 mod parsers;
 mod partial_outages;
 mod plain_links;

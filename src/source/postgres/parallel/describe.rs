@@ -36,9 +36,10 @@ const TABLES: &str = "with recursive tables(oid) as (select $1::oid \
 const VOLATILE: &str = "select distinct p.proname::text from pg_catalog.pg_proc p \
      where p.proname = any($1::text[]) and p.provolatile = 'v' order by 1";
 
-/// Settings of the check: the plan must not depend on values, or on how small the tables are now. Policies read claims.
+/// Settings of the check: the plan must not depend on values, or on how small the tables are now, and must show all
+/// partitions. Policies read claims.
 const CHECK_SETTINGS: &str = "rollback to sheet; set local plan_cache_mode = force_generic_plan; \
-     set local enable_seqscan = off; select pg_catalog.set_config('request.jwt.claims', '{}', true)";
+     set local enable_seqscan = off; set local enable_partition_pruning = off; select pg_catalog.set_config('request.jwt.claims', '{}', true)";
 
 /// Exports a snapshot as a download would, before a savepoint, within which that is impossible.
 ///

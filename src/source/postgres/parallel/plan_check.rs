@@ -59,7 +59,11 @@ pub(super) fn check_range_plan(
         format!(" < ${})", parameters + 2),
     ];
     let mut scanned = Vec::new();
-    check_path(plan, key, &bounds, &mut scanned)
+    check_path(plan, key, &bounds, &mut scanned)?;
+    match scanned.is_empty() {
+        true => Err("its plan reads no table".to_owned()),
+        false => Ok(()),
+    }
 }
 
 /// Checks the plan of the rows whose key is NULL: the condition must be one on the table, where no row has it. An outer
@@ -298,6 +302,7 @@ mod tests {
                 "twice",
             ),
             (json!({"Node Type": "Result"}), "no table"),
+            (json!({"Node Type": "Append"}), "no table"),
         ] {
             let refused = check(plan.clone()).expect_err("refused");
             assert!(refused.contains(expected), "{plan}: {refused}");
