@@ -93,3 +93,73 @@ impl WindowedRows {
         let _ = self.reader.spares.try_send(batch);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::super::sink::{Stop, TaskRowSink, windowed_row_channel};
+    use super::*;
+    use crate::row::{Cell, Column};
+
+    /// Sends a row as a batch. Returns `None` if the writer still waits when nothing else happens.
+    async fn send(sink: &mut TaskRowSink, bytes: usize) -> Option<Result<(), Stop>> {
+        let text = "x".repeat(bytes);
+        sink.row().push(Cell::Text(&text));
+        timeout(Duration::from_secs(1), sink.flush()).await.ok()
+    }
+
+    async fn channel() -> (TaskRowSink, WindowedRows) {
+        let (mut sink, rows) = windowed_row_channel();
+        let columns = vec![Column::text("n")];
+        sink.start(columns, 0).await.expect("a reader");
+        (sink, rows)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_waits_until_the_rows_that_fill_the_window_are_read() {
+        const BATCH_BYTES: usize = 96 * 1024;
+        let (mut sink, mut rows) = channel().await;
+        let mut sent = 0;
+        while let Some(outcome) = send(&mut sink, BATCH_BYTES).await {
+            outcome.expect("a reader");
+            sent += 1;
+        }
+        assert!(sent * BATCH_BYTES <= WINDOW_BYTES && (sent + 2) * BATCH_BYTES > WINDOW_BYTES);
+        let part = rows.next().await.expect("rows");
+        assert_eq!((part.batch.rows(), part.is_last), (1, false));
+        assert!(send(&mut sink, BATCH_BYTES).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_row_larger_than_the_window_waits_alone() {
+        let (mut sink, mut rows) = channel().await;
+        assert!(send(&mut sink, 3 * WINDOW_BYTES).await.is_some());
+        assert!(send(&mut sink, 1).await.is_none());
+        rows.next().await.expect("rows");
+        assert!(send(&mut sink, 1).await.is_some());
+        assert!(send(&mut sink, 3 * WINDOW_BYTES).await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_that_waits_ends_when_the_reader_is_dropped() {
+        let (mut sink, rows) = channel().await;
+        assert!(send(&mut sink, 3 * WINDOW_BYTES).await.is_some());
+        assert!(send(&mut sink, 1).await.is_none());
+        drop(rows);
+        let outcome = send(&mut sink, 1).await.expect("no waiting");
+        assert!(matches!(outcome, Err(Stop::ReaderDropped)));
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_closes_before_the_last_rows_is_an_error() {
+        let (mut sink, mut rows) = channel().await;
+        sink.row().push(Cell::Integer(1));
+        sink.flush().await.expect("a reader");
+        drop(sink);
+        assert!(rows.next().await.is_ok());
+        assert!(matches!(rows.next().await, Err(SourceError::Truncated)));
+    }
+}

@@ -80,7 +80,12 @@ impl RowQuery {
                     sink.finish().await?;
                 }
                 is_first = false;
-                let (sql, _) = self.select(sheet)?;
+                let (select, _) = self.select(sheet)?;
+                let sql = match &self.helpers {
+                    // A file that a client can continue must not depend on how many connections were free.
+                    Some(helpers) if self.passes == Passes::Two => helpers.plan.in_order(&select),
+                    _ => select,
+                };
                 let request = Request {
                     sheet,
                     sql,

@@ -89,10 +89,10 @@ pub(in crate::source::postgres) async fn describe(
         let column = column(client, origin, key).await?;
         check_functions(client, statement).await?;
         client.batch_execute(CHECK_SETTINGS).await?;
-        let described = check_plans(client, key, plan, &column.key).await?;
-        Ok::<_, Obstacle>((column, described))
+        check_plans(client, key, plan, &column.key).await?;
+        Ok::<_, Obstacle>(column)
     };
-    let (column, ()) = checked.await.map_err(|Obstacle(reason)| reason)?;
+    let column = checked.await.map_err(|Obstacle(reason)| reason)?;
     Ok(RangePlan {
         column: quoted(&key.column),
         schema: column.schema,

@@ -54,7 +54,7 @@ impl RangeQueue {
     /// whose connection waits for nothing but its reader.
     ///
     /// # Errors
-    /// Returns [`ReaderDropped`] if nobody reads any more.
+    /// Returns [`ReaderDropped`] if the rows are not read any more.
     pub(super) async fn take(&self, connection: usize) -> Result<Option<Range>, ReaderDropped> {
         let mut next = self.next.lock().await;
         while next.pass < self.passes {

@@ -174,7 +174,7 @@ impl Reader<'_> {
             sink.start(self.job.query.columns(0)?, 0).await?;
             self.send_pass(sink).await?;
         }
-        // Their connections return to the pool only if nobody drops the rows before.
+        // A dropped reader cancels a query, and its connection would not return to the pool.
         let helpers = self.rows.iter_mut().zip(&self.has_taken).skip(1);
         for (rows, _) in helpers.filter(|(_, has_taken)| **has_taken) {
             // All ranges are complete, so that an error means nothing.

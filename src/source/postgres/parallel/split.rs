@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 
 use super::estimate::Estimate;
 use super::queue::RangeQueue;
-use super::ranges::Ranges;
+use super::ranges::{Range, Ranges};
 use super::run::{Job, run};
 use super::snapshot::Snapshot;
 use super::{Helpers, RangePlan};
@@ -129,16 +129,15 @@ impl Plan {
 }
 
 impl RangePlan {
+    /// Returns a select statement with the order of the column.
+    pub(in crate::source::postgres) fn in_order(&self, select: &str) -> String {
+        format!("{select} order by {}", self.column)
+    }
+
     /// Returns a select statement with the condition of a range and the order of the column. `parameters` is the number of
     /// those that it has.
-    pub(super) fn in_range(
-        &self,
-        select: &str,
-        range: super::ranges::Range,
-        parameters: usize,
-    ) -> String {
-        let column = &self.column;
-        let condition = range.condition(column, parameters);
-        format!("{select} where {condition} order by {column}")
+    pub(super) fn in_range(&self, select: &str, range: Range, parameters: usize) -> String {
+        let condition = range.condition(&self.column, parameters);
+        self.in_order(&format!("{select} where {condition}"))
     }
 }
