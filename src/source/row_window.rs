@@ -8,11 +8,12 @@ use super::errors::SourceError;
 use super::stream::{Event, Reader};
 use crate::row::RowBatch;
 
-/// The rows that wait in one channel, in KiB: 1.5 MiB, which is 16 full batches of 96 KiB.
+/// The rows that wait in one channel, in KiB: 3 MiB, which is 32 full batches of 96 KiB, or about 2 MB of text, because a
+/// cell takes 16 bytes more.
 ///
 /// A connection must be able to finish a part of a file while the rows before it are still sent, so a part has
 /// [this size](WINDOW_BYTES). A larger row waits alone. With `n` connections, at most `n` times as much waits.
-const WINDOW_KIB: u32 = 1536;
+const WINDOW_KIB: u32 = 3072;
 /// The size of the rows that a channel holds, in memory.
 pub(super) const WINDOW_BYTES: usize = WINDOW_KIB as usize * 1024;
 /// The capacity of the channel in events. A slow query sends batches with few rows.

@@ -9,16 +9,23 @@ use crate::source::errors::{SourceError, query_error};
 use crate::source::postgres::errors::execute_error;
 use crate::source::postgres::session::BEGIN;
 
-/// Which server has taken which snapshot. An identifier alone could be that of another snapshot on another server behind
-/// the same URL, so both the start of the server and the contents of the snapshot are compared.
+/// Which server has taken which snapshot, and the settings with which the login began. An identifier alone could be that
+/// of another snapshot on another server behind the same URL, so the start of the server and the contents of the
+/// snapshot are compared. A database or a role may have got another `search_path` since the first connection began.
 const IDENTITY: &str = "extract(epoch from pg_catalog.pg_postmaster_start_time())::text, \
-     pg_catalog.txid_current_snapshot()::text";
+     pg_catalog.txid_current_snapshot()::text, \
+     (select pg_catalog.concat(session_user, pg_catalog.current_setting('search_path'), \
+         pg_catalog.string_agg(pg_catalog.concat(';', s.name, '=', s.setting), '' order by s.name)) \
+       from pg_catalog.pg_settings s where s.name <> 'application_name' \
+       and s.source in ('database', 'user', 'database user', 'client'))";
+/// The number of values of [`IDENTITY`].
+const IDENTITY_VALUES: usize = 3;
 
 /// A snapshot that other transactions can use until that of its connection ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Snapshot {
     id: String,
-    identity: (String, String),
+    identity: [String; IDENTITY_VALUES],
 }
 
 impl Snapshot {
@@ -44,8 +51,10 @@ impl Snapshot {
         let rows = client.query_typed(&sql, &names).await;
         let rows = rows.map_err(|error| execute_error(&error))?;
         let row = rows.first().ok_or_else(unknown_answer)?;
-        let id: String = row.try_get(2).map_err(|error| execute_error(&error))?;
-        let histogram: Option<&str> = row.try_get(3).map_err(|error| execute_error(&error))?;
+        let id: Result<String, _> = row.try_get(IDENTITY_VALUES);
+        let id = id.map_err(|error| execute_error(&error))?;
+        let histogram: Result<Option<&str>, _> = row.try_get(IDENTITY_VALUES + 1);
+        let histogram = histogram.map_err(|error| execute_error(&error))?;
         // It becomes a part of a statement, because a parameter cannot stand there.
         if !is_snapshot_id(&id) {
             return Err(unknown_answer());
@@ -70,15 +79,17 @@ impl Snapshot {
         let row = rows.first().ok_or_else(unknown_answer)?;
         match identity(row)? == self.identity {
             true => Ok(()),
-            false => Err(query_error("the connection is to another server")),
+            false => Err(query_error(
+                "the connection is to another server, or has other settings",
+            )),
         }
     }
 }
 
 /// Returns the values of [`IDENTITY`].
-fn identity(row: &Row) -> Result<(String, String), SourceError> {
-    let value = |index| row.try_get(index).map_err(|error| execute_error(&error));
-    Ok((value(0)?, value(1)?))
+fn identity(row: &Row) -> Result<[String; IDENTITY_VALUES], SourceError> {
+    let value = |index: usize| row.try_get(index).map_err(|error| execute_error(&error));
+    Ok([value(0)?, value(1)?, value(2)?])
 }
 
 fn is_snapshot_id(id: &str) -> bool {
