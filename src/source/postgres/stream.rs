@@ -53,13 +53,13 @@ impl Query<Connection> for RowQuery {
         let settings = Settings::for_query(query, connection.version, &self.options);
         let split = match &self.helpers {
             Some(helpers) => Split::of(&self, helpers, connection, &settings).await?,
-            None => Split::No,
+            None => Split::NotBegun,
         };
         match (split, self.helpers.clone()) {
             (Split::Ranges(ranges), Some(helpers)) => {
                 ranges.run(self, &helpers, connection, sink).await
             }
-            (Split::Begun, _) => self.stream_all(connection, None, sink).await,
+            (Split::Whole, _) => self.stream_all(connection, None, sink).await,
             _ => self.stream_all(connection, Some(&settings), sink).await,
         }
     }

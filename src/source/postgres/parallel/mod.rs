@@ -1,9 +1,9 @@
 //! Reads one statement over several connections that share a snapshot, each a range of a unique column.
 //!
 //! The rows of the ranges follow each other in the file, so they are in the order of the column. No row is lost or doubled,
-//! whatever the server's statistics and plans are: each range is the statement itself with a condition on a column of its
-//! result, the conditions hold every value once, and all connections read the same snapshot. The plan of the server only
-//! decides whether ranges are worth it.
+//! whatever the server's statistics are and whichever index it uses: each range is the statement itself with a condition
+//! on a column of its result, the conditions hold every value once, and all connections read the same snapshot. A statement
+//! whose rows could differ from one execution to the next is not read in ranges.
 //!
 //! 1. [`describe`](describe::describe) finds out whether a statement can be read in ranges.
 //! 2. [`Split::of`] begins the transaction of a download and decides whether its result has ranges.

@@ -1,8 +1,9 @@
 //! Checks the server's plan of a range: the range condition reaches an index, each row of the table is at most one row of
-//! the result, and nothing depends on which rows a node has seen before.
+//! the result, and no node chooses rows by what it has seen before, as a row limit does, which could choose others for
+//! each range.
 //!
-//! Only plans of known nodes are accepted. The check is about order and speed: no row is lost or doubled by another plan,
-//! because each range is the statement itself with a condition on its result.
+//! Only plans of known nodes are accepted. What the statement does is in every plan of it; which index a later plan uses is
+//! only a matter of speed.
 
 use serde_json::Value;
 
@@ -15,7 +16,7 @@ pub(super) struct KeyColumn {
     pub(super) attribute: String,
 }
 
-/// Nodes that return some of their input's rows, or combine them, whatever the order of these rows.
+/// Nodes that return each row of their input or not by its values, or combine rows, whatever their order.
 const NODES: [&str; 22] = [
     "Seq Scan",
     "Index Scan",

@@ -9,15 +9,18 @@ use crate::source::errors::{SourceError, query_error};
 use crate::source::postgres::errors::execute_error;
 use crate::source::postgres::session::BEGIN;
 
-/// Which server has taken which snapshot, and the settings with which the login began. An identifier alone could be that
-/// of another snapshot on another server behind the same URL, so the start of the server and the contents of the
-/// snapshot are compared. A database or a role may have got another `search_path` since the first connection began.
+/// Which server has taken which snapshot, and the settings of the login that change rows or texts and that no transaction
+/// sets. An identifier alone could be that of another snapshot on another server behind the same URL, so the start of the
+/// server and the contents of the snapshot are compared. A database or a role may have got another `search_path` since the
+/// first connection began.
 const IDENTITY: &str = "extract(epoch from pg_catalog.pg_postmaster_start_time())::text, \
      pg_catalog.txid_current_snapshot()::text, \
-     (select pg_catalog.concat(session_user, pg_catalog.current_setting('search_path'), \
-         pg_catalog.string_agg(pg_catalog.concat(';', s.name, '=', s.setting), '' order by s.name)) \
-       from pg_catalog.pg_settings s where s.name <> 'application_name' \
-       and s.source in ('database', 'user', 'database user', 'client'))";
+     pg_catalog.concat_ws(';', session_user, pg_catalog.current_setting('search_path'), \
+       pg_catalog.current_setting('row_security'), pg_catalog.current_setting('transform_null_equals'), \
+       pg_catalog.current_setting('array_nulls'), pg_catalog.current_setting('standard_conforming_strings'), \
+       pg_catalog.current_setting('default_text_search_config'), pg_catalog.current_setting('lc_time'), \
+       pg_catalog.current_setting('lc_numeric'), pg_catalog.current_setting('xmlbinary'), \
+       pg_catalog.current_setting('xmloption'))";
 /// The number of values of [`IDENTITY`].
 const IDENTITY_VALUES: usize = 3;
 

@@ -20,19 +20,20 @@ use crate::source::sink::{Stop, TaskRowSink};
 
 /// How a download reads its result.
 pub(in crate::source::postgres) enum Split {
-    /// As any other, in a transaction that has not begun.
-    No,
-    /// As any other, in the transaction that has begun.
-    Begun,
+    /// As a whole, in a transaction that has not begun.
+    NotBegun,
+    /// As a whole, in the transaction that has begun.
+    Whole,
     /// In ranges, in the transaction that has begun.
-    Ranges(Plan),
+    Ranges(RangeRun),
 }
 
 /// The snapshot and the ranges of a download.
-pub(in crate::source::postgres) struct Plan {
+pub(in crate::source::postgres) struct RangeRun {
     snapshot: Snapshot,
     ranges: Ranges,
-    helpers: usize,
+    /// The most connections that may join.
+    helper_count: usize,
 }
 
 impl Split {
@@ -52,7 +53,7 @@ impl Split {
         let most = query.options.parallel_connections - 1;
         let count = most.min(free);
         if count == 0 {
-            return Ok(Split::No);
+            return Ok(Split::NotBegun);
         }
         let client = &connection.client;
         let (select, columns) = query.select(0)?;
@@ -77,7 +78,7 @@ impl Split {
             // The transaction is aborted, and no row is sent yet.
             let ended = client.batch_execute("rollback").await;
             ended.map_err(|error| execute_error(&error))?;
-            return Ok(Split::No);
+            return Ok(Split::NotBegun);
         };
         let variables = &query.query.statement(0).variables;
         let bind_error = |error| bind_error(&error, &plan.parameters, variables);
@@ -87,17 +88,17 @@ impl Split {
             .zip(range)
             .and_then(|(whole, range)| whole.ranges(&range, columns));
         Ok(match (histogram, count_of_ranges) {
-            (Some(histogram), Some(ranges)) => Split::Ranges(Plan {
+            (Some(histogram), Some(ranges)) => Split::Ranges(RangeRun {
                 snapshot,
                 ranges: Ranges::new(histogram, ranges),
-                helpers: count,
+                helper_count: count,
             }),
-            _ => Split::Begun,
+            _ => Split::Whole,
         })
     }
 }
 
-impl Plan {
+impl RangeRun {
     /// Sends the rows of all ranges, in order. The caller finishes the last pass.
     ///
     /// # Errors
@@ -119,7 +120,7 @@ impl Plan {
         run(
             Arc::new(job),
             turns,
-            self.helpers,
+            self.helper_count,
             helpers,
             connection,
             sink,
