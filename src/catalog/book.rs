@@ -117,6 +117,7 @@ pub(super) fn parse(
         claims: required_claims(&sheets, &settings.claims, None),
         filters,
         documents: None,
+        parallel: None,
         formats,
         time_zone,
         format_options,
@@ -278,6 +279,10 @@ impl Reader<'_> {
             let message =
                 "`unscoped`: unsupported for a book; set it in each .sql file that needs it";
             self.errors.push(LineError::new(1, message));
+        }
+        if let Some(parallel) = &settings.parallel {
+            let message = "`parallel`: unsupported for a book; remove it";
+            self.add_error(parallel, message.into());
         }
         let message = "stored documents are unsupported in a book";
         if let Some(kind) = &settings.kind {

@@ -17,8 +17,8 @@ use super::settings_comment::split_settings;
 use super::sheet::{CLAIM_NAME, RowAccess, SheetSource};
 use super::{
     DEFAULT_DATABASE, Dialects, DocumentSettings, Export, ExportKind, ExportLimits,
-    FileNameTemplate, Filter, KeyPrefix, Language, Languages, ReasonSetting, SESSION_CLAIMS, Sheet,
-    SqlDialect, StoreMode, StoreSettings, Text, Variable,
+    FileNameTemplate, Filter, KeyPrefix, Language, Languages, ParallelKey, ReasonSetting,
+    SESSION_CLAIMS, Sheet, SqlDialect, StoreMode, StoreSettings, Text, Variable,
 };
 use crate::format::{Format, FormatOptions};
 use crate::row::{TimeZone, UnknownTimeZone};
@@ -58,6 +58,7 @@ pub(super) struct Settings {
     limits: ExportLimits,
     pub(super) feed: Option<Spanned<FeedSettings>>,
     pub(super) store: Option<Spanned<StoreSettings>>,
+    pub(super) parallel: Option<Spanned<String>>,
     pub(super) kind: Option<Spanned<ExportKind>>,
     pub(super) file: Option<Spanned<FileTable>>,
 }
@@ -107,6 +108,7 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
         return Err(reader.errors);
     };
     let sheets = vec![sheet];
+    let parallel = reader.parallel(settings.parallel.take(), dialect);
     reader.check_claim_uses(&settings.claims, &sheets, dialect);
     if !reader.errors.is_empty() {
         return Err(reader.errors);
@@ -120,6 +122,7 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
         file_name,
         claims: required_claims(&sheets, &settings.claims, documents.as_ref()),
         documents,
+        parallel,
         sheets,
         text: file.to_owned(),
     };
@@ -130,6 +133,7 @@ pub(super) fn parse(name: &str, file: &str, dialects: &Dialects) -> Result<Expor
 pub(super) struct CheckedSettings {
     pub(super) filters: Vec<Filter>,
     pub(super) documents: Option<DocumentSettings>,
+    pub(super) parallel: Option<ParallelKey>,
     pub(super) formats: Vec<Format>,
     pub(super) time_zone: TimeZone,
     pub(super) format_options: BTreeMap<&'static str, FormatOptions>,
@@ -168,6 +172,7 @@ impl CheckedSettings {
             limits: settings.limits,
             feed: settings.feed.map(Spanned::into_inner),
             store: settings.store.map(Spanned::into_inner).unwrap_or_default(),
+            parallel: self.parallel,
             claims: self.claims,
             sheets: self.sheets,
             text: self.text,
@@ -297,6 +302,7 @@ impl<'t> Reader<'t> {
             ),
             ("columns", start(settings.columns.keys().next())),
             ("store", start(settings.store.as_ref())),
+            ("parallel", start(settings.parallel.as_ref())),
         ];
         let found = found.into_iter();
         let options = format_options.keys().map(|format| (*format, Some(0)));

@@ -14,6 +14,7 @@ mod file_name;
 mod filter;
 mod format_settings;
 mod lost_setting;
+mod parallel;
 mod reason;
 mod restricted;
 mod settings_comment;
@@ -42,6 +43,7 @@ pub use documents::{DOCUMENT_COLUMNS, DocumentSettings, ExportKind, KeyPrefix};
 pub use feed::{FEED_DAYS_MAX, FeedCondition, FeedError, FeedSettings};
 pub use file_name::FileNameTemplate;
 pub use filter::{DayInstant, Filter, LIST_VALUES_MAX};
+pub use parallel::ParallelKey;
 pub use reason::ReasonSetting;
 pub use restricted::{Mask, MaskedStatement, RestrictedColumn};
 pub use sheet::Sheet;
@@ -114,6 +116,8 @@ pub struct Export {
     pub feed: Option<FeedSettings>,
     /// Which of its files are stored.
     pub store: StoreSettings,
+    /// The column whose ranges several connections read at the same time.
+    pub parallel: Option<ParallelKey>,
     /// The claims that a link must pin.
     pub claims: Vec<String>,
     /// Its statements, at least one, in the order of the file that a client gets.

@@ -54,6 +54,12 @@ fn options(variables: &mut Variables, errors: &mut ConfigErrors, policy: &Policy
             default.connections,
             1..=1000,
         ),
+        parallel_connections: errors.number(
+            "PARALLEL_CONNECTIONS",
+            variables.parallel_connections.take(),
+            default.parallel_connections,
+            1..=16,
+        ),
         statement_timeout: policy.query_max,
         row_bytes_max: errors.number(
             "MAX_ROW_BYTES",

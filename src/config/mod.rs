@@ -148,6 +148,7 @@ variables! {
     databases: Zeroizing<String>,
     databases_file: PathBuf,
     database_connections: String,
+    parallel_connections: String,
     exports_dir: PathBuf,
     signing_keys: Zeroizing<String>,
     signing_keys_file: PathBuf,

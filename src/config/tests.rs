@@ -153,6 +153,8 @@ fn http_settings_are_as_strict_as_browsers_and_proxies() {
         ("MAX_DOWNLOADS", "0"),
         ("MAX_LINKS_PER_SECOND", "many"),
         ("MAX_ROW_BYTES", "1000"),
+        ("PARALLEL_CONNECTIONS", "0"),
+        ("PARALLEL_CONNECTIONS", "17"),
         ("SQLITE_LOCK_SECONDS", "0"),
         ("SQLITE_SORTS", "disk"),
         ("LOG_FORMAT", "xml"),

@@ -135,7 +135,26 @@ impl ServedExport {
             let file = self.export.settings_file();
             format!("{file}: `[store]` has no effect without ROWLINK_STORE_URL")
         });
-        days.into_iter().chain(no_store).collect()
+        let of_parallel = self.warning_of_parallel();
+        let warnings = days.into_iter().chain(no_store);
+        warnings.chain(of_parallel).collect()
+    }
+
+    /// Returns a warning of an export with `parallel` that is read over one connection, for all or for some links.
+    fn warning_of_parallel(&self) -> Option<String> {
+        let key = self.export.parallel.as_ref()?;
+        let of_variant = |(masked, variant): (&BTreeSet<String>, &Arc<ServedExport>)| {
+            let reason = variant.described.parallel_obstacle()?;
+            let names: Vec<String> = masked.iter().map(|name| format!("`{name}`")).collect();
+            Some(format!("with {} masked, {reason}", names.join(", ")))
+        };
+        let reason = self.described.parallel_obstacle().map(str::to_owned);
+        let reason = reason.or_else(|| self.variants.iter().find_map(of_variant))?;
+        let file = self.export.settings_file();
+        let line = key.line;
+        Some(format!(
+            "{file}:{line}: `parallel`: {reason}; it is read over one connection"
+        ))
     }
 
     /// Returns a warning of dates that are days of UTC in a file with another time zone.
@@ -411,6 +430,7 @@ impl ExportService {
         sheets.flat_map(move |(sheet, columns)| {
             let of_documents = self.check_documents(export, sheet, columns);
             let errors = check_columns(sheet, columns).chain(of_documents);
+            let errors = errors.chain(check_parallel(export, columns));
             errors.map(|error| file_error(sheet, error))
         })
     }
@@ -545,6 +565,17 @@ fn check_columns<'a>(
         LineError::new(line, message)
     });
     duplicates.chain(unknown).chain(links).chain(commas)
+}
+
+/// Checks that the column of `parallel` exists.
+fn check_parallel(export: &Export, columns: &[Column]) -> Option<LineError> {
+    let key = export.parallel.as_ref()?;
+    let is_known = columns.iter().any(|column| column.name == key.column);
+    let message = format!(
+        "`parallel`: the query has no column `{}`; correct the name or add it to the query",
+        key.column
+    );
+    (!is_known).then(|| LineError::new(key.line, message))
 }
 
 /// Returns the error of a sheet whose columns in `masked` are masked.

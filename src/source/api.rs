@@ -29,6 +29,8 @@ pub struct SourceOptions {
     /// The maximum number of connections for downloads. A few more are for health checks, estimates and
     /// descriptions. SQLite has no such limit.
     pub connections: usize,
+    /// The most of these connections that read one export with `parallel`; 1 reads all exports over one. PostgreSQL only.
+    pub parallel_connections: usize,
     /// The time limit of a query. SQLite has none: a download ends its query.
     pub statement_timeout: Duration,
     /// The size of the largest row, in bytes, as the database sends it.
@@ -49,10 +51,11 @@ pub enum SqliteSorts {
 }
 
 impl Default for SourceOptions {
-    /// Returns 10 connections, a time limit of 15 minutes, rows of 4 MiB, and a minute of a lock.
+    /// Returns 10 connections, two of them for an export with `parallel`, a time limit of 15 minutes, rows of 4 MiB, and a minute of a lock.
     fn default() -> SourceOptions {
         SourceOptions {
             connections: 10,
+            parallel_connections: 2,
             statement_timeout: Duration::from_secs(900),
             row_bytes_max: 4 << 20,
             sqlite_lock_max: Duration::from_secs(60),
@@ -163,6 +166,11 @@ impl From<SourceError> for DescribeError {
 pub trait DescribedExport: Send + Sync {
     /// Returns the columns of each sheet's statement.
     fn columns(&self) -> &[Vec<Column>];
+
+    /// Returns why an export with `parallel` is read over one connection; `None` if it need not be.
+    fn parallel_obstacle(&self) -> Option<&str> {
+        None
+    }
 
     /// Runs the statements of a query one after the other, all in one snapshot; returns their stream once the first batch
     /// has arrived. `time` measures how long it holds a connection.

@@ -69,6 +69,28 @@ pub enum SourceError {
     Truncated,
 }
 
+impl SourceError {
+    /// Returns the error of a row that is counted from 1 after `rows` others, with its number among all.
+    pub(super) fn after_rows(self, rows: u64) -> SourceError {
+        match self {
+            SourceError::NotUtf8 { row, column } => SourceError::NotUtf8 {
+                row: row + rows,
+                column,
+            },
+            SourceError::RowTooLarge {
+                row,
+                columns,
+                row_bytes_max,
+            } => SourceError::RowTooLarge {
+                row: row + rows,
+                columns,
+                row_bytes_max,
+            },
+            other => other,
+        }
+    }
+}
+
 /// Returns a [`SourceError::Query`] that Rowlink raises itself, without an offset.
 pub(super) fn query_error(message: impl Into<String>) -> SourceError {
     SourceError::Query {

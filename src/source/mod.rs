@@ -9,6 +9,7 @@ mod errors;
 mod mysql;
 mod pool;
 mod postgres;
+mod row_window;
 mod sink;
 mod spelling;
 mod sqlite;

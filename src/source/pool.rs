@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use deadpool::Runtime;
 use deadpool::managed::{
-    Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult, TimeoutType,
+    Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult, TimeoutType, Timeouts,
 };
 use futures_util::future::{BoxFuture, join_all};
 use tokio::runtime::Handle;
@@ -69,6 +69,9 @@ pub(super) trait Query<C>: Send {
     ) -> impl Future<Output = Result<(), Stop>> + Send;
 }
 
+/// What a pool returns.
+type Got<C> = Result<Object<ConnectionManager<C>>, PoolError<SourceError>>;
+
 /// A bounded connection pool.
 pub(super) struct Connections<C: Connect> {
     pool: Pool<ConnectionManager<C>>,
@@ -95,14 +98,7 @@ impl<C: Connect> Connections<C> {
     /// # Errors
     /// Returns [`SourceError::Busy`] if all are in use, and the error of [`Connect::connect`] if a new one fails.
     pub(super) async fn acquire(&self) -> Result<ConnectionGuard<C>, SourceError> {
-        match self.pool.get().await {
-            Ok(connection) => Ok(ConnectionGuard(Some(connection))),
-            Err(PoolError::Timeout(TimeoutType::Wait)) => Err(SourceError::Busy {
-                connections: self.pool.status().max_size,
-            }),
-            Err(PoolError::Backend(error)) => Err(error),
-            Err(error) => Err(SourceError::Unavailable(error.to_string().into())),
-        }
+        self.guard(self.pool.get().await)
     }
 
     pub(super) fn pool_status(&self) -> PoolStatus {
@@ -113,9 +109,49 @@ impl<C: Connect> Connections<C> {
         }
     }
 
+    /// Takes a connection from the pool if one is free now.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Connections::acquire`].
+    async fn acquire_free(&self) -> Result<ConnectionGuard<C>, SourceError> {
+        let timeouts = Timeouts {
+            wait: Some(Duration::ZERO),
+            ..self.pool.timeouts()
+        };
+        self.guard(self.pool.timeout_get(&timeouts).await)
+    }
+
+    fn guard(&self, got: Got<C>) -> Result<ConnectionGuard<C>, SourceError> {
+        match got {
+            Ok(connection) => Ok(ConnectionGuard(Some(connection))),
+            Err(PoolError::Timeout(TimeoutType::Wait)) => Err(SourceError::Busy {
+                connections: self.pool.status().max_size,
+            }),
+            Err(PoolError::Backend(error)) => Err(error),
+            Err(error) => Err(SourceError::Unavailable(error.to_string().into())),
+        }
+    }
+
     /// Runs a query until it ends or its stream is dropped.
     pub(super) async fn run(
         &self,
+        query: impl Query<C::Connection>,
+        sink: TaskRowSink,
+        time: ConnectionTime,
+    ) {
+        self.run_on(self.acquire(), query, sink, time).await;
+    }
+
+    /// Runs a query as [`run`](Connections::run) does, or fails immediately if no connection is free.
+    pub(super) async fn run_if_free(&self, query: impl Query<C::Connection>, sink: TaskRowSink) {
+        // The query that it helps measures the time.
+        let time = ConnectionTime::default();
+        self.run_on(self.acquire_free(), query, sink, time).await;
+    }
+
+    async fn run_on(
+        &self,
+        acquire: impl Future<Output = Result<ConnectionGuard<C>, SourceError>>,
         query: impl Query<C::Connection>,
         mut sink: TaskRowSink,
         time: ConnectionTime,
@@ -123,7 +159,7 @@ impl<C: Connect> Connections<C> {
         let reader_dropped = sink.reader_dropped();
         tokio::pin!(reader_dropped);
         let acquired = tokio::select! {
-            acquired = self.acquire() => acquired,
+            acquired = acquire => acquired,
             () = &mut reader_dropped => return,
         };
         let mut guard = match acquired {

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::errors::SourceError;
+use super::row_window::{RowWindow, WINDOW_BATCHES_MAX, WindowedRows};
 use super::stream::{BATCHES_IN_FLIGHT, Event, Flow, PendingStream, Reader};
 use crate::row::{Cell, Column, RowBatch, RowBuffer};
 
@@ -47,18 +48,30 @@ impl From<SourceError> for Stop {
 
 /// Returns both sides of a row channel, for a source that blocks a thread.
 pub(super) fn row_channel() -> (NewRowSink, PendingStream) {
-    let (builder, flow, pending) = new_channel();
-    (NewRowSink { builder, flow }, pending)
+    let (builder, flow, reader) = new_channel(BATCHES_IN_FLIGHT);
+    (NewRowSink { builder, flow }, PendingStream(reader))
 }
 
 /// Returns both sides of a row channel, for a source that is a task.
 pub(super) fn task_row_channel() -> (TaskRowSink, PendingStream) {
-    let (builder, _, pending) = new_channel();
-    (TaskRowSink { builder }, pending)
+    let (builder, _, reader) = new_channel(BATCHES_IN_FLIGHT);
+    let window = None;
+    (TaskRowSink { builder, window }, PendingStream(reader))
 }
 
-fn new_channel() -> (BatchBuilder, Arc<Flow>, PendingStream) {
-    let (event_sender, events) = mpsc::channel(BATCHES_IN_FLIGHT);
+/// Returns both sides of a row channel that holds the rows of one part of a file until those before it are read.
+pub(super) fn windowed_row_channel() -> (TaskRowSink, WindowedRows) {
+    let (builder, _, reader) = new_channel(WINDOW_BATCHES_MAX);
+    let window = Arc::new(RowWindow::new());
+    let sink = TaskRowSink {
+        builder,
+        window: Some(window.clone()),
+    };
+    (sink, WindowedRows::new(reader, window))
+}
+
+fn new_channel(batches: usize) -> (BatchBuilder, Arc<Flow>, Reader) {
+    let (event_sender, events) = mpsc::channel(batches);
     let (spares, spare_receiver) = std_mpsc::sync_channel(BATCHES_IN_FLIGHT + 1);
     let flow = Arc::new(Flow::default());
     let builder = BatchBuilder {
@@ -74,7 +87,7 @@ fn new_channel() -> (BatchBuilder, Arc<Flow>, PendingStream) {
         spares,
         flow: flow.clone(),
     };
-    (builder, flow, PendingStream(reader))
+    (builder, flow, reader)
 }
 
 /// The writing side that is not on its thread yet.
@@ -273,6 +286,8 @@ impl BatchBuilder {
 /// Writes rows to the channel from a task.
 pub(super) struct TaskRowSink {
     builder: BatchBuilder,
+    /// Bounds the bytes in the channel; `None` if its number of batches does.
+    window: Option<Arc<RowWindow>>,
 }
 
 impl TaskRowSink {
@@ -314,14 +329,33 @@ impl TaskRowSink {
 
     /// Sends the batch of complete rows. Waits while the channel is full.
     pub(super) async fn flush(&mut self) -> Result<(), Stop> {
-        let rows = self.builder.take_rows();
+        let rows = self.take_rows().await;
         Ok(self.send(Event::Rows(rows)).await?)
     }
 
     /// Sends the last batch of a statement and marks the end.
     pub(super) async fn finish(&mut self) -> Result<(), Stop> {
-        let rows = self.builder.take_rows();
+        let rows = self.take_rows().await;
         Ok(self.send(Event::LastRows(rows)).await?)
+    }
+
+    /// Sends rows that another sink has collected. They follow those sent so far, so no row may be in the buffer.
+    pub(super) async fn forward(&mut self, rows: RowBuffer) -> Result<(), ReaderDropped> {
+        self.builder.rows_before += rows.rows() as u64;
+        self.send(Event::Rows(rows)).await
+    }
+
+    /// Returns a batch that the reader has recycled.
+    pub(super) fn take_spare(&mut self) -> Option<RowBatch> {
+        self.builder.spares.try_recv().ok()
+    }
+
+    async fn take_rows(&mut self) -> RowBuffer {
+        let rows = self.builder.take_rows();
+        if let Some(window) = &self.window {
+            window.reserve(&rows).await;
+        }
+        rows
     }
 
     /// Sends the error instead of further rows.

@@ -49,6 +49,8 @@ mod operators;
 mod other_users;
 mod overload;
 mod page_languages;
+mod parallel;
+mod parallel_check;
 mod parsers;
 mod partial_outages;
 mod plain_links;

@@ -2,6 +2,7 @@
 
 mod list_use;
 mod parser;
+mod ranges;
 mod select_list;
 #[cfg(test)]
 mod select_list_tests;

@@ -302,11 +302,11 @@ fn quote(name: &str, dialect: SqlDialect) -> String {
 
 /// The brackets that are open.
 #[derive(Default)]
-struct Depth(Vec<Token>);
+pub(super) struct Depth(Vec<Token>);
 
 impl Depth {
     /// Follows a token; returns whether it closes no bracket that is not open.
-    fn follow(&mut self, token: &Token) -> bool {
+    pub(super) fn follow(&mut self, token: &Token) -> bool {
         match token {
             Token::LParen => self.0.push(Token::RParen),
             Token::LBracket => self.0.push(Token::RBracket),
@@ -319,7 +319,7 @@ impl Depth {
         true
     }
 
-    fn is_outside(&self) -> bool {
+    pub(super) fn is_outside(&self) -> bool {
         self.0.is_empty()
     }
 }

@@ -87,7 +87,8 @@ async fn explain(
     first.ok_or_else(|| query_error("explain: expected at least one line"))
 }
 
-fn number_after(line: &str, name: &str) -> Option<u64> {
+/// Returns the whole number after the last occurrence of a name in a line.
+pub(super) fn number_after(line: &str, name: &str) -> Option<u64> {
     let (_, rest) = line.rsplit_once(name)?;
     let end = rest
         .find(|c: char| !c.is_ascii_digit())

@@ -9,6 +9,7 @@ mod estimate;
 mod formats;
 mod intercept_state;
 mod message;
+mod parallel;
 mod parameter;
 mod plan;
 mod pools;
@@ -32,6 +33,7 @@ use tokio_util::task::TaskTracker;
 
 use self::connect::Connector;
 use self::errors::execute_error;
+use self::parallel::{Helpers, RangePlan};
 use self::plan::Plan;
 use self::pools::Pools;
 use super::api::{
@@ -85,11 +87,19 @@ impl Source for PostgresSource {
                 statement_timeout: DESCRIBE_TIMEOUT,
                 ..self.pools.options
             };
-            let plans = session::describe(&self.pools.descriptions, export, &options).await?;
+            let described = session::describe(&self.pools.descriptions, export, &options).await?;
+            let plans = described.plans;
             let columns = plans.iter().map(Plan::all_columns);
+            let (ranges, parallel_obstacle) = match described.ranges {
+                None => (None, None),
+                Some(Ok(ranges)) => (Some(Arc::new(ranges)), None),
+                Some(Err(reason)) => (None, Some(reason)),
+            };
             let described: Arc<dyn DescribedExport> = Arc::new(PostgresExport {
                 columns: columns.collect(),
                 plans: plans.into(),
+                ranges,
+                parallel_obstacle,
                 pools: self.pools.clone(),
                 runtime: self.runtime.clone(),
                 queries: self.queries.clone(),
@@ -127,6 +137,9 @@ impl Source for PostgresSource {
 struct PostgresExport {
     columns: Vec<Vec<Column>>,
     plans: Arc<[Plan]>,
+    /// How its statement is read in ranges, if it can be.
+    ranges: Option<Arc<RangePlan>>,
+    parallel_obstacle: Option<String>,
     pools: Arc<Pools>,
     runtime: Handle,
     queries: TaskTracker,
@@ -135,6 +148,10 @@ struct PostgresExport {
 impl DescribedExport for PostgresExport {
     fn columns(&self) -> &[Vec<Column>] {
         &self.columns
+    }
+
+    fn parallel_obstacle(&self) -> Option<&str> {
+        self.parallel_obstacle.as_deref()
     }
 
     fn open(
@@ -147,11 +164,18 @@ impl DescribedExport for PostgresExport {
             let plans = self.plans.clone();
             let (sink, pending) = task_row_channel();
             let pools = self.pools.clone();
+            let helpers = self.ranges.as_ref().map(|plan| Helpers {
+                plan: plan.clone(),
+                pools: pools.clone(),
+                runtime: self.runtime.clone(),
+                queries: self.queries.clone(),
+            });
             let query = stream::RowQuery {
                 query,
                 passes,
                 plans,
                 options: pools.options,
+                helpers,
             };
             let run = async move { pools.downloads.run(query, sink, time).await };
             self.runtime.spawn(self.queries.track_future(run));

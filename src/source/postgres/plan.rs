@@ -14,11 +14,22 @@ use crate::source::spelling::{Comparison, is_identity};
 /// A statement whose parameters and columns have known types.
 #[derive(Debug)]
 pub(super) struct Plan {
-    sql: String,
+    pub(super) sql: String,
     /// The type of each parameter and the index of its variable.
     pub(super) parameters: Vec<(Type, usize)>,
     /// The columns of the statement with their decoders.
     pub(super) columns: Vec<(Column, Decoder)>,
+    /// The column of a table that each of them is.
+    pub(super) origins: Vec<Option<Origin>>,
+}
+
+/// A column of a table or a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Origin {
+    /// The OID of the table.
+    pub(super) table: u32,
+    /// The number of the column in it.
+    pub(super) attribute: i16,
 }
 
 impl Plan {
@@ -86,6 +97,10 @@ impl Plan {
 
     fn new(sql: &str, variables: &[usize], prepared: &Prepared) -> Plan {
         let types = prepared.params().iter().cloned();
+        let origins = prepared.columns().iter().map(|column| {
+            let (table, attribute) = column.table_oid().zip(column.column_id())?;
+            Some(Origin { table, attribute })
+        });
         let columns = prepared.columns().iter().map(|column| {
             let decoder = Decoder::for_type(column.type_());
             let column = Column {
@@ -98,6 +113,7 @@ impl Plan {
             sql: sql.to_owned(),
             parameters: types.zip(variables.iter().copied()).collect(),
             columns: columns.collect(),
+            origins: origins.collect(),
         }
     }
 
@@ -285,6 +301,7 @@ mod tests {
                 column("a \"b\"", Decoder::Text),
                 column("tags", Decoder::Array),
             ],
+            origins: vec![None; 3],
         };
         let names = ["a \"b\"".to_owned(), "id".to_owned()];
         let chosen = plan.choose(Some(&names), false).expect("columns");

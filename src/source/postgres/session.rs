@@ -7,8 +7,9 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{Kind, ToSql, Type};
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
-use super::connect::Connector;
+use super::connect::{Connection, Connector};
 use super::errors::prepare_error;
+use super::parallel::{self, RangePlan, check_snapshot, parallel_key};
 use super::parameter::AsText;
 use super::plan::Plan;
 use crate::catalog::{BoundQuery, Export, Parameter, SESSION_CLAIMS, Sheet, Statement, Variable};
@@ -18,7 +19,7 @@ use crate::source::errors::{SourceError, query_error};
 use crate::source::pool::{ConnectionGuard, Connections};
 
 /// One snapshot for the whole file; no writes.
-const BEGIN: &str = "begin isolation level repeatable read read only";
+pub(super) const BEGIN: &str = "begin isolation level repeatable read read only";
 /// Statements follow each other without a pause, so an idle transaction is an error.
 const IDLE_TIMEOUT_MILLISECONDS: &str = "30000";
 /// The interval at which the server checks its client connection, so the query of a killed replica ends.
@@ -68,8 +69,8 @@ impl Settings {
         options: &SourceOptions,
     ) -> Settings {
         let timeout = options.statement_timeout.as_millis().to_string();
-        let idle = match export.sheets.len() {
-            1 => IDLE_TIMEOUT_MILLISECONDS.to_owned(),
+        let idle = match (export.sheets.len(), &export.parallel) {
+            (1, None) => IDLE_TIMEOUT_MILLISECONDS.to_owned(),
             // Between two statements the transaction waits for the reader of the file, as a statement would.
             _ => timeout.clone(),
         };
@@ -96,6 +97,16 @@ impl Settings {
     /// # Errors
     /// Returns the server's error if `begin` or a setting fails.
     pub(super) async fn begin(&self, client: &Client) -> Result<(), Error> {
+        // Pipelined: one round trip.
+        let (begun, set) = tokio::join!(client.batch_execute(BEGIN), self.set(client));
+        begun.and(set)
+    }
+
+    /// Applies the settings in a transaction.
+    ///
+    /// # Errors
+    /// Returns the server's error if a setting fails.
+    pub(super) async fn set(&self, client: &Client) -> Result<(), Error> {
         let calls: Vec<String> = (0..self.0.len())
             .map(|index| format!("set_config(${}, ${}, true)", 2 * index + 1, 2 * index + 2))
             .collect();
@@ -103,14 +114,16 @@ impl Settings {
         let pairs = self.0.iter();
         let texts = pairs.flat_map(|(name, value)| [name as &(dyn ToSql + Sync), value]);
         let parameters: Vec<_> = texts.map(|text| (text, Type::TEXT)).collect();
-        // Pipelined: one round trip.
-        let (begun, set) = tokio::join!(
-            client.batch_execute(BEGIN),
-            client.query_typed(&sql, &parameters)
-        );
-        begun?;
-        set.map(drop)
+        client.query_typed(&sql, &parameters).await.map(drop)
     }
+}
+
+/// What was found when an export was described.
+pub(super) struct DescribedStatements {
+    /// The plan of each statement.
+    pub(super) plans: Vec<Plan>,
+    /// How the statement is read in ranges, or why it cannot be; `None` if it need not be.
+    pub(super) ranges: Option<Result<RangePlan, String>>,
 }
 
 /// Finds the plan of each of an export's statements, and checks its settings. All is done in one transaction.
@@ -122,15 +135,15 @@ pub(super) async fn describe(
     connections: &Connections<Connector>,
     export: &Export,
     options: &SourceOptions,
-) -> Result<Vec<Plan>, DescribeError> {
+) -> Result<DescribedStatements, DescribeError> {
     let connection = begin_description(connections, export, options).await?;
-    let plans = describe_sheets(&connection.client, export).await;
+    let described = describe_sheets(&connection, export, options).await;
     match clean_up(&connection.client).await {
         true => connections.release(connection).await,
         // The transaction is not ended: a pooler would pass the prepared statements on to another client.
         false => connections.close(connection).await,
     }
-    plans
+    described
 }
 
 /// Takes a connection, begins a transaction with the settings of an export, and sets the savepoint `sheet`. Takes another
@@ -181,7 +194,17 @@ async fn clean_up(client: &Client) -> bool {
 }
 
 /// Finds the plan of each statement. The transaction has the savepoint `sheet`.
-async fn describe_sheets(client: &Client, export: &Export) -> Result<Vec<Plan>, DescribeError> {
+async fn describe_sheets(
+    connection: &Connection,
+    export: &Export,
+    options: &SourceOptions,
+) -> Result<DescribedStatements, DescribeError> {
+    let client = &connection.client;
+    let key = parallel_key(export, options);
+    let obstacle = match key {
+        Some(_) => snapshot_obstacle(connection, export, options).await?,
+        None => None,
+    };
     let mut plans = Vec::new();
     for (sheet, Sheet { statement, .. }) in export.sheets.iter().enumerate() {
         if sheet > 0 {
@@ -192,7 +215,41 @@ async fn describe_sheets(client: &Client, export: &Export) -> Result<Vec<Plan>, 
         let plan = describe_statement(client, export, statement).await;
         plans.push(plan.map_err(|error| DescribeError { sheet, error })?);
     }
-    Ok(plans)
+    let ranges = match (key, obstacle) {
+        (None, _) => None,
+        (Some(_), Some(reason)) => Some(Err(reason)),
+        (Some(key), None) => {
+            let statement = &export.sheets[0].statement;
+            Some(parallel::describe(connection, key, statement, &plans[0]).await)
+        }
+    };
+    Ok(DescribedStatements { plans, ranges })
+}
+
+/// Returns why a download cannot export its snapshot, which is impossible within a savepoint. Afterwards the transaction has
+/// its settings and the savepoint `sheet` again.
+async fn snapshot_obstacle(
+    connection: &Connection,
+    export: &Export,
+    options: &SourceOptions,
+) -> Result<Option<String>, SourceError> {
+    let client = &connection.client;
+    let run = async |sql| {
+        client
+            .batch_execute(sql)
+            .await
+            .map_err(|error| begin_error(&error))
+    };
+    run("release sheet").await?;
+    let obstacle = check_snapshot(client).await.err();
+    if obstacle.is_some() {
+        run("rollback").await?;
+        let settings = Settings::for_export(export, export.time_zone, connection.version, options);
+        let begun = settings.begin(client).await;
+        begun.map_err(|error| begin_error(&error))?;
+    }
+    run("savepoint sheet").await?;
+    Ok(obstacle)
 }
 
 async fn describe_statement(

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
+use tokio_postgres::types::Type;
 
 use super::connect::Connection;
 use super::decode::Decoder;
 use super::errors::{bind_error, decode_error, execute_error, settings_error};
 use super::message::{HEADER_BYTES, parse_header};
-use super::parameter::bind_parameters;
+use super::parallel::{Helpers, Split};
+use super::parameter::{AsText, bind_parameters};
 use super::plan::Plan;
 use super::session::Settings;
 use crate::catalog::BoundQuery;
@@ -27,6 +29,19 @@ pub(super) struct RowQuery {
     pub(super) passes: Passes,
     pub(super) plans: Arc<[Plan]>,
     pub(super) options: SourceOptions,
+    /// Other connections, if its statement can be read in ranges.
+    pub(super) helpers: Option<Helpers>,
+}
+
+/// One statement to run.
+pub(super) struct Request<'q> {
+    pub(super) sheet: usize,
+    pub(super) sql: String,
+    pub(super) values: Vec<(AsText<'q>, Type)>,
+    /// If any, the transaction begins with them.
+    pub(super) settings: Option<&'q Settings>,
+    /// How many statements follow this one in the same pass.
+    pub(super) statements_after: usize,
 }
 
 impl Query<Connection> for RowQuery {
@@ -36,32 +51,94 @@ impl Query<Connection> for RowQuery {
             check_spellings(query, sheet, plan.comparisons(query.statement(sheet))?)?;
         }
         let settings = Settings::for_query(query, connection.version, &self.options);
-        let mut settings = Some(&settings);
-        for _ in 0..self.passes.count() {
-            for sheet in 0..plans.len() {
-                let begins = settings.take();
-                if begins.is_none() {
-                    sink.finish().await?;
-                }
-                self.stream(connection, sheet, begins, sink).await?;
+        let split = match &self.helpers {
+            Some(helpers) => Split::of(&self, helpers, connection, &settings).await?,
+            None => Split::NotBegun,
+        };
+        match (split, self.helpers.clone()) {
+            (Split::Ranges(ranges), Some(helpers)) => {
+                ranges.run(self, &helpers, connection, sink).await
             }
+            (Split::Whole, _) => self.stream_all(connection, None, sink).await,
+            _ => self.stream_all(connection, Some(&settings), sink).await,
         }
-        Ok(())
     }
 }
 
 impl RowQuery {
-    /// Runs a sheet's statement. The first one has `settings` and begins the transaction with them.
-    async fn stream(
+    /// Runs all statements. The first one begins the transaction if there are `settings`.
+    async fn stream_all(
         &self,
         connection: &Connection,
-        sheet: usize,
-        settings: Option<&Settings>,
+        mut settings: Option<&Settings>,
         sink: &mut TaskRowSink,
     ) -> Result<(), Stop> {
+        let mut is_first = true;
+        for _ in 0..self.passes.count() {
+            for (sheet, plan) in self.plans.iter().enumerate() {
+                if !is_first {
+                    sink.finish().await?;
+                }
+                is_first = false;
+                let (select, _) = self.select(sheet)?;
+                let sql = match &self.helpers {
+                    // A file that a client can continue must not depend on how many connections were free.
+                    Some(helpers) if self.passes == Passes::Two => helpers.plan.in_order(&select),
+                    _ => select,
+                };
+                let request = Request {
+                    sheet,
+                    sql,
+                    values: bind_parameters(&plan.parameters, &self.query, sheet).collect(),
+                    settings: settings.take(),
+                    statements_after: self.plans.len() - sheet - 1,
+                };
+                self.stream(connection, request, sink).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the SQL of a sheet's statement with the columns of the link, and their number.
+    ///
+    /// # Errors
+    /// Returns [`SourceError::Query`] if the statement lacks one of them.
+    pub(super) fn select(&self, sheet: usize) -> Result<(String, usize), SourceError> {
+        let chosen = self.chosen(sheet)?;
+        Ok((self.plans[sheet].select(&chosen), chosen.len()))
+    }
+
+    /// Returns the columns of a sheet.
+    ///
+    /// # Errors
+    /// Returns [`SourceError::Query`] if the statement lacks one of them.
+    pub(super) fn columns(&self, sheet: usize) -> Result<Vec<Column>, SourceError> {
+        let chosen = self.chosen(sheet)?;
+        let columns = chosen.into_iter();
+        Ok(columns.map(|(column, _)| column.clone()).collect())
+    }
+
+    fn chosen(&self, sheet: usize) -> Result<Vec<(&Column, Decoder)>, SourceError> {
+        let (columns, as_json) = (self.query.columns(sheet), self.query.arrays_as_json());
+        self.plans[sheet].choose(columns, as_json)
+    }
+
+    /// Runs a statement.
+    ///
+    /// # Errors
+    /// Returns [`Stop::ReaderDropped`] if the stream was dropped, and [`Stop::Failed`] if the statement failed or the server
+    /// reports another number of rows.
+    pub(super) async fn stream(
+        &self,
+        connection: &Connection,
+        request: Request<'_>,
+        sink: &mut TaskRowSink,
+    ) -> Result<(), Stop> {
+        let Request {
+            sheet, settings, ..
+        } = request;
         let (query, plan) = (&self.query, &self.plans[sheet]);
-        let chosen = plan.choose(query.columns(sheet), query.arrays_as_json())?;
-        let sql = plan.select(&chosen);
+        let chosen = self.chosen(sheet)?;
         // All requests are pipelined: one round trip until the first row. `begin` and the settings have one response each
         // before the response with the rows.
         let responses_before = if settings.is_some() { 2 } else { 0 };
@@ -79,7 +156,7 @@ impl RowQuery {
             begin,
             connection
                 .client
-                .query_typed_raw(&sql, bind_parameters(&plan.parameters, query, sheet))
+                .query_typed_raw(&request.sql, request.values)
         );
         let variables = &query.statement(sheet).variables;
         begun.map_err(|error| settings_error(&error, variables))?;
@@ -96,8 +173,7 @@ impl RowQuery {
             columns: columns.clone(),
             rows: 0,
         };
-        let statements_after = self.plans.len() - sheet - 1;
-        sink.start(columns, statements_after).await?;
+        sink.start(columns, request.statements_after).await?;
         loop {
             // A partial batch is flushed after a while, so a slow query shows progress.
             let chunk = match timeout(FLUSH_INTERVAL, chunks.recv()).await {
