@@ -6,6 +6,7 @@ import os
 import sys
 
 import books
+import codings
 import formats
 import mysql
 import postgres
@@ -17,7 +18,7 @@ import xlsx
 from common import missed
 
 PARTS = {"sqlite": sqlite.main, "postgres": postgres.main, "mysql": mysql.main, "xlsx": xlsx.main, "books": books.main,
-         "formats": formats.main, "replicas": replicas.main,
+         "formats": formats.main, "codings": codings.main, "replicas": replicas.main,
          "slow_readers": slow_readers.main, "store": store.main}
 
 
