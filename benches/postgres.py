@@ -15,7 +15,7 @@ from common import (MEMORY_MIB_MAX, MEMORY_NOISE_MIB, ROOT, Server, alternate, c
 WALL_RATIO_MAX = 0.65
 CONCURRENT_RATIO_MAX = 0.92
 REQUESTS_RATIO_MIN = 1.3
-FURTHER_DOWNLOAD_MIB_MAX = 2
+FURTHER_DOWNLOAD_MIB_MAX = 3
 SMALL_ROWS = 8_000
 CLIENTS = 16
 # Beyond the time that as many rows of a large export take.

@@ -18,7 +18,7 @@ use crate::row::{Column, Kind, RowBatch, TimeZone};
 
 /// Memory at which a row group is written: large enough for readers, small enough for many concurrent
 /// downloads.
-const ROW_GROUP_BYTES: usize = 8 * 1024 * 1024;
+const ROW_GROUP_BYTES: usize = 4 * 1024 * 1024;
 /// The size of a dictionary after which the rest of a column in a row group has none: references to many different values would
 /// be larger than the values, which compress well.
 const DICTIONARY_BYTES_MAX: usize = 64 * 1024;
@@ -428,7 +428,7 @@ mod tests {
         let reader = SerializedFileReader::new(file).expect("a reader");
         let metadata = reader.metadata();
         assert_eq!(metadata.file_metadata().num_rows(), 20_000);
-        assert_eq!(metadata.num_row_groups(), 3);
+        assert_eq!(metadata.num_row_groups(), 5);
         let most = metadata
             .row_groups()
             .iter()
