@@ -23,6 +23,10 @@ FIXED_MILLISECONDS_MAX = 1
 # Small enough for the buffers of a socket. One client waits for each file before the next request.
 TINY_ROWS, TINY_RATIO_MIN = 600, 1.2
 EIGHT_RATIO_MAX = 0.8
+# Rows that cost the server more than they cost Rowlink: otherwise one connection keeps both processors busy.
+COSTLY = """select id, account, created_at, upper(name) as name, md5(note || status) as hash,
+    jsonb_build_object('amount', amount, 'name', name, 'score', score)::text as details from bench where :user = 'bench'"""
+PARALLEL_RATIO_MAX = 0.8
 # Many short turns, so that both sides run under the same machine load.
 REQUESTS, TURNS = 160, 18
 COLUMNS = "id, account, created_at, name, amount, note, status, active, score"
@@ -130,6 +134,8 @@ def main():
             "bench10": f"select {COLUMNS} from bench10 where :user = 'bench'",
             "small": f"{small} and :user = 'bench'",
             "tiny": f"{tiny} and :user = 'bench'",
+            "costly": COSTLY,
+            "parallel": f"/*---\nparallel = 'id'\n---*/\n{COSTLY}",
         }
         psql = ["psql", "-q", url, "-c", f"\\copy ({query}) to stdout csv header"]
         print("PostgreSQL → CSV, 1,000,000 rows × 9, against psql \\copy … csv header", flush=True)
@@ -142,6 +148,9 @@ def main():
                 lambda: timed(psql, psql), lambda: timed(download(), download()))
             report("one download", rowlink_values, peer_values, "s", "≤", WALL_RATIO_MAX)
             report("two downloads, two psql", two_rowlink, two_peer, "s", "≤", CONCURRENT_RATIO_MAX)
+            one, parallel = alternate(lambda: timed(curl(server.link("costly"))), lambda: timed(curl(server.link("parallel"))),
+                                      runs=5)
+            report("parallel, against one connection", parallel, one, "s", "≤", PARALLEL_RATIO_MAX)
             with copy_passthrough(url, small) as peer:
                 peer_values, rowlink_values = alternate(lambda: requests_per_second(peer),
                                          lambda: requests_per_second(server.link("small")), runs=TURNS)
