@@ -1,7 +1,8 @@
 //! Threads that compress blocks, shared by all files of the process.
 //!
-//! A block is compressed by itself, with the end of the block before it as dictionary, and ends at a byte: the method of
-//! `pigz`. So the blocks of a file are compressed at the same time, and what they become depends only on the content.
+//! A block is compressed without those before it, except that the end of the last one is the dictionary of content without cells,
+//! and ends at a byte: the method of `pigz`. So the blocks of a file are compressed at the same time, and what they become
+//! depends only on the content.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

@@ -10,7 +10,7 @@ use super::deflate_pool::{Block, DeflatePool, Deflated};
 use super::encoder::EncodeError;
 
 /// Blocks of one archive that may wait to be compressed, or are. More would only take memory, and turns from others.
-const BLOCKS_IN_FLIGHT: usize = 6;
+const BLOCKS_IN_FLIGHT: usize = 4;
 
 /// Writes an archive of pieces, in their order.
 pub(super) struct Deflater {

@@ -5,7 +5,7 @@ use tokio::sync::{Mutex, mpsc};
 use super::ranges::{Range, Ranges};
 use crate::source::sink::ReaderDropped;
 
-/// How many ranges may be handed out beyond the one that is read. Each connection also stops by itself when its
+/// How many ranges may be handed out beyond the one that is read. Each connection also stops when its
 /// channel is full; this bounds ranges without rows.
 const TURNS_IN_FLIGHT: usize = 64;
 
