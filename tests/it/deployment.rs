@@ -50,6 +50,46 @@ fn the_dockerfile_passes_hadolint_and_matches_the_mounts_of_compose() {
     assert!(exports.contains("/docker/exports") && exports.contains("/etc/rowlink/exports"));
 }
 
+/// Returns the folder that `docker build` sends: the paths that the ignore file does not exclude.
+fn docker_context() -> tempfile::TempDir {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let ignored = fs::read_to_string(deploy().join("docker/Dockerfile.dockerignore")).unwrap();
+    let context = tempfile::tempdir().unwrap();
+    for line in ignored.lines().filter(|line| *line != "*") {
+        let path = line.strip_prefix('!').expect("a path that is not ignored");
+        let target = context.path().join(path);
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        run(Command::new("cp")
+            .arg("-r")
+            .arg(root.join(path))
+            .arg(target));
+    }
+    context
+}
+
+#[test]
+fn the_docker_image_is_built_from_all_files_that_the_source_includes() {
+    let context = docker_context();
+    let mut cargo = Command::new("cargo");
+    cargo.args(["metadata", "--format-version=1", "--no-deps"]);
+    run(cargo.current_dir(context.path()));
+    let mut grep = Command::new("grep");
+    grep.args(["-roE", r#"include_(str|bytes)!\("[^"]+"#, "src", "crates"]);
+    let includes = run(grep.current_dir(context.path()));
+    let includes = String::from_utf8(includes.stdout).unwrap();
+    // In `src` only tests include Markdown.
+    let is_read = |line: &&str| !(line.starts_with("src/") && line.ends_with(".md"));
+    let mut found = 0;
+    for line in includes.lines().filter(is_read) {
+        let (file, include) = line.split_once(':').unwrap();
+        let included = include.rsplit('"').next().unwrap();
+        let folder = context.path().join(file).parent().unwrap().to_owned();
+        assert!(folder.join(included).exists(), "{line}");
+        found += 1;
+    }
+    assert!(found > 5, "{includes}");
+}
+
 /// Returns the services of the `compose.yaml` in a folder, as docker-compose parses it.
 fn services(folder: &Path) -> Value {
     let mut compose = Command::new("docker-compose");
