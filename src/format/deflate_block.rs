@@ -26,7 +26,7 @@ const LENGTH_BASES: [u16; 29] = [
 const LENGTH_EXTRA_BITS: [u8; 29] = [
     0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0,
 ];
-/// The symbol of each length, less than [`LENGTH_BASES`]' first one by 3.
+/// The index in [`LENGTH_BASES`] of each length.
 const LENGTH_SYMBOLS: [u8; MATCH_BYTES_MAX + 1] = length_symbols();
 
 const fn length_symbols() -> [u8; MATCH_BYTES_MAX + 1] {

@@ -4,6 +4,7 @@
 //! and ends at a byte: the method of `pigz`. So the blocks of a file are compressed at the same time, and what they become
 //! depends only on the content.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::{io, thread};
@@ -90,8 +91,12 @@ fn run(waiting: &Mutex<Receiver<(Block, SyncSender<Deflated>)>>) {
         if compressor.level != block.level {
             compressor = Compressor::of(block.level);
         }
-        // The file may be gone.
-        let _ = answer.send(compressor.compress(&block));
+        // Otherwise each panic would leave the process with a thread less. The answer that is dropped is an error of the file.
+        match catch_unwind(AssertUnwindSafe(|| compressor.compress(&block))) {
+            // The file may be gone.
+            Ok(deflated) => drop(answer.send(deflated)),
+            Err(_) => compressor = Compressor::of(block.level),
+        }
     }
 }
 

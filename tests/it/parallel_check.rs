@@ -8,6 +8,8 @@ const REFUSED_SCHEMA: &str = "
     create table t (id int primary key, other int not null, maybe int unique, name text not null);
     create table u (t int not null, n int not null, primary key (t, n));
     create view v as select * from t;
+    create view live as select * from u where n < extract(epoch from now());
+    create view lucky as select * from u where n > random() - 1;
     create table parent (id int primary key); create table child () inherits (parent);
     create table fresh (id int primary key);
     insert into t select n, n, n, 'name' from generate_series(1, 1000) n;
@@ -56,6 +58,14 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "select id from t where now() > '2000-01-01'",
         "`now` differs between",
+    ),
+    (
+        "select t.id from t join live on live.t = t.id and live.n = 1",
+        "`now` in a view, policy or function differs between",
+    ),
+    (
+        "select t.id from t join lucky on lucky.t = t.id and lucky.n = 1",
+        "the function `random` is volatile",
     ),
     ("select t.id from t join u on u.t = t.id", ""),
     (

@@ -19,6 +19,8 @@ use crate::row::{Column, Kind, RowBatch, TimeZone};
 /// Memory at which a row group is written: large enough for readers, small enough for many concurrent
 /// downloads.
 const ROW_GROUP_BYTES: usize = 4 * 1024 * 1024;
+/// The size of a column's part of a row group, on average: the description of each part is kept until the end of the file.
+const CHUNK_BYTES_MIN: usize = 128 * 1024;
 /// The size of a dictionary after which the rest of a column in a row group has none: references to many different values would
 /// be larger than the values, which compress well.
 const DICTIONARY_BYTES_MAX: usize = 64 * 1024;
@@ -78,6 +80,7 @@ struct ParquetEncoder {
     columns: Vec<ColumnBuffer>,
     time_zone: TimeZone,
     rows_written: u64,
+    row_group_bytes: usize,
     /// Memory of the values in the current row group.
     buffered_bytes: usize,
 }
@@ -130,6 +133,7 @@ impl ParquetEncoder {
                 .collect(),
             time_zone,
             rows_written: 0,
+            row_group_bytes: ROW_GROUP_BYTES.max(columns.len() * CHUNK_BYTES_MIN),
             buffered_bytes: 0,
         })
     }
@@ -179,7 +183,7 @@ impl Encoder for ParquetEncoder {
                     reason: format!("expected {}", expected_value(column.kind)),
                 })?;
             }
-            if self.buffered_bytes >= ROW_GROUP_BYTES {
+            if self.buffered_bytes >= self.row_group_bytes {
                 self.write_row_group().map_err(writer_error)?;
             }
         }

@@ -4,6 +4,7 @@ use serde_json::Value;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage};
 
+use super::expressions::{called_names, clock_in, expressions};
 use super::plan_check::{KeyColumn, check_null_plan, check_range_plan};
 use super::ranges::{Histogram, Range};
 use super::{RangePlan, quoted};
@@ -198,7 +199,25 @@ fn check_column(found: &Row, name: &str) -> Result<(), Obstacle> {
 }
 
 async fn check_functions(client: &Client, statement: &Statement) -> Result<(), Obstacle> {
-    let names: Vec<String> = statement.called_names().into_iter().collect();
+    check_volatile(client, statement.called_names().into_iter().collect()).await
+}
+
+/// Checks all that a plan computes: the text of the statement does not show policies, views and functions that the planner
+/// replaces by their body.
+async fn check_expressions(client: &Client, plan: &Value) -> Result<(), Obstacle> {
+    let mut names = Vec::new();
+    for expression in expressions(plan) {
+        if let Some(clock) = clock_in(expression) {
+            return Err(Obstacle(format!(
+                "`{clock}` in a view, policy or function differs between connections"
+            )));
+        }
+        names.extend(called_names(expression));
+    }
+    check_volatile(client, names).await
+}
+
+async fn check_volatile(client: &Client, names: Vec<String>) -> Result<(), Obstacle> {
     let volatile = client
         .query_typed(VOLATILE, &[(&names, Type::TEXT_ARRAY)])
         .await?;
@@ -231,6 +250,7 @@ async fn check_plans(
     let between = format!("{select} where {between} order by {name}");
     let found = generic_plan(client, &between, &types).await?;
     check_range_plan(&found, column, count)?;
+    check_expressions(client, &found).await?;
     let null = Range::Null.condition(&name, count);
     let null = format!("{select} where {null} order by {name}");
     let found = generic_plan(client, &null, &types[..count]).await?;

@@ -9,7 +9,7 @@ use super::queue::{RangeQueue, Turn};
 use super::ranges::Range;
 use super::snapshot::Snapshot;
 use super::{Helpers, RangePlan};
-use crate::source::errors::SourceError;
+use crate::source::errors::{SourceError, causes};
 use crate::source::pool::Query;
 use crate::source::postgres::connect::Connection;
 use crate::source::postgres::errors::execute_error;
@@ -123,7 +123,13 @@ struct Helper {
 
 impl Query<Connection> for Helper {
     async fn run(self, connection: &mut Connection, sink: &mut TaskRowSink) -> Result<(), Stop> {
-        self.join(connection).await?;
+        if let Err(error) = self.join(connection).await {
+            tracing::debug!(
+                error = causes(&error),
+                "no other connection has joined a download"
+            );
+            return Err(error.into());
+        }
         self.job.read_ranges(self.index, connection, sink).await
     }
 }

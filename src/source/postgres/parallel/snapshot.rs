@@ -15,7 +15,7 @@ use crate::source::postgres::session::BEGIN;
 /// first connection began.
 const IDENTITY: &str = "extract(epoch from pg_catalog.pg_postmaster_start_time())::text, \
      pg_catalog.txid_current_snapshot()::text, \
-     pg_catalog.concat_ws(';', session_user, pg_catalog.current_setting('search_path'), \
+     pg_catalog.concat_ws(';', session_user, current_user, pg_catalog.current_setting('search_path'), \
        pg_catalog.current_setting('row_security'), pg_catalog.current_setting('transform_null_equals'), \
        pg_catalog.current_setting('array_nulls'), pg_catalog.current_setting('standard_conforming_strings'), \
        pg_catalog.current_setting('default_text_search_config'), pg_catalog.current_setting('lc_time'), \
