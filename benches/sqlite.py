@@ -6,7 +6,7 @@ import tempfile
 from common import (MEMORY_MIB_MAX, MEMORY_NOISE_MIB, ROOT, Server, alternate, curl, missed,
                     peak_above_idle_mib, report, report_memory, timed)
 
-WALL_RATIO_MAX = 0.27
+WALL_RATIO_MAX = 0.3
 COLUMNS = "id, account, created_at, name, amount, note, status, active, score"
 TABLE = """
 pragma journal_mode = off;

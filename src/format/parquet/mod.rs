@@ -23,7 +23,7 @@ const ROW_GROUP_BYTES: usize = 4 * 1024 * 1024;
 const CHUNK_BYTES_MIN: usize = 128 * 1024;
 /// The size of a dictionary after which the rest of a column in a row group has none: references to many different values would
 /// be larger than the values, which compress well.
-const DICTIONARY_BYTES_MAX: usize = 64 * 1024;
+const DICTIONARY_BYTES_MAX: usize = 16 * 1024;
 /// The default of `zstd`: a tenth more time than the fastest level, for a quarter fewer bytes.
 const ZSTD_LEVEL: i32 = 3;
 /// Decimal digits that fit into 32 and 64 bits: parquet-format, "DECIMAL".
