@@ -21,7 +21,7 @@ CLIENTS = 16
 # Beyond the time that as many rows of a large export take.
 FIXED_MILLISECONDS_MAX = 1
 # Small enough for the buffers of a socket. One client waits for each file before the next request.
-TINY_ROWS, TINY_RATIO_MIN = 600, 1.2
+TINY_ROWS, TINY_RATIO_MIN = 600, 0.8
 EIGHT_RATIO_MAX = 0.8
 # Rows that cost the server more than they cost Rowlink: otherwise one connection keeps both processors busy.
 COSTLY = """select id, account, created_at, upper(name) as name, md5(note || status) as hash,
