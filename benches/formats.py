@@ -44,18 +44,18 @@ def main():
 
 def compare_parquet(server, folder):
     """Compares a download with libraries that write the same rows from memory with one thread."""
-    ours, theirs = folder / "rowlink.parquet", folder / "library.parquet"
+    downloaded, written = folder / "rowlink.parquet", folder / "library.parquet"
 
     def download():
         start = server.processor_seconds()
-        timed(curl(server.link("bench", "parquet"), ours))
+        timed(curl(server.link("bench", "parquet"), downloaded))
         return server.processor_seconds() - start
 
     download()
     for library, ratio_max in LIBRARIES.items():
-        writer = [ROOT / "target/test-tools/venv/bin/python", ROOT / "benches/peers/parquet_writers.py", library, ours, theirs]
+        writer = [ROOT / "target/test-tools/venv/bin/python", ROOT / "benches/peers/parquet_writers.py", library, downloaded, written]
         peer_values, rowlink_values = alternate(
             lambda: float(subprocess.run(writer, check=True, capture_output=True, text=True).stdout), download, runs=5)
         report(f"Parquet, processor time, {library}", rowlink_values, peer_values, "s", "≤", ratio_max)
-        sizes = [path.stat().st_size / 1e6 for path in [ours, theirs]]
+        sizes = [path.stat().st_size / 1e6 for path in [downloaded, written]]
         print(f"  {'file size':34} {sizes[0]:9.1f} MB against {sizes[1]:9.1f}", flush=True)

@@ -80,7 +80,7 @@ impl From<Vec<u8>> for Content {
     }
 }
 
-/// An instruction for [`Container`], in archive order.
+/// What follows in an archive. Content is compressed before it is written to a [`Container`].
 pub enum Piece {
     /// A complete small part: name and content.
     Part(Cow<'static, str>, String),

@@ -27,9 +27,9 @@ const LENGTH_EXTRA_BITS: [u8; 29] = [
     0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0,
 ];
 /// The index in [`LENGTH_BASES`] of each length.
-const LENGTH_SYMBOLS: [u8; MATCH_BYTES_MAX + 1] = length_symbols();
+const LENGTH_INDICES: [u8; MATCH_BYTES_MAX + 1] = length_indices();
 
-const fn length_symbols() -> [u8; MATCH_BYTES_MAX + 1] {
+const fn length_indices() -> [u8; MATCH_BYTES_MAX + 1] {
     let mut symbols = [0; MATCH_BYTES_MAX + 1];
     let (mut length, mut symbol) = (MATCH_BYTES_MIN, 0);
     while length <= MATCH_BYTES_MAX {
@@ -71,8 +71,8 @@ pub struct DeflateBlock {
 }
 
 impl DeflateBlock {
-    /// Appends a match of at least [`MATCH_BYTES_MIN`] bytes: `length` bytes of the content from `start` on equal those `distance` bytes before.
-    /// It must not start before the end of the last one.
+    /// Appends a match of at least [`MATCH_BYTES_MIN`] bytes: `length` bytes of the content from `start` on equal those
+    /// `distance` bytes before. It must not start before the end of the last one.
     #[inline]
     pub fn push_match(&mut self, mut start: usize, length: usize, distance: usize) {
         debug_assert!(start >= self.end && (1..=DISTANCE_MAX.min(start)).contains(&distance));
@@ -158,14 +158,14 @@ impl DeflateBlock {
 /// Returns the symbol of a length.
 #[inline]
 fn length_symbol(length: usize) -> usize {
-    END_OF_BLOCK + 1 + usize::from(LENGTH_SYMBOLS[length])
+    END_OF_BLOCK + 1 + usize::from(LENGTH_INDICES[length])
 }
 
 /// Returns the code of each length with its extra bits.
 fn length_codes(literals: &Codes<LITERALS>) -> [Code; MATCH_BYTES_MAX + 1] {
     let mut codes = [Code::default(); MATCH_BYTES_MAX + 1];
     for (length, code) in codes.iter_mut().enumerate().skip(MATCH_BYTES_MIN) {
-        let symbol = usize::from(LENGTH_SYMBOLS[length]);
+        let symbol = usize::from(LENGTH_INDICES[length]);
         let extra = length as u32 - u32::from(LENGTH_BASES[symbol]);
         let extra_bits = u32::from(LENGTH_EXTRA_BITS[symbol]);
         *code = literals
@@ -380,6 +380,7 @@ impl<'o> BitWriter<'o> {
         self.flush();
     }
 
+    /// Appends the codes of bytes, three at a time: more might not fit.
     #[inline(always)]
     fn write_literals(&mut self, codes: &Codes<LITERALS>, bytes: &[u8]) {
         let triples = bytes.chunks_exact(3);

@@ -1,8 +1,7 @@
 //! Threads that compress blocks, shared by all files of the process.
 //!
-//! A block is compressed without those before it, except that the end of the last one is the dictionary of content without cells,
-//! and ends at a byte: the method of `pigz`. So the blocks of a file are compressed at the same time, and what they become
-//! depends only on the content.
+//! The blocks of a file are compressed at the same time: the method of `pigz`. What a block becomes depends only on its content
+//! and, unless it has rows of cells, on the end of the one before it, which is its dictionary. It ends at a byte.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -12,11 +11,8 @@ use std::{io, thread};
 use flate2::{Compress, FlushCompress};
 
 use super::container::{Content, Level, deflate};
-use super::deflate_block::DeflateBlock;
+use super::deflate_block::{DISTANCE_MAX, DeflateBlock};
 use super::row_matcher::match_rows;
-
-/// The farthest that a match can refer back to: RFC 1951, section 2.
-const WINDOW_BYTES: usize = 32 * 1024;
 
 /// A block to compress.
 pub struct Block {
@@ -156,7 +152,7 @@ impl Compressor {
         self.deflate.reset();
         if let Some(before) = &block.before {
             let before = &before.bytes;
-            let window = &before[before.len().saturating_sub(WINDOW_BYTES)..];
+            let window = &before[before.len().saturating_sub(DISTANCE_MAX)..];
             let set = self.deflate.set_dictionary(window);
             set.expect("deflate takes a dictionary before the first byte");
         }

@@ -51,7 +51,8 @@ pub enum SqliteSorts {
 }
 
 impl Default for SourceOptions {
-    /// Returns 10 connections, two of them for an export with `parallel`, a time limit of 15 minutes, rows of 4 MiB, and a minute of a lock.
+    /// Returns 10 connections, two of them for an export with `parallel`, a time limit of 15 minutes, rows of 4 MiB, and a
+    /// minute of a lock.
     fn default() -> SourceOptions {
         SourceOptions {
             connections: 10,

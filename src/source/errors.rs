@@ -70,13 +70,10 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Returns the error of a row that is counted from 1 after `rows` others, with its number among all.
+    /// Returns the error of a row that is counted from 1 after `rows` others, with its number among all. Texts are checked later,
+    /// when rows are counted among all.
     pub(super) fn after_rows(self, rows: u64) -> SourceError {
         match self {
-            SourceError::NotUtf8 { row, column } => SourceError::NotUtf8 {
-                row: row + rows,
-                column,
-            },
             SourceError::RowTooLarge {
                 row,
                 columns,

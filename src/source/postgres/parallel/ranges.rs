@@ -65,13 +65,13 @@ impl Histogram {
     }
 
     /// Returns the value that `index` of `count` equal parts of the rows are less than. `index` is less than `count`.
-    fn cut(&self, index: u64, count: u64) -> i64 {
+    fn bound(&self, index: u64, count: u64) -> i64 {
         let buckets = (self.0.len() - 1) as u64;
         let position = index * buckets;
         let (bucket, rest) = ((position / count) as usize, position % count);
         let (start, end) = (i128::from(self.0[bucket]), i128::from(self.0[bucket + 1]));
-        let cut = start + (end - start) * i128::from(rest) / i128::from(count);
-        i64::try_from(cut).expect("it is between two values of 64 bits")
+        let bound = start + (end - start) * i128::from(rest) / i128::from(count);
+        i64::try_from(bound).expect("it is between two values of 64 bits")
     }
 }
 
@@ -99,11 +99,11 @@ impl Ranges {
 
     /// Returns a range by its index; `None` if no value can be in it, because values are rare there.
     pub(super) fn get(&self, index: u64) -> Option<Range> {
-        let cut = |index| self.histogram.cut(index, self.count);
+        let bound = |index| self.histogram.bound(index, self.count);
         let range = match index {
-            0 => Range::Below(cut(1)),
-            last if last == self.count - 1 => Range::From(cut(last)),
-            index if index < self.count => Range::Between(cut(index), cut(index + 1)),
+            0 => Range::Below(bound(1)),
+            last if last == self.count - 1 => Range::From(bound(last)),
+            index if index < self.count => Range::Between(bound(index), bound(index + 1)),
             _ => Range::Null,
         };
         match range {
