@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+pub use ranges::References;
 pub(super) use select_list::{check_expression, replace_column};
 
 use super::Parameter;

@@ -42,17 +42,15 @@ impl Statement {
     /// Returns why the statement cannot be read in ranges of its column `key`, in ascending order; `None` if its text
     /// has no reason. PostgreSQL only.
     pub fn range_obstacle(&self, key: &str) -> Option<String> {
-        let Some(tokens) = self.tokens() else {
+        let Some((tokens, references)) = tokens_of(&self.sql).zip(References::of(&self.sql)) else {
             return Some("its text cannot be read with certainty".to_owned());
         };
-        let code = code_of(&tokens);
-        let next = code.iter().skip(1).map(|it| &it.token).map(Some);
-        let mut pairs = code.iter().zip(next.chain([None]));
-        if let Some(clock) = pairs.find_map(|(token, next)| clock(&token.token, next)) {
+        if let Some(clock) = references.clock {
             return Some(format!(
                 "`{clock}` differs between connections; pass the time as a filter"
             ));
         }
+        let code = code_of(&tokens);
         let mut depth = Depth::default();
         let mut order = None;
         for (index, token) in code.iter().enumerate() {
@@ -86,27 +84,39 @@ impl Statement {
             format!("its order is not exactly `{key}`; write `order by {key}` or remove the order")
         })
     }
+}
 
-    /// Returns the names before an opening parenthesis: those of all functions that the text calls, and others.
-    pub fn called_names(&self) -> BTreeSet<String> {
-        let tokens = self.tokens().unwrap_or_default();
+/// What an SQL text of PostgreSQL refers to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct References {
+    /// The names before an opening parenthesis: those of all functions that the text calls, and others.
+    pub called: BTreeSet<String>,
+    /// What is a time of the transaction, if anything is.
+    pub clock: Option<String>,
+}
+
+impl References {
+    /// Reads a text; returns `None` if it cannot be read with certainty.
+    pub fn of(sql: &str) -> Option<References> {
+        let tokens = tokens_of(sql)?;
         let code = code_of(&tokens);
-        let called = code.windows(2).filter_map(|pair| {
-            let [name, next] = pair else { return None };
-            match &name.token {
-                Token::Word(word) if next.token == Token::LParen => Some(stored_name(word)),
-                _ => None,
-            }
+        let next = code.iter().skip(1).map(|it| &it.token).map(Some);
+        let pairs = code.iter().map(|it| &it.token).zip(next.chain([None]));
+        let called = pairs.clone().filter_map(|pair| match pair {
+            (Token::Word(word), Some(Token::LParen)) => Some(stored_name(word)),
+            _ => None,
         });
-        called.collect()
+        let mut clocks = pairs.clone().filter_map(|(token, next)| clock(token, next));
+        Some(References {
+            called: called.collect(),
+            clock: clocks.next().map(str::to_owned),
+        })
     }
+}
 
-    fn tokens(&self) -> Option<Vec<TokenWithSpan>> {
-        let dialect = tokenizer_dialect(SqlDialect::Postgres);
-        Tokenizer::new(dialect, &self.sql)
-            .tokenize_with_location()
-            .ok()
-    }
+fn tokens_of(sql: &str) -> Option<Vec<TokenWithSpan>> {
+    let dialect = tokenizer_dialect(SqlDialect::Postgres);
+    Tokenizer::new(dialect, sql).tokenize_with_location().ok()
 }
 
 /// Returns the text of a token whose value is a time of the transaction. `next` is the token after it.
@@ -208,10 +218,28 @@ mod tests {
     #[test]
     fn called_functions_are_found() {
         let sql = "select id, Random(), s.\"Roll\"(1) from t where a in (1)";
-        let names = statement(sql).called_names();
+        let names = References::of(sql).expect("tokens").called;
         for name in ["random", "Roll"] {
             assert!(names.contains(name), "{names:?}");
         }
         assert!(!names.contains("id"), "{names:?}");
+    }
+
+    #[test]
+    fn functions_and_clocks_are_found_in_the_spelling_of_the_server() {
+        let references = |sql| References::of(sql).expect("tokens");
+        let called =
+            references(r#"(lower((a.b)::text) = app."My f"(x)) AND (public.g(1) > 2)"#).called;
+        for name in ["lower", "My f", "g"] {
+            assert!(called.contains(name), "{called:?}");
+        }
+        let clock = |sql| references(sql).clock;
+        assert_eq!(clock("(d.expires_at > now())").as_deref(), Some("now"));
+        assert_eq!(
+            clock("(d.day > CURRENT_DATE)").as_deref(),
+            Some("CURRENT_DATE")
+        );
+        assert_eq!(clock("(d.known_at > d.known(1))"), None);
+        assert_eq!(References::of("it's"), None);
     }
 }

@@ -1,14 +1,15 @@
 //! Finds out, when an export is described, whether its statement can be read in ranges of a column.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage};
 
-use super::expressions::{called_names, clock_in, expressions};
-use super::plan_check::{KeyColumn, check_null_plan, check_range_plan};
+use super::plan_check::{KeyColumn, check_null_plan, check_range_plan, expressions};
 use super::ranges::{Histogram, Range};
 use super::{RangePlan, quoted};
-use crate::catalog::{Export, ParallelKey, Statement};
+use crate::catalog::{Export, ParallelKey, References, Statement};
 use crate::source::api::SourceOptions;
 use crate::source::postgres::connect::Connection;
 use crate::source::postgres::decode::Decoder;
@@ -199,25 +200,31 @@ fn check_column(found: &Row, name: &str) -> Result<(), Obstacle> {
 }
 
 async fn check_functions(client: &Client, statement: &Statement) -> Result<(), Obstacle> {
-    check_volatile(client, statement.called_names().into_iter().collect()).await
+    check_volatile(client, references(&statement.sql)?.called).await
 }
 
 /// Checks all that a plan computes: the text of the statement does not show policies, views and functions that the planner
 /// replaces by their body.
 async fn check_expressions(client: &Client, plan: &Value) -> Result<(), Obstacle> {
-    let mut names = Vec::new();
+    let mut called = BTreeSet::new();
     for expression in expressions(plan) {
-        if let Some(clock) = clock_in(expression) {
+        let found = references(expression)?;
+        if let Some(clock) = found.clock {
             return Err(Obstacle(format!(
                 "`{clock}` in a view, policy or function differs between connections"
             )));
         }
-        names.extend(called_names(expression));
+        called.extend(found.called);
     }
-    check_volatile(client, names).await
+    check_volatile(client, called).await
 }
 
-async fn check_volatile(client: &Client, names: Vec<String>) -> Result<(), Obstacle> {
+fn references(sql: &str) -> Result<References, Obstacle> {
+    References::of(sql).ok_or_else(|| Obstacle("its text cannot be read with certainty".to_owned()))
+}
+
+async fn check_volatile(client: &Client, called: BTreeSet<String>) -> Result<(), Obstacle> {
+    let names: Vec<String> = called.into_iter().collect();
     let volatile = client
         .query_typed(VOLATILE, &[(&names, Type::TEXT_ARRAY)])
         .await?;

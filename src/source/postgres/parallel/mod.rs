@@ -11,7 +11,6 @@
 
 mod describe;
 mod estimate;
-mod expressions;
 mod plan_check;
 mod queue;
 mod ranges;

@@ -87,6 +87,16 @@ pub(super) fn check_null_plan(plan: &Value, key: &KeyColumn) -> Result<(), Strin
     }
 }
 
+/// Returns all texts of a plan, which include its expressions in the server's own spelling.
+pub(super) fn expressions(plan: &Value) -> Vec<&str> {
+    match plan {
+        Value::String(text) => vec![text],
+        Value::Array(items) => items.iter().flat_map(expressions).collect(),
+        Value::Object(fields) => fields.values().flat_map(expressions).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
+    }
+}
+
 /// Returns the root of a plan in JSON.
 fn root(plan: &Value) -> Result<&Value, String> {
     let root = plan.get(0).and_then(|statement| statement.get("Plan"));
