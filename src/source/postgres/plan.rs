@@ -177,14 +177,16 @@ impl Plan {
     pub(super) fn select(&self, columns: &[(&Column, Decoder)]) -> String {
         let list: Vec<String> = columns
             .iter()
-            .map(|(column, decoder)| {
-                let name = column.name.replace('"', "\"\"");
-                decoder.convert(&format!("\"{name}\""))
-            })
+            .map(|(column, decoder)| decoder.convert(&quoted(&column.name)))
             .collect();
         let list = list.join(", ");
         format!("select {list} from (\n{}\n) as rowlink", self.sql)
     }
+}
+
+/// Returns a name as an SQL identifier.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Returns a plan with one parameter per use of a variable; `None` if types remain ambiguous.

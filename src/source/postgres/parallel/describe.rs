@@ -6,14 +6,14 @@ use serde_json::Value;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage};
 
+use super::RangePlan;
 use super::plan_check::{KeyColumn, check_null_plan, check_range_plan, expressions};
 use super::ranges::{Histogram, Range};
-use super::{RangePlan, quoted};
 use crate::catalog::{Export, ParallelKey, References, Statement};
 use crate::source::api::SourceOptions;
 use crate::source::postgres::connect::Connection;
 use crate::source::postgres::decode::Decoder;
-use crate::source::postgres::plan::{Origin, Plan};
+use crate::source::postgres::plan::{Origin, Plan, quoted};
 
 /// The first major version that shows the plan of a statement without its values.
 const GENERIC_PLAN_SINCE_VERSION: u32 = 12;

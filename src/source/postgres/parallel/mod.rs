@@ -50,8 +50,3 @@ pub(super) struct Helpers {
     pub(super) runtime: Handle,
     pub(super) queries: TaskTracker,
 }
-
-/// Returns a name as an SQL identifier.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
