@@ -5,8 +5,8 @@
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1	\2/' | expand -t 12
 
-run: ## Build in release mode and serve the demo
-	cargo run --release -- demo
+run: ## Build quickly and serve the demo
+	cargo run --profile demo -- demo
 
 build: ## Build the binary to deploy, target/dist/rowlink
 	cargo build --profile dist
