@@ -7,7 +7,8 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage};
 
 use super::RangePlan;
-use super::plan_check::{KeyColumn, check_null_plan, check_range_plan, expressions};
+use super::null_check::check_null_plan;
+use super::plan_check::{KeyColumn, check_range_plan, expressions};
 use super::ranges::{Histogram, Range};
 use crate::catalog::{Export, ParallelKey, References, Statement};
 use crate::source::api::SourceOptions;

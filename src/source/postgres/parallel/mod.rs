@@ -11,6 +11,7 @@
 
 mod describe;
 mod estimate;
+mod null_check;
 mod plan_check;
 mod queue;
 mod ranges;
