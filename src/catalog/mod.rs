@@ -47,7 +47,7 @@ pub use parallel::ParallelKey;
 pub use reason::ReasonSetting;
 pub use restricted::{Mask, MaskedStatement, RestrictedColumn};
 pub use sheet::Sheet;
-pub use statement::{Argument, References, SqlDialect, Statement, Variable};
+pub use statement::{Argument, References, SqlDialect, Statement, Variable, clock_word};
 pub use store_settings::{StoreMode, StoreSettings};
 pub use text::{Language, Languages, NotALanguage, Text};
 pub use value::{FilterType, Value};

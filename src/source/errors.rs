@@ -51,6 +51,14 @@ pub enum SourceError {
         /// The column's name.
         column: String,
     },
+    /// A value is not in the format of its column's type.
+    #[error("row {row}, column `{column}`: unsupported value format")]
+    InvalidValue {
+        /// The row, from 1.
+        row: u64,
+        /// The column's name.
+        column: String,
+    },
     /// A row is larger than the operator allows, so it was not read.
     #[error(
         "row {row}, {}: larger than the {row_bytes_max} bytes of ROWLINK_MAX_ROW_BYTES",
@@ -82,6 +90,10 @@ impl SourceError {
                 row: row + rows,
                 columns,
                 row_bytes_max,
+            },
+            SourceError::InvalidValue { row, column } => SourceError::InvalidValue {
+                row: row + rows,
+                column,
             },
             other => other,
         }

@@ -51,6 +51,7 @@ mod overload;
 mod page_languages;
 mod parallel;
 mod parallel_check;
+mod parallel_joins;
 mod parsers;
 mod partial_outages;
 mod plain_links;

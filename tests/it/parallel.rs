@@ -8,24 +8,26 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::postgres::Cluster;
+use crate::harness::process::Rowlink;
 use crate::harness::{
     Call, Deployment, TestServer, begin_with, metric, token_for, unchunked, wait_for,
 };
 
-const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// More than all buffers between the database and a client that reads nothing can hold.
-const ROWS: usize = 120_000;
+pub const ROWS: usize = 120_000;
 
-const PLAIN: &str = "/*---\nunscoped = true\n---*/\nselect id, owner, note from orders order by id";
-const RANGES: &str = "/*---\nparallel = 'id'\nunscoped = true\n---*/\n\
+pub const PLAIN: &str =
+    "/*---\nunscoped = true\n---*/\nselect id, owner, note from orders order by id";
+pub const RANGES: &str = "/*---\nparallel = 'id'\nunscoped = true\n---*/\n\
                       select id, owner, note from orders order by id";
 const BACKENDS: &str = "/*---\nparallel = 'id'\nunscoped = true\n---*/\n\
                         select id, pg_backend_pid() as backend, note from orders";
 
 /// Returns the SQL of a table with 440 bytes per row, whose keys are an expression of `n`. Each eighth row is bob's, and the others are
 /// alice's.
-fn orders(kind: &str, key: &str) -> String {
+pub fn orders(kind: &str, key: &str) -> String {
     format!(
         "create table orders (id {kind} primary key, owner text not null, note text not null);
          insert into orders select {key}, case when n % 8 = 0 then 'bob' else 'alice' end,
@@ -34,15 +36,15 @@ fn orders(kind: &str, key: &str) -> String {
     )
 }
 
-fn serve(url: &str, exports: &[(&str, &str)]) -> TestServer {
+pub fn serve(url: &str, exports: &[(&str, &str)]) -> TestServer {
     Deployment::over(url.to_owned(), exports.to_vec()).start()
 }
 
-fn link(server: &TestServer, export: &str) -> String {
+pub fn link(server: &TestServer, export: &str) -> String {
     server.link(json!({"export": export, "format": "csv"}))
 }
 
-fn file(server: &TestServer, export: &str) -> Vec<u8> {
+pub fn file(server: &TestServer, export: &str) -> Vec<u8> {
     Call::new("GET", link(server, export)).send().body
 }
 
@@ -56,7 +58,7 @@ fn reading(cluster: &Cluster, database: &str) -> usize {
 }
 
 /// Waits until no download has a connection.
-fn wait_for_free_connections(server: &TestServer) {
+pub fn wait_for_free_connections(server: &TestServer) {
     let in_use = "rowlink_database_connections_in_use{database=\"default\"}";
     wait_for("free connections", LIMIT, || {
         metric(&server.origin, in_use) == 0
@@ -64,14 +66,14 @@ fn wait_for_free_connections(server: &TestServer) {
 }
 
 /// Begins a download, and returns it unread when `count` connections read its ranges.
-fn begin_in_ranges(cluster: &Cluster, database: &str, url: &str, count: usize) -> TcpStream {
+pub fn begin_in_ranges(cluster: &Cluster, database: &str, url: &str, count: usize) -> TcpStream {
     let stream = begin_with(url, "Connection: close\r\n");
     wait_for("ranges", LIMIT, || reading(cluster, database) == count);
     stream
 }
 
 /// Reads the rest of a download, which must be complete.
-fn content(mut stream: TcpStream) -> Vec<u8> {
+pub fn content(mut stream: TcpStream) -> Vec<u8> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let (content, is_whole) = unchunked(&answer);
@@ -79,13 +81,13 @@ fn content(mut stream: TcpStream) -> Vec<u8> {
     content
 }
 
-fn assert_same(found: &[u8], expected: &[u8], what: &str) {
+pub fn assert_same(found: &[u8], expected: &[u8], what: &str) {
     // Not `assert_eq`, which would print both files.
     assert!(found == expected, "{what}: another file");
 }
 
 /// Returns the values of a column of a CSV file.
-fn column(file: &[u8], index: usize) -> Vec<String> {
+pub fn column(file: &[u8], index: usize) -> Vec<String> {
     let mut reader = csv::Reader::from_reader(file);
     let records = reader.records().map(Result::unwrap);
     records.map(|record| record[index].to_owned()).collect()
@@ -307,40 +309,50 @@ fn a_client_that_disconnects_frees_all_connections() {
 
 #[test]
 #[ignore = "needs PostgreSQL: make test"]
-fn connections_of_different_servers_read_no_common_file() {
-    let primary = Cluster::start();
-    primary.database("ranges_hosts", &orders("bigint", "n * 2"));
-    let standby = primary.standby();
-    let (first, second) = (primary.port(), standby.port());
-    let url = format!(
-        "postgres://postgres@127.0.0.1:{first},127.0.0.1:{second}/ranges_hosts?sslmode=disable&load_balance_hosts=random"
+fn a_value_that_could_be_the_present_time_is_read_over_one_connection() {
+    let cluster = Cluster::shared();
+    let url = cluster.database("ranges_clock", &orders("bigint", "n"));
+    let until = format!(
+        "{} where note <> (:until::timestamptz)::text",
+        BACKENDS.replace(
+            "---*/",
+            "[filters.until]\ntype = 'text'\nrequired = true\n---*/"
+        )
     );
-    let exports = [("plain.sql", PLAIN), ("ranges.sql", RANGES)];
-    let both = serve(&url, &exports);
-    let expected = file(&both, "plain");
-    for _ in 0..5 {
-        assert_same(&file(&both, "ranges"), &expected, "hosts");
+    let server = serve(&url, &[("until.sql", &until)]);
+    let link = |until: &str| {
+        server.link(json!({"export": "until", "format": "csv", "filters": {"until": until}}))
+    };
+    let fixed = begin_in_ranges(cluster, "ranges_clock", &link("2026-01-01 06:00"), 2);
+    assert_eq!(column(&content(fixed), 0).len(), ROWS);
+    wait_for_free_connections(&server);
+    for until in ["now", "Today 06:00"] {
+        let file = Call::new("GET", link(until)).send().body;
+        let mut backends = column(&file, 1);
+        assert_eq!(backends.len(), ROWS, "{until}");
+        backends.dedup();
+        assert_eq!(backends.len(), 1, "{until}");
     }
-    // A standby shares its snapshots too.
-    let server = serve(&standby.url("ranges_hosts"), &exports);
-    let stream = begin_in_ranges(&standby, "ranges_hosts", &link(&server, "ranges"), 2);
-    assert_same(&content(stream), &expected, "standby");
 }
 
 #[test]
 #[ignore = "needs PostgreSQL: make test"]
-fn a_connection_that_began_with_other_settings_reads_no_range() {
+fn the_error_of_a_row_in_a_later_range_names_its_number_in_the_file() {
     let cluster = Cluster::shared();
-    let url = cluster.database("ranges_settings", &orders("bigint", "n"));
-    let server = serve(&url, &[("plain.sql", PLAIN), ("ranges.sql", RANGES)]);
-    let expected = file(&server, "plain");
-    wait_for_free_connections(&server);
-    cluster.psql(
-        "ranges_settings",
-        "create schema other; create table other.orders (like public.orders including all);
-         insert into other.orders select id, owner, 'other' from public.orders;
-         alter database ranges_settings set search_path = other, public",
+    let large = "update orders set note = repeat('x', 2000000) where id = 100001";
+    let schema = format!("{}; {large}", orders("bigint", "n"));
+    let url = cluster.database("ranges_row", &schema);
+    let rowlink = Rowlink::serve_with(
+        &[("ranges.sql", RANGES)],
+        &[
+            ("ROWLINK_DATABASE_URL", &url),
+            ("ROWLINK_MAX_ROW_BYTES", "1000000"),
+        ],
     );
-    // The connection of the first download is used again, and another one would read the other table.
-    assert_same(&file(&server, "ranges"), &expected, "settings");
+    let link = rowlink.link(json!({"export": "ranges", "format": "csv"}));
+    let mut stream = begin_in_ranges(cluster, "ranges_row", &link, 2);
+    let ended = stream.read_to_end(&mut Vec::new());
+    ended.expect_err("the file ended in good order");
+    let log = rowlink.stop();
+    assert!(log.contains("row 100001, column `note`"), "{log}");
 }

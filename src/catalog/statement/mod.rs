@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-pub use ranges::References;
+pub use ranges::{References, clock_word};
 pub(super) use select_list::{check_expression, replace_column};
 
 use super::Parameter;

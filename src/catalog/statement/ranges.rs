@@ -28,8 +28,11 @@ const CLOCK_FUNCTIONS: [&str; 6] = [
     "clock_timestamp",
     "timeofday",
 ];
-/// Texts that PostgreSQL reads as dates and times of the transaction.
-const CLOCK_TEXTS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
+/// Words in a text that PostgreSQL reads as the time of the transaction: its manual, "Special Date/Time Inputs". The others,
+/// such as `epoch`, `infinity` and `allballs`, are constants.
+const CLOCK_WORDS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
+/// The function that returns a setting, which may differ between connections.
+const READS_SETTING: &str = "current_setting";
 /// Clauses after which the rows of ranges would not be those of the statement.
 const CLAUSES: [(&str, &str); 4] = [
     ("limit", "it has a `limit`"),
@@ -93,6 +96,8 @@ pub struct References {
     pub called: BTreeSet<String>,
     /// What is a time of the transaction, if anything is.
     pub clock: Option<String>,
+    /// The settings that the text reads, in lower case; `None` if their names are not all written in it.
+    pub settings: Option<BTreeSet<String>>,
 }
 
 impl References {
@@ -106,41 +111,112 @@ impl References {
             (Token::Word(word), Some(Token::LParen)) => Some(stored_name(word)),
             _ => None,
         });
-        let mut clocks = pairs.clone().filter_map(|(token, next)| clock(token, next));
+        let mut clocks = pairs.filter_map(|(token, next)| clock(token, next));
+        let clock = clocks.next().map(str::to_owned);
+        let texts = texts(&code);
+        let of_texts = || texts.iter().find_map(|text| clock_word(text));
         Some(References {
             called: called.collect(),
-            clock: clocks.next().map(str::to_owned),
+            clock: clock.or_else(|| of_texts().map(str::to_owned)),
+            settings: settings(&code, &texts),
         })
     }
 }
 
+/// Returns the first word of a text that could be a time of the transaction if PostgreSQL reads the text as a date, a time,
+/// or a list of them.
+pub fn clock_word(text: &str) -> Option<&str> {
+    // The server also reads `today06:00`, `{now}` and `tomorrow allballs`.
+    let mut words = text.split(|it: char| !it.is_ascii_alphabetic());
+    words.find(|word| is_in(word, &CLOCK_WORDS))
+}
+
+/// Returns the tokens of a text; `None` if they may not be those that the server reads.
 fn tokens_of(sql: &str) -> Option<Vec<TokenWithSpan>> {
     let dialect = tokenizer_dialect(SqlDialect::Postgres);
-    Tokenizer::new(dialect, sql).tokenize_with_location().ok()
+    let tokens = Tokenizer::new(dialect, sql).tokenize_with_location().ok()?;
+    // It gives the text before it another escape character.
+    let mut all = tokens.iter();
+    let has_escapes = all.any(|it| is_word(Some(&it.token), "uescape"));
+    (!has_escapes).then_some(tokens)
 }
 
 /// Returns the text of a token whose value is a time of the transaction. `next` is the token after it.
 fn clock<'t>(token: &'t Token, next: Option<&Token>) -> Option<&'t str> {
-    let (text, clocks): (&str, &[&str]) = match token {
-        Token::Word(word) if next == Some(&Token::LParen) && !is_keyword(word) => {
-            (&word.value, &CLOCK_FUNCTIONS)
-        }
-        Token::Word(word) => (&word.value, &CLOCKS),
-        Token::SingleQuotedString(text)
-        | Token::EscapedStringLiteral(text)
-        | Token::UnicodeStringLiteral(text) => (text, &CLOCK_TEXTS),
-        Token::DollarQuotedString(text) => (&text.value, &CLOCK_TEXTS),
-        _ => return None,
+    let Token::Word(Word { value, .. }) = token else {
+        return None;
     };
-    let mut clocks = clocks.iter();
-    let is_clock = clocks.any(|clock| text.trim().eq_ignore_ascii_case(clock));
-    is_clock.then_some(text)
+    let is_called = next == Some(&Token::LParen);
+    let is_clock = is_in(value, &CLOCKS) || (is_called && is_in(value, &CLOCK_FUNCTIONS));
+    is_clock.then_some(value)
 }
 
-/// Tells whether a word is a clock with or without the parentheses of a precision: `current_time(0)`.
-fn is_keyword(word: &Word) -> bool {
-    let mut clocks = CLOCKS.iter();
-    clocks.any(|clock| word.value.eq_ignore_ascii_case(clock))
+/// Tells whether a word is one of some others, in any case.
+fn is_in(word: &str, others: &[&str]) -> bool {
+    others.iter().any(|other| word.eq_ignore_ascii_case(other))
+}
+
+/// Returns the texts in some code. The server reads those that follow each other, on separate lines, as one.
+fn texts(code: &[&TokenWithSpan]) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    let mut follows_text = false;
+    for token in code {
+        let part = text_of(&token.token);
+        match (part, texts.last_mut()) {
+            (Some(part), Some(text)) if follows_text => text.push_str(part),
+            (Some(part), _) => texts.push(part.to_owned()),
+            (None, _) => {}
+        }
+        follows_text = part.is_some();
+    }
+    texts
+}
+
+/// Returns the value of a token that is a text.
+fn text_of(token: &Token) -> Option<&str> {
+    match token {
+        Token::SingleQuotedString(text)
+        | Token::EscapedStringLiteral(text)
+        | Token::UnicodeStringLiteral(text)
+        | Token::NationalStringLiteral(text) => Some(text),
+        Token::DollarQuotedString(text) => Some(&text.value),
+        _ => None,
+    }
+}
+
+/// Returns the names of the settings that some code reads; `None` if one is computed, also by code in one of its `texts`.
+fn settings(code: &[&TokenWithSpan], texts: &[String]) -> Option<BTreeSet<String>> {
+    let mut texts = texts.iter();
+    if texts.any(|text| text.to_ascii_lowercase().contains(READS_SETTING)) {
+        return None;
+    }
+    let tokens: Vec<&Token> = code.iter().map(|it| &it.token).collect();
+    let mut settings = BTreeSet::new();
+    for (index, token) in tokens.iter().enumerate() {
+        match (token, &tokens[index + 1..]) {
+            (Token::Word(word), [Token::LParen, arguments @ ..])
+                if stored_name(word) == READS_SETTING =>
+            {
+                settings.insert(first_text(arguments)?.to_ascii_lowercase());
+            }
+            _ => {}
+        }
+    }
+    Some(settings)
+}
+
+/// Returns the first argument of a call, if it is a text and nothing else.
+fn first_text<'t>(arguments: &[&'t Token]) -> Option<&'t str> {
+    let [text, rest @ ..] = arguments else {
+        return None;
+    };
+    // The server writes its type: `'name'::text`.
+    let rest = match rest {
+        [Token::DoubleColon, kind, rest @ ..] if is_word(Some(*kind), "text") => rest,
+        rest => rest,
+    };
+    let is_end = matches!(rest, [Token::Comma | Token::RParen, ..]);
+    text_of(text).filter(|_| is_end)
 }
 
 /// Tells whether a token alone is the name of an output column.
@@ -177,7 +253,7 @@ mod tests {
             "select id, row_number() over (order by a) from t",
             "select id, t.limit from (select * from t limit 3) t order by id",
             "select id, substring(a for 3) as a from t -- order by a",
-            "select id, 'now and then' as a, age, t.now from t",
+            "select id, 'known by nowhere' as a, 'epoch'::date, age, t.now from t",
         ] {
             assert_eq!(statement(sql).range_obstacle("id"), None, "{sql}");
         }
@@ -212,6 +288,67 @@ mod tests {
         ] {
             let found = statement(sql).range_obstacle("id").unwrap_or_default();
             assert!(found.contains(expected), "{sql}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_the_server_could_read_as_the_present_time_is_an_obstacle() {
+        for text in [
+            "'today 06:00'",
+            "' NOW '",
+            "'tomorrow allballs'",
+            "'06:00yesterday'",
+            "'today06:00'",
+            "E'to\\x64ay'",
+            "E'\\ttomorrow'",
+            "U&'t\\006fday'",
+            "N'now'",
+            "$$ Yesterday $$",
+            "$day$tomorrow$day$",
+            "'{2026-01-01,today}'",
+            "'[today,)'",
+            "'to'\n'day'",
+            "'to' -- day\n'day'",
+            "U&'t!006fday' uescape '!'",
+            "'order of today'",
+        ] {
+            let sql = format!("select id from t where at < {text}");
+            assert!(statement(&sql).range_obstacle("id").is_some(), "{sql}");
+        }
+        for text in [
+            "'epoch'",
+            "'-infinity'",
+            "'04:05 allballs'",
+            "'nowadays'",
+            "'to', 'day'",
+        ] {
+            let sql = format!("select id from t where at in ({text})");
+            assert_eq!(statement(&sql).range_obstacle("id"), None, "{sql}");
+        }
+        assert_eq!(clock_word("until Tomorrow, 06:00"), Some("Tomorrow"));
+        assert_eq!(clock_word("a nown"), None);
+    }
+
+    #[test]
+    fn settings_are_found_by_their_names() {
+        let settings = |sql| {
+            let found = References::of(sql).expect("tokens").settings;
+            found.map(|found| found.into_iter().collect::<Vec<String>>())
+        };
+        let found = settings(
+            "select pg_catalog.Current_Setting('App.Tenant'), current_setting(E'app.site'::text, true) \
+             from t where current_setting = 'x'",
+        );
+        assert_eq!(found, Some(vec!["app.site".into(), "app.tenant".into()]));
+        assert_eq!(settings("select a from t"), Some(Vec::new()));
+        for sql in [
+            "select current_setting(name) from t",
+            "select current_setting('app.' || name) from t",
+            "select current_setting('app.a'::varchar) from t",
+            "select current_setting(setting_name => 'app.a') from t",
+            "execute 'select current_setting($1)' using name",
+        ] {
+            assert_eq!(settings(sql), None, "{sql}");
         }
     }
 

@@ -225,6 +225,7 @@ impl From<&SourceError> for Problem {
             SourceError::BadValue { .. }
             | SourceError::Query { .. }
             | SourceError::NotUtf8 { .. }
+            | SourceError::InvalidValue { .. }
             | SourceError::Truncated => Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "export-failed",

@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 
 use crate::catalog::Variable;
 use crate::row::Column;
-use crate::source::errors::{SourceError, causes, query_error};
+use crate::source::errors::{SourceError, causes};
 
 /// Classifies an error of preparing a statement. The statement has no values yet, so the full server message is kept.
 /// `sql` is the statement sent, for the error's offset.
@@ -88,10 +88,10 @@ pub(super) fn settings_error(error: &Error, variables: &[Variable]) -> SourceErr
 
 /// Returns the error for a value that is not in the format of its column's type.
 pub(super) fn decode_error(row: u64, column: &Column) -> SourceError {
-    query_error(format!(
-        "row {row}, column `{}`: unsupported value format",
-        column.name
-    ))
+    SourceError::InvalidValue {
+        row,
+        column: column.name.clone(),
+    }
 }
 
 /// Parses the index of the parameter in a server message such as `… parameter $2`, in any language.

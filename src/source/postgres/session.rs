@@ -27,6 +27,9 @@ const CLIENT_CHECK_MILLISECONDS: &str = "2000";
 /// The first major version with `client_connection_check_interval`.
 const CLIENT_CHECK_SINCE_VERSION: u32 = 14;
 
+/// The setting with the claims of a link.
+pub(super) const CLAIMS_SETTING: &str = "request.jwt.claims";
+
 /// How the server writes and reads values in text form. A server, a database or a role may have other settings, and
 /// the same link would give other rows or texts.
 const TEXT_FORMS: [(&str, &str); 5] = [
@@ -56,7 +59,7 @@ impl Settings {
         let mut settings =
             Settings::for_export(query.export(), query.time_zone(), version, options);
         let claims = Value::Object(claims).to_string();
-        settings.0.push(("request.jwt.claims", claims));
+        settings.0.push((CLAIMS_SETTING, claims));
         settings
     }
 
@@ -220,7 +223,10 @@ async fn describe_sheets(
         (Some(_), Some(reason)) => Some(Err(reason)),
         (Some(key), None) => {
             let statement = &export.sheets[0].statement;
-            Some(parallel::describe(connection, key, statement, &plans[0]).await)
+            match parallel::describe(connection, key, statement, &plans[0]).await {
+                Ok(ranges) => Some(Ok(ranges)),
+                Err(no_ranges) => Some(Err(no_ranges.obstacle()?)),
+            }
         }
     };
     Ok(DescribedStatements { plans, ranges })
@@ -228,6 +234,9 @@ async fn describe_sheets(
 
 /// Returns why a download cannot export its snapshot, which is impossible within a savepoint. Afterwards the transaction has
 /// its settings and the savepoint `sheet` again.
+///
+/// # Errors
+/// Returns an error if that is not known, or the transaction cannot go on.
 async fn snapshot_obstacle(
     connection: &Connection,
     export: &Export,
@@ -241,7 +250,10 @@ async fn snapshot_obstacle(
             .map_err(|error| begin_error(&error))
     };
     run("release sheet").await?;
-    let obstacle = check_snapshot(client).await.err();
+    let obstacle = match check_snapshot(client).await {
+        Ok(()) => None,
+        Err(no_ranges) => Some(no_ranges.obstacle()?),
+    };
     if obstacle.is_some() {
         run("rollback").await?;
         let settings = Settings::for_export(export, export.time_zone, connection.version, options);

@@ -261,3 +261,27 @@ impl RowDecoder {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::errors::causes;
+
+    #[test]
+    fn the_error_of_a_value_in_a_later_part_of_a_file_names_its_row_in_the_file() {
+        let mut rows = RowDecoder {
+            columns: vec![Column::text("at")],
+            decoders: vec![Decoder::Time],
+            rows: 0,
+        };
+        let mut cells = RowBuffer::default();
+        cells.reset(1);
+        // One value of eight bytes: midnight, and a time before it.
+        let row = |micros: i64| [&[0, 1, 0, 0, 0, 8][..], &micros.to_be_bytes()].concat();
+        rows.decode(&row(0), &mut cells).expect("a row");
+        let error = rows.decode(&row(-1), &mut cells);
+        let error = error.expect_err("no time of a day").after_rows(100_000);
+        let expected = "row 100002, column `at`: unsupported value format";
+        assert_eq!(causes(&error), expected);
+    }
+}

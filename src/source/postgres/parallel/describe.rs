@@ -1,18 +1,21 @@
 //! Finds out, when an export is described, whether its statement can be read in ranges of a column.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage};
 
 use super::RangePlan;
-use super::plan_check::{KeyColumn, check_null_plan, check_range_plan, expressions};
+use super::null_check::check_null_plan;
+use super::plan_check::{KeyColumn, check_range_plan};
 use super::ranges::{Histogram, Range};
-use crate::catalog::{Export, ParallelKey, References, Statement};
+use super::references::Found;
+use crate::catalog::{Export, ParallelKey, Statement};
 use crate::source::api::SourceOptions;
+use crate::source::errors::{SourceError, query_error};
 use crate::source::postgres::connect::Connection;
 use crate::source::postgres::decode::Decoder;
+use crate::source::postgres::errors::prepare_error;
 use crate::source::postgres::plan::{Origin, Plan, quoted};
 
 /// The first major version that shows the plan of a statement without its values.
@@ -34,10 +37,6 @@ const TABLES: &str = "with recursive tables(oid) as (select $1::oid \
      select n.nspname::text, c.relname::text from tables t join pg_catalog.pg_class c on c.oid = t.oid \
      join pg_catalog.pg_namespace n on n.oid = c.relnamespace";
 
-/// Names of a list that are those of a function which may return something else each time.
-const VOLATILE: &str = "select distinct p.proname::text from pg_catalog.pg_proc p \
-     where p.proname = any($1::text[]) and p.provolatile = 'v' order by 1";
-
 /// Settings of the check: the plan must not depend on values, or on how small the tables are now, and must show all
 /// partitions. Policies read claims.
 const CHECK_SETTINGS: &str = "rollback to sheet; set local plan_cache_mode = force_generic_plan; \
@@ -47,10 +46,10 @@ const CHECK_SETTINGS: &str = "rollback to sheet; set local plan_cache_mode = for
 ///
 /// # Errors
 /// Returns the reason. Then the transaction is aborted.
-pub(in crate::source::postgres) async fn check_snapshot(client: &Client) -> Result<(), String> {
+pub(in crate::source::postgres) async fn check_snapshot(client: &Client) -> Result<(), NoRanges> {
     let exported = client.batch_execute("select pg_catalog.pg_export_snapshot()");
     let exported = exported.await;
-    exported.map_err(|error| format!("the server exports no snapshot ({})", reason(&error)))
+    exported.map_err(|error| NoRanges::of(&error, "the server exports no snapshot"))
 }
 
 /// Tells whether an export is to be read over several connections.
@@ -66,56 +65,90 @@ pub(in crate::source::postgres) fn parallel_key<'e>(
 /// with the savepoint `sheet`.
 ///
 /// # Errors
-/// Returns the reason why it cannot.
+/// Returns the reason why it cannot, or why that is not known.
 pub(in crate::source::postgres) async fn describe(
     connection: &Connection,
     key: &ParallelKey,
     statement: &Statement,
     plan: &Plan,
-) -> Result<RangePlan, String> {
+) -> Result<RangePlan, NoRanges> {
     if let Some(obstacle) = statement.range_obstacle(&key.column) {
-        return Err(obstacle);
+        return Err(NoRanges::Obstacle(obstacle));
     }
     if connection.version < GENERIC_PLAN_SINCE_VERSION {
-        return Err(format!(
+        return Err(NoRanges::Obstacle(format!(
             "the server is older than PostgreSQL {GENERIC_PLAN_SINCE_VERSION}"
-        ));
+        )));
     }
     let client = &connection.client;
     let origin = integer_column(plan, key)?;
-    let checked = async {
-        // The statistics of a table with policies are hidden from roles that these restrict.
-        client
-            .batch_execute("rollback to sheet; set local role none")
-            .await?;
-        let column = column(client, origin, key).await?;
-        check_functions(client, statement).await?;
-        client.batch_execute(CHECK_SETTINGS).await?;
-        check_plans(client, key, plan, &column.key).await?;
-        Ok::<_, Obstacle>(column)
-    };
-    let column = checked.await.map_err(|Obstacle(reason)| reason)?;
+    // The statistics of a table with policies are hidden from roles that these restrict.
+    client
+        .batch_execute("rollback to sheet; set local role none")
+        .await?;
+    let column = column(client, origin, key).await?;
+    let mut found = Found::default();
+    found.check_statement(client, &statement.sql).await?;
+    client.batch_execute(CHECK_SETTINGS).await?;
+    check_plans(client, key, plan, &column.key, &mut found).await?;
+    found.check_sources(connection).await?;
     Ok(RangePlan {
         column: quoted(&key.column),
         schema: column.schema,
         table: column.table,
         attribute: column.attribute,
         probe: column.probe,
+        settings: found.into_settings(),
     })
 }
 
-/// Why a statement cannot be read in ranges.
-struct Obstacle(String);
+/// Why no ranges of a statement were found.
+pub(in crate::source::postgres) enum NoRanges {
+    /// Why it cannot be read in ranges, which is so until it is described again.
+    Obstacle(String),
+    /// The check has not ended, because of the connection or the load of the server. Another one may find ranges.
+    Unchecked(SourceError),
+}
 
-impl From<String> for Obstacle {
-    fn from(reason: String) -> Obstacle {
-        Obstacle(reason)
+impl NoRanges {
+    /// Returns the reason why a statement cannot be read in ranges.
+    ///
+    /// # Errors
+    /// Returns the error of a check that has not ended.
+    pub(in crate::source::postgres) fn obstacle(self) -> Result<String, SourceError> {
+        match self {
+            NoRanges::Obstacle(reason) => Ok(reason),
+            NoRanges::Unchecked(error) => Err(error),
+        }
+    }
+
+    fn of(error: &Error, what: &str) -> NoRanges {
+        let message = format!("{what} ({})", reason(error));
+        let is_conflict = |code: &SqlState| {
+            // A lock that is not free in time, a deadlock, and other conflicts of transactions.
+            *code == SqlState::LOCK_NOT_AVAILABLE || code.code().starts_with("40")
+        };
+        match prepare_error(error, "") {
+            passing @ (SourceError::Unavailable(_) | SourceError::TooSlow) => {
+                NoRanges::Unchecked(passing)
+            }
+            _ if error.code().is_some_and(is_conflict) => {
+                NoRanges::Unchecked(query_error(format!("`parallel`: {message}")))
+            }
+            _ => NoRanges::Obstacle(message),
+        }
     }
 }
 
-impl From<Error> for Obstacle {
-    fn from(error: Error) -> Obstacle {
-        Obstacle(format!("the check failed ({})", reason(&error)))
+impl From<String> for NoRanges {
+    fn from(reason: String) -> NoRanges {
+        NoRanges::Obstacle(reason)
+    }
+}
+
+impl From<Error> for NoRanges {
+    fn from(error: Error) -> NoRanges {
+        NoRanges::of(&error, "the check failed")
     }
 }
 
@@ -154,7 +187,7 @@ struct Column {
 }
 
 /// Returns what the server knows of a column.
-async fn column(client: &Client, origin: Origin, key: &ParallelKey) -> Result<Column, Obstacle> {
+async fn column(client: &Client, origin: Origin, key: &ParallelKey) -> Result<Column, NoRanges> {
     let (table, attribute) = (origin.table, origin.attribute);
     let found = client
         .query_typed(COLUMN, &[(&table, Type::OID), (&attribute, Type::INT2)])
@@ -185,7 +218,7 @@ async fn column(client: &Client, origin: Origin, key: &ParallelKey) -> Result<Co
 }
 
 /// Checks that each value of the column is in one row of its table.
-fn check_column(found: &Row, name: &str) -> Result<(), Obstacle> {
+fn check_column(found: &Row, name: &str) -> Result<(), NoRanges> {
     let kind: &str = found.try_get(0)?;
     let (is_not_null, has_children): (bool, bool) = (found.try_get(5)?, found.try_get(6)?);
     let is_unique: bool = found.try_get(7)?;
@@ -196,46 +229,7 @@ fn check_column(found: &Row, name: &str) -> Result<(), Obstacle> {
         "r" | "m" | "p" => return Ok(()),
         _ => format!("`{name}` is not the column of a table"),
     };
-    Err(Obstacle(reason))
-}
-
-async fn check_functions(client: &Client, statement: &Statement) -> Result<(), Obstacle> {
-    check_volatile(client, references(&statement.sql)?.called).await
-}
-
-/// Checks all that a plan computes: the text of the statement does not show policies, views and functions that the planner
-/// replaces by their body.
-async fn check_expressions(client: &Client, plan: &Value) -> Result<(), Obstacle> {
-    let mut called = BTreeSet::new();
-    for expression in expressions(plan) {
-        let found = references(expression)?;
-        if let Some(clock) = found.clock {
-            return Err(Obstacle(format!(
-                "`{clock}` in a view, policy or function differs between connections"
-            )));
-        }
-        called.extend(found.called);
-    }
-    check_volatile(client, called).await
-}
-
-fn references(sql: &str) -> Result<References, Obstacle> {
-    References::of(sql).ok_or_else(|| Obstacle("its text cannot be read with certainty".to_owned()))
-}
-
-async fn check_volatile(client: &Client, called: BTreeSet<String>) -> Result<(), Obstacle> {
-    let names: Vec<String> = called.into_iter().collect();
-    let volatile = client
-        .query_typed(VOLATILE, &[(&names, Type::TEXT_ARRAY)])
-        .await?;
-    match volatile.first() {
-        None => Ok(()),
-        Some(first) => {
-            let name: &str = first.try_get(0)?;
-            let message = format!("the function `{name}` is volatile");
-            Err(Obstacle(message))
-        }
-    }
+    Err(NoRanges::Obstacle(reason))
 }
 
 /// Checks the plans of a range and of the rows without a key.
@@ -244,7 +238,8 @@ async fn check_plans(
     key: &ParallelKey,
     plan: &Plan,
     column: &KeyColumn,
-) -> Result<(), Obstacle> {
+    found: &mut Found,
+) -> Result<(), NoRanges> {
     let count = plan.parameters.len();
     let chosen = plan.choose(None, false);
     let chosen = chosen.map_err(|_| "the query has other columns now".to_owned())?;
@@ -255,13 +250,13 @@ async fn check_plans(
     let name = quoted(&key.column);
     let between = Range::Between(0, 0).condition(&name, count);
     let between = format!("{select} where {between} order by {name}");
-    let found = generic_plan(client, &between, &types).await?;
-    check_range_plan(&found, column, count)?;
-    check_expressions(client, &found).await?;
+    let range_plan = generic_plan(client, &between, &types).await?;
+    check_range_plan(&range_plan, column, count)?;
+    found.check_plan(client, &range_plan).await?;
     let null = Range::Null.condition(&name, count);
     let null = format!("{select} where {null} order by {name}");
-    let found = generic_plan(client, &null, &types[..count]).await?;
-    Ok(check_null_plan(&found, column)?)
+    let null_plan = generic_plan(client, &null, &types[..count]).await?;
+    Ok(check_null_plan(&null_plan, column)?)
 }
 
 /// Returns how types are written in SQL.
@@ -273,7 +268,7 @@ async fn type_names(client: &Client, oids: &[u32]) -> Result<Vec<String>, Error>
 }
 
 /// Returns the plan of a statement without values for its parameters, in JSON.
-async fn generic_plan(client: &Client, sql: &str, types: &[String]) -> Result<Value, Obstacle> {
+async fn generic_plan(client: &Client, sql: &str, types: &[String]) -> Result<Value, NoRanges> {
     let (types, values) = match types {
         [] => (String::new(), String::new()),
         types => (

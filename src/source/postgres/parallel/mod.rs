@@ -11,9 +11,11 @@
 
 mod describe;
 mod estimate;
+mod null_check;
 mod plan_check;
 mod queue;
 mod ranges;
+mod references;
 mod run;
 mod snapshot;
 mod split;
@@ -40,6 +42,8 @@ pub(super) struct RangePlan {
     attribute: String,
     /// A range whose cost is compared with that of the whole result.
     probe: Range,
+    /// The settings that the statement reads. Other connections must have the same values.
+    settings: Vec<String>,
 }
 
 /// What a query needs to run on other connections too.

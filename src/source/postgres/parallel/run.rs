@@ -140,7 +140,7 @@ impl Helper {
     async fn join(&self, connection: &Connection) -> Result<(), SourceError> {
         let query = &self.job.query;
         let client = &connection.client;
-        self.job.snapshot.begin(client).await?;
+        self.job.snapshot.begin(client, &self.job.plan).await?;
         let settings = Settings::for_query(&query.query, connection.version, &query.options);
         // Planning takes the locks of the statement.
         let (select, _) = query.select(0)?;

@@ -12,7 +12,7 @@ use crate::source::postgres::session::BEGIN;
 /// Which server has taken which snapshot, and the settings of the login that change rows or texts and that no transaction
 /// sets. An identifier alone could be that of another snapshot on another server behind the same URL, so the start of the
 /// server and the contents of the snapshot are compared. A database or a role may have got another `search_path` since the
-/// first connection began.
+/// first connection began, and so may the settings that the statement reads, whose names are the first parameter.
 const IDENTITY: &str = "extract(epoch from pg_catalog.pg_postmaster_start_time())::text, \
      pg_catalog.txid_current_snapshot()::text, \
      pg_catalog.concat_ws(';', session_user, current_user, pg_catalog.current_setting('search_path'), \
@@ -20,15 +20,17 @@ const IDENTITY: &str = "extract(epoch from pg_catalog.pg_postmaster_start_time()
        pg_catalog.current_setting('array_nulls'), pg_catalog.current_setting('standard_conforming_strings'), \
        pg_catalog.current_setting('default_text_search_config'), pg_catalog.current_setting('lc_time'), \
        pg_catalog.current_setting('lc_numeric'), pg_catalog.current_setting('xmlbinary'), \
-       pg_catalog.current_setting('xmloption'))";
-/// The number of values of [`IDENTITY`].
-const IDENTITY_VALUES: usize = 3;
+       pg_catalog.current_setting('xmloption')), \
+     (select pg_catalog.array_agg(pg_catalog.current_setting(s.name, true) order by s.name)::text \
+       from pg_catalog.unnest($1::text[]) s(name))";
+/// The number of values of [`IDENTITY`]. The last one is NULL if the statement reads no setting.
+const IDENTITY_VALUES: usize = 4;
 
-/// A snapshot that other transactions can use until that of its connection ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A snapshot that other transactions can use until that of its connection ends. It has no `Debug`, because a setting may be
+/// a secret.
 pub(super) struct Snapshot {
     id: String,
-    identity: [String; IDENTITY_VALUES],
+    identity: [Option<String>; IDENTITY_VALUES],
 }
 
 impl Snapshot {
@@ -43,10 +45,11 @@ impl Snapshot {
     ) -> Result<(Snapshot, Option<Histogram>), SourceError> {
         let sql = format!(
             "select {IDENTITY}, pg_catalog.pg_export_snapshot(), \
-             (select s.histogram_bounds::text from pg_catalog.pg_stats s where s.schemaname = $1 \
-               and s.tablename = $2 and s.attname = $3 order by s.inherited desc limit 1)"
+             (select s.histogram_bounds::text from pg_catalog.pg_stats s where s.schemaname = $2 \
+               and s.tablename = $3 and s.attname = $4 order by s.inherited desc limit 1)"
         );
         let names = [
+            (&plan.settings as _, Type::TEXT_ARRAY),
             (&plan.schema as _, Type::TEXT),
             (&plan.table as _, Type::TEXT),
             (&plan.attribute as _, Type::TEXT),
@@ -73,11 +76,13 @@ impl Snapshot {
     ///
     /// # Errors
     /// Returns an error if the server cannot use it, or if it is another server.
-    pub(super) async fn begin(&self, client: &Client) -> Result<(), SourceError> {
+    pub(super) async fn begin(&self, client: &Client, plan: &RangePlan) -> Result<(), SourceError> {
         let sql = format!("{BEGIN}; set transaction snapshot '{}'", self.id);
         let begun = client.batch_execute(&sql).await;
         begun.map_err(|error| execute_error(&error))?;
-        let rows = client.query_typed(&format!("select {IDENTITY}"), &[]).await;
+        let settings = [(&plan.settings as _, Type::TEXT_ARRAY)];
+        let sql = format!("select {IDENTITY}");
+        let rows = client.query_typed(&sql, &settings).await;
         let rows = rows.map_err(|error| execute_error(&error))?;
         let row = rows.first().ok_or_else(unknown_answer)?;
         match identity(row)? == self.identity {
@@ -90,9 +95,9 @@ impl Snapshot {
 }
 
 /// Returns the values of [`IDENTITY`].
-fn identity(row: &Row) -> Result<[String; IDENTITY_VALUES], SourceError> {
+fn identity(row: &Row) -> Result<[Option<String>; IDENTITY_VALUES], SourceError> {
     let value = |index: usize| row.try_get(index).map_err(|error| execute_error(&error));
-    Ok([value(0)?, value(1)?, value(2)?])
+    Ok([value(0)?, value(1)?, value(2)?, value(3)?])
 }
 
 fn is_snapshot_id(id: &str) -> bool {

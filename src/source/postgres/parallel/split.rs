@@ -1,5 +1,6 @@
 //! Begins the transaction of a download and decides whether its result is read in ranges.
 
+use std::slice;
 use std::sync::Arc;
 
 use tokio_postgres::types::Type;
@@ -10,6 +11,7 @@ use super::ranges::{Range, Ranges};
 use super::run::{Job, run};
 use super::snapshot::Snapshot;
 use super::{Helpers, RangePlan};
+use crate::catalog::{BoundQuery, Parameter, Value, clock_word};
 use crate::source::errors::SourceError;
 use crate::source::postgres::connect::Connection;
 use crate::source::postgres::errors::{bind_error, execute_error, settings_error};
@@ -37,8 +39,8 @@ pub(in crate::source::postgres) struct RangeRun {
 }
 
 impl Split {
-    /// Begins a transaction on the first connection of a query, unless no other connection is free: all requests are
-    /// pipelined, in one round trip.
+    /// Begins a transaction on the first connection of a query, unless no other connection is free, or a value could be the
+    /// time of each transaction: all requests are pipelined, in one round trip.
     ///
     /// # Errors
     /// Returns the error of a setting, or of the statement with its values.
@@ -52,7 +54,7 @@ impl Split {
         let free = status.max.saturating_sub(status.in_use);
         let most = query.options.parallel_connections - 1;
         let count = most.min(free);
-        if count == 0 {
+        if count == 0 || has_clock_word(&query.query) {
             return Ok(Split::NotBegun);
         }
         let client = &connection.client;
@@ -96,6 +98,26 @@ impl Split {
             _ => Split::Whole,
         })
     }
+}
+
+/// Tells whether a value of a link has a word such as `today`, which each connection would read at its own time if the value
+/// is a date or a time to the statement.
+fn has_clock_word(query: &BoundQuery) -> bool {
+    let of_statement = query
+        .parameters(0)
+        .iter()
+        .flat_map(|parameter| match parameter {
+            Parameter::Null => &[],
+            Parameter::One(value) => slice::from_ref(value),
+            Parameter::List(values) => values.as_slice(),
+        });
+    let texts = of_statement.filter_map(|value| match value {
+        Value::Text(text) => Some(text.as_str()),
+        _ => None,
+    });
+    let of_session = query.claims().values().map(String::as_str);
+    let mut texts = texts.chain(of_session).chain([query.user()]);
+    texts.any(|text| clock_word(text).is_some())
 }
 
 impl RangeRun {
