@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use flate2::{Compress, Compression, FlushCompress};
 
-use super::deflate_pool::Deflated;
+use super::deflate_pool::{Deflated, LAST_BLOCK};
 use super::row_matcher::Mark;
 use crate::format::heartbeat::EMPTY_DEFLATE_BLOCK;
 use crate::zip::{
@@ -36,8 +36,6 @@ impl Level {
 
 const VERSION: u16 = 20;
 const METHOD_DEFLATE: u16 = 8;
-/// The end of deflate after a block: an empty block with fixed codes, marked as the last (RFC 1951, section 3.2.3).
-const LAST_BLOCK: &[u8] = &[0x03, 0x00];
 /// Free output space per call of deflate, in bytes.
 const OUTPUT_BYTES_MIN: usize = 32 * 1024;
 

@@ -4,7 +4,7 @@
 //! and, unless it has rows of cells, on the end of the one before it, which is its dictionary. It ends at a byte.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::{io, thread};
 
@@ -12,7 +12,11 @@ use flate2::{Compress, FlushCompress};
 
 use super::container::{Content, Level, deflate};
 use super::deflate_block::{DISTANCE_MAX, DeflateBlock};
+use super::encoder::EncodeError;
 use super::row_matcher::match_rows;
+
+/// The end of deflate after a block: an empty block with fixed codes, marked as the last (RFC 1951, section 3.2.3).
+pub const LAST_BLOCK: &[u8] = &[0x03, 0x00];
 
 /// A block to compress.
 pub struct Block {
@@ -31,24 +35,51 @@ pub struct Deflated {
     pub checksum: crc32fast::Hasher,
 }
 
+/// Makes blocks of the chunks of a text. Each refers to the text before it, also if that came in many small chunks.
+#[derive(Default)]
+pub struct TextBlocks {
+    /// The end of the text so far, as far as deflate refers back.
+    window: Vec<u8>,
+}
+
+impl TextBlocks {
+    /// Returns the block of the next chunk.
+    pub fn next(&mut self, chunk: Vec<u8>) -> Block {
+        let new = &chunk[chunk.len().saturating_sub(DISTANCE_MAX)..];
+        let old_bytes = self.window.len().min(DISTANCE_MAX - new.len());
+        let old = &self.window[self.window.len() - old_bytes..];
+        let window = [old, new].concat();
+        let before = std::mem::replace(&mut self.window, window);
+        Block {
+            content: Arc::new(chunk.into()),
+            before: (!before.is_empty()).then(|| Arc::new(before.into())),
+            level: Level::Fastest,
+        }
+    }
+}
+
 /// The threads.
 pub struct DeflatePool {
-    jobs: Sender<(Block, SyncSender<Deflated>)>,
+    jobs: Sender<Job>,
 }
+
+/// A block, and what takes it once it is compressed.
+type Job = (Block, Box<dyn FnOnce(Deflated) + Send>);
 
 impl DeflatePool {
     /// Returns the pool of this process: a thread per processor, which the first call starts.
     ///
     /// # Errors
-    /// Returns the error of the system if it has no thread left.
-    pub fn shared() -> io::Result<&'static DeflatePool> {
+    /// Returns [`EncodeError::NoThread`] if the system has no thread left.
+    pub fn shared() -> Result<&'static DeflatePool, EncodeError> {
         static POOL: OnceLock<DeflatePool> = OnceLock::new();
         static STARTING: Mutex<()> = Mutex::new(());
         let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pool) = POOL.get() {
             return Ok(pool);
         }
-        let started = DeflatePool::start()?;
+        let started = DeflatePool::start();
+        let started = started.map_err(|error| EncodeError::NoThread(error.to_string()))?;
         Ok(POOL.get_or_init(|| started))
     }
 
@@ -64,17 +95,21 @@ impl DeflatePool {
         Ok(DeflatePool { jobs })
     }
 
-    /// Compresses a block on one of the threads, in the order of the calls. The answer is an error if its thread panics.
-    pub fn compress(&self, block: Block) -> Receiver<Deflated> {
-        let (answer, deflated) = sync_channel(1);
+    /// Compresses a block on one of the threads, in the order of the calls, and passes it to `answer` there. If the thread
+    /// panics, `answer` is dropped: a channel in it must make that the [error of the file](no_answer).
+    pub fn compress(&self, block: Block, answer: impl FnOnce(Deflated) + Send + 'static) {
         // Without a thread the answer is dropped.
-        let _ = self.jobs.send((block, answer));
-        deflated
+        let _ = self.jobs.send((block, Box::new(answer)));
     }
 }
 
+/// Returns the error of a file one of whose blocks has no answer.
+pub fn no_answer() -> EncodeError {
+    EncodeError::Failed("a compression thread ended early".to_owned())
+}
+
 /// Compresses blocks until the pool is gone.
-fn run(waiting: &Mutex<Receiver<(Block, SyncSender<Deflated>)>>) {
+fn run(waiting: &Mutex<Receiver<Job>>) {
     let mut compressor = Compressor::of(Level::Fastest);
     loop {
         let next = waiting
@@ -87,11 +122,10 @@ fn run(waiting: &Mutex<Receiver<(Block, SyncSender<Deflated>)>>) {
         if compressor.level != block.level {
             compressor = Compressor::of(block.level);
         }
-        // Otherwise each panic would leave the process with a thread less. The answer that is dropped is an error of the file.
-        match catch_unwind(AssertUnwindSafe(|| compressor.compress(&block))) {
-            // The file may be gone.
-            Ok(deflated) => drop(answer.send(deflated)),
-            Err(_) => compressor = Compressor::of(block.level),
+        // Otherwise each panic would leave the process with a thread less.
+        let answered = catch_unwind(AssertUnwindSafe(|| answer(compressor.compress(&block))));
+        if answered.is_err() {
+            compressor = Compressor::of(block.level);
         }
     }
 }
@@ -168,7 +202,25 @@ impl Compressor {
 }
 
 #[cfg(test)]
+impl Block {
+    /// Returns a block whose thread panics: its second cell is outside of its content.
+    pub fn that_panics() -> Block {
+        let mark = |end| super::row_matcher::Mark { column: 0, end };
+        Block {
+            content: Arc::new(Content {
+                bytes: Vec::new(),
+                marks: vec![mark(9), mark(18)],
+            }),
+            before: None,
+            level: Level::Fastest,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{RecvError, sync_channel};
+
     use super::*;
     use crate::format::deflate_block::tests::inflate;
     use crate::format::row_matcher::Mark;
@@ -217,5 +269,42 @@ mod tests {
         };
         let (as_cells, plain) = sizes((0..500).map(|n| format!("<c><t>{}</t></c>", text(n))));
         assert!(as_cells <= plain, "{as_cells}, {plain}");
+    }
+
+    fn on_a_thread(block: Block) -> Receiver<Deflated> {
+        let (answer, deflated) = sync_channel(1);
+        let pool = DeflatePool::shared().expect("threads");
+        pool.compress(block, move |block| drop(answer.send(block)));
+        deflated
+    }
+
+    #[test]
+    fn a_block_whose_thread_panics_has_no_answer_and_later_blocks_have_one() {
+        let threads = thread::available_parallelism().map_or(2, usize::from);
+        let panicking: Vec<_> = (0..2 * threads)
+            .map(|_| on_a_thread(Block::that_panics()))
+            .collect();
+        for block in panicking {
+            assert_eq!(block.recv().map(|it| it.bytes), Err(RecvError));
+        }
+        let block = TextBlocks::default().next(b"a text".to_vec());
+        let deflated = on_a_thread(block).recv().expect("an answer");
+        assert_eq!(inflate(&deflated.bytes), b"a text");
+    }
+
+    #[test]
+    fn a_block_of_text_has_the_text_before_it_however_small_its_chunks_were() {
+        let text: Vec<u8> = (0..50_000_u32).map(|n| ((n * n) >> 7) as u8).collect();
+        let (mut blocks, mut end) = (TextBlocks::default(), 0);
+        for length in [1, 10_000, 1, 30_000, 2000, 7000] {
+            let chunk = text[end..end + length].to_vec();
+            let before = blocks.next(chunk).before;
+            let before = before.map_or(Vec::new(), |before| before.bytes.clone());
+            assert!(
+                before == text[end.saturating_sub(DISTANCE_MAX)..end],
+                "{end}"
+            );
+            end += length;
+        }
     }
 }

@@ -3,10 +3,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
 use super::container::{Container, Content, Level, Piece};
-use super::deflate_pool::{Block, DeflatePool, Deflated};
+use super::deflate_pool::{Block, DeflatePool, Deflated, no_answer};
 use super::encoder::EncodeError;
 
 /// Blocks of one archive that may wait to be compressed, or are. More would only take memory, and turns from others.
@@ -43,9 +43,8 @@ impl Deflater {
     /// # Errors
     /// Returns [`EncodeError::NoThread`] if the system has no thread left.
     pub(super) fn start() -> Result<Deflater, EncodeError> {
-        let pool = DeflatePool::shared();
         Ok(Deflater {
-            pool: pool.map_err(|error| EncodeError::NoThread(error.to_string()))?,
+            pool: DeflatePool::shared()?,
             level: Level::Fastest,
             container: Container::default(),
             pending: VecDeque::new(),
@@ -98,11 +97,15 @@ impl Deflater {
     fn compress(&mut self, content: Content) {
         let content = Arc::new(content);
         let before = self.last.replace(content.clone());
-        let deflated = self.pool.compress(Block {
+        let block = Block {
             content,
             before,
             level: self.level,
-        });
+        };
+        let (answer, deflated) = sync_channel(1);
+        // The file may be gone.
+        let answer = move |block| drop(answer.send(block));
+        self.pool.compress(block, answer);
         self.pending.push_back(Pending::Block(deflated));
         self.blocks_in_flight += 1;
     }
@@ -116,11 +119,11 @@ impl Deflater {
                 self.pending.pop_front();
                 return Ok(true);
             }
-            (Some(Pending::Block(block)), Wait::Yes) => block.recv().map_err(|_| panicked())?,
+            (Some(Pending::Block(block)), Wait::Yes) => block.recv().map_err(|_| no_answer())?,
             (Some(Pending::Block(block)), Wait::No) => match block.try_recv() {
                 Ok(deflated) => deflated,
                 Err(TryRecvError::Empty) => return Ok(false),
-                Err(TryRecvError::Disconnected) => return Err(panicked()),
+                Err(TryRecvError::Disconnected) => return Err(no_answer()),
             },
         };
         self.container.write_block(&deflated);
@@ -142,10 +145,6 @@ fn write_piece(container: &mut Container, piece: &Piece) {
         Piece::End => container.end(),
         Piece::Finish => container.finish(),
     }
-}
-
-fn panicked() -> EncodeError {
-    EncodeError::Failed("a compression thread ended early".to_owned())
 }
 
 #[cfg(test)]
@@ -231,5 +230,17 @@ mod tests {
         let once = archive(&[(Level::Fastest, vec![noise.clone()])]).len();
         let twice = archive(&[(Level::Fastest, vec![noise.clone(), noise])]).len();
         assert!(twice < once + once / 10, "{once}, {twice}");
+    }
+
+    #[test]
+    fn a_thread_that_panics_is_an_error_of_the_archive() {
+        let mut deflater = Deflater::start().expect("threads");
+        let content = Arc::into_inner(Block::that_panics().content);
+        let content = content.expect("only this block has it");
+        let begin = Piece::Begin("part".to_owned(), Level::Fastest);
+        let mut archive = Vec::new();
+        let pushed = deflater.push(vec![begin, Piece::Content(content)], &mut archive);
+        let drained = pushed.and_then(|()| deflater.drain(&mut archive));
+        assert!(matches!(drained, Err(EncodeError::Failed(_))));
     }
 }

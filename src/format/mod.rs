@@ -7,7 +7,7 @@ mod container;
 mod csv;
 mod csv_preset;
 mod deflate_block;
-mod deflate_pool;
+pub(crate) mod deflate_pool;
 mod deflater;
 mod encoder;
 mod formula;

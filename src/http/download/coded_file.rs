@@ -46,7 +46,12 @@ impl HeartbeatPlan {
 /// A download with its content coding and heartbeats. Dropping it cancels the query unless the file is kept.
 pub(in crate::http) struct CodedFile {
     source: Source,
-    encoder: Option<ContentEncoder>,
+    /// `None` without a content coding, and after its end.
+    encoder: Option<ContentEncoder<Progress>>,
+    /// What the chunks that the encoder has returned contain, without heartbeats of the content coding.
+    coded: Progress,
+    /// How the source has ended, while the encoder has chunks.
+    end: Option<Result<(), StreamError>>,
     heartbeat_every: Option<Duration>,
     /// Whether the response begins with a heartbeat of the content coding.
     is_heartbeat_due: bool,
@@ -88,7 +93,7 @@ impl CodedFile {
     /// Returns the file of a download.
     ///
     /// # Errors
-    /// Returns [`StreamError::Coding`] if the content coding cannot allocate memory.
+    /// Returns [`StreamError::Coding`] if the content coding cannot start.
     pub(in crate::http) fn new(
         download: Download,
         coding: Option<Coding>,
@@ -101,7 +106,7 @@ impl CodedFile {
     /// Returns the file of a download whose query has no row yet; it begins with a heartbeat.
     ///
     /// # Errors
-    /// Returns [`StreamError::Coding`] if the content coding cannot allocate memory.
+    /// Returns [`StreamError::Coding`] if the content coding cannot start.
     pub(in crate::http) fn begin(
         opening: Opening,
         coding: Option<Coding>,
@@ -123,7 +128,7 @@ impl CodedFile {
     /// Returns a kept file, from where its reader is.
     ///
     /// # Errors
-    /// Returns [`StreamError::Coding`] if the content coding cannot allocate memory.
+    /// Returns [`StreamError::Coding`] if the content coding cannot start.
     pub(in crate::http) fn of_kept(
         reader: KeptReader,
         coding: Option<Coding>,
@@ -146,6 +151,8 @@ impl CodedFile {
         CodedFile {
             source,
             encoder: None,
+            coded: Progress::default(),
+            end: None,
             heartbeat_every: None,
             is_heartbeat_due: false,
             heartbeats: 0,
@@ -181,35 +188,14 @@ impl CodedFile {
 
     /// Returns what the chunks so far contain.
     pub(super) fn progress(&self) -> Progress {
-        let heartbeats = self.heartbeats;
-        match &self.source {
-            Source::Opening { .. } => Progress {
-                heartbeats,
-                ..Progress::default()
-            },
-            Source::Open(download) => Progress {
-                rows: download.rows_written(),
-                bytes: download.bytes_written(),
-                heartbeats: heartbeats + download.heartbeats(),
-            },
-            Source::Kept(reader) => {
-                let progress = reader.progress();
-                Progress {
-                    heartbeats: heartbeats + progress.heartbeats,
-                    ..progress
-                }
-            }
-            // Its rows are not counted: no query returned them.
-            Source::Stored(reader) => Progress {
-                rows: 0,
-                bytes: reader.bytes_read(),
-                heartbeats,
-            },
-            Source::Archive(reader) => Progress {
-                rows: reader.documents_read(),
-                bytes: reader.bytes_read(),
-                heartbeats,
-            },
+        let file = match &self.encoder {
+            // Later chunks may have been taken, but were not returned.
+            Some(_) => self.coded,
+            None => self.source.progress(),
+        };
+        Progress {
+            heartbeats: file.heartbeats + self.heartbeats,
+            ..file
         }
     }
 
@@ -258,7 +244,7 @@ impl CodedFile {
     async fn next_chunk_or_beat(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
         if std::mem::take(&mut self.is_heartbeat_due) {
             self.heartbeats += 1;
-            return self.coded_heartbeat().map(Some);
+            return Ok(Some(self.coded_heartbeat()));
         }
         if let Some(beat) = self.heartbeat_before_rows().await? {
             self.heartbeats += 1;
@@ -271,9 +257,8 @@ impl CodedFile {
         match timeout(every, self.encoded_chunk()).await {
             Ok(chunk) => chunk,
             Err(_) => {
-                let beat = self.coded_heartbeat()?;
                 self.heartbeats += 1;
-                Ok(Some(beat))
+                Ok(Some(self.coded_heartbeat()))
             }
         }
     }
@@ -297,7 +282,7 @@ impl CodedFile {
                     [&of_format.start, of_format.beat].concat()
                 }
                 Some(of_format) => of_format.beat.to_vec(),
-                None => return self.coded_heartbeat().map(Some),
+                None => return Ok(Some(self.coded_heartbeat())),
             };
             // Unlike one of a content coding, it is a part of the file.
             self.add_to_receipt(&beat);
@@ -309,33 +294,51 @@ impl CodedFile {
         Ok(None)
     }
 
-    fn coded_heartbeat(&mut self) -> Result<Vec<u8>, StreamError> {
+    fn coded_heartbeat(&mut self) -> Vec<u8> {
         let encoder = self.encoder.as_mut();
         let encoder = encoder.expect("without a content coding the format has heartbeats");
-        Ok(encoder.heartbeat()?)
+        encoder.heartbeat()
     }
 
+    /// Returns the next chunk in its coding. Further chunks are taken from the source while it is compressed, but it does not
+    /// wait for them.
     async fn encoded_chunk(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
-        let chunk = match &mut self.source {
-            Source::Opening { .. } => unreachable!("the download is open"),
-            Source::Open(download) => download.next_chunk().await?,
-            Source::Kept(reader) => reader.next_chunk().await?,
-            Source::Stored(reader) => reader.next_chunk().await?,
-            Source::Archive(reader) => reader.next_chunk().await?,
-        };
-        if let Some(chunk) = &chunk {
-            self.add_to_receipt(chunk);
-        }
-        let Some(encoder) = &mut self.encoder else {
-            return Ok(chunk);
-        };
-        match chunk {
-            Some(chunk) => Ok(Some(encoder.chunk(&chunk)?)),
-            None => {
-                let end = self.encoder.take().map(ContentEncoder::finish);
-                Ok(end.transpose()?)
+        loop {
+            let Some(encoder) = &mut self.encoder else {
+                let chunk = self.source.next_chunk().await?;
+                chunk.iter().for_each(|chunk| self.add_to_receipt(chunk));
+                return Ok(chunk);
+            };
+            let takes_chunk = self.end.is_none() && encoder.has_space();
+            let taken = tokio::select! {
+                biased;
+                Some(coded) = encoder.next() => {
+                    let (chunk, progress) = coded?;
+                    self.coded = progress;
+                    return Ok(Some(chunk));
+                }
+                taken = self.source.next_chunk(), if takes_chunk => taken,
+                else => return self.end_coding(),
+            };
+            match taken {
+                Ok(Some(chunk)) => {
+                    let receipt = self.receipt.iter_mut();
+                    receipt.for_each(|receipt| receipt.update(&chunk));
+                    encoder.push(chunk, self.source.progress())?;
+                }
+                // The chunks before the end come first, also before an error.
+                Ok(None) => self.end = Some(Ok(())),
+                Err(error) => self.end = Some(Err(error)),
             }
         }
+    }
+
+    /// Returns the end of the content coding, all of whose chunks were returned.
+    fn end_coding(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
+        let end = self.end.take();
+        end.expect("an encoder without chunks takes one")?;
+        let encoder = self.encoder.take();
+        Ok(encoder.map(ContentEncoder::finish).transpose()?)
     }
 
     fn add_to_receipt(&mut self, chunk: &[u8]) {
@@ -344,3 +347,44 @@ impl CodedFile {
         }
     }
 }
+
+impl Source {
+    /// Returns the next chunk of the file without a content coding, never empty, or `None` after the last. Dropping the
+    /// future before it resolves loses nothing.
+    async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, StreamError> {
+        match self {
+            Source::Opening { .. } => unreachable!("the download is open"),
+            Source::Open(download) => Ok(download.next_chunk().await?),
+            Source::Kept(reader) => reader.next_chunk().await,
+            Source::Stored(reader) => reader.next_chunk().await,
+            Source::Archive(reader) => reader.next_chunk().await,
+        }
+    }
+
+    /// Returns what the chunks so far contain.
+    fn progress(&self) -> Progress {
+        match self {
+            Source::Opening { .. } => Progress::default(),
+            Source::Open(download) => Progress {
+                rows: download.rows_written(),
+                bytes: download.bytes_written(),
+                heartbeats: download.heartbeats(),
+            },
+            Source::Kept(reader) => reader.progress(),
+            // Its rows are not counted: no query returned them.
+            Source::Stored(reader) => Progress {
+                rows: 0,
+                bytes: reader.bytes_read(),
+                heartbeats: 0,
+            },
+            Source::Archive(reader) => Progress {
+                rows: reader.documents_read(),
+                bytes: reader.bytes_read(),
+                heartbeats: 0,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! How a download ends.
 
-use std::io;
 use std::sync::Arc;
 
 use crate::format::EncodeError;
@@ -88,8 +87,9 @@ pub(in crate::http) enum StreamError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Download(#[from] DownloadError),
-    #[error("the file could not be compressed")]
-    Coding(#[from] io::Error),
+    /// Of the content coding.
+    #[error(transparent)]
+    Coding(#[from] EncodeError),
     #[error(transparent)]
     Spool(#[from] DamagedBlock),
     #[error("no randomness for a key of the spool: {0}")]
@@ -114,7 +114,7 @@ impl From<&StreamError> for Problem {
         match error {
             StreamError::Open(error) => error.into(),
             StreamError::Download(error) => error.into(),
-            StreamError::Coding(error) => internal(error.to_string()),
+            StreamError::Coding(error) => error.into(),
             StreamError::Spool(error) => internal(error.to_string()),
             StreamError::NoKey(error) => internal(error.to_string()),
             StreamError::Shared(error) => error.as_ref().into(),
@@ -129,7 +129,7 @@ impl From<&StreamError> for Outcome {
         match error {
             StreamError::Open(error) => error.into(),
             StreamError::Download(error) => error.into(),
-            StreamError::Coding(_) => Outcome::CodingFailed,
+            StreamError::Coding(error) => error.into(),
             StreamError::Spool(_) | StreamError::NoKey(_) => Outcome::SpoolFailed,
             StreamError::Shared(error) => error.as_ref().into(),
             StreamError::Store(_) => Outcome::StoreFailed,
@@ -161,11 +161,19 @@ impl From<&DownloadError> for Outcome {
             DownloadError::Source(SourceError::Busy { .. }) => Outcome::Refused,
             DownloadError::Source(SourceError::RowTooLarge { .. }) => Outcome::RowTooLarge,
             DownloadError::Source(_) => Outcome::DatabaseFailed,
-            DownloadError::Encode(EncodeError::NoThread(_)) => Outcome::Refused,
-            DownloadError::Encode(EncodeError::Failed(_)) => Outcome::CodingFailed,
-            DownloadError::Encode(_) => Outcome::DoesNotFitFormat,
+            DownloadError::Encode(error) => error.into(),
             DownloadError::TooLarge(_) => Outcome::TooLarge,
             DownloadError::NotRepeatable => Outcome::NotRepeatable,
+        }
+    }
+}
+
+impl From<&EncodeError> for Outcome {
+    fn from(error: &EncodeError) -> Outcome {
+        match error {
+            EncodeError::NoThread(_) => Outcome::Refused,
+            EncodeError::Failed(_) => Outcome::CodingFailed,
+            _ => Outcome::DoesNotFitFormat,
         }
     }
 }

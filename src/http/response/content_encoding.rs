@@ -1,20 +1,15 @@
 //! Content codings of a stream: gzip and zstd, flushed with every chunk so that a client gets each row
 //! as soon as without them. actix's middleware delays streams (its issue 3410).
 
-use std::io::{self, Write as _};
-
 use actix_web::HttpRequest;
 use actix_web::http::header::{
     self, AcceptEncoding, ContentEncoding, Encoding, Header as _, Preference, Quality,
 };
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use zstd::stream::write::Encoder as ZstdEncoder;
 
-use crate::format::{EMPTY_DEFLATE_BLOCK, Format};
-
-/// The fastest level: compression must not take longer than it saves.
-const ZSTD_LEVEL: i32 = 1;
+use super::gzip_stream::{self, GzipStream};
+use super::zstd_stream::{self, ZstdStream};
+use crate::format::deflate_pool::DeflatePool;
+use crate::format::{EMPTY_DEFLATE_BLOCK, EncodeError, Format};
 
 /// A content coding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +45,14 @@ impl Coding {
         }
     }
 
+    /// Tells whether the system has threads for it. They are started at the first call.
+    pub(in crate::http) fn is_available(self) -> bool {
+        match self {
+            Coding::Gzip => DeflatePool::shared().is_ok(),
+            Coding::Zstd => true,
+        }
+    }
+
     /// Returns its name in `Content-Encoding`.
     pub(in crate::http) fn header(self) -> ContentEncoding {
         match self {
@@ -59,179 +62,220 @@ impl Coding {
     }
 }
 
-/// Compresses a stream.
-pub(in crate::http) struct ContentEncoder {
-    codec: Codec,
-    coding: Coding,
-    state: State,
+/// Compresses the chunks of a stream. Each has a mark, such as the number of its last row, which is returned with it.
+pub(in crate::http) struct ContentEncoder<M> {
+    stream: CodedStream<M>,
+    /// Whether the start of the stream was returned.
+    has_begun: bool,
 }
 
-enum Codec {
-    Gzip(GzEncoder<Vec<u8>>),
-    Zstd(ZstdEncoder<'static, Vec<u8>>),
+/// A stream without its start.
+enum CodedStream<M> {
+    Gzip(GzipStream<M>),
+    Zstd(ZstdStream<M>),
 }
 
-/// How much of the start of the stream was sent.
-enum State {
-    Nothing,
-    /// The start without content, for heartbeats. The codec does not know.
-    Start(Vec<u8>),
-    Content,
-}
-
-/// The header of gzip without optional fields: RFC 1952, section 2.3.
-const GZIP_HEADER_BYTES: usize = 10;
-/// The magic number, the descriptor and the window of a zstd frame of unknown size: RFC 8878, section 3.1.1.1.
-const ZSTD_HEADER_BYTES: usize = 6;
-/// An empty raw block of zstd, and the same as the last block: RFC 8878, section 3.1.1.2.
-const EMPTY_ZSTD_BLOCK: &[u8] = &[0x00, 0x00, 0x00];
-const LAST_ZSTD_BLOCK: &[u8] = &[0x01, 0x00, 0x00];
-
-impl Codec {
-    fn new(coding: Coding) -> io::Result<Codec> {
-        Ok(match coding {
-            Coding::Gzip => Codec::Gzip(GzEncoder::new(Vec::new(), Compression::fast())),
-            Coding::Zstd => Codec::Zstd(ZstdEncoder::new(Vec::new(), ZSTD_LEVEL)?),
-        })
-    }
-
-    fn chunk(&mut self, chunk: &[u8]) -> io::Result<Vec<u8>> {
-        let coded = match self {
-            Codec::Gzip(encoder) => {
-                encoder.write_all(chunk)?;
-                encoder.flush()?;
-                encoder.get_mut()
-            }
-            Codec::Zstd(encoder) => {
-                encoder.write_all(chunk)?;
-                encoder.flush()?;
-                encoder.get_mut()
-            }
-        };
-        Ok(std::mem::take(coded))
-    }
-}
-
-impl Coding {
-    /// Returns the first bytes of every stream that begins with a flushed chunk.
-    fn start(self) -> io::Result<Vec<u8>> {
-        let length = match self {
-            Coding::Gzip => GZIP_HEADER_BYTES,
-            Coding::Zstd => ZSTD_HEADER_BYTES,
-        };
-        let mut start = Codec::new(self)?.chunk(b"x")?;
-        start.truncate(length);
-        Ok(start)
-    }
-}
-
-impl ContentEncoder {
+impl<M> ContentEncoder<M> {
     /// Starts a stream.
     ///
     /// # Errors
-    /// Returns an error if memory cannot be allocated.
-    pub(in crate::http) fn new(coding: Coding) -> io::Result<ContentEncoder> {
+    /// Returns [`EncodeError::NoThread`] if the system has no thread left, and [`EncodeError::Failed`] if memory cannot be
+    /// allocated.
+    pub(in crate::http) fn new(coding: Coding) -> Result<ContentEncoder<M>, EncodeError> {
+        let stream = match coding {
+            Coding::Gzip => CodedStream::Gzip(GzipStream::new()?),
+            Coding::Zstd => CodedStream::Zstd(ZstdStream::new()?),
+        };
         Ok(ContentEncoder {
-            codec: Codec::new(coding)?,
-            coding,
-            state: State::Nothing,
+            stream,
+            has_begun: false,
         })
+    }
+
+    /// Tells whether it takes another chunk before it returns one. It does if it has none.
+    pub(in crate::http) fn has_space(&self) -> bool {
+        match &self.stream {
+            CodedStream::Gzip(gzip) => gzip.has_space(),
+            CodedStream::Zstd(zstd) => zstd.has_space(),
+        }
+    }
+
+    /// Takes the next chunk.
+    ///
+    /// # Errors
+    /// Returns [`EncodeError::Failed`] if memory cannot be allocated.
+    pub(in crate::http) fn push(&mut self, chunk: Vec<u8>, mark: M) -> Result<(), EncodeError> {
+        match &mut self.stream {
+            CodedStream::Gzip(gzip) => gzip.push(chunk, mark),
+            CodedStream::Zstd(zstd) => zstd.push(&chunk, mark)?,
+        }
+        Ok(())
+    }
+
+    /// Returns the oldest chunk in its coding as soon as it is compressed, flushed and never empty, with its mark; `None`
+    /// if it has no chunk. Dropping the future before it resolves loses nothing.
+    ///
+    /// # Errors
+    /// Returns [`EncodeError::Failed`] if a compression thread has panicked.
+    pub(in crate::http) async fn next(&mut self) -> Option<Result<(Vec<u8>, M), EncodeError>> {
+        let next = match &mut self.stream {
+            CodedStream::Gzip(gzip) => gzip.next().await.transpose()?,
+            CodedStream::Zstd(zstd) => Ok(zstd.next()?),
+        };
+        Some(next.map(|(coded, mark)| (self.after_start(coded), mark)))
     }
 
     /// Returns a heartbeat: bytes that decode to nothing. They fit after the start and after every chunk, which ends a
     /// block.
-    ///
-    /// # Errors
-    /// Returns an error if memory cannot be allocated.
-    pub(in crate::http) fn heartbeat(&mut self) -> io::Result<Vec<u8>> {
-        let beat = match self.coding {
-            Coding::Gzip => EMPTY_DEFLATE_BLOCK,
-            Coding::Zstd => EMPTY_ZSTD_BLOCK,
+    pub(in crate::http) fn heartbeat(&mut self) -> Vec<u8> {
+        let beat = match &self.stream {
+            CodedStream::Gzip(_) => EMPTY_DEFLATE_BLOCK,
+            CodedStream::Zstd(_) => zstd_stream::EMPTY_BLOCK,
         };
-        if !matches!(self.state, State::Nothing) {
-            return Ok(beat.to_vec());
-        }
-        let start = self.coding.start()?;
-        let sent = [&start, beat].concat();
-        self.state = State::Start(start);
-        Ok(sent)
+        self.after_start(beat.to_vec())
     }
 
-    /// Compresses a chunk and flushes; returns all bytes to send, never empty for a chunk that is not.
+    /// Ends the stream, all of whose chunks were returned. Without this end every decoder reports truncation.
     ///
     /// # Errors
-    /// Returns an error if memory cannot be allocated.
-    pub(in crate::http) fn chunk(&mut self, chunk: &[u8]) -> io::Result<Vec<u8>> {
-        let coded = self.codec.chunk(chunk)?;
-        let state = std::mem::replace(&mut self.state, State::Content);
-        without_start(coded, &state)
+    /// Returns [`EncodeError::Failed`] if memory cannot be allocated.
+    pub(in crate::http) fn finish(mut self) -> Result<Vec<u8>, EncodeError> {
+        let start = self.after_start(Vec::new());
+        let end = match self.stream {
+            CodedStream::Gzip(gzip) => gzip.finish(),
+            CodedStream::Zstd(zstd) => zstd.finish()?,
+        };
+        Ok([start, end].concat())
     }
 
-    /// Ends the stream. Without this end every decoder reports truncation.
-    ///
-    /// # Errors
-    /// Returns an error if memory cannot be allocated.
-    pub(in crate::http) fn finish(self) -> io::Result<Vec<u8>> {
-        match (self.codec, &self.state) {
-            (Codec::Gzip(encoder), state) => without_start(encoder.finish()?, state),
-            // Without content the codec would write the start of a frame of known size.
-            (Codec::Zstd(_), State::Start(_)) => Ok(LAST_ZSTD_BLOCK.to_vec()),
-            (Codec::Zstd(encoder), _) => encoder.finish(),
+    /// Returns the next bytes of the stream, after its start if that was not returned yet.
+    fn after_start(&mut self, coded: Vec<u8>) -> Vec<u8> {
+        if std::mem::replace(&mut self.has_begun, true) {
+            return coded;
         }
+        let start = match &self.stream {
+            CodedStream::Gzip(_) => gzip_stream::START,
+            CodedStream::Zstd(_) => zstd_stream::START,
+        };
+        [start, &coded].concat()
     }
-}
-
-/// Removes the start that was sent already.
-fn without_start(mut coded: Vec<u8>, state: &State) -> io::Result<Vec<u8>> {
-    if let State::Start(start) = state {
-        if !coded.starts_with(start) {
-            return Err(io::Error::other("the stream starts in another way"));
-        }
-        coded.drain(..start.len());
-    }
-    Ok(coded)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
+    use std::io::Read;
+    use std::sync::LazyLock;
 
     use flate2::read::MultiGzDecoder;
     use proptest::prelude::*;
+    use tokio::runtime::Builder;
 
     use super::*;
 
-    fn decode(coding: Coding, coded: &[u8]) -> Vec<u8> {
+    /// Returns what a decoder finds, and whether it finds the end.
+    fn decode(coding: Coding, coded: &[u8]) -> (Vec<u8>, bool) {
+        let mut decoder: Box<dyn Read + '_> = match coding {
+            Coding::Gzip => Box::new(MultiGzDecoder::new(coded)),
+            Coding::Zstd => Box::new(zstd::Decoder::new(coded).expect("memory")),
+        };
         let mut text = Vec::new();
-        match coding {
-            Coding::Gzip => {
-                let decoded = MultiGzDecoder::new(coded).read_to_end(&mut text);
-                decoded.expect("gzip");
-                text
+        let decoded = decoder.read_to_end(&mut text);
+        (text, decoded.is_ok())
+    }
+
+    /// Codes chunks, and heartbeats where there is `None`. Each is taken as early as possible.
+    async fn code(coding: Coding, events: &[Option<Vec<u8>>]) -> Vec<u8> {
+        let mut encoder = ContentEncoder::new(coding).expect("threads");
+        let mut coded = Vec::new();
+        for event in events {
+            let Some(chunk) = event else {
+                coded.extend(encoder.heartbeat());
+                continue;
+            };
+            while !encoder.has_space() {
+                coded.extend(next(&mut encoder).await.expect("a chunk"));
             }
-            Coding::Zstd => zstd::decode_all(coded).expect("zstd"),
+            let pushed = encoder.push(chunk.clone(), ());
+            pushed.expect("memory");
         }
+        while let Some(chunk) = next(&mut encoder).await {
+            coded.extend(chunk);
+        }
+        coded.extend(encoder.finish().expect("memory"));
+        coded
+    }
+
+    async fn next(encoder: &mut ContentEncoder<()>) -> Option<Vec<u8>> {
+        let next = encoder.next().await?;
+        Some(next.expect("no panic").0)
+    }
+
+    /// Parts of one text, so that most chunks repeat what is in those before them, and noise.
+    fn any_chunk() -> impl Strategy<Value = Vec<u8>> {
+        static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
+            let rows = (0..20_000_u32).map(|n| format!("{n},row {} of alice\r\n", n * 7919 % 1000));
+            rows.collect::<String>().into_bytes()
+        });
+        let length = prop_oneof![1..100_usize, 1..300_000_usize];
+        let text = (0..50_000_usize, length)
+            .prop_map(|(start, length)| TEXT[start..start + length].to_vec());
+        let noise = prop::collection::vec(any::<u8>(), 1..3000);
+        prop_oneof![4 => text, 1 => noise]
+    }
+
+    fn any_coding() -> impl Strategy<Value = Coding> {
+        prop::sample::select(vec![Coding::Gzip, Coding::Zstd])
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         /// `None` is a heartbeat.
         #[test]
-        fn heartbeats_decode_to_nothing_wherever_they_are(
-            events in prop::collection::vec(prop::option::of("[a-z\n]{1,200}"), 0..20),
-            coding in prop::sample::select(vec![Coding::Gzip, Coding::Zstd]),
+        fn chunks_keep_their_order_and_heartbeats_decode_to_nothing_wherever_they_are(
+            events in prop::collection::vec(prop::option::weighted(0.7, any_chunk()), 0..16),
+            coding in any_coding(),
         ) {
-            let mut encoder = ContentEncoder::new(coding).expect("memory");
-            let mut coded = Vec::new();
-            for event in &events {
-                let bytes = match event {
-                    Some(text) => encoder.chunk(text.as_bytes()),
-                    None => encoder.heartbeat(),
-                };
-                coded.extend(bytes.expect("memory"));
+            let runtime = Builder::new_current_thread().build().expect("a runtime");
+            let coded = runtime.block_on(code(coding, &events));
+            let text: Vec<u8> = events.into_iter().flatten().flatten().collect();
+            prop_assert!(decode(coding, &coded) == (text.clone(), true));
+            if coding == Coding::Gzip {
+                let deflated = &coded[gzip_stream::START.len()..coded.len() - 8];
+                let inflated = miniz_oxide::inflate::decompress_to_vec(deflated);
+                prop_assert!(inflated.expect("deflate") == text);
             }
-            coded.extend(encoder.finish().expect("memory"));
-            let text = events.into_iter().flatten().collect::<String>();
-            prop_assert_eq!(decode(coding, &coded), text.into_bytes());
+        }
+
+        #[test]
+        fn a_chunk_arrives_without_a_further_one_and_no_part_looks_complete(
+            chunks in prop::collection::vec(any_chunk(), 1..6),
+            coding in any_coding(),
+        ) {
+            let runtime = Builder::new_current_thread().build().expect("a runtime");
+            let mut encoder = ContentEncoder::new(coding).expect("threads");
+            let (mut coded, mut text) = (Vec::new(), Vec::new());
+            for chunk in chunks {
+                text.extend_from_slice(&chunk);
+                encoder.push(chunk, ()).expect("memory");
+                coded.extend(runtime.block_on(next(&mut encoder)).expect("a chunk"));
+                prop_assert!(decode(coding, &coded) == (text.clone(), false));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn each_chunk_is_returned_with_its_mark() {
+        for coding in [Coding::Gzip, Coding::Zstd] {
+            let mut encoder = ContentEncoder::new(coding).expect("threads");
+            for mark in 0..3 {
+                encoder.push(vec![b'x'; 9], mark).expect("memory");
+            }
+            for mark in 0..3 {
+                let next = encoder.next().await.expect("a chunk");
+                assert_eq!(next.expect("no panic").1, mark);
+            }
+            assert!(encoder.next().await.is_none());
         }
     }
 }

@@ -102,6 +102,8 @@ async fn stream_file(
         return Ok(answer.stream(&request, file, Some(length)));
     }
     let coding = Coding::negotiate(&request, prepared.format);
+    // The file is sent without one that cannot start: an error later on would use a link that works once.
+    let coding = coding.filter(|coding| coding.is_available());
     let stored = stored_file(&answer.state, &prepared);
     let mut turn = None;
     if let Some(stored) = &stored {
