@@ -1,7 +1,7 @@
 //! Threads that compress blocks, shared by all files of the process.
 //!
 //! The blocks of a file are compressed at the same time: the method of `pigz`. What a block becomes depends only on its content
-//! and, unless it has rows of cells, on the end of the one before it, which is its dictionary. It ends at a byte.
+//! and, unless it has matches of rows or lines, on the end of the one before it, which is its dictionary. It ends at a byte.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -13,10 +13,14 @@ use flate2::{Compress, FlushCompress};
 use super::container::{Content, Level, deflate};
 use super::deflate_block::{DISTANCE_MAX, DeflateBlock};
 use super::encoder::EncodeError;
+use super::line_matcher::LineMatcher;
 use super::row_matcher::match_rows;
 
 /// The end of deflate after a block: an empty block with fixed codes, marked as the last (RFC 1951, section 3.2.3).
 pub const LAST_BLOCK: &[u8] = &[0x03, 0x00];
+
+/// With fewer lines, what was before them matters more, and so do codes of their own.
+const LINES_BYTES_MIN: usize = 16 * 1024;
 
 /// A block to compress.
 pub struct Block {
@@ -140,7 +144,9 @@ pub(super) fn compress(block: &Block) -> Deflated {
 struct Compressor {
     level: Level,
     deflate: Compress,
-    rows: DeflateBlock,
+    lines: LineMatcher,
+    /// The matches in rows and lines.
+    matches: DeflateBlock,
 }
 
 impl Compressor {
@@ -148,7 +154,8 @@ impl Compressor {
         Compressor {
             level,
             deflate: level.compressor(),
-            rows: DeflateBlock::default(),
+            lines: LineMatcher::default(),
+            matches: DeflateBlock::default(),
         }
     }
 
@@ -157,28 +164,32 @@ impl Compressor {
         let mut checksum = crc32fast::Hasher::new();
         checksum.update(content);
         Deflated {
-            bytes: self
-                .compress_rows(&block.content)
-                .unwrap_or_else(|| self.compress_text(block)),
+            bytes: match self.find_matches(block) {
+                true => self.compress_matches(content),
+                false => self.compress_text(block),
+            },
             content_bytes: content.len() as u64,
             checksum,
         }
     }
 
-    /// Compresses rows of cells. Returns `None` for other content, and if most of it is long texts, which may resemble
-    /// something else than the cell above.
-    fn compress_rows(&mut self, content: &Content) -> Option<Vec<u8>> {
-        if content.marks.is_empty() {
-            return None;
+    /// Finds the matches of a block as in rows of cells, or as in lines. Returns whether they are most of the content: long texts
+    /// may resemble something else than the cell above.
+    fn find_matches(&mut self, block: &Block) -> bool {
+        let Content { bytes, marks } = &*block.content;
+        self.matches.clear();
+        if !marks.is_empty() {
+            match_rows(bytes, marks, &mut self.matches);
+        } else if block.level == Level::Fastest && bytes.len() >= LINES_BYTES_MIN {
+            self.lines.match_lines(bytes, &mut self.matches);
         }
-        match_rows(&content.bytes, &content.marks, &mut self.rows);
-        if self.rows.matched_bytes() < content.bytes.len() / 2 {
-            self.rows.clear();
-            return None;
-        }
-        let mut bytes = Vec::with_capacity(content.bytes.len() / 4);
-        self.rows.write(&content.bytes, &mut bytes);
-        Some(bytes)
+        self.matches.matched_bytes() > bytes.len() / 2
+    }
+
+    fn compress_matches(&mut self, content: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(content.len() / 3);
+        self.matches.write(content, &mut bytes);
+        bytes
     }
 
     /// Compresses content of any kind.

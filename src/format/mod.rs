@@ -15,6 +15,7 @@ mod heartbeat;
 mod integrity_line;
 mod json;
 mod json_object;
+mod line_matcher;
 mod ndjson;
 mod options;
 mod parquet;

@@ -53,7 +53,7 @@ fn match_cell(content: &[u8], cell: Range<usize>, above: Range<usize>, block: &m
 
 /// Returns the number of equal bytes at the start of two slices of the same length.
 #[inline]
-fn common_prefix(one: &[u8], other: &[u8]) -> usize {
+pub fn common_prefix(one: &[u8], other: &[u8]) -> usize {
     let words = one.chunks_exact(8).zip(other.chunks_exact(8));
     let mut equal = 0;
     for (one, other) in words {
