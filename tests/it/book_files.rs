@@ -67,6 +67,7 @@ fn wait_for_readiness(rowlink: &Rowlink) {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn a_book_toml_written_in_place_without_a_setting_is_refused_until_it_is_renamed() {
     let rowlink = Rowlink::serve(&[
         (
@@ -98,6 +99,7 @@ fn a_book_toml_written_in_place_without_a_setting_is_refused_until_it_is_renamed
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn each_torn_file_of_a_book_is_refused_until_it_is_renamed() {
     let rowlink = Rowlink::serve(&[
         ("year/book.toml", ""),
@@ -124,6 +126,7 @@ fn each_torn_file_of_a_book_is_refused_until_it_is_renamed() {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn a_torn_file_of_a_book_is_refused_although_another_file_was_invalid_when_it_was_written() {
     let rowlink = Rowlink::serve(&[
         ("year/book.toml", ""),
@@ -146,6 +149,7 @@ fn a_torn_file_of_a_book_is_refused_although_another_file_was_invalid_when_it_wa
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn a_book_that_cannot_be_read_keeps_its_previous_version_and_one_that_is_gone_is_removed() {
     let rowlink = Rowlink::serve(&[
         ("year/book.toml", ""),

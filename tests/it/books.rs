@@ -75,7 +75,9 @@ fn servers(database: &'static str) -> [Subject; 2] {
 }
 
 database_tests! {
+    #[ignore = "takes seconds: make test"]
     all_sheets_show_one_snapshot_while_others_write in "books_snapshot";
+    #[ignore = "takes seconds: make test"]
     a_statement_that_fails_after_another_truncates_the_file_visibly in "books_failure";
     both_passes_of_an_exact_length_read_all_statements in "books_length";
 }
@@ -445,6 +447,7 @@ fn a_slow_first_statement_begins_an_archive_by_heartbeats() {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn memory_is_flat_for_a_million_rows_in_five_sheets() {
     let book = "title = 'Year'\n[filters.rows]\ntype = 'integer'\nrequired = true\n";
     let sheet = "with recursive m(i) as (select 1 union all select i + 1 from m where i < :rows) \
@@ -477,6 +480,7 @@ fn memory_is_flat_for_a_million_rows_in_five_sheets() {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn a_book_is_read_again_when_one_of_its_files_changes() {
     let book = [
         ("year/book.toml", "title = 'Year'"),

@@ -1,7 +1,8 @@
 //! Integration tests against the real router on a free port.
 //!
 //! The clock of the in-process server moves only when a test sets it. Tests that need more than Rust, a C compiler and
-//! `sh` are marked `#[ignore]` with what they need. `make test` installs that and runs them. It skips only [`heavy`].
+//! `sh`, or some seconds, are marked `#[ignore]` with the reason. `make test` installs what they need and runs them. It skips
+//! only [`heavy`].
 
 #![allow(clippy::unwrap_used)]
 

@@ -225,6 +225,7 @@ fn sign_with_exports_refuses_what_the_server_would_refuse() {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn verify_gives_the_expected_reason_for_every_vector() {
     let vectors = vectors();
     let keys: Vec<&str> = vectors["keys"]

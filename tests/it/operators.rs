@@ -108,6 +108,7 @@ fn links_per_second_are_limited_per_user() {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn a_connection_without_a_request_head_is_closed_after_five_seconds() {
     let server = TestServer::start();
     let mut stream = TcpStream::connect(server.origin.trim_start_matches("http://")).unwrap();
@@ -155,6 +156,7 @@ fn links_issued_before_a_watermark_are_revoked() {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn a_file_that_was_cut_while_it_was_written_changes_nothing_until_it_is_complete() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
@@ -215,6 +217,7 @@ fn a_file_that_was_cut_while_it_was_written_changes_nothing_until_it_is_complete
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn files_are_reloaded_on_change_and_on_sighup_and_invalid_ones_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
@@ -295,6 +298,7 @@ fn files_are_reloaded_on_change_and_on_sighup_and_invalid_ones_are_ignored() {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn a_draining_replica_fails_readiness_immediately_and_keeps_serving_during_the_delay() {
     let rowlink = Rowlink::serve_with(&exports(), &[("ROWLINK_DRAIN_DELAY_SECONDS", "3")]);
     let ready = format!("{}/readyz", rowlink.origin());
@@ -768,6 +772,7 @@ fn the_dashboard_uses_only_existing_metrics() {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn a_slow_body_times_out_and_without_a_credential_is_not_read() {
     let server = TestServer::start();
     let send = |credential: &str| {

@@ -196,6 +196,7 @@ fn a_replica_is_not_ready_while_no_export_can_be_served() {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn exports_with_errors_are_503_until_their_file_or_their_database_is_right() {
     let rowlink = Rowlink::serve(&[
         ("good.sql", ANSWERS),
@@ -257,6 +258,7 @@ fn exports_with_errors_are_503_until_their_file_or_their_database_is_right() {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn exports_change_while_the_server_runs_and_a_faulty_version_keeps_the_previous_one() {
     let rowlink = Rowlink::serve(&[("a.sql", ANSWERS), ("b.sql", ANSWERS)]);
     let old_link = rowlink.link_in(&issue(&rowlink, "a"));
@@ -299,6 +301,7 @@ fn exports_change_while_the_server_runs_and_a_faulty_version_keeps_the_previous_
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn sighup_describes_all_exports_again() {
     let rowlink = Rowlink::serve(&[
         ("a.sql", "select * from t where :user = 'alice'"),
@@ -327,6 +330,7 @@ fn sighup_describes_all_exports_again() {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn a_file_that_lost_a_part_while_it_was_written_in_place_is_refused_until_it_is_renamed() {
     let whole = "select 1 as n where :user = 'alice'\n and :claim.tenant = '7'\n and 1 = 1";
     let rowlink = Rowlink::serve(&[("a.sql", whole), ("b.sql", ANSWERS)]);

@@ -145,6 +145,7 @@ pub fn rotate_every_second(seconds: usize) -> (usize, usize) {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn rotating_keys_every_second_refuses_no_valid_link_and_every_link_of_a_retired_key() {
     let (requests, retired) = rotate_every_second(12);
     println!(

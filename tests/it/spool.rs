@@ -154,6 +154,7 @@ fn spooled_files(process: &str, folder: &Path) -> Vec<PathBuf> {
 }
 
 database_tests! {
+    #[ignore = "takes seconds: make test"]
     a_slow_reader_keeps_no_connection_and_gets_the_same_file in "spool_slow";
     a_query_that_fails_truncates_the_file_of_a_slow_reader in "spool_fails";
     a_full_spool_slows_the_query_and_never_exceeds_its_budget in "spool_full";
@@ -306,6 +307,7 @@ fn wait_until_after(deadline: Duration) {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn the_time_of_a_query_is_limited_apart_from_that_of_its_reader() {
     let subject = sqlite();
     let (_folder, spool) = new_spool(AMPLE);

@@ -47,6 +47,7 @@ fn a_missing_invalid_or_locked_file_prevents_the_start_with_the_reason() {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn a_missing_or_locked_database_gives_503_until_it_is_available_again() {
     let folder = tempfile::tempdir().unwrap();
     let database = sample_database(folder.path());

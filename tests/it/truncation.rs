@@ -48,6 +48,7 @@ fn begin_endless(url: &str) -> TcpStream {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn a_query_that_fails_resets_the_connection() {
     let server = TestServer::start();
     for (format, length) in [("csv", "chunked"), ("xlsx", "chunked"), ("csv", "exact")] {
@@ -70,6 +71,7 @@ fn a_query_that_fails_resets_the_connection() {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn a_time_limit_resets_the_connection_of_a_reader_and_of_a_stalled_client() {
     let server = TestServer::with(|deployment| deployment.download_max = Duration::from_secs(3));
     let url = server.link(numbers(9_000_000_000));
@@ -190,6 +192,7 @@ fn a_connection_serves_on_after_a_complete_file() {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn a_request_for_another_protocol_gets_a_file_with_chunks_or_none() {
     let server = TestServer::start();
     // Rows that look like the chunks of a complete response.
@@ -240,6 +243,7 @@ fn while_a_replica_drains_files_do_not_announce_the_end_of_their_connection() {
 }
 
 #[test]
+#[ignore = "takes seconds: make test"]
 fn a_stopping_server_closes_idle_connections_and_those_whose_file_is_complete() {
     let server = TestServer::start();
     let mut idle = begin(&format!("{}/healthz", server.origin));

@@ -33,12 +33,13 @@ use serde_json::{Value, json};
 use command::run;
 
 /// Defines each test for SQLite, and for the servers with a database of this name. The module has the functions
-/// `sqlite` and `servers`, and one for each test, which takes what these return.
+/// `sqlite` and `servers`, and one for each test, which takes what these return. An attribute is that of the test for SQLite.
 macro_rules! database_tests {
-    ($($name:ident in $database:literal;)*) => {
+    ($($(#[$ignore:meta])? $name:ident in $database:literal;)*) => {
         mod sqlite {
             $(
                 #[test]
+                $(#[$ignore])?
                 fn $name() {
                     super::$name(super::sqlite());
                 }
