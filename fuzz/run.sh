@@ -24,6 +24,6 @@ fuzz fuzz catalog exports tests/it/harness/exports
 fuzz fuzz placeholder exports tests/it/harness/exports
 fuzz fuzz token fuzz/corpus/token
 fuzz fuzz files fuzz/corpus/files
-fuzz fuzz workbook fuzz/corpus/workbook
+fuzz fuzz archive fuzz/corpus/archive
 # actix-router leaks the names of path parameters once per worker.
 ASAN_OPTIONS=detect_leaks=0 fuzz fuzz head fuzz/corpus/head

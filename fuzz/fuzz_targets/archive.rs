@@ -1,4 +1,4 @@
-//! Whatever the cells hold, the archive of a workbook is read back whole: its reader checks the checksum of each part.
+//! Whatever the cells hold, a workbook and an archive of CSV are read back whole: their reader checks the checksum of each part.
 #![no_main]
 
 use std::io::{Cursor, Read as _};
@@ -10,20 +10,23 @@ use rowlink::row::{Cell, Column, RowBuffer};
 fuzz_target!(|input: (u8, u8, Vec<Option<Result<String, i64>>>)| {
     let (columns, repeats, values) = input;
     let columns = usize::from(columns % 20) + 1;
-    match workbook(columns, usize::from(repeats) + 1, &values) {
-        Ok(file) => read(file),
-        Err(EncodeError::Value { .. }) => {}
-        Err(error) => panic!("{error}"),
+    for format in ["xlsx", "zip"] {
+        match file(format, columns, usize::from(repeats) + 1, &values) {
+            Ok(file) => read(file),
+            Err(EncodeError::Value { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
     }
 });
 
 /// Encodes the values again and again, below each other in rows of some columns.
-fn workbook(
+fn file(
+    format: &str,
     columns: usize,
     repeats: usize,
     values: &[Option<Result<String, i64>>],
 ) -> Result<Vec<u8>, EncodeError> {
-    let format: Format = "xlsx".parse().expect("a format");
+    let format: Format = format.parse().expect("a format");
     let names: Vec<Column> = (0..columns)
         .map(|n| Column::text(format!("c{n}")))
         .collect();
