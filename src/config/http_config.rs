@@ -25,6 +25,11 @@ pub(super) fn http_config(
         Some("forwarded") => Ok(ProxyHeader::Forwarded),
         Some(_) => Err("expected x-forwarded-for or forwarded"),
     };
+    let page = match variables.page.take().as_deref() {
+        None | Some("off") => Ok(false),
+        Some("on") => Ok(true),
+        Some(_) => Err("expected on or off"),
+    };
     let default = ConnectionLimits::default();
     let mut count = |variable: &str, text: Option<String>, default: usize| {
         errors.number(variable, text, default, 1..=1_000_000)
@@ -51,6 +56,7 @@ pub(super) fn http_config(
             .check("JWT_QUERY_PARAM", parameter.transpose())
             .flatten(),
         connection_limits,
+        has_exports_page: errors.check("PAGE", page).unwrap_or_default(),
         has_metrics_port,
     }
 }

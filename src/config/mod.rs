@@ -194,6 +194,7 @@ variables! {
     trusted_proxies: String,
     proxy_header: String,
     return_url: String,
+    page: String,
     log: String,
     log_format: String,
     log_full: String,

@@ -144,6 +144,7 @@ fn http_settings_are_as_strict_as_browsers_and_proxies() {
         ("CORS_ORIGINS", "null"),
         ("TRUSTED_PROXIES", "10.0.0.0/33"),
         ("PROXY_HEADER", "x-real-ip"),
+        ("PAGE", "yes"),
         ("RETURN_URL", "javascript:alert(1)"),
         ("JWT_COOKIE", "a=b"),
         ("JWT_QUERY_PARAM", "rl_token"),

@@ -23,6 +23,8 @@ pub struct HttpConfig {
     pub jwt_query_param: Option<String>,
     /// The limits of open connections.
     pub connection_limits: ConnectionLimits,
+    /// Whether people can download exports on a page of this server.
+    pub has_exports_page: bool,
     /// Whether metrics have a port of their own, and are not served here.
     pub has_metrics_port: bool,
 }

@@ -1,6 +1,6 @@
 //! The HTML page of a refused navigation: what it offers to go on.
 
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 use uuid::Uuid;
 
@@ -8,10 +8,13 @@ use super::config::HttpConfig;
 use super::request::page_language::{language_of_query, page_texts};
 use super::request::requested_file::RequestedFile;
 use super::request::return_url::return_url;
+use super::response::document;
 use super::response::error_page::NextSteps;
+use super::response::exports_page::{self, Frame, SignInPage};
 use super::response::problem::Problem;
 use super::response::retry::{Retry, Wait};
 use super::state::AppState;
+use crate::texts::Texts;
 
 /// The shortest time until a page reloads itself. `Retry-After` is for programs, which give up after some attempts; a page
 /// does not count them.
@@ -39,13 +42,45 @@ pub(super) fn refusal_page(
     request_id: Uuid,
 ) -> HttpResponse {
     let config = &state.config;
+    let texts = page_texts(request, language_of_query(request));
+    if problem.status() == StatusCode::UNAUTHORIZED && exports_page::is_page(request.path()) {
+        return sign_in_page(request, config, problem, texts, request_id);
+    }
     let file = RequestedFile::of(request, state).filter(|_| !FINAL.contains(&problem.code()));
     let next = NextSteps {
         retry: retry(request.method(), problem, file.as_ref(), config),
         return_url: return_url(request.headers(), config, file.as_ref()),
     };
-    let texts = page_texts(request, language_of_query(request));
     problem.page(texts, request_id, next)
+}
+
+/// Returns the page that tells how to sign in to the page of exports.
+fn sign_in_page(
+    request: &HttpRequest,
+    config: &HttpConfig,
+    problem: &Problem,
+    texts: &'static Texts,
+    request_id: Uuid,
+) -> HttpResponse {
+    let page = SignInPage {
+        frame: Frame {
+            texts,
+            root: exports_page::root_of(request.path()),
+        },
+        is_refused: problem.code() == "credential-refused",
+        has_cookie: config.jwt_cookie.is_some(),
+        return_url: config.return_url.as_deref(),
+        code: problem.code(),
+        request_id,
+    };
+    let mut response = problem.response();
+    for header in exports_page::HEADERS
+        .into_iter()
+        .chain(document::headers(texts))
+    {
+        response.insert_header(header);
+    }
+    response.body(page.render())
 }
 
 /// Returns how another attempt may succeed, if one may.
@@ -81,7 +116,6 @@ fn retry(
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::StatusCode;
     use rowlink_link::DownloadPath;
 
     use super::*;

@@ -13,12 +13,14 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, Resource};
 use socket2::SockRef;
 
+use super::config::StaticFile;
 use super::connection::accept::accept;
 use super::connection::admission::{ConnectionLimits, Connections};
 use super::middleware::answer_every_request;
 use super::request::path::{self, EXPORT_ROUTE, EXPORTS_PATH, ExportsPath, FILES_ROUTE};
+use super::response::exports_page::PAGE_PATH;
 use super::response::problem::{Problem, method_not_allowed, unknown_path};
-use super::routes::{catalog, documents, download, inspect, links, ops, status};
+use super::routes::{catalog, documents, download, exports_page, inspect, links, ops, status};
 use super::state::AppState;
 use super::tls;
 
@@ -134,12 +136,28 @@ fn routes(app: &mut ServiceConfig, state: &AppState) {
     if !state.config.has_metrics_port {
         app.configure(metrics_route);
     }
-    for file in &state.files {
-        let (path, file) = (file.path, file.clone());
-        let serve = move |request: HttpRequest| ready(ops::static_file(&request, &file));
-        app.service(resource(path, "GET").route(web::get().to(serve)));
+    state.files.iter().for_each(|file| file_route(app, file));
+    if state.config.has_exports_page {
+        // First the files: an export's name has no dot.
+        exports_page::files()
+            .iter()
+            .for_each(|file| file_route(app, file));
+        app.configure(exports_page_routes);
     }
     app.default_service(web::to(no_such_path));
+}
+
+fn file_route(app: &mut ServiceConfig, file: &StaticFile) {
+    let (path, file) = (file.path, file.clone());
+    let serve = move |request: HttpRequest| ready(ops::static_file(&request, &file));
+    app.service(resource(path, "GET").route(web::get().to(serve)));
+}
+
+fn exports_page_routes(app: &mut ServiceConfig) {
+    let file = resource("/exports/{export}.{format}", "GET");
+    app.service(resource(PAGE_PATH, "GET").route(web::get().to(exports_page::list)))
+        .service(file.route(web::get().to(exports_page::file)))
+        .service(resource("/exports/{export}", "GET").route(web::get().to(exports_page::show)));
 }
 
 fn probes(app: &mut ServiceConfig) {

@@ -1,4 +1,5 @@
-//! Texts for people, in one file per language: error pages, the confirmation page, an Export button, the demo.
+//! Texts for people, in one file per language: error pages, the confirmation page, the page of exports, an Export button, the
+//! demo.
 //!
 //! Logs and the problems of the API are English.
 
@@ -48,6 +49,7 @@ pub(crate) struct Texts {
     pub(crate) error_page: ErrorPageTexts,
     pub(crate) advice: AdviceTexts,
     pub(crate) button: ButtonTexts,
+    pub(crate) exports_page: ExportsPageTexts,
     pub(crate) demo: DemoTexts,
     file_types: BTreeMap<String, String>,
     titles: BTreeMap<String, String>,
@@ -114,6 +116,55 @@ pub(crate) struct ButtonTexts {
     pub(crate) preparing: String,
     pub(crate) started: String,
     pub(crate) failed: String,
+}
+
+/// The page of exports. Its script has texts of its own, by the names that it uses.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExportsPageTexts {
+    pub(crate) signed_in_as: String,
+    pub(crate) sign_out: String,
+    pub(crate) heading: String,
+    pub(crate) no_exports: String,
+    pub(crate) search_label: String,
+    pub(crate) search: String,
+    pub(crate) found: String,
+    pub(crate) found_one: String,
+    pub(crate) found_none: String,
+    pub(crate) all_exports: String,
+    pub(crate) optional: String,
+    pub(crate) any: String,
+    pub(crate) choose: String,
+    pub(crate) yes: String,
+    pub(crate) no: String,
+    pub(crate) value: String,
+    pub(crate) range: String,
+    pub(crate) at_least: String,
+    pub(crate) at_most: String,
+    pub(crate) max_length: String,
+    pub(crate) timestamp: String,
+    pub(crate) columns: String,
+    pub(crate) prepare: String,
+    pub(crate) reason: String,
+    pub(crate) reason_hint: String,
+    pub(crate) reason_needs_script: String,
+    pub(crate) download: String,
+    pub(crate) tools: String,
+    pub(crate) preview: String,
+    pub(crate) preview_heading: String,
+    pub(crate) copy_format: String,
+    pub(crate) copy_link: String,
+    pub(crate) copy_curl: String,
+    pub(crate) copy_python: String,
+    pub(crate) sign_in_heading: String,
+    pub(crate) session_ended: String,
+    pub(crate) sign_in_application: String,
+    pub(crate) token_heading: String,
+    pub(crate) token_label: String,
+    pub(crate) token_hint: String,
+    pub(crate) token_needs_script: String,
+    pub(crate) sign_in: String,
+    pub(crate) script: BTreeMap<String, String>,
 }
 
 /// The page of `rowlink demo`, by the names that its files use.

@@ -393,6 +393,7 @@ fn every_documented_status_and_code_occurs() {
 
     let mut silent = Deployment::over(sqlite_url(&database), crate::harness::exports());
     let unreachable = JwtKey::KeySetUrl("http://127.0.0.1:9/keys".into());
+    silent.http_config.has_exports_page = true;
     silent.issuers = vec![JwtVerifier::new(unreachable, JwtRules::default()).unwrap()];
     let silent = silent.start();
     let unverifiable = "eyJhbGciOiJSUzI1NiJ9.e30.AA";
@@ -405,6 +406,8 @@ fn every_documented_status_and_code_occurs() {
         ("POST", inspect, inspect),
         ("GET", list, list),
         ("GET", one, "/v1/exports/orders"),
+        ("GET", "/exports", "/exports"),
+        ("GET", "/exports/{export}", "/exports/orders"),
         ("HEAD", file, plain),
     ] {
         let status = call(
@@ -421,6 +424,7 @@ fn every_documented_status_and_code_occurs() {
         assert_eq!(call("GET", path, server.call("GET", path)), 200);
     }
     documents(&mut call);
+    exports_page(&mut call);
     fs::rename(&database, folder.path().join("away")).unwrap();
     call("GET", "/readyz", server.call("GET", "/readyz"));
     call("GET", file, Call::new("GET", good));
@@ -523,7 +527,8 @@ fn the_server_serves_openapi_yaml() {
 #[test]
 #[ignore = "needs Schemathesis: make test"]
 fn schemathesis_finds_no_violation() {
-    let rowlink = Rowlink::serve(&crate::harness::exports());
+    let page = [("ROWLINK_PAGE", "on")];
+    let rowlink = Rowlink::serve_with(&crate::harness::exports(), &page);
     let token =
         token_for(&json!({"sub": "alice", "exp": 4_000_000_000u64, "scope": "orders:read"}));
     let report = run(Command::new(tool("venv").join("bin/schemathesis"))
@@ -535,6 +540,39 @@ fn schemathesis_finds_no_violation() {
         .args(["--max-examples", "40", "--seed", "1", "--no-color"])
         .current_dir(tempfile::tempdir().unwrap().path()));
     println!("{}", String::from_utf8_lossy(&report.stdout));
+}
+
+/// Requests the page of exports in every way that has a status of its own.
+fn exports_page(call: &mut impl FnMut(&'static str, &str, Call) -> u16) {
+    let (list, form, file) = (
+        "/exports",
+        "/exports/{export}",
+        "/exports/{export}.{format}",
+    );
+    let server = TestServer::with(|deployment| {
+        deployment.http_config.has_exports_page = true;
+        deployment.http_config.jwt_cookie = Some("session".into());
+    });
+    let without = TestServer::start();
+    let session = format!("session={}", token(server.now()));
+    for (route, target) in [(list, "/exports"), (form, "/exports/orders")] {
+        let ask = || server.call("GET", target);
+        assert_eq!(call("GET", route, ask().header("cookie", &session)), 200);
+        assert_eq!(call("GET", route, ask()), 401);
+        let framed = ask().header("cookie", &session);
+        let framed = framed.header("sec-fetch-site", "cross-site");
+        assert_eq!(call("GET", route, framed), 403);
+        assert_eq!(call("GET", route, without.call("GET", target)), 404);
+    }
+    let named = server.call("GET", "/exports?export=orders");
+    assert_eq!(call("GET", list, named), 303);
+    let ask = |target: &str| server.call("GET", target);
+    assert_eq!(call("GET", file, ask("/exports/orders.csv")), 303);
+    assert_eq!(
+        call("GET", file, ask("/exports/orders.csv?rl_user=bob")),
+        400
+    );
+    assert_eq!(call("GET", file, ask("/exports/a.b.csv")), 404);
 }
 
 /// Requests stored documents in every way that has a status of its own.

@@ -29,6 +29,8 @@ mod differential;
 mod documents;
 mod downloads;
 mod exhaustion;
+mod exports_page;
+mod exports_page_browser;
 mod faults;
 mod feeds;
 mod formats;

@@ -6,6 +6,7 @@ pub(super) mod content_encoding;
 pub(super) mod cors;
 pub(super) mod document;
 pub(super) mod error_page;
+pub(super) mod exports_page;
 mod gzip_stream;
 pub(super) mod headers;
 pub(super) mod problem;

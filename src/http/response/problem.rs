@@ -199,7 +199,8 @@ impl Problem {
         response.body(page.render())
     }
 
-    fn response(&self) -> HttpResponseBuilder {
+    /// Returns the status and the headers of a response.
+    pub(in crate::http) fn response(&self) -> HttpResponseBuilder {
         let mut response = HttpResponseBuilder::new(self.0.status);
         for header in FIXED {
             response.insert_header(header);

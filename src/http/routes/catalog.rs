@@ -1,6 +1,7 @@
 //! `GET /v1/exports` and `GET /v1/exports/{export}`: what the caller may export.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use actix_web::http::header;
 use actix_web::web::{Data, Path};
@@ -38,13 +39,25 @@ pub async fn show(
 ) -> Result<HttpResponse, Problem> {
     let caller = authenticate(&request, &state).await?;
     let reader = Reader::of(&request, &caller);
-    let found = state.service.export_for(&caller, &name);
-    let found = found.map_err(|error| match error {
-        error @ IssueError::ExportUnavailable(_) => Problem::from(error),
-        _ => unknown_export(format!("unknown export `{name}` for this credential")),
-    })?;
+    let found = described_export(&state, &caller, &name)?;
     let languages = reader.shown(found.export()).into_iter().collect();
     Ok(respond(&reader.describe(&found), languages))
+}
+
+/// Returns an export that may be described to a caller.
+///
+/// # Errors
+/// Returns 404 `unknown-export` also for one that the caller may not use, and 503 `export-unavailable`.
+pub(super) fn described_export(
+    state: &AppState,
+    caller: &Caller,
+    name: &str,
+) -> Result<Arc<ServedExport>, Problem> {
+    let found = state.service.export_for(caller, name);
+    found.map_err(|error| match error {
+        error @ IssueError::ExportUnavailable(_) => Problem::from(error),
+        _ => unknown_export(format!("unknown export `{name}` for this credential")),
+    })
 }
 
 /// Returns a description with the languages of its texts.

@@ -6,6 +6,7 @@ pub(super) mod catalog;
 mod confirmation;
 pub(super) mod documents;
 pub(super) mod download;
+pub(super) mod exports_page;
 pub(super) mod inspect;
 mod kept;
 pub(super) mod links;

@@ -142,7 +142,15 @@ pub fn template(path: &str) -> Option<&'static str> {
         "/healthz" => Some("/healthz"),
         "/readyz" => Some("/readyz"),
         "/openapi.yaml" => Some("/openapi.yaml"),
+        "/exports" => Some("/exports"),
         _ => {
+            if let Some(name) = path.strip_prefix("/exports/") {
+                return match name {
+                    name if name.contains('/') => None,
+                    name if name.contains('.') => Some("/exports/{export}.{format}"),
+                    _ => Some("/exports/{export}"),
+                };
+            }
             if let Some(name) = path.strip_prefix("/v1/files/") {
                 let is_name = !name.is_empty() && !name.contains('/');
                 return is_name.then_some("/v1/files/{export}");
