@@ -73,7 +73,11 @@ impl SignInPage<'_> {
         )
     }
 
+    /// Returns what the operator needs to find a refused credential in the log.
     fn report(&self) -> String {
+        if !self.is_refused {
+            return String::new();
+        }
         let code = format!("<code>401 {}</code>", escape(self.code));
         let request = format!("<code>{}</code>", self.request_id);
         let text = escape(&self.frame.texts.error_page.report);
