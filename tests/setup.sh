@@ -100,12 +100,12 @@ REQUIREMENTS
   fi
 }
 
-# playwright-core drives Debian's Chromium and has no browser of its own.
+# playwright-core drives Debian's Chromium and has no browser of its own. oidc-provider lets people sign in to the page.
 install_browser_driver() {
-  [ -d "$tools/browser/node_modules/axe-core" ] && return
-  echo "setup: installing playwright-core and axe-core"
+  [ -d "$tools/browser/node_modules/axe-core" ] && [ -d "$tools/browser/node_modules/oidc-provider" ] && return
+  echo "setup: installing playwright-core, axe-core and oidc-provider"
   npm install --silent --no-audit --no-fund --prefix "$tools/browser" \
-    playwright-core@1.64.1 axe-core@4.14.1 >/dev/null
+    playwright-core@1.64.1 axe-core@4.14.1 oidc-provider@9.13.3 >/dev/null
 }
 
 # These drive the lists of downloads, as a person does: puppeteer-core that of Chromium, marionette_driver that of Firefox.

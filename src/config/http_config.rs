@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use url::{Origin, Url};
+use url::{Host, Origin, Url};
 
 use super::callers::list;
 use super::errors::{ConfigErrors, read};
 use super::{TlsPem, Variables};
-use crate::http::{ConnectionLimits, HttpConfig, ProxyHeader};
+use crate::http::{ConnectionLimits, HttpConfig, OidcClient, ProxyHeader};
 
 pub(super) fn http_config(
     variables: &mut Variables,
@@ -30,6 +30,8 @@ pub(super) fn http_config(
         Some("on") => Ok(true),
         Some(_) => Err("expected on or off"),
     };
+    let has_exports_page = errors.check("PAGE", page).unwrap_or_default();
+    let oidc_client = oidc_client(variables, errors, has_exports_page);
     let default = ConnectionLimits::default();
     let mut count = |variable: &str, text: Option<String>, default: usize| {
         errors.number(variable, text, default, 1..=1_000_000)
@@ -56,9 +58,55 @@ pub(super) fn http_config(
             .check("JWT_QUERY_PARAM", parameter.transpose())
             .flatten(),
         connection_limits,
-        has_exports_page: errors.check("PAGE", page).unwrap_or_default(),
+        has_exports_page,
+        oidc_client,
         has_metrics_port,
     }
+}
+
+/// Reads the provider at which people sign in to the page, and the page's id there: both or none.
+fn oidc_client(
+    variables: &mut Variables,
+    errors: &mut ConfigErrors,
+    has_page: bool,
+) -> Option<OidcClient> {
+    let issuer = variables.page_oidc_issuer.take();
+    let client_id = variables.page_oidc_client_id.take();
+    match (issuer, client_id) {
+        (None, None) => None,
+        (Some(_), Some(_)) if !has_page => {
+            errors.add("PAGE_OIDC_ISSUER", "has no effect without ROWLINK_PAGE=on");
+            None
+        }
+        (Some(issuer), Some(client_id)) => {
+            let issuer = errors.check("PAGE_OIDC_ISSUER", oidc_issuer(issuer))?;
+            Some(OidcClient { issuer, client_id })
+        }
+        _ => {
+            let message = "set this and ROWLINK_PAGE_OIDC_CLIENT_ID, or neither";
+            errors.add("PAGE_OIDC_ISSUER", message);
+            None
+        }
+    }
+}
+
+/// Checks the identifier of a provider: OpenID Connect Core 1.0, section 1.2. It is not normalised, because the provider's
+/// metadata repeat it.
+fn oidc_issuer(text: String) -> Result<String, &'static str> {
+    let is_loopback = |url: &Url| match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    let is_issuer = |url: &Url| {
+        let is_safe = url.scheme() == "https" || url.scheme() == "http" && is_loopback(url);
+        is_safe && url.query().is_none() && url.fragment().is_none()
+    };
+    let url = Url::parse(&text).ok();
+    let fits = url.as_ref().is_some_and(is_issuer);
+    fits.then_some(text)
+        .ok_or("expected an https:// URL without a query, or an http:// one on a loopback address")
 }
 
 /// Parses the origins of pages that may call Rowlink.

@@ -195,6 +195,8 @@ variables! {
     proxy_header: String,
     return_url: String,
     page: String,
+    page_oidc_issuer: String,
+    page_oidc_client_id: String,
     log: String,
     log_format: String,
     log_full: String,

@@ -134,6 +134,48 @@ fn further_databases_have_names_and_may_have_several_hosts() {
 }
 
 #[test]
+fn the_provider_of_the_page_is_an_https_url_with_a_client_id() {
+    let of = |issuer: &str, client_id: &str, page: &str| {
+        let set = [
+            ("PAGE_OIDC_ISSUER", issuer),
+            ("PAGE_OIDC_CLIENT_ID", client_id),
+            ("PAGE", page),
+        ];
+        config(&set).map(|config| config.http_config.oidc_client)
+    };
+    // Not normalised: without the last slash it is another issuer.
+    for issuer in [
+        "https://id.example.com",
+        "https://id.example.com/realms/shop/",
+        "http://127.0.0.1:3000",
+        "http://localhost:3000",
+    ] {
+        let client = of(issuer, "page", "on").expect("a configuration");
+        assert_eq!(client.expect("a client").issuer, issuer);
+    }
+    for issuer in [
+        "http://id.example.com",
+        "https://id.example.com?a=b",
+        "https://id.example.com/#a",
+        "id.example.com",
+        "javascript:alert(1)",
+    ] {
+        let refused = of(issuer, "page", "on").err();
+        assert_eq!(refused.expect(issuer), ["ROWLINK_PAGE_OIDC_ISSUER"]);
+    }
+    for (issuer, client_id, page) in [
+        ("https://id.example.com", "page", "off"),
+        ("https://id.example.com", "", "on"),
+        ("", "page", "on"),
+    ] {
+        let refused = of(issuer, client_id, page).err();
+        assert_eq!(refused.expect(issuer), ["ROWLINK_PAGE_OIDC_ISSUER"]);
+    }
+    let without = of("", "", "on").expect("a configuration");
+    assert!(without.is_none());
+}
+
+#[test]
 fn http_settings_are_as_strict_as_browsers_and_proxies() {
     for (name, value) in [
         ("CORS_ORIGINS", "https://shop.example.com/"),
@@ -145,6 +187,7 @@ fn http_settings_are_as_strict_as_browsers_and_proxies() {
         ("TRUSTED_PROXIES", "10.0.0.0/33"),
         ("PROXY_HEADER", "x-real-ip"),
         ("PAGE", "yes"),
+        ("PAGE_OIDC_ISSUER", "https://id.example.com"),
         ("RETURN_URL", "javascript:alert(1)"),
         ("JWT_COOKIE", "a=b"),
         ("JWT_QUERY_PARAM", "rl_token"),

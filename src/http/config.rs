@@ -2,6 +2,7 @@
 
 use actix_web::web::Bytes;
 use ipnet::IpNet;
+use url::Url;
 
 use super::connection::admission::ConnectionLimits;
 
@@ -25,6 +26,8 @@ pub struct HttpConfig {
     pub connection_limits: ConnectionLimits,
     /// Whether people can download exports on a page of this server.
     pub has_exports_page: bool,
+    /// The provider at which people sign in to that page.
+    pub oidc_client: Option<OidcClient>,
     /// Whether metrics have a port of their own, and are not served here.
     pub has_metrics_port: bool,
 }
@@ -38,6 +41,24 @@ pub enum ProxyHeader {
     XForwardedFor,
     /// `Forwarded`, RFC 7239.
     Forwarded,
+}
+
+/// A client of an OpenID Connect provider, without a secret.
+#[derive(Debug, Clone)]
+pub struct OidcClient {
+    /// The provider's identifier, as in its metadata.
+    pub issuer: String,
+    /// The id under which the provider knows the page.
+    pub client_id: String,
+}
+
+impl OidcClient {
+    /// Returns the origin to which the page sends requests.
+    pub(super) fn origin(&self) -> String {
+        let url = Url::parse(&self.issuer);
+        let origin = url.map(|url| url.origin().ascii_serialization());
+        origin.unwrap_or_default()
+    }
 }
 
 /// A file that is served as it is.

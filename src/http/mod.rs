@@ -18,7 +18,7 @@ mod state;
 mod telemetry;
 mod tls;
 
-pub use config::{HttpConfig, ProxyHeader, StaticContent, StaticFile};
+pub use config::{HttpConfig, OidcClient, ProxyHeader, StaticContent, StaticFile};
 pub use connection::admission::ConnectionLimits;
 pub use download::audit_log::TARGET as AUDIT_TARGET;
 pub use lifecycle::DrainTimes;

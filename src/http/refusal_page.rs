@@ -1,6 +1,6 @@
 //! The HTML page of a refused navigation: what it offers to go on.
 
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse};
 use uuid::Uuid;
 
@@ -69,6 +69,7 @@ fn sign_in_page(
         },
         is_refused: problem.code() == "credential-refused",
         has_cookie: config.jwt_cookie.is_some(),
+        provider: config.oidc_client.as_ref(),
         return_url: config.return_url.as_deref(),
         code: problem.code(),
         request_id,
@@ -80,6 +81,8 @@ fn sign_in_page(
     {
         response.insert_header(header);
     }
+    let policy = page.content_security_policy();
+    response.insert_header((header::CONTENT_SECURITY_POLICY, policy));
     response.body(page.render())
 }
 

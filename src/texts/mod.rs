@@ -159,6 +159,7 @@ pub(crate) struct ExportsPageTexts {
     pub(crate) sign_in_heading: String,
     pub(crate) session_ended: String,
     pub(crate) sign_in_application: String,
+    pub(crate) sign_in_account: String,
     pub(crate) token_heading: String,
     pub(crate) token_label: String,
     pub(crate) token_hint: String,

@@ -1,13 +1,16 @@
 //! The page of exports in Chromium: with and without script, with the keyboard, on small screens.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use rowlink::spool::Spool;
 use rowlink::store::StoreUrl;
 use serde_json::{Value, json};
 
 use crate::harness::command::free_port;
-use crate::harness::{TestServer, browse, exports, token};
+use crate::harness::process::Rowlink;
+use crate::harness::{TestServer, browse, exports, token, tool};
 
 fn server_with(exports: Vec<(&str, &str)>) -> TestServer {
     TestServer::with(|deployment| {
@@ -238,4 +241,88 @@ fn the_page_is_accessible_and_fits_at_three_sizes_in_both_schemes() {
         assert_eq!(page["violations"], json!([]), "{page}");
         assert_eq!(page["overflows"], false, "{page}");
     }
+}
+
+/// An OpenID Connect provider in which every login is right.
+struct Provider(Child);
+
+impl Provider {
+    /// Starts it, for a page with this redirect URI.
+    fn start(port: u16, redirect_uri: &str) -> Provider {
+        let script = "tests/it/browser/oidc_provider.mjs";
+        let child = Command::new("node")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script))
+            .args([&port.to_string(), redirect_uri])
+            .arg(tool("browser"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut provider = Provider(child.unwrap());
+        let output = provider.0.stdout.take().unwrap();
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).unwrap();
+        assert_eq!(line, "listening\n");
+        provider
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+#[ignore = "needs Chromium and Node packages: make test"]
+fn a_person_signs_in_at_an_openid_connect_provider() {
+    let (port, provider_port) = (free_port(), free_port());
+    let origin = format!("http://127.0.0.1:{port}");
+    let issuer = format!("http://127.0.0.1:{provider_port}");
+    let _provider = Provider::start(provider_port, &format!("{origin}/exports"));
+    let rowlink = Rowlink::serve_with(
+        &exports(),
+        &[
+            ("ROWLINK_BIND", &format!("127.0.0.1:{port}")),
+            ("ROWLINK_PUBLIC_URL", &origin),
+            ("ROWLINK_PAGE", "on"),
+            ("ROWLINK_PAGE_OIDC_ISSUER", &issuer),
+            ("ROWLINK_PAGE_OIDC_CLIENT_ID", "page"),
+            ("ROWLINK_JWT_HS256_SECRET", ""),
+            ("ROWLINK_JWT_JWKS_URL", &format!("{issuer}/jwks")),
+            ("ROWLINK_JWT_ISSUER", &issuer),
+            ("ROWLINK_JWT_AUDIENCE", "rowlink"),
+        ],
+    );
+    let seen = browse(&json!({"exports_by_account": {"origin": origin, "issuer": issuer}}));
+    assert_eq!(seen["seen"]["errors"], json!([]));
+    let policy = seen["policy"].as_str().unwrap();
+    let requests = format!("; connect-src 'self' {issuer};");
+    assert!(policy.contains(&requests), "{policy}");
+    // The form that the person had opened, filled in.
+    assert_eq!(seen["url"], format!("{origin}/exports/numbers?filter.n=3"));
+    assert_eq!(seen["user"], "Signed in as alice");
+    let content = seen["file"]["content"].as_str().unwrap();
+    assert!(content.contains("3,,row 3 of alice\r\n"), "{content}");
+    // No secret: what proves the code is the verifier of its request.
+    let exchange = seen["exchange"].as_object().unwrap();
+    let names: Vec<&str> = exchange.keys().map(String::as_str).collect();
+    let expected = [
+        "client_id",
+        "code",
+        "code_verifier",
+        "grant_type",
+        "redirect_uri",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(seen["stored"], 1, "only the token");
+    let code = exchange["code"].as_str().unwrap();
+    let urls = seen["seen"]["urls"].as_array().unwrap();
+    for url in urls.iter().map(|url| url.as_str().unwrap()) {
+        assert!(!url.starts_with(&origin) || !url.contains(code), "{url}");
+    }
+    let failed = json!(["Signing in has failed. Try again.", "", 0]);
+    assert_eq!(seen["refused"], json!(vec![failed; 5]));
+    let log = rowlink.stop();
+    assert!(!log.contains(code), "{log}");
 }

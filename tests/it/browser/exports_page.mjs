@@ -2,14 +2,16 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { createServer, request as send } from "node:http";
 
-// Opens a page; returns it with what it requests and reports. A refused navigation is no error of the page.
-async function open(context) {
+// Opens a page; returns it with what it requests and reports. A refused navigation is no error of the page, and neither is what
+// the pages of another `origin` report.
+async function open(context, origin = "http") {
   const page = await context.newPage();
   const seen = { errors: [], urls: [] };
   page.on("pageerror", (error) => seen.errors.push(error.message));
   page.on("console", (message) => {
-    const isRefusal = /status of (401|422)/.test(message.text());
-    if (message.type() === "error" && !isRefusal) seen.errors.push(message.text());
+    const isRefusal = /status of (400|401|422)/.test(message.text());
+    const isOwn = message.location().url.startsWith(origin);
+    if (message.type() === "error" && isOwn && !isRefusal) seen.errors.push(message.text());
   });
   page.on("request", (request) => seen.urls.push(request.url()));
   return { page, seen };
@@ -261,4 +263,57 @@ export async function exports_looks(browser, { origin, cookie, folder }, require
     }
   }
   return found;
+}
+
+// Signs in at a provider, and opens the form that was asked for; then answers of which one part is another one. Returns what
+// the page shows.
+export async function exports_by_account(browser, { origin, issuer }) {
+  const context = await browser.newContext({ acceptDownloads: true });
+  const { page, seen } = await open(context, origin);
+  const result = { seen, refused: [] };
+  // The provider's own pages load a font.
+  await page.route((url) => url.hostname !== "127.0.0.1", (route) => route.abort());
+  let exchange;
+  page.on("request", (request) => {
+    if (request.method() === "POST" && request.url().startsWith(`${issuer}/token`)) {
+      exchange = Object.fromEntries(new URLSearchParams(request.postData()));
+    }
+  });
+  await page.goto(`${origin}/exports/numbers?filter.n=3`);
+  result.policy = (await page.request.get(page.url(), { headers: { accept: "text/html" } })).headers()["content-security-policy"];
+  await page.getByRole("button", { name: "Sign in with your account" }).click();
+  await page.locator("[name=login]").fill("alice");
+  await page.locator("[name=password]").fill("any");
+  await page.locator("[type=submit]").click();
+  await page.locator("[type=submit]", { hasText: "Continue" }).click();
+  await page.getByRole("heading", { name: "Numbers" }).waitFor();
+  result.url = page.url();
+  result.user = await page.locator(".user span").innerText();
+  result.exchange = exchange;
+  result.stored = await page.evaluate(() => Object.keys(sessionStorage).length);
+  result.file = await saved(page, () => page.getByRole("button", { name: "CSV", exact: true }).click());
+  await page.getByRole("button", { name: "Sign out" }).click();
+  // Answers that belong to no request of this tab, or to another one.
+  const flow = { verifier: "v", state: "s", nonce: "n", page: "/exports" };
+  for (const [stored, answer] of [
+    [null, "code=c&state=s"],
+    [flow, "code=c&state=t"],
+    [flow, "code=c&state=s&iss=https://evil.example"],
+    [flow, "code=c&state=s"],
+    [flow, "error=access_denied&state=s"],
+  ]) {
+    await page.goto(`${origin}/exports`);
+    await page.locator("#account-button").waitFor();
+    await page.evaluate((value) => {
+      const { pathname } = new URL(".", location.href);
+      sessionStorage.clear();
+      if (value) sessionStorage.setItem(`rowlink token of ${pathname}, sign-in`, JSON.stringify(value));
+    }, stored);
+    await page.goto("about:blank");
+    await page.goto(`${origin}/exports#${answer}`);
+    await page.locator("#account-error:not(:empty)").waitFor();
+    const left = await page.evaluate(() => [location.hash, sessionStorage.length]);
+    result.refused.push([await page.locator("#account-error").innerText(), ...left]);
+  }
+  return result;
 }

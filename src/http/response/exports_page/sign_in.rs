@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 
-use super::Frame;
+use super::{Frame, POLICY};
+use crate::http::config::OidcClient;
 use crate::texts::{escape, fill};
 
 /// Tells how to sign in.
@@ -12,6 +13,8 @@ pub(in crate::http) struct SignInPage<'p> {
     pub(in crate::http) is_refused: bool,
     /// Whether the application's cookie can be the credential.
     pub(in crate::http) has_cookie: bool,
+    /// The provider at which people can sign in.
+    pub(in crate::http) provider: Option<&'p OidcClient>,
     /// The application.
     pub(in crate::http) return_url: Option<&'p str>,
     pub(in crate::http) code: &'p str,
@@ -19,6 +22,14 @@ pub(in crate::http) struct SignInPage<'p> {
 }
 
 impl SignInPage<'_> {
+    /// Returns the policy, which allows requests to the provider, too.
+    pub(in crate::http) fn content_security_policy(&self) -> String {
+        match self.provider.map(OidcClient::origin) {
+            None => POLICY.to_owned(),
+            Some(origin) => POLICY.replacen("'self'; img", &format!("'self' {origin}; img"), 1),
+        }
+    }
+
     pub(in crate::http) fn render(&self) -> String {
         let texts = &self.frame.texts.exports_page;
         let heading = match self.is_refused {
@@ -29,9 +40,10 @@ impl SignInPage<'_> {
             true => format!("<p>{}</p>\n", escape(&texts.sign_in_application)),
             false => String::new(),
         };
-        let (application, form, report) = (self.application(), self.form(), self.report());
+        let (application, account) = (self.application(), self.account());
+        let (form, report) = (self.form(), self.report());
         let main = format!(
-            "<h1>{}</h1>\n{by_cookie}{application}{form}{report}",
+            "<h1>{}</h1>\n{by_cookie}{application}{account}{form}{report}",
             escape(heading)
         );
         self.frame.document(heading, "", &main)
@@ -44,6 +56,20 @@ impl SignInPage<'_> {
             format!("<p class=\"buttons\"><a class=\"button\" href=\"{url}\">{back}</a></p>\n")
         });
         link.unwrap_or_default()
+    }
+
+    /// Returns the button that leads to the provider, which the script shows.
+    fn account(&self) -> String {
+        let text = escape(&self.frame.texts.exports_page.sign_in_account);
+        let button = self.provider.map(|provider| {
+            let (issuer, client) = (escape(&provider.issuer), escape(&provider.client_id));
+            format!(
+                "<div id=\"account\" data-issuer=\"{issuer}\" data-client=\"{client}\" hidden>\n\
+                 <p class=\"buttons\"><button type=\"button\" class=\"button\" id=\"account-button\">{text}</button></p>\n\
+                 <p id=\"account-error\" class=\"error\" role=\"alert\"></p>\n</div>\n"
+            )
+        });
+        button.unwrap_or_default()
     }
 
     /// Returns the form for a token, which the script shows. Its field has no name, so that no browser puts the token into a
