@@ -8,6 +8,7 @@ use rowlink_link::{DownloadPath, UserId, is_export_name, parse_query, percent_en
 
 use super::catalog::described_export;
 use crate::catalog::{ExportKind, StoreMode};
+use crate::format::Format;
 use crate::http::config::{StaticContent, StaticFile};
 use crate::http::request::accept_language::accepted_languages;
 use crate::http::request::authenticate::authenticate;
@@ -124,7 +125,10 @@ fn download_path(path: &str) -> Option<DownloadPath<'_>> {
     let name = path.strip_prefix(PAGE_PATH)?.strip_prefix('/')?;
     match name.split_once('.')? {
         (export, DOCUMENTS) => DownloadPath::of_files(export),
-        (export, format) => DownloadPath::new(export, format),
+        (export, format) => {
+            let is_known = format.parse::<Format>().is_ok();
+            DownloadPath::new(export, format).filter(|_| is_known)
+        }
     }
 }
 
@@ -182,6 +186,7 @@ mod tests {
             ("/exports/orders.csv", Some("/v1/exports/orders.csv")),
             ("/exports/invoice.file", Some("/v1/files/invoice")),
             ("/exports/orders", None),
+            ("/exports/orders.pdf", None),
             ("/exports/a/b.csv", None),
             ("/exports/..csv", None),
             ("/exports/%2e%2e.csv", None),

