@@ -1,7 +1,9 @@
 // An application's own endpoint for links. The page says which file it wants; the credential stays in the back end.
 
 /** Fields that a page may choose. The others, such as `user`, are for the application to set. */
-const FIELDS = ["export", "format", "filters", "columns", "csv", "estimate", "end_line", "prepare", "language"];
+const FIELDS = [
+  "export", "format", "filters", "columns", "filename", "language", "csv", "xlsx", "length", "end_line", "estimate", "prepare",
+];
 
 /** Returns a handler of Node's HTTP server. A real application also requires the session of its user, whose token it uses. */
 export function linkEndpoint({ baseUrl, token }) {

@@ -13,6 +13,9 @@ export type {
   DoneDetail, ElementProgress, ElementStatus, ErrorDetail, GridRequest, LinkDetail, LinkRequest, Unsupported,
 } from "./types.js";
 
+type RequestLink = (request: LinkRequest, options: CallOptions) => Promise<Link>;
+type Source = () => Partial<GridRequest>;
+
 // A server that renders the page has no elements.
 const Base = (globalThis.HTMLElement ?? class {}) as typeof HTMLElement;
 
@@ -24,16 +27,13 @@ export class RowlinkExport extends Base {
   static readonly formAssociated = true;
   static readonly observedAttributes = ["formats", "label", "lang"];
 
-  /** Requests the link. Without it the element sends a `POST` to its `endpoint`. */
-  requestLink?: (request: LinkRequest, options: CallOptions) => Promise<Link>;
-  /** Returns filters and columns at the time of the click, such as those of a grid. */
-  source?: () => Partial<GridRequest>;
-
   readonly #view: ElementView;
   readonly #internals: ElementInternals;
   readonly #onSubmit = (event: SubmitEvent) => this.#takeOver(event);
   #form: HTMLFormElement | null = null;
   #isDisabled = false;
+  #requestLink: RequestLink | undefined;
+  #source: Source | undefined;
   #filters: Record<string, Filter> | undefined;
   #options: Partial<LinkRequest> | undefined;
   #abort: AbortController | undefined;
@@ -122,6 +122,22 @@ export class RowlinkExport extends Base {
     this.setAttribute("endpoint", value);
   }
 
+  /** Requests the link. Without it the element sends a `POST` to its `endpoint`. */
+  get requestLink(): RequestLink | undefined {
+    return this.#requestLink;
+  }
+  set requestLink(value: RequestLink | undefined) {
+    this.#requestLink = value;
+  }
+
+  /** Returns filters and columns at the time of the click, such as those of a grid. */
+  get source(): Source | undefined {
+    return this.#source;
+  }
+  set source(value: Source | undefined) {
+    this.#source = value;
+  }
+
   /** Filters of every file. Those of controls, and of `source`, take precedence. */
   get filters(): Record<string, Filter> {
     return this.#filters ?? this.#json("filters");
@@ -149,7 +165,7 @@ export class RowlinkExport extends Base {
 
   /** Returns the request for a link as of now, and what it cannot express. */
   read(): { request: LinkRequest; unsupported: readonly Unsupported[] } {
-    const { filters, unsupported = [], ...fields } = this.source?.() ?? {};
+    const { filters, unsupported = [], ...fields } = this.#source?.() ?? {};
     const { columns, format } = this;
     const request = {
       ...this.options,
@@ -206,7 +222,7 @@ export class RowlinkExport extends Base {
 
   /** Requests a link, which the page may refuse to use. */
   async #newLink(request: LinkRequest, options: CallOptions): Promise<Link> {
-    const answer = await (this.requestLink ?? ((...it) => this.#askEndpoint(...it)))(request, options);
+    const answer = await (this.#requestLink ? this.#requestLink(request, options) : this.#askEndpoint(request, options));
     // An application may answer less than Rowlink.
     const defaults: Partial<Link> = { filename: request.export, content_type: "" };
     const link: Link = { ...defaults, ...checked(answer) };

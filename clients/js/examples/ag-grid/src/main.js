@@ -6,15 +6,16 @@ import "../../page.css";
 
 ModuleRegistry.registerModules([AllCommunityModule]);
 
-const filterParams = { maxNumConditions: 2, debounceMs: 0 };
+// The comparisons that the export has filters for, and one that it has none for.
+const filterOptions = { created_at: ["greaterThanOrEqual"], status: ["equals"], amount: ["lessThan"] };
 const grid = createGrid(document.getElementById("grid"), {
   rowData: orders.map((order) => ({ ...order, created_at: new Date(order.created_at) })),
   rowSelection: { mode: "multiRow" },
   columnDefs: [
     { field: "id" },
-    { field: "created_at", headerName: "Created", filter: "agDateColumnFilter", filterParams },
-    { field: "status", filter: "agTextColumnFilter", filterParams: { ...filterParams, filterOptions: ["equals", "contains"] } },
-    { field: "amount", filter: "agNumberColumnFilter", filterParams },
+    { field: "created_at", headerName: "Created", filter: "agDateColumnFilter", filterParams: { filterOptions: filterOptions.created_at } },
+    { field: "status", filter: "agTextColumnFilter", filterParams: { filterOptions: filterOptions.status } },
+    { field: "amount", filter: "agNumberColumnFilter", filterParams: { filterOptions: filterOptions.amount } },
     { field: "note" },
   ],
   defaultColDef: { floatingFilter: true, flex: 1 },
