@@ -27,6 +27,8 @@ fn the_element_exports_with_the_filters_of_its_form_by_keyboard_and_after_a_refu
     let site = Site::start(&exports());
     let seen = browse(&json!({"element": site.task}));
     assert_eq!(seen["errors"], json!([]));
+    // The policy of the page blocks other styles.
+    assert_eq!(seen["color"], "rgb(11, 95, 191)");
     assert_eq!(seen["formats"], json!(["CSV", "Excel workbook"]));
     assert_eq!(seen["fallback"], false, "the button without scripts shows");
     // A required field is empty: nothing is requested.

@@ -4,6 +4,8 @@
 const FIELDS = [
   "export", "format", "filters", "columns", "filename", "language", "csv", "xlsx", "length", "end_line", "estimate", "prepare",
 ];
+/** The longest body, in characters. */
+const LENGTH_MAX = 65_536;
 
 /** Returns a handler of Node's HTTP server. A real application also requires the session of its user, whose token it uses. */
 export function linkEndpoint({ baseUrl, token }) {
@@ -15,7 +17,10 @@ export function linkEndpoint({ baseUrl, token }) {
     }
     try {
       let body = "";
-      for await (const chunk of request.setEncoding("utf8")) body += chunk;
+      for await (const chunk of request.setEncoding("utf8")) {
+        body += chunk;
+        if (body.length > LENGTH_MAX) return send(413, JSON.stringify({ code: "body-too-long", detail: "the body is too long" }));
+      }
       const wanted = Object.entries(JSON.parse(body)).filter(([name]) => FIELDS.includes(name));
       const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
       const answer = await fetch(`${baseUrl}/v1/links`, { method: "POST", headers, body: JSON.stringify(Object.fromEntries(wanted)) });

@@ -13,9 +13,9 @@ button, select { font: inherit; min-height: 2.75rem; padding: .5rem 1rem; color:
   background: var(--rowlink-surface, light-dark(#fff, #1d2025)); border: 1px solid var(--rowlink-edge, light-dark(#868e99, #79818c));
   border-radius: var(--rowlink-radius, .5rem); }
 button { display: inline-flex; gap: .5rem; align-items: center; font-weight: 600; }
-.primary { color: var(--rowlink-on-accent, light-dark(#fff, #0a1a2c));
+.button { color: var(--rowlink-on-accent, light-dark(#fff, #0a1a2c));
   background: var(--rowlink-accent, light-dark(#0b5fbf, #84bbff)); border-color: transparent; }
-.primary:hover { filter: brightness(1.1); }
+.button:hover { filter: brightness(1.1); }
 :focus-visible { outline: 3px solid var(--rowlink-accent, light-dark(#0b5fbf, #84bbff)); outline-offset: 2px; }
 [aria-disabled=true], :disabled { opacity: .6; cursor: default; }
 progress { display: block; width: 100%; margin-top: .5rem; accent-color: var(--rowlink-accent, light-dark(#0b5fbf, #84bbff)); }
@@ -25,21 +25,34 @@ p { margin: .25rem 0 0; font-size: .875em; }
 @media (prefers-reduced-motion: reduce) { progress:indeterminate { display: none; } }
 `;
 
-const CONTENT = `
-<div class="controls" part="controls">
-  <slot name="filters"></slot>
-  <select part="format" hidden></select>
-  <button class="primary" part="button" type="button"><slot name="icon"></slot><slot name="label"></slot></button>
-  <button class="cancel" part="cancel" type="button" hidden></button>
-</div>
-<progress part="progress" aria-labelledby="status" hidden></progress>
-<p class="amount" part="amount"></p>
-<p role="status">
-  <span id="status" part="status"></span>
-  <span class="differs" part="differs"></span>
-  <span class="error" part="error" lang="en"></span>
-</p>
-`;
+/** Returns the content of the shadow root. Markup as a text would break Trusted Types. */
+function content(): Element[] {
+  const create = (tag: string, attributes: Record<string, string>, ...children: Element[]) => {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
+  };
+  const part = (tag: string, name: string, attributes = {}, ...children: Element[]) =>
+    create(tag, { class: name, part: name, ...attributes }, ...children);
+  const slot = (name: string) => create("slot", { name });
+  const hidden = { hidden: "" };
+  return [
+    part("div", "controls", {},
+      slot("filters"),
+      part("select", "format", hidden),
+      part("button", "button", { type: "button" }, slot("icon"), slot("label")),
+      part("button", "cancel", { type: "button", ...hidden }),
+    ),
+    part("progress", "progress", { "aria-labelledby": "status", ...hidden }),
+    part("p", "amount"),
+    create("p", { role: "status" },
+      part("span", "status", { id: "status" }),
+      part("span", "differs"),
+      part("span", "error", { lang: "en" }),
+    ),
+  ];
+}
 
 /** What a view shows. */
 export interface Shown {
@@ -60,13 +73,13 @@ export class ElementView {
   readonly #root: ShadowRoot;
 
   constructor(private readonly host: HTMLElement) {
-    this.#root = host.attachShadow({ mode: "open", delegatesFocus: true });
+    this.#root = host.attachShadow({ mode: "open" });
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(STYLE);
     this.#root.adoptedStyleSheets = [sheet];
-    this.#root.innerHTML = CONTENT;
-    this.button = this.#find("[part=button]");
-    this.cancel = this.#find("[part=cancel]");
+    this.#root.append(...content());
+    this.button = this.#find(".button");
+    this.cancel = this.#find(".cancel");
     this.formats = this.#find("select");
     this.filters = this.#find("slot[name=filters]");
   }
@@ -110,7 +123,7 @@ export class ElementView {
     this.#setText(".cancel", beside.cancel);
     if (!isBusy && this.#root.activeElement === this.cancel) this.button.focus();
     this.cancel.hidden = !isBusy;
-    this.#setText("#status", status === "idle" ? "" : texts[status]);
+    this.#setText(".status", status === "idle" ? "" : texts[status]);
     this.#setText(".differs", differs ? beside.differs : "");
     this.#setText(".error", error ? messageOf(error) : "");
     this.#showProgress(isBusy ? progress : null, status !== "issuing" && isBusy, language);

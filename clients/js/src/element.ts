@@ -163,6 +163,10 @@ export class RowlinkExport extends Base {
     return this.#internals.form;
   }
 
+  override focus(options?: FocusOptions) {
+    this.#view.button.focus(options);
+  }
+
   /** Returns the request for a link as of now, and what it cannot express. */
   read(): { request: LinkRequest; unsupported: readonly Unsupported[] } {
     const { filters, unsupported = [], ...fields } = this.#source?.() ?? {};
