@@ -66,6 +66,34 @@ fn the_element_exports_with_the_filters_of_its_form_by_keyboard_and_after_a_refu
 
 #[test]
 #[ignore = "needs Chromium and Node packages: make test"]
+fn the_element_takes_properties_set_before_it_is_defined_and_refuses_what_is_no_link() {
+    client_package();
+    let site = Site::start(&exports());
+    let seen = browse(&json!({"element_properties": site.task}));
+    assert_eq!(seen["errors"], json!([]));
+    let at = seen["request"]["filters"]["at"].clone();
+    let request = json!({
+        "export": "orders", "format": "xlsx", "columns": ["id", "status"],
+        "filters": {"limit": 5, "status": ["paid", "pending"], "at": at},
+    });
+    assert_eq!(seen["request"], request);
+    assert_eq!(seen["isInstant"], true, "{at}");
+    let of_source = json!({
+        "export": "orders", "format": "xlsx", "columns": ["id"],
+        "filters": {"limit": 5, "status": "paid", "at": at},
+    });
+    assert_eq!(seen["ofSource"], of_source);
+    let codes = [
+        "invalid-response",
+        "invalid-response",
+        "no-endpoint",
+        "invalid-attribute",
+    ];
+    assert_eq!(seen["codes"], json!(codes));
+}
+
+#[test]
+#[ignore = "needs Chromium and Node packages: make test"]
 fn the_element_saves_a_file_with_progress_and_cancels_another_one() {
     client_package();
     let site = Site::start(&exports());

@@ -20,7 +20,8 @@ button { display: inline-flex; gap: .5rem; align-items: center; font-weight: 600
 [aria-disabled=true], :disabled { opacity: .6; cursor: default; }
 progress { display: block; width: 100%; margin-top: .5rem; accent-color: var(--rowlink-accent, light-dark(#0b5fbf, #84bbff)); }
 p { margin: .25rem 0 0; font-size: .875em; }
-.error { display: block; color: var(--rowlink-error, light-dark(#a3201d, #ffa8a0)); overflow-wrap: anywhere; }
+.differs, .error { display: block; }
+.error { color: var(--rowlink-error, light-dark(#a3201d, #ffa8a0)); overflow-wrap: anywhere; }
 @media (prefers-reduced-motion: no-preference) { button { transition: filter .15s; } }
 @media (prefers-reduced-motion: reduce) { progress:indeterminate { display: none; } }
 `;
@@ -68,9 +69,10 @@ export interface Shown {
 export class ElementView {
   readonly button: HTMLButtonElement;
   readonly cancel: HTMLButtonElement;
-  readonly formats: HTMLSelectElement;
   readonly filters: HTMLSlotElement;
+  readonly #formats: HTMLSelectElement;
   readonly #root: ShadowRoot;
+  #wantedFormat = "";
 
   constructor(private readonly host: HTMLElement) {
     this.#root = host.attachShadow({ mode: "open" });
@@ -80,7 +82,7 @@ export class ElementView {
     this.#root.append(...content());
     this.button = this.#find(".button");
     this.cancel = this.#find(".cancel");
-    this.formats = this.#find("select");
+    this.#formats = this.#find("select");
     this.filters = this.#find("slot[name=filters]");
   }
 
@@ -99,14 +101,21 @@ export class ElementView {
     return knownLanguage(lang || pageLanguages());
   }
 
-  /** Offers a choice of these formats, if there are several, and keeps the chosen one. */
+  get format(): string {
+    return this.#formats.value;
+  }
+  set format(value: string) {
+    this.#wantedFormat = this.#formats.value = value;
+  }
+
+  /** Offers a choice of these formats, if there are several, and keeps the chosen one, or the one that was set before. */
   setFormats(formats: readonly string[]) {
-    const chosen = this.formats.value;
+    const chosen = this.#formats.value || this.#wantedFormat;
     const names = elementTexts[this.#language]!.fileTypes;
     const options = formats.map((format) => new Option(names[format] ?? format.toUpperCase(), format));
-    this.formats.replaceChildren(...options);
-    if (formats.includes(chosen)) this.formats.value = chosen;
-    this.formats.hidden = formats.length < 2;
+    this.#formats.replaceChildren(...options);
+    if (formats.includes(chosen)) this.#formats.value = chosen;
+    this.#formats.hidden = formats.length < 2;
   }
 
   show({ status, progress, error, differs, isDisabled }: Shown) {
@@ -115,8 +124,8 @@ export class ElementView {
     const beside = elementTexts[language]!.button;
     const isBusy = ["issuing", "preparing", "downloading"].includes(status);
     this.#setText("slot[name=label]", this.host.getAttribute("label") || texts.idle);
-    this.formats.ariaLabel = beside.format;
-    this.formats.disabled = isDisabled;
+    this.#formats.ariaLabel = beside.format;
+    this.#formats.disabled = isDisabled;
     this.button.disabled = isDisabled;
     // A button that is disabled while it works would lose the focus.
     this.button.ariaDisabled = String(isBusy || isDisabled);
@@ -124,7 +133,8 @@ export class ElementView {
     if (!isBusy && this.#root.activeElement === this.cancel) this.button.focus();
     this.cancel.hidden = !isBusy;
     this.#setText(".status", status === "idle" ? "" : texts[status]);
-    this.#setText(".differs", differs ? beside.differs : "");
+    const hasFile = isBusy || status === "started" || status === "done";
+    this.#setText(".differs", differs && hasFile ? beside.differs : "");
     this.#setText(".error", error ? messageOf(error) : "");
     this.#showProgress(isBusy ? progress : null, status !== "issuing" && isBusy, language);
   }

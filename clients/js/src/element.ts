@@ -99,10 +99,10 @@ export class RowlinkExport extends Base {
 
   /** The chosen format. */
   get format(): Format | undefined {
-    return (this.#view.formats.value || undefined) as Format | undefined;
+    return (this.#view.format || undefined) as Format | undefined;
   }
   set format(value: Format | undefined) {
-    this.#view.formats.value = value ?? "";
+    this.#view.format = value ?? "";
   }
 
   /** Columns of the file. */
@@ -226,7 +226,8 @@ export class RowlinkExport extends Base {
 
   /** Requests a link, which the page may refuse to use. */
   async #newLink(request: LinkRequest, options: CallOptions): Promise<Link> {
-    const answer = await (this.#requestLink ? this.#requestLink(request, options) : this.#askEndpoint(request, options));
+    const asked = this.#requestLink ? this.#requestLink(request, options) : this.#askEndpoint(request, options);
+    const answer = await Promise.race([asked, aborted(options.signal)]);
     // An application may answer less than Rowlink.
     const defaults: Partial<Link> = { filename: request.export, content_type: "" };
     const link: Link = { ...defaults, ...checked(answer) };
@@ -315,6 +316,11 @@ export class RowlinkExport extends Base {
 /** Returns the words of a list that is separated by commas or spaces. */
 function words(list: string | null): string[] {
   return list?.split(/[\s,]+/).filter(Boolean) ?? [];
+}
+
+/** Rejects when the signal is aborted: a function of the page may ignore it. */
+function aborted(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
 }
 
 /** Returns the link that an application has answered. A script in its place would run in the page. */

@@ -47,10 +47,30 @@ function slottedPage(attributes) {
 </html>`;
 }
 
+/** Returns a page with an element that is not defined yet, and a form elsewhere. */
+function laterPage() {
+  return `<!doctype html>
+<html lang="en">
+  <head><meta charset="utf-8"><title>Orders</title></head>
+  <body>
+    <form id="filters">
+      <input type="datetime-local" name="at" value="2026-01-31T09:30">
+      <select name="status" multiple><option selected>paid</option><option selected>pending</option></select>
+      <input name="note" value="">
+      <input type="file" name="file">
+      <input name="disabled" value="1" disabled>
+      <input type="hidden" name="csrf" value="1">
+    </form>
+    <rowlink-export export="orders" form="filters" controls="at status note file disabled" columns="id status"
+      filters='{"limit": 5, "status": "refunded"}'></rowlink-export>
+  </body>
+</html>`;
+}
+
 /** Opens a page; keeps the events of its element in the page, and returns the URLs that it requests. */
 async function open(browser, task, { path = "/form", example, context: options = {} } = {}) {
   const { port, baseUrl, token, language = "en", attributes = "" } = task;
-  const pages = { "/form": formPage(baseUrl, language), "/slotted": slottedPage(attributes) };
+  const pages = { "/form": formPage(baseUrl, language), "/slotted": slottedPage(attributes), "/later": laterPage() };
   const origin = await serve(port, { baseUrl, token }, { example, pages });
   const context = await browser.newContext({ acceptDownloads: true, ...options });
   const page = await context.newPage();
@@ -137,6 +157,35 @@ export async function element(browser, task) {
   seen.events = await page.evaluate(() => events.join(" "));
   seen.hasToken = (await page.content()).includes(task.token);
   return { ...seen, hasStayed: page.url() === `${origin}/form`, errors };
+}
+
+// Sets properties before the element is defined; returns its request, that with a source, and the codes of what it refuses.
+export async function element_properties(browser, task) {
+  const { page, errors } = await open(browser, task, { path: "/later" });
+  const seen = await page.evaluate(async () => {
+    const element = document.querySelector("rowlink-export");
+    Object.assign(element, { format: "xlsx", formats: ["csv", "xlsx"], requestLink: async () => ({ url: "javascript:alert(1)" }) });
+    await import("/client/element.js");
+    const { request } = element.read();
+    const isInstant = request.filters.at === new Date("2026-01-31T09:30").toISOString();
+    element.source = () => ({ filters: { status: "paid" }, columns: ["id"] });
+    const ofSource = element.read().request;
+    const codes = [];
+    element.addEventListener("rowlink-error", ({ detail }) => codes.push(detail.code));
+    await element.start();
+    element.requestLink = async () => undefined;
+    await element.start();
+    element.requestLink = undefined;
+    await element.start();
+    element.filters = undefined;
+    element.setAttribute("filters", "{");
+    await element.start();
+    // A disabled element does nothing.
+    element.toggleAttribute("disabled", true);
+    await element.start();
+    return { request, isInstant, ofSource, codes };
+  });
+  return { ...seen, errors };
 }
 
 // Saves a file with progress, and cancels another one.
@@ -237,12 +286,13 @@ export async function element_looks(browser, task, require) {
     });
     // A link that does not come.
     await page.evaluate(() => {
-      document.querySelector("rowlink-export").requestLink = (request, { signal }) =>
-        new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+      document.querySelector("rowlink-export").requestLink = () => new Promise(() => {});
     });
     await page.getByRole("button", { name: "Export", exact: true }).click();
     await shown(page, "issuing");
     await look("busy");
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await shown(page, "idle");
     looks.push({ states, ...shownStyle });
   }
   return looks;
