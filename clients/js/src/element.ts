@@ -1,12 +1,13 @@
 import { controlsIn, readFilters } from "./form-filters.js";
 import { ElementView } from "./element-view.js";
 import { get } from "./get.js";
-import { createRowlink } from "./index.js";
+import { type Rowlink, createRowlink } from "./index.js";
 import { prepare } from "./prepare.js";
 import { RowlinkError } from "./problem.js";
 import { saveAs } from "./save.js";
 import type {
-  CallOptions, DoneDetail, ElementProgress, ElementStatus, ErrorDetail, Filter, Format, GridRequest, Link, LinkDetail, LinkRequest, Unsupported,
+  CallOptions, DoneDetail, ElementProgress, ElementStatus, ErrorDetail, FileState, Filter, Format, GridRequest, Link, LinkDetail,
+  LinkRequest, Progress, Unsupported,
 } from "./types.js";
 
 export type {
@@ -210,22 +211,32 @@ export class RowlinkExport extends Base {
   async #run(signal: AbortSignal) {
     const { request, unsupported } = this.read();
     this.#unsupported = unsupported;
-    const rowlink = createRowlink({ requestLink: (request, options) => this.#newLink(request, options) });
-    let source: Link | LinkRequest = request;
-    if (request.prepare) source = await prepare(rowlink, request, { signal, onProgress: (file) => this.#tell("preparing", {
-      rows: file.rows, bytes: file.bytes, expectedRows: file.estimated_rows, expectedBytes: file.estimated_bytes, retries: 0,
-    }) });
-    // The browser shows its dialog only shortly after a click.
-    const isSaved = this.hasAttribute("save") && !request.prepare;
-    const saved = isSaved ? await saveAs(rowlink, request, { signal, onProgress: (it) => this.#tell("downloading", it) }) : null;
-    if (!isSaved) await rowlink.download(source, { signal });
+    const rowlink = createRowlink({ requestLink: (...asked) => this.#newLink(...asked) });
+    const saved = await this.#download(rowlink, request, signal);
+    const status = saved ? "done" : "started";
     this.#progress = saved;
-    this.#setStatus(saved ? "done" : "started");
-    this.#fire<DoneDetail>("rowlink-done", { status: saved ? "done" : "started", progress: saved });
+    this.#setStatus(status);
+    this.#fire<DoneDetail>("rowlink-done", { status, progress: saved });
+  }
+
+  /** Downloads the file; returns its progress if the page has saved it. */
+  async #download(rowlink: Rowlink, request: LinkRequest, signal: AbortSignal): Promise<Progress | null> {
+    if (request.prepare) {
+      const onProgress = (file: FileState) => this.#tell("preparing", progressOf(file));
+      // The browser shows its dialog for the place of a file only shortly after a click.
+      await rowlink.download(await prepare(rowlink, request, { signal, onProgress }), { signal });
+      return null;
+    }
+    if (this.hasAttribute("save")) {
+      return saveAs(rowlink, request, { signal, onProgress: (progress) => this.#tell("downloading", progress) });
+    }
+    await rowlink.download(request, { signal });
+    return null;
   }
 
   /** Requests a link, which the page may refuse to use. */
   async #newLink(request: LinkRequest, options: CallOptions): Promise<Link> {
+    options.signal?.throwIfAborted();
     const asked = this.#requestLink ? this.#requestLink(request, options) : this.#askEndpoint(request, options);
     const answer = await Promise.race([asked, aborted(options.signal)]);
     // An application may answer less than Rowlink.
@@ -316,6 +327,10 @@ export class RowlinkExport extends Base {
 /** Returns the words of a list that is separated by commas or spaces. */
 function words(list: string | null): string[] {
   return list?.split(/[\s,]+/).filter(Boolean) ?? [];
+}
+
+function progressOf({ rows, bytes, estimated_rows, estimated_bytes }: FileState): ElementProgress {
+  return { rows, bytes, expectedRows: estimated_rows, expectedBytes: estimated_bytes, retries: 0 };
 }
 
 /** Rejects when the signal is aborted: a function of the page may ignore it. */

@@ -29,6 +29,7 @@ function agGrid(model, { columns = [], state = [], params = {}, options = {} } =
     getColumnState: () => state,
     getColumnDef: () => ({ filterParams: params }),
     getGridOption: (name) => options[name],
+    getAdvancedFilterModel: () => ({ filterType: "join" }),
   }, mapping);
 }
 
@@ -108,9 +109,9 @@ test("what AG Grid filters and the mapping lacks is listed", () => {
     assert.deepEqual([read.filters, kinds(read)], [{}, [`filter ${column}`]], JSON.stringify(model));
     assert.match(read.unsupported[0].message, new RegExp(`^${column}: .+; .+`));
   }
-  const options = { quickFilterText: "x", isExternalFilterPresent: () => true, pivotMode: true };
-  const read = agGrid({}, { options });
-  assert.deepEqual([read.filters, kinds(read)], [{ text: "x" }, ["filter null", "group null"]]);
+  const options = { quickFilterText: "x", isExternalFilterPresent: () => true, enableAdvancedFilter: true, pivotMode: true };
+  const read = agGrid({}, { options, state: [{ colId: "status", rowGroup: true }] });
+  assert.deepEqual([read.filters, kinds(read)], [{ text: "x" }, ["filter null", "filter null", "group null", "group status"]]);
 });
 
 test("two conditions for one filter of the export are not merged", () => {

@@ -30,7 +30,7 @@ export function formPage(baseUrl, language) {
 </html>`;
 }
 
-/** Returns a page with an element alone, whose filters are slotted controls. */
+/** Returns a page without a form: the filters are slotted controls. */
 function slottedPage(attributes) {
   return `<!doctype html>
 <html lang="de">

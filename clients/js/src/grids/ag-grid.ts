@@ -8,9 +8,11 @@ export type { GridRequest, Unsupported } from "../types.js";
 export interface AgGridApi {
   getFilterModel(): Record<string, unknown>;
   getAllDisplayedColumns(): readonly { getColId(): string }[];
-  getColumnState(): readonly { colId: string; sort?: string | null; sortIndex?: number | null }[];
+  getColumnState(): readonly { colId: string; sort?: string | null; sortIndex?: number | null; rowGroup?: boolean | null }[];
   getColumnDef(column: string): { filterParams?: unknown } | null;
-  getGridOption(key: "quickFilterText" | "isExternalFilterPresent" | "pivotMode"): unknown;
+  getGridOption(key: "quickFilterText" | "isExternalFilterPresent" | "enableAdvancedFilter" | "pivotMode"): unknown;
+  /** Enterprise. */
+  getAdvancedFilterModel?(): unknown;
 }
 
 /** The filters of AG Grid Community, and the set filter of AG Grid Enterprise. */
@@ -48,8 +50,16 @@ export function readAgGrid(api: AgGridApi, mapping: GridMapping = {}): GridReque
   if (typeof isExternal === "function" && isExternal({ api })) {
     reader.refuse("filter", null, "an external filter is not supported; add its values to the request");
   }
+  // The grid reports a call without its module.
+  if (api.getGridOption("enableAdvancedFilter") && api.getAdvancedFilterModel?.()) {
+    reader.refuse("filter", null, "the advanced filter is not supported; add its values to the request");
+  }
   if (api.getGridOption("pivotMode")) reader.refuse("group", null, "a pivot is not supported; the file has the rows");
-  const sorted = api.getColumnState().filter(({ sort }) => sort);
+  const state = api.getColumnState();
+  for (const { colId, rowGroup } of state) {
+    if (rowGroup) reader.refuse("group", colId, "groups are not supported; the file has the rows");
+  }
+  const sorted = state.filter(({ sort }) => sort);
   sorted.sort((a, b) => (a.sortIndex ?? 0) - (b.sortIndex ?? 0));
   reader.addSorting(sorted.map(({ colId, sort }) => ({ column: colId, desc: sort === "desc" })));
   return reader.request;
