@@ -25,7 +25,7 @@ test-engines: ## Also install MySQL in a root folder of its own (needs root) and
 
 e2e: ## Kill and restart three replicas over PostgreSQL behind nginx, HAProxy and Envoy, with skewed clocks: ten minutes; prints figures
 	tests/setup.sh e2e
-	cargo test --release --test it -- heavy::e2e:: heavy::cuts:: heavy::retries:: heavy::single_use:: heavy::slow_readers:: heavy::stored_cuts:: --ignored --test-threads 1 --nocapture
+	cargo test --release --test it -- heavy::e2e:: heavy::cuts:: heavy::retries:: heavy::component:: heavy::single_use:: heavy::slow_readers:: heavy::stored_cuts:: --ignored --test-threads 1 --nocapture
 	cargo test --release --test it overload:: -- --include-ignored --test-threads 1 --nocapture
 
 attack: setup ## Attack one replica over loopback: connections, memory, forged links, killed downloads; prints a table: minutes

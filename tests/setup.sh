@@ -116,9 +116,10 @@ install_download_drivers() {
     "$tools/venv/bin/pip" install --quiet --disable-pip-version-check marionette_driver==3.7.1
 }
 
-# Installs the compiler and bundlers of the JavaScript client and its example.
+# Installs the compiler and bundlers of the JavaScript client, and what its examples use.
 install_client_tools() {
-  [ -d clients/js/node_modules/vite ] && [ -d clients/js/node_modules/smol-toml ] && return
+  local packages=clients/js/node_modules
+  [ -d $packages/vite ] && [ -d $packages/smol-toml ] && [ -d $packages/ag-grid-community ] && [ -d $packages/svelte ] && return
   echo "setup: installing the build tools of clients/js"
   (cd clients/js && npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts >/dev/null)
 }

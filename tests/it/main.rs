@@ -19,6 +19,7 @@ mod check_store;
 mod cli;
 mod clients;
 mod columns;
+mod component;
 mod conditions;
 mod confirm;
 mod contract;

@@ -1,12 +1,13 @@
 // Runs a task in Chromium. Arguments: the task as JSON and the folder of the driver. Prints the result as JSON.
 import { createRequire } from "node:module";
 import * as button from "./button.mjs";
+import * as component from "./component.mjs";
 import * as pages from "./pages.mjs";
 
 const [taskText, modules] = process.argv.slice(2);
 const require = createRequire(`${modules}/`);
 const { chromium } = require("playwright-core");
-const modes = { ...pages, ...button };
+const modes = { ...pages, ...button, ...component };
 
 // Without these flags Chromium contacts its vendor. Its sandbox does not run as root.
 const browser = await chromium.launch({
