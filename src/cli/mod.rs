@@ -3,11 +3,15 @@
 mod audit;
 mod check_file;
 mod check_store;
+mod database_args;
 mod errors;
 mod export;
 mod export_files;
+mod export_text;
 mod fetch;
 mod get;
+mod init;
+mod init_questions;
 mod inode;
 mod key_file;
 mod keygen;
@@ -15,6 +19,8 @@ mod load;
 mod locked_file;
 mod log_writer;
 mod manual;
+mod new;
+mod new_folder;
 mod open_files;
 mod output;
 mod prepare_file;
@@ -28,7 +34,9 @@ mod revoke;
 mod serve;
 mod sign;
 mod signals;
+mod tables;
 mod telemetry;
+mod text_table;
 mod verify;
 
 use std::net::{SocketAddr, TcpListener};
@@ -49,14 +57,17 @@ use check_store::check_store;
 use errors::{ErrorLines, Failure, error_line, error_lines};
 use export::{ExportArgs, export};
 use get::{GetArgs, get};
+use init::{InitArgs, init};
 use keygen::{KeygenArgs, keygen};
 use load::{Loaded, OnError, load};
 use manual::{CompletionsArgs, ManArgs, completions, man};
+use new::{NewArgs, new};
 use reload::Reloader;
 use replace::{ReplaceArgs, replace};
 use revoke::{RevokeArgs, revoke};
 use serve::Sockets;
 use sign::{SignArgs, sign};
+use tables::{TablesArgs, tables};
 use verify::{VerifyArgs, verify};
 
 /// Signed download links for database rows.
@@ -77,6 +88,12 @@ enum Command {
     Check(CheckArgs),
     /// Check the readiness of the server with the same variables
     Ready,
+    /// Write a first configuration into a new folder: keys, variables and an export
+    Init(InitArgs),
+    /// List the tables and views of a database
+    Tables(TablesArgs),
+    /// Write the file of a new export of one table
+    New(NewArgs),
     /// Write a file straight from the database, without a server
     Export(ExportArgs),
     /// Download a file with a signed link: continues a broken download, and checks that the file is complete
@@ -139,6 +156,9 @@ impl Cli {
                 Err(errors) => Err(errors),
             },
             Command::Ready => read_config().and_then(|config| ready::check(&config)),
+            Command::Init(args) => init(args).await,
+            Command::Tables(args) => tables(&args).await,
+            Command::New(args) => new(args).await,
             Command::Export(args) => match export(args).await {
                 Ok(()) => Ok(()),
                 Err(failure) => return failure.report(),
