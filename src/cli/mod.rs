@@ -38,6 +38,7 @@ mod tables;
 mod telemetry;
 mod text_table;
 mod verify;
+mod watch;
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
@@ -124,6 +125,10 @@ struct ServeArgs {
     /// and tried again
     #[arg(long)]
     strict: bool,
+    /// For authors: start whatever the exports are, read them five times a second, and print errors as FILE:LINE: MESSAGE.
+    /// A file that an editor has written in place replaces its earlier version also if it restricts fewer rows
+    #[arg(long, conflicts_with = "strict")]
+    watch: bool,
 }
 
 #[derive(Args)]
@@ -209,18 +214,22 @@ async fn serve(args: &ServeArgs) -> Result<(), ErrorLines> {
     let metrics_bind = config.metrics_bind;
     let drain = config.drain;
     let tls = config.tls.as_ref().map_or(Tls::Elsewhere, |_| Tls::Here);
-    let on_error = match args.strict {
-        true => OnError::Stop,
-        false => OnError::Tolerate,
+    let on_error = match (args.strict, args.watch) {
+        (true, _) => OnError::Stop,
+        (false, true) => OnError::Ignore,
+        (false, false) => OnError::Tolerate,
     };
     let Loaded {
         state,
         reloader,
-        exports,
+        mut exports,
         update,
         warnings,
     } = load(config, on_error).await?;
-    reload_exports::log(&update);
+    if args.watch {
+        exports.watch();
+    }
+    exports.report(&update, &state);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
