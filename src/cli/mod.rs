@@ -1,6 +1,7 @@
 //! The commands.
 
 mod audit;
+mod audit_line;
 mod check_file;
 mod check_store;
 mod database_args;
@@ -15,8 +16,10 @@ mod init_questions;
 mod inode;
 mod key_file;
 mod keygen;
+mod links;
 mod load;
 mod locked_file;
+mod log_reader;
 mod log_writer;
 mod manual;
 mod new;
@@ -60,6 +63,7 @@ use export::{ExportArgs, export};
 use get::{GetArgs, get};
 use init::{InitArgs, init};
 use keygen::{KeygenArgs, keygen};
+use links::{LinksArgs, links};
 use load::{Loaded, OnError, load};
 use manual::{CompletionsArgs, ManArgs, completions, man};
 use new::{NewArgs, new};
@@ -107,6 +111,8 @@ enum Command {
     Verify(VerifyArgs),
     /// Generate a signing key, a child key or an API key
     Keygen(KeygenArgs),
+    /// Show the links and downloads in the audit log as a table
+    Links(LinksArgs),
     /// Read the values of filters in audit lines
     Audit(AuditArgs),
     /// Replace a file of keys or revocations by standard input, after checking it
@@ -179,6 +185,7 @@ impl Cli {
                 Err(errors) => Err(errors),
             },
             Command::Keygen(args) => keygen(args),
+            Command::Links(args) => links(&args).await,
             Command::Audit(args) => match audit(&args) {
                 Ok(exit_code) => return exit_code,
                 Err(errors) => Err(errors),

@@ -81,5 +81,6 @@ mod streaming;
 mod traces;
 mod truncation;
 mod vectors;
+mod watching;
 mod workbook_details;
 mod xlsx;
