@@ -111,6 +111,7 @@ fn every_linked_file_exists() {
         ("docs", CONFIGURATION),
         ("docs", CALLERS),
         ("docs", BROWSERS),
+        ("docs", include_str!("../../docs/shell.md")),
         ("", include_str!("../../ARCHITECTURE.md")),
         ("", include_str!("../../CONTRIBUTING.md")),
     ] {
