@@ -67,6 +67,7 @@ mod retry_pages;
 mod revoke;
 mod rotation;
 mod single_use;
+mod site;
 mod sizes;
 mod source_conformance;
 mod spool;
