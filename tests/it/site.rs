@@ -1,16 +1,22 @@
-//! The links of the documentation.
+//! The documentation, in the repository and as a site.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{fs, iter};
+
+use serde_json::{Value, json};
+
+use crate::harness::browse;
+use crate::harness::command::run;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Returns the Markdown files of a folder.
+/// Returns the Markdown files of a folder, without those of `docs/site`, whose links start at the root.
 fn markdown_files(folder: &Path) -> Vec<PathBuf> {
-    let skipped = ["target", "node_modules"];
+    let skipped = ["target", "node_modules", "site"];
     let mut files = Vec::new();
     // Folders of builds disappear while other tests run.
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -101,4 +107,67 @@ fn links_to_a_missing_file_or_heading_are_found() {
         links,
         ["other.md", "#again-2", "page.md#code", "other.md#again"]
     );
+}
+
+fn build_site(folder: &Path) {
+    run(Command::new(root().join("docs/site/build.sh")).arg(folder));
+}
+
+/// Returns the report on a site, whose folder is the prefix of each broken link.
+fn visit(folder: &Path) -> Value {
+    browse(&json!({"site": {"folder": folder}}))
+}
+
+#[test]
+#[ignore = "needs mdBook, Swagger UI and Chromium: make test"]
+fn the_site_needs_no_other_host_and_every_link_of_it_leads_somewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    build_site(folder.path());
+    let report = visit(folder.path());
+    assert!(report["pages"].as_u64().unwrap() > 30, "{report}");
+    for field in ["foreign", "broken", "reports"] {
+        assert_eq!(report[field], json!([]), "{field}");
+    }
+}
+
+#[test]
+#[ignore = "needs mdBook, Swagger UI and Chromium: make test"]
+fn the_site_is_searched_and_shows_every_operation_of_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    build_site(folder.path());
+    let search = json!({"search": {"folder": folder.path(), "text": "formula guard"}});
+    let found = browse(&search).to_string();
+    assert!(found.contains("The formula guard"), "{found}");
+
+    let contract = fs::read_to_string(root().join("openapi.yaml")).unwrap();
+    let operations = contract.matches("operationId:").count();
+    let shown = browse(&json!({"reference": {"folder": folder.path()}}));
+    assert_eq!(shown, json!({"operations": operations, "errors": []}));
+    let published = fs::read_to_string(folder.path().join("openapi.yaml")).unwrap();
+    assert!(published == contract);
+}
+
+#[test]
+#[ignore = "needs Chromium: make test"]
+fn requests_to_hosts_and_broken_links_of_a_site_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = r##"<p id="a"><a href="#a"></a><a href="#b"></a><a href="c.html"></a><script src="http://127.0.0.1:1/d.js"></script>"##;
+    fs::write(folder.path().join("page.html"), page).unwrap();
+    let report = visit(folder.path());
+    assert_eq!(report["foreign"], json!(["http://127.0.0.1:1/d.js"]));
+    let path = folder.path().display();
+    let broken =
+        ["page.html#b", "c.html"].map(|link| format!("{path}/page.html: file://{path}/{link}"));
+    assert_eq!(report["broken"], json!(broken));
+}
+
+#[test]
+#[ignore = "needs mdBook and Swagger UI: make test"]
+fn two_builds_of_the_site_are_equal() {
+    let folder = tempfile::tempdir().unwrap();
+    let builds = ["one", "two"].map(|name| folder.path().join(name));
+    for build in &builds {
+        build_site(build);
+    }
+    run(Command::new("diff").arg("-r").args(&builds));
 }
