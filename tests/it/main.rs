@@ -70,6 +70,7 @@ mod revoke;
 mod rotation;
 mod shell;
 mod single_use;
+mod site;
 mod sizes;
 mod source_conformance;
 mod spool;

@@ -3,11 +3,12 @@ import { createRequire } from "node:module";
 import * as button from "./button.mjs";
 import * as component from "./component.mjs";
 import * as pages from "./pages.mjs";
+import * as site from "./site.mjs";
 
 const [taskText, modules] = process.argv.slice(2);
 const require = createRequire(`${modules}/`);
 const { chromium } = require("playwright-core");
-const modes = { ...pages, ...button, ...component };
+const modes = { ...pages, ...button, ...component, ...site };
 
 // Without these flags Chromium contacts its vendor. Its sandbox does not run as root.
 const browser = await chromium.launch({
