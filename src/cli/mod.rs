@@ -15,6 +15,7 @@ mod load;
 mod locked_file;
 mod log_writer;
 mod manual;
+mod mcp;
 mod open_files;
 mod output;
 mod prepare_file;
@@ -52,6 +53,7 @@ use get::{GetArgs, get};
 use keygen::{KeygenArgs, keygen};
 use load::{Loaded, OnError, load};
 use manual::{CompletionsArgs, ManArgs, completions, man};
+use mcp::{McpArgs, mcp};
 use reload::Reloader;
 use replace::{ReplaceArgs, replace};
 use revoke::{RevokeArgs, revoke};
@@ -95,6 +97,8 @@ enum Command {
     Replace(ReplaceArgs),
     /// Revoke one link, or the links of a user or a key, in the file of revocations
     Revoke(RevokeArgs),
+    /// Let agents list exports, look at a few rows and create links: a server of the Model Context Protocol (MCP)
+    Mcp(McpArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
     /// Write the manual pages
@@ -160,6 +164,7 @@ impl Cli {
             },
             Command::Replace(args) => replace(&args),
             Command::Revoke(args) => revoke(args),
+            Command::Mcp(args) => mcp(args).await,
             Command::Completions(args) => completions(&args),
             Command::Man(args) => man(&args),
         };
