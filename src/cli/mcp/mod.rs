@@ -82,9 +82,10 @@ fn base_url((name, url): (&str, String)) -> Result<String, ErrorLines> {
         return Err(error_line(error));
     }
     let url = web_url(&url).map_err(|error| error_line(format!("{name}: {error}")))?;
-    match url.contains(['?', '#']) {
+    // A user in it would be sent with the requests of callers who have no credential.
+    match url.contains(['?', '#', '@']) {
         true => Err(error_line(format!(
-            "{name}: expected a URL without a query or fragment"
+            "{name}: expected a URL without a user, query or fragment"
         ))),
         false => Ok(url.trim_end_matches('/').to_owned()),
     }
@@ -109,7 +110,13 @@ mod tests {
             base("https://shop.example.com/data/"),
             Ok("https://shop.example.com/data".to_owned())
         );
-        for url in ["", "shop", "ftp://secret@shop", "https://secret@shop/?a=b"] {
+        for url in [
+            "",
+            "shop",
+            "ftp://secret@shop",
+            "https://secret@shop/",
+            "https://shop/?a=secret",
+        ] {
             let error = base(url).expect_err("an invalid URL").concat();
             assert!(
                 error.starts_with("--url: ") && !error.contains("secret"),
