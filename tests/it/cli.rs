@@ -42,6 +42,7 @@ fn every_command_has_a_help_text() {
         &["export", "--help"],
         &["sign", "--help"],
         &["verify", "--help"],
+        &["mcp", "--help"],
         &["completions", "--help"],
         &["man", "--help"],
     ] {

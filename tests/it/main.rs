@@ -44,6 +44,7 @@ mod kept;
 mod languages;
 mod large_rows;
 mod matrix;
+mod mcp;
 mod minters;
 mod mutation;
 mod mysql;

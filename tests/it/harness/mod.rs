@@ -3,6 +3,7 @@
 pub mod command;
 mod contract;
 pub mod mariadb;
+pub mod mcp;
 pub mod mysql;
 pub mod object_store;
 pub mod postgres;
