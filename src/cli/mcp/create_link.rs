@@ -40,7 +40,7 @@ pub(super) struct CreateLink {
     single_use: Option<bool>,
     /// Whether a browser shows a page with a button before the download
     confirm: Option<bool>,
-    /// Whether CSV, TSV or NDJSON end with an integrity line, which `check_file` checks
+    /// Whether CSV, TSV or NDJSON end with an integrity line, which shows that they are complete
     end_line: Option<bool>,
     /// Suggested file name, without a path
     #[schemars(length(min = 1, max = 150))]
