@@ -1,6 +1,6 @@
 # Rowlink. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-large test-engines e2e attack soak check fmt lint fuzz timing deny bench screenshots setup
+.PHONY: help run build test test-large test-engines e2e attack soak check fmt lint fuzz timing deny bench screenshots site setup
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1	\2/' | expand -t 12
@@ -25,7 +25,7 @@ test-engines: ## Also install MySQL in a root folder of its own (needs root) and
 
 e2e: ## Kill and restart three replicas over PostgreSQL behind nginx, HAProxy and Envoy, with skewed clocks: ten minutes; prints figures
 	tests/setup.sh e2e
-	cargo test --release --test it -- heavy::e2e:: heavy::cuts:: heavy::retries:: heavy::single_use:: heavy::slow_readers:: heavy::stored_cuts:: --ignored --test-threads 1 --nocapture
+	cargo test --release --test it -- heavy::e2e:: heavy::cuts:: heavy::retries:: heavy::component:: heavy::single_use:: heavy::slow_readers:: heavy::stored_cuts:: --ignored --test-threads 1 --nocapture
 	cargo test --release --test it overload:: -- --include-ignored --test-threads 1 --nocapture
 
 attack: setup ## Attack one replica over loopback: connections, memory, forged links, killed downloads; prints a table: minutes
@@ -61,6 +61,9 @@ bench: build setup ## Measure speed and memory of Rowlink and its peers in one r
 
 screenshots: build setup ## Take the README's screenshots again
 	docs/images/take.sh
+
+site: setup ## Render the documentation as a site with search: target/site/index.html
+	docs/site/build.sh target/site
 
 setup: ## Install what the tests and benchmarks need, if it is missing
 	tests/setup.sh

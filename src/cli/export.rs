@@ -102,7 +102,7 @@ pub(super) async fn export(args: ExportArgs) -> Result<(), Failure> {
 
 /// Generates a key for the link of this export. Only a verified link can be bound to a query, and this
 /// one never leaves the process.
-fn one_time_keyring() -> Result<Keyring, ErrorLines> {
+pub(super) fn one_time_keyring() -> Result<Keyring, ErrorLines> {
     let key = rowlink_link::generate("export").map_err(error_line)?;
     Keyring::parse(&key).map_err(error_lines)
 }

@@ -41,6 +41,8 @@ pub(super) enum OnError {
     Stop,
     /// Those that leave no export to serve, unless a database is only unavailable.
     Tolerate,
+    /// None: their author is about to correct them.
+    Ignore,
 }
 
 /// Opens the databases, reads the catalog, and prepares it against them.
@@ -63,9 +65,12 @@ pub(super) async fn load(config: Config, on_error: OnError) -> Result<Loaded, Er
     let update = update.await;
     let is_unavailable = |error: &ExportError| matches!(error, ExportError::Database { .. });
     let is_temporary = update.errors.iter().any(is_unavailable);
-    if !update.errors.is_empty()
-        && (on_error == OnError::Stop || service.count() == 0 && !is_temporary)
-    {
+    let stops = match on_error {
+        OnError::Stop => true,
+        OnError::Tolerate => service.count() == 0 && !is_temporary,
+        OnError::Ignore => false,
+    };
+    if stops && !update.errors.is_empty() {
         return Err(error_lines(update.errors));
     }
     service.set_revocations(config.revocations);

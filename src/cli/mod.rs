@@ -1,20 +1,30 @@
 //! The commands.
 
 mod audit;
+mod audit_line;
 mod check_file;
 mod check_store;
+mod database_args;
 mod errors;
 mod export;
 mod export_files;
+mod export_text;
 mod fetch;
 mod get;
+mod init;
+mod init_questions;
 mod inode;
 mod key_file;
 mod keygen;
+mod links;
 mod load;
 mod locked_file;
+mod log_reader;
 mod log_writer;
 mod manual;
+mod mcp;
+mod new;
+mod new_folder;
 mod open_files;
 mod output;
 mod prepare_file;
@@ -28,8 +38,11 @@ mod revoke;
 mod serve;
 mod sign;
 mod signals;
+mod tables;
 mod telemetry;
+mod text_table;
 mod verify;
+mod watch;
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
@@ -49,14 +62,19 @@ use check_store::check_store;
 use errors::{ErrorLines, Failure, error_line, error_lines};
 use export::{ExportArgs, export};
 use get::{GetArgs, get};
+use init::{InitArgs, init};
 use keygen::{KeygenArgs, keygen};
+use links::{LinksArgs, links};
 use load::{Loaded, OnError, load};
 use manual::{CompletionsArgs, ManArgs, completions, man};
+use mcp::{McpArgs, mcp};
+use new::{NewArgs, new};
 use reload::Reloader;
 use replace::{ReplaceArgs, replace};
 use revoke::{RevokeArgs, revoke};
 use serve::Sockets;
 use sign::{SignArgs, sign};
+use tables::{TablesArgs, tables};
 use verify::{VerifyArgs, verify};
 
 /// Signed download links for database rows.
@@ -77,6 +95,12 @@ enum Command {
     Check(CheckArgs),
     /// Check the readiness of the server with the same variables
     Ready,
+    /// Write a first configuration into a new folder: keys, variables and an export
+    Init(InitArgs),
+    /// List the tables and views of a database
+    Tables(TablesArgs),
+    /// Write the file of a new export of one table
+    New(NewArgs),
     /// Write a file straight from the database, without a server
     Export(ExportArgs),
     /// Download a file with a signed link: continues a broken download, and checks that the file is complete
@@ -89,12 +113,16 @@ enum Command {
     Verify(VerifyArgs),
     /// Generate a signing key, a child key or an API key
     Keygen(KeygenArgs),
+    /// Show the links and downloads in the audit log as a table
+    Links(LinksArgs),
     /// Read the values of filters in audit lines
     Audit(AuditArgs),
     /// Replace a file of keys or revocations by standard input, after checking it
     Replace(ReplaceArgs),
     /// Revoke one link, or the links of a user or a key, in the file of revocations
     Revoke(RevokeArgs),
+    /// Let agents list exports, look at a few rows and create links: a server of the Model Context Protocol (MCP)
+    Mcp(McpArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
     /// Write the manual pages
@@ -107,6 +135,10 @@ struct ServeArgs {
     /// and tried again
     #[arg(long)]
     strict: bool,
+    /// For authors: start whatever the exports are, read them five times a second, and print errors as FILE:LINE: MESSAGE.
+    /// A file that an editor has written in place replaces its earlier version also if it restricts fewer rows
+    #[arg(long, conflicts_with = "strict")]
+    watch: bool,
 }
 
 #[derive(Args)]
@@ -139,6 +171,9 @@ impl Cli {
                 Err(errors) => Err(errors),
             },
             Command::Ready => read_config().and_then(|config| ready::check(&config)),
+            Command::Init(args) => init(args).await,
+            Command::Tables(args) => tables(&args).await,
+            Command::New(args) => new(args).await,
             Command::Export(args) => match export(args).await {
                 Ok(()) => Ok(()),
                 Err(failure) => return failure.report(),
@@ -154,12 +189,14 @@ impl Cli {
                 Err(errors) => Err(errors),
             },
             Command::Keygen(args) => keygen(args),
+            Command::Links(args) => links(&args).await,
             Command::Audit(args) => match audit(&args) {
                 Ok(exit_code) => return exit_code,
                 Err(errors) => Err(errors),
             },
             Command::Replace(args) => replace(&args),
             Command::Revoke(args) => revoke(args),
+            Command::Mcp(args) => mcp(args).await,
             Command::Completions(args) => completions(&args),
             Command::Man(args) => man(&args),
         };
@@ -189,18 +226,22 @@ async fn serve(args: &ServeArgs) -> Result<(), ErrorLines> {
     let metrics_bind = config.metrics_bind;
     let drain = config.drain;
     let tls = config.tls.as_ref().map_or(Tls::Elsewhere, |_| Tls::Here);
-    let on_error = match args.strict {
-        true => OnError::Stop,
-        false => OnError::Tolerate,
+    let on_error = match (args.strict, args.watch) {
+        (true, _) => OnError::Stop,
+        (false, true) => OnError::Ignore,
+        (false, false) => OnError::Tolerate,
     };
     let Loaded {
         state,
         reloader,
-        exports,
+        mut exports,
         update,
         warnings,
     } = load(config, on_error).await?;
-    reload_exports::log(&update);
+    if args.watch {
+        exports.watch();
+    }
+    exports.report(&update, &state);
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -9,6 +9,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::export_files::ExportFiles;
+use super::text_table::printable;
+use super::watch::WatchReport;
 use crate::catalog::{Catalog, Dialects, Export, export_name, is_book_file};
 use crate::http::AppState;
 use crate::service::{ExportsToDescribe, ExportsUpdate};
@@ -16,6 +18,8 @@ use crate::toml_errors::LineError;
 
 /// How often the files are read.
 const READ_EVERY: Duration = Duration::from_secs(1);
+/// The same while their author waits for the result.
+const WATCH_EVERY: Duration = Duration::from_millis(200);
 /// How often an export that cannot be served is tried again: its database may be back, its table may exist now.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
 
@@ -34,6 +38,9 @@ pub(super) struct ExportsReloader {
     tried: Instant,
     /// Why the folder could not be read the last time.
     unreadable: Option<String>,
+    read_every: Duration,
+    /// Where an author who edits the files is told of changes, instead of the log.
+    watch: Option<WatchReport>,
 }
 
 impl ExportsReloader {
@@ -53,7 +60,24 @@ impl ExportsReloader {
             to_describe: ExportsToDescribe::Changed,
             tried: Instant::now(),
             unreadable: None,
+            read_every: READ_EVERY,
+            watch: None,
         })
+    }
+
+    /// Reads the files more often, and tells their author of changes. A file that was written in place is accepted as it is:
+    /// editors write so, and the author sees what has become of it.
+    pub(super) fn watch(&mut self) {
+        self.read_every = WATCH_EVERY;
+        self.watch = Some(WatchReport::new(&self.folder));
+    }
+
+    /// Reports what an update has changed.
+    pub(super) fn report(&mut self, update: &ExportsUpdate, state: &AppState) {
+        match &mut self.watch {
+            None => log(update),
+            Some(watch) => watch.print(update, &state.service.failed_exports()),
+        }
     }
 
     /// Returns the exports.
@@ -66,19 +90,24 @@ impl ExportsReloader {
         loop {
             tokio::select! {
                 _ = hangup.recv() => self.to_describe = ExportsToDescribe::All,
-                () = sleep(READ_EVERY) => {}
+                () = sleep(self.read_every) => {}
             }
             let folder = self.folder.clone();
             let read = spawn_blocking(move || ExportFiles::read(&folder)).await;
             match read.unwrap_or_else(|join_error| Err(join_error.to_string())) {
                 Ok(files) => {
-                    self.unreadable = None;
+                    if let (Some(_), Some(watch)) = (self.unreadable.take(), &self.watch) {
+                        watch.print_readable();
+                    }
                     self.check(files, &state).await;
                 }
                 Err(cause) if self.unreadable.as_ref() == Some(&cause) => {}
                 Err(cause) => {
                     state.count_failed_reload("exports");
-                    tracing::error!(cause, "reload failed; keeping all exports");
+                    match self.watch {
+                        None => tracing::error!(cause, "reload failed; keeping all exports"),
+                        Some(_) => eprintln!("rowlink: {}", printable(&cause)),
+                    }
                     self.unreadable = Some(cause);
                 }
             }
@@ -96,7 +125,7 @@ impl ExportsReloader {
             let update = update.await;
             self.to_describe = ExportsToDescribe::Changed;
             self.tried = Instant::now();
-            log(&update);
+            self.report(&update, state);
             if (is_changed || is_requested) && !update.errors.is_empty() {
                 state.count_failed_reload("exports");
             }
@@ -107,7 +136,7 @@ impl ExportsReloader {
     fn accept(&mut self, files: ExportFiles, state: &AppState) -> bool {
         let (read, earlier) = &self.last_read;
         // After a signal two reads may follow each other immediately.
-        if read.elapsed() < READ_EVERY {
+        if read.elapsed() < self.read_every {
             return false;
         }
         let settled = files.settled(earlier, &self.in_use);
@@ -116,9 +145,21 @@ impl ExportsReloader {
             return false;
         }
         let mut catalog = settled.parse(&self.dialects);
+        if self.watch.is_none() {
+            self.refuse_incomplete(&settled, &mut catalog, state);
+        }
+        let is_valid = |export: &str| catalog.get(export).is_some();
+        self.accepted = settled.accepted(&self.accepted, is_valid);
+        self.catalog = catalog;
+        self.in_use = settled;
+        true
+    }
+
+    /// Takes exports out of the catalog whose files were written in place and lack something.
+    fn refuse_incomplete(&self, settled: &ExportFiles, catalog: &mut Catalog, state: &AppState) {
         let written = settled.written_in_place(&self.accepted);
         let checked =
-            written.map(|(file, is_cut)| (file, check_successor(state, &catalog, file, is_cut)));
+            written.map(|(file, is_cut)| (file, check_successor(state, catalog, file, is_cut)));
         // Refusing a file takes its book out of the catalog, and the other files could not be checked.
         let checked: Vec<_> = checked.collect();
         for (file, checked) in checked {
@@ -130,11 +171,6 @@ impl ExportsReloader {
                 catalog.add_error(file, LineError::new(1, message));
             }
         }
-        let is_valid = |export: &str| catalog.get(export).is_some();
-        self.accepted = settled.accepted(&self.accepted, is_valid);
-        self.catalog = catalog;
-        self.in_use = settled;
-        true
     }
 }
 
@@ -176,7 +212,7 @@ fn variable_lost(before: &Export, next: &Export, file: &str) -> Option<String> {
 }
 
 /// Logs what an update has changed.
-pub(super) fn log(update: &ExportsUpdate) {
+fn log(update: &ExportsUpdate) {
     if !update.served.is_empty() {
         let exports = update.served.join(", ");
         tracing::info!(exports, "serving exports");

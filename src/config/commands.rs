@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::database::{databases, exports_dir};
 use super::files::store;
@@ -40,6 +41,12 @@ pub struct RowsConfig {
     pub exports_dir: PathBuf,
     /// The limits of downloads.
     pub policy: Policy,
+}
+
+/// The settings of the command that writes a configuration.
+pub struct InitConfig {
+    /// The URL of the database, if it is configured.
+    pub database_url: Option<Zeroizing<String>>,
 }
 
 /// The settings of the command that checks the store.
@@ -113,6 +120,24 @@ impl RowsConfig {
                 policy,
             }),
             _ => Err(errors.0),
+        }
+    }
+}
+
+impl InitConfig {
+    /// Parses the environment, for example [`std::env::vars_os`].
+    ///
+    /// # Errors
+    /// Returns every variable of these that is invalid.
+    pub fn from_env(
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<InitConfig, Vec<ConfigError>> {
+        let (mut variables, mut errors) = Config::variables(environment)?;
+        let url = variables.database_url.take();
+        let database_url = errors.secret("DATABASE_URL", url, variables.database_url_file.take());
+        match errors.0.is_empty() {
+            true => Ok(InitConfig { database_url }),
+            false => Err(errors.0),
         }
     }
 }

@@ -123,6 +123,16 @@ impl DatabaseUrl {
         Err(expected.into())
     }
 
+    /// Tells whether it holds a password.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        match self {
+            DatabaseUrl::Sqlite(_) => false,
+            DatabaseUrl::Postgres(url) => url.has_password(),
+            DatabaseUrl::Mysql(url) => url.has_password(),
+        }
+    }
+
     /// Creates the source. No connection is opened yet.
     ///
     /// # Errors

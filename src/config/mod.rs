@@ -30,7 +30,7 @@ use crate::used_links::RedisUrl;
 use errors::ConfigErrors;
 use rowlink_link::{Keyring, Revocations};
 
-pub use commands::{KeysConfig, RevokeConfig, RowsConfig, StoreConfig};
+pub use commands::{InitConfig, KeysConfig, RevokeConfig, RowsConfig, StoreConfig};
 pub use database::DatabaseUrl;
 pub use errors::{ConfigError, read};
 pub use http_config::{cors_origin, web_url};

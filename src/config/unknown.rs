@@ -3,7 +3,7 @@
 use strsim::damerau_levenshtein;
 
 /// What the clients and their examples read.
-const OF_CLIENTS: [&str; 3] = ["url", "token", "key"];
+const OF_CLIENTS: [&str; 4] = ["url", "token", "token_file", "key"];
 /// How many letters a name may differ from the one that was meant.
 const DISTANCE_MAX: usize = 3;
 

@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, ready};
 use super::connection_time::ConnectionTime;
 use super::errors::SourceError;
 use super::stream::RowStream;
+use super::tables::Table;
 use crate::catalog::{BoundQuery, Dialects, Export, SqlDialect};
 use crate::row::Column;
 
@@ -127,6 +128,12 @@ pub trait Source: Send + Sync {
     fn close_descriptions(&self) -> BoxFuture<'_, ()> {
         Box::pin(ready(()))
     }
+
+    /// Returns the tables and views that Rowlink's login may read, those of the default schema first, with their columns.
+    ///
+    /// # Errors
+    /// Returns [`SourceError::Unavailable`] if the database is unreachable, and the [`SourceError`] of any other failure.
+    fn tables(&self) -> BoxFuture<'_, Result<Vec<Table>, SourceError>>;
 
     /// Returns what the operator should change about the database or its environment. Called at start-up, after
     /// [`describe`](Source::describe).

@@ -14,6 +14,7 @@ mod sink;
 mod spelling;
 mod sqlite;
 mod stream;
+mod tables;
 
 pub use api::{
     CONCURRENT_DESCRIPTIONS, DESCRIBE_TIMEOUT, DescribeError, DescribedExport, Passes, PoolStatus,
@@ -25,3 +26,4 @@ pub use mysql::{MysqlSource, MysqlUrl};
 pub use postgres::{PostgresSource, PostgresUrl};
 pub use sqlite::SqliteSource;
 pub use stream::{BatchRecycler, RowStream, Rows};
+pub use tables::{Table, TableColumn};

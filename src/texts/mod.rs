@@ -107,15 +107,20 @@ pub(crate) struct AdviceTexts {
     pub(crate) other: String,
 }
 
-/// An Export button, by its status. `clients/js` has these texts, too.
+/// An Export button, by its status, and what stands beside it. `clients/js` has these texts, too.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ButtonTexts {
     pub(crate) idle: String,
     pub(crate) issuing: String,
     pub(crate) preparing: String,
+    pub(crate) downloading: String,
     pub(crate) started: String,
+    pub(crate) done: String,
     pub(crate) failed: String,
+    pub(crate) cancel: String,
+    pub(crate) format: String,
+    pub(crate) differs: String,
 }
 
 /// The page of exports. Its script has texts of its own, by the names that it uses.

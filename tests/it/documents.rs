@@ -101,31 +101,6 @@ fn every_format_and_each_of_its_options_is_documented() {
 }
 
 #[test]
-fn every_linked_file_exists() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (folder, text) in [
-        ("", README),
-        ("docs", EXPORTS),
-        ("docs", POSTGRESQL),
-        ("docs", SIGNED_LINK),
-        ("docs", CONFIGURATION),
-        ("docs", CALLERS),
-        ("docs", BROWSERS),
-        ("", include_str!("../../ARCHITECTURE.md")),
-        ("", include_str!("../../CONTRIBUTING.md")),
-    ] {
-        let targets = text
-            .split("](")
-            .skip(1)
-            .map(|rest| rest.split(')').next().unwrap());
-        for target in targets.filter(|target| !target.starts_with("http")) {
-            let file = target.split('#').next().unwrap();
-            assert!(root.join(folder).join(file).exists(), "{target}");
-        }
-    }
-}
-
-#[test]
 fn the_examples_of_the_specification_are_test_vectors() {
     let vectors: Value = serde_json::from_str(include_str!("../vectors/links.json")).unwrap();
     let links = vectors["links"].as_array().unwrap();

@@ -497,7 +497,9 @@ fn the_python_client_continues_a_kept_file() {
     let request = json!({"export": "it", "format": "csv", "end_line": true});
     let url = through_breaking(&kept, &kept.server.link(request), 1_500_001);
     let retries = python("download_file.py", &[url.as_ref(), path.as_os_str()]);
-    assert_eq!(retries.trim(), "2");
+    // On a busy machine a connection may break before the limit. No attempt is long enough for the whole file.
+    let retries: u32 = retries.trim().parse().unwrap();
+    assert!(retries >= 2, "{retries}");
     assert_eq!(fs::read_to_string(path).unwrap().lines().count(), 60_001);
 }
 

@@ -775,6 +775,10 @@ fn completions_and_manual_pages_cover_every_command() {
         "demo",
         "check",
         "ready",
+        "init",
+        "tables",
+        "new",
+        "links",
         "export",
         "check-file",
         "sign",
@@ -783,6 +787,7 @@ fn completions_and_manual_pages_cover_every_command() {
         "audit",
         "replace",
         "revoke",
+        "mcp",
     ];
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = with_key(SIGNING_KEY, &["completions", shell]).out;

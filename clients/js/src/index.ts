@@ -19,7 +19,7 @@ export type * from "./types.js";
 export type Rowlink = ReturnType<typeof createRowlink>;
 
 /** Creates a client that requests links from a deployment and starts their downloads. */
-export function createRowlink({ baseUrl = "", token }: Options = {}) {
+export function createRowlink({ baseUrl = "", token, requestLink }: Options = {}) {
   // The request of each issued link, and the end of its validity in milliseconds of the local clock.
   const issued = new WeakMap<Link, { request: LinkRequest; validUntil: number }>();
 
@@ -38,7 +38,7 @@ export function createRowlink({ baseUrl = "", token }: Options = {}) {
     const init: RequestInit = { method: "POST", body: JSON.stringify(request) };
     // The browser keeps the cookie of the response only then.
     if (request.bind) init.credentials = "include";
-    const link: Link = await call("/v1/links", init, options);
+    const link: Link = await (requestLink ? requestLink(request, options) : call("/v1/links", init, options));
     // Reserves a tenth of the lifetime for the request to the server.
     issued.set(link, { request, validUntil: requestedAt + link.expires_in * 900 });
     return link;

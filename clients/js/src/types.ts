@@ -143,6 +143,8 @@ export interface FileState {
 
 /** The state of an export. `preparing`: the server stores the file. `started`: the browser is downloading. */
 export type ExportStatus = "idle" | "issuing" | "preparing" | "started" | "failed";
+/** The status of `<rowlink-export>`. `downloading`: the page saves the file. `done`: it is saved. */
+export type ElementStatus = ExportStatus | "downloading" | "done";
 
 /** The progress of a download. */
 export interface Progress {
@@ -159,6 +161,48 @@ export interface Progress {
   retries: number;
 }
 
+/** The progress of `<rowlink-export>`, of the server's preparation or of the download. `null` is unknown. */
+export interface ElementProgress extends Omit<Progress, "bytes"> {
+  bytes: number | null;
+}
+
+/** The event `rowlink-link`. If it is cancelled, the link is not used. */
+export interface LinkDetail {
+  link: Link;
+  request: LinkRequest;
+  /** What `source` could not express in the request. */
+  unsupported: readonly Unsupported[];
+}
+
+/** The event `rowlink-done`. `started`: the browser downloads the file; its end is not known to the page. */
+export interface DoneDetail {
+  status: "started" | "done";
+  progress: Progress | null;
+}
+
+/** The event `rowlink-error`. */
+export interface ErrorDetail {
+  /** The code of the problem; `unknown` for bugs. */
+  code: string;
+  error: Error;
+}
+
+/** What a grid shows, as a part of a request for a link. */
+export interface GridRequest {
+  filters: Record<string, Filter>;
+  columns: readonly string[];
+  /** What the request cannot express, so that the file differs from the grid. */
+  unsupported: readonly Unsupported[];
+}
+
+/** A part of a grid's state that a request cannot express. */
+export interface Unsupported {
+  kind: "filter" | "search" | "sort" | "group";
+  /** The grid's column, if the part belongs to one. */
+  column: string | null;
+  message: string;
+}
+
 /** The first rows of a file. */
 export interface Preview {
   columns: string[];
@@ -173,6 +217,8 @@ export interface Options {
   baseUrl?: string;
   /** A JSON Web Token, or a function that returns one. Without it the browser sends its cookies. */
   token?: string | (() => string | Promise<string>);
+  /** Requests links elsewhere, such as from an endpoint of the application that has the credential. */
+  requestLink?: (request: LinkRequest, options: CallOptions) => Promise<Link>;
 }
 
 export interface CallOptions {

@@ -1,6 +1,7 @@
 //! A statement whose `:name` placeholders are numbered driver parameters.
 
 mod list_use;
+mod names;
 mod parser;
 mod ranges;
 mod select_list;

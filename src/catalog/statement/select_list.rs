@@ -101,7 +101,7 @@ pub(in crate::catalog) fn replace_column(
     let offsets = Offsets::new(text);
     let start = offsets.byte(code[item.start].span.start);
     let end = offsets.byte(code[item.end - 1].span.end);
-    let quoted = quote(name, dialect);
+    let quoted = dialect.quote(name);
     Ok([
         &text[..start],
         "(",
@@ -290,14 +290,6 @@ fn may_precede_name(previous: Option<&Token>) -> bool {
                 | Token::DollarQuotedString(_)
         )
     )
-}
-
-fn quote(name: &str, dialect: SqlDialect) -> String {
-    let mark = match dialect {
-        SqlDialect::Mysql => "`",
-        SqlDialect::Sqlite | SqlDialect::Postgres => "\"",
-    };
-    [mark, &name.replace(mark, &mark.repeat(2)), mark].concat()
 }
 
 /// The brackets that are open.

@@ -6,6 +6,7 @@ mod errors;
 mod geometry;
 mod parameter;
 mod stream;
+mod tables;
 mod url;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use super::errors::SourceError;
 use super::pool::{Connections, RESERVED_CONNECTIONS, ping_with_timeout, wait_for_cancelled};
 use super::sink::task_row_channel;
 use super::stream::RowStream;
+use super::tables::Table;
 use crate::catalog::{BoundQuery, Export, SqlDialect};
 use crate::row::Column;
 
@@ -90,6 +92,15 @@ impl Source for MysqlSource {
 
     fn close_descriptions(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.descriptions.close_idle())
+    }
+
+    fn tables(&self) -> BoxFuture<'_, Result<Vec<Table>, SourceError>> {
+        Box::pin(async move {
+            let mut connection = self.descriptions.acquire().await?;
+            let tables = tables::tables(&mut connection).await;
+            self.descriptions.release(connection).await;
+            tables
+        })
     }
 
     fn ping(&self) -> BoxFuture<'static, Result<(), SourceError>> {

@@ -35,6 +35,12 @@ pub(super) enum Tls {
 }
 
 impl MysqlUrl {
+    /// Tells whether it holds a password.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.password.is_some()
+    }
+
     /// Parses `mysql://user:password@host:3306/database?ssl-mode=verify_identity&ssl-ca=/etc/ca.pem`.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod row_interceptor;
 mod session;
 mod socket;
 mod stream;
+mod tables;
 mod tls;
 mod url;
 
@@ -45,6 +46,7 @@ use super::errors::SourceError;
 use super::pool::{ping_with_timeout, wait_for_cancelled};
 use super::sink::task_row_channel;
 use super::stream::RowStream;
+use super::tables::Table;
 use crate::catalog::{BoundQuery, Export, SqlDialect};
 use crate::row::Column;
 
@@ -110,6 +112,10 @@ impl Source for PostgresSource {
 
     fn close_descriptions(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.pools.descriptions.close_idle())
+    }
+
+    fn tables(&self) -> BoxFuture<'_, Result<Vec<Table>, SourceError>> {
+        Box::pin(tables::tables(&self.pools.descriptions))
     }
 
     fn ping(&self) -> BoxFuture<'static, Result<(), SourceError>> {

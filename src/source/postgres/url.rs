@@ -48,6 +48,12 @@ pub(super) enum SessionAttributes {
 }
 
 impl PostgresUrl {
+    /// Tells whether it holds a password.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.config.get_password().is_some()
+    }
+
     /// Parses `postgres://user:password@host1:5432,host2:5433/database?sslmode=verify-full`.
     ///
     /// # Errors

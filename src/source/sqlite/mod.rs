@@ -5,6 +5,7 @@ mod describe;
 mod errors;
 mod parameter;
 mod stream;
+mod tables;
 
 use std::future::ready;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ use super::errors::SourceError;
 use super::pool::ping_with_timeout;
 use super::sink::row_channel;
 use super::stream::RowStream;
+use super::tables::Table;
 use crate::catalog::{BoundQuery, Export, SqlDialect, Statement};
 use crate::row::Column;
 
@@ -93,6 +95,13 @@ impl Source for SqliteSource {
             })?;
             let source = self.clone();
             Ok(Arc::new(SqliteExport { columns, source }) as _)
+        })
+    }
+
+    fn tables(&self) -> BoxFuture<'_, Result<Vec<Table>, SourceError>> {
+        Box::pin(async move {
+            let tables = self.on_thread(|connection| tables::tables(&connection));
+            tables.await.map_err(|error| self.explain(error))
         })
     }
 

@@ -1,29 +1,7 @@
 // Tasks about pages of another origin: the React example and the client package.
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import { extname, join } from "node:path";
-
-const client = join(import.meta.dirname, "../../../clients/js");
-const types = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".json": "application/json" };
-
-/** Serves the example's pages, the package under /client, and this configuration. */
-async function serve(port, config) {
-  const server = createServer(async (request, response) => {
-    const path = new URL(request.url, "http://x").pathname;
-    const file = path.startsWith("/client/")
-      ? join(client, "dist", path.slice("/client/".length))
-      : join(client, "examples/react/dist", path === "/" ? "index.html" : path);
-    try {
-      const content = path === "/config.json" ? JSON.stringify(config) : await readFile(file);
-      response.writeHead(200, { "content-type": types[extname(file)] ?? "text/plain" }).end(content);
-    } catch {
-      response.writeHead(404).end();
-    }
-  });
-  await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
-  return `http://127.0.0.1:${port}`;
-}
+import { serve } from "./serve.mjs";
 
 async function open(browser, { port, baseUrl, token }) {
   const origin = await serve(port, { baseUrl, token });
@@ -292,7 +270,6 @@ export async function killed(browser, { url, pid }) {
 // Runs axe on these pages.
 export async function accessibility(browser, { urls, site }, require) {
   const example = await serve(site.port, site);
-  const axe = await readFile(require.resolve("axe-core/axe.min.js"), "utf8");
   const found = [];
   for (const { url, colorScheme, press } of urls) {
     const context = await browser.newContext({ colorScheme, bypassCSP: true });
@@ -300,16 +277,20 @@ export async function accessibility(browser, { urls, site }, require) {
     await page.goto(url ?? example);
     for (const name of press ?? []) await page.getByRole("button", { name }).click();
     if (press) await page.locator("#link").waitFor();
-    await page.addScriptTag({ content: axe });
-    const { violations, passes } = await page.evaluate(() => globalThis.axe.run());
-    const serious = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
-    found.push({
-      url,
-      rules: passes.length,
-      serious: serious.map(({ id, nodes }) => `${id}: ${nodes.map((it) => it.html).join(" ")}`),
-      others: violations.length - serious.length,
-    });
+    found.push({ url, ...await violations(page, require) });
     await context.close();
   }
   return found;
+}
+
+/** Runs axe on a page as it is now. */
+export async function violations(page, require) {
+  await page.addScriptTag({ content: await readFile(require.resolve("axe-core/axe.min.js"), "utf8") });
+  const { violations, passes } = await page.evaluate(() => globalThis.axe.run());
+  const serious = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
+  return {
+    rules: passes.length,
+    serious: serious.map(({ id, nodes }) => `${id}: ${nodes.map((it) => it.html).join(" ")}`),
+    others: violations.length - serious.length,
+  };
 }

@@ -1,13 +1,15 @@
 // Runs a task in Chromium. Arguments: the task as JSON and the folder of the driver. Prints the result as JSON.
 import { createRequire } from "node:module";
 import * as button from "./button.mjs";
+import * as component from "./component.mjs";
 import * as exportsPage from "./exports_page.mjs";
 import * as pages from "./pages.mjs";
+import * as site from "./site.mjs";
 
 const [taskText, modules] = process.argv.slice(2);
 const require = createRequire(`${modules}/`);
 const { chromium } = require("playwright-core");
-const modes = { ...pages, ...button, ...exportsPage };
+const modes = { ...pages, ...button, ...component, ...exportsPage, ...site };
 
 // Without these flags Chromium contacts its vendor. Its sandbox does not run as root.
 const browser = await chromium.launch({

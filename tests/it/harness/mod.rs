@@ -3,6 +3,7 @@
 pub mod command;
 mod contract;
 pub mod mariadb;
+pub mod mcp;
 pub mod mysql;
 pub mod object_store;
 pub mod postgres;
@@ -361,7 +362,7 @@ pub fn parts(url: &str) -> (&str, &str) {
     rest.split_at(rest.find('/').unwrap())
 }
 
-/// Builds the client package and its example once; returns the folder.
+/// Builds the client package and its React example once; returns the folder.
 pub fn client_package() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -371,8 +372,17 @@ pub fn client_package() -> &'static Path {
             "run `make setup` first"
         );
         run(Command::new("npm")
-            .args(["run", "build", "--workspaces", "--include-workspace-root"])
+            .args(["run", "build", "--include-workspace-root"])
+            .args(["--workspace", "examples/react"])
             .current_dir(&folder));
         folder
     })
+}
+
+/// Builds the client package and this example of it.
+pub fn client_example(name: &str) {
+    run(Command::new("npm")
+        .args(["run", "build", "--workspace"])
+        .arg(format!("examples/{name}"))
+        .current_dir(client_package()));
 }

@@ -3,6 +3,7 @@
 //! `make test` skips every path that contains `heavy`. Each file names the target that runs it.
 
 mod attack;
+mod component;
 mod cuts;
 mod differential;
 mod e2e;

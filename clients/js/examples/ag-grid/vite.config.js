@@ -1,0 +1,4 @@
+import { defineConfig } from "vite";
+import { links } from "../link-endpoint.js";
+
+export default defineConfig({ plugins: [links()] });
