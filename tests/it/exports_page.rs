@@ -474,7 +474,7 @@ fn hostile_texts_values_and_columns_are_only_text() {
          [filters.b]\ntype = 'text'\nvalues = [{hostile}]\ndefault = {hostile}\n\
          [filters.c]\ntype = 'text'\ndefault = {hostile}\n\
          [columns.n]\nlabel = {hostile}\n---*/\n\
-         select :user as n, :a as m, :b as o, :c as \"<script>alert(2)</script>\""
+         select :user as n, 'b' in (:a) as m, :b as o, :c as \"<script>alert(2)</script>\""
     );
     let server = server_with(vec![("hostile.sql", &sql)]);
     let mut found = 0;

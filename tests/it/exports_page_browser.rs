@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rowlink::spool::Spool;
 use rowlink::store::StoreUrl;
@@ -244,7 +244,11 @@ fn the_page_is_accessible_and_fits_at_three_sizes_in_both_schemes() {
 }
 
 /// An OpenID Connect provider in which every login is right.
-struct Provider(Child);
+struct Provider {
+    process: Child,
+    /// Stays open: the provider writes warnings, and would end with its reader.
+    output: BufReader<ChildStdout>,
+}
 
 impl Provider {
     /// Starts it, for a page with this redirect URI.
@@ -257,10 +261,14 @@ impl Provider {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn();
-        let mut provider = Provider(child.unwrap());
-        let output = provider.0.stdout.take().unwrap();
+        let mut process = child.unwrap();
+        let output = process.stdout.take().unwrap();
+        let mut provider = Provider {
+            process,
+            output: BufReader::new(output),
+        };
         let mut line = String::new();
-        BufReader::new(output).read_line(&mut line).unwrap();
+        provider.output.read_line(&mut line).unwrap();
         assert_eq!(line, "listening\n");
         provider
     }
@@ -268,8 +276,8 @@ impl Provider {
 
 impl Drop for Provider {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -308,11 +316,11 @@ fn a_person_signs_in_at_an_openid_connect_provider() {
     let exchange = seen["exchange"].as_object().unwrap();
     let names: Vec<&str> = exchange.keys().map(String::as_str).collect();
     let expected = [
-        "client_id",
-        "code",
-        "code_verifier",
         "grant_type",
+        "code",
         "redirect_uri",
+        "client_id",
+        "code_verifier",
     ];
     assert_eq!(names, expected);
     assert_eq!(seen["stored"], 1, "only the token");
