@@ -25,7 +25,7 @@ pub enum Level {
 }
 
 impl Level {
-    pub(super) fn compressor(self) -> Compress {
+    fn compressor(self) -> Compress {
         let level = match self {
             Level::Fastest => Compression::fast(),
             Level::Stored => Compression::none(),
@@ -45,8 +45,6 @@ pub struct Container {
     /// Bytes that `take` has returned.
     taken: u64,
     parts: Vec<Part>,
-    /// Compresses small parts.
-    deflate: Compress,
     /// Of the content of the open part.
     checksum: crc32fast::Hasher,
 }
@@ -107,7 +105,6 @@ impl Default for Container {
             out: Vec::new(),
             taken: 0,
             parts: Vec::new(),
-            deflate: Level::Fastest.compressor(),
             checksum: crc32fast::Hasher::new(),
         }
     }
@@ -122,14 +119,7 @@ impl Container {
 
     /// Writes a complete small part, with its sizes in the local header.
     pub fn part(&mut self, name: &str, content: &[u8]) {
-        let mut deflated = Vec::new();
-        self.deflate.reset();
-        deflate(
-            &mut self.deflate,
-            content,
-            FlushCompress::Finish,
-            &mut deflated,
-        );
+        let deflated = deflate(Level::Fastest, &[], content, FlushCompress::Finish);
         let part = Part {
             name: name.to_owned(),
             flags: 0,
@@ -275,23 +265,30 @@ impl Part {
     }
 }
 
-/// Compresses all of `content` into `out`, which grows as needed.
+/// Compresses all of `content`, with `dictionary` before it. The compressor is a new one: `zlib-rs` does not reset all that
+/// decides about matches with the end of a dictionary, and the bytes must depend on nothing else.
 pub(super) fn deflate(
-    deflate: &mut Compress,
+    level: Level,
+    dictionary: &[u8],
     content: &[u8],
     flush: FlushCompress,
-    out: &mut Vec<u8>,
-) {
+) -> Vec<u8> {
+    let mut deflate = level.compressor();
+    if !dictionary.is_empty() {
+        let set = deflate.set_dictionary(dictionary);
+        set.expect("deflate takes a dictionary before the first byte");
+    }
+    let mut out = Vec::new();
     let mut rest = content;
     loop {
         out.reserve(OUTPUT_BYTES_MIN);
         let before = deflate.total_in();
-        let status = deflate.compress_vec(rest, out, flush);
+        let status = deflate.compress_vec(rest, &mut out, flush);
         status.expect("deflate fails only if called in the wrong order");
         rest = &rest[(deflate.total_in() - before) as usize..];
         // Free output space remains: nothing is left to write.
         if rest.is_empty() && out.len() < out.capacity() {
-            return;
+            return out;
         }
     }
 }

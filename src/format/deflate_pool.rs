@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::{io, thread};
 
-use flate2::{Compress, FlushCompress};
+use flate2::FlushCompress;
 
 use super::container::{Content, Level, deflate};
 use super::deflate_block::{DISTANCE_MAX, DeflateBlock};
@@ -114,7 +114,7 @@ pub fn no_answer() -> EncodeError {
 
 /// Compresses blocks until the pool is gone.
 fn run(waiting: &Mutex<Receiver<Job>>) {
-    let mut compressor = Compressor::of(Level::Fastest);
+    let mut compressor = Compressor::default();
     loop {
         let next = waiting
             .lock()
@@ -123,13 +123,10 @@ fn run(waiting: &Mutex<Receiver<Job>>) {
         let Ok((block, answer)) = next else {
             return;
         };
-        if compressor.level != block.level {
-            compressor = Compressor::of(block.level);
-        }
         // Otherwise each panic would leave the process with a thread less.
         let answered = catch_unwind(AssertUnwindSafe(|| answer(compressor.compress(&block))));
         if answered.is_err() {
-            compressor = Compressor::of(block.level);
+            compressor = Compressor::default();
         }
     }
 }
@@ -137,28 +134,18 @@ fn run(waiting: &Mutex<Receiver<Job>>) {
 /// Compresses a block in this thread.
 #[cfg(test)]
 pub(super) fn compress(block: &Block) -> Deflated {
-    Compressor::of(block.level).compress(block)
+    Compressor::default().compress(block)
 }
 
 /// The state of a thread: its tables are large, so that they are used again.
+#[derive(Default)]
 struct Compressor {
-    level: Level,
-    deflate: Compress,
     lines: LineMatcher,
     /// The matches in rows and lines.
     matches: DeflateBlock,
 }
 
 impl Compressor {
-    fn of(level: Level) -> Compressor {
-        Compressor {
-            level,
-            deflate: level.compressor(),
-            lines: LineMatcher::default(),
-            matches: DeflateBlock::default(),
-        }
-    }
-
     fn compress(&mut self, block: &Block) -> Deflated {
         let content = &block.content.bytes;
         let mut checksum = crc32fast::Hasher::new();
@@ -166,7 +153,7 @@ impl Compressor {
         Deflated {
             bytes: match self.find_matches(block) {
                 true => self.compress_matches(content),
-                false => self.compress_text(block),
+                false => compress_text(block),
             },
             content_bytes: content.len() as u64,
             checksum,
@@ -191,25 +178,14 @@ impl Compressor {
         self.matches.write(content, &mut bytes);
         bytes
     }
+}
 
-    /// Compresses content of any kind.
-    fn compress_text(&mut self, block: &Block) -> Vec<u8> {
-        self.deflate.reset();
-        if let Some(before) = &block.before {
-            let before = &before.bytes;
-            let window = &before[before.len().saturating_sub(DISTANCE_MAX)..];
-            let set = self.deflate.set_dictionary(window);
-            set.expect("deflate takes a dictionary before the first byte");
-        }
-        let mut bytes = Vec::new();
-        deflate(
-            &mut self.deflate,
-            &block.content.bytes,
-            FlushCompress::Sync,
-            &mut bytes,
-        );
-        bytes
-    }
+/// Compresses content of any kind.
+fn compress_text(block: &Block) -> Vec<u8> {
+    let before = block.before.as_ref().map_or(&[][..], |it| &it.bytes);
+    let window = &before[before.len().saturating_sub(DISTANCE_MAX)..];
+    let content = &block.content.bytes;
+    deflate(block.level, window, content, FlushCompress::Sync)
 }
 
 #[cfg(test)]
@@ -231,6 +207,8 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{RecvError, sync_channel};
+
+    use proptest::prelude::*;
 
     use super::*;
     use crate::format::deflate_block::tests::inflate;
@@ -287,6 +265,42 @@ mod tests {
         let pool = DeflatePool::shared().expect("threads");
         pool.compress(block, move |block| drop(answer.send(block)));
         deflated
+    }
+
+    /// Content of different kinds, with what it may follow.
+    fn any_block() -> impl Strategy<Value = (Vec<u8>, Option<Vec<u8>>)> {
+        let noise = prop::collection::vec(any::<u8>(), 0..3000);
+        let repeats = (any::<u8>(), 0..100_000_usize).prop_map(|(byte, count)| vec![byte; count]);
+        let words = (0..9000_u64).prop_map(|count| {
+            let word =
+                |n: u64| ["paid ", "by mail ", "in transit ", "on "][(n * n % 7 % 4) as usize];
+            (0..count).map(word).collect::<String>().into_bytes()
+        });
+        let rows = (0..4000_u32).prop_map(|count| {
+            let rows = (0..count).map(|n| format!("{n},{},row {n}\n", n * 7));
+            rows.collect::<String>().into_bytes()
+        });
+        let content = prop_oneof![noise, repeats, words, rows];
+        (content.clone(), prop::option::of(content))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_a_thread_compressed_before_does_not_change_a_block(
+            blocks in prop::collection::vec(any_block(), 1..8),
+        ) {
+            let mut compressor = Compressor::default();
+            for (content, before) in blocks {
+                let block = Block {
+                    content: Arc::new(content.into()),
+                    before: before.map(|before| Arc::new(before.into())),
+                    level: Level::Fastest,
+                };
+                prop_assert!(compressor.compress(&block).bytes == compress(&block).bytes);
+            }
+        }
     }
 
     #[test]
