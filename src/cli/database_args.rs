@@ -118,8 +118,9 @@ impl OpenDatabase {
         if !sources.contains_key(name) {
             let known: Vec<&str> = sources.keys().map(String::as_str).collect();
             let known = known.join(", ");
+            // Not quoted: it may be a connection string with a password.
             return Err(error_line(format!(
-                "--database: unknown database `{name}`; expected one of {known}, or a URL"
+                "--database: unknown database; expected one of {known}, or a URL"
             )));
         }
         Ok(OpenDatabase {

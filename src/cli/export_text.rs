@@ -264,7 +264,7 @@ fn find_column<'t>(table: &'t Table, name: &str) -> Result<&'t TableColumn, Stri
 pub(super) fn can_be_user(column: &TableColumn) -> bool {
     matches!(
         column.filter_type,
-        Some(FilterType::Text | FilterType::Integer | FilterType::Uuid | FilterType::Decimal)
+        Some(FilterType::Text | FilterType::Integer | FilterType::Uuid)
     )
 }
 

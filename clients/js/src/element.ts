@@ -340,8 +340,9 @@ function aborted(signal: AbortSignal | undefined): Promise<never> {
 
 /** Returns the link that an application has answered. A script in its place would run in the page. */
 function checked(link: Link | undefined): Link {
-  const url = typeof link?.url === "string" && URL.parse(link.url, location.href);
-  if (url && ["http:", "https:"].includes(url.protocol)) return link!;
+  // `URL.parse` would need a browser of 2024.
+  const { protocol } = Object.assign(document.createElement("a"), { href: link?.url ?? "" });
+  if (typeof link?.url === "string" && ["http:", "https:"].includes(protocol)) return link;
   throw new RowlinkError({ code: "invalid-response", detail: "url: expected an HTTP URL in the response; return what `POST /v1/links` returns" });
 }
 

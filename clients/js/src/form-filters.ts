@@ -3,7 +3,7 @@ import type { Filter } from "./types.js";
 type Control = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement;
 
 /** Types of inputs that have no value for a filter. */
-const WITHOUT_VALUE = ["button", "file", "image", "reset", "submit"];
+const WITHOUT_VALUE = ["button", "file", "image", "password", "reset", "submit"];
 
 /** Returns the native form controls among these elements and in them. */
 export function controlsIn(elements: readonly Element[]): Control[] {
@@ -16,29 +16,26 @@ export function controlsIn(elements: readonly Element[]): Control[] {
 
 /**
  * Returns filters by the names of controls: those of a form, and further ones. An empty control is no filter. Several values
- * of one name are a list.
+ * of one name are a list. A local time is one of the browser's time zone. A password is never sent.
  */
 export function readFilters(form: HTMLFormElement | null, further: readonly Control[]): Record<string, Filter> {
-  const values: Record<string, string[]> = {};
-  const add = (name: string, value: string, control?: unknown) => {
-    if (name && value) (values[name] ??= []).push(isLocalTime(control) ? new Date(value).toISOString() : value);
+  const values = new Map<string, string[]>();
+  const add = (name: string, value: string, control?: Control) => {
+    if (!name || !value || control?.type === "password") return;
+    const all = values.get(name) ?? [];
+    values.set(name, [...all, control?.type === "datetime-local" ? new Date(value).toISOString() : value]);
   };
   if (form) {
+    const controls = [...form.elements] as Control[];
     for (const [name, value] of new FormData(form)) {
-      if (typeof value === "string") add(name, value, form.elements.namedItem(name));
+      if (typeof value === "string") add(name, value, controls.find((control) => control.name === name));
     }
   }
   for (const control of further) {
     if (control.form && control.form === form) continue;
     for (const value of valuesOf(control)) add(control.name, value, control);
   }
-  const filters = Object.entries(values).map(([name, all]) => [name, all.length === 1 ? all[0] : all]);
-  return Object.fromEntries(filters);
-}
-
-/** Returns whether a control has a time without a time zone: the one that the user means is that of the browser. */
-function isLocalTime(control: unknown): boolean {
-  return control instanceof HTMLInputElement && control.type === "datetime-local";
+  return Object.fromEntries([...values].map(([name, all]) => [name, all.length === 1 ? all[0]! : all]));
 }
 
 /** Returns the values of a control as a form would send them. */

@@ -32,12 +32,16 @@ impl SqlDialect {
     }
 }
 
+/// Functions of MySQL that are called without parentheses, and are no keywords of `sqlparser`.
+const FUNCTIONS_WITHOUT_PARENTHESES: [&str; 3] = ["utc_date", "utc_time", "utc_timestamp"];
+
 /// Tells whether a name has only small letters, digits and `_`, and is no keyword.
 fn is_plain(name: &str) -> bool {
     let is_letter = |c: char| c.is_ascii_lowercase() || c == '_';
     let is_word =
         |token: &Token| matches!(token, Token::Word(word) if word.keyword == Keyword::NoKeyword);
     name.starts_with(is_letter)
+        && !FUNCTIONS_WITHOUT_PARENTHESES.contains(&name)
         && name.chars().all(|c| is_letter(c) || c.is_ascii_digit())
         && (USUAL_NAMES.contains(&name) || is_word(&Token::make_word(name, None)))
 }

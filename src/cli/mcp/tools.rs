@@ -31,6 +31,8 @@ pub(super) struct Definition {
     output: fn() -> Arc<JsonObject>,
     /// Runs the tool on a thread that may block.
     pub(super) run: fn(&Caller<'_>, JsonObject) -> Result<CallToolResult, ToolError>,
+    /// Whether it changes nothing: clients may run it without a question.
+    is_read_only: bool,
     /// Whether it reads a file of this machine: then only the user who started the server may call it.
     pub(super) reads_files: bool,
 }
@@ -44,6 +46,7 @@ pub(super) const ALL: [Definition; 5] = [
         input: input::<ListExports>,
         output: schema_for_output::<ExportList>,
         run: |caller, arguments| list_exports::run(caller, parse(arguments)?),
+        is_read_only: true,
         reads_files: false,
     },
     Definition {
@@ -54,6 +57,7 @@ pub(super) const ALL: [Definition; 5] = [
         input: input::<PreviewRows>,
         output: schema_for_output::<Preview>,
         run: |caller, arguments| preview_rows::run(caller, parse(arguments)?),
+        is_read_only: true,
         reads_files: false,
     },
     Definition {
@@ -63,6 +67,7 @@ pub(super) const ALL: [Definition; 5] = [
         input: input::<EstimateRows>,
         output: schema_for_output::<EstimatedRows>,
         run: |caller, arguments| estimate_rows::run(caller, parse(arguments)?),
+        is_read_only: true,
         reads_files: false,
     },
     Definition {
@@ -73,6 +78,7 @@ pub(super) const ALL: [Definition; 5] = [
         input: input::<CreateLink>,
         output: schema_for_output::<CreatedLink>,
         run: |caller, arguments| create_link::run(caller, parse(arguments)?),
+        is_read_only: false,
         reads_files: false,
     },
     Definition {
@@ -83,6 +89,7 @@ pub(super) const ALL: [Definition; 5] = [
         input: input::<CheckFile>,
         output: schema_for_output::<CheckedFile>,
         run: |_, arguments| file_check::run(&parse(arguments)?),
+        is_read_only: true,
         reads_files: true,
     },
 ];
@@ -91,9 +98,9 @@ impl Definition {
     /// Returns the tool as clients see it.
     pub(super) fn tool(&self) -> Tool {
         let annotations = ToolAnnotations::with_title(self.title)
-            .read_only(true)
+            .read_only(self.is_read_only)
             .destructive(false)
-            .open_world(false);
+            .open_world(!self.is_read_only);
         Tool::new(self.name, self.description, (self.input)())
             .with_title(self.title)
             .with_raw_output_schema((self.output)())
@@ -122,6 +129,9 @@ mod tests {
             let input = &tool["inputSchema"];
             assert_eq!(input["additionalProperties"], json!(false), "{input}");
             assert_eq!(tool["outputSchema"]["type"], "object", "{tool}");
+            // A client may ask the user before a link is created.
+            let is_read_only = tool["annotations"]["readOnlyHint"] == json!(true);
+            assert_eq!(is_read_only, definition.name != "create_link", "{tool}");
             for schema in [input, &tool["outputSchema"]] {
                 jsonschema::validator_for(schema).expect("a schema");
             }

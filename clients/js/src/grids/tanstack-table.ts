@@ -95,6 +95,8 @@ function conditionsOf(name: string, value: unknown): Condition[] | null {
 
 /** Swaps the ends of a range if the first one is larger, as `inNumberRange` and `inDateRange` do. */
 function inOrder([first, second]: readonly unknown[]): unknown[] {
-  const isReversed = !isBlank(first) && !isBlank(second) && (first as number) > (second as number);
+  // Inputs of a page have texts.
+  const [low, high] = [first, second].map((end) => (end instanceof Date || Number.isNaN(Number(end)) ? end : Number(end)));
+  const isReversed = !isBlank(first) && !isBlank(second) && (low as number) > (high as number);
   return isReversed ? [second, first] : [first, second];
 }
