@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::text_table::printable;
+use super::visible::printable;
 use crate::catalog::{FilterType, SqlDialect};
 use crate::source::{Table, TableColumn};
 

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, IsTerminal as _, Write};
 use super::errors::{ErrorLines, error_line};
 use super::export_text::can_be_user;
 use super::new::{RowsArgs, find_table};
-use super::text_table::printable;
+use super::visible::printable;
 use crate::source::Table;
 use rowlink_link::UserId;
 

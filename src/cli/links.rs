@@ -10,7 +10,8 @@ use tokio::time::sleep;
 use super::audit_line::{AuditEvent, AuditLine, parse};
 use super::errors::{ErrorLines, error_line};
 use super::log_reader::{FollowedFile, LineSplitter};
-use super::text_table::{Align, line, printable, with_commas};
+use super::text_table::{Align, line, with_commas};
+use super::visible::printable;
 
 /// How often a followed file is read.
 const READ_EVERY: Duration = Duration::from_millis(250);

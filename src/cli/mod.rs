@@ -42,6 +42,7 @@ mod tables;
 mod telemetry;
 mod text_table;
 mod verify;
+mod visible;
 mod watch;
 
 use std::net::{SocketAddr, TcpListener};

@@ -11,7 +11,7 @@ use super::database_args::OpenDatabase;
 use super::errors::{ErrorLines, error_line, error_lines};
 use super::export::one_time_keyring;
 use super::export_text::{NewExport, Quoting};
-use super::text_table::printable;
+use super::visible::printable;
 use crate::catalog::{Catalog, DEFAULT_DATABASE};
 use crate::service::ExportService;
 use crate::source::{Table, dialects};
@@ -101,22 +101,30 @@ fn exists_error(path: &Path) -> ErrorLines {
     ))
 }
 
-/// Returns the table with this name.
+/// Returns the table with this name, with or without its schema.
 ///
 /// # Errors
-/// Returns how to list the tables.
+/// Returns how to list the tables, or that two have this name.
 pub(super) fn find_table<'t>(tables: &'t [Table], name: &str) -> Result<&'t Table, ErrorLines> {
-    let has_schema = |table: &&Table| format!("{}.{}", table.schema, table.name) == name;
-    let mut all = tables.iter();
-    let found = all.find(|table| table.full_name() == name);
-    found
-        .or_else(|| tables.iter().find(has_schema))
-        .ok_or_else(|| {
+    let is_named = |table: &&Table| {
+        table.full_name() == name || format!("{}.{}", table.schema, table.name) == name
+    };
+    let found: Vec<&Table> = tables.iter().filter(is_named).collect();
+    match found[..] {
+        [table] => Ok(table),
+        [] => {
             let name = printable(name);
-            error_line(format!(
+            Err(error_line(format!(
                 "--from: unknown table `{name}`; `rowlink tables` lists those that the login may read"
-            ))
-        })
+            )))
+        }
+        _ => {
+            let name = printable(name);
+            Err(error_line(format!(
+                "--from: `{name}` is the name of two tables; rename one, or write the export by hand"
+            )))
+        }
+    }
 }
 
 /// Returns the text of an export that the database accepts.
@@ -201,5 +209,43 @@ pub(super) fn shell_word(path: &Path) -> String {
     match !text.is_empty() && text.chars().all(is_plain) {
         true => text,
         false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(schema: &str, name: &str) -> Table {
+        Table {
+            schema: schema.to_owned(),
+            is_in_default_schema: schema == "public",
+            name: name.to_owned(),
+            is_view: false,
+            rows: None,
+            columns: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_table_is_found_by_its_name_or_with_its_schema_and_never_by_guess() {
+        let tables = [
+            ("public", "orders"),
+            ("app", "orders"),
+            ("public", "app.b"),
+            ("app", "b"),
+        ];
+        let tables = tables.map(|(schema, name)| table(schema, name));
+        for (name, expected) in [
+            ("orders", Some(0)),
+            ("public.orders", Some(0)),
+            ("app.orders", Some(1)),
+            ("public.app.b", Some(2)),
+            ("app.b", None),
+            ("b", None),
+        ] {
+            let expected = expected.map(|index: usize| &tables[index]);
+            assert_eq!(find_table(&tables, name).ok(), expected, "{name}");
+        }
     }
 }

@@ -3,9 +3,10 @@
 use std::fmt::Display;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
 use super::errors::{ErrorLines, error_line};
@@ -36,6 +37,12 @@ impl NewFile {
     }
 }
 
+/// Tells whether another user may replace files of a folder.
+fn is_of_others(path: &Path) -> io::Result<bool> {
+    let metadata = fs::metadata(path)?;
+    Ok(metadata.uid() != geteuid().as_raw() || metadata.mode() & 0o022 != 0)
+}
+
 /// A folder to create, or an empty one.
 pub(super) struct NewFolder<'p> {
     path: &'p Path,
@@ -43,14 +50,17 @@ pub(super) struct NewFolder<'p> {
 }
 
 impl<'p> NewFolder<'p> {
-    /// Checks that the folder does not exist, or is empty.
+    /// Checks that the folder does not exist, or is empty and only this user may write to it: the files are run by a shell.
     ///
     /// # Errors
-    /// Returns an error if it has an entry, or cannot be read.
+    /// Returns an error if it has an entry, if others may write to it, or if it cannot be read.
     pub(super) fn at(path: &'p Path) -> Result<NewFolder<'p>, ErrorLines> {
         let named = |error: &dyn Display| error_line(format!("{}: {error}", path.display()));
         let first_entry = fs::read_dir(path).map(|mut entries| entries.next());
         match first_entry {
+            Ok(None) if is_of_others(path).map_err(|error| named(&error))? => Err(named(
+                &"belongs to another user, or others may write to it; name a new folder",
+            )),
             Ok(None) => Ok(NewFolder { path, exists: true }),
             Ok(Some(_)) => Err(named(&"is not empty; name a new folder")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(NewFolder {
@@ -122,6 +132,21 @@ mod tests {
         files
             .map(|name| NewFile::public(name, "text".to_owned()))
             .collect()
+    }
+
+    #[test]
+    fn an_empty_folder_to_which_others_may_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        for (mode, is_accepted) in [(0o700, true), (0o755, true), (0o775, false), (0o777, false)] {
+            let permissions = fs::Permissions::from_mode(mode);
+            fs::set_permissions(folder.path(), permissions).expect("its mode");
+            assert_eq!(
+                NewFolder::at(folder.path()).is_ok(),
+                is_accepted,
+                "{mode:o}"
+            );
+        }
     }
 
     #[test]

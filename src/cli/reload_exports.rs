@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::export_files::ExportFiles;
-use super::text_table::printable;
+use super::visible::printable;
 use super::watch::WatchReport;
 use crate::catalog::{Catalog, Dialects, Export, export_name, is_book_file};
 use crate::http::AppState;

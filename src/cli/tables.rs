@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::database_args::DatabaseArgs;
 use super::errors::{ErrorLines, error_line};
-use super::text_table::{Align, aligned, printable, with_commas};
+use super::text_table::{Align, aligned, with_commas};
+use super::visible::{escape_json, printable};
 use crate::source::{Table, TableColumn};
 
 #[derive(Args)]
@@ -26,7 +27,10 @@ pub(super) struct TablesArgs {
 pub(super) async fn tables(args: &TablesArgs) -> Result<(), ErrorLines> {
     let tables = args.database.open()?.tables().await?;
     let text = match args.json {
-        true => format!("{:#}\n", Value::from_iter(tables.iter().map(table_json))),
+        true => {
+            let json = format!("{:#}\n", Value::from_iter(tables.iter().map(table_json)));
+            escape_json(&json, |_| false)
+        }
         false => table_text(&tables),
     };
     if tables.is_empty() {

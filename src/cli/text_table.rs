@@ -39,24 +39,6 @@ fn length(cell: &str) -> usize {
     cell.chars().count()
 }
 
-/// Returns a text without characters that move the cursor, change colours or reorder a line: they are escaped.
-pub(super) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            c if c.is_control() || is_format(c) => shown.extend(c.escape_unicode()),
-            c => shown.push(c),
-        }
-    }
-    shown
-}
-
-/// Tells whether a character is a separator of lines, or controls the direction of text: "Unicode Bidirectional Algorithm",
-/// section 2.
-fn is_format(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-}
-
 /// Returns a number with a comma between each three digits.
 pub(super) fn with_commas(number: u64) -> String {
     let digits = number.to_string();
@@ -80,13 +62,6 @@ mod tests {
         let rows = [row(["TABLE", "ROWS", "KIND"]), row(["größe", "7", ""])];
         let text = aligned(&rows, [Align::Left, Align::Right, Align::Left]);
         assert_eq!(text, "TABLE  ROWS  KIND\ngröße     7\n");
-    }
-
-    #[test]
-    fn nothing_that_controls_a_terminal_is_printed() {
-        let text = "a\u{1b}[31mb\r\n\u{9b}2J\u{202e}é 日";
-        let shown = "a\\u{1b}[31mb\\u{d}\\u{a}\\u{9b}2J\\u{202e}é 日";
-        assert_eq!(printable(text), shown);
     }
 
     #[test]

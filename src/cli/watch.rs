@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::text_table::printable;
+use super::visible::printable;
 use crate::service::{ExportError, ExportsUpdate, FailedExport};
 
 /// What the author was told.

@@ -9,6 +9,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -35,7 +36,7 @@ type Service = StreamableHttpService<McpServer, NeverSessionManager>;
 /// Where the server listens, and to whom it answers.
 pub(super) struct HttpOptions {
     pub(super) address: SocketAddr,
-    /// Names by which clients reach it, besides those of this machine.
+    /// Names by which clients reach it in addition to those of this machine.
     pub(super) hosts: Vec<String>,
     /// Origins of pages that may call it.
     pub(super) origins: Vec<String>,
@@ -59,6 +60,11 @@ pub(super) async fn serve(server: McpServer, options: HttpOptions) -> Result<(),
     let not_listening = |error| error_line(format!("cannot listen on {address}: {error}"));
     let listener = TcpListener::bind(address).await.map_err(not_listening)?;
     let address = listener.local_addr().map_err(error_line)?;
+    // Closes a connection whose client does not read: hyper has no limit for that. Accepted connections inherit it.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = SockRef::from(&listener).set_tcp_user_timeout(Some(REQUEST_MAX)) {
+        tracing::warn!(%error, "connections of clients that do not read will stay open");
+    }
     let config = config(address, hosts, &origins);
     let sessions = Arc::new(NeverSessionManager::default());
     let service = Service::new(move || Ok(server.clone()), sessions, config);

@@ -1,6 +1,7 @@
 //! The MCP server: lists the tools and runs their calls.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, ErrorData, Implementation, ListToolsResult,
@@ -10,14 +11,16 @@ use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::credential::Credentials;
 use super::deployment::Deployment;
 use super::errors::ToolError;
 use super::tools::{self, Definition, INSTRUCTIONS};
 
-/// The most calls that run at the same time. Others wait.
+/// The most calls that run at the same time. Others wait, for a limited time: each takes as long as its requests.
 const CALLS_MAX: usize = 8;
+const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// The server. Its clones share the limit of calls.
 #[derive(Clone)]
@@ -70,7 +73,7 @@ impl ServerHandler for McpServer {
         Ok(ListToolsResult::with_all_items(tools.collect()))
     }
 
-    /// Runs a tool on a thread of its own: its requests block. A call that is cancelled ends with its request.
+    /// Runs a tool on a thread of its own: its requests block. A call that is cancelled goes on to the end of its requests.
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
@@ -83,7 +86,10 @@ impl ServerHandler for McpServer {
             Ok(credential) => credential,
             Err(error) => return Ok(error.into_result().into()),
         };
-        let permit = self.calls.clone().acquire_owned().await;
+        let Ok(permit) = timeout(WAIT_MAX, self.calls.clone().acquire_owned()).await else {
+            let error = "this server is busy; try again later".to_owned();
+            return Ok(ToolError::Other(error).into_result().into());
+        };
         let deployment = self.deployment.clone();
         let arguments = request.arguments.unwrap_or_default();
         let call = spawn_blocking(move || {

@@ -4,6 +4,8 @@
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde::Serialize;
 
+use crate::cli::visible::{escape_json, is_hidden};
+
 /// The most characters of a text that is no cell, such as a title.
 pub(super) const TEXT_CHARS_MAX: usize = 300;
 
@@ -26,21 +28,10 @@ pub(super) fn data_block(data: &impl Serialize) -> String {
     format!("{NOTICE}\n{OPEN}\n{}\n{CLOSE}", escaped_json(data))
 }
 
-/// Returns JSON in which `<`, `>`, `&`, backquotes and everything that does not show are escaped: only texts contain them,
-/// and every character of a text may be escaped (RFC 8259, section 7).
+/// Returns JSON in which `<`, `>`, `&`, backquotes and everything that does not show are escaped.
 pub(super) fn escaped_json(data: &impl Serialize) -> String {
     let json = serde_json::to_string(data).expect("keys are texts");
-    let mut escaped = String::with_capacity(json.len());
-    for character in json.chars() {
-        if is_hidden(character) || matches!(character, '<' | '>' | '&' | '`') {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                escaped.push_str(&format!("\\u{unit:04x}"));
-            }
-        } else {
-            escaped.push(character);
-        }
-    }
-    escaped
+    escape_json(&json, |it| matches!(it, '<' | '>' | '&' | '`'))
 }
 
 /// Returns the first characters of a text, with `…` in place of the others. What does not show, except line feeds and tabs,
@@ -59,18 +50,6 @@ pub(super) fn visible(text: &str, chars_max: usize) -> String {
         shown.push('…');
     }
     shown
-}
-
-/// Tells whether a character does not show: control characters, and what Unicode calls ignorable by default, or gives a
-/// direction. Terminals obey the first, and the others can carry a text that only programs read.
-fn is_hidden(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
