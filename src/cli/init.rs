@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::database_args::{OpenDatabase, url_argument};
 use super::errors::{ErrorLines, error_line, error_lines};
 use super::init_questions::{FirstExport, choose};
-use super::new::{RowsArgs, export_text, shell_word};
+use super::new::{RowsArgs, export_text, is_plain_word, shell_word};
 use super::new_folder::{NewFile, NewFolder};
 use super::request::user_id;
 use crate::auth::NewApiKey;
@@ -113,8 +113,7 @@ fn environment(dir: &str) -> String {
 
 /// Returns a value as both a shell and systemd read it.
 fn quoted(value: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
-    if value.chars().all(is_plain) {
+    if is_plain_word(value) {
         return value.to_owned();
     }
     let mut quoted = String::from("\"");

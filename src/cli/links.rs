@@ -86,7 +86,7 @@ pub(super) async fn links(args: &LinksArgs) -> Result<(), ErrorLines> {
     };
     match printed {
         Ok(()) => Ok(()),
-        // The reader of the table has seen enough.
+        // The reader of the table has ended, such as `head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(error_line(format!("{}: {error}", args.file.display()))),
     }

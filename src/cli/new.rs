@@ -202,11 +202,16 @@ fn write_new(path: &Path, text: &str) -> Result<(), ErrorLines> {
     }
 }
 
+/// Tells whether a shell reads a text as it is.
+pub(super) fn is_plain_word(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+    text.chars().all(is_plain)
+}
+
 /// Returns a path as a word of a shell.
 pub(super) fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
-    match !text.is_empty() && text.chars().all(is_plain) {
+    match !text.is_empty() && is_plain_word(&text) {
         true => text,
         false => format!("'{}'", text.replace('\'', r"'\''")),
     }

@@ -54,7 +54,7 @@ pub(super) struct CreateLink {
 /// A link.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct CreatedLink {
-    /// Whoever has it can download the file until it expires
+    /// Anyone who has it can download the file until it expires
     url: String,
     /// Identifies the link in the log of the deployment
     link_id: String,
@@ -71,11 +71,7 @@ pub(super) struct CreatedLink {
 /// Returns the [`ToolError`] of the request.
 pub(super) fn run(caller: &Caller<'_>, arguments: CreateLink) -> Result<CallToolResult, ToolError> {
     let export = caller.export(&arguments.export)?;
-    let Ok(Value::Object(mut request)) = serde_json::to_value(arguments) else {
-        unreachable!("arguments are an object");
-    };
-    export.set_reason(&mut request);
-    let link = CreatedLink::from(caller.issue(request)?);
+    let link = CreatedLink::from(caller.issue(export.request(&arguments))?);
     let seconds = link.expires_in;
     let description = format!(
         "Download link; expires in {seconds} s, at {}",

@@ -10,7 +10,8 @@ use super::errors::ToolError;
 use super::export_description::{REASON_CHARS_MAX, filters_schema};
 use super::untrusted::{TEXT_CHARS_MAX, result, visible};
 
-#[derive(Deserialize, JsonSchema)]
+/// The fields have the names of the request to the deployment.
+#[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EstimateRows {
     /// Name of the export
@@ -43,19 +44,12 @@ pub(super) struct EstimatedRows {
 /// Returns the [`ToolError`] of the request.
 pub(super) fn run(
     caller: &Caller<'_>,
-    arguments: EstimateRows,
+    mut arguments: EstimateRows,
 ) -> Result<CallToolResult, ToolError> {
     let export = caller.export(&arguments.export)?;
-    let mut request = Map::new();
-    request.insert("export".to_owned(), arguments.export.into());
+    arguments.format = arguments.format.or(export.formats.first().cloned());
+    let mut request = export.request(&arguments);
     request.insert("estimate".to_owned(), true.into());
-    let format = arguments.format.or(export.formats.first().cloned());
-    request.extend(format.map(|format| ("format".to_owned(), format.into())));
-    let filters = arguments.filters.map(Value::Object);
-    request.extend(filters.map(|filters| ("filters".to_owned(), filters)));
-    let reason = arguments.reason.map(Value::String);
-    request.extend(reason.map(|reason| ("reason".to_owned(), reason)));
-    export.set_reason(&mut request);
     let link = caller.issue(request)?;
     Ok(result(&EstimatedRows {
         estimated_rows: link.estimated_rows,

@@ -108,9 +108,18 @@ impl ExportDescription {
         found.map_or(column, |it| &it.label)
     }
 
+    /// Returns the request for a link from arguments, whose fields have its names.
+    pub(super) fn request(&self, arguments: &impl Serialize) -> Map<String, Value> {
+        let Ok(Value::Object(mut request)) = serde_json::to_value(arguments) else {
+            unreachable!("arguments are an object");
+        };
+        self.set_reason(&mut request);
+        request
+    }
+
     /// Sets the reason in a request for a link, so that the log shows that an agent asked. An export that requires the reason
     /// of a user gets no other one.
-    pub(super) fn set_reason(&self, request: &mut Map<String, Value>) {
+    fn set_reason(&self, request: &mut Map<String, Value>) {
         let reason = request.get("reason").and_then(Value::as_str);
         let marked = match reason {
             Some(reason) => format!("{REASON_OF_AGENT}: {reason}"),

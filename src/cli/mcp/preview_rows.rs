@@ -23,7 +23,8 @@ const STREAM_BYTES_MAX: u64 = 16 << 20;
 /// The formats whose lines are rows, in order of preference.
 const FORMATS: [&str; 2] = ["ndjson", "json"];
 
-#[derive(Deserialize, JsonSchema)]
+/// The fields have the names of the request to the deployment.
+#[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PreviewRows {
     /// Name of the export
@@ -72,19 +73,11 @@ pub(super) fn run(
         let error = "export: has no preview, because it offers neither ndjson nor json; create a link instead";
         return Err(ToolError::Other(error.to_owned()));
     };
-    let mut request = Map::new();
-    request.insert("export".to_owned(), arguments.export.into());
+    let mut request = export.request(&arguments);
     request.insert("format".to_owned(), (*format).into());
     // Without a redirect to the store.
     request.insert("delivery".to_owned(), "stream".into());
     request.insert("max_bytes".to_owned(), STREAM_BYTES_MAX.into());
-    let filters = arguments.filters.map(Value::Object);
-    request.extend(filters.map(|filters| ("filters".to_owned(), filters)));
-    let columns = arguments.columns.map(Value::from);
-    request.extend(columns.map(|columns| ("columns".to_owned(), columns)));
-    let reason = arguments.reason.map(Value::String);
-    request.extend(reason.map(|reason| ("reason".to_owned(), reason)));
-    export.set_reason(&mut request);
     let link = caller.issue(request)?;
     let sample = Sample::read(caller.download(&link)?)?;
     Ok(result(&table(sample, &export)?))

@@ -110,14 +110,9 @@ pub async fn file(request: HttpRequest, state: Data<AppState>) -> Result<HttpRes
     let plain = PlainQuery::parse(query, &state.config)?;
     let plain = plain.ok_or_else(|| malformed("expected only filters".to_owned()))?;
     let pairs = plain.filters.iter().filter(|(_, value)| !value.is_empty());
-    let pairs: Vec<String> = pairs
-        .map(|(name, value)| format!("{}={}", percent_encode(name), percent_encode(value)))
-        .collect();
-    let query = match pairs.is_empty() {
-        true => String::new(),
-        false => format!("?{}", pairs.join("&")),
-    };
-    Ok(redirect(format!("..{path}{query}")))
+    let query = encoded(pairs);
+    let mark = if query.is_empty() { "" } else { "?" };
+    Ok(redirect(format!("..{path}{mark}{query}")))
 }
 
 /// Returns the path of the download to which a path of the page leads.
@@ -144,11 +139,16 @@ fn given(request: &HttpRequest) -> Vec<(String, String)> {
 fn form_of(given: &[(String, String)]) -> Option<String> {
     let (_, export) = given.iter().find(|(name, _)| name == "export")?;
     let others = given.iter().filter(|(name, _)| name != "export");
-    let others: Vec<String> = others
+    let form = format!("exports/{export}?{}", encoded(others));
+    is_export_name(export).then_some(form)
+}
+
+/// Returns the query with these names and values.
+fn encoded<'p>(pairs: impl Iterator<Item = &'p (String, String)>) -> String {
+    let pairs: Vec<String> = pairs
         .map(|(name, value)| format!("{}={}", percent_encode(name), percent_encode(value)))
         .collect();
-    let form = format!("exports/{export}?{}", others.join("&"));
-    is_export_name(export).then_some(form)
+    pairs.join("&")
 }
 
 fn frame<'p>(request: &HttpRequest, texts: &'p Texts) -> Frame<'p> {
